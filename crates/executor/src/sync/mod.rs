@@ -1,0 +1,1 @@
+//! Local concurrency: what tasks of one shard wait on.

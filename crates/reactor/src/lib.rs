@@ -1,0 +1,1 @@
+//! The executor on Linux: threads, placement, drivers.
