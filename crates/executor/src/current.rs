@@ -6,11 +6,28 @@
 use core::cell::Cell;
 use core::ptr;
 
+use crate::group::SchedulingGroup;
 use crate::shard::Shard;
 
-#[cfg(feature = "std")]
+#[cfg(loom)]
 mod slot {
-    extern crate std;
+    use super::{Cell, Shard, ptr};
+
+    loom::thread_local! {
+        static CURRENT: Cell<*const Shard> = Cell::new(ptr::null());
+    }
+
+    pub(super) fn load() -> *const Shard {
+        CURRENT.with(Cell::get)
+    }
+
+    pub(super) fn store(shard: *const Shard) {
+        CURRENT.with(|current| current.set(shard));
+    }
+}
+
+#[cfg(all(feature = "std", not(loom)))]
+mod slot {
     use super::{Cell, Shard, ptr};
 
     std::thread_local! {
@@ -28,7 +45,7 @@ mod slot {
     }
 }
 
-#[cfg(not(feature = "std"))]
+#[cfg(not(any(feature = "std", loom)))]
 mod slot {
     use super::{Cell, Shard, ptr};
     use core::sync::atomic::{AtomicPtr, Ordering};
@@ -73,8 +90,16 @@ mod slot {
     }
 }
 
-#[cfg(not(feature = "std"))]
+#[cfg(not(any(feature = "std", loom)))]
 pub use slot::{CurrentSlot, register};
+
+/// The scheduling group of the calling task; outside of any task, the main group.
+///
+/// # Panics
+/// Outside of any shard.
+pub fn scheduling_group() -> SchedulingGroup {
+    with(|shard| shard.groups.running_group())
+}
 
 /// Runs `f` with `shard` as the current one and restores the one before, also when `f` panics.
 pub(crate) fn enter<R>(shard: &Shard, f: impl FnOnce() -> R) -> R {

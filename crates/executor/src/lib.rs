@@ -6,12 +6,30 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod atomic;
+mod counter;
 pub mod current;
+mod executor;
+pub mod group;
+mod panic;
 pub mod platform;
+mod preempt;
+mod progress;
 mod shard;
 pub mod sync;
+pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod timer;
 
+pub use counter::Stats;
+pub use executor::{Executor, ExecutorConfig};
+pub use group::SchedulingGroup;
+pub use panic::Panic;
 pub use platform::Platform;
+pub use preempt::{maybe_yield, need_preempt, yield_now};
+pub use progress::{Progress, RunningTask};
+pub use shard::Round;
+pub use task::{JoinError, JoinHandle, TaskBuilder, spawn, spawn_fallible, spawn_in};
 pub use time::Instant;

@@ -1,10 +1,178 @@
-//! All that one shard owns.
+//! All that one shard owns, and its round.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::cell::Cell;
+use core::ptr::NonNull;
+use core::time::Duration;
 
+use sunstar_packet::{Home, HomeOwner};
+
+use crate::counter::{Counters, Stats};
+use crate::group::Groups;
 use crate::platform::Platform;
+use crate::preempt::Turn;
+use crate::progress::Progress;
+use crate::task::header::AllTasks;
+use crate::task::raw;
+use crate::task::recycler::Recycler;
+use crate::time::Instant;
 
-/// The state of one shard.
-pub struct Shard {
+/// A turn ends after so many polls even if the clock stands still, as a simulator's may.
+const MAX_POLLS_PER_TURN: u32 = 1 << 16;
+
+/// The state of one shard. Fields that hold tasks are emptied by [`Shard::stop_tasks`] before it is dropped.
+pub(crate) struct Shard {
     pub(crate) platform: Box<dyn Platform>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) groups: Groups,
+    pub(crate) turn: Turn,
+    pub(crate) tasks: AllTasks,
+    pub(crate) counters: Counters,
+    task_quota: Duration,
+    round_start: Cell<Instant>,
+    /// Counts tasks as residents; dropped before the recycler, which holds their memory.
+    pub(crate) home: HomeOwner,
+    pub(crate) recycler: Recycler,
+}
+
+/// What a round found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Round {
+    /// Something happened or is waiting: call again soon.
+    Busy,
+    /// Nothing to do before `deadline` unless something comes in from outside.
+    Idle {
+        /// When the next timer is due, if one is armed.
+        deadline: Option<Instant>,
+    },
+}
+
+impl Shard {
+    pub(crate) fn new(platform: Box<dyn Platform>, home: HomeOwner, task_quota: Duration) -> Self {
+        let now = platform.now();
+        Self {
+            platform,
+            progress: Arc::default(),
+            groups: Groups::new(task_quota),
+            turn: Turn::default(),
+            tasks: AllTasks::default(),
+            counters: Counters::default(),
+            task_quota,
+            round_start: Cell::new(now),
+            home,
+            recycler: Recycler::new(),
+        }
+    }
+
+    /// The address that identifies the shard: its home's.
+    #[inline]
+    pub(crate) fn home_address(&self) -> NonNull<Home> {
+        NonNull::from(&**self.home.home())
+    }
+
+    /// The clock as it was when the present round began.
+    pub(crate) fn round_start(&self) -> Instant {
+        self.round_start.get()
+    }
+
+    pub(crate) fn round(&self) -> Round {
+        let now = self.platform.now();
+        self.round_start.set(now);
+        self.counters.rounds.add(1);
+        let mut found = self.receive();
+        found |= self.platform.poll();
+        if self.groups.has_work() {
+            self.run_groups(now);
+            found = true;
+        }
+        self.progress.tick();
+        if found || self.groups.has_work() { Round::Busy } else { Round::Idle { deadline: self.next_deadline() } }
+    }
+
+    /// Takes in what has come from elsewhere: from other threads and from timers that are due.
+    fn receive(&self) -> bool {
+        let arrivals = self.home.drain();
+        self.counters.arrivals.add(arrivals as u64);
+        arrivals > 0
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Gives turns to groups until the task quota is used up or nothing is left to run.
+    fn run_groups(&self, round_start: Instant) {
+        let mut began = round_start;
+        while let Some(group) = self.groups.begin_turn() {
+            self.turn.begin(began, self.task_quota);
+            self.run_turn(group);
+            let now = self.platform.now();
+            self.groups.end_turn(group, began, now);
+            if now - round_start >= self.task_quota {
+                return;
+            }
+            began = now;
+        }
+    }
+
+    fn run_turn(&self, group: u8) {
+        for _ in 0..MAX_POLLS_PER_TURN {
+            let Some(task) = self.groups.next_task(group) else { return };
+            // SAFETY: tasks in run queues are held by the executor, which is this shard.
+            unsafe { raw::run(task, self) };
+            if self.groups.is_group_idle(group) || self.turn.is_over(&*self.platform) {
+                return;
+            }
+        }
+    }
+
+    /// Announces a sleep and looks at every source of work once more; true if the shard may sleep.
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        self.home.prepare_sleep();
+        self.progress.set_idle(true);
+        let quiet = !self.groups.has_work() && !self.home.has_arrivals();
+        self.counters.sleeps.add(u64::from(quiet));
+        quiet
+    }
+
+    pub(crate) fn end_sleep(&self) {
+        self.home.end_sleep();
+        self.progress.set_idle(false);
+    }
+
+    /// Drops the futures of all tasks, those too that are spawned meanwhile.
+    pub(crate) fn stop_tasks(&self) {
+        while let Some(task) = self.tasks.first() {
+            // SAFETY: a task on the list is living, and none is being polled between rounds.
+            unsafe { raw::stop(task, self) };
+        }
+        while let Some(index) = self.groups.begin_turn() {
+            self.run_turn(index);
+            let now = self.round_start();
+            self.groups.end_turn(index, now, now);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            rounds: counters.rounds.value(),
+            sleeps: counters.sleeps.value(),
+            spawned_tasks: counters.spawned_tasks.value(),
+            living_tasks: self.tasks.len() as u64,
+            panicked_tasks: counters.panicked_tasks.value(),
+            abandoned_errors: counters.abandoned_errors.value(),
+            arrivals: counters.arrivals.value(),
+        }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        crate::current::enter(self, || {
+            self.stop_tasks();
+            self.home.drain();
+        });
+    }
 }

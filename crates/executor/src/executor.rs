@@ -1,0 +1,128 @@
+//! The executor as its driver sees it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::time::Duration;
+
+use sunstar_packet::{Home, HomeOwner};
+
+use crate::counter::Stats;
+use crate::current;
+use crate::group::GroupStats;
+use crate::platform::Platform;
+use crate::progress::Progress;
+use crate::shard::{Round, Shard};
+use crate::task::{JoinHandle, TaskBuilder};
+
+/// How an executor behaves.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ExecutorConfig {
+    /// How long a scheduling group runs before others get their turn and I/O is polled. 500 µs by default.
+    pub task_quota: Duration,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        Self { task_quota: Duration::from_micros(500) }
+    }
+}
+
+/// The engine of one shard. It is passive: whoever owns it calls [`Executor::round`] again and again.
+///
+/// It belongs to the thread that made it. Several can live on one thread, as in a simulator. Dropping it drops all
+/// its tasks.
+pub struct Executor {
+    /// Boxed: tasks and timers know the shard by its address.
+    shard: Box<Shard>,
+}
+
+impl Executor {
+    /// Makes an executor with nothing to do.
+    pub fn new(config: ExecutorConfig, platform: Box<dyn Platform>) -> Self {
+        let home = HomeOwner::new(platform.doorbell());
+        Self { shard: Box::new(Shard::new(platform, home, config.task_quota)) }
+    }
+
+    /// Runs `f` with this shard as the current one: inside, the free functions of this crate work.
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        current::enter(&self.shard, f)
+    }
+
+    /// Starts a task in the main group.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let builder = TaskBuilder::new();
+        self.enter(|| builder.spawn(future))
+    }
+
+    /// Receives what has come in, runs tasks for about a task quota, and sends what is to go out.
+    pub fn round(&self) -> Round {
+        self.enter(|| self.shard.round())
+    }
+
+    /// Announces a sleep and looks at every source of work once more.
+    ///
+    /// If the answer is true, sleep with the deadline that [`Round::Idle`] gave. In either case call
+    /// [`Executor::end_sleep`] afterwards.
+    pub fn prepare_sleep(&self) -> bool {
+        self.enter(|| self.shard.prepare_sleep())
+    }
+
+    /// Ends what [`Executor::prepare_sleep`] began.
+    pub fn end_sleep(&self) {
+        self.shard.end_sleep();
+    }
+
+    /// Drops the futures of all tasks.
+    pub fn stop_tasks(&self) {
+        self.enter(|| self.shard.stop_tasks());
+    }
+
+    /// The shared end of the shard's way home.
+    pub fn home(&self) -> &Arc<Home> {
+        self.shard.home.home()
+    }
+
+    /// How many things exist that belong to this shard and may come home from elsewhere: the memory of tasks,
+    /// and what was sent to other shards as foreign.
+    pub fn residents(&self) -> usize {
+        self.shard.home.residents()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// What a stall detector looks at.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.shard.progress
+    }
+
+    /// The platform that this executor was made with.
+    pub fn platform(&self) -> &dyn Platform {
+        &*self.shard.platform
+    }
+
+    /// A snapshot of the counters.
+    pub fn stats(&self) -> Stats {
+        self.shard.stats()
+    }
+
+    /// A snapshot of the scheduling groups.
+    pub fn group_stats(&self) -> Vec<GroupStats> {
+        self.shard.groups.stats().collect()
+    }
+}
+
+impl core::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Executor").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

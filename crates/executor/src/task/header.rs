@@ -1,0 +1,339 @@
+//! The part of a task that does not depend on its future.
+
+use alloc::boxed::Box;
+use core::cell::{Cell, UnsafeCell};
+use core::panic::Location;
+use core::ptr::NonNull;
+use core::task::Waker;
+
+use sunstar_packet::{Home, HomeNode};
+
+use super::foreign_word::{Abroad, ForeignWord};
+use crate::current;
+use crate::shard::Shard;
+
+/// The task is in a run queue (or being put there).
+pub(crate) const SCHEDULED: u8 = 1;
+/// The task's future is being polled.
+pub(crate) const RUNNING: u8 = 2;
+/// The future is gone; the output waits for the join handle, or was taken.
+pub(crate) const COMPLETE: u8 = 4;
+/// The future shall be dropped instead of polled.
+pub(crate) const ABORTED: u8 = 8;
+/// The join handle is gone.
+pub(crate) const DETACHED: u8 = 16;
+
+/// What a task is called in logs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TaskName {
+    /// The name that its spawner gave, if any.
+    pub(crate) name: Option<&'static str>,
+    /// Where it was spawned.
+    pub(crate) location: &'static Location<'static>,
+}
+
+impl core::fmt::Display for TaskName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "\"{name}\" (spawned at {})", self.location),
+            None => write!(f, "spawned at {}", self.location),
+        }
+    }
+}
+
+/// What can be done with a task whose future's type is forgotten.
+pub(crate) struct VTable {
+    /// Polls the future, or drops it if the task was aborted; true when the task has completed.
+    pub(crate) poll: unsafe fn(NonNull<Header>) -> bool,
+    /// Drops an output that nobody takes; reports it if it is an error.
+    pub(crate) drop_output: unsafe fn(NonNull<Header>),
+    /// Moves the output to where the pointer points.
+    pub(crate) take_output: unsafe fn(NonNull<Header>, NonNull<()>),
+    /// Gives the memory back.
+    pub(crate) free: unsafe fn(NonNull<Header>, &Shard),
+}
+
+/// Links of the list of all living tasks of a shard.
+pub(crate) struct AllLinks {
+    pub(crate) prev: Cell<Option<NonNull<Header>>>,
+    pub(crate) next: Cell<Option<NonNull<Header>>>,
+}
+
+/// The head of a task's memory. Its first field is the node by which the task travels home.
+#[repr(C)]
+pub(crate) struct Header {
+    node: HomeNode,
+    foreign: ForeignWord,
+    home: NonNull<Home>,
+    pub(crate) vtable: &'static VTable,
+    /// The next task in the run queue.
+    pub(crate) next: Cell<Option<NonNull<Header>>>,
+    /// Handles (wakers, the join handle, the executor's own while the future lives), less what moved abroad.
+    refs: Cell<i32>,
+    pub(crate) state: Cell<u8>,
+    pub(crate) group: Cell<u8>,
+    pub(crate) all: AllLinks,
+    /// Who waits for the output. Touched at home only, never during a call into foreign code.
+    joiner: UnsafeCell<Option<Waker>>,
+    pub(crate) name: TaskName,
+}
+
+impl Header {
+    /// A header for a task that is about to be scheduled: held by the executor and by its join handle.
+    pub(crate) fn new(home: NonNull<Home>, vtable: &'static VTable, group: u8, name: TaskName) -> Self {
+        Self {
+            node: HomeNode::new(arrive),
+            foreign: ForeignWord::new(),
+            home,
+            vtable,
+            next: Cell::new(None),
+            refs: Cell::new(2),
+            state: Cell::new(0),
+            group: Cell::new(group),
+            all: AllLinks { prev: Cell::new(None), next: Cell::new(None) },
+            joiner: UnsafeCell::new(None),
+            name,
+        }
+    }
+
+    /// The home of the task, which identifies its shard.
+    pub(crate) fn home_address(&self) -> NonNull<Home> {
+        self.home
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flags: u8) -> bool {
+        self.state.get() & flags != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, flags: u8) {
+        self.state.set(self.state.get() | flags);
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self, flags: u8) {
+        self.state.set(self.state.get() & !flags);
+    }
+
+    /// Remembers who waits for the output, in place of whoever waited before.
+    pub(crate) fn set_joiner(&self, waker: &Waker) {
+        // SAFETY: only home comes here, and neither comparing nor writing calls back into this task.
+        let joiner = unsafe { &mut *self.joiner.get() };
+        match joiner {
+            Some(before) if before.will_wake(waker) => {}
+            _ => {
+                let before = joiner.replace(waker.clone());
+                drop(before);
+            }
+        }
+    }
+
+    pub(crate) fn take_joiner(&self) -> Option<Waker> {
+        // SAFETY: only home comes here; the borrow ends before anybody else is called.
+        unsafe { (*self.joiner.get()).take() }
+    }
+}
+
+/// The home shard of `task`, if it is the current one.
+///
+/// A home lives (or is leaked) as long as any of its tasks' memory, so equal addresses mean the same home.
+#[inline]
+fn at_home<'a>(task: NonNull<Header>) -> Option<&'a Shard> {
+    // SAFETY: the current shard stays valid while it is entered, which outlasts the caller's operation.
+    let shard = unsafe { current::address().as_ref() }?;
+    // SAFETY: the caller holds a handle, so the header is valid; `home` is never written after creation.
+    let home = unsafe { (*task.as_ptr()).home };
+    (shard.home_address() == home).then_some(shard)
+}
+
+fn abroad(task: NonNull<Header>, operation: Abroad) {
+    // SAFETY: the caller holds a handle, so the header is valid until `record`, and until arrival if that
+    // answers true. Abroad, only the atomic word, the node and the constant fields are touched.
+    unsafe {
+        let home = (*task.as_ptr()).home;
+        if (*task.as_ptr()).foreign.record(operation) {
+            // A resident's home is never freed before the resident.
+            home.as_ref().post(task.cast());
+        }
+    }
+}
+
+/// Called by the home list, at home.
+unsafe fn arrive(node: NonNull<HomeNode>) {
+    let task: NonNull<Header> = node.cast();
+    // SAFETY: the queued bit, which is still set, keeps the task from being freed until `take`.
+    let header = unsafe { task.as_ref() };
+    let arrived = header.foreign.take();
+    header.refs.set(header.refs.get().wrapping_add(arrived.balance));
+    if at_home(task).is_none() {
+        // The shard ends: nobody will run the task again, and its memory may be needed by late handles.
+        return;
+    }
+    if arrived.woken {
+        wake_by_ref(task);
+    }
+    free_if_last(task);
+}
+
+/// Puts the task into its group's run queue unless it is there, or done.
+#[inline]
+pub(crate) fn wake_by_ref(task: NonNull<Header>) {
+    match at_home(task) {
+        Some(shard) => {
+            // SAFETY: the caller holds a handle.
+            let header = unsafe { task.as_ref() };
+            if !header.has(SCHEDULED | COMPLETE) {
+                header.set(SCHEDULED);
+                shard.groups.enqueue(task);
+            }
+        }
+        None => abroad(task, Abroad::Wake),
+    }
+}
+
+/// Wakes the task and gives the caller's handle up.
+#[inline]
+pub(crate) fn wake(task: NonNull<Header>) {
+    if at_home(task).is_some() {
+        wake_by_ref(task);
+        drop_ref(task);
+    } else {
+        abroad(task, Abroad::WakeAndDrop);
+    }
+}
+
+/// Counts one more handle.
+#[inline]
+pub(crate) fn clone_ref(task: NonNull<Header>) {
+    if at_home(task).is_some() {
+        // SAFETY: the caller holds a handle.
+        let header = unsafe { task.as_ref() };
+        header.refs.set(header.refs.get().checked_add(1).expect("fewer than 2^31 wakers of one task exist"));
+    } else {
+        abroad(task, Abroad::Clone);
+    }
+}
+
+/// Gives the caller's handle up.
+#[inline]
+pub(crate) fn drop_ref(task: NonNull<Header>) {
+    if at_home(task).is_some() {
+        // SAFETY: the caller holds a handle.
+        let header = unsafe { task.as_ref() };
+        header.refs.set(header.refs.get().wrapping_sub(1));
+        free_if_last(task);
+    } else {
+        abroad(task, Abroad::Drop);
+    }
+}
+
+#[inline]
+fn free_if_last(task: NonNull<Header>) {
+    // SAFETY: called at home with the task not freed yet: only this function frees it.
+    let header = unsafe { task.as_ref() };
+    if header.foreign.is_last(header.refs.get())
+        && let Some(shard) = at_home(task)
+    {
+        // SAFETY: no handle is left anywhere and the task is not on its way home: nobody else knows it.
+        // The executor's own handle goes last or after completion, so the future is gone.
+        unsafe { (header.vtable.free)(task, shard) };
+    }
+}
+
+/// Ends a task whose future has just been dropped: wakes who waits for the output and gives up the
+/// executor's handle. Called at home.
+pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
+    // SAFETY: the executor's handle, given up below, keeps the task.
+    let header = unsafe { task.as_ref() };
+    header.set(COMPLETE);
+    shard.tasks.unlink(task);
+    match header.take_joiner() {
+        Some(joiner) => joiner.wake(),
+        None if header.has(DETACHED) => {
+            // SAFETY: complete, so the output is there, and nobody else can take it.
+            unsafe { (header.vtable.drop_output)(task) };
+        }
+        None => {}
+    }
+    // A task in a run queue is given up when it is taken from there.
+    if !header.has(SCHEDULED) {
+        drop_ref(task);
+    }
+}
+
+/// All living tasks of a shard, so that the shard can drop them when it ends.
+#[derive(Default)]
+pub(crate) struct AllTasks {
+    first: Cell<Option<NonNull<Header>>>,
+    len: Cell<usize>,
+}
+
+impl AllTasks {
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    pub(crate) fn first(&self) -> Option<NonNull<Header>> {
+        self.first.get()
+    }
+
+    #[inline]
+    pub(crate) fn link(&self, task: NonNull<Header>) {
+        let next = self.first.replace(Some(task));
+        // SAFETY: tasks on the list are living, and the new one is about to live.
+        unsafe {
+            task.as_ref().all.next.set(next);
+            if let Some(next) = next {
+                next.as_ref().all.prev.set(Some(task));
+            }
+        }
+        self.len.set(self.len.get() + 1);
+    }
+
+    #[inline]
+    pub(crate) fn unlink(&self, task: NonNull<Header>) {
+        // SAFETY: the task and its neighbours on the list are living.
+        unsafe {
+            let links = &task.as_ref().all;
+            let (prev, next) = (links.prev.take(), links.next.take());
+            match prev {
+                Some(prev) => prev.as_ref().all.next.set(next),
+                None => self.first.set(next),
+            }
+            if let Some(next) = next {
+                next.as_ref().all.prev.set(prev);
+            }
+        }
+        self.len.set(self.len.get() - 1);
+    }
+
+    /// Calls `f` with each living task; `f` must not start or end any.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Header)) {
+        let mut next = self.first.get();
+        while let Some(task) = next {
+            // SAFETY: tasks on the list are living.
+            let header = unsafe { task.as_ref() };
+            f(header);
+            next = header.all.next.get();
+        }
+    }
+}
+
+/// Logs and counts a task that ended in a panic.
+#[cold]
+pub(crate) fn report_panic(task: NonNull<Header>, shard: Option<&Shard>, panic: &crate::Panic) {
+    // SAFETY: called while the task is being polled or dropped.
+    let name = unsafe { task.as_ref() }.name;
+    log::error!("a task panicked: {name}: {panic}");
+    if let Some(shard) = shard {
+        shard.counters.panicked_tasks.add(1);
+    }
+}
+
+/// Logs and counts an error that nobody looked at.
+#[cold]
+pub(crate) fn report_abandoned(what: Box<str>, name: TaskName) {
+    log::warn!("nobody looked at the error of a task: {name}: {what}");
+    current::try_with(|shard| shard.counters.abandoned_errors.add(1));
+}

@@ -1,0 +1,13 @@
+//! Tasks: a future, its place in a run queue, and its output, in one recycled allocation.
+
+mod foreign_word;
+pub(crate) mod header;
+mod join;
+pub(crate) mod raw;
+pub(crate) mod recycler;
+mod spawn;
+#[cfg(test)]
+mod tests;
+
+pub use join::{JoinError, JoinHandle};
+pub use spawn::{TaskBuilder, spawn, spawn_fallible, spawn_in};

@@ -1,0 +1,162 @@
+//! Memory of tasks and calls, reused last-in first-out so that it is warm.
+
+use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+/// Blocks are multiples of a cache line and aligned to one.
+const LINE: usize = 64;
+const CLASSES: usize = 16;
+/// The largest block that is kept for reuse, in bytes.
+const LARGEST_KEPT: usize = LINE * CLASSES;
+/// How much free memory a size class keeps for reuse at most, in bytes.
+const KEPT_PER_CLASS: usize = 256 << 10;
+
+/// Free blocks of one shard, a stack per size class.
+///
+/// The owner of a `Recycler` gives back every block before it drops it, or leaks the block on purpose.
+pub(crate) struct Recycler {
+    classes: [Class; CLASSES],
+}
+
+#[derive(Default)]
+struct Class {
+    top: Cell<Option<NonNull<FreeBlock>>>,
+    kept: Cell<usize>,
+}
+
+struct FreeBlock {
+    below: Option<NonNull<FreeBlock>>,
+}
+
+fn class_of(bytes: usize) -> usize {
+    bytes.div_ceil(LINE).max(1) - 1
+}
+
+fn layout_of(layout: Layout) -> Layout {
+    let lines = class_of(layout.size()) + 1;
+    Layout::from_size_align(lines * LINE, layout.align().max(LINE)).expect("a type's size is far below isize::MAX")
+}
+
+/// Whether blocks of this layout are kept for reuse; constant for each type.
+const fn is_kept(layout: Layout) -> bool {
+    layout.size() <= LARGEST_KEPT && layout.align() <= LINE
+}
+
+impl Recycler {
+    pub(crate) fn new() -> Self {
+        Self { classes: Default::default() }
+    }
+
+    /// Uninitialised memory for `layout`.
+    #[inline]
+    pub(crate) fn allocate(&self, layout: Layout) -> NonNull<u8> {
+        if is_kept(layout) {
+            let class = &self.classes[class_of(layout.size())];
+            if let Some(block) = class.top.get() {
+                // SAFETY: blocks on the stack are free, of this class, and were initialised by `release`.
+                class.top.set(unsafe { block.as_ref() }.below);
+                class.kept.set(class.kept.get() - 1);
+                return block.cast();
+            }
+        }
+        from_heap(layout_of(layout))
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// `block` came from [`Recycler::allocate`] of the same recycler with the same layout and is not used again.
+    #[inline]
+    pub(crate) unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        if is_kept(layout) {
+            let index = class_of(layout.size());
+            let class = &self.classes[index];
+            if class.kept.get() < KEPT_PER_CLASS / ((index + 1) * LINE) {
+                let block = block.cast::<FreeBlock>();
+                // SAFETY: the caller gives the block up; it is at least a line long and aligned to one.
+                unsafe { block.write(FreeBlock { below: class.top.get() }) };
+                class.top.set(Some(block));
+                class.kept.set(class.kept.get() + 1);
+                return;
+            }
+        }
+        // SAFETY: the block came from `from_heap` with this layout.
+        unsafe { dealloc(block.as_ptr(), layout_of(layout)) };
+    }
+}
+
+#[cold]
+fn from_heap(layout: Layout) -> NonNull<u8> {
+    // SAFETY: the layout has at least the size of a line.
+    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+impl Drop for Recycler {
+    fn drop(&mut self) {
+        for (index, class) in self.classes.iter().enumerate() {
+            let size = (index + 1) * LINE;
+            let layout = Layout::from_size_align(size, LINE).expect("a size class is small");
+            let mut next = class.top.take();
+            while let Some(block) = next {
+                // SAFETY: as in `allocate`; each block on the stack came from the heap with its class's layout.
+                unsafe {
+                    next = block.as_ref().below;
+                    dealloc(block.cast().as_ptr(), layout);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_released_last_is_reused_first() {
+        let recycler = Recycler::new();
+        let layout = Layout::new::<[u64; 10]>();
+        let (a, b) = (recycler.allocate(layout), recycler.allocate(layout));
+        // SAFETY: both came from this recycler with this layout, and are not used again as what they were.
+        unsafe {
+            recycler.release(a, layout);
+            recycler.release(b, layout);
+        }
+        let again = recycler.allocate(Layout::new::<[u64; 16]>());
+        assert_eq!(again, b, "a smaller layout of the same class shares its blocks");
+        assert_eq!(recycler.allocate(layout), a);
+        // SAFETY: as above.
+        unsafe {
+            recycler.release(again, layout);
+            recycler.release(a, layout);
+        }
+    }
+
+    #[test]
+    fn a_class_keeps_a_bounded_amount() {
+        let recycler = Recycler::new();
+        let layout = Layout::new::<[u8; 1024]>();
+        let blocks: Vec<_> = (0..2 * KEPT_PER_CLASS / 1024).map(|_| recycler.allocate(layout)).collect();
+        for block in blocks {
+            // SAFETY: each came from this recycler with this layout.
+            unsafe { recycler.release(block, layout) };
+        }
+        assert_eq!(recycler.classes[class_of(1024)].kept.get() * 1024, KEPT_PER_CLASS);
+    }
+
+    #[test]
+    fn large_and_overaligned_layouts_come_from_the_heap() {
+        #[repr(align(256))]
+        struct Overaligned {
+            _bytes: [u8; 256],
+        }
+        let recycler = Recycler::new();
+        for layout in [Layout::new::<[u8; 5000]>(), Layout::new::<Overaligned>()] {
+            let block = recycler.allocate(layout);
+            assert_eq!(block.as_ptr().align_offset(layout.align()), 0);
+            // SAFETY: it came from this recycler with this layout.
+            unsafe { recycler.release(block, layout) };
+        }
+    }
+}
