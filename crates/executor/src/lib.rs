@@ -18,7 +18,7 @@ mod progress;
 mod shard;
 pub mod sync;
 pub mod task;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod testing;
 pub mod time;
 pub mod timer;

@@ -2,7 +2,7 @@
 
 mod run_queue;
 mod table;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use core::fmt;

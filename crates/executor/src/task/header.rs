@@ -1,7 +1,9 @@
 //! The part of a task that does not depend on its future.
 
+use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
+use core::mem::ManuallyDrop;
 use core::panic::Location;
 use core::ptr::NonNull;
 use core::task::Waker;
@@ -9,6 +11,7 @@ use core::task::Waker;
 use sunstar_packet::{Home, HomeNode};
 
 use super::foreign_word::{Abroad, ForeignWord};
+use super::raw;
 use crate::current;
 use crate::shard::Shard;
 
@@ -22,6 +25,10 @@ pub(crate) const COMPLETE: u8 = 4;
 pub(crate) const ABORTED: u8 = 8;
 /// The join handle is gone.
 pub(crate) const DETACHED: u8 = 16;
+
+/// The memory was given back: left there for the models, which look for late use.
+#[cfg(any(test, loom))]
+const FREED: u8 = 32;
 
 /// What a task is called in logs.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +52,8 @@ impl core::fmt::Display for TaskName {
 pub(crate) struct VTable {
     /// Polls the future, or drops it if the task was aborted; true when the task has completed.
     pub(crate) poll: unsafe fn(NonNull<Header>) -> bool,
-    /// Drops an output that nobody takes; reports it if it is an error.
-    pub(crate) drop_output: unsafe fn(NonNull<Header>),
-    /// Moves the output to where the pointer points.
-    pub(crate) take_output: unsafe fn(NonNull<Header>, NonNull<()>),
-    /// Gives the memory back.
-    pub(crate) free: unsafe fn(NonNull<Header>, &Shard),
+    /// Of the task's memory.
+    pub(crate) layout: Layout,
 }
 
 /// Links of the list of all living tasks of a shard.
@@ -74,7 +77,7 @@ pub(crate) struct Header {
     pub(crate) group: Cell<u8>,
     pub(crate) all: AllLinks,
     /// Who waits for the output. Touched at home only, never during a call into foreign code.
-    joiner: UnsafeCell<Option<Waker>>,
+    joiner: UnsafeCell<Joiner>,
     pub(crate) name: TaskName,
 }
 
@@ -91,7 +94,7 @@ impl Header {
             state: Cell::new(0),
             group: Cell::new(group),
             all: AllLinks { prev: Cell::new(None), next: Cell::new(None) },
-            joiner: UnsafeCell::new(None),
+            joiner: UnsafeCell::new(Joiner::Nobody),
             name,
         }
     }
@@ -117,21 +120,79 @@ impl Header {
     }
 
     /// Remembers who waits for the output, in place of whoever waited before.
+    #[inline]
     pub(crate) fn set_joiner(&self, waker: &Waker) {
-        // SAFETY: only home comes here, and neither comparing nor writing calls back into this task.
-        let joiner = unsafe { &mut *self.joiner.get() };
-        match joiner {
-            Some(before) if before.will_wake(waker) => {}
-            _ => {
-                let before = joiner.replace(waker.clone());
-                drop(before);
-            }
+        // SAFETY: only the task's thread comes here, and comparing calls nobody.
+        let joiner = unsafe { &*self.joiner.get() };
+        if !joiner.is(waker) {
+            let joiner = Joiner::of(waker);
+            // SAFETY: as above; the old one is dropped after the borrow has ended.
+            drop(core::mem::replace(unsafe { &mut *self.joiner.get() }, joiner));
         }
     }
 
-    pub(crate) fn take_joiner(&self) -> Option<Waker> {
-        // SAFETY: only home comes here; the borrow ends before anybody else is called.
-        unsafe { (*self.joiner.get()).take() }
+    #[inline]
+    pub(crate) fn take_joiner(&self) -> Joiner {
+        // SAFETY: only the task's thread comes here; the borrow ends before anybody else is called.
+        core::mem::replace(unsafe { &mut *self.joiner.get() }, Joiner::Nobody)
+    }
+}
+
+/// Who waits for a task's output. Most often that is a task too, which is woken without a call through a table.
+pub(crate) enum Joiner {
+    Nobody,
+    Task(TaskRef),
+    Other(Waker),
+}
+
+impl Joiner {
+    #[inline]
+    fn of(waker: &Waker) -> Self {
+        match task_behind(waker) {
+            Some(task) => {
+                clone_ref(task);
+                Self::Task(TaskRef(task))
+            }
+            None => Self::Other(waker.clone()),
+        }
+    }
+
+    #[inline]
+    fn is(&self, waker: &Waker) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Task(task) => task_behind(waker) == Some(task.0),
+            Self::Other(other) => other.will_wake(waker),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wake(self) {
+        match self {
+            Self::Nobody => {}
+            Self::Task(task) => wake(ManuallyDrop::new(task).0),
+            Self::Other(waker) => waker.wake(),
+        }
+    }
+}
+
+/// The task that a waker wakes, if it is one of this crate's.
+#[inline]
+fn task_behind(waker: &Waker) -> Option<NonNull<Header>> {
+    if core::ptr::eq(waker.vtable(), &raw const raw::WAKER) {
+        NonNull::new(waker.data().cast_mut().cast())
+    } else {
+        None
+    }
+}
+
+/// A counted handle on a task.
+pub(crate) struct TaskRef(NonNull<Header>);
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        drop_ref(self.0);
     }
 }
 
@@ -164,6 +225,8 @@ unsafe fn arrive(node: NonNull<HomeNode>) {
     let task: NonNull<Header> = node.cast();
     // SAFETY: the queued bit, which is still set, keeps the task from being freed until `take`.
     let header = unsafe { task.as_ref() };
+    #[cfg(any(test, loom))]
+    assert!(!header.has(FREED), "a task that was freed comes home");
     let arrived = header.foreign.take();
     header.refs.set(header.refs.get().wrapping_add(arrived.balance));
     if at_home(task).is_none() {
@@ -235,9 +298,17 @@ fn free_if_last(task: NonNull<Header>) {
     if header.foreign.is_last(header.refs.get())
         && let Some(shard) = at_home(task)
     {
-        // SAFETY: no handle is left anywhere and the task is not on its way home: nobody else knows it.
-        // The executor's own handle goes last or after completion, so the future is gone.
-        unsafe { (header.vtable.free)(task, shard) };
+        #[cfg(any(test, loom))]
+        {
+            assert!(!header.has(FREED), "a task is freed twice");
+            header.set(FREED);
+        }
+        let layout = header.vtable.layout;
+        // SAFETY: no handle is left anywhere and the task is not on its way home, so nobody else knows it. The
+        // executor's handle goes after the future, the join handle's after the output, and the joiner went when
+        // the task completed: nothing in the memory is left to be dropped.
+        unsafe { shard.recycler.release(task.cast(), layout) };
+        shard.home.remove_resident();
     }
 }
 
@@ -248,14 +319,7 @@ pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
     let header = unsafe { task.as_ref() };
     header.set(COMPLETE);
     shard.tasks.unlink(task);
-    match header.take_joiner() {
-        Some(joiner) => joiner.wake(),
-        None if header.has(DETACHED) => {
-            // SAFETY: complete, so the output is there, and nobody else can take it.
-            unsafe { (header.vtable.drop_output)(task) };
-        }
-        None => {}
-    }
+    header.take_joiner().wake();
     // A task in a run queue is given up when it is taken from there.
     if !header.has(SCHEDULED) {
         drop_ref(task);

@@ -3,7 +3,6 @@
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
@@ -86,12 +85,9 @@ impl<T> Future for JoinHandle<T> {
             header.set_joiner(cx.waker());
             return Poll::Pending;
         }
-        let mut output = MaybeUninit::<Self::Output>::uninit();
         // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
-        unsafe {
-            (header.vtable.take_output)(self.task, NonNull::from(&mut output).cast());
-            Poll::Ready(output.assume_init())
-        }
+        let output = unsafe { raw::take_output::<T>(self.task) };
+        Poll::Ready(output.unwrap_or(Err(JoinError::Aborted)))
     }
 }
 
@@ -99,11 +95,12 @@ impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
         let header = self.header();
-        header.set(DETACHED);
-        drop(header.take_joiner());
         if header.has(COMPLETE) {
-            // SAFETY: complete, and the only handle that could take the output is this one.
-            unsafe { (header.vtable.drop_output)(self.task) };
+            // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
+            unsafe { raw::discard_output::<T>(self.task) };
+        } else {
+            header.set(DETACHED);
+            drop(header.take_joiner());
         }
         header::drop_ref(self.task);
     }

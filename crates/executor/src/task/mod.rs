@@ -3,10 +3,12 @@
 mod foreign_word;
 pub(crate) mod header;
 mod join;
+#[cfg(all(test, loom))]
+mod loom_tests;
 pub(crate) mod raw;
 pub(crate) mod recycler;
 mod spawn;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use join::{JoinError, JoinHandle};

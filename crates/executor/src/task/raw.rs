@@ -4,12 +4,12 @@ use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::future::Future;
-use core::mem::{self, ManuallyDrop};
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use super::header::{self, ABORTED, Header, RUNNING, SCHEDULED, TaskName, VTable};
+use super::header::{self, ABORTED, DETACHED, Header, RUNNING, SCHEDULED, TaskName, VTable};
 use super::join::JoinError;
 use crate::panic::{Panic, catch};
 use crate::shard::Shard;
@@ -17,20 +17,23 @@ use crate::shard::Shard;
 /// Turns an output that nobody took into the text of an error, if it is one.
 pub(super) type Describe<T> = fn(&T) -> Option<Box<str>>;
 
+/// What a join handle knows of a task: the beginning of a [`Task`] whose output has this type.
+#[repr(C)]
+pub(super) struct Joined<T> {
+    header: Header,
+    describe: Describe<T>,
+    /// Set when the future is gone, unless nobody waits for it.
+    output: UnsafeCell<Option<Result<T, JoinError>>>,
+}
+
 #[repr(C)]
 struct Task<F: Future> {
-    header: Header,
-    describe: Describe<F::Output>,
-    stage: UnsafeCell<Stage<F>>,
+    joined: Joined<F::Output>,
+    /// Dropped in place when the task completes.
+    future: UnsafeCell<ManuallyDrop<F>>,
 }
 
-enum Stage<F: Future> {
-    Future(F),
-    Output(Result<F::Output, JoinError>),
-    Gone,
-}
-
-static WAKER: RawWakerVTable = RawWakerVTable::new(
+pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(
     |task| {
         header::clone_ref(task_of(task));
         RawWaker::new(task, &WAKER)
@@ -55,9 +58,12 @@ pub(super) fn create<F: Future>(
 ) -> NonNull<Header> {
     let memory = shard.recycler.allocate(Layout::new::<Task<F>>()).cast::<Task<F>>();
     let task = Task {
-        header: Header::new(shard.home_address(), Vtables::<F>::VTABLE, group, name),
-        describe,
-        stage: UnsafeCell::new(Stage::Future(future)),
+        joined: Joined {
+            header: Header::new(shard.home_address(), Vtables::<F>::VTABLE, group, name),
+            describe,
+            output: UnsafeCell::new(None),
+        },
+        future: UnsafeCell::new(ManuallyDrop::new(future)),
     };
     // SAFETY: fresh memory of the right layout.
     unsafe { memory.write(task) };
@@ -70,104 +76,117 @@ pub(super) fn create<F: Future>(
 struct Vtables<F>(F);
 
 impl<F: Future> Vtables<F> {
-    const VTABLE: &'static VTable =
-        &VTable { poll: poll::<F>, drop_output: drop_output::<F>, take_output: take_output::<F>, free: free::<F> };
-}
-
-/// The stage of a task.
-///
-/// # Safety
-/// Called at home, for a task of this future, and no other borrow of the stage is in use.
-unsafe fn stage<'a, F: Future>(task: NonNull<Header>) -> &'a mut Stage<F> {
-    // SAFETY: as the caller vouches.
-    unsafe { &mut *(*task.cast::<Task<F>>().as_ptr()).stage.get() }
+    const VTABLE: &'static VTable = &VTable { poll: poll::<F>, layout: Layout::new::<Task<F>>() };
 }
 
 unsafe fn poll<F: Future>(task: NonNull<Header>) -> bool {
-    // SAFETY: the executor calls this for a scheduled task, whose header is valid.
-    let header = unsafe { task.as_ref() };
-    let output = if header.has(ABORTED) {
-        Err(JoinError::Aborted)
-    } else {
+    // SAFETY: the caller passes a living task of this future; the future's place is nobody else's while it is polled.
+    let (header, future) = unsafe { (task.as_ref(), &mut *(*task.cast::<Task<F>>().as_ptr()).future.get()) };
+    let mut future_is_whole = true;
+    if !header.has(ABORTED) {
         // The waker borrows the executor's handle: no count, and no drop.
         // SAFETY: the vtable treats the pointer as the task that it is.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(task.as_ptr().cast(), &WAKER)) });
         let polled = catch(|| {
-            // SAFETY: the running flag keeps everybody else from the stage. The future is not moved before it is
-            // dropped in place below.
-            let Stage::Future(future) = (unsafe { stage::<F>(task) }) else { return Poll::Pending };
-            // SAFETY: as above.
-            unsafe { Pin::new_unchecked(future) }.poll(&mut Context::from_waker(&waker))
+            // SAFETY: the future stays in its place until it is dropped there.
+            match unsafe { Pin::new_unchecked(&mut **future) }.poll(&mut Context::from_waker(&waker)) {
+                Poll::Pending => false,
+                Poll::Ready(output) => {
+                    future_is_whole = false;
+                    // SAFETY: it is neither polled nor dropped again: the task completes.
+                    unsafe { ManuallyDrop::drop(future) };
+                    // SAFETY: the task's output has this type.
+                    unsafe { put_output(task, Ok(output)) };
+                    true
+                }
+            }
         });
         match polled {
-            Ok(Poll::Pending) if header.has(ABORTED) => Err(JoinError::Aborted),
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(panic) => Err(panicked(task, panic)),
+            Ok(true) => return true,
+            Ok(false) if header.has(ABORTED) => {}
+            Ok(false) => return false,
+            Err(panic) => {
+                let error = panicked(task, panic);
+                // SAFETY: the future is dropped if that has not begun yet; a drop that panicked counts as done.
+                unsafe { finish::<F>(task, future_is_whole.then_some(future), error) };
+                return true;
+            }
         }
-    };
-    // SAFETY: still exclusive. `Gone` replaces the future after it was dropped in place, which the assignment does.
-    let dropped = catch(|| unsafe { *stage::<F>(task) = Stage::Gone });
-    let output = match dropped {
-        Ok(()) => output,
-        Err(panic) => {
-            // SAFETY: a future whose drop panicked counts as dropped; it is overwritten, not dropped again.
-            unsafe { core::ptr::write(stage::<F>(task), Stage::Gone) };
-            // One panic is reported; what dropping the output adds to it is not.
-            drop(catch(|| drop(output)));
-            Err(panicked(task, panic))
-        }
-    };
-    // SAFETY: still exclusive; what is overwritten is `Gone`.
-    unsafe { *stage::<F>(task) = Stage::Output(output) };
+    }
+    // SAFETY: as above.
+    unsafe { finish::<F>(task, Some(future), JoinError::Aborted) };
     true
+}
+
+/// Ends a task without an output: drops the future, if it is still whole.
+///
+/// # Safety
+/// The future is not used again, and the task's output has the future's type.
+#[cold]
+unsafe fn finish<F: Future>(task: NonNull<Header>, future: Option<&mut ManuallyDrop<F>>, error: JoinError) {
+    let dropped = catch(|| {
+        if let Some(future) = future {
+            // SAFETY: as the caller vouches.
+            unsafe { ManuallyDrop::drop(future) };
+        }
+    });
+    let error = match dropped {
+        Ok(()) => error,
+        Err(panic) => panicked(task, panic),
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { put_output::<F::Output>(task, Err(error)) };
+}
+
+/// Leaves the output for the join handle, or drops it if there is none any more.
+///
+/// # Safety
+/// Called at home, for a task with this output, which is there at most once.
+unsafe fn put_output<T>(task: NonNull<Header>, output: Result<T, JoinError>) {
+    // SAFETY: as the caller vouches. The join handle looks at the output only once the task is complete.
+    let joined = unsafe { task.cast::<Joined<T>>().as_ref() };
+    if joined.header.has(DETACHED) {
+        drop_output(joined, output);
+    } else {
+        // SAFETY: as above.
+        unsafe { *joined.output.get() = Some(output) };
+    }
+}
+
+/// Drops an output that nobody takes; reports it if it is an error.
+fn drop_output<T>(joined: &Joined<T>, output: Result<T, JoinError>) {
+    if let Ok(output) = &output
+        && let Some(error) = (joined.describe)(output)
+    {
+        header::report_abandoned(error, joined.header.name);
+    }
+}
+
+/// Takes the output, if it was not taken before.
+///
+/// # Safety
+/// Called on the task's thread by its only join handle, once the task is complete; the output has this type.
+pub(super) unsafe fn take_output<T>(task: NonNull<Header>) -> Option<Result<T, JoinError>> {
+    // SAFETY: as the caller vouches; nobody else touches the output of a complete task.
+    unsafe { (*task.cast::<Joined<T>>().as_ref().output.get()).take() }
+}
+
+/// Drops the output, if it was not taken, because the join handle goes; reports it if it is an error.
+///
+/// # Safety
+/// As for [`take_output`].
+pub(super) unsafe fn discard_output<T>(task: NonNull<Header>) {
+    // SAFETY: as the caller vouches.
+    if let Some(output) = unsafe { take_output::<T>(task) } {
+        // SAFETY: the caller's handle keeps the task.
+        drop_output(unsafe { task.cast::<Joined<T>>().as_ref() }, output);
+    }
 }
 
 #[cold]
 fn panicked(task: NonNull<Header>, panic: Panic) -> JoinError {
     crate::current::with(|shard| header::report_panic(task, Some(shard), &panic));
     JoinError::Panicked(panic)
-}
-
-unsafe fn take_output<F: Future>(task: NonNull<Header>, to: NonNull<()>) {
-    // SAFETY: called once the task is complete, by the only join handle.
-    let taken = mem::replace(unsafe { stage::<F>(task) }, Stage::Gone);
-    let output = match taken {
-        Stage::Output(output) => output,
-        Stage::Future(_) | Stage::Gone => Err(JoinError::Aborted),
-    };
-    // SAFETY: the caller gives room for exactly this type.
-    unsafe { to.cast::<Result<F::Output, JoinError>>().write(output) };
-}
-
-unsafe fn drop_output<F: Future>(task: NonNull<Header>) {
-    // SAFETY: the header is valid: a handle is still held.
-    let name = unsafe { task.as_ref() }.name;
-    // SAFETY: as above; `describe` is constant.
-    let describe = unsafe { (*task.cast::<Task<F>>().as_ptr()).describe };
-    // SAFETY: called once the task is complete and nobody else can take the output.
-    let taken = mem::replace(unsafe { stage::<F>(task) }, Stage::Gone);
-    let dropped = catch(|| {
-        if let Stage::Output(Ok(output)) = &taken
-            && let Some(error) = describe(output)
-        {
-            header::report_abandoned(error, name);
-        }
-        drop(taken);
-    });
-    if let Err(panic) = dropped {
-        crate::current::try_with(|shard| header::report_panic(task, Some(shard), &panic));
-    }
-}
-
-unsafe fn free<F: Future>(task: NonNull<Header>, shard: &Shard) {
-    // SAFETY: no handle is left, so the output, if it is still there, goes with the task.
-    unsafe {
-        debug_assert!(!matches!(stage::<F>(task), Stage::Future(_)), "the executor's handle outlives the future");
-        task.cast::<Task<F>>().as_ptr().drop_in_place();
-        shard.recycler.release(task.cast(), Layout::new::<Task<F>>());
-    }
-    shard.home.remove_resident();
 }
 
 /// Polls a scheduled task once and ends it if it has completed. Called at home.

@@ -29,8 +29,9 @@ struct FreeBlock {
     below: Option<NonNull<FreeBlock>>,
 }
 
-fn class_of(bytes: usize) -> usize {
-    bytes.div_ceil(LINE).max(1) - 1
+#[inline]
+const fn class_of(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes.div_ceil(LINE) - 1 }
 }
 
 fn layout_of(layout: Layout) -> Layout {
