@@ -1,0 +1,328 @@
+//! Models of the way home: every interleaving and every outcome of weak memory that loom can find.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release -p sunstar-packet --lib loom_
+//! ```
+//!
+//! Each of these planted bugs makes the models named beside it fail:
+//!
+//! ```text
+//! RUSTFLAGS='--cfg loom --cfg planted="missing_barrier"'  cargo test --release -p sunstar-packet --lib loom_
+//! ```
+//!
+//! | planted | what it breaks | found by |
+//! |---|---|---|
+//! | `missing_barrier` | the fences of `notify` and `prepare_sleep` | `loom_notify_wakes_the_sleeper` |
+//! | `relaxed_post` | the release of the push | `loom_two_posters_and_a_drain`, `loom_foreign_dropped_abroad_while_home_drains` |
+//! | `double_release` | the reference of a crossing is given up twice | `loom_foreign_keeps_what_home_still_holds` |
+//! | `touch_after_post` | a poster uses the list after its node is on it | `loom_list_ends_after_the_last_arrival` |
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+// Instruments of the tests, of which loom shall know nothing.
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+
+use crate::home::{Doorbell, HomeNode, HomeOwner};
+use crate::{Buffer, ForeignBuffer};
+
+/// Counts how often it was rung.
+#[derive(Clone, Default)]
+struct Bell(Arc<AtomicUsize>);
+
+impl Doorbell for Bell {
+    fn ring(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl Bell {
+    fn rung(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Posted by value: its payload is written abroad and read at home.
+#[repr(C)]
+struct Parcel {
+    node: HomeNode,
+    payload: UnsafeCell<usize>,
+    received: Arc<AtomicUsize>,
+}
+
+impl Parcel {
+    fn new(received: &Arc<AtomicUsize>) -> Box<Self> {
+        let node = HomeNode::new(Self::arrive);
+        Box::new(Self { node, payload: UnsafeCell::new(0), received: Arc::clone(received) })
+    }
+
+    unsafe fn arrive(node: NonNull<HomeNode>) {
+        // SAFETY: only parcels have this function, and the node is their first field.
+        let parcel = unsafe { Box::from_raw(node.cast::<Self>().as_ptr()) };
+        // SAFETY: the list gave the parcel up; loom checks that.
+        let payload = parcel.payload.with(|payload| unsafe { *payload });
+        parcel.received.fetch_add(payload, Relaxed);
+    }
+
+    fn post(self: Box<Self>, home: &crate::Home, payload: usize) {
+        // SAFETY: the parcel is not posted yet.
+        self.payload.with_mut(|place| unsafe { *place = payload });
+        // SAFETY: the caller keeps the home; the parcel is given up until it arrives.
+        unsafe { home.post(NonNull::from(Box::leak(self)).cast()) };
+    }
+}
+
+fn drain_until(owner: &HomeOwner, is_done: impl Fn() -> bool) {
+    while !is_done() {
+        if owner.drain() == 0 {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn loom_two_posters_and_a_drain() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let received = Arc::new(AtomicUsize::new(0));
+        let posters = [1, 10].map(|payload| {
+            let (home, parcel) = (Arc::clone(owner.home()), Parcel::new(&received));
+            thread::spawn(move || parcel.post(&home, payload))
+        });
+        drain_until(&owner, || received.load(Relaxed) == 11);
+        for poster in posters {
+            poster.join().expect("a poster does not panic");
+        }
+        assert!(!owner.has_arrivals());
+    });
+}
+
+#[test]
+fn loom_post_wakes_the_sleeper() {
+    loom::model(|| {
+        let bell = Bell::default();
+        let owner = HomeOwner::new(Box::new(bell.clone()));
+        let received = Arc::new(AtomicUsize::new(0));
+        let (home, parcel) = (Arc::clone(owner.home()), Parcel::new(&received));
+        let poster = thread::spawn(move || parcel.post(&home, 1));
+        owner.prepare_sleep();
+        let sleeps = !owner.has_arrivals();
+        poster.join().expect("the poster does not panic");
+        assert!(!sleeps || bell.rung() == 1, "a lost wake");
+        owner.end_sleep();
+        assert_eq!(owner.drain(), 1);
+    });
+}
+
+#[test]
+fn loom_notify_wakes_the_sleeper() {
+    loom::model(|| {
+        let bell = Bell::default();
+        let owner = HomeOwner::new(Box::new(bell.clone()));
+        let work = Arc::new(AtomicBool::new(false));
+        let (home, offered) = (Arc::clone(owner.home()), Arc::clone(&work));
+        let poster = thread::spawn(move || {
+            offered.store(true, Relaxed);
+            home.notify();
+        });
+        owner.prepare_sleep();
+        let sleeps = !work.load(Relaxed);
+        poster.join().expect("the poster does not panic");
+        assert!(!sleeps || bell.rung() == 1, "a lost wake");
+        owner.end_sleep();
+    });
+}
+
+#[test]
+fn loom_sleeper_is_rung_once_and_drain_keeps_the_announcement() {
+    loom::model(|| {
+        let bell = Bell::default();
+        let owner = HomeOwner::new(Box::new(bell.clone()));
+        let received = Arc::new(AtomicUsize::new(0));
+        let (home, parcel) = (Arc::clone(owner.home()), Parcel::new(&received));
+        let poster = thread::spawn(move || parcel.post(&home, 1));
+        let home = Arc::clone(owner.home());
+        let notifier = thread::spawn(move || home.notify());
+        owner.prepare_sleep();
+        let drained = owner.drain();
+        poster.join().expect("the poster does not panic");
+        notifier.join().expect("the notifier does not panic");
+        assert!(bell.rung() <= 1);
+        assert!(drained == 1 || bell.rung() == 1, "a lost wake");
+        owner.end_sleep();
+        owner.home().notify();
+        assert!(bell.rung() <= 1, "rung while awake");
+        assert_eq!(drained + owner.drain(), 1);
+    });
+}
+
+/// Owns bytes; loom sees who reads them and that freeing them comes after.
+struct Watched {
+    bytes: Arc<UnsafeCell<[u8; 4]>>,
+    freed: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: nobody writes the bytes; freeing is only a write for loom.
+        self.bytes.with(|bytes| unsafe { &*bytes })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.bytes.with_mut(|_| ());
+        self.freed.fetch_add(1, Relaxed);
+    }
+}
+
+/// What a model needs to look at watched bytes and at their end.
+#[derive(Clone)]
+struct Watch {
+    bytes: Arc<UnsafeCell<[u8; 4]>>,
+    freed: Arc<AtomicUsize>,
+}
+
+// SAFETY: loom checks the accesses.
+unsafe impl Send for Watch {}
+
+impl Watch {
+    fn read(&self, seen: &[u8]) {
+        self.bytes.with(|_| assert_eq!(seen, b"star"));
+    }
+
+    fn freed(&self) -> usize {
+        self.freed.load(Relaxed)
+    }
+}
+
+fn watched() -> (Watch, Buffer) {
+    let watch = Watch { bytes: Arc::new(UnsafeCell::new(*b"star")), freed: Arc::default() };
+    let owner = Watched { bytes: Arc::clone(&watch.bytes), freed: Arc::clone(&watch.freed) };
+    (watch, Buffer::from_owner(owner))
+}
+
+fn read_and_drop(watch: Watch, foreign: ForeignBuffer) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        watch.read(&foreign);
+        drop(foreign);
+    })
+}
+
+#[test]
+fn loom_list_ends_after_the_last_arrival() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        // The thread has no `Arc` of the home, only the crossing's plain pointer.
+        let abroad = read_and_drop(watch.clone(), buffer.into_foreign(&owner));
+        drain_until(&owner, || owner.residents() == 0);
+        drop(owner);
+        abroad.join().expect("nothing panics abroad");
+        assert_eq!(watch.freed(), 1);
+    });
+}
+
+#[test]
+fn loom_list_of_a_sleeper_ends_after_the_last_arrival() {
+    loom::model(|| {
+        let bell = Bell::default();
+        let owner = HomeOwner::new(Box::new(bell.clone()));
+        let (watch, buffer) = watched();
+        let abroad = read_and_drop(watch.clone(), buffer.into_foreign(&owner));
+        owner.prepare_sleep();
+        drain_until(&owner, || owner.residents() == 0);
+        drop(owner);
+        abroad.join().expect("nothing panics abroad");
+        assert_eq!(watch.freed(), 1);
+        assert!(bell.rung() <= 1);
+    });
+}
+
+#[test]
+fn loom_foreign_dropped_abroad_while_home_drains() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        let second = buffer.slice(..).into_foreign(&owner);
+        let first = buffer.into_foreign(&owner);
+        let abroad = [first, second].map(|foreign| read_and_drop(watch.clone(), foreign));
+        owner.drain();
+        for thread in abroad {
+            thread.join().expect("nothing panics abroad");
+        }
+        owner.drain();
+        assert_eq!((watch.freed(), owner.residents()), (1, 0));
+    });
+}
+
+#[test]
+fn loom_foreign_keeps_what_home_still_holds() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        // Not dropped if an assertion fails: then the memory may be gone.
+        let kept = ManuallyDrop::new(buffer.clone());
+        let abroad = read_and_drop(watch.clone(), buffer.into_foreign(&owner));
+        drain_until(&owner, || owner.residents() == 0);
+        assert_eq!(watch.freed(), 0, "released a reference that home still holds");
+        watch.read(&kept);
+        abroad.join().expect("nothing panics abroad");
+        drop(ManuallyDrop::into_inner(kept));
+        assert_eq!(watch.freed(), 1);
+    });
+}
+
+#[test]
+fn loom_foreign_dropped_abroad_while_home_ends() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        let abroad = read_and_drop(watch.clone(), buffer.into_foreign(&owner));
+        drop(owner);
+        let freed_in_time = watch.freed();
+        abroad.join().expect("nothing panics abroad");
+        assert_eq!(watch.freed(), freed_in_time, "freed by another thread than home");
+    });
+}
+
+#[test]
+fn loom_buffers_abroad_share_one_way_home() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        let (foreign, seen) = (buffer.into_foreign(&owner), watch.clone());
+        let abroad = thread::spawn(move || {
+            let arrived = foreign.into_buffer();
+            let part = arrived.slice(1..3);
+            drop(arrived.clone());
+            drop(arrived);
+            seen.bytes.with(|_| assert_eq!(part, b"ta"));
+        });
+        drain_until(&owner, || owner.residents() == 0);
+        assert_eq!(watch.freed(), 1);
+        abroad.join().expect("nothing panics abroad");
+    });
+}
+
+#[test]
+fn loom_foreign_passed_on_to_a_third_shard() {
+    loom::model(|| {
+        let owner = HomeOwner::new(Box::new(Bell::default()));
+        let (watch, buffer) = watched();
+        let (foreign, seen) = (buffer.into_foreign(&owner), watch.clone());
+        let second = thread::spawn(move || {
+            let home = HomeOwner::new(Box::new(Bell::default()));
+            let passed_on = foreign.into_buffer().into_foreign(&home);
+            assert_eq!(home.residents(), 0, "the same crossing goes on");
+            read_and_drop(seen, passed_on).join().expect("nothing panics on the third shard");
+        });
+        drain_until(&owner, || owner.residents() == 0);
+        assert_eq!(watch.freed(), 1);
+        second.join().expect("nothing panics on the second shard");
+    });
+}
