@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::cell::Cell;
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::task::header::AllTasks;
 use crate::task::raw;
 use crate::task::recycler::Recycler;
 use crate::time::Instant;
+use crate::timer::Timers;
 
 /// A turn ends after so many polls even if the clock stands still, as a simulator's may.
 const MAX_POLLS_PER_TURN: u32 = 1 << 16;
@@ -29,8 +29,8 @@ pub(crate) struct Shard {
     pub(crate) turn: Turn,
     pub(crate) tasks: AllTasks,
     pub(crate) counters: Counters,
+    pub(crate) timers: Timers,
     task_quota: Duration,
-    round_start: Cell<Instant>,
     /// Counts tasks as residents; dropped before the recycler, which holds their memory.
     pub(crate) home: HomeOwner,
     pub(crate) recycler: Recycler,
@@ -58,8 +58,8 @@ impl Shard {
             turn: Turn::default(),
             tasks: AllTasks::default(),
             counters: Counters::default(),
+            timers: Timers::new(now),
             task_quota,
-            round_start: Cell::new(now),
             home,
             recycler: Recycler::new(),
         }
@@ -73,32 +73,37 @@ impl Shard {
 
     /// The clock as it was when the present round began.
     pub(crate) fn round_start(&self) -> Instant {
-        self.round_start.get()
+        self.timers.now()
+    }
+
+    /// The clock, read now.
+    pub(crate) fn now(&self) -> Instant {
+        self.platform.now()
     }
 
     pub(crate) fn round(&self) -> Round {
         let now = self.platform.now();
-        self.round_start.set(now);
         self.counters.rounds.add(1);
-        let mut found = self.receive();
+        let mut found = self.receive(now);
         found |= self.platform.poll();
         if self.groups.has_work() {
             self.run_groups(now);
             found = true;
         }
         self.progress.tick();
-        if found || self.groups.has_work() { Round::Busy } else { Round::Idle { deadline: self.next_deadline() } }
+        if found || self.groups.has_work() {
+            Round::Busy
+        } else {
+            Round::Idle { deadline: self.timers.next_deadline() }
+        }
     }
 
-    /// Takes in what has come from elsewhere: from other threads and from timers that are due.
-    fn receive(&self) -> bool {
+    /// Takes in what has come from elsewhere: from timers that are due and from other threads.
+    fn receive(&self, now: Instant) -> bool {
+        let fired = self.timers.advance(now);
         let arrivals = self.home.drain();
         self.counters.arrivals.add(arrivals as u64);
-        arrivals > 0
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        None
+        fired + arrivals > 0
     }
 
     /// Gives turns to groups until the task quota is used up or nothing is left to run.

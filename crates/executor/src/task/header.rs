@@ -308,7 +308,8 @@ fn free_if_last(task: NonNull<Header>) {
         // executor's handle goes after the future, the join handle's after the output, and the joiner went when
         // the task completed: nothing in the memory is left to be dropped.
         unsafe { shard.recycler.release(task.cast(), layout) };
-        shard.home.remove_resident();
+        // SAFETY: the task was counted when it was created, and is gone.
+        unsafe { shard.home.remove_resident() };
     }
 }
 
