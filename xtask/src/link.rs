@@ -38,9 +38,20 @@ fn would_notice_std() -> Result<()> {
     Ok(())
 }
 
+/// The command of clippy for the program.
+pub(crate) fn clippy() -> Command {
+    command("clippy")
+}
+
 fn build(more: &[&str]) -> Command {
-    let mut command = cargo(&["build", "--locked", "--quiet", "--release", "--manifest-path", MANIFEST]);
-    command.args(more).arg("--target-dir").arg(target_dir("no-os")).env("RUSTFLAGS", FLAGS);
+    let mut build = command("build");
+    build.args(more);
+    build
+}
+
+fn command(subcommand: &str) -> Command {
+    let mut command = cargo(&[subcommand, "--locked", "--quiet", "--release", "--manifest-path", MANIFEST]);
+    command.arg("--target-dir").arg(target_dir("no-os")).env("RUSTFLAGS", FLAGS);
     command
 }
 

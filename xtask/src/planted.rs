@@ -35,7 +35,13 @@ struct Planted {
     tests: &'static str,
 }
 
-const PLANTED: &[Planted] = &[];
+const PLANTED: &[Planted] = &[
+    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task" },
+    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task" },
+    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task" },
+];
+
+const EXECUTOR: &str = "sunstar-executor";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use crate::command::{Count, cargo, exists, in_ci, run as run_command, target_dir};
+use crate::command::{Count, cargo, exists, in_ci, run as run_command};
 use crate::{asan, licenses, link, loom, packages, planted, soak, tidy};
 
 /// How long each test of the cancellation smoke runs.
@@ -175,6 +175,7 @@ fn clippy() -> Result<Outcome> {
         cargo(&["clippy", "--locked", "--workspace", "--all-targets"]).args(deny),
         cargo(&["clippy", "--locked", "-p", "sunstar-executor", "--no-default-features", "--lib"]).args(deny),
         models.args(deny),
+        link::clippy().args(deny),
     ])
 }
 
