@@ -1,2 +1,108 @@
-//! Commands of the repository.
-fn main() {}
+//! The commands of the repository: `cargo xtask test` runs every check, the others run one kind with options.
+
+mod asan;
+mod bench;
+mod command;
+mod licenses;
+mod link;
+mod loom;
+mod packages;
+mod planted;
+mod soak;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Commands of the Sunstar repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check, or only the steps named
+    Test {
+        /// Steps to run, in the order of the list; all of them if none is named
+        steps: Vec<String>,
+        /// Show the steps instead of running them
+        #[arg(long)]
+        list: bool,
+        /// Install missing system packages (as root; always done when CI=true)
+        #[arg(long)]
+        install: bool,
+    },
+    /// Check the house rules that no compiler checks
+    Tidy {
+        /// Record in the ratchet what has become shorter
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Run the loom models of everything that several threads touch
+    Loom {
+        /// Only models whose name contains this
+        filter: Option<String>,
+        /// How often a model's threads may be interrupted; LOOM_MAX_PREEMPTIONS overrides it
+        #[arg(long, default_value_t = loom::PREEMPTIONS)]
+        preemptions: u32,
+    },
+    /// Build with each planted bug and demand that the tests find it
+    Planted {
+        /// Bugs to plant; all of them if none is named
+        names: Vec<String>,
+        /// Show the planted bugs instead of running them
+        #[arg(long)]
+        list: bool,
+    },
+    /// Run the randomised cancellation tests for long
+    Soak {
+        /// For how long, per test
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// Run the tests of the crates with unsafe code under AddressSanitizer (needs the nightly toolchain)
+    Asan,
+    /// Run a benchmark
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Which one, and its own options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Test { list: true, .. } => {
+            steps::list();
+            Ok(())
+        }
+        Command::Test { steps, install, .. } => steps::run(&steps, install),
+        Command::Tidy { bless } => tidy::command(bless),
+        Command::Loom { filter, preemptions } => loom::run(filter.as_deref(), preemptions).map(drop),
+        Command::Planted { list: true, .. } => {
+            planted::list();
+            Ok(())
+        }
+        Command::Planted { names, .. } => planted::run(&names).map(drop),
+        Command::Soak { seconds } => soak::run(seconds).map(drop),
+        Command::Asan => asan::run().map(drop),
+        Command::Bench { args } => bench::run(&args),
+    }
+}

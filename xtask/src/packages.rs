@@ -1,0 +1,68 @@
+//! The system packages that checks need beyond the Rust toolchain, and how they come onto the machine.
+
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::Result;
+
+use crate::command::{exists, program, run};
+
+/// A Debian package that some step needs.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    /// The program by whose presence the package is recognised.
+    pub(crate) program: &'static str,
+    pub(crate) why: &'static str,
+    /// The steps that can't run without it.
+    pub(crate) steps: &'static [&'static str],
+}
+
+/// Every package that is needed now.
+const PACKAGES: &[Package] = &[
+    Package {
+        name: "binutils",
+        program: "readelf",
+        why: "reads the program that proves that the pure crates need no operating system",
+        steps: &["link"],
+    },
+    Package {
+        name: "valgrind",
+        program: "valgrind",
+        why: "counts the instructions that the callgrind gates bound",
+        steps: &["gates"],
+    },
+];
+
+/// The packages that `steps` need and this machine lacks.
+pub(crate) fn missing(steps: &[&str]) -> Vec<&'static Package> {
+    PACKAGES
+        .iter()
+        .filter(|package| package.steps.iter().any(|step| steps.contains(step)))
+        .filter(|package| !exists(package.program))
+        .collect()
+}
+
+/// Says what is missing and why, and installs it if `install`.
+///
+/// # Errors
+/// If apt-get can't be started. That it failed shows when the steps run.
+pub(crate) fn provide(steps: &[&str], install: bool) -> Result<()> {
+    let missing = missing(steps);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        println!("missing: the package {}, which {}", package.name, package.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !install || !root || !exists("apt-get") {
+        println!("to install what is missing: apt-get install {} (as root)", names.join(" "));
+        return Ok(());
+    }
+    run(program("apt-get", &["update", "-q"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
+    arguments.extend(names);
+    run(program("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    Ok(())
+}
