@@ -10,11 +10,15 @@ pub(crate) use core::sync::atomic::{AtomicPtr, Ordering, fence};
 ///
 /// A use that does not happen before the end is a use after free, which loom reports as a data race.
 #[cfg(loom)]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lifetime(loom::cell::UnsafeCell<()>);
 
 #[cfg(loom)]
 impl Lifetime {
+    pub(crate) fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(()))
+    }
+
     pub(crate) fn used(&self) {
         self.0.with(|_| ());
     }
@@ -33,11 +37,15 @@ unsafe impl Sync for Lifetime {}
 
 /// Lets loom see when a shared object is used and when it ends; nothing outside of loom.
 #[cfg(not(loom))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lifetime;
 
 #[cfg(not(loom))]
 impl Lifetime {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn used(&self) {}
 }
