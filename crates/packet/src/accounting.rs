@@ -27,6 +27,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::ticket::Kind;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// A live handle that holds memory.
 #[derive(Clone, Debug)]
 pub struct Holding {

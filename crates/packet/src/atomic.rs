@@ -10,11 +10,15 @@ pub(crate) use core::sync::atomic::{AtomicPtr, Ordering, fence};
 ///
 /// A use that does not happen before the end is a use after free, which loom reports as a data race.
 #[cfg(loom)]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lifetime(loom::cell::UnsafeCell<()>);
 
 #[cfg(loom)]
 impl Lifetime {
+    pub(crate) fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(()))
+    }
+
     pub(crate) fn used(&self) {
         self.0.with(|_| ());
     }
@@ -23,7 +27,10 @@ impl Lifetime {
 #[cfg(loom)]
 impl Drop for Lifetime {
     fn drop(&mut self) {
-        self.0.with_mut(|_| ());
+        // A second finding while the first one unwinds would end the process before it is reported.
+        if !std::thread::panicking() {
+            self.0.with_mut(|_| ());
+        }
     }
 }
 
@@ -33,11 +40,15 @@ unsafe impl Sync for Lifetime {}
 
 /// Lets loom see when a shared object is used and when it ends; nothing outside of loom.
 #[cfg(not(loom))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lifetime;
 
 #[cfg(not(loom))]
 impl Lifetime {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     #[inline(always)]
     pub(crate) fn used(&self) {}
 }

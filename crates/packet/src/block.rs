@@ -123,6 +123,11 @@ impl Hold {
         self.block().refs.get() == 1
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn set_refs(&self, refs: u32) {
+        self.block().refs.set(refs);
+    }
+
     /// Gives up the only reference without releasing the block, which is free then.
     pub(crate) fn into_free(self) -> NonNull<Block> {
         debug_assert!(self.is_unique(), "a shared block was taken");

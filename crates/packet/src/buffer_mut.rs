@@ -69,6 +69,20 @@ impl BufferMut {
         Ok(Self { ptr, len: 0, hold, ticket: Ticket::new(Kind::BufferMut) })
     }
 
+    /// A copy of `bytes` on the heap, with room before and behind.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    #[cfg_attr(feature = "accounting", track_caller)]
+    pub fn try_copy_from_slice(headroom: usize, bytes: &[u8], tailroom: usize) -> Result<Self, OutOfMemory> {
+        let capacity = bytes.len().checked_add(tailroom).ok_or(OutOfMemory)?;
+        let mut copy = Self::try_with_capacity(headroom, capacity)?;
+        copy.spare()[..bytes.len()].write_copy_of_slice(bytes);
+        // SAFETY: so many bytes of the tail room exist and have just been written.
+        unsafe { copy.advance_len(bytes.len()) };
+        Ok(copy)
+    }
+
     /// The memory of a pool's or device's frame: `headroom` bytes of room, then `len` bytes of content.
     ///
     /// Nothing is allocated; the header lies where its owner wants it.
@@ -220,10 +234,7 @@ impl BufferMut {
         if headroom <= self.headroom() && tailroom <= self.tailroom() {
             return Ok(());
         }
-        let capacity = self.len.checked_add(tailroom).ok_or(OutOfMemory)?;
-        let mut grown = Self::try_with_capacity(headroom, capacity)?;
-        grown.extend_from_slice(self).expect("the new memory was made large enough");
-        *self = grown;
+        *self = Self::try_copy_from_slice(headroom, self, tailroom)?;
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use core::sync::atomic::AtomicUsize;
 use crate::atomic::{AtomicPtr, Lifetime, Ordering, fence};
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(crate) mod tests;
 
 /// Wakes the thread that runs a shard; called by any thread, at most once per sleep of that shard.
 pub trait Doorbell: Send + Sync {
@@ -173,7 +173,7 @@ impl HomeOwner {
         let home = Home {
             head: AtomicPtr::new(ptr::null_mut()),
             bell: Arc::from(bell),
-            lifetime: Lifetime::default(),
+            lifetime: Lifetime::new(),
             residents: OwnLine(AtomicUsize::new(0)),
         };
         Self { home: Arc::new(home), _local: PhantomData }

@@ -4,6 +4,7 @@ use core::cell::Cell;
 use core::fmt;
 use smallvec::SmallVec;
 
+use crate::block::{OutOfMemory, allocation_failed};
 use crate::buffer::Buffer;
 use crate::buffer_mut::{BufferMut, TooShort};
 use crate::foreign::ForeignBuffer;
@@ -35,6 +36,18 @@ impl fmt::Display for ChainFull {
 }
 
 impl core::error::Error for ChainFull {}
+
+/// The chains of two packets are too long for one, see [`MAX_BUFFERS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyBuffers;
+
+impl fmt::Display for TooManyBuffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a packet has at most {MAX_BUFFERS} buffers")
+    }
+}
+
+impl core::error::Error for TooManyBuffers {}
 
 /// Counts what had to be copied where a view had to be contiguous; one per shard or per user.
 #[derive(Debug, Default)]
@@ -138,8 +151,8 @@ impl Packet {
             self.offload.on_pushed_front(header.len());
             return Ok(());
         }
-        let mut buffer = BufferMut::with_capacity(HEADROOM_BYTES, header.len());
-        buffer.extend_from_slice(header).expect("the buffer was made for the header");
+        let buffer = BufferMut::try_copy_from_slice(HEADROOM_BYTES, header, 0)
+            .unwrap_or_else(|OutOfMemory| allocation_failed(HEADROOM_BYTES + header.len()));
         self.push_front(buffer.freeze())
     }
 
@@ -162,13 +175,13 @@ impl Packet {
     /// Moves the buffers of `tail` behind those of this packet, whose metadata stays as it is.
     ///
     /// # Errors
-    /// The other packet comes back, and neither has changed, when there would be more than [`MAX_BUFFERS`].
-    pub fn append(&mut self, tail: Self) -> Result<(), Self> {
+    /// When there would be more than [`MAX_BUFFERS`]; neither packet has changed then.
+    pub fn append(&mut self, tail: &mut Self) -> Result<(), TooManyBuffers> {
         if self.chain.len() + tail.chain.len() > MAX_BUFFERS {
-            return Err(tail);
+            return Err(TooManyBuffers);
         }
-        self.len += tail.len;
-        self.chain.extend(tail.chain);
+        self.len += core::mem::take(&mut tail.len);
+        self.chain.append(&mut tail.chain);
         Ok(())
     }
 
@@ -230,22 +243,29 @@ impl Packet {
     #[cfg_attr(feature = "accounting", track_caller)]
     pub fn contiguous(&mut self, count: usize, copies: &CopyCounter) -> Result<&[u8], TooShort> {
         self.check(count)?;
-        if self.chain.first().is_some_and(|first| first.len() < count) {
-            let mut front = BufferMut::with_capacity(0, count);
-            self.read(0, front.append(count).expect("the buffer was made for so many bytes"));
-            self.drop_front(count);
-            self.len += count;
-            self.chain.insert(0, front.freeze());
-            copies.count(count);
-        }
+        self.join_front(count, copies);
         Ok(self.chain.first().map_or(&[], |first| &first[..count]))
     }
 
     /// The whole packet in one buffer; copied, and counted, when it has several.
     #[cfg_attr(feature = "accounting", track_caller)]
     pub fn into_buffer(mut self, copies: &CopyCounter) -> Buffer {
-        self.contiguous(self.len, copies).expect("a packet is as long as it is");
+        self.join_front(self.len, copies);
         self.chain.pop().unwrap_or_default()
+    }
+
+    /// Makes bytes that are there contiguous.
+    #[cfg_attr(feature = "accounting", track_caller)]
+    fn join_front(&mut self, count: usize, copies: &CopyCounter) {
+        if self.chain.first().is_none_or(|first| first.len() >= count) {
+            return;
+        }
+        let mut front = BufferMut::with_capacity(0, count);
+        self.read(0, front.append(count).expect("the buffer was made for so many bytes"));
+        self.drop_front(count);
+        self.len += count;
+        self.chain.insert(0, front.freeze());
+        copies.count(count);
     }
 
     /// Copies the bytes from `offset` on to `out`.
