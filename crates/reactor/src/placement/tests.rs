@@ -90,7 +90,7 @@ fn cases() -> impl Strategy<Value = (Topology, CpuSet, usize)> {
     let allowed = proptest::collection::vec(any::<bool>(), 1..60);
     (machine, allowed, 1usize..60).prop_filter_map("no processor is usable", |(machine, allowed, shards)| {
         let (packages, cores, threads, nodes, interleaved) = machine;
-        let topology = read(&Machine::new(packages, cores, threads, nodes, interleaved));
+        let topology = Machine::new(packages, cores, threads, nodes, interleaved).topology();
         let allowed: CpuSet = (0u32..).zip(allowed).filter(|(_, allowed)| *allowed).map(|(cpu, _)| cpu).collect();
         let usable = allowed.intersection(&topology.cpu_set()).len();
         (usable > 0).then(|| (topology, allowed, shards.min(usable)))
@@ -98,7 +98,7 @@ fn cases() -> impl Strategy<Value = (Topology, CpuSet, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn places_are_sound((topology, allowed, shards) in cases()) {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::{Cpu, NumaNode, Topology};
 use crate::cpu_set::CpuSet;
 
 /// A machine to write: which processor numbers are threads of which core of which package of which node.
@@ -41,6 +42,24 @@ impl Machine {
         Self { cpus, offline: CpuSet::new(), sibling_lists: true, has_nodes: true, memory_only_nodes: Vec::new() }
     }
 
+    /// What reading the tree must give, without writing and reading it: for tests that need many machines.
+    pub(crate) fn topology(&self) -> Topology {
+        let all = || (0u32..).zip(&self.cpus).filter(|(cpu, _)| !self.offline.contains(*cpu));
+        let first_of_core = |place: &(u32, u32, u32)| all().find(|(_, other)| (other.0, other.1) == (place.0, place.1));
+        let core = |place| first_of_core(place).expect("a processor is among its siblings").0;
+        let cpus = all().map(|(id, place)| Cpu { id, package: place.0, core: core(place), node: place.2 }).collect();
+        let node = |id| NumaNode {
+            id,
+            cpus: all().filter(|(_, place)| place.2 == id).map(|(cpu, _)| cpu).collect(),
+            memory_bytes: Some((1_048_576 + u64::from(id)) * 1024),
+        };
+        Topology { cpus, nodes: self.node_ids().iter().map(node).collect() }
+    }
+
+    fn node_ids(&self) -> CpuSet {
+        self.cpus.iter().map(|place| place.2).chain(self.memory_only_nodes.iter().copied()).collect()
+    }
+
     /// Writes the tree and answers its root.
     pub(crate) fn write(&self) -> TempDir {
         let root = tempfile::tempdir().expect("a temporary directory");
@@ -64,8 +83,7 @@ impl Machine {
     }
 
     fn write_nodes(&self, root: &Path, online: &[(u32, (u32, u32, u32))]) {
-        let ids = self.cpus.iter().map(|place| place.2).chain(self.memory_only_nodes.iter().copied());
-        let ids: CpuSet = ids.collect();
+        let ids = self.node_ids();
         put(&root.join("node/online"), &ids.to_string());
         for id in ids.iter() {
             let directory = root.join(format!("node/node{id}"));

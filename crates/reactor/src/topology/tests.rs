@@ -43,6 +43,18 @@ fn offline_processors_leave_holes() {
 }
 
 #[test]
+fn what_is_read_is_what_was_described() {
+    for (packages, cores, threads, nodes, interleaved) in
+        [(2, 32, 2, 1, true), (2, 64, 2, 4, false), (1, 6, 4, 2, true)]
+    {
+        let mut machine = Machine::new(packages, cores, threads, nodes, interleaved);
+        machine.offline = "1,6".parse().expect("a valid list");
+        machine.memory_only_nodes = vec![9];
+        assert_eq!(Topology::read(machine.write().path()).expect("a sound tree"), machine.topology());
+    }
+}
+
+#[test]
 fn siblings_are_found_by_core_numbers_when_there_are_no_lists() {
     let mut machine = Machine::new(2, 4, 2, 1, true);
     machine.sibling_lists = false;
