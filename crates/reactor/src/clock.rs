@@ -1,7 +1,7 @@
 //! The shards' clock: the processor's time stamp counter where it can be trusted, else the kernel's clock.
 //!
 //! Both count on from about the same origin as `CLOCK_MONOTONIC`. The counter is calibrated against it once
-//! per process, in [`CALIBRATION`], to some ten parts per million; it is not slewed afterwards, so the two
+//! per process, in a few milliseconds, to some ten parts per million; it is not slewed afterwards, so the two
 //! drift apart by up to a second a day. Nothing compares them: sleeps are relative.
 
 use std::cell::Cell;

@@ -59,6 +59,8 @@ pub enum RunError {
 
 /// Runs `main` on shard 0 of a new runtime and returns what it returns, once all shards have stopped.
 ///
+/// Blocks the calling thread, which therefore should not be a shard's own.
+///
 /// Starts one thread per shard (`shard-0`, `shard-1`, …) and stops them when `main` returns, or some time after a stop
 /// was [requested](crate::request_stop). Tasks that still exist then are dropped, on every shard, before anything else of
 /// the shards goes. Several runtimes may exist in one process.
@@ -109,7 +111,7 @@ where
     let outcome = first.and_then(|thread: JoinHandle<_>| thread.join().ok()?.ok());
     match control.take_failure() {
         Some(failure) => Err(failure),
-        None => outcome.expect("shard 0 has an outcome if nothing failed"),
+        None => outcome.unwrap_or_else(|| unreachable!("shard 0 has an outcome if nothing failed")),
     }
 }
 
