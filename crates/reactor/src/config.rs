@@ -1,0 +1,112 @@
+//! How a runtime is to run.
+
+use std::time::Duration;
+
+use crate::cpu_set::CpuSet;
+use crate::placement::PlacementOptions;
+use crate::stall::StallConfig;
+
+/// How long a shard polls without finding work before it sleeps, unless it is told otherwise.
+pub const DEFAULT_IDLE_POLL_TIME: Duration = Duration::from_micros(200);
+
+/// The options of a [runtime](crate::run). The default suits a server that has its processors to itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many shards to run. One per usable processor without it.
+    pub smp: Option<usize>,
+    /// The processors to use; all that the process may use without it.
+    pub cpuset: Option<CpuSet>,
+    /// Whether the processors are shared with others: then shards do not poll when idle, are not pinned unless
+    /// that is asked for, and may outnumber the processors.
+    pub overprovisioned: bool,
+    /// Whether each shard is pinned to its processor. By default it is, unless `overprovisioned`.
+    pub thread_affinity: Option<bool>,
+    /// Whether shards poll for ever rather than sleep when idle.
+    pub poll_mode: bool,
+    /// How long a shard polls without finding work before it sleeps. [`DEFAULT_IDLE_POLL_TIME`] by default, zero if
+    /// `overprovisioned`.
+    pub idle_poll_time: Option<Duration>,
+    /// How long tasks of one scheduling group run before others get their turn.
+    pub task_quota: Duration,
+    /// How long a task may run without yielding before it is reported; zero switches the reports off.
+    pub blocked_reactor_notify: Duration,
+    /// How many such reports a shard makes in a minute; further ones are counted.
+    pub blocked_reactor_reports_per_minute: u32,
+    /// Whether `SIGINT` and `SIGTERM` ask the runtime to stop; a second one cuts `stop_timeout` short.
+    pub stop_on_signals: bool,
+    /// How long the main function may go on after a stop was requested, if it has asked to be
+    /// [told](crate::stop_requested). If it has not, it ends at once.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            smp: None,
+            cpuset: None,
+            overprovisioned: false,
+            thread_affinity: None,
+            poll_mode: false,
+            idle_poll_time: None,
+            task_quota: Duration::from_micros(500),
+            blocked_reactor_notify: Duration::from_millis(25),
+            blocked_reactor_reports_per_minute: 5,
+            stop_on_signals: true,
+            stop_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn placement(&self) -> PlacementOptions {
+        PlacementOptions { smp: self.smp, cpuset: self.cpuset.clone(), overprovisioned: self.overprovisioned }
+    }
+
+    pub(crate) fn pins_threads(&self) -> bool {
+        self.thread_affinity.unwrap_or(!self.overprovisioned)
+    }
+
+    /// How long to poll before sleeping; `None` means never to sleep.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let default = if self.overprovisioned { Duration::ZERO } else { DEFAULT_IDLE_POLL_TIME };
+        (!self.poll_mode).then(|| self.idle_poll_time.unwrap_or(default))
+    }
+
+    pub(crate) fn stalls(&self) -> Option<StallConfig> {
+        (!self.blocked_reactor_notify.is_zero()).then_some(StallConfig {
+            threshold: self.blocked_reactor_notify,
+            reports_per_minute: self.blocked_reactor_reports_per_minute,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overprovisioned_shards_neither_poll_nor_are_pinned() {
+        let alone = Config::default();
+        assert!(alone.pins_threads());
+        assert_eq!(alone.patience(), Some(DEFAULT_IDLE_POLL_TIME));
+        let shared = Config { overprovisioned: true, ..Config::default() };
+        assert!(!shared.pins_threads());
+        assert_eq!(shared.patience(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_said_outright_wins() {
+        let patience = Duration::from_micros(7);
+        let config = Config {
+            overprovisioned: true,
+            thread_affinity: Some(true),
+            idle_poll_time: Some(patience),
+            blocked_reactor_notify: Duration::ZERO,
+            ..Config::default()
+        };
+        assert!(config.pins_threads());
+        assert_eq!(config.patience(), Some(patience));
+        assert!(config.stalls().is_none());
+        assert_eq!(Config { poll_mode: true, ..config }.patience(), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! What the free functions of this crate know about the shard whose thread calls them.
+
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::epoll::EpollPlatform;
+use crate::runtime::Control;
+use crate::signal::Hub;
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Rc<ShardContext>>> = const { RefCell::new(None) };
+}
+
+/// The runtime's side of one shard.
+pub(crate) struct ShardContext {
+    platform: EpollPlatform,
+    control: Arc<Control>,
+    signals: OnceCell<Rc<Hub>>,
+}
+
+/// Makes a context the calling thread's own, until it is dropped.
+pub(crate) struct Entered(());
+
+impl ShardContext {
+    /// Enters a new context.
+    pub(crate) fn enter(platform: EpollPlatform, control: Arc<Control>) -> Entered {
+        CONTEXT.set(Some(Rc::new(Self { platform, control, signals: OnceCell::new() })));
+        Entered(())
+    }
+
+    /// The shard's subscriptions to signals, made when they are first needed.
+    pub(crate) fn signals(&self) -> io::Result<Rc<Hub>> {
+        if let Some(hub) = self.signals.get() {
+            return Ok(Rc::clone(hub));
+        }
+        let hub = Hub::new(&self.platform)?;
+        Ok(Rc::clone(self.signals.get_or_init(|| hub)))
+    }
+
+    /// What the shards of the runtime share.
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CONTEXT.take();
+    }
+}
+
+/// Runs `f` on the calling thread's context, if it is a shard's thread.
+pub(crate) fn try_with<R>(f: impl FnOnce(&ShardContext) -> R) -> Option<R> {
+    let context = CONTEXT.with_borrow(Clone::clone)?;
+    Some(f(&context))
+}

@@ -1,0 +1,251 @@
+//! The thread of one shard: start, rounds, sleep, end.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::process;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle, Platform, Round, TaskBuilder};
+
+use super::RunError;
+use super::control::Control;
+use super::rendezvous::Abandoned;
+use crate::affinity;
+use crate::config::Config;
+use crate::context::{Entered, ShardContext};
+use crate::epoll::EpollPlatform;
+use crate::placement::Place;
+use crate::signal::{self, Signal};
+use crate::stall::StallDetector;
+
+/// All that a shard's thread needs to begin.
+pub(super) struct Seat {
+    pub(super) shard: usize,
+    pub(super) place: Place,
+    pub(super) config: Arc<Config>,
+    pub(super) control: Arc<Control>,
+}
+
+impl Seat {
+    /// Runs shard 0 with the main function on it.
+    pub(super) fn supervise<F, M, T>(self, main: F) -> Result<Result<T, RunError>, Abandoned>
+    where
+        F: FnOnce() -> M + 'static,
+        M: Future<Output = T> + 'static,
+        T: 'static,
+    {
+        let _fuse = Fuse(self.shard);
+        let engine = self.start()?;
+        let mut supervisor = Supervisor::new(&engine, main);
+        engine.run(|| supervisor.look(&engine));
+        engine.stop()?;
+        Ok(supervisor.outcome.expect("the loop ends only with an outcome"))
+    }
+
+    /// Runs a shard other than 0.
+    pub(super) fn serve(self) -> Result<(), Abandoned> {
+        let _fuse = Fuse(self.shard);
+        let engine = self.start()?;
+        engine.run(|| if engine.control.is_ending() { Next::End } else { Next::GoOn { until: None } });
+        engine.stop()
+    }
+
+    /// Sets the shard up and waits until all others are.
+    fn start(&self) -> Result<Engine, Abandoned> {
+        let engine = self.set_up().map_err(|(action, source)| {
+            let (shard, cpu) = (self.shard, self.place.cpu);
+            self.control.fail(RunError::Start { shard, cpu, action, source });
+            Abandoned
+        })?;
+        self.control.hang_bell(self.shard, engine.platform.bell());
+        self.control.meet()?;
+        Ok(engine)
+    }
+
+    fn set_up(&self) -> Result<Engine, (&'static str, io::Error)> {
+        let failing = |action| move |source| (action, source);
+        if self.config.pins_threads() {
+            affinity::pin_to(self.place.cpu).map_err(failing("be pinned to it"))?;
+        }
+        let platform = EpollPlatform::new().map_err(failing("make its epoll instance"))?;
+        let context = ShardContext::enter(platform.clone(), Arc::clone(&self.control));
+        let mut options = ExecutorConfig::default();
+        options.task_quota = self.config.task_quota;
+        let executor = Executor::new(options, Box::new(platform.clone()));
+        let detector = |config| StallDetector::new(self.shard, Arc::clone(executor.progress()), config);
+        let stalls = self.config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
+        let (config, control) = (Arc::clone(&self.config), Arc::clone(&self.control));
+        Ok(Engine { shard: self.shard, stalls, executor, platform, config, control, _context: context })
+    }
+}
+
+/// A shard that is set up. Fields are dropped in this order.
+struct Engine {
+    shard: usize,
+    stalls: Option<StallDetector>,
+    executor: Executor,
+    platform: EpollPlatform,
+    config: Arc<Config>,
+    control: Arc<Control>,
+    _context: Entered,
+}
+
+/// What to do after a round.
+enum Next {
+    /// Go on, but look again at `until` even if nothing happens.
+    GoOn { until: Option<Instant> },
+    /// Leave the loop.
+    End,
+}
+
+impl Engine {
+    /// Runs rounds until `look`, which is asked after each, says to end. Polls for a while when there is nothing to do,
+    /// then sleeps.
+    fn run(&self, mut look: impl FnMut() -> Next) {
+        let _fuse = Fuse(self.shard);
+        self.watch_for_stalls();
+        let patience = self.config.patience();
+        let mut idle_since = None;
+        loop {
+            let round = self.executor.round();
+            let Next::GoOn { until } = look() else { return };
+            let Round::Idle { deadline } = round else {
+                idle_since = None;
+                continue;
+            };
+            let now = self.platform.now();
+            let idle = now - *idle_since.get_or_insert(now);
+            if patience.is_some_and(|patience| idle >= patience) {
+                self.sleep([deadline, until].into_iter().flatten().min());
+                idle_since = None;
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    fn sleep(&self, deadline: Option<Instant>) {
+        if self.executor.prepare_sleep() {
+            self.platform.sleep(deadline);
+        }
+        self.executor.end_sleep();
+        self.watch_for_stalls();
+    }
+
+    fn watch_for_stalls(&self) {
+        if let Some(stalls) = &self.stalls {
+            stalls.resume();
+        }
+    }
+
+    /// Drops all tasks, then, when no shard has tasks any more, the shard.
+    fn stop(mut self) -> Result<(), Abandoned> {
+        let _fuse = Fuse(self.shard);
+        // Shards wait for each other from here on, which is no stall.
+        if let Some(stalls) = self.stalls.take().map(|detector| detector.stats()).filter(|stats| stats.stalls > 0) {
+            log::info!("shard {}: {stalls:?}", self.shard);
+        }
+        self.executor.stop_tasks();
+        self.control.meet()
+    }
+}
+
+/// Shard 0's second task: it knows when the runtime is to end.
+struct Supervisor<T> {
+    /// Let go before the executor goes.
+    main: Option<JoinHandle<T>>,
+    /// Since when a stop is requested.
+    stopping_since: Option<Instant>,
+    outcome: Option<Result<T, RunError>>,
+}
+
+impl<T: 'static> Supervisor<T> {
+    fn new<F, M>(engine: &Engine, main: F) -> Self
+    where
+        F: FnOnce() -> M + 'static,
+        M: Future<Output = T> + 'static,
+    {
+        let main = engine.executor.enter(|| {
+            if engine.config.stop_on_signals {
+                listen_for_stop(&engine.control);
+            }
+            TaskBuilder::new().name("main").spawn(async move { main().await })
+        });
+        Self { main: Some(main), stopping_since: None, outcome: None }
+    }
+
+    /// Looks whether the main function has ended, or must end.
+    fn look(&mut self, engine: &Engine) -> Next {
+        if let Some(main) = self.main.take_if(|main| main.is_finished()) {
+            let joined = pin!(main).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(joined) = joined else { unreachable!("a finished task is ready") };
+            return self.end(engine, joined.map_err(main_failed));
+        }
+        let stop = engine.control.stop();
+        if stop.requests() == 0 {
+            return Next::GoOn { until: None };
+        }
+        let now = engine.platform.now();
+        let since = *self.stopping_since.get_or_insert(now);
+        let limit = since + engine.config.stop_timeout;
+        if now < limit && stop.requests() == 1 && stop.is_listened_to() {
+            return Next::GoOn { until: Some(limit) };
+        }
+        self.end(engine, Err(RunError::Stopped { waited: now - since }))
+    }
+
+    fn end(&mut self, engine: &Engine, outcome: Result<T, RunError>) -> Next {
+        self.outcome = Some(outcome);
+        self.main = None;
+        engine.control.end();
+        Next::End
+    }
+}
+
+fn main_failed(error: JoinError) -> RunError {
+    match error {
+        JoinError::Panicked(panic) => RunError::MainPanicked(panic.message().to_owned()),
+        JoinError::Aborted => RunError::Stopped { waited: Duration::ZERO },
+    }
+}
+
+/// Starts the tasks that turn signals into requests to stop.
+fn listen_for_stop(control: &Arc<Control>) {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut arrivals = match signal::on(signal) {
+            Ok(arrivals) => arrivals,
+            Err(error) => {
+                log::error!("{error}; the process ends on it without order");
+                continue;
+            }
+        };
+        let control = Arc::clone(control);
+        TaskBuilder::new().name("stop on signal").spawn(async move {
+            loop {
+                arrivals.recv().await;
+                log::info!("{signal}: stopping");
+                control.request_stop();
+            }
+        });
+    }
+}
+
+/// Ends the process when a panic passes by, which no task contains: before what it passes is dropped, since that may wait
+/// for other shards, and before other shards wait for this one.
+struct Fuse(usize);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let text = format!("shard {} panicked outside of any task; the process can't go on without it", self.0);
+            log::error!("{text}");
+            // The log may go anywhere, or nowhere; this must be seen.
+            eprintln!("{text}");
+            process::abort();
+        }
+    }
+}
