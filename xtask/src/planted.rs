@@ -36,11 +36,16 @@ struct Planted {
 }
 
 const PLANTED: &[Planted] = &[
+    Planted { package: PACKET, name: "double_release", kind: Kind::Loom, tests: "loom_foreign" },
+    Planted { package: PACKET, name: "missing_barrier", kind: Kind::Loom, tests: "wakes_the_sleeper" },
+    Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
+    Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
     Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task" },
     Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task" },
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task" },
 ];
 
+const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 
 /// Shows the planted bugs.
