@@ -18,6 +18,7 @@ const CHECKS: &[fn() -> bool] = &[
     tasks::instants_add_up,
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,
+    tasks::timers_fire_in_order,
 ];
 
 /// Runs every check and answers the exit status: 0, or the number of the first check that failed, from 1.

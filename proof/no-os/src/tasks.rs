@@ -6,7 +6,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
 
-use sunstar_executor::{Instant, task};
+use sunstar_executor::{Instant, task, timer};
 
 use crate::world::{drive, shard};
 
@@ -40,4 +40,18 @@ pub(crate) fn wakes_find_their_task() -> bool {
     }));
     drive(&executor, 100);
     polls.get() == 5
+}
+
+pub(crate) fn timers_fire_in_order() -> bool {
+    let executor = shard();
+    let order = Rc::new(Cell::new(0));
+    for digit in [3, 1, 2] {
+        let order = Rc::clone(&order);
+        executor.spawn(async move {
+            timer::sleep(Duration::from_millis(digit)).await;
+            order.set(order.get() * 10 + digit);
+        });
+    }
+    drive(&executor, 100);
+    order.get() == 123 && executor.platform().now() >= Instant::ORIGIN + Duration::from_millis(3)
 }
