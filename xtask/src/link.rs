@@ -22,7 +22,7 @@ pub(crate) fn check() -> Result<()> {
     let binary = target_dir("no-os").join("release/no-os");
     needs_nothing(&binary)?;
     let status = Command::new(&binary).status()?;
-    ensure!(status.success(), "the program ended with {status}: see `checks` in proof/no-os/src/main.rs");
+    ensure!(status.success(), "the program ended with {status}: see `CHECKS` in proof/no-os/src/main.rs");
     println!("{} ran without operating system or C library", binary.display());
     would_notice_std()
 }

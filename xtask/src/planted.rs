@@ -36,11 +36,18 @@ struct Planted {
 }
 
 const PLANTED: &[Planted] = &[
+    Planted { package: PACKET, name: "double_release", kind: Kind::Loom, tests: "loom_foreign" },
+    Planted { package: PACKET, name: "missing_barrier", kind: Kind::Loom, tests: "wakes_the_sleeper" },
+    Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
+    Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
     Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task" },
     Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task" },
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task" },
+    Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
 ];
 
+const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 
 /// Shows the planted bugs.
@@ -89,7 +96,11 @@ enum Verdict {
 fn find(planted: &Planted) -> Result<Verdict> {
     let program = build(planted)?;
     let mut command = Command::new(program);
-    command.arg(planted.tests).current_dir(root().join("crates"));
+    command
+        .arg(planted.tests)
+        .current_dir(root().join(planted.package.replace("sunstar-", "crates/")))
+        // A planted failure is no regression to remember.
+        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
     if planted.kind == Kind::Loom {
         command.env("LOOM_MAX_PREEMPTIONS", loom::PREEMPTIONS.to_string());
     }

@@ -174,6 +174,7 @@ fn clippy() -> Result<Outcome> {
     checks([
         cargo(&["clippy", "--locked", "--workspace", "--all-targets"]).args(deny),
         cargo(&["clippy", "--locked", "-p", "sunstar-executor", "--no-default-features", "--lib"]).args(deny),
+        cargo(&["clippy", "--locked", "-p", "sunstar-packet", "--all-features", "--all-targets"]).args(deny),
         models.args(deny),
         link::clippy().args(deny),
     ])
@@ -190,13 +191,16 @@ fn docs() -> Result<Outcome> {
 }
 
 fn tests() -> Result<Outcome> {
-    let mut command = if exists("cargo-nextest") {
-        cargo(&["nextest", "run", "--locked", "--workspace"])
+    let runner: &[&str] = if exists("cargo-nextest") {
+        &["nextest", "run", "--locked"]
     } else {
         println!("cargo-nextest is not here: using cargo test (to get it: cargo install --locked cargo-nextest)");
-        cargo(&["test", "--locked", "--workspace", "--all-targets", "--no-fail-fast"])
+        &["test", "--locked", "--all-targets", "--no-fail-fast"]
     };
-    counted(&mut command).map(Outcome::Done)
+    let mut count = counted(cargo(runner).arg("--workspace"))?;
+    // The accounting of buffers is a feature of its own.
+    count.add(counted(cargo(runner).args(["-p", "sunstar-packet", "--all-features"]))?);
+    Ok(Outcome::Done(count))
 }
 
 fn doctests() -> Result<Outcome> {
