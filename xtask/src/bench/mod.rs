@@ -1,6 +1,38 @@
-//! Benchmarks.
+//! Benchmarks: Sunstar beside its peers (`reactor`), and instruction counts as gates (`gates`).
+
+mod bars;
+mod contest;
+mod machine;
+mod noise;
+mod program;
+mod reactor;
+mod report;
+mod statistics;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure tasks, timers and messages of Sunstar and its peers in interleaved rounds
+    Reactor(reactor::Options),
+}
 
 /// Runs the benchmark that `args` name.
+///
+/// # Errors
+/// If the arguments make no sense, or something can't be built or run. A figure that misses its bar is no error here.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    anyhow::bail!("no such benchmark: {}", args.join(" "))
+    let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Ok(Cli { command: Command::Reactor(options) }) => reactor::run(&options),
+        Err(error) => error.exit(),
+    }
 }
