@@ -10,8 +10,8 @@
 //!
 //! All of them order by deadline to the nanosecond, and by the order of arming where deadlines are equal. They fire
 //! at the start of a round, so as late as the task quota allows, never early. A timer that is armed with a
-//! deadline that has passed fires in the next round. Arming and cancelling take constant time, allocate nothing and
-//! make no system call.
+//! deadline that has passed fires in the next round. Arming and cancelling take constant time (cancelling a timer whose
+//! neighbours have begun to fire, logarithmic time), allocate nothing and make no system call.
 //!
 //! A timer belongs to the shard that was current when it was armed. It may be dropped anywhere on its thread, also after
 //! that shard is gone; if the shard goes first, the timer never fires.

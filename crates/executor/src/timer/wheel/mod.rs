@@ -2,13 +2,13 @@
 //!
 //! Eleven levels of 64 slots, a tick of one nanosecond at the bottom. A deadline belongs to the level of the
 //! highest six-bit digit in which it differs from the wheel's time, and there to the slot that this digit
-//! numbers. Each slot knows a lower bound of its deadlines, so a slot whose span has begun stays as it is until
-//! something in it can be due. Only then its remaining nodes move down to where they belong by now. A node
-//! that is alone in its slot therefore fires from wherever it was put, and a slot that is due as a whole is never
-//! distributed.
+//! numbers. A slot is an unordered list, so arming and cancelling take constant time.
 //!
-//! What is due at an advance is gathered, sorted by deadline and number of arming, and handed out one by one, while
-//! the wheel is open for any change.
+//! A slot *opens* when the wheel's time reaches the earliest of its deadlines: its nodes are sorted into the *run* of its
+//! level, by deadline and number of arming. A level needs but one run: by the time that a slot opens, all of the
+//! one before is due. What is due fires from the ends of the runs, one by one, while the wheel is open for any change.
+//! So a node is touched three times, to arm, to sort and to fire it, however far off its deadline was; it never
+//! moves from level to level. Cancelling a node in a run is a binary search.
 //!
 //! Invariants:
 //! 1. A node in a slot of level *n* has the digits above *n* in common with the wheel's time, and its digit *n* is the
@@ -20,25 +20,26 @@
 //!    before it is dropped ([`Node`]'s `Drop`).
 
 mod node;
+mod run;
 #[cfg(test)]
 mod tests;
 
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::pin::Pin;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
+use node::FIRED;
 pub(crate) use node::Node;
-use node::{DUE, FIRED};
+use run::Runs;
 
 const DIGIT_BITS: u32 = 6;
 const SLOTS_PER_LEVEL: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-/// The list of nodes whose deadline had passed when they were armed.
+/// The list of nodes whose deadline had passed when they were armed: the only slot of a level above all.
 const PAST: usize = LEVELS * SLOTS_PER_LEVEL;
-/// How many entries of the gathering space are kept for the next advance.
-const DUE_KEPT: usize = 1024;
+/// The place of a node that is in the run of level 0; those of the other runs follow.
+const FIRST_RUN: usize = PAST + 1;
 
 /// How often things happened to the nodes of a wheel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,26 +67,12 @@ struct Core<T> {
     levels: Cell<u16>,
     occupied: [Cell<u64>; LEVELS],
     slots: [Slot<T>; PAST + 1],
-    /// What an advance has gathered and not yet handed out, last first.
-    due: RefCell<Vec<Due<T>>>,
+    runs: RefCell<Runs<T>>,
 }
 
 struct Slot<T> {
     head: Cell<*const Node<T>>,
     earliest: Cell<u64>,
-}
-
-struct Due<T> {
-    deadline: u64,
-    sequence: u64,
-    /// `None` once the node has been cancelled.
-    node: Option<NonNull<Node<T>>>,
-}
-
-impl<T> Due<T> {
-    fn key(&self) -> (u64, u64) {
-        (self.deadline, self.sequence)
-    }
 }
 
 impl<T> Wheel<T> {
@@ -100,7 +87,7 @@ impl<T> Wheel<T> {
             levels: Cell::new(0),
             occupied: [const { Cell::new(0) }; LEVELS],
             slots: [const { Slot { head: Cell::new(ptr::null()), earliest: Cell::new(u64::MAX) } }; PAST + 1],
-            due: RefCell::new(Vec::new()),
+            runs: RefCell::new(Runs::new()),
         };
         Self { core: Rc::new(core) }
     }
@@ -128,16 +115,10 @@ impl<T> Wheel<T> {
     /// It is the earliest deadline itself unless a node that was the earliest of its slot has been cancelled. Each
     /// such cancellation can make one advance come too early, after which the answer is later.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        if self.len() == 0 {
-            return None;
-        }
-        if !self.core.due.borrow().is_empty() {
-            return Some(self.now());
-        }
-        Some(self.core.bound())
+        (self.len() > 0).then(|| self.core.bound())
     }
 
-    /// Sets the wheel's time to `now`, unless it is later already, and gathers what is due for [`Wheel::pop`].
+    /// Sets the wheel's time to `now`, unless it is later already, and makes what is due ready for [`Wheel::pop`].
     ///
     /// What is armed after this call waits for the next one, even if its deadline has passed.
     pub(crate) fn advance(&self, now: u64) {
@@ -145,9 +126,9 @@ impl<T> Wheel<T> {
         let now = now.max(core.now.get());
         if now < core.next.get() {
             core.now.set(now);
-            return;
+        } else {
+            core.open_slots(now);
         }
-        core.gather(now);
     }
 
     /// Fires the first of what the last advance found due: by deadline, then in the order of arming.
@@ -155,19 +136,19 @@ impl<T> Wheel<T> {
     /// Answers the deadline and what the node held. Between two calls anything may be armed, cancelled and
     /// dropped.
     pub(crate) fn pop(&self) -> Option<(u64, T)> {
+        let core = &*self.core;
         loop {
-            let Some(entry) = self.core.due.borrow_mut().pop() else {
-                self.core.trim();
+            let Some(node) = core.runs.borrow_mut().pop_due(core.now.get()) else {
+                core.update_next();
                 return None;
             };
-            let Some(node) = entry.node else { continue };
-            // SAFETY: invariant 5; a node that left the wheel is no longer in its entry.
+            // SAFETY: invariant 5; a node that leaves the wheel leaves its run.
             let node = unsafe { node.as_ref() };
             node.place.set(FIRED);
-            self.core.fired.set(self.core.fired.get() + 1);
+            core.fired.set(core.fired.get() + 1);
             drop(node.wheel.take());
             if let Some(payload) = node.payload.take() {
-                return Some((entry.deadline, payload));
+                return Some((node.deadline.get(), payload));
             }
         }
     }
@@ -189,10 +170,11 @@ impl<T> Core<T> {
     /// Unlinks a node that this wheel holds.
     fn remove(&self, node: &Node<T>) {
         self.cancelled.set(self.cancelled.get() + 1);
-        if node.place.get() == DUE {
-            self.strike(node);
+        let place = node.place.get();
+        if place >= FIRST_RUN {
+            self.runs.borrow_mut().strike(place - FIRST_RUN, node);
         } else {
-            self.unlink(node);
+            self.unlink(node, place);
         }
     }
 
@@ -226,8 +208,7 @@ impl<T> Core<T> {
 
     /// Takes a node out of its slot.
     #[inline]
-    fn unlink(&self, node: &Node<T>) {
-        let place = node.place.get();
+    fn unlink(&self, node: &Node<T>, place: usize) {
         let (prev, next) = (node.prev.get(), node.next.get());
         // SAFETY: null, or by invariant 5 a live node.
         if let Some(next) = unsafe { next.as_ref() } {
@@ -257,79 +238,52 @@ impl<T> Core<T> {
         }
     }
 
-    /// Empties a slot and answers the first of its nodes.
-    fn detach(&self, place: usize) -> *const Node<T> {
-        let head = self.slots[place].head.replace(ptr::null());
-        self.vacate(place);
-        head
-    }
-
-    /// Strikes a node off what is due.
-    fn strike(&self, node: &Node<T>) {
-        let key = (node.deadline.get(), node.sequence.get());
-        let mut due = self.due.borrow_mut();
-        let index = due.binary_search_by(|entry| key.cmp(&entry.key())).expect("a due node has its entry");
-        due[index].node = None;
-    }
-
-    /// Sets the time and moves all that is due by then to `due`, in order.
+    /// Sets the time and sorts all slots into runs in which something is due by then.
     ///
     /// Below the highest digit that changes, every slot is due as a whole; from there on up those before the
     /// digit of `now`, while the slot of that digit itself may be due in part.
-    fn gather(&self, now: u64) {
-        let mut due = self.due.borrow_mut();
-        let before = self.now.replace(now);
-        let changed = level_of(before ^ now);
-        self.gather_slot(PAST, &mut due);
+    fn open_slots(&self, now: u64) {
+        let changed = level_of(self.now.replace(now) ^ now);
+        let mut runs = self.runs.borrow_mut();
+        if !self.slots[PAST].head.get().is_null() {
+            self.open(PAST, &mut runs);
+            runs.sort(PAST / SLOTS_PER_LEVEL);
+        }
         let mut levels = self.levels.get();
         while levels != 0 {
             let level = levels.trailing_zeros() as usize;
             levels &= levels - 1;
             let current = digit(now, level);
             let passed = if level < changed { u64::MAX } else { (1 << current) - 1 };
-            let mut slots = self.occupied[level].get() & passed;
+            let reached = self.slots[level * SLOTS_PER_LEVEL + current].earliest.get() <= now;
+            let mut slots = self.occupied[level].get() & (passed | u64::from(reached) << current);
+            if slots == 0 {
+                continue;
+            }
             while slots != 0 {
-                self.gather_slot(level * SLOTS_PER_LEVEL + slots.trailing_zeros() as usize, &mut due);
+                self.open(level * SLOTS_PER_LEVEL + slots.trailing_zeros() as usize, &mut runs);
                 slots &= slots - 1;
             }
-            let open = level * SLOTS_PER_LEVEL + current;
-            if level >= changed && self.slots[open].earliest.get() <= now {
-                self.gather_open_slot(open, now, &mut due);
-            }
+            runs.sort(level);
         }
-        if due.len() > 1 {
-            due.sort_unstable_by_key(|entry| core::cmp::Reverse(entry.key()));
-        }
-        self.next.set(self.bound());
     }
 
-    /// Moves all nodes of a slot to `due`.
-    fn gather_slot(&self, place: usize, due: &mut Vec<Due<T>>) {
-        let mut next = self.detach(place);
+    /// Moves all nodes of a slot to the run of its level, which has to be sorted then.
+    fn open(&self, place: usize, runs: &mut Runs<T>) {
+        let run = place / SLOTS_PER_LEVEL;
+        let mut next = self.slots[place].head.replace(ptr::null());
+        self.vacate(place);
         // SAFETY: null, or by invariant 5 a live node.
         while let Some(node) = unsafe { next.as_ref() } {
             next = node.next.get();
-            gather_node(node, due);
+            node.place.set(FIRST_RUN + run);
+            runs.push(run, node);
         }
     }
 
-    /// Moves what is due of a slot to `due`, the rest to lower levels.
-    fn gather_open_slot(&self, place: usize, now: u64, due: &mut Vec<Due<T>>) {
-        let mut next = self.detach(place);
-        // SAFETY: null, or by invariant 5 a live node.
-        while let Some(node) = unsafe { next.as_ref() } {
-            next = node.next.get();
-            if node.deadline.get() <= now {
-                gather_node(node, due);
-            } else {
-                self.place(node);
-            }
-        }
-    }
-
-    /// At or before every deadline in the slots; within a level the first slot has the earliest.
+    /// At or before every deadline in the wheel; within a level the first slot has the earliest.
     fn bound(&self) -> u64 {
-        let mut bound = self.slots[PAST].earliest.get();
+        let mut bound = self.runs.borrow().earliest().min(self.slots[PAST].earliest.get());
         let mut levels = self.levels.get();
         while levels != 0 {
             let level = levels.trailing_zeros() as usize;
@@ -340,19 +294,12 @@ impl<T> Core<T> {
         bound
     }
 
-    /// Gives back the space of an unusually large advance.
-    fn trim(&self) {
-        let mut due = self.due.borrow_mut();
-        if due.is_empty() && due.capacity() > DUE_KEPT {
-            due.shrink_to(DUE_KEPT);
+    /// Looks for the next deadline after all that was due has fired.
+    fn update_next(&self) {
+        if self.next.get() <= self.now.get() {
+            self.next.set(self.bound());
         }
     }
-}
-
-fn gather_node<T>(node: &Node<T>, due: &mut Vec<Due<T>>) {
-    node.place.set(DUE);
-    let (deadline, sequence) = (node.deadline.get(), node.sequence.get());
-    due.push(Due { deadline, sequence, node: Some(NonNull::from(node)) });
 }
 
 /// The highest digit in which two times differ whose exclusive or is `difference`.

@@ -8,15 +8,10 @@ use core::ptr;
 
 use super::{Core, Wheel};
 
-/// Where a node is: a slot of its wheel, or one of the places below.
-pub(super) type Place = usize;
-
-/// In no wheel, and not fired since it was last armed.
-pub(super) const IDLE: Place = Place::MAX;
-/// In no wheel, because it fired.
-pub(super) const FIRED: Place = Place::MAX - 1;
-/// Taken out of its slot by an advance that is about to fire it.
-pub(super) const DUE: Place = Place::MAX - 2;
+/// The place of a node that is in no wheel and has not fired since it was last armed.
+const IDLE: usize = usize::MAX;
+/// The place of a node that is in no wheel because it fired.
+pub(super) const FIRED: usize = usize::MAX - 1;
 
 /// A timer's place in a wheel, and what the wheel hands out when the time has come.
 ///
@@ -33,7 +28,8 @@ pub(crate) struct Node<T> {
     pub(super) payload: Cell<Option<T>>,
     /// Present while armed.
     pub(super) wheel: Cell<Option<Rc<Core<T>>>>,
-    pub(super) place: Cell<Place>,
+    /// A slot or a run of the wheel, or one of the places above.
+    pub(super) place: Cell<usize>,
     _pinned: PhantomPinned,
 }
 
@@ -54,7 +50,7 @@ impl<T> Node<T> {
 
     /// Whether it waits in a wheel.
     pub(crate) fn is_armed(&self) -> bool {
-        self.place.get() <= DUE
+        self.place.get() < FIRED
     }
 
     /// Whether it fired since it was last armed.
