@@ -1,8 +1,10 @@
 //! A hierarchical timer wheel with exact order.
 //!
-//! Eleven levels of 64 slots, a tick of one nanosecond at the bottom. A deadline belongs to the level of the
-//! highest six-bit digit in which it differs from the wheel's time, and there to the slot that this digit
-//! numbers. A slot is an unordered list, so arming and cancelling take constant time.
+//! 21 levels of 64 slots. A slot of the lowest level spans one nanosecond, one of each other level eight times as
+//! much as on the level below. A deadline belongs to the lowest level that reaches it with 64 slots from now on. Beyond
+//! the lowest level the span of its slot is therefore about an eighth of the time to go, or less: that bounds how
+//! many nodes one slot collects and has to open at once. A slot is unordered, so arming and cancelling take constant
+//! time.
 //!
 //! A slot *opens* when the wheel's time reaches the earliest of its deadlines: its nodes are sorted into the *run* of its
 //! level, by deadline and number of arming. A level needs but one run: by the time that a slot opens, all of the
@@ -11,9 +13,9 @@
 //! moves from level to level. Cancelling a node in a run is a binary search.
 //!
 //! Invariants:
-//! 1. A node in a slot of level *n* has the digits above *n* in common with the wheel's time, and its digit *n* is the
-//!    number of the slot and not below that of the wheel's time.
-//! 2. No node in a slot has a deadline at or before the wheel's time; such nodes are in the list [`PAST`].
+//! 1. Counted in spans of its level, the deadline of a node in a slot is 0 to 63 after the wheel's time, and the slot's
+//!    number is that of the deadline modulo 64.
+//! 2. No node in a slot has a deadline at or before the wheel's time; such nodes are in the slot [`PAST`].
 //! 3. A bit of `occupied` is set exactly if its slot has nodes, a bit of `levels` exactly if its level has.
 //! 4. A slot's `earliest` is at or before each of its deadlines, and lies in the slot's own span.
 //! 5. Every node that is reachable from the wheel is pinned, holds a reference to the core, and leaves the wheel
@@ -33,13 +35,18 @@ use node::FIRED;
 pub(crate) use node::Node;
 use run::Runs;
 
-const DIGIT_BITS: u32 = 6;
-const SLOTS_PER_LEVEL: usize = 1 << DIGIT_BITS;
-const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-/// The list of nodes whose deadline had passed when they were armed: the only slot of a level above all.
+const SLOT_BITS: u32 = 6;
+const SLOTS_PER_LEVEL: usize = 1 << SLOT_BITS;
+/// By how many bits the spans of two levels next to each other differ.
+const LEVEL_BITS: u32 = 3;
+const LEVELS: usize = (u64::BITS - SLOT_BITS).div_ceil(LEVEL_BITS) as usize + 1;
+/// How many lists a slot has. When it opens they are walked side by side, so that one cache miss does not wait for the
+/// other.
+const LANES: usize = 4;
+/// The slot of nodes whose deadline had passed when they were armed: the only one of a level above all.
 const PAST: usize = LEVELS * SLOTS_PER_LEVEL;
-/// The place of a node that is in the run of level 0; those of the other runs follow.
-const FIRST_RUN: usize = PAST + 1;
+/// The place of a node that is in the run of level 0; those of the other runs follow. Below are the lists.
+const FIRST_RUN: usize = (PAST + 1) * LANES;
 
 /// How often things happened to the nodes of a wheel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,15 +71,25 @@ struct Core<T> {
     armed: Cell<u64>,
     fired: Cell<u64>,
     cancelled: Cell<u64>,
-    levels: Cell<u16>,
+    levels: Cell<u32>,
     occupied: [Cell<u64>; LEVELS],
     slots: [Slot<T>; PAST + 1],
     runs: RefCell<Runs<T>>,
 }
 
 struct Slot<T> {
-    head: Cell<*const Node<T>>,
+    heads: [Cell<*const Node<T>>; LANES],
     earliest: Cell<u64>,
+}
+
+impl<T> Slot<T> {
+    const fn new() -> Self {
+        Self { heads: [const { Cell::new(ptr::null()) }; LANES], earliest: Cell::new(u64::MAX) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.heads.iter().all(|head| head.get().is_null())
+    }
 }
 
 impl<T> Wheel<T> {
@@ -86,7 +103,7 @@ impl<T> Wheel<T> {
             cancelled: Cell::new(0),
             levels: Cell::new(0),
             occupied: [const { Cell::new(0) }; LEVELS],
-            slots: [const { Slot { head: Cell::new(ptr::null()), earliest: Cell::new(u64::MAX) } }; PAST + 1],
+            slots: [const { Slot::new() }; PAST + 1],
             runs: RefCell::new(Runs::new()),
         };
         Self { core: Rc::new(core) }
@@ -164,7 +181,7 @@ impl<T> Core<T> {
         if deadline < self.next.get() {
             self.next.set(deadline);
         }
-        self.place(&node);
+        self.link(&node);
     }
 
     /// Unlinks a node that this wheel holds.
@@ -178,29 +195,31 @@ impl<T> Core<T> {
         }
     }
 
-    /// Puts a node where its deadline belongs at the wheel's time.
+    /// Puts a node into the slot to which its deadline belongs at the wheel's time.
     #[inline]
-    fn place(&self, node: &Node<T>) {
+    #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits choose the lane")]
+    fn link(&self, node: &Node<T>) {
         let (deadline, now) = (node.deadline.get(), self.now.get());
-        let place = if deadline <= now {
+        let number = if deadline <= now {
             PAST
         } else {
-            let level = level_of(deadline ^ now);
-            let slot = digit(deadline, level);
+            let level = level_of(deadline, now);
+            let slot = slot_of(deadline, level);
             self.occupied[level].set(self.occupied[level].get() | 1 << slot);
             self.levels.set(self.levels.get() | 1 << level);
             level * SLOTS_PER_LEVEL + slot
         };
-        let slot = &self.slots[place];
-        let head = slot.head.get();
+        let slot = &self.slots[number];
+        let place = number * LANES + (node.sequence.get() as usize % LANES);
+        let first = &slot.heads[place % LANES];
+        let second = first.replace(node);
         node.prev.set(ptr::null());
-        node.next.set(head);
+        node.next.set(second);
         node.place.set(place);
         // SAFETY: null, or by invariant 5 a live node.
-        if let Some(head) = unsafe { head.as_ref() } {
-            head.prev.set(node);
+        if let Some(second) = unsafe { second.as_ref() } {
+            second.prev.set(node);
         }
-        slot.head.set(node);
         if deadline < slot.earliest.get() {
             slot.earliest.set(deadline);
         }
@@ -219,18 +238,19 @@ impl<T> Core<T> {
             prev.next.set(next);
             return;
         }
-        self.slots[place].head.set(next);
-        if next.is_null() {
-            self.vacate(place);
+        let slot = &self.slots[place / LANES];
+        slot.heads[place % LANES].set(next);
+        if slot.is_empty() {
+            self.vacate(place / LANES);
         }
     }
 
     /// Notes that a slot has lost its last node.
-    fn vacate(&self, place: usize) {
-        self.slots[place].earliest.set(u64::MAX);
-        let level = place / SLOTS_PER_LEVEL;
+    fn vacate(&self, slot: usize) {
+        self.slots[slot].earliest.set(u64::MAX);
+        let level = slot / SLOTS_PER_LEVEL;
         if level < LEVELS && !cfg!(planted = "wheel_stale_bitmap") {
-            let left = self.occupied[level].get() & !(1 << (place % SLOTS_PER_LEVEL));
+            let left = self.occupied[level].get() & !(1 << (slot % SLOTS_PER_LEVEL));
             self.occupied[level].set(left);
             if left == 0 {
                 self.levels.set(self.levels.get() & !(1 << level));
@@ -240,12 +260,11 @@ impl<T> Core<T> {
 
     /// Sets the time and sorts all slots into runs in which something is due by then.
     ///
-    /// Below the highest digit that changes, every slot is due as a whole; from there on up those before the
-    /// digit of `now`, while the slot of that digit itself may be due in part.
+    /// On each level, these are the slots whose span has passed and perhaps the one whose span has begun.
     fn open_slots(&self, now: u64) {
-        let changed = level_of(self.now.replace(now) ^ now);
+        let before = self.now.replace(now);
         let mut runs = self.runs.borrow_mut();
-        if !self.slots[PAST].head.get().is_null() {
+        if !self.slots[PAST].is_empty() {
             self.open(PAST, &mut runs);
             runs.sort(PAST / SLOTS_PER_LEVEL);
         }
@@ -253,10 +272,9 @@ impl<T> Core<T> {
         while levels != 0 {
             let level = levels.trailing_zeros() as usize;
             levels &= levels - 1;
-            let current = digit(now, level);
-            let passed = if level < changed { u64::MAX } else { (1 << current) - 1 };
+            let current = slot_of(now, level);
             let reached = self.slots[level * SLOTS_PER_LEVEL + current].earliest.get() <= now;
-            let mut slots = self.occupied[level].get() & (passed | u64::from(reached) << current);
+            let mut slots = self.occupied[level].get() & (passed(before, now, level) | u64::from(reached) << current);
             if slots == 0 {
                 continue;
             }
@@ -269,26 +287,34 @@ impl<T> Core<T> {
     }
 
     /// Moves all nodes of a slot to the run of its level, which has to be sorted then.
-    fn open(&self, place: usize, runs: &mut Runs<T>) {
-        let run = place / SLOTS_PER_LEVEL;
-        let mut next = self.slots[place].head.replace(ptr::null());
-        self.vacate(place);
-        // SAFETY: null, or by invariant 5 a live node.
-        while let Some(node) = unsafe { next.as_ref() } {
-            next = node.next.get();
-            node.place.set(FIRST_RUN + run);
-            runs.push(run, node);
+    fn open(&self, slot: usize, runs: &mut Runs<T>) {
+        let run = slot / SLOTS_PER_LEVEL;
+        let mut lanes = self.slots[slot].heads.each_ref().map(|head| head.replace(ptr::null()));
+        self.vacate(slot);
+        let mut is_any_left = true;
+        while is_any_left {
+            is_any_left = false;
+            for next in &mut lanes {
+                // SAFETY: null, or by invariant 5 a live node.
+                let Some(node) = (unsafe { next.as_ref() }) else { continue };
+                *next = node.next.get();
+                node.place.set(FIRST_RUN + run);
+                runs.push(run, node);
+                is_any_left = true;
+            }
         }
     }
 
-    /// At or before every deadline in the wheel; within a level the first slot has the earliest.
+    /// At or before every deadline in the wheel; within a level the first slot from now on has the earliest.
     fn bound(&self) -> u64 {
         let mut bound = self.runs.borrow().earliest().min(self.slots[PAST].earliest.get());
         let mut levels = self.levels.get();
         while levels != 0 {
             let level = levels.trailing_zeros() as usize;
             levels &= levels - 1;
-            let slot = self.occupied[level].get().trailing_zeros() as usize;
+            let current = slot_of(self.now.get(), level);
+            let ahead = rotate(self.occupied[level].get(), current).trailing_zeros() as usize;
+            let slot = (current + ahead) % SLOTS_PER_LEVEL;
             bound = bound.min(self.slots[level * SLOTS_PER_LEVEL + slot].earliest.get());
         }
         bound
@@ -302,19 +328,42 @@ impl<T> Core<T> {
     }
 }
 
-/// The highest digit in which two times differ whose exclusive or is `difference`.
+/// The lowest level that reaches from `now` to the later `deadline` with 64 slots.
 #[inline]
-fn level_of(difference: u64) -> usize {
-    let highest_bit = (difference | 1).ilog2();
+fn level_of(deadline: u64, now: u64) -> usize {
+    let beyond = (deadline - now).ilog2().saturating_sub(SLOT_BITS - 1);
     if cfg!(planted = "wheel_wrong_level") {
-        return (highest_bit.saturating_sub(1) / DIGIT_BITS) as usize;
+        return (beyond / LEVEL_BITS) as usize;
     }
-    (highest_bit / DIGIT_BITS) as usize
+    let level = beyond.div_ceil(LEVEL_BITS) as usize;
+    // The span that `now` is in has begun already, so up to 64 spans may be one slot too far.
+    level + usize::from(spans(deadline, level) - spans(now, level) >= SLOTS_PER_LEVEL as u64)
 }
 
-/// The digit of a time that numbers its slot on a level.
+/// How many whole spans of a level a time is from the origin.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a digit has six bits")]
-fn digit(time: u64, level: usize) -> usize {
-    (time >> (level * DIGIT_BITS as usize)) as usize % SLOTS_PER_LEVEL
+fn spans(time: u64, level: usize) -> u64 {
+    time >> (level * LEVEL_BITS as usize)
+}
+
+/// The slot of a level into whose span a time falls.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "only the lowest bits matter")]
+fn slot_of(time: u64, level: usize) -> usize {
+    spans(time, level) as usize % SLOTS_PER_LEVEL
+}
+
+/// The slots of a level whose span ended between two times, a bit each.
+fn passed(before: u64, now: u64, level: usize) -> u64 {
+    let count = spans(now, level) - spans(before, level);
+    if count < SLOTS_PER_LEVEL as u64 {
+        rotate((1 << count) - 1, SLOTS_PER_LEVEL - slot_of(before, level))
+    } else {
+        u64::MAX
+    }
+}
+
+/// Renumbers slots so that `first` becomes the first one.
+fn rotate(slots: u64, first: usize) -> u64 {
+    slots.rotate_right(u32::try_from(first).expect("a slot's number is small"))
 }

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use super::{LEVELS, Node};
 
 /// How many entries an empty run keeps room for.
-pub(super) const KEPT: usize = 256;
+pub(super) const KEPT: usize = 128;
 /// How many nodes ahead of the one that fires are brought into the cache.
 const PREFETCH_DISTANCE: usize = 8;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -21,7 +21,7 @@ pub(super) struct Runs<T> {
     /// Latest first.
     runs: [Vec<Entry<T>>; LEVELS + 1],
     /// The runs that are not empty, a bit each.
-    active: u16,
+    active: u32,
 }
 
 struct Entry<T> {

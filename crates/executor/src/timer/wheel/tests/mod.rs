@@ -58,7 +58,21 @@ fn fires_on_the_tick_across_every_boundary() {
 }
 
 #[test]
-fn cascades_through_all_levels_in_exact_order() {
+fn a_deadline_just_out_of_a_level_s_reach_does_not_wrap_around() {
+    for bit in 1..57 {
+        let (span, start) = (1_u64 << bit, (1_u64 << bit) - 1);
+        let wheel = Wheel::new(start);
+        let (near, far) = (start + 33 * span, start + 64 * span - 1);
+        let _nodes = [armed(&wheel, far, 'f'), armed(&wheel, near, 'n')];
+        assert_eq!(wheel.next_deadline(), Some(near));
+        assert_eq!(fire(&wheel, near), [(near, 'n')]);
+        assert_eq!(fire(&wheel, far - 1), []);
+        assert_eq!(fire(&wheel, far), [(far, 'f')]);
+    }
+}
+
+#[test]
+fn fires_across_all_levels_in_exact_order() {
     let start = 0x0123_4567_89ab_cdef;
     let deadlines = boundaries(start);
     let wheel = Wheel::new(start);

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::super::{LEVELS, PAST, SLOTS_PER_LEVEL, Wheel, digit};
+use super::super::{LANES, LEVELS, PAST, SLOTS_PER_LEVEL, Wheel, slot_of, spans};
 use super::{Waiting, node};
 
 const NODES: usize = 24;
@@ -43,6 +43,7 @@ fn time() -> impl Strategy<Value = Time> {
         3 => (0_u64..200).prop_map(Time::Ahead),
         3 => (0_u32..64, any::<u64>()).prop_map(|(bit, bits)| Time::Ahead(bits >> bit)),
         4 => (0_u32..64, -2_i64..3).prop_map(|(bit, offset)| Time::NearBoundary { bit, offset }),
+        3 => (0_u32..64, -2_i64..3).prop_map(|(bit, offset)| Time::Ahead((1_u64 << bit).saturating_add_signed(offset))),
         2 => (0..NODES).prop_map(Time::SameAs),
         1 => (0_u64..1000).prop_map(Time::Behind),
         1 => Just(Time::Never),
@@ -228,23 +229,24 @@ impl Model {
 fn check_invariants<T>(wheel: &Wheel<T>) {
     let core = &wheel.core;
     let now = core.now.get();
-    for place in 0..=PAST {
-        let (level, slot) = (place / SLOTS_PER_LEVEL, place % SLOTS_PER_LEVEL);
-        let mut next = core.slots[place].head.get();
+    for place in 0..(PAST + 1) * LANES {
+        let number = place / LANES;
+        let (level, slot) = (number / SLOTS_PER_LEVEL, number % SLOTS_PER_LEVEL);
+        let mut next = core.slots[number].heads[place % LANES].get();
         if level < LEVELS {
-            assert_eq!(core.occupied[level].get() >> slot & 1 == 1, !next.is_null(), "the bit of {level}/{slot}");
+            let is_empty = core.slots[number].is_empty();
+            assert_eq!(core.occupied[level].get() >> slot & 1 == 1, !is_empty, "the bit of {level}/{slot}");
             assert_eq!(core.levels.get() >> level & 1 == 1, core.occupied[level].get() != 0, "the bit of {level}");
         }
         // SAFETY: the nodes of a wheel are live.
         while let Some(node) = unsafe { next.as_ref() } {
             let deadline = node.deadline.get();
             assert_eq!(node.place.get(), place);
-            assert!(core.slots[place].earliest.get() <= deadline && core.next.get() <= deadline);
-            assert_eq!(deadline <= now, place == PAST);
+            assert!(core.slots[number].earliest.get() <= deadline && core.next.get() <= deadline);
+            assert_eq!(deadline <= now, number == PAST);
             if level < LEVELS {
-                assert_eq!(digit(deadline, level), slot);
-                assert!(slot >= digit(now, level));
-                assert!((level + 1..LEVELS).all(|above| digit(deadline, above) == digit(now, above)));
+                assert_eq!(slot_of(deadline, level), slot);
+                assert!(spans(deadline, level) - spans(now, level) < SLOTS_PER_LEVEL as u64);
             }
             next = node.next.get();
         }
