@@ -23,8 +23,8 @@ type Closure = Box<dyn FnMut(&Timer)>;
 /// cancels it. A periodic timer is armed for its next deadline before its closure runs; deadlines that were
 /// missed meanwhile are skipped and the schedule does not shift.
 ///
-/// A panic of the closure is logged and counted ([`Timers::panicked`]), and the timer is cancelled for good. Without the
-/// feature `std` a panic ends the program.
+/// A panic of the closure is logged and counted ([`Timers::panicked`]), and the timer is cancelled for good. Without
+/// the feature `std` a panic ends the program.
 pub struct Timer {
     callback: Pin<Rc<Callback>>,
     /// A closure that runs is given a second handle, whose end means nothing.

@@ -13,8 +13,8 @@
 //! deadline that has passed fires in the next round. Arming and cancelling take constant time (cancelling a timer whose
 //! neighbours have begun to fire, logarithmic time), allocate nothing and make no system call.
 //!
-//! A timer belongs to the shard that was current when it was armed. It may be dropped anywhere on its thread, also after
-//! that shard is gone; if the shard goes first, the timer never fires.
+//! A timer belongs to the shard that was current when it was armed. It may be dropped anywhere on its thread, also
+//! after that shard is gone; if the shard goes first, the timer never fires.
 
 mod callback;
 mod interval;

@@ -6,8 +6,8 @@
 //! many nodes one slot collects and has to open at once. A slot is unordered, so arming and cancelling take constant
 //! time.
 //!
-//! A slot *opens* when the wheel's time reaches the earliest of its deadlines: its nodes are sorted into the *run* of its
-//! level, by deadline and number of arming. A level needs but one run: by the time that a slot opens, all of the
+//! A slot *opens* when the wheel's time reaches the earliest of its deadlines: its nodes are sorted into the *run* of
+//! its level, by deadline and number of arming. A level needs but one run: by the time that a slot opens, all of the
 //! one before is due. What is due fires from the ends of the runs, one by one, while the wheel is open for any change.
 //! So a node is touched three times, to arm, to sort and to fire it, however far off its deadline was; it never
 //! moves from level to level. Cancelling a node in a run is a binary search.
