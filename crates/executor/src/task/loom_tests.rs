@@ -14,6 +14,7 @@ use loom::sync::Notify;
 use loom::thread;
 use sunstar_packet::Doorbell;
 
+use super::foreign_word::{Abroad, ForeignWord};
 use crate::{Executor, ExecutorConfig, Instant, Platform, Round};
 
 struct LoomBell(Arc<Notify>);
@@ -111,6 +112,28 @@ fn loom_task_foreign_wake_is_not_lost() {
         });
         run_until(&executor, || executor.residents() == 0);
         other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn loom_task_word_keeps_a_wake_and_publishes_what_came_before() {
+    loom::model(|| {
+        let word = Arc::new(ForeignWord::new());
+        let letter = Arc::new(Letter(UnsafeCell::new(0)));
+        let (word_abroad, read) = (Arc::clone(&word), Arc::clone(&letter));
+        let other = thread::spawn(move || {
+            // SAFETY: it is read only after the wake.
+            letter.0.with_mut(|value| unsafe { *value = 7 });
+            // The task may be on its way home already: then nothing but the word itself publishes the letter.
+            let _must_post = word_abroad.record(Abroad::Wake);
+        });
+        let woken = word.take().woken;
+        if woken {
+            // SAFETY: the wake orders this read after the write.
+            read.0.with(|value| assert_eq!(unsafe { *value }, 7));
+        }
+        other.join().expect("no panic");
+        assert!(woken != word.take().woken, "the wake is found once, now or later");
     });
 }
 
