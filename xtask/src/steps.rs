@@ -42,7 +42,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "cancel",
         about: "randomised cancellation, briefly",
-        run: || soak::run(SMOKE_SECONDS).map(Outcome::Done),
+        run: || soak::smoke(SMOKE_SECONDS).map(Outcome::Done),
     },
     Step { name: "asan", about: "the crates with unsafe code under AddressSanitizer", run: asan::step },
 ];
@@ -163,6 +163,7 @@ fn fmt() -> Result<Outcome> {
     checks([
         &mut cargo(&["fmt", "--all", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", link::MANIFEST, "--check"]),
+        &mut cargo(&["fmt", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
     ])
 }
 

@@ -133,6 +133,8 @@ fn manifest(dependencies: &str) -> String {
 fn crates_need_the_lint_set_and_a_ring() {
     assert_eq!(findings_with(RINGS, &[("crates/packet/Cargo.toml", "[lints]")]), [("lints", 1)]);
     assert_eq!(findings_with(RINGS, &[("xtask/Cargo.toml", "")]), [("lints", 1)]);
+    assert_eq!(findings_with(RINGS, &[("proof/x/Cargo.toml", "[workspace]"), ("a.toml", "")]), []);
+    assert_eq!(findings_with(RINGS, &[("xtask/Cargo.toml", "[lints")]), [("manifest", 1)]);
     assert_eq!(findings_with(RINGS, &[("crates/new/Cargo.toml", &manifest(""))]), [("rings", 1)]);
     assert_eq!(findings_with(RINGS, &[("crates/packet/Cargo.toml", &manifest(""))]), []);
 }

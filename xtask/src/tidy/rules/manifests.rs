@@ -15,7 +15,7 @@ const PREFIX: &str = "sunstar-";
 /// Reports crates that do without the lint set, depend outwards, or are pure and don't forbid unsafe code.
 pub(super) fn check(files: &[File], sources: &[Source<'_>], config: &Config, findings: &mut Vec<Finding>) {
     let places = places(&config.rings);
-    for file in files.iter().filter(|file| is_member(&file.path)) {
+    for file in files.iter().filter(|file| file.path.ends_with("Cargo.toml")) {
         let mut report =
             |rule, message: String| findings.push(Finding { rule, path: file.path.clone(), line: 1, message });
         let manifest: Table = match file.text.parse() {
@@ -25,6 +25,10 @@ pub(super) fn check(files: &[File], sources: &[Source<'_>], config: &Config, fin
                 continue;
             }
         };
+        // Other workspaces, and the root of this one, have lint sets of their own.
+        if manifest.contains_key("workspace") {
+            continue;
+        }
         if manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(Value::as_bool) != Some(true) {
             report("lints", "the manifest needs `[lints] workspace = true`".to_owned());
         }
@@ -54,11 +58,6 @@ fn places(rings: &[Vec<String>]) -> BTreeMap<&str, (usize, usize)> {
         crates.iter().enumerate().map(move |(place, name)| (name.as_str(), (ring, place)))
     };
     rings.iter().enumerate().flat_map(places).collect()
-}
-
-/// Whether that is the manifest of a member of the workspace.
-fn is_member(path: &str) -> bool {
-    path == "xtask/Cargo.toml" || crate_folder(path).is_some()
 }
 
 fn crate_folder(path: &str) -> Option<&str> {
