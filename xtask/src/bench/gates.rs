@@ -101,9 +101,9 @@ pub(crate) fn run() -> Result<Count> {
 fn judge(counted: f64, recorded: Option<f64>) -> Verdict {
     let Some(recorded) = recorded else { return Verdict::Unknown };
     let change = counted / recorded - 1.0;
-    if change > TOLERANCE {
+    if counted > recorded * (1.0 + TOLERANCE) {
         Verdict::Worse(change)
-    } else if change < -TOLERANCE {
+    } else if counted < recorded * (1.0 - TOLERANCE) {
         Verdict::Better(-change)
     } else {
         Verdict::Held
