@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::command::{Count, cargo, exists, in_ci, run as run_command};
-use crate::{asan, licenses, link, loom, packages, planted, soak, tidy};
+use crate::{asan, bench, licenses, link, loom, packages, planted, soak, tidy};
 
 /// How long each test of the cancellation smoke runs.
 const SMOKE_SECONDS: u64 = 5;
@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         about: "randomised cancellation, briefly",
         run: || soak::smoke(SMOKE_SECONDS).map(Outcome::Done),
     },
+    Step { name: "gates", about: "instructions per operation", run: || bench::gates().map(Outcome::Done) },
     Step { name: "asan", about: "the crates with unsafe code under AddressSanitizer", run: asan::step },
 ];
 

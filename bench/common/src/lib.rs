@@ -12,5 +12,6 @@ pub mod floor;
 pub mod idle;
 pub mod local;
 pub mod measure;
+pub mod ping_pong;
 pub mod shares;
 pub mod timers;

@@ -1,15 +1,13 @@
 //! What stays on one core: tasks, wakes, yields, semaphores.
 
-use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::hint::black_box;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::cli::Entry;
 use crate::measure::{Reporter, sample};
+use crate::ping_pong::{Table, play};
 
 /// A single-threaded runtime, in its own words.
 pub trait Runtime: 'static {
@@ -47,9 +45,10 @@ const MANY: u32 = 128;
 const CONTENDERS: u32 = 4;
 
 /// The benchmarks of tasks that apply to any runtime.
-pub const fn entries<R: Runtime>() -> [Entry; 4] {
+pub const fn entries<R: Runtime>() -> [Entry; 5] {
     [
         Entry::new(R::NAME, "spawn", spawn::<R>),
+        Entry::new(R::NAME, "spawn_yield", spawn_yield::<R>),
         Entry::new(R::NAME, "spawn_many", spawn_many::<R>),
         Entry::new(R::NAME, "wake", wake::<R>),
         Entry::new(R::NAME, "yield", yields::<R>),
@@ -82,6 +81,23 @@ fn spawn<R: Runtime>(reporter: Reporter) {
     });
 }
 
+/// Spawns one task that yields before it ends, so that whoever joins it waits, also where a spawned task runs at once.
+fn spawn_yield<R: Runtime>(reporter: Reporter) {
+    run_as_task::<R, _>(move || async move {
+        let sample = sample(reporter.plan.target, async |count| {
+            for i in 0..count {
+                let join = R::spawn(async move {
+                    R::yield_now().await;
+                    black_box(i)
+                });
+                black_box(join.await);
+            }
+        })
+        .await;
+        reporter.nanos_per_op(sample);
+    });
+}
+
 /// Spawns some tasks, then waits for each.
 fn spawn_many<R: Runtime>(reporter: Reporter) {
     run_as_task::<R, _>(move || async move {
@@ -104,9 +120,9 @@ fn wake<R: Runtime>(reporter: Reporter) {
     run_as_task::<R, _>(move || async move {
         let sample = sample(reporter.plan.target, async |count| {
             let table = Rc::new(Table::default());
-            let player = R::spawn(play(Rc::clone(&table), 1, count));
+            let other = R::spawn(play(Rc::clone(&table), 1, count));
             play(table, 0, count).await;
-            player.await;
+            other.await;
         })
         .await;
         reporter.nanos_per_op(sample.per(2));
@@ -167,41 +183,5 @@ async fn contend<R: Semaphores>(semaphore: Rc<R::Semaphore>, count: u64) {
         let permit = R::acquire(&semaphore).await;
         R::yield_now().await;
         drop(permit);
-    }
-}
-
-/// Where two tasks meet: whose turn it is, and who waits for it.
-#[derive(Default)]
-struct Table {
-    turn: Cell<usize>,
-    waiting: [RefCell<Option<Waker>>; 2],
-}
-
-/// Waits until it is the turn of `player`.
-struct Turn<'a> {
-    table: &'a Table,
-    player: usize,
-}
-
-impl Future for Turn<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.table.turn.get() == self.player {
-            return Poll::Ready(());
-        }
-        self.table.waiting[self.player].replace(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-}
-
-async fn play(table: Rc<Table>, player: usize, count: u64) {
-    let other = 1 - player;
-    for _ in 0..count {
-        Turn { table: &table, player }.await;
-        table.turn.set(other);
-        if let Some(waker) = table.waiting[other].take() {
-            waker.wake();
-        }
     }
 }

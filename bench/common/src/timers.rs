@@ -43,7 +43,7 @@ fn cancel<R: Runtime>(reporter: Reporter) {
 }
 
 /// Polls `future`, which stays pending, once.
-async fn poll_once(mut future: impl Future + Unpin) {
+pub async fn poll_once(mut future: impl Future + Unpin) {
     poll_fn(|cx| {
         let pending = std::pin::Pin::new(&mut future).poll(cx).is_pending();
         assert!(pending, "a timer fired that was armed for minutes ahead");

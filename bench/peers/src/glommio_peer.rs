@@ -1,4 +1,7 @@
 //! Glommio: one executor per core, shared channels in between.
+//!
+//! It runs a task once within `spawn_local`, so in `spawn` and `spawn_many` nobody ever waits: what is awaited has
+//! ended before. `spawn_yield` compares like with like.
 
 use std::future::Future;
 use std::thread;

@@ -2,6 +2,7 @@
 
 mod bars;
 mod contest;
+mod gates;
 mod machine;
 mod noise;
 mod program;
@@ -10,6 +11,8 @@ mod report;
 mod statistics;
 
 use clap::{Parser, Subcommand};
+
+use crate::command::Count;
 
 /// Benchmarks.
 #[derive(Parser)]
@@ -23,6 +26,16 @@ struct Cli {
 enum Command {
     /// Measure tasks, timers and messages of Sunstar and its peers in interleaved rounds
     Reactor(reactor::Options),
+    /// Count instructions per operation and compare them with bench/gates.toml
+    Gates(gates::Options),
+}
+
+/// Compares the instruction counts of all gates with the baseline.
+///
+/// # Errors
+/// If they can't be counted. That a gate fails is in the answer.
+pub(crate) fn gates() -> anyhow::Result<Count> {
+    gates::run()
 }
 
 /// Runs the benchmark that `args` name.
@@ -33,6 +46,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Reactor(options) }) => reactor::run(&options),
+        Ok(Cli { command: Command::Gates(options) }) => gates::command(&options),
         Err(error) => error.exit(),
     }
 }

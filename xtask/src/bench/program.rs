@@ -35,7 +35,7 @@ impl Program {
     /// # Errors
     /// If it can't be built.
     pub(super) fn sunstar() -> Result<Self> {
-        build(&mut cargo(&["build", "--profile", "bench", "--package", "sunstar-bench"]))?;
+        build_sunstar()?;
         Ok(Self { path: target_dir("release").join("sunstar-bench") })
     }
 
@@ -90,6 +90,14 @@ impl Program {
     fn command(&self, args: &[&str]) -> Command {
         command(&self.path.to_string_lossy(), args)
     }
+}
+
+/// Builds the programs of Sunstar's side into the `release` folder of the build directory.
+///
+/// # Errors
+/// If they can't be built.
+pub(super) fn build_sunstar() -> Result<()> {
+    build(&mut cargo(&["build", "--profile", "bench", "--package", "sunstar-bench"]))
 }
 
 fn build(command: &mut Command) -> Result<()> {
