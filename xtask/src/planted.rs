@@ -40,9 +40,9 @@ const PLANTED: &[Planted] = &[
     Planted { package: PACKET, name: "missing_barrier", kind: Kind::Loom, tests: "wakes_the_sleeper" },
     Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
     Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
-    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task" },
-    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task" },
-    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task" },
+    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task_cloned" },
+    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task_word" },
+    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
 ];

@@ -5,6 +5,9 @@
 //! handler notes where, and a reporter thread writes it to the log with the task's name and a backtrace, while
 //! the task may still be looping. So a task that never ends is reported too.
 //!
+//! The interruption is a real-time signal (`SIGRTMIN` + 1). System calls that a task makes itself are restarted
+//! after it, except those that Linux never restarts, such as `nanosleep`: they fail with `EINTR`.
+//!
 //! A shard that sleeps pays nothing: the handler that finds it asleep disarms the timer, and the shard arms it
 //! again when it next wakes.
 

@@ -145,11 +145,11 @@ impl Engine {
     /// Drops all tasks, then, when no shard has tasks any more, the shard.
     fn stop(mut self) -> Result<(), Abandoned> {
         let _fuse = Fuse(self.shard);
+        self.executor.stop_tasks();
         // Shards wait for each other from here on, which is no stall.
         if let Some(stalls) = self.stalls.take().map(|detector| detector.stats()).filter(|stats| stats.stalls > 0) {
             log::info!("shard {}: {stalls:?}", self.shard);
         }
-        self.executor.stop_tasks();
         self.control.meet()
     }
 }

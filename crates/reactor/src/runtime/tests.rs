@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sunstar_executor::{spawn, yield_now};
+use sunstar_executor::{spawn, timer, yield_now};
 
 use super::*;
 use crate::stop::{request_stop, stop_requested};
@@ -154,6 +154,26 @@ fn shards_run_on_the_processors_they_were_placed_on() {
     let config = Config { cpuset: Some([last].into_iter().collect()), smp: None, overprovisioned: false, ..shards(1) };
     let on = run(config, || async { affinity::allowed_cpus().expect("Linux knows") });
     assert_eq!(on.expect("it returns").iter().collect::<Vec<_>>(), [last]);
+}
+
+#[test]
+fn by_default_every_allowed_processor_has_a_shard() {
+    let config = Config { stop_on_signals: false, ..Config::default() };
+    run(config, || async { yield_now().await }).expect("all shards start, pinned, and stop");
+}
+
+#[test]
+fn a_timer_ends_a_sleep_not_before_its_time() {
+    for idle_poll_time in [Duration::ZERO, Duration::from_micros(100)] {
+        let config = Config { idle_poll_time: Some(idle_poll_time), ..shards(1) };
+        let (deadline, woken) = run(config, || async {
+            let deadline = timer::now() + Duration::from_millis(2);
+            timer::sleep_until(deadline).await;
+            (deadline, timer::now())
+        })
+        .expect("it returns");
+        assert!(woken >= deadline);
+    }
 }
 
 #[test]

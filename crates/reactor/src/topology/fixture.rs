@@ -62,7 +62,7 @@ impl Machine {
 
     /// Writes the tree and answers its root.
     pub(crate) fn write(&self) -> TempDir {
-        let root = tempfile::tempdir().expect("a temporary directory");
+        let root = temporary_directory();
         let all = (0u32..).zip(&self.cpus).map(|(cpu, place)| (cpu, *place));
         let online: Vec<_> = all.filter(|(cpu, _)| !self.offline.contains(*cpu)).collect();
         put(&root.path().join("cpu/online"), &list(online.iter().map(|(cpu, _)| *cpu)));
@@ -96,6 +96,11 @@ impl Machine {
             put(&directory.join("meminfo"), &meminfo);
         }
     }
+}
+
+/// In memory where there is such a file system: a big machine is hundreds of small files.
+pub(crate) fn temporary_directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
 
 fn list(cpus: impl Iterator<Item = u32>) -> String {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::fixture::{Machine, put};
+use super::fixture::{Machine, put, temporary_directory};
 use super::*;
 
 fn cores(topology: &Topology) -> BTreeSet<u32> {
@@ -94,7 +94,7 @@ fn a_processor_without_details_is_a_core_of_its_own() {
 
 #[test]
 fn a_missing_list_of_online_processors_is_an_error_that_names_the_file() {
-    let tree = tempfile::tempdir().expect("a temporary directory");
+    let tree = temporary_directory();
     let error = Topology::read(tree.path()).expect_err("an empty tree");
     assert!(matches!(&error, TopologyError::Unreadable { file, source }
         if file.ends_with("cpu/online") && source.kind() == io::ErrorKind::NotFound));
