@@ -21,7 +21,12 @@ mod tests;
 /// ```
 ///
 /// It never moves to larger memory by itself: what does not fit is an error, and [`BufferMut::grow`] is the explicit way.
-/// [`BufferMut::freeze`] turns it into a [`Buffer`] without copying.
+/// [`BufferMut::freeze`] turns it into a [`Buffer`] without copying. Like that it stays on its shard:
+///
+/// ```compile_fail,E0277
+/// fn crosses<T: Send>(_: T) {}
+/// crosses(sunstar_packet::BufferMut::with_capacity(0, 1));
+/// ```
 pub struct BufferMut {
     /// Invariant: `ptr..ptr + len` lies within the block and is initialised.
     ptr: NonNull<u8>,
@@ -30,6 +35,9 @@ pub struct BufferMut {
     hold: Hold,
     ticket: Ticket,
 }
+
+#[cfg(not(feature = "accounting"))]
+const _: () = assert!(size_of::<BufferMut>() == 24);
 
 /// The buffer's room does not suffice; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

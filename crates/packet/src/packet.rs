@@ -22,7 +22,7 @@ pub const MAX_BUFFERS: usize = 64;
 /// So many buffers are kept in the packet itself; longer chains take memory of the heap.
 const INLINE_BUFFERS: usize = 4;
 
-/// Room that [`Packet::prepend`] leaves in front of a header, for the headers of lower layers.
+/// Room in front of what is copied or written to new memory here, for the headers of lower layers.
 const HEADROOM_BYTES: usize = 128;
 
 /// The chain has [`MAX_BUFFERS`] already; the buffer that was one too many comes back.
@@ -260,7 +260,7 @@ impl Packet {
         if self.chain.first().is_none_or(|first| first.len() >= count) {
             return;
         }
-        let mut front = BufferMut::with_capacity(0, count);
+        let mut front = BufferMut::with_capacity(HEADROOM_BYTES, count);
         self.read(0, front.append(count).expect("the buffer was made for so many bytes"));
         self.drop_front(count);
         self.len += count;

@@ -213,7 +213,7 @@ fn apply(packet: &mut Packet, model: &mut Vec<u8>, copies: &CopyCounter, step: S
 
 proptest! {
     #[test]
-    fn packets_behave_like_vectors(steps in prop::collection::vec(step(), 0..120)) {
+    fn packets_behave_like_vectors(steps in prop::collection::vec(step(), 0..60)) {
         let (mut packet, mut model, copies) = (Packet::new(), Vec::new(), CopyCounter::default());
         for step in steps {
             apply(&mut packet, &mut model, &copies, step);
