@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 mod atomic;
+pub mod combine;
 mod counter;
 pub mod current;
 mod executor;
