@@ -4,6 +4,9 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release -p sunstar-packet --lib loom_
 //! ```
 //!
+//! Without `LOOM_MAX_PREEMPTIONS` that is complete; a bound must not be below two, as the models check that
+//! they meet every outcome that is possible.
+//!
 //! Each of these planted bugs makes the models named beside it fail:
 //!
 //! ```text
