@@ -12,6 +12,7 @@ mod counter;
 pub mod current;
 mod executor;
 pub mod group;
+pub mod message;
 mod panic;
 pub mod platform;
 mod preempt;
