@@ -5,6 +5,7 @@ use loom::thread;
 
 use super::mesh::Mesh;
 use super::ring::ring;
+use super::shard_id::ShardId;
 use super::slot::{Kind, Label};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -119,19 +120,19 @@ fn loom_first_message_is_seen_or_rings() {
         let (Some(mut sender), Some(mut receiver)) = (links.next(), links.next()) else { unreachable!() };
         let rung = loom::sync::Arc::new(AtomicUsize::new(0));
         let sending = thread::spawn(move || {
-            let producer = sender.producer(1).expect("two shards");
+            let producer = sender.producers[1].as_mut().expect("two shards");
             assert!(producer.push(REQUEST, || ()).is_ok());
             producer.flush();
-            sender.mesh().notify(1);
+            sender.mesh().notify(ShardId::new(1));
             sender
         });
         let owner = HomeOwner::new(Box::new(Bell(loom::sync::Arc::clone(&rung))));
-        receiver.mesh().open(1, Arc::clone(owner.home()));
+        receiver.mesh().open(ShardId::new(1), Arc::clone(owner.home()));
         owner.prepare_sleep();
-        let seen = receiver.has_messages();
+        let seen = receiver.consumers[0].has_messages();
         let sender = sending.join().expect("no panic");
         assert!(seen || rung.load(Ordering::Relaxed) == 1, "the shard sleeps on a message");
-        receiver.consumers().for_each(|consumer| assert_eq!(consumer.drain(1, |arrival| arrival.run()), 1));
+        assert_eq!(receiver.consumers[0].drain(1, |arrival| arrival.run()), 1);
         drop(sender);
     });
 }

@@ -151,7 +151,7 @@ impl Message {
     }
 
     /// Runs the closure; its panics pass through.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn run(self) {
         let mut message = MaybeUninit::new(self);
         // SAFETY: the place holds a message, which nobody uses afterwards.

@@ -1,32 +1,20 @@
 //! Rings: order, room, what becomes of messages that nobody takes.
 
-use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
-use super::inbox::{Inbox, run_oldest};
-use super::mesh::Mesh;
-use super::ring::ring;
-use super::slot::{Kind, Label, Message};
+use super::super::inbox::Inbox;
+use super::super::mesh::Mesh;
+use super::super::ring::ring;
+use super::super::slot::{Kind, Label, Message};
+
+use super::{alive, tokens};
 
 const REQUEST: Label = Label { group: 3, kind: Kind::Request };
-
-/// Counts how many of its clones are alive, so that a leaked or twice dropped message shows.
-#[derive(Clone)]
-struct Token(#[expect(dead_code, reason = "its count is what is looked at")] Arc<()>);
-
-fn tokens() -> (Arc<()>, Token) {
-    let count = Arc::new(());
-    (Arc::clone(&count), Token(count))
-}
-
-fn alive(count: &Arc<()>) -> usize {
-    Arc::strong_count(count) - 1
-}
 
 #[test]
 fn labels_survive_the_way() {
@@ -59,7 +47,7 @@ fn closures_of_every_size_run() {
         assert_eq!(fill, [7; 32]);
         large();
     };
-    assert_eq!(size_of_val(&fits), super::slot::INLINE_BYTES);
+    assert_eq!(size_of_val(&fits), super::super::slot::INLINE_BYTES);
     assert!(producer.push(REQUEST, fits).is_ok());
     assert!(producer.push(REQUEST, move || assert_eq!(filled.len() + filled[32] as usize, 40)).is_ok());
     assert!(
@@ -155,44 +143,59 @@ fn a_panic_of_the_receiver_loses_no_other_message() {
 }
 
 #[test]
-fn an_inbox_keeps_order_while_it_grows_and_is_added_to() {
-    let order = Rc::new(RefCell::new(Vec::new()));
-    let inbox = Box::into_raw(Box::<Inbox>::default());
-    // SAFETY: the box is freed at the end, and each borrow ends with its statement.
-    unsafe {
-        let log = Arc::new(AtomicUsize::new(0));
-        let mut next = 0;
-        for burst in 1..200 {
-            for _ in 0..burst {
-                let (n, log) = (next, Arc::clone(&log));
-                (*inbox).push(Message::new(REQUEST, move || log.store(n, Ordering::Relaxed)));
-                next += 1;
-            }
-            for _ in 0..burst - 1 {
-                assert!(run_oldest(inbox));
-                order.borrow_mut().push(log.load(Ordering::Relaxed));
-            }
+fn an_inbox_keeps_order_while_it_grows() {
+    let inbox = Inbox::default();
+    let (mut sent, mut received) = (0, 0);
+    for burst in 1..200 {
+        for _ in 0..burst {
+            let id = sent;
+            inbox.push(Message::new(REQUEST, move || LAST.with(|last| last.set(id))));
+            sent += 1;
         }
-        assert_eq!((*inbox).len(), 199);
-        while run_oldest(inbox) {
-            order.borrow_mut().push(log.load(Ordering::Relaxed));
+        for _ in 0..burst - 1 {
+            assert!(inbox.run_oldest());
+            assert_eq!(LAST.with(Cell::get), received);
+            received += 1;
         }
-        assert!((*inbox).is_empty());
-        drop(Box::from_raw(inbox));
     }
-    let order = order.borrow();
-    assert!(order.iter().copied().eq(0..order.len()));
+    assert_eq!(inbox.len(), 199);
+    let (count, token) = tokens();
+    inbox.push(Message::new(REQUEST, move || drop(token)));
+    drop(inbox);
+    assert_eq!(alive(&count), 0);
+}
+
+#[test]
+fn a_running_message_may_add_to_its_inbox() {
+    thread_local! {
+        static INBOX: Inbox = Inbox::default();
+    }
+    fn spawner(left: u32) -> Message {
+        let payload = [left; 8];
+        Message::new(REQUEST, move || {
+            INBOX.with(|inbox| (0..2).filter(|_| left > 0).for_each(|_| inbox.push(spawner(left - 1))));
+            assert_eq!(payload, [left; 8]);
+        })
+    }
+    INBOX.with(|inbox| {
+        inbox.push(spawner(9));
+        let mut ran = 0;
+        while inbox.run_oldest() {
+            ran += 1;
+        }
+        assert_eq!(ran, 1023);
+    });
 }
 
 #[test]
 fn a_mesh_has_smaller_rings_for_more_shards() {
     let links = Mesh::links(3);
-    assert_eq!(links.iter().map(|links| links.id()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(links.iter().map(|links| links.id().index()).collect::<Vec<_>>(), [0, 1, 2]);
     let mut room = Vec::new();
     for shards in [2, 16, 17, 64, 200] {
         let mut links = Mesh::links(shards);
-        assert!(links[1].producer(1).is_none());
-        let producer = links[1].producer(0).expect("0 and 1 are linked");
+        assert!(links[1].producers[1].is_none());
+        let producer = links[1].producers[0].as_mut().expect("0 and 1 are linked");
         room.push((0..1000).take_while(|_| producer.push(REQUEST, || ()).is_ok()).count());
     }
     assert_eq!(room, [256, 256, 128, 64, 32]);
@@ -218,7 +221,7 @@ proptest! {
                 _ => {
                     let took = consumer.drain(n, |arrival| {
                         arrival.take().run();
-                        assert_eq!(LAST.with(core::cell::Cell::get), received);
+                        assert_eq!(LAST.with(Cell::get), received);
                         received += 1;
                     });
                     prop_assert!(took <= n);
@@ -233,7 +236,7 @@ proptest! {
 }
 
 std::thread_local! {
-    static LAST: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+    static LAST: Cell<u32> = const { Cell::new(0) };
 }
 
 #[test]
