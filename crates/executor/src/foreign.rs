@@ -1,5 +1,8 @@
 //! Objects that are carried to other shards as handles, and dropped at home.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use alloc::boxed::Box;
 use core::fmt;
 use core::mem::ManuallyDrop;

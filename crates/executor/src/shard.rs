@@ -159,8 +159,7 @@ impl Shard {
         let blocked = self.exchange.flush(self);
         self.home.prepare_sleep();
         self.progress.set_idle(true);
-        let quiet =
-            !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
+        let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
         self.counters.sleeps.add(u64::from(quiet));
         quiet
     }

@@ -1,5 +1,8 @@
 //! Services with one instance per shard.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::any::Any;

@@ -28,11 +28,8 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 
 /// Makes the two ends.
 pub(super) fn pair<T: Send>() -> (Sender<T>, AlienFuture<T>) {
-    let shared = Arc::new(Shared {
-        state: AtomicU8::new(EMPTY),
-        waker: UnsafeCell::new(None),
-        outcome: UnsafeCell::new(None),
-    });
+    let shared =
+        Arc::new(Shared { state: AtomicU8::new(EMPTY), waker: UnsafeCell::new(None), outcome: UnsafeCell::new(None) });
     (Sender { shared: Some(Arc::clone(&shared)) }, AlienFuture { shared })
 }
 

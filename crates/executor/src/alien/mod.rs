@@ -3,6 +3,8 @@
 mod answer;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -267,6 +267,9 @@ impl MeshLinks {
 
 impl core::fmt::Debug for MeshLinks {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("MeshLinks").field("id", &self.id()).field("shards", &self.mesh().shards()).finish_non_exhaustive()
+        f.debug_struct("MeshLinks")
+            .field("id", &self.id())
+            .field("shards", &self.mesh().shards())
+            .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,8 @@ use core::future::Future;
 
 use super::call::{self, Call, SubmitError};
 use super::contained::Contained;
-use super::post::request_label;
 use super::lane::Lane;
+use super::post::request_label;
 use super::service::{LocalLimits, ServiceGroup};
 use super::shard_id::ShardId;
 use crate::combine::when_all_succeed;

@@ -163,7 +163,8 @@ fn an_answered_request_may_be_dropped_outside_of_its_shard() {
 #[test]
 fn replies_that_find_no_room_are_kept() {
     let shards = two();
-    let requests: Vec<_> = (0..600).map(|n| shards[0].spawn(submit_to_from(&shards[0], ONE, async move || n))).collect();
+    let requests: Vec<_> =
+        (0..600).map(|n| shards[0].spawn(submit_to_from(&shards[0], ONE, async move || n))).collect();
     shards[0].round();
     // The ring back is full before the first request is served.
     shards[1].enter(|| while try_post(ZERO, || ()).is_ok() {});
