@@ -67,15 +67,21 @@ impl<T: 'static> Foreign<T> {
 
     /// The object, if the calling code runs on its shard.
     pub fn get(&self) -> Option<&T> {
+        if !self.is_at_home() {
+            return None;
+        }
         // SAFETY: at home the value may be used. The reference can't leave the thread, since `Foreign` is not `Sync`
         // and so can neither be shared nor, while it is borrowed, be sent.
-        self.is_at_home().then(|| unsafe { &self.object.as_ref().value })
+        Some(unsafe { &self.object.as_ref().value })
     }
 
     /// The object, if the calling code runs on its shard.
     pub fn get_mut(&mut self) -> Option<&mut T> {
+        if !self.is_at_home() {
+            return None;
+        }
         // SAFETY: as in `get`, and the handle, of which there is one, is borrowed uniquely.
-        self.is_at_home().then(|| unsafe { &mut self.object.as_mut().value })
+        Some(unsafe { &mut self.object.as_mut().value })
     }
 
     /// Takes the object out of the handle.

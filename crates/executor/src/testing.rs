@@ -93,6 +93,13 @@ pub(crate) fn settle(executor: &Executor) {
     panic!("the executor does not come to rest");
 }
 
+/// Runs some rounds of an executor.
+pub(crate) fn rounds(executor: &Executor, count: usize) {
+    for _ in 0..count {
+        executor.round();
+    }
+}
+
 /// Runs rounds of several executors in turn until all are idle.
 pub(crate) fn settle_all(executors: &[Executor]) {
     for _ in 0..100_000 {

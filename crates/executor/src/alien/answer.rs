@@ -1,7 +1,6 @@
 //! The way back to a thread that is no shard: one value, once.
 
 use core::future::Future;
-use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
@@ -89,7 +88,7 @@ impl<T: Send> Future for AlienFuture<T> {
         if state == EMPTY {
             let waker = cx.waker().clone();
             // SAFETY: in this state the waker belongs to the one future.
-            let before = shared.waker.with_mut(|place| unsafe { mem::replace(&mut *place, Some(waker)) });
+            let before = shared.waker.with_mut(|place| unsafe { (*place).replace(waker) });
             let registered = shared.state.compare_exchange(EMPTY, WAITING, Ordering::Release, Ordering::Acquire);
             drop(before);
             if registered.is_ok() {

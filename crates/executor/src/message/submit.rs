@@ -72,33 +72,28 @@ fn away(to: ShardId, limit: impl FnOnce(&LocalLimits) -> Rc<Semaphore>) -> Optio
     })
 }
 
-fn submit<F, Fut>(
-    away: Option<(Rc<Lane>, Rc<Semaphore>)>,
-    f: F,
-) -> impl Future<Output = Result<Fut::Output, SubmitError>>
+async fn submit<F, Fut>(away: Option<(Rc<Lane>, Rc<Semaphore>)>, f: F) -> Result<Fut::Output, SubmitError>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future + 'static,
     Fut::Output: Send + 'static,
 {
-    async move {
-        let Some((lane, limit)) = away else {
-            return contained(f).await;
-        };
-        let permit = match limit.try_acquire_owned(1) {
-            Some(permit) => permit,
-            None => {
-                current::with(|here| here.counters.waits_for_service.add(1));
-                limit.acquire_owned(1).await.map_err(|_| SubmitError::Stopped)?
-            }
-        };
-        let (call, reply, label) = current::with(|here| {
-            let (call, reply) = call::begin(here, permit);
-            (call, reply, request_label(here))
-        });
-        lane.send(label, move || serve(call, f)).await?;
-        reply.await
-    }
+    let Some((lane, limit)) = away else {
+        return contained(f).await;
+    };
+    let permit = match limit.try_acquire_owned(1) {
+        Some(permit) => permit,
+        None => {
+            current::with(|here| here.counters.waits_for_service.add(1));
+            limit.acquire_owned(1).await.map_err(|_| SubmitError::Stopped)?
+        }
+    };
+    let (call, reply, label) = current::with(|here| {
+        let (call, reply) = call::begin(here, permit);
+        (call, reply, request_label(here))
+    });
+    lane.send(label, move || serve(call, f)).await?;
+    reply.await
 }
 
 /// Runs `f` and its future, and answers a panic of either as an error.

@@ -13,7 +13,7 @@ use super::super::{
     ServiceGroup, ShardId, SubmitError, invoke_on_all, invoke_on_others, submit_to, submit_to_with, try_post,
 };
 use super::{alive, tokens};
-use crate::testing::{TestWorld, run_among, settle_all};
+use crate::testing::{TestWorld, rounds as run_rounds, run_among, settle_all};
 use crate::{Executor, current, spawn, yield_now};
 
 const ZERO: ShardId = ShardId::new(0);
@@ -73,7 +73,6 @@ fn a_request_to_the_own_shard_is_part_of_the_task() {
 fn a_panic_reaches_the_caller() {
     let shards = two();
     let (early, late, in_drop) = run_among(&shards, async {
-        #[expect(clippy::async_yields_async, reason = "the closure panics before there is a future")]
         let early = submit_to(ONE, || {
             if current::shard_id() == ONE {
                 panic!("early {}", 1);
@@ -122,7 +121,7 @@ fn a_request_can_be_given_up_at_any_step() {
         drop(token);
         let handle = shards[0].spawn(request);
         for (shard, rounds) in shards.iter().zip(rounds) {
-            (0..rounds).for_each(|_| drop(shard.round()));
+            run_rounds(shard, rounds);
         }
         shards[0].enter(|| handle.abort());
         drop(handle);

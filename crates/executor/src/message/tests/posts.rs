@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use super::super::{INBOX_MESSAGES, ShardId, Stopped, TryPostError, post, try_post};
 use super::{alive, tokens};
-use crate::testing::{TestWorld, run_among, settle_all};
+use crate::testing::{TestWorld, rounds, run_among, settle_all};
 use crate::{Executor, Round, SchedulingGroup, current, spawn, spawn_in};
 
 const ONE: ShardId = ShardId::new(1);
@@ -170,7 +170,7 @@ fn inboxes_are_bounded() {
         .map(|shard| shard.enter(|| (0..).take_while(|_| try_post(own, || ()).is_ok()).count()))
         .sum();
     let more = shards[0].enter(|| (0..INBOX_MESSAGES).take_while(|_| try_post(own, || ()).is_ok()).count());
-    shards[1..].iter().for_each(|shard| drop(shard.round()));
+    shards[1..].iter().for_each(|shard| rounds(shard, 1));
     shards[0].enter(|| shards[0].shard().exchange.receive(shards[0].shard()));
     assert_eq!(shards[0].group_stats()[0].queued_messages, INBOX_MESSAGES);
     settle_all(&shards);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::{ServiceGroup, ShardId, SubmitError, invoke_on_all, post, submit_to, submit_to_with, try_post};
 use super::{Token, alive, tokens};
-use crate::testing::{TestWorld, settle_all};
+use crate::testing::{TestWorld, rounds, settle_all};
 use crate::{Executor, JoinHandle, yield_now};
 
 const SHARDS: u16 = 3;
@@ -84,7 +84,7 @@ impl Traffic {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Round { shard } => drop(self.shard(shard).round()),
+            Step::Round { shard } => rounds(self.shard(shard), 1),
             Step::Post { from, to, count } => {
                 let token = self.token.clone();
                 self.spawn(from, async move {

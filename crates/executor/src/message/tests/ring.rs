@@ -38,7 +38,9 @@ fn closures_of_every_size_run() {
 
     let add = |n: usize| {
         let sum = Arc::clone(&sum);
-        move || drop(sum.fetch_add(n, Ordering::Relaxed))
+        move || {
+            sum.fetch_add(n, Ordering::Relaxed);
+        }
     };
     let (small, large, aligned) = (add(1), add(10), add(100));
     let (fill, filled, aligned_value) = ([7_u8; 32], [7_u8; 33], Aligned(5));
@@ -228,7 +230,7 @@ proptest! {
                     prop_assert!(took == n || received >= published);
                 }
             }
-            prop_assert_eq!(alive(&count) as u32, 1 + sent - received);
+            prop_assert_eq!(alive(&count), 1 + (sent - received) as usize);
         }
         drop((producer, consumer));
         prop_assert_eq!(alive(&count), 1);
@@ -241,11 +243,11 @@ std::thread_local! {
 
 #[test]
 fn threads_exchange_messages_in_order() {
-    const MESSAGES: usize = if cfg!(miri) { 300 } else { 100_000 };
+    const MESSAGES: u32 = if cfg!(miri) { 300 } else { 100_000 };
     let (mut producer, mut consumer) = ring(64);
     let sender = std::thread::spawn(move || {
         for n in 0..MESSAGES {
-            let check = move || LAST.with(|last| assert_eq!(last.replace(n as u32 + 1), n as u32));
+            let check = move || LAST.with(|last| assert_eq!(last.replace(n + 1), n));
             let mut message = Message::new(REQUEST, check);
             while let Err(refused) = producer.push_message(message) {
                 message = refused;
@@ -254,7 +256,7 @@ fn threads_exchange_messages_in_order() {
         }
     });
     let mut received = 0;
-    while received < MESSAGES as u32 {
+    while received < MESSAGES {
         let took = consumer.drain(u32::MAX, |arrival| arrival.run());
         received += took;
         if took == 0 {

@@ -5,7 +5,7 @@ use core::future::pending;
 
 use super::super::{Mesh, ShardId, Stopped, SubmitError, post, submit_to, try_post};
 use super::{alive, tokens};
-use crate::testing::{TestWorld, run_among, settle_all};
+use crate::testing::{TestWorld, rounds as run_rounds, run_among, settle_all};
 use crate::{Executor, spawn, yield_now};
 
 const ZERO: ShardId = ShardId::new(0);
@@ -54,7 +54,7 @@ fn requests_at_every_stage_end_when_their_shard_is_dropped() {
             .collect();
         drop(token);
         for (shard, rounds) in shards.iter().zip(rounds) {
-            (0..rounds).for_each(|_| drop(shard.round()));
+            run_rounds(shard, rounds);
         }
         drop(shards.pop());
         settle_all(&shards);
@@ -148,10 +148,9 @@ fn a_dropped_message_may_send() {
     }
     let mut shards = two();
     let bomb = SendsOnDrop;
-    drop(shards.pop().map(|stopped| {
-        shards[0].enter(|| assert!(try_post(ONE, move || drop(bomb)).is_ok()));
-        stopped
-    }));
+    let stopping = shards.pop();
+    shards[0].enter(|| assert!(try_post(ONE, move || drop(bomb)).is_ok()));
+    drop(stopping);
     settle_all(&shards);
 }
 
@@ -194,7 +193,7 @@ fn orderly_stop_leaves_nothing_behind() {
         }
     }
     drop(token);
-    (0..2).for_each(|_| shards.iter().for_each(|shard| drop(shard.round())));
+    (0..2).for_each(|_| shards.iter().for_each(|shard| run_rounds(shard, 1)));
     shards.iter().for_each(Executor::stop_tasks);
     settle_all(&shards);
     shards.iter().for_each(Executor::stop_tasks);
