@@ -31,6 +31,12 @@ pub(crate) struct Counters {
     pub(crate) panicked_tasks: Counter,
     pub(crate) abandoned_errors: Counter,
     pub(crate) arrivals: Counter,
+    pub(crate) sent_messages: Counter,
+    pub(crate) received_messages: Counter,
+    pub(crate) waits_for_room: Counter,
+    pub(crate) waits_for_service: Counter,
+    pub(crate) overflowed_replies: Counter,
+    pub(crate) panicked_messages: Counter,
 }
 
 /// A snapshot of a shard's counters; see [`Executor::stats`](crate::Executor::stats).
@@ -51,4 +57,16 @@ pub struct Stats {
     pub abandoned_errors: u64,
     /// Wakes, drops and returns from other threads.
     pub arrivals: u64,
+    /// Messages that were sent to other shards, or to this one through the same functions.
+    pub sent_messages: u64,
+    /// Messages that were received from other shards.
+    pub received_messages: u64,
+    /// How often a sender waited for room in the ring.
+    pub waits_for_room: u64,
+    /// How often a request waited because its service group had as many in flight as it may.
+    pub waits_for_service: u64,
+    /// Replies that found no room in the ring and were kept until there was some.
+    pub overflowed_replies: u64,
+    /// Messages and requests from elsewhere that panicked.
+    pub panicked_messages: u64,
 }

@@ -7,6 +7,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use crate::group::SchedulingGroup;
+use crate::message::ShardId;
 use crate::shard::Shard;
 
 #[cfg(loom)]
@@ -99,6 +100,24 @@ pub use slot::{CurrentSlot, register};
 /// Outside of any shard.
 pub fn scheduling_group() -> SchedulingGroup {
     with(|shard| shard.groups.running_group())
+}
+
+/// Which shard the calling code runs on.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn shard_id() -> ShardId {
+    with(|shard| shard.exchange.id())
+}
+
+/// How many shards the program has.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn shard_count() -> usize {
+    with(|shard| shard.exchange.mesh().shards())
 }
 
 /// Runs `f` with `shard` as the current one and restores the one before, also when `f` panics.

@@ -11,6 +11,7 @@ use sunstar_packet::{Home, HomeOwner};
 use crate::counter::Stats;
 use crate::current;
 use crate::group::GroupStats;
+use crate::message::{Mesh, MeshLinks, ShardId};
 use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::shard::{Round, Shard};
@@ -40,10 +41,29 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Makes an executor with nothing to do.
+    /// Makes an executor with nothing to do, which is the only shard of its program.
+    ///
+    /// # Panics
+    /// Never: a mesh of one shard has links for it.
     pub fn new(config: ExecutorConfig, platform: Box<dyn Platform>) -> Self {
+        let links = Mesh::links(1).pop().expect("a mesh of one shard has links for it");
+        Self::with_links(config, platform, links)
+    }
+
+    /// Makes an executor with nothing to do, which is one of several shards: the one that the links belong to.
+    pub fn with_links(config: ExecutorConfig, platform: Box<dyn Platform>, links: MeshLinks) -> Self {
         let home = HomeOwner::new(platform.doorbell());
-        Self { shard: Box::new(Shard::new(platform, home, config.task_quota)) }
+        Self { shard: Box::new(Shard::new(platform, home, links, config.task_quota)) }
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.shard.exchange.id()
+    }
+
+    /// What all shards of the program share.
+    pub fn mesh(&self) -> &Arc<Mesh> {
+        self.shard.exchange.mesh()
     }
 
     /// Runs `f` with this shard as the current one: inside, the free functions of this crate work.

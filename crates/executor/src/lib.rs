@@ -6,17 +6,21 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod alien;
 mod atomic;
 pub mod combine;
 mod counter;
 pub mod current;
 mod executor;
+mod foreign;
 pub mod group;
+pub mod message;
 mod panic;
 pub mod platform;
 mod preempt;
 mod progress;
 mod shard;
+mod sharded;
 pub mod sync;
 pub mod task;
 #[cfg(all(test, not(loom)))]
@@ -24,13 +28,17 @@ mod testing;
 pub mod time;
 pub mod timer;
 
+pub use alien::Alien;
 pub use counter::Stats;
 pub use executor::{Executor, ExecutorConfig};
+pub use foreign::Foreign;
 pub use group::SchedulingGroup;
+pub use message::{ShardId, SubmitError, invoke_on_all, invoke_on_others, post, submit_to, submit_to_with, try_post};
 pub use panic::Panic;
 pub use platform::Platform;
 pub use preempt::{maybe_yield, need_preempt, yield_now};
 pub use progress::{Progress, RunningTask};
 pub use shard::Round;
+pub use sharded::{Service, Sharded};
 pub use task::{JoinError, JoinHandle, TaskBuilder, spawn, spawn_fallible, spawn_in};
 pub use time::Instant;

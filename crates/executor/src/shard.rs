@@ -9,9 +9,12 @@ use sunstar_packet::{Home, HomeOwner};
 
 use crate::counter::{Counters, Stats};
 use crate::group::Groups;
+use crate::message::{Exchange, MeshLinks};
+use crate::panic::catch;
 use crate::platform::Platform;
 use crate::preempt::Turn;
 use crate::progress::Progress;
+use crate::sharded::Services;
 use crate::task::header::AllTasks;
 use crate::task::raw;
 use crate::task::recycler::Recycler;
@@ -30,6 +33,8 @@ pub(crate) struct Shard {
     pub(crate) tasks: AllTasks,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
+    pub(crate) exchange: Exchange,
+    pub(crate) services: Services,
     task_quota: Duration,
     /// Counts tasks as residents; dropped before the recycler, which holds their memory.
     pub(crate) home: HomeOwner,
@@ -49,7 +54,7 @@ pub enum Round {
 }
 
 impl Shard {
-    pub(crate) fn new(platform: Box<dyn Platform>, home: HomeOwner, task_quota: Duration) -> Self {
+    pub(crate) fn new(platform: Box<dyn Platform>, home: HomeOwner, links: MeshLinks, task_quota: Duration) -> Self {
         let now = platform.now();
         Self {
             platform,
@@ -59,6 +64,8 @@ impl Shard {
             tasks: AllTasks::default(),
             counters: Counters::default(),
             timers: Timers::new(now),
+            exchange: Exchange::new(links, Arc::clone(home.home())),
+            services: Services::default(),
             task_quota,
             home,
             recycler: Recycler::new(),
@@ -90,6 +97,7 @@ impl Shard {
             self.run_groups(now);
             found = true;
         }
+        found |= self.exchange.flush(self);
         self.progress.tick();
         if found || self.groups.has_work() {
             Round::Busy
@@ -98,12 +106,14 @@ impl Shard {
         }
     }
 
-    /// Takes in what has come from elsewhere: from timers that are due and from other threads.
+    /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
     fn receive(&self, now: Instant) -> bool {
         let fired = self.timers.advance(now);
         let arrivals = self.home.drain();
         self.counters.arrivals.add(arrivals as u64);
-        fired + arrivals > 0
+        let messages = self.exchange.receive(self);
+        self.counters.received_messages.add(u64::from(messages));
+        fired + arrivals > 0 || messages > 0
     }
 
     /// Gives turns to groups until the task quota is used up or nothing is left to run.
@@ -123,20 +133,33 @@ impl Shard {
 
     fn run_turn(&self, group: u8) {
         for _ in 0..MAX_POLLS_PER_TURN {
-            let Some(task) = self.groups.next_task(group) else { return };
-            // SAFETY: tasks in run queues are held by the executor, which is this shard.
-            unsafe { raw::run(task, self) };
+            if let Some(task) = self.groups.next_task(group) {
+                // SAFETY: tasks in run queues are held by the executor, which is this shard.
+                unsafe { raw::run(task, self) };
+            }
+            self.run_message(group);
             if self.groups.is_group_idle(group) || self.turn.is_over(&*self.platform) {
                 return;
             }
         }
     }
 
+    /// Runs one of a group's messages, if it has any.
+    #[inline]
+    fn run_message(&self, group: u8) {
+        if let Err(panic) = catch(|| self.groups.run_message(group)) {
+            log::error!("a message panicked: {panic}");
+            self.counters.panicked_messages.add(1);
+        }
+    }
+
     /// Announces a sleep and looks at every source of work once more; true if the shard may sleep.
     pub(crate) fn prepare_sleep(&self) -> bool {
+        // What was sent since the last round, from outside of tasks, goes out first.
+        let blocked = self.exchange.flush(self);
         self.home.prepare_sleep();
         self.progress.set_idle(true);
-        let quiet = !self.groups.has_work() && !self.home.has_arrivals();
+        let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
         self.counters.sleeps.add(u64::from(quiet));
         quiet
     }
@@ -169,6 +192,12 @@ impl Shard {
             panicked_tasks: counters.panicked_tasks.value(),
             abandoned_errors: counters.abandoned_errors.value(),
             arrivals: counters.arrivals.value(),
+            sent_messages: counters.sent_messages.value(),
+            received_messages: counters.received_messages.value(),
+            waits_for_room: counters.waits_for_room.value(),
+            waits_for_service: counters.waits_for_service.value(),
+            overflowed_replies: counters.overflowed_replies.value(),
+            panicked_messages: counters.panicked_messages.value(),
         }
     }
 }
@@ -177,6 +206,8 @@ impl Drop for Shard {
     fn drop(&mut self) {
         crate::current::enter(self, || {
             self.stop_tasks();
+            self.services.clear();
+            self.exchange.stop(self);
             self.home.drain();
         });
     }

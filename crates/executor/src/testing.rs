@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use std::vec::Vec;
 
 use sunstar_packet::Doorbell;
 
-use crate::{Executor, ExecutorConfig, Instant, Platform, Round};
+use crate::message::{Mesh, MeshLinks};
+use crate::{Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round};
 
 /// What a test sees and moves of its platform.
 #[derive(Clone, Default)]
@@ -58,6 +60,16 @@ impl TestWorld {
         Executor::new(ExecutorConfig::default(), Box::new(TestPlatform(self.clone())))
     }
 
+    /// An executor of a mesh.
+    pub(crate) fn executor_of(&self, links: MeshLinks) -> Executor {
+        Executor::with_links(ExecutorConfig::default(), Box::new(TestPlatform(self.clone())), links)
+    }
+
+    /// The executors of a mesh, all of this world.
+    pub(crate) fn executors(&self, shards: usize) -> Vec<Executor> {
+        Mesh::links(shards).into_iter().map(|links| self.executor_of(links)).collect()
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.now.set(self.now.get() + by);
     }
@@ -81,10 +93,39 @@ pub(crate) fn settle(executor: &Executor) {
     panic!("the executor does not come to rest");
 }
 
+/// Runs some rounds of an executor.
+pub(crate) fn rounds(executor: &Executor, count: usize) {
+    for _ in 0..count {
+        executor.round();
+    }
+}
+
+/// Runs rounds of several executors in turn until all are idle.
+pub(crate) fn settle_all(executors: &[Executor]) {
+    for _ in 0..100_000 {
+        let rounds: Vec<_> = executors.iter().map(Executor::round).collect();
+        if rounds.iter().all(|round| matches!(round, Round::Idle { .. })) {
+            return;
+        }
+    }
+    panic!("the executors do not come to rest");
+}
+
+/// Runs `future` as a task of the first executor to its end, with the others taking their turns.
+pub(crate) fn run_among<F: Future + 'static>(executors: &[Executor], future: F) -> F::Output {
+    let handle = executors[0].spawn(future);
+    settle_all(executors);
+    output_of(&executors[0], handle)
+}
+
 /// Runs `future` as a task to its end.
 pub(crate) fn run<F: Future + 'static>(executor: &Executor, future: F) -> F::Output {
-    let mut handle = executor.spawn(future);
+    let handle = executor.spawn(future);
     settle(executor);
+    output_of(executor, handle)
+}
+
+fn output_of<T>(executor: &Executor, mut handle: JoinHandle<T>) -> T {
     executor.enter(|| match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => {
             drop(handle);

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::run_queue::RunQueue;
 use super::{GroupError, MAX_GROUPS, SchedulingGroup};
 use crate::counter::Counter;
+use crate::message::{Inbox, Message};
 use crate::task::header::{AllTasks, Header};
 use crate::time::Instant;
 
@@ -24,8 +25,10 @@ struct Group {
     /// Nanoseconds that it ran, each worth `MAX_SHARES / shares`.
     virtual_run_time: Cell<u64>,
     queue: RunQueue,
+    inbox: Inbox,
     run_time_ns: Counter,
     polls: Counter,
+    messages: Counter,
     turns: Counter,
 }
 
@@ -43,10 +46,14 @@ pub struct GroupStats {
     pub run_time: Duration,
     /// How often one of its tasks was polled.
     pub polls: u64,
+    /// How many messages from other shards ran in it.
+    pub messages: u64,
     /// How often it got a turn.
     pub turns: u64,
     /// Tasks that wait to run now.
     pub queued_tasks: usize,
+    /// Messages that wait to run now.
+    pub queued_messages: usize,
 }
 
 /// All scheduling groups of a shard.
@@ -55,6 +62,8 @@ pub(crate) struct Groups {
     /// Bit set of the groups that have something to run.
     runnable: Cell<u16>,
     running: Cell<u8>,
+    /// Messages in all inboxes.
+    messages: Cell<usize>,
     /// The virtual run time of the group whose turn began last; it never goes back.
     virtual_now: Cell<u64>,
     task_quota: Duration,
@@ -69,12 +78,15 @@ impl Groups {
                 shares: Cell::new(MAIN_SHARES),
                 virtual_run_time: Cell::new(0),
                 queue: RunQueue::default(),
+                inbox: Inbox::default(),
                 run_time_ns: Counter::default(),
                 polls: Counter::default(),
+                messages: Counter::default(),
                 turns: Counter::default(),
             }),
             runnable: Cell::new(0),
             running: Cell::new(0),
+            messages: Cell::new(0),
             virtual_now: Cell::new(0),
             task_quota,
         };
@@ -121,7 +133,7 @@ impl Groups {
         place.generation.set(group.generation);
         place.shares.set(shares);
         place.virtual_run_time.set(self.virtual_now.get());
-        for counter in [&place.run_time_ns, &place.polls, &place.turns] {
+        for counter in [&place.run_time_ns, &place.polls, &place.messages, &place.turns] {
             counter.reset();
         }
     }
@@ -137,7 +149,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Removes a group from this shard; its tasks go on in the main group.
+    /// Removes a group from this shard; its tasks and messages go on in the main group.
     pub(crate) fn remove(&self, group: SchedulingGroup, tasks: &AllTasks) -> Result<(), GroupError> {
         if group == SchedulingGroup::MAIN {
             return Err(GroupError::Main);
@@ -151,6 +163,10 @@ impl Groups {
         });
         while let Some(task) = place.queue.pop() {
             self.enqueue(task);
+        }
+        while let Some(message) = place.inbox.pop() {
+            self.messages.set(self.messages.get() - 1);
+            self.deliver(SchedulingGroup::MAIN.index, message);
         }
         self.runnable.set(self.runnable.get() & !(1 << group.index));
         if self.running.get() == group.index {
@@ -167,6 +183,46 @@ impl Groups {
         self.at(index).queue.push(task);
         if self.runnable.get() & (1 << index) == 0 {
             self.make_runnable(index);
+        }
+    }
+
+    /// Puts a message into the inbox of its group, or of the main group if this shard does not know the group.
+    #[inline]
+    pub(crate) fn deliver(&self, index: u8, message: Message) {
+        let known = self.groups.get(usize::from(index)).is_some_and(|group| group.name.borrow().is_some());
+        let index = if known { index } else { SchedulingGroup::MAIN.index };
+        self.at(index).inbox.push(message);
+        self.messages.set(self.messages.get() + 1);
+        if self.runnable.get() & (1 << index) == 0 {
+            self.make_runnable(index);
+        }
+    }
+
+    /// How many messages wait in all inboxes.
+    #[inline]
+    pub(crate) fn messages(&self) -> usize {
+        self.messages.get()
+    }
+
+    /// Runs the oldest message of a group, if it has one. Its panics pass through.
+    #[inline]
+    pub(crate) fn run_message(&self, index: u8) -> bool {
+        let group = self.at(index);
+        if group.inbox.is_empty() {
+            return false;
+        }
+        self.messages.set(self.messages.get() - 1);
+        group.messages.add(1);
+        group.inbox.run_oldest()
+    }
+
+    /// Drops the messages of all inboxes.
+    pub(crate) fn drop_messages(&self) {
+        for group in &self.groups {
+            while let Some(message) = group.inbox.pop() {
+                self.messages.set(self.messages.get() - 1);
+                drop(message);
+            }
         }
     }
 
@@ -213,7 +269,8 @@ impl Groups {
 
     #[inline]
     pub(crate) fn is_group_idle(&self, index: u8) -> bool {
-        self.at(index).queue.is_empty()
+        let group = self.at(index);
+        group.queue.is_empty() && group.inbox.is_empty()
     }
 
     /// Charges the time of its turn to a group. A turn costs at least a nanosecond, so that turns
@@ -223,7 +280,7 @@ impl Groups {
         let time = (now - began).max(Duration::from_nanos(1));
         group.run_time_ns.add(nanos(time));
         group.virtual_run_time.set(group.virtual_run_time.get() + group.virtual_of(time));
-        if group.queue.is_empty() {
+        if self.is_group_idle(index) {
             self.runnable.set(self.runnable.get() & !(1 << index));
         }
         self.running.set(SchedulingGroup::MAIN.index);
@@ -238,8 +295,10 @@ impl Groups {
                 shares: group.shares.get(),
                 run_time: Duration::from_nanos(group.run_time_ns.value()),
                 polls: group.polls.value(),
+                messages: group.messages.value(),
                 turns: group.turns.value(),
                 queued_tasks: group.queue.len(),
+                queued_messages: group.inbox.len(),
             })
         })
     }

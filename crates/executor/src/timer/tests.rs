@@ -57,7 +57,8 @@ impl Bench {
         let clock = Rc::new(Cell::new(Instant::ORIGIN));
         let platform = Box::new(Clock(Rc::clone(&clock)));
         let home = sunstar_packet::HomeOwner::new(platform.doorbell());
-        Self { shard: Shard::new(platform, home, MS), clock }
+        let links = crate::message::Mesh::links(1).pop().expect("links of one shard");
+        Self { shard: Shard::new(platform, home, links, MS), clock }
     }
 
     fn enter<R>(&self, f: impl FnOnce() -> R) -> R {

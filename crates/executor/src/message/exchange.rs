@@ -1,0 +1,154 @@
+//! A shard's part in the traffic between shards.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use sunstar_packet::Home;
+
+use super::INBOX_MESSAGES;
+use super::lane::Lane;
+use super::mesh::{Mesh, MeshLinks, Seat};
+use super::ring::Consumer;
+use super::service::LocalLimits;
+use super::shard_id::ShardId;
+use super::slot::Kind;
+use crate::shard::Shard;
+
+/// The ends of rings that a shard has, and what is under way in them.
+pub(crate) struct Exchange {
+    id: ShardId,
+    mesh: Arc<Mesh>,
+    /// By destination.
+    lanes: Box<[Rc<Lane>]>,
+    /// Borrowed while messages are received; a round within a round receives none.
+    sources: RefCell<Vec<Consumer>>,
+    /// The source to begin with, so that all get room in the inboxes in turn.
+    first_source: Cell<usize>,
+    touched: RefCell<Vec<Rc<Lane>>>,
+    blocked: RefCell<Vec<Rc<Lane>>>,
+    /// How many shards had stopped when we last looked.
+    seen_stopped: Cell<usize>,
+    seat: Cell<Option<Seat>>,
+    pub(crate) limits: LocalLimits,
+}
+
+impl Exchange {
+    /// Takes part from now on, with `home` known to the other shards.
+    pub(crate) fn new(links: MeshLinks, home: Arc<Home>) -> Self {
+        let MeshLinks { producers, consumers, seat } = links;
+        let (id, mesh) = (seat.id(), Arc::clone(seat.mesh()));
+        mesh.open(id, home);
+        let lanes = ShardId::all(mesh.shards()).zip(producers).map(|(to, producer)| Lane::new(to, producer));
+        Self {
+            id,
+            lanes: lanes.collect(),
+            sources: RefCell::new(consumers),
+            first_source: Cell::new(0),
+            touched: RefCell::default(),
+            blocked: RefCell::default(),
+            seen_stopped: Cell::new(0),
+            seat: Cell::new(Some(seat)),
+            limits: LocalLimits::new(mesh.shards()),
+            mesh,
+        }
+    }
+
+    /// The shard that this is.
+    pub(crate) fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub(crate) fn mesh(&self) -> &Arc<Mesh> {
+        &self.mesh
+    }
+
+    /// The way to a shard.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn lane(&self, to: ShardId) -> &Rc<Lane> {
+        match self.lanes.get(to.index()) {
+            Some(lane) => lane,
+            None => no_such_shard(to, self.lanes.len()),
+        }
+    }
+
+    pub(super) fn add_touched(&self, lane: Rc<Lane>) {
+        self.touched.borrow_mut().push(lane);
+    }
+
+    pub(super) fn add_blocked(&self, lane: Rc<Lane>) {
+        self.blocked.borrow_mut().push(lane);
+    }
+
+    /// Receives what has arrived: replies are acted on at once, requests go to their groups' inboxes, as far as these
+    /// have room. Answers how many there were.
+    pub(crate) fn receive(&self, shard: &Shard) -> u32 {
+        let Ok(mut sources) = self.sources.try_borrow_mut() else { return 0 };
+        let count = sources.len();
+        if count == 0 {
+            return 0;
+        }
+        let first = self.first_source.get() % count;
+        self.first_source.set(first + 1);
+        let (later, sooner) = sources.split_at_mut(first);
+        sooner.iter_mut().chain(later).map(|source| Self::receive_from(source, shard)).sum()
+    }
+
+    #[inline]
+    fn receive_from(source: &mut Consumer, shard: &Shard) -> u32 {
+        let room = INBOX_MESSAGES.saturating_sub(shard.groups.messages());
+        let budget = u32::try_from(room).unwrap_or(u32::MAX);
+        source.drain(budget, |arrival| match arrival.label() {
+            label if label.kind == Kind::Reply => arrival.run(),
+            label => shard.groups.deliver(label.group, arrival.take()),
+        })
+    }
+
+    /// Whether a message waits in a ring; called when the shard is about to sleep.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        self.sources.try_borrow().is_ok_and(|sources| sources.iter().any(Consumer::has_messages))
+            || self.mesh.stopped() != self.seen_stopped.get()
+    }
+
+    /// Publishes what is staged, and sends what waited for room and finds some.
+    ///
+    /// Answers whether something still waits for room. Nobody tells when there is some, so the shard stays awake.
+    pub(crate) fn flush(&self, shard: &Shard) -> bool {
+        let stopped = self.mesh.stopped();
+        if self.seen_stopped.replace(stopped) != stopped {
+            self.lanes.iter().for_each(|lane| lane.reclaim());
+        }
+        if !self.blocked.borrow().is_empty() {
+            self.blocked.take().iter().for_each(|lane| lane.retry(shard));
+        }
+        loop {
+            let Some(lane) = self.touched.borrow_mut().pop() else { break };
+            lane.flush(&self.mesh);
+        }
+        !self.blocked.borrow().is_empty()
+    }
+
+    /// Sends and receives no more, and drops what has arrived or waits. Others learn of it.
+    pub(crate) fn stop(&self, shard: &Shard) {
+        self.lanes.iter().for_each(|lane| lane.stop());
+        self.flush(shard);
+        let sources = self.sources.try_borrow_mut().map(|mut sources| core::mem::take(&mut *sources));
+        drop(sources);
+        shard.groups.drop_messages();
+        if let Some(seat) = self.seat.take() {
+            seat.close(&shard.home, || shard.groups.drop_messages());
+        }
+    }
+}
+
+#[cold]
+#[track_caller]
+fn no_such_shard(shard: ShardId, shards: usize) -> ! {
+    panic!("there is no shard {shard}: the program has {shards}")
+}

@@ -1,0 +1,262 @@
+//! The bounded ring that carries messages from one shard to another.
+//!
+//! The sequence number in each slot says whether the slot is full, so that the consumer needs no line but the
+//! slot's own, and it never writes one. It tells how far it is in a line of its own, once per batch; the
+//! producer looks there only when the ring seems full. The producer *stages* messages: it holds back the sequence
+//! number of the first one, behind which the consumer does not look, until it [flushes](Producer::flush). So a
+//! batch changes hands by one store, and its lines are not fought over while they are written.
+
+use super::slot::{Arrival, Label, Message, is_full};
+use super::slots::Slots;
+use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
+
+/// Staged messages that are published without waiting for the end of the round.
+const BATCH: u32 = 8;
+
+/// Messages that the consumer takes before it tells the producer.
+const REPORT_EVERY: u32 = 32;
+
+/// What the consumer tells: a line of its own, and of its neighbour, which processors like to fetch with it.
+#[repr(align(128))]
+struct Progress {
+    /// The position of the first message that the consumer has not taken.
+    head: AtomicU32,
+    /// The consumer has gone; `head` is final, and what is left is the producer's.
+    closed: AtomicBool,
+}
+
+struct Ring {
+    progress: Progress,
+    slots: Slots,
+}
+
+impl Ring {
+    /// Drops the messages from `head` on and answers the position behind them.
+    ///
+    /// # Safety
+    /// The caller must be the only one that takes messages, now and later, with all that the other side
+    /// published visible.
+    unsafe fn drop_messages(&self, mut head: u32) -> u32 {
+        loop {
+            let slot = self.slots.at(head);
+            let header = slot.header.load(Ordering::Acquire);
+            if !is_full(header, head) {
+                return head;
+            }
+            head = head.wrapping_add(1);
+            // SAFETY: the header says that the slot is full, and the caller that nobody else takes it.
+            drop(unsafe { slot.arrival(header) });
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let head = self.progress.head.load(Ordering::Relaxed);
+        // SAFETY: both ends are gone. The producer published what it had staged, the consumer told how far it is.
+        unsafe { self.drop_messages(head) };
+    }
+}
+
+/// Makes a ring of `capacity` slots, a power of two.
+pub(crate) fn ring(capacity: u32) -> (Producer, Consumer) {
+    let progress = Progress { head: AtomicU32::new(0), closed: AtomicBool::new(false) };
+    let ring = Arc::new(Ring { progress, slots: Slots::new(capacity) });
+    let producer = Producer { ring: Arc::clone(&ring), tail: 0, seen_head: 0, staged: 0, first: 0 };
+    (producer, Consumer { ring, head: 0 })
+}
+
+/// The sending end, on the shard that posts.
+pub(crate) struct Producer {
+    ring: Arc<Ring>,
+    /// The position of the next message.
+    tail: u32,
+    /// How far the consumer was when we last looked.
+    seen_head: u32,
+    /// Messages that are written and not yet published.
+    staged: u32,
+    /// The header that publishes the staged messages: the first one's.
+    first: u64,
+}
+
+impl Producer {
+    /// Whether a message would be taken; looks at the consumer's progress if the ring seems full.
+    #[inline]
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.tail.wrapping_sub(self.seen_head) < self.ring.slots.capacity() || self.look_for_room()
+    }
+
+    #[cold]
+    fn look_for_room(&mut self) -> bool {
+        self.seen_head = self.ring.progress.head.load(Ordering::Acquire);
+        self.tail.wrapping_sub(self.seen_head) < self.ring.slots.capacity()
+    }
+
+    /// Stages a closure. A full batch is published at once, and so is what is staged when the ring is full.
+    ///
+    /// # Errors
+    /// The closure comes back if there is no room.
+    #[inline]
+    pub(crate) fn push<F: FnOnce() + Send + 'static>(&mut self, label: Label, f: F) -> Result<(), F> {
+        if !self.has_room() {
+            self.flush();
+            return Err(f);
+        }
+        // SAFETY: this is the ring's one producer, and the consumer has told that it is past the slot's last lap.
+        unsafe { self.ring.slots.at(self.tail).put(f) };
+        self.stage(label);
+        Ok(())
+    }
+
+    /// Stages a message that waited for room; otherwise like [`Producer::push`].
+    ///
+    /// # Errors
+    /// The message comes back if there is no room.
+    #[inline]
+    pub(crate) fn push_message(&mut self, message: Message) -> Result<(), Message> {
+        if !self.has_room() {
+            self.flush();
+            return Err(message);
+        }
+        let label = message.label();
+        // SAFETY: as in `push`.
+        unsafe { self.ring.slots.at(self.tail).put_message(message) };
+        self.stage(label);
+        Ok(())
+    }
+
+    /// Counts the message that was just written as staged.
+    #[inline]
+    fn stage(&mut self, label: Label) {
+        let header = label.header(self.tail);
+        if self.staged == 0 {
+            self.first = header;
+        } else {
+            // The first one's release publishes this store too: the consumer gets here only past that one.
+            self.ring.slots.at(self.tail).header.store(header, Ordering::Relaxed);
+        }
+        self.tail = self.tail.wrapping_add(1);
+        self.staged += 1;
+        if self.staged == BATCH {
+            self.flush();
+        }
+    }
+
+    /// Publishes what is staged; answers whether there was anything.
+    #[inline]
+    pub(crate) fn flush(&mut self) -> bool {
+        if self.staged == 0 {
+            return false;
+        }
+        let first = self.tail.wrapping_sub(self.staged);
+        #[cfg(not(planted = "ring_missing_release"))]
+        let publish = Ordering::Release;
+        #[cfg(planted = "ring_missing_release")]
+        let publish = Ordering::Relaxed;
+        self.ring.slots.at(first).header.store(self.first, publish);
+        self.staged = 0;
+        true
+    }
+
+    /// Whether the consumer has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ring.progress.closed.load(Ordering::Acquire)
+    }
+
+    /// If the consumer has gone, drops the messages that it left behind; answers whether it has.
+    pub(crate) fn reclaim(&mut self) -> bool {
+        if !self.is_closed() {
+            return false;
+        }
+        self.flush();
+        let progress = &self.ring.progress;
+        // SAFETY: the consumer has gone, and what this end published it sees.
+        let head = unsafe { self.ring.drop_messages(progress.head.load(Ordering::Relaxed)) };
+        progress.head.store(head, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// The receiving end, on the shard that runs the messages.
+pub(crate) struct Consumer {
+    ring: Arc<Ring>,
+    /// The position of the next message.
+    head: u32,
+}
+
+impl Consumer {
+    /// Whether a message waits.
+    #[inline]
+    pub(crate) fn has_messages(&self) -> bool {
+        is_full(self.ring.slots.at(self.head).header.load(Ordering::Relaxed), self.head)
+    }
+
+    /// Takes up to `budget` messages, oldest first, and answers how many it took.
+    ///
+    /// If `receive` panics, the message it was given counts as taken.
+    #[inline]
+    pub(crate) fn drain(&mut self, budget: u32, mut receive: impl FnMut(Arrival<'_>)) -> u32 {
+        let ring = &*self.ring;
+        let mut batch = Batch { ring, head: &mut self.head, count: 0 };
+        while batch.count < budget {
+            let slot = ring.slots.at(*batch.head);
+            let header = slot.header.load(Ordering::Acquire);
+            if !is_full(header, *batch.head) {
+                break;
+            }
+            #[cfg(planted = "ring_early_head")]
+            ring.progress.head.store(batch.head.wrapping_add(1), Ordering::Release);
+            // SAFETY: this is the ring's one consumer, the header says that the slot is full, and `Batch` tells the
+            // producer only about slots that `receive` has been through.
+            receive(batch.count(unsafe { slot.arrival(header) }));
+        }
+        batch.count
+    }
+}
+
+/// A batch in the making; tells the producer how far it came, also if the receiver panics.
+struct Batch<'a> {
+    ring: &'a Ring,
+    head: &'a mut u32,
+    count: u32,
+}
+
+impl Batch<'_> {
+    /// Counts an arrival as taken, and tells the producer about those before it if that is due.
+    #[inline(always)]
+    fn count<'s>(&mut self, arrival: Arrival<'s>) -> Arrival<'s> {
+        if self.count.is_multiple_of(REPORT_EVERY) && self.count > 0 {
+            self.report();
+        }
+        *self.head = self.head.wrapping_add(1);
+        self.count += 1;
+        arrival
+    }
+
+    #[inline]
+    fn report(&self) {
+        self.ring.progress.head.store(*self.head, Ordering::Release);
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.report();
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.drain(u32::MAX, |arrival| drop(arrival));
+        self.ring.progress.closed.store(true, Ordering::Release);
+    }
+}
