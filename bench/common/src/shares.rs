@@ -14,8 +14,8 @@ pub trait Groups: Runtime {
     /// A group.
     type Group: Copy;
 
-    /// Makes a group of that many shares on the current executor.
-    fn group(shares: u16) -> Self::Group;
+    /// Makes a group of that many shares.
+    fn group(shares: u16) -> impl Future<Output = Self::Group>;
 
     /// Spawns a task in a group.
     fn spawn_in<F: Future + 'static>(group: Self::Group, future: F) -> impl Future<Output = F::Output> + 'static;
@@ -53,6 +53,7 @@ struct Ledger {
 /// Run time in which the sleeper sleeps is nobody's to share and isn't counted.
 fn compete<R: Groups>(reporter: Reporter, sleeper: Option<usize>) {
     run_as_task::<R, _>(move || async move {
+        let groups = [R::group(SHARES[LIGHT]).await, R::group(SHARES[HEAVY]).await];
         let now = Instant::now();
         let ledger = Rc::new(Ledger {
             end: now + reporter.plan.shares,
@@ -61,7 +62,7 @@ fn compete<R: Groups>(reporter: Reporter, sleeper: Option<usize>) {
         });
         let work = |me: usize| {
             let task = burn::<R>(Rc::clone(&ledger), me, sleeper == Some(me));
-            R::spawn_in(R::group(SHARES[me]), task)
+            R::spawn_in(groups[me], task)
         };
         let (light, heavy) = (work(LIGHT), work(HEAVY));
         light.await;

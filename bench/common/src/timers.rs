@@ -43,6 +43,9 @@ fn cancel<R: Runtime>(reporter: Reporter) {
 }
 
 /// Polls `future`, which stays pending, once.
+///
+/// # Panics
+/// If it is ready.
 pub async fn poll_once(mut future: impl Future + Unpin) {
     poll_fn(|cx| {
         let pending = std::pin::Pin::new(&mut future).poll(cx).is_pending();

@@ -33,8 +33,8 @@ impl Runtime for Glommio {
         glommio::spawn_local(future)
     }
 
-    fn yield_now() -> impl Future<Output = ()> {
-        async { glommio::executor().yield_now().await }
+    async fn yield_now() {
+        glommio::executor().yield_now().await;
     }
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
@@ -69,7 +69,7 @@ impl Semaphores for Glommio {
 impl Groups for Glommio {
     type Group = TaskQueueHandle;
 
-    fn group(shares: u16) -> TaskQueueHandle {
+    async fn group(shares: u16) -> TaskQueueHandle {
         let latency = Latency::Matters(Duration::from_millis(1));
         glommio::executor().create_task_queue(Shares::Static(shares.into()), latency, "bench")
     }

@@ -19,6 +19,7 @@ const CHECKS: &[fn() -> bool] = &[
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,
     tasks::timers_fire_in_order,
+    tasks::tasks_wait_for_each_other,
 ];
 
 /// Runs every check and answers the exit status: 0, or the number of the first check that failed, from 1.

@@ -6,6 +6,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
 
+use sunstar_executor::sync::Semaphore;
 use sunstar_executor::{Instant, task, timer};
 
 use crate::world::{drive, shard};
@@ -54,4 +55,22 @@ pub(crate) fn timers_fire_in_order() -> bool {
     }
     drive(&executor, 100);
     order.get() == 123 && executor.platform().now() >= Instant::ORIGIN + Duration::from_millis(3)
+}
+
+pub(crate) fn tasks_wait_for_each_other() -> bool {
+    let executor = shard();
+    let semaphore = Rc::new(Semaphore::new(1));
+    let served = Rc::new(Cell::new(0));
+    for _ in 0..3 {
+        let (semaphore, served) = (Rc::clone(&semaphore), Rc::clone(&served));
+        executor.spawn(async move {
+            if let Ok(permit) = semaphore.acquire(1).await {
+                timer::sleep(Duration::from_millis(1)).await;
+                served.set(served.get() + 1);
+                drop(permit);
+            }
+        });
+    }
+    drive(&executor, 100);
+    served.get() == 3 && executor.platform().now() >= Instant::ORIGIN + Duration::from_millis(3)
 }

@@ -4,6 +4,9 @@
 //! combinator drops the children. None of them yields: a loop whose steps are always ready at once keeps the shard
 //! for itself, unless a step yields.
 //!
+//! A poll costs what the children cost that were woken, not what all of them cost, and a child woken at home wakes
+//! its combinator without atomics.
+//!
 //! - [`when_all`] waits for a handful of different futures (a tuple) or many of one type (a `Vec`);
 //!   [`when_all_succeed`] does so for fallible ones.
 //! - [`parallel_for_each`], [`max_concurrent_for_each`] and [`map_reduce`] go over an iterator.
@@ -17,6 +20,8 @@ mod child_set;
 mod child_waker;
 mod deadline;
 mod for_each;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod repeat;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -197,25 +198,64 @@ fn children_wake_whoever_polled_last() {
     assert_eq!(second.finish(), [Ok(0), Ok(1)]);
 }
 
-#[test]
-fn a_childs_waker_may_outlive_the_combinator_and_leave_the_shard() {
+/// A combinator whose only child gives away a waker.
+fn with_waker() -> (TestTask<'static, Vec<()>>, Waker) {
     let kept: Rc<RefCell<Option<Waker>>> = Rc::default();
-    let child = std::future::poll_fn(|cx| {
-        *kept.borrow_mut() = Some(cx.waker().clone());
+    let keep = Rc::clone(&kept);
+    let child = std::future::poll_fn(move |cx| {
+        *keep.borrow_mut() = Some(cx.waker().clone());
         Poll::<()>::Pending
     });
     let all = TestTask::waiting(when_all(Vec::from([child])));
-    let waker = kept.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let clone = waker.clone();
-            waker.wake_by_ref();
-            clone.wake();
-        });
+    (all, kept.take().expect("the child was polled"))
+}
+
+fn leave_the_shard() {
+    let (all, waker) = with_waker();
+    let came_home = thread::spawn(move || {
+        let clone = waker.clone();
+        waker.wake();
+        clone
     });
+    let waker = came_home.join().expect("no panic");
+    assert!(all.is_woken());
+    drop(waker.clone());
+    drop(all);
+    waker.wake_by_ref();
+    thread::spawn(move || waker.wake()).join().expect("no panic");
+}
+
+#[test]
+fn a_childs_waker_may_outlive_the_combinator_and_leave_the_shard() {
+    leave_the_shard();
+    TestWorld::default().executor().enter(leave_the_shard);
+}
+
+#[test]
+fn a_childs_waker_may_outlive_its_shard() {
+    let executor = TestWorld::default().executor();
+    let (all, waker) = executor.enter(with_waker);
+    drop(executor);
+    waker.wake_by_ref();
     assert!(all.is_woken());
     drop(all);
-    std::thread::spawn(move || waker.wake()).join().unwrap();
+    waker.wake();
+}
+
+#[test]
+fn a_combinator_may_be_polled_in_another_shard() {
+    let (first, second) = (TestWorld::default().executor(), TestWorld::default().executor());
+    let (mut all, waker) = first.enter(with_waker);
+    second.enter(|| {
+        waker.wake_by_ref();
+        assert!(all.is_woken() && all.poll().is_pending());
+    });
+    first.enter(|| {
+        waker.wake_by_ref();
+        assert!(all.is_woken());
+        drop(waker);
+    });
+    second.enter(|| drop(all));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::vec::Vec;
 
 use super::Rng;
 use crate::sync::test_executor::Flag;
+use crate::testing::TestWorld;
 
 /// One primitive with its operations and invariants.
 pub(super) trait Scenario {
@@ -287,8 +288,17 @@ pub(super) fn run<S: Scenario>(name: &'static str, scenario: impl Fn(&Rc<World>,
     }
 }
 
+/// Runs one case, in a shard or outside of any.
 fn run_case<S: Scenario>(scenario: &impl Fn(&Rc<World>, &mut Rng) -> S, seed: u64) {
     let mut rng = Rng::new(seed);
+    if rng.one_in(2) {
+        TestWorld::default().executor().enter(|| run_here(scenario, rng));
+    } else {
+        run_here(scenario, rng);
+    }
+}
+
+fn run_here<S: Scenario>(scenario: &impl Fn(&Rc<World>, &mut Rng) -> S, mut rng: Rng) {
     let world = Rc::new(World::default());
     let mut scenario = scenario(&world, &mut rng);
     let steps = 20 + rng.below(200);
