@@ -1,5 +1,8 @@
 //! Scheduling groups: how a shard's time is divided.
 
+mod control;
+#[cfg(all(test, not(loom)))]
+mod control_tests;
 mod run_queue;
 mod table;
 #[cfg(all(test, not(loom)))]
@@ -7,6 +10,8 @@ mod tests;
 
 use core::fmt;
 
+pub(crate) use control::GroupIds;
+pub use control::with_scheduling_group;
 pub use table::GroupStats;
 pub(crate) use table::Groups;
 
@@ -46,6 +51,8 @@ pub enum GroupError {
     Destroyed,
     /// The main group can't be destroyed.
     Main,
+    /// A shard has stopped, so the change does not hold everywhere.
+    Stopped,
 }
 
 impl fmt::Display for GroupError {
@@ -54,6 +61,7 @@ impl fmt::Display for GroupError {
             Self::TooMany => write!(f, "no more than {MAX_GROUPS} scheduling groups can exist"),
             Self::BadShares(shares) => write!(f, "shares of a scheduling group are 1 to 1000, not {shares}"),
             Self::Destroyed => f.write_str("the scheduling group was destroyed"),
+            Self::Stopped => f.write_str("a shard has stopped, so its scheduling groups can't be changed"),
             Self::Main => f.write_str("the main scheduling group can't be destroyed"),
         }
     }

@@ -138,6 +138,11 @@ impl Groups {
         }
     }
 
+    /// Whether the group exists.
+    pub(crate) fn check(&self, group: SchedulingGroup) -> Result<(), GroupError> {
+        self.find(group).map(drop)
+    }
+
     pub(crate) fn rename(&self, group: SchedulingGroup, name: &str) -> Result<(), GroupError> {
         self.find(group)?.name.replace(Some(name.into()));
         Ok(())

@@ -10,6 +10,7 @@ use sunstar_packet::{Home, HomeOwner};
 use super::ring::{Consumer, Producer, ring};
 use super::shard_id::ShardId;
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::group::GroupIds;
 
 /// Slots of a ring in a mesh of up to 16 shards: enough for many batches to be under way while the consumer
 /// works through its round.
@@ -38,6 +39,7 @@ pub struct Mesh {
     stopped: AtomicUsize,
     /// The name of the next service; see [`Sharded`](crate::Sharded).
     services: AtomicUsize,
+    groups: GroupIds,
 }
 
 /// What a shard shows to the others, and to threads that are no shards.
@@ -75,6 +77,7 @@ impl Mesh {
             doors: (0..shards).map(door).collect(),
             stopped: AtomicUsize::new(0),
             services: AtomicUsize::new(0),
+            groups: GroupIds::new(),
         });
         let capacity = capacity(shards);
         let mut links: Vec<_> = ShardId::all(shards).map(|id| MeshLinks::new(id, Arc::clone(&mesh))).collect();
@@ -91,6 +94,11 @@ impl Mesh {
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.doors.len()
+    }
+
+    /// Which scheduling groups exist.
+    pub(crate) fn group_ids(&self) -> &GroupIds {
+        &self.groups
     }
 
     fn door(&self, shard: ShardId) -> Option<&Door> {
