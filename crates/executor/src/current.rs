@@ -1,7 +1,7 @@
 //! The current shard: a context that is entered, not a property of the thread.
 //!
 //! A simulator enters the executors of many shards in turn on one thread. With `std` the context is a
-//! thread-local; without it the platform registers where it keeps the pointer ([`register`]).
+//! thread-local; without it the platform registers where it keeps the pointer (`register`).
 
 use core::cell::Cell;
 use core::ptr;

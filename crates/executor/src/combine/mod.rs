@@ -7,10 +7,10 @@
 //! A poll costs what the children cost that were woken, not what all of them cost, and a child woken at home wakes
 //! its combinator without atomics.
 //!
-//! - [`when_all`] waits for a handful of different futures (a tuple) or many of one type (a `Vec`);
+//! - [`when_all()`] waits for a handful of different futures (a tuple) or many of one type (a `Vec`);
 //!   [`when_all_succeed`] does so for fallible ones.
 //! - [`parallel_for_each`], [`max_concurrent_for_each`] and [`map_reduce`] go over an iterator.
-//! - [`repeat`], [`repeat_until_value`], [`do_until`] and [`keep_doing`] are loops.
+//! - [`repeat()`], [`repeat_until_value`], [`do_until`] and [`keep_doing`] are loops.
 //! - [`with_timeout`] limits how long one waits, [`with_deadline`] by any timer.
 //!
 //! Where a future may fail, the others are not dropped on the first error: all that was started ends before the

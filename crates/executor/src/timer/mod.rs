@@ -2,8 +2,8 @@
 //!
 //! | to wait | use |
 //! |---|---|
-//! | once, in a task | [`sleep`], [`sleep_until`] |
-//! | again and again, in a task | [`interval`] |
+//! | once, in a task | [`sleep()`], [`sleep_until`] |
+//! | again and again, in a task | [`interval()`] |
 //! | without a task: run a closure when the time comes | [`Timer`] |
 //! | roughly, with many others | [`lowres::sleep`] |
 //! | on a clock that a test moves | [`ManualClock`] |
