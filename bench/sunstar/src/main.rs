@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sunstar_bench_common::cli::{self, Entry};
-use sunstar_bench_common::local::{self, Runtime};
+use sunstar_bench_common::local::{self, Runtime, Semaphores};
 use sunstar_bench_common::measure::Reporter;
 use sunstar_bench_common::{idle, timers};
+use sunstar_executor::sync::Semaphore;
 use sunstar_executor::{spawn, timer, yield_now};
 use sunstar_reactor::{Config, CpuSet, run};
 
 fn main() -> ExitCode {
-    let entries: [&[Entry]; 3] = [
+    let entries: [&[Entry]; 4] = [
         &local::entries::<Sunstar>(),
+        &local::semaphore_entries::<Sunstar>(),
         &timers::entries::<Sunstar>(),
         &[Entry::new(Sunstar::NAME, "idle", idle_shards)],
     ];
@@ -41,6 +43,18 @@ impl Runtime for Sunstar {
 
     fn sleep(duration: Duration) -> impl Future<Output = ()> + 'static {
         timer::sleep(duration)
+    }
+}
+
+impl Semaphores for Sunstar {
+    type Semaphore = Semaphore;
+
+    fn semaphore(permits: usize) -> Semaphore {
+        Semaphore::new(permits)
+    }
+
+    fn acquire(semaphore: &Semaphore) -> impl Future<Output: Sized> {
+        semaphore.acquire(1)
     }
 }
 

@@ -61,6 +61,9 @@ impl Report {
     }
 
     fn bars_table(&self, text: &mut String) {
+        if !self.bars.iter().any(|bar| self.outcomes.iter().any(|outcome| outcome.bench == bar.bench)) {
+            return;
+        }
         text.push_str("\n| bar | demanded | measured | met |\n|---|---|---|---|\n");
         for bar in self.bars {
             let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.bench == bar.bench) else { continue };
