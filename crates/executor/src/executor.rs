@@ -104,6 +104,20 @@ impl Executor {
         self.enter(|| self.shard.stop_tasks());
     }
 
+    /// Drops the shard's part of all services and what has arrived or waits to go out; from now on nothing is sent or
+    /// received. Others learn of it.
+    ///
+    /// Second step of an orderly end, after [`Executor::stop_tasks`]. When all shards have taken it, nothing that
+    /// belongs elsewhere is left on any of them: [`Executor::receive_home`] then, and all can be dropped.
+    pub fn stop_messages(&self) {
+        self.enter(|| self.shard.stop_messages());
+    }
+
+    /// Receives what has come home, as every round does.
+    pub fn receive_home(&self) {
+        self.enter(|| self.shard.home.drain());
+    }
+
     /// The shared end of the shard's way home.
     pub fn home(&self) -> &Arc<Home> {
         self.shard.home.home()

@@ -182,6 +182,12 @@ impl Shard {
         }
     }
 
+    /// Sends and receives no more; once this is done, doing it again does nothing.
+    pub(crate) fn stop_messages(&self) {
+        self.services.clear();
+        self.exchange.stop(self);
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let counters = &self.counters;
         Stats {
@@ -206,8 +212,7 @@ impl Drop for Shard {
     fn drop(&mut self) {
         crate::current::enter(self, || {
             self.stop_tasks();
-            self.services.clear();
-            self.exchange.stop(self);
+            self.stop_messages();
             self.home.drain();
         });
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use sunstar_executor::message::Mesh;
 use thiserror::Error;
 
 use crate::affinity;
@@ -90,12 +91,12 @@ where
     let places = places(&config)?;
     let control = Arc::new(Control::new(places.len()));
     let config = Arc::new(config);
-    let seat = |shard, place| Seat { shard, place, config: Arc::clone(&config), control: Arc::clone(&control) };
     let mut main = Some(main);
     let mut first = None;
     let mut others = Vec::new();
-    for (shard, place) in places.into_iter().enumerate() {
-        let seat = seat(shard, place);
+    for (links, place) in Mesh::links(places.len()).into_iter().zip(places) {
+        let shard = links.id().index();
+        let seat = Seat { links, place, config: Arc::clone(&config), control: Arc::clone(&control) };
         let builder = thread::Builder::new().name(format!("shard-{shard}"));
         let spawned = match main.take() {
             Some(main) => builder.spawn(move || seat.supervise(main)).map(|thread| first = Some(thread)),

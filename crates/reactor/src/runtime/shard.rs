@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use sunstar_executor::message::MeshLinks;
 use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle, Platform, Round, TaskBuilder};
 
 use super::RunError;
@@ -24,7 +25,8 @@ use crate::stall::StallDetector;
 
 /// All that a shard's thread needs to begin.
 pub(super) struct Seat {
-    pub(super) shard: usize,
+    /// The rings to and from the other shards; they know which shard this is.
+    pub(super) links: MeshLinks,
     pub(super) place: Place,
     pub(super) config: Arc<Config>,
     pub(super) control: Arc<Control>,
@@ -38,7 +40,7 @@ impl Seat {
         M: Future<Output = T> + 'static,
         T: 'static,
     {
-        let _fuse = Fuse(self.shard);
+        let _fuse = Fuse(self.links.id().index());
         let engine = self.start()?;
         let mut supervisor = Supervisor::new(&engine, main);
         engine.run(|| supervisor.look(&engine));
@@ -48,38 +50,38 @@ impl Seat {
 
     /// Runs a shard other than 0.
     pub(super) fn serve(self) -> Result<(), Abandoned> {
-        let _fuse = Fuse(self.shard);
+        let _fuse = Fuse(self.links.id().index());
         let engine = self.start()?;
         engine.run(|| if engine.control.is_ending() { Next::End } else { Next::GoOn { until: None } });
         engine.stop()
     }
 
     /// Sets the shard up and waits until all others are.
-    fn start(&self) -> Result<Engine, Abandoned> {
-        let engine = self.set_up().map_err(|(action, source)| {
-            let (shard, cpu) = (self.shard, self.place.cpu);
-            self.control.fail(RunError::Start { shard, cpu, action, source });
+    fn start(self) -> Result<Engine, Abandoned> {
+        let (shard, cpu, control) = (self.links.id().index(), self.place.cpu, Arc::clone(&self.control));
+        let engine = self.set_up(shard).map_err(|(action, source)| {
+            control.fail(RunError::Start { shard, cpu, action, source });
             Abandoned
         })?;
-        self.control.hang_bell(self.shard, engine.platform.bell());
-        self.control.meet()?;
+        control.hang_bell(shard, engine.platform.bell());
+        control.meet()?;
         Ok(engine)
     }
 
-    fn set_up(&self) -> Result<Engine, (&'static str, io::Error)> {
+    fn set_up(self, shard: usize) -> Result<Engine, (&'static str, io::Error)> {
+        let Self { links, place, config, control } = self;
         let failing = |action| move |source| (action, source);
-        if self.config.pins_threads() {
-            affinity::pin_to(self.place.cpu).map_err(failing("be pinned to it"))?;
+        if config.pins_threads() {
+            affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
         }
         let platform = EpollPlatform::new().map_err(failing("make its epoll instance"))?;
-        let context = ShardContext::enter(platform.clone(), Arc::clone(&self.control));
+        let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
         let mut options = ExecutorConfig::default();
-        options.task_quota = self.config.task_quota;
-        let executor = Executor::new(options, Box::new(platform.clone()));
-        let detector = |config| StallDetector::new(self.shard, Arc::clone(executor.progress()), config);
-        let stalls = self.config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
-        let (config, control) = (Arc::clone(&self.config), Arc::clone(&self.control));
-        Ok(Engine { shard: self.shard, stalls, executor, platform, config, control, _context: context })
+        options.task_quota = config.task_quota;
+        let executor = Executor::with_links(options, Box::new(platform.clone()), links);
+        let detector = |stalls| StallDetector::new(shard, Arc::clone(executor.progress()), stalls);
+        let stalls = config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
+        Ok(Engine { shard, stalls, executor, platform, config, control, _context: context })
     }
 }
 
@@ -142,7 +144,10 @@ impl Engine {
         }
     }
 
-    /// Drops all tasks, then, when no shard has tasks any more, the shard.
+    /// Ends the shard in step with all others, so that what belongs to a shard finds it alive.
+    ///
+    /// First the tasks go, then what is under way between shards. From then on nobody holds what is another's, but some
+    /// of it may have been sent home just now.
     fn stop(mut self) -> Result<(), Abandoned> {
         let _fuse = Fuse(self.shard);
         self.executor.stop_tasks();
@@ -150,11 +155,17 @@ impl Engine {
         if let Some(stalls) = self.stalls.take().map(|detector| detector.stats()).filter(|stats| stats.stalls > 0) {
             log::info!("shard {}: {stalls:?}", self.shard);
         }
+        self.control.meet()?;
+        self.executor.stop_messages();
+        // Requests that had arrived may have begun as tasks meanwhile.
+        self.executor.stop_tasks();
+        self.control.meet()?;
+        self.executor.receive_home();
         self.control.meet()
     }
 }
 
-/// Shard 0's second task: it knows when the runtime is to end.
+/// Knows on shard 0 when the runtime is to end.
 struct Supervisor<T> {
     /// Let go before the executor goes.
     main: Option<JoinHandle<T>>,

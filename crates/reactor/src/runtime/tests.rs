@@ -1,16 +1,34 @@
 use std::cell::Cell;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sunstar_executor::{spawn, timer, yield_now};
+use sunstar_executor::{Foreign, ShardId, current, spawn, submit_to, timer, yield_now};
 
 use super::*;
+use crate::signal::{Signal, on};
 use crate::stop::{request_stop, stop_requested};
 
 /// Tests run beside each other, on whatever processors there are.
 fn shards(smp: usize) -> Config {
     Config { smp: Some(smp), overprovisioned: true, stop_on_signals: false, ..Config::default() }
+}
+
+/// Counts how many of it exist, in the whole process.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -70,28 +88,20 @@ fn a_waker_from_another_thread_ends_a_sleep() {
 
 #[test]
 fn tasks_that_are_left_are_dropped_before_run_returns() {
-    struct Counted(Arc<AtomicUsize>);
-
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&dropped);
+    let living = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&living);
     let outcome = run(shards(2), || async move {
         for _ in 0..10 {
-            let counted = Counted(Arc::clone(&counter));
+            let counted = Counted::new(&count);
             spawn(async move {
                 let _counted = counted;
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             });
         }
         yield_now().await;
     });
     outcome.expect("it returns");
-    assert_eq!(dropped.load(Ordering::Relaxed), 10);
+    assert_eq!(living.load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn a_main_function_that_does_not_listen_is_dropped_at_once() {
     let config = Config { stop_timeout: Duration::MAX, ..shards(2) };
     let outcome = run(config, || async {
         request_stop();
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     });
     assert!(matches!(outcome, Err(RunError::Stopped { .. })));
 }
@@ -130,7 +140,7 @@ fn a_main_function_that_listens_but_does_not_end_is_dropped_after_its_time() {
     let outcome = run(Config { stop_timeout: timeout, ..shards(1) }, || async {
         request_stop();
         stop_requested().await;
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     });
     assert!(matches!(outcome, Err(RunError::Stopped { waited }) if waited >= timeout));
 }
@@ -142,7 +152,7 @@ fn a_second_request_does_not_wait_for_the_timeout() {
         request_stop();
         stop_requested().await;
         request_stop();
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     });
     assert!(matches!(outcome, Err(RunError::Stopped { .. })));
 }
@@ -186,14 +196,15 @@ fn what_cannot_be_placed_is_refused() {
 fn a_shard_that_cannot_start_makes_the_others_return() {
     let control = Arc::new(Control::new(2));
     let config = Arc::new(Config { thread_affinity: Some(true), ..shards(2) });
-    let seat = |shard, cpu| Seat {
-        shard,
+    let allowed = affinity::allowed_cpus().expect("Linux knows").first().expect("the test runs somewhere");
+    let cpus = [allowed, crate::cpu_set::MAX_CPUS - 1];
+    let mut seats = Mesh::links(2).into_iter().zip(cpus).map(|(links, cpu)| Seat {
+        links,
         place: Place { cpu, node: 0 },
         config: Arc::clone(&config),
         control: Arc::clone(&control),
-    };
-    let allowed = affinity::allowed_cpus().expect("Linux knows").first().expect("the test runs somewhere");
-    let (good, bad) = (seat(0, allowed), seat(1, crate::cpu_set::MAX_CPUS - 1));
+    });
+    let (good, bad) = (seats.next().expect("there are two"), seats.next().expect("there are two"));
     let ran = Arc::new(Mutex::new(false));
     let runs = Arc::clone(&ran);
     let good =
@@ -211,4 +222,92 @@ fn without_sysfs_every_allowed_processor_is_a_core() {
     let allowed: CpuSet = "1,3".parse().expect("a valid list");
     let nowhere = Path::new("/does/not/exist");
     assert_eq!(topology(nowhere, &allowed).expect("a fallback"), Topology::flat(&allowed));
+}
+
+#[test]
+fn shards_answer_each_other() {
+    let config = Config { idle_poll_time: Some(Duration::ZERO), ..shards(3) };
+    let names = run(config, || async {
+        let mut names = Vec::new();
+        for shard in ShardId::all(3) {
+            let name = || async { (current::shard_id(), thread::current().name().map(str::to_owned)) };
+            names.push(submit_to(shard, name).await.expect("the shard runs"));
+        }
+        names
+    });
+    for (shard, (id, name)) in ShardId::all(3).zip(names.expect("it returns")) {
+        assert_eq!((id, name), (shard, Some(format!("shard-{shard}"))));
+    }
+}
+
+#[test]
+fn any_shard_may_wait_for_the_stop_and_request_it() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    let outcome = run(shards(3), || async move {
+        let waiting = ShardId::all(3).map(|shard| {
+            let counter = Arc::clone(&counter);
+            let wait = move || async move {
+                stop_requested().await;
+                counter.fetch_add(1, Ordering::Relaxed);
+            };
+            spawn(submit_to(shard, wait))
+        });
+        let waiting: Vec<_> = waiting.collect();
+        submit_to(ShardId::new(2), || async { request_stop() }).await.expect("the shard runs");
+        for task in waiting {
+            task.await.expect("no panic").expect("the shard runs");
+        }
+    });
+    outcome.expect("it returns");
+    assert_eq!(told.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn what_is_under_way_between_shards_is_dropped_at_the_end() {
+    let living = Arc::new(AtomicUsize::new(0));
+    for _ in 0..20 {
+        let count = Arc::clone(&living);
+        let outcome = run(shards(3), || async move {
+            for number in 0..1000_u16 {
+                let (there, back, count) = (Counted::new(&count), Counted::new(&count), Arc::clone(&count));
+                spawn(submit_to(ShardId::new(number % 3), move || async move {
+                    let _there = there;
+                    let foreign = Foreign::new(Counted::new(&count));
+                    spawn(submit_to(ShardId::new((number + 1) % 3), move || async move {
+                        let _foreign = foreign;
+                        pending::<()>().await;
+                    }));
+                    if number % 7 == 0 {
+                        pending::<()>().await;
+                    }
+                    back
+                }));
+            }
+            yield_now().await;
+        });
+        outcome.expect("it returns");
+        assert_eq!(living.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn signals_reach_every_shard_that_subscribes() {
+    // A signal that is ignored where nobody handles it.
+    let signal = Signal::from_number(libc::SIGURG).expect("it may be handled");
+    let outcome = run(shards(3), move || async move {
+        let mut subscribed = Vec::new();
+        for shard in ShardId::all(3) {
+            let subscribe = move || async move { Foreign::new(on(signal).expect("the system allows it")) };
+            subscribed.push(submit_to(shard, subscribe).await.expect("the shard runs"));
+        }
+        // SAFETY: the signal is handled.
+        assert_eq!(unsafe { libc::raise(signal.number()) }, 0);
+        for arrivals in subscribed {
+            let shard = arrivals.home();
+            let receive = move || async move { arrivals.into_inner().expect("it is at home").recv().await };
+            submit_to(shard, receive).await.expect("the shard runs");
+        }
+    });
+    outcome.expect("it returns");
 }
