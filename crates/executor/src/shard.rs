@@ -169,16 +169,22 @@ impl Shard {
         self.progress.set_idle(false);
     }
 
-    /// Drops the futures of all tasks, those too that are spawned meanwhile.
+    /// Drops the messages that have arrived and the futures of all tasks, those too that come up meanwhile.
     pub(crate) fn stop_tasks(&self) {
-        while let Some(task) = self.tasks.first() {
-            // SAFETY: a task on the list is living, and none is being polled between rounds.
-            unsafe { raw::stop(task, self) };
-        }
-        while let Some(index) = self.groups.begin_turn() {
-            self.run_turn(index);
-            let now = self.round_start();
-            self.groups.end_turn(index, now, now);
+        loop {
+            if let Err(panic) = catch(|| self.groups.drop_messages()) {
+                log::error!("dropping a message panicked: {panic}");
+                self.counters.panicked_messages.add(1);
+            } else if let Some(task) = self.tasks.first() {
+                // SAFETY: a task on the list is living, and none is being polled between rounds.
+                unsafe { raw::stop(task, self) };
+            } else if let Some(group) = self.groups.begin_turn() {
+                // What is left in the run queues are tasks that have ended.
+                self.run_turn(group);
+                self.groups.end_turn(group, self.round_start(), self.round_start());
+            } else {
+                return;
+            }
         }
     }
 
@@ -213,6 +219,8 @@ impl Drop for Shard {
         crate::current::enter(self, || {
             self.stop_tasks();
             self.stop_messages();
+            // Dropping what was under way may have started tasks.
+            self.stop_tasks();
             self.home.drain();
         });
     }
