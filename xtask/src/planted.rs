@@ -41,6 +41,8 @@ const PLANTED: &[Planted] = &[
     Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
     Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
     Planted { package: EXECUTOR, name: "blocked_by_gone", kind: Kind::Plain, tests: "sync_random" },
+    Planted { package: EXECUTOR, name: "child_relaxed_drop", kind: Kind::Loom, tests: "loom_child" },
+    Planted { package: EXECUTOR, name: "child_relaxed_wake", kind: Kind::Loom, tests: "loom_child_foreign_wake" },
     Planted { package: EXECUTOR, name: "double_release", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "leaked_waiter", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "lost_child_wake", kind: Kind::Plain, tests: "sync_random" },

@@ -12,21 +12,19 @@
 //! Outside of any shard there is no home, and all use the atomics.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
 #[cfg(not(loom))]
 use core::cell::Cell;
 #[cfg(loom)]
 use loom::cell::Cell;
-use sunstar_packet::Home;
 
+use super::origin::Origin;
 use crate::atomic::{AtomicU64, Ordering};
-use crate::current;
 
 /// How many children share a [`WakeGroup`]: one for each bit of a word.
 pub(super) const CHILDREN_PER_GROUP: usize = 64;
@@ -42,8 +40,7 @@ pub(super) struct WakeGroup {
 #[repr(align(64))]
 struct Group {
     parent: Waker,
-    /// The home list of the shard in which it was made. Holding it keeps the address from being used for another one.
-    home: Option<Arc<Home>>,
+    home: Origin,
     /// A bit for each child that was woken at home since the last look.
     local_woken: Cell<u64>,
     /// Clones minus drops at home, modulo 2^64.
@@ -62,7 +59,7 @@ impl WakeGroup {
     pub(super) fn new(parent: Waker) -> Self {
         let group = Box::new(Group {
             parent,
-            home: current::try_with(|shard| Arc::clone(shard.home.home())),
+            home: Origin::here(),
             local_woken: Cell::new(0),
             local_wakers: Cell::new(0),
             orphaned: Cell::new(false),
@@ -132,9 +129,7 @@ impl Group {
     /// The cells are touched by the thread of the home shard only: a shard is current on its own thread only, and the
     /// combinator, which was there when the group was made, is `!Send`.
     fn is_local(&self) -> bool {
-        let Some(home) = &self.home else { return false };
-        let at_home = current::try_with(|shard| ptr::eq(shard.home_address().as_ptr(), Arc::as_ptr(home)));
-        at_home.unwrap_or(false) && !self.orphaned.get()
+        self.home.is_current() && !self.orphaned.get()
     }
 
     fn wake(&self, child: usize) {

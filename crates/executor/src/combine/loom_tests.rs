@@ -2,7 +2,6 @@
 //!
 //! Run them with `cargo xtask loom`. The planted bugs `child_relaxed_wake` and `child_relaxed_drop` each fail one of them.
 
-use std::boxed::Box;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::{Wake, Waker};
@@ -10,36 +9,8 @@ use std::task::{Wake, Waker};
 use loom::cell::UnsafeCell;
 use loom::sync::Notify;
 use loom::thread;
-use sunstar_packet::Doorbell;
 
 use super::child_waker::WakeGroup;
-use crate::{Executor, ExecutorConfig, Instant, Platform};
-
-struct LoomPlatform;
-
-impl Doorbell for LoomPlatform {
-    fn ring(&self) {}
-}
-
-impl Platform for LoomPlatform {
-    fn now(&self) -> Instant {
-        Instant::ORIGIN
-    }
-
-    fn entropy(&self, _bytes: &mut [u8]) {}
-
-    fn poll(&self) -> bool {
-        false
-    }
-
-    fn sleep(&self, _deadline: Option<Instant>) {
-        unreachable!("these models run no rounds");
-    }
-
-    fn doorbell(&self) -> Box<dyn Doorbell> {
-        Box::new(Self)
-    }
-}
 
 /// What the combinator wakes. Its letter is written before wakes and drops, and read after them.
 struct Parent {
@@ -80,13 +51,9 @@ impl Drop for Parent {
     }
 }
 
-fn model(scenario: impl Fn() + Send + Sync + 'static) {
-    loom::model(move || Executor::new(ExecutorConfig::default(), Box::new(LoomPlatform)).enter(&scenario));
-}
-
 #[test]
 fn loom_child_foreign_wake_is_not_lost() {
-    model(|| {
+    loom::model(|| {
         let parent = Parent::new();
         let group = WakeGroup::new(Waker::from(Arc::clone(&parent)));
         let (local, foreign) = (group.waker(3).clone(), group.waker(5).clone());
@@ -110,7 +77,7 @@ fn loom_child_foreign_wake_is_not_lost() {
 
 #[test]
 fn loom_child_group_is_freed_by_the_last_one() {
-    model(|| {
+    loom::model(|| {
         let parent = Parent::new();
         let group = WakeGroup::new(Waker::from(Arc::clone(&parent)));
         let (local, foreign) = (group.waker(0).clone(), group.waker(1).clone());
@@ -128,7 +95,7 @@ fn loom_child_group_is_freed_by_the_last_one() {
 
 #[test]
 fn loom_child_waker_cloned_abroad_is_dropped_at_home() {
-    model(|| {
+    loom::model(|| {
         let parent = Parent::new();
         let group = WakeGroup::new(Waker::from(Arc::clone(&parent)));
         let foreign = group.waker(0).clone();
@@ -152,7 +119,7 @@ fn loom_child_waker_cloned_abroad_is_dropped_at_home() {
 
 #[test]
 fn loom_child_what_others_did_happens_before_the_group_is_freed() {
-    model(|| {
+    loom::model(|| {
         let parent = Parent::new();
         let group = WakeGroup::new(Waker::from(Arc::clone(&parent)));
         let foreign = group.waker(0).clone();

@@ -22,6 +22,7 @@ mod deadline;
 mod for_each;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod origin;
 mod repeat;
 #[cfg(all(test, not(loom)))]
 mod tests;
