@@ -41,6 +41,8 @@ const PLANTED: &[Planted] = &[
     Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
     Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
     Planted { package: EXECUTOR, name: "blocked_by_gone", kind: Kind::Plain, tests: "sync_random" },
+    Planted { package: EXECUTOR, name: "child_relaxed_drop", kind: Kind::Loom, tests: "loom_child" },
+    Planted { package: EXECUTOR, name: "child_relaxed_wake", kind: Kind::Loom, tests: "loom_child" },
     Planted { package: EXECUTOR, name: "double_release", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "leaked_waiter", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "lost_child_wake", kind: Kind::Plain, tests: "sync_random" },
@@ -129,6 +131,11 @@ fn build(planted: &Planted) -> Result<PathBuf> {
         }
     };
     command.args(["--", "--cfg", &format!("planted=\"{}\"", planted.name)]);
+    // Each program runs once and briefly: what counts is that it is built quickly.
+    command.arg("-Cdebuginfo=0");
+    if planted.kind == Kind::Loom {
+        command.arg("-Copt-level=1");
+    }
     let output = command.stderr(std::process::Stdio::inherit()).output().context("cargo could not be started")?;
     ensure!(output.status.success(), "the tests do not compile with the bug in them");
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo names no test program")
