@@ -12,11 +12,14 @@ use sunstar_executor::sync::Semaphore;
 use sunstar_executor::{spawn, timer, yield_now};
 use sunstar_reactor::{Config, CpuSet, run};
 
+mod cross;
+
 fn main() -> ExitCode {
-    let entries: [&[Entry]; 4] = [
+    let entries: [&[Entry]; 5] = [
         &local::entries::<Sunstar>(),
         &local::semaphore_entries::<Sunstar>(),
         &timers::entries::<Sunstar>(),
+        &cross::entries(),
         &[Entry::new(Sunstar::NAME, "idle", idle_shards)],
     ];
     cli::main(&entries.concat())
