@@ -77,8 +77,8 @@ impl Report {
     }
 
     fn figures_table(&self, text: &mut String) {
-        text.push_str("\n| benchmark | who | median | lowest – highest | unit | time relative to Sunstar | noisy |\n");
-        text.push_str("|---|---|---:|---:|---|---:|---:|\n");
+        text.push_str("\n| benchmark | who | median | lowest – highest | fastest tenth | unit | time relative to Sunstar | noisy |\n");
+        text.push_str("|---|---|---:|---:|---:|---|---:|---:|\n");
         for outcome in &self.outcomes {
             let own = outcome.row(SUNSTAR);
             for row in &outcome.rows {
@@ -87,11 +87,12 @@ impl Report {
                 line(
                     text,
                     format_args!(
-                        "| {} | {} | {} | {} | {} | {relative} | {}/{} |",
+                        "| {} | {} | {} | {} | {} | {} | {relative} | {}/{} |",
                         outcome.bench,
                         row.peer,
                         row.median().map_or_else(|| "failed".to_owned(), figure),
                         range(row),
+                        row.fastest_median().map_or_else(|| "–".to_owned(), figure),
                         outcome.unit,
                         noisy_rounds(outcome),
                         outcome.noise.len(),
@@ -123,7 +124,7 @@ impl Report {
         let rows: Vec<Value> = outcome
             .rows
             .iter()
-            .map(|row| json!({ "peer": row.peer, "median": row.median(), "values": row.values }))
+            .map(|row| json!({ "peer": row.peer, "median": row.median(), "values": row.values, "fastest_tenths": row.fastest }))
             .collect();
         let bars: Vec<Value> = self
             .bars
