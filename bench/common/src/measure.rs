@@ -161,7 +161,12 @@ impl Sample {
     /// The same, where each iteration did `factor` operations.
     #[must_use]
     pub fn per(self, factor: u32) -> Self {
-        Self { nanos_per_op: self.nanos_per_op / f64::from(factor), iterations: self.iterations * u64::from(factor) }
+        let factor_f64 = f64::from(factor);
+        Self {
+            nanos_per_op: self.nanos_per_op / factor_f64,
+            fastest_tenth: self.fastest_tenth / factor_f64,
+            iterations: self.iterations * u64::from(factor),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Contestant {
 }
 
 /// The figures of one benchmark.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) bench: String,
     pub(super) unit: String,
@@ -104,6 +104,15 @@ fn note(outcomes: &mut Vec<Outcome>, peer: &str, round: usize, figure: Figure) {
 }
 
 impl Outcome {
+    /// The same, with the fastest tenths for figures.
+    pub(super) fn of_fastest_tenths(&self) -> Self {
+        let mut fastest = self.clone();
+        for row in &mut fastest.rows {
+            row.values.clone_from(&row.fastest);
+        }
+        fastest
+    }
+
     /// The row of `peer`.
     pub(super) fn row(&self, peer: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.peer == peer)
