@@ -7,16 +7,21 @@ use std::time::Duration;
 use sunstar_bench_common::cli::{self, Entry};
 use sunstar_bench_common::local::{self, Runtime, Semaphores};
 use sunstar_bench_common::measure::Reporter;
+use sunstar_bench_common::shares::{self, Groups};
 use sunstar_bench_common::{idle, timers};
 use sunstar_executor::sync::Semaphore;
-use sunstar_executor::{spawn, timer, yield_now};
+use sunstar_executor::{SchedulingGroup, spawn, spawn_in, timer, yield_now};
 use sunstar_reactor::{Config, CpuSet, run};
 
+mod cross;
+
 fn main() -> ExitCode {
-    let entries: [&[Entry]; 4] = [
+    let entries: [&[Entry]; 6] = [
         &local::entries::<Sunstar>(),
         &local::semaphore_entries::<Sunstar>(),
         &timers::entries::<Sunstar>(),
+        &shares::entries::<Sunstar>(),
+        &cross::entries(),
         &[Entry::new(Sunstar::NAME, "idle", idle_shards)],
     ];
     cli::main(&entries.concat())
@@ -55,6 +60,19 @@ impl Semaphores for Sunstar {
 
     fn acquire(semaphore: &Semaphore) -> impl Future<Output: Sized> {
         semaphore.acquire(1)
+    }
+}
+
+impl Groups for Sunstar {
+    type Group = SchedulingGroup;
+
+    async fn group(shares: u16) -> SchedulingGroup {
+        SchedulingGroup::create("bench", shares.into()).await.expect("there is room for two groups")
+    }
+
+    fn spawn_in<F: Future + 'static>(group: SchedulingGroup, future: F) -> impl Future<Output = F::Output> + 'static {
+        let join = spawn_in(group, future);
+        async move { join.await.expect("benchmarks don't panic") }
     }
 }
 

@@ -109,6 +109,7 @@ mod tests {
         let row = |&(peer, values): &(&str, &[f64])| Row {
             peer: peer.to_owned(),
             values: values.iter().copied().map(Some).collect(),
+            fastest: Vec::new(),
         };
         Outcome {
             bench: "bench".to_owned(),

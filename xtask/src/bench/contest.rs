@@ -20,7 +20,7 @@ pub(super) struct Contestant {
 }
 
 /// The figures of one benchmark.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) bench: String,
     pub(super) unit: String,
@@ -34,6 +34,8 @@ pub(super) struct Outcome {
 pub(super) struct Row {
     pub(super) peer: String,
     pub(super) values: Vec<Option<f64>>,
+    /// The figures of the fastest tenth within each process, by round.
+    pub(super) fastest: Vec<Option<f64>>,
 }
 
 impl Contest {
@@ -59,6 +61,7 @@ impl Contest {
             outcome.rows.sort_by_key(place);
             for row in &mut outcome.rows {
                 row.values.resize(noise.len(), None);
+                row.fastest.resize(noise.len(), None);
             }
         }
         outcomes
@@ -68,7 +71,7 @@ impl Contest {
         let peer = &contestant.peer;
         match contestant.program.run(peer, &self.bench, short) {
             Ok(figures) => {
-                for Figure { bench, unit, value } in &figures {
+                for Figure { bench, unit, value, .. } in &figures {
                     println!("  {peer:<24} {bench:<20} {value:>12.2} {unit}");
                 }
                 figures
@@ -90,14 +93,26 @@ fn note(outcomes: &mut Vec<Outcome>, peer: &str, round: usize, figure: Figure) {
     let rows = &mut outcomes[index].rows;
     let known = rows.iter().position(|row| row.peer == peer);
     let index = known.unwrap_or_else(|| {
-        rows.push(Row { peer: peer.to_owned(), values: Vec::new() });
+        rows.push(Row { peer: peer.to_owned(), values: Vec::new(), fastest: Vec::new() });
         rows.len() - 1
     });
-    rows[index].values.resize(round, None);
-    rows[index].values.push(Some(figure.value));
+    let row = &mut rows[index];
+    for (series, value) in [(&mut row.values, figure.value), (&mut row.fastest, figure.fastest_tenth)] {
+        series.resize(round, None);
+        series.push(Some(value));
+    }
 }
 
 impl Outcome {
+    /// The same, with the fastest tenths for figures.
+    pub(super) fn of_fastest_tenths(&self) -> Self {
+        let mut fastest = self.clone();
+        for row in &mut fastest.rows {
+            row.values.clone_from(&row.fastest);
+        }
+        fastest
+    }
+
     /// The row of `peer`.
     pub(super) fn row(&self, peer: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.peer == peer)
@@ -117,6 +132,11 @@ impl Row {
     /// The median of all rounds.
     pub(super) fn median(&self) -> Option<f64> {
         median(self.values.iter().flatten().copied().collect())
+    }
+
+    /// The median over the rounds of what the fastest tenth within each process showed.
+    pub(super) fn fastest_median(&self) -> Option<f64> {
+        median(self.fastest.iter().flatten().copied().collect())
     }
 
     /// The median over the rounds of this row's value divided by the other's of the same round.

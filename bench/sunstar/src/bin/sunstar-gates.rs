@@ -10,10 +10,14 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sunstar_bench_common::cross::{consume, payload};
 use sunstar_bench_common::measure::Sequence;
 use sunstar_bench_common::ping_pong::{Table, play};
 use sunstar_bench_common::timers::poll_once;
-use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round, spawn, timer};
+use sunstar_executor::message::Mesh;
+use sunstar_executor::{
+    Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round, ShardId, post, spawn, submit_to, timer,
+};
 use sunstar_packet::Doorbell;
 
 /// Operations per counted run; xtask divides by it.
@@ -22,32 +26,39 @@ const OPERATIONS: u64 = 10_000;
 const ARMED: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A gate: its name, and what runs `n` operations.
-type Gate = (&'static str, fn(&World, u64));
+/// What runs `n` operations.
+type Work = fn(&World, u64);
 
-const GATES: [Gate; 4] =
-    [("spawn", spawn_and_join), ("wake", wake), ("timer", timer_cancel), ("timer_fire", timer_fire)];
+/// The gates: name, shards, work.
+const GATES: [(&str, usize, Work); 6] = [
+    ("spawn", 1, spawn_and_join),
+    ("wake", 1, wake),
+    ("timer", 1, timer_cancel),
+    ("timer_fire", 1, timer_fire),
+    ("submit", 2, submit),
+    ("post", 2, post_in_bulk),
+];
 
 fn main() -> ExitCode {
     let argument = std::env::args().nth(1).unwrap_or_default();
     if argument == "--list" {
-        GATES.iter().for_each(|(name, _)| println!("{name} {OPERATIONS}"));
+        GATES.iter().for_each(|(name, _, _)| println!("{name} {OPERATIONS}"));
         return ExitCode::SUCCESS;
     }
-    let Some((_, gate)) = GATES.iter().find(|(name, _)| *name == argument) else {
+    let Some(&(_, shards, work)) = GATES.iter().find(|(name, _, _)| *name == argument) else {
         eprintln!("usage: sunstar-gates NAME | --list");
         return ExitCode::FAILURE;
     };
-    let world = World::new();
-    gate(&world, OPERATIONS);
-    measured(*gate, &world);
+    let world = World::new(shards);
+    work(&world, OPERATIONS);
+    measured(work, &world);
     ExitCode::SUCCESS
 }
 
 /// What is counted; xtask names this function to callgrind.
 #[inline(never)]
-fn measured(gate: fn(&World, u64), world: &World) {
-    black_box(gate)(world, OPERATIONS);
+fn measured(work: Work, world: &World) {
+    black_box(work)(world, OPERATIONS);
 }
 
 /// Spawns a task, runs it, takes its output.
@@ -91,7 +102,7 @@ fn timer_fire(world: &World, count: u64) {
     for _ in 0..count / BATCH {
         for _ in 0..BATCH {
             let timeout = sequence.duration(TIMEOUT, TIMEOUT);
-            world.executor.spawn(async move { timer::sleep(timeout).await });
+            world.first().spawn(async move { timer::sleep(timeout).await });
         }
         world.settle();
         world.advance(TIMEOUT * 2);
@@ -99,33 +110,66 @@ fn timer_fire(world: &World, count: u64) {
     }
 }
 
-/// One executor, and its clock.
+/// Asks the other shard and awaits its answer, one request after the other. The shards take turns, a round each.
+fn submit(world: &World, count: u64) {
+    world.run(async move {
+        for i in 0..count {
+            let answer = submit_to(ShardId::new(1), move || async move { black_box(i) }).await;
+            black_box(answer.expect("the other shard runs"));
+        }
+    });
+}
+
+/// Posts closures of 32 bytes to the other shard, which runs as many as fit at a time.
+fn post_in_bulk(world: &World, count: u64) {
+    world.run(async move {
+        for i in 0..count {
+            let payload = payload(i);
+            post(ShardId::new(1), move || consume(payload)).await.expect("the other shard runs");
+        }
+    });
+}
+
+/// Shards in one thread, and their clock.
 struct World {
-    executor: Executor,
+    executors: Vec<Executor>,
     now: Rc<Cell<Instant>>,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(shards: usize) -> Self {
         let now = Rc::new(Cell::new(Instant::ORIGIN));
-        let platform = ManualPlatform { now: Rc::clone(&now) };
-        Self { executor: Executor::new(ExecutorConfig::default(), Box::new(platform)), now }
+        let executor = |links| {
+            let platform = ManualPlatform { now: Rc::clone(&now) };
+            Executor::with_links(ExecutorConfig::default(), Box::new(platform), links)
+        };
+        Self { executors: Mesh::links(shards).into_iter().map(executor).collect(), now }
+    }
+
+    fn first(&self) -> &Executor {
+        &self.executors[0]
     }
 
     fn advance(&self, by: Duration) {
         self.now.set(self.now.get() + by);
     }
 
-    /// Runs a task to its end.
+    /// Runs a task on the first shard to its end.
     fn run(&self, main: impl Future<Output = ()> + 'static) {
-        let join = self.executor.spawn(main);
+        let join = self.first().spawn(main);
         self.settle();
         assert!(join.is_finished(), "the gate's task waits for ever");
     }
 
-    /// Runs rounds until nothing is left to do.
+    /// Gives the shards their rounds in turn until nothing is left to do.
     fn settle(&self) {
-        while !matches!(self.executor.round(), Round::Idle { .. }) {}
+        let mut busy = true;
+        while busy {
+            busy = false;
+            for executor in &self.executors {
+                busy |= !matches!(executor.round(), Round::Idle { .. });
+            }
+        }
     }
 }
 
