@@ -48,9 +48,9 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "lost_child_wake", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "lost_wake", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "overtaking", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task" },
-    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task" },
-    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task" },
+    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task_cloned" },
+    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task_word" },
+    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
 ];
