@@ -37,20 +37,23 @@ const SHARES: [u16; 2] = [100, 300];
 const CHUNK: Duration = Duration::from_micros(20);
 /// How much the sleeping task works between two sleeps, and how long it sleeps.
 const WORK: Duration = Duration::from_millis(10);
-const SLEEP: Duration = Duration::from_millis(2);
+const SLEEP: Duration = Duration::from_millis(1);
 
 /// What the two tasks did.
 struct Ledger {
     end: Instant,
     /// Until when the sleeper sleeps; the other has the core to itself until then.
     awake_from: Cell<Instant>,
+    /// Run time of each.
+    total: [Cell<Duration>; 2],
     /// Run time of each while both wanted the core.
     contested: [Cell<Duration>; 2],
 }
 
-/// Reports the per cent of contested run time that the heavy group got. 75 is right.
+/// Reports the per cent of all run time that the heavy group got. 75 is right.
 ///
-/// Run time in which the sleeper sleeps is nobody's to share and isn't counted.
+/// A group that slept has to catch up to come to its share, so another figure tells its per cent of the run time in which nobody
+/// slept: how hard it catches up.
 fn compete<R: Groups>(reporter: Reporter, sleeper: Option<usize>) {
     run_as_task::<R, _>(move || async move {
         let groups = [R::group(SHARES[LIGHT]).await, R::group(SHARES[HEAVY]).await];
@@ -58,6 +61,7 @@ fn compete<R: Groups>(reporter: Reporter, sleeper: Option<usize>) {
         let ledger = Rc::new(Ledger {
             end: now + reporter.plan.shares,
             awake_from: Cell::new(now),
+            total: [const { Cell::new(Duration::ZERO) }; 2],
             contested: [const { Cell::new(Duration::ZERO) }; 2],
         });
         let work = |me: usize| {
@@ -67,19 +71,21 @@ fn compete<R: Groups>(reporter: Reporter, sleeper: Option<usize>) {
         let (light, heavy) = (work(LIGHT), work(HEAVY));
         light.await;
         heavy.await;
-        let seconds = |me: usize| ledger.contested[me].get().as_secs_f64();
-        let percent = 100.0 * seconds(HEAVY) / (seconds(LIGHT) + seconds(HEAVY));
-        report(reporter, sleeper, percent);
+        let name = match sleeper {
+            None => "shares",
+            Some(LIGHT) => "shares_light_sleeps",
+            Some(_) => "shares_heavy_sleeps",
+        };
+        reporter.value(name, "%", heavy_percent(&ledger.total), 1);
+        if sleeper.is_some() {
+            reporter.value(&format!("{name}_awake"), "%", heavy_percent(&ledger.contested), 1);
+        }
     });
 }
 
-fn report(reporter: Reporter, sleeper: Option<usize>, percent: f64) {
-    let name = match sleeper {
-        None => "shares",
-        Some(LIGHT) => "shares_light_sleeps",
-        Some(_) => "shares_heavy_sleeps",
-    };
-    reporter.value(name, "%", percent, 1);
+fn heavy_percent(run_time: &[Cell<Duration>; 2]) -> f64 {
+    let [light, heavy] = [LIGHT, HEAVY].map(|group| run_time[group].get().as_secs_f64());
+    100.0 * heavy / (light + heavy)
 }
 
 async fn burn<R: Groups>(ledger: Rc<Ledger>, me: usize, sleeps: bool) {
@@ -93,6 +99,7 @@ async fn burn<R: Groups>(ledger: Rc<Ledger>, me: usize, sleeps: bool) {
         while ran < CHUNK {
             ran = start.elapsed();
         }
+        ledger.total[me].set(ledger.total[me].get() + ran);
         if sleeps || start >= ledger.awake_from.get() {
             ledger.contested[me].set(ledger.contested[me].get() + ran);
         }
