@@ -48,6 +48,8 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "lost_child_wake", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "lost_wake", kind: Kind::Plain, tests: "sync_random" },
     Planted { package: EXECUTOR, name: "overtaking", kind: Kind::Plain, tests: "sync_random" },
+    Planted { package: EXECUTOR, name: "ring_early_head", kind: Kind::Loom, tests: "loom_ring" },
+    Planted { package: EXECUTOR, name: "ring_missing_release", kind: Kind::Loom, tests: "loom_ring" },
     Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task_cloned" },
     Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
@@ -122,7 +124,7 @@ fn find(planted: &Planted) -> Result<Verdict> {
 /// Builds the package's tests; the flag goes to that package alone, so what it depends on is built once.
 fn build(planted: &Planted) -> Result<PathBuf> {
     let mut command =
-        cargo(&["rustc", "--locked", "--quiet", "--lib", "--message-format", "json", "-p", planted.package]);
+        cargo(&["rustc", "--locked", "--quiet", "--lib", "--message-format", "json-render-diagnostics", "-p", planted.package]);
     match planted.kind {
         Kind::Plain => command.args(["--profile", "test"]),
         Kind::Loom => {

@@ -94,6 +94,9 @@ fn unsafe_code_needs_its_reason() {
         findings("fn f() {\n    // SAFETY: g is.\n    unsafe { g() };\n    unsafe { h() };\n}"),
         [("safety", 4)]
     );
+    let pattern = "fn f() {\n    g();\n    // SAFETY: p is.\n    let S { a, .. } = *unsafe { p() };\n}";
+    assert_eq!(findings(pattern), []);
+    assert_eq!(findings(&pattern.replace("// SAFETY", "// ")), [("safety", 4)]);
     assert_eq!(findings("/// # Safety\n/// None.\nunsafe fn f() {}\nfn g(h: unsafe fn()) {}"), []);
     assert_eq!(findings("fn f() { let s = \"// SAFETY: no\"; unsafe { g() } }"), [("safety", 1)]);
 }

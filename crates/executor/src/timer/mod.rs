@@ -31,7 +31,7 @@ pub use callback::Timer;
 pub use interval::{Interval, interval, interval_at};
 pub use manual::{ManualClock, ManualSleep};
 pub use sleep::{Sleep, sleep, sleep_until};
-pub use timers::Timers;
+pub use timers::{MAX_FIRED_PER_ADVANCE, Timers};
 pub use wheel::TimerCounters;
 
 use crate::current;

@@ -108,6 +108,21 @@ fn a_sleep_wakes_its_task_once_and_stays_ready() {
 }
 
 #[test]
+fn a_flood_of_timers_is_spread_over_rounds_in_order() {
+    let (bench, wakes) = (Bench::new(), Arc::default());
+    let count = super::MAX_FIRED_PER_ADVANCE + 10;
+    let mut sleeps: Vec<_> = (0..count).map(|n| Box::pin(sleep_until(at(1000 - n as u64 % 7)))).collect();
+    for sleep in &mut sleeps {
+        assert!(bench.poll(sleep.as_mut(), &wakes).is_pending());
+    }
+    assert_eq!(bench.round(at(2000)), super::MAX_FIRED_PER_ADVANCE);
+    assert!(bench.shard.timers.next_deadline().expect("ten are left") <= at(2000));
+    assert!(sleeps.iter().filter(|sleep| !sleep.is_elapsed()).all(|sleep| sleep.deadline() == at(1000)));
+    assert_eq!(bench.round(at(2000)), 10);
+    assert_eq!(bench.shard.timers.next_deadline(), None);
+}
+
+#[test]
 fn a_sleep_whose_time_has_passed_is_ready_at_once() {
     let (bench, wakes) = (Bench::new(), Arc::default());
     bench.round(at(100));

@@ -17,6 +17,9 @@ pub(super) enum Action {
     Call(Pin<Rc<Callback>>),
 }
 
+/// How many timers a round fires at most, so that tasks and messages get their turn among a flood of timers.
+pub const MAX_FIRED_PER_ADVANCE: usize = 4096;
+
 /// All armed timers of a shard, or of a [`ManualClock`](super::ManualClock).
 pub struct Timers {
     wheel: Wheel<Action>,
@@ -29,7 +32,9 @@ impl Timers {
         Self { wheel: Wheel::new(now.as_nanos()), panicked: Cell::new(0) }
     }
 
-    /// Fires all timers whose deadline is at or before `now`, in order, and answers how many fired.
+    /// Fires the timers whose deadline is at or before `now`, in order, and answers how many fired.
+    ///
+    /// If more than [`MAX_FIRED_PER_ADVANCE`] are due, the later ones wait for the next call.
     ///
     /// A timer that is armed meanwhile waits for the next call even if its deadline has passed, so a timer that
     /// arms itself anew does not hold up the round. Time does not go back: an earlier `now` counts as the latest
@@ -37,7 +42,8 @@ impl Timers {
     pub fn advance(&self, now: Instant) -> usize {
         self.wheel.advance(now.as_nanos());
         let mut fired = 0;
-        while let Some((deadline, action)) = self.wheel.pop() {
+        while fired < MAX_FIRED_PER_ADVANCE {
+            let Some((deadline, action)) = self.wheel.pop() else { break };
             fired += 1;
             match action {
                 Action::Wake(waker) => waker.wake(),
