@@ -167,12 +167,11 @@ fn range(row: &Row) -> String {
 
 /// A value with about three digits that mean something.
 fn figure(value: f64) -> String {
-    let digits = if value.abs() >= 100.0 {
-        0
-    } else if value.abs() >= 10.0 {
-        1
-    } else {
-        2
+    let digits = match value.abs() {
+        100.0.. => 0,
+        10.0.. => 1,
+        0.1.. => 2,
+        _ => 4,
     };
     format!("{value:.digits$}")
 }
