@@ -57,6 +57,12 @@ impl Progress {
         outer
     }
 
+    /// Whether a task is being polled.
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        !self.running.load(Ordering::Relaxed).is_null()
+    }
+
     #[inline]
     pub(crate) fn end(&self, outer: *mut ()) {
         self.running.store(outer, Ordering::Relaxed);

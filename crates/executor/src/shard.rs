@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::cell::Cell;
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shard {
     pub(crate) groups: Groups,
     pub(crate) turn: Turn,
     pub(crate) tasks: AllTasks,
+    /// How many tasks run within the waits of others.
+    pub(crate) nested_runs: Cell<u32>,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
     pub(crate) exchange: Exchange,
@@ -62,6 +65,7 @@ impl Shard {
             groups: Groups::new(task_quota),
             turn: Turn::default(),
             tasks: AllTasks::default(),
+            nested_runs: Cell::new(0),
             counters: Counters::default(),
             timers: Timers::new(now),
             exchange: Exchange::new(links, Arc::clone(home.home())),

@@ -36,6 +36,12 @@ impl RunQueue {
         self.len.set(self.len.get() + 1);
     }
 
+    /// Takes `task` out if it is the first.
+    #[inline]
+    pub(super) fn pop_if_first(&self, task: NonNull<Header>) -> bool {
+        self.first.get() == Some(task) && self.pop().is_some()
+    }
+
     #[inline]
     pub(super) fn pop(&self) -> Option<NonNull<Header>> {
         let task = self.first.get()?;

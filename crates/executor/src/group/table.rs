@@ -14,8 +14,9 @@ use crate::time::Instant;
 
 const MAIN_SHARES: u32 = 200;
 const MAX_SHARES: u32 = 1000;
-/// A group that wakes up may be behind the running ones by at most so many task quotas of its own time.
-const CREDIT_QUOTAS: u32 = 4;
+/// A group that wakes up may be behind the running ones by at most so many task quotas of its own time: enough to get
+/// its share in spite of sleeps of some milliseconds, and no more than it may hold the others up by.
+const CREDIT_QUOTAS: u32 = 16;
 
 struct Group {
     /// `None` where no group is.
@@ -270,6 +271,15 @@ impl Groups {
         let task = group.queue.pop()?;
         group.polls.add(1);
         Some(task)
+    }
+
+    /// Takes `task` out of the running group's queue if it is the next one there.
+    #[inline]
+    pub(crate) fn take_if_next(&self, task: NonNull<Header>) -> bool {
+        let group = self.at(self.running.get());
+        let taken = group.queue.pop_if_first(task);
+        group.polls.add(u64::from(taken));
+        taken
     }
 
     #[inline]

@@ -73,7 +73,7 @@ fn a_group_that_sleeps_now_and_then_gets_its_share_all_the_same() {
                 sum.set(sum.get() + Duration::from_micros(20));
                 steps += 1;
                 if steps % 500 == 0 {
-                    until.set(clock.now() + Duration::from_micros(300));
+                    until.set(clock.now() + Duration::from_millis(1));
                     std::future::poll_fn(|cx| {
                         if clock.now() >= until.get() {
                             return std::task::Poll::Ready(());
@@ -109,9 +109,9 @@ fn a_group_that_slept_long_does_not_shut_the_others_out() {
     run_for(&executor, &world, Duration::from_secs(1));
     let before = a.get();
     let b = worker(&executor, &world, late, Duration::from_micros(50));
-    run_for(&executor, &world, Duration::from_millis(20));
-    assert!(b.get() <= Duration::from_millis(13), "at most the credit ahead: {:?}", b.get());
-    assert!(a.get() - before >= Duration::from_millis(7));
+    run_for(&executor, &world, Duration::from_millis(40));
+    assert!(b.get() <= Duration::from_millis(25), "at most the credit of 8 ms ahead: {:?}", b.get());
+    assert!(a.get() - before >= Duration::from_millis(15));
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl<T> Future for JoinHandle<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let header = self.header();
-        if !header.has(COMPLETE) {
+        if !header.has(COMPLETE) && !raw::run_if_next(self.task) {
             header.set_joiner(cx.waker());
             return Poll::Pending;
         }

@@ -47,6 +47,19 @@ impl Platform for LoomPlatform {
     }
 }
 
+/// Explores `f` on a stack that an executor fits: loom's own is a few pages.
+fn model(f: impl Fn() + Sync + Send + 'static) {
+    let f = Arc::new(f);
+    loom::model(move || {
+        let f = Arc::clone(&f);
+        let home = thread::Builder::new().stack_size(STACK_WORDS).spawn(move || f());
+        home.expect("a model has room for its threads").join().expect("no panic");
+    });
+}
+
+/// Half a megabyte: loom counts words.
+const STACK_WORDS: usize = 1 << 16;
+
 fn executor() -> Executor {
     Executor::new(ExecutorConfig::default(), Box::new(LoomPlatform(Arc::new(Notify::new()))))
 }
@@ -95,7 +108,7 @@ fn spawn_parked(executor: &Executor, wakers: usize, on_wake: impl Fn() + 'static
 
 #[test]
 fn loom_task_foreign_wake_is_not_lost() {
-    loom::model(|| {
+    model(|| {
         let executor = executor();
         let letter = Arc::new(Letter(UnsafeCell::new(0)));
         let read = Arc::clone(&letter);
@@ -117,7 +130,7 @@ fn loom_task_foreign_wake_is_not_lost() {
 
 #[test]
 fn loom_task_word_keeps_a_wake_and_publishes_what_came_before() {
-    loom::model(|| {
+    model(|| {
         let word = Arc::new(ForeignWord::new());
         let letter = Arc::new(Letter(UnsafeCell::new(0)));
         let (word_abroad, read) = (Arc::clone(&word), Arc::clone(&letter));
@@ -139,7 +152,7 @@ fn loom_task_word_keeps_a_wake_and_publishes_what_came_before() {
 
 #[test]
 fn loom_task_two_foreign_handles_wake_and_drop() {
-    loom::model(|| {
+    model(|| {
         let executor = executor();
         let mut wakers = spawn_parked(&executor, 2, || ());
         let (one, two) = (wakers.pop().expect("two"), wakers.pop().expect("two"));
@@ -153,7 +166,7 @@ fn loom_task_two_foreign_handles_wake_and_drop() {
 
 #[test]
 fn loom_task_cloned_abroad_while_dropped_at_home() {
-    loom::model(|| {
+    model(|| {
         let executor = executor();
         let mut wakers = spawn_parked(&executor, 2, || ());
         let (here, there) = (wakers.pop().expect("two"), wakers.pop().expect("two"));
@@ -170,7 +183,7 @@ fn loom_task_cloned_abroad_while_dropped_at_home() {
 
 #[test]
 fn loom_task_wake_while_the_shard_ends() {
-    loom::model(|| {
+    model(|| {
         let executor = executor();
         let waker = spawn_parked(&executor, 1, || ()).pop().expect("one was asked for");
         let other = thread::spawn(move || waker.wake());

@@ -11,6 +11,7 @@ use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::header::{self, ABORTED, DETACHED, Header, RUNNING, SCHEDULED, TaskName, VTable};
 use super::join::JoinError;
+use crate::current;
 use crate::panic::{Panic, catch};
 use crate::shard::Shard;
 
@@ -185,7 +186,7 @@ pub(super) unsafe fn discard_output<T>(task: NonNull<Header>) {
 
 #[cold]
 fn panicked(task: NonNull<Header>, panic: Panic) -> JoinError {
-    crate::current::with(|shard| header::report_panic(task, Some(shard), &panic));
+    current::with(|shard| header::report_panic(task, Some(shard), &panic));
     JoinError::Panicked(panic)
 }
 
@@ -211,6 +212,32 @@ pub(crate) unsafe fn run(task: NonNull<Header>, shard: &Shard) {
     if completed {
         header::complete(task, shard);
     }
+}
+
+/// How deep tasks may run within the waits of others: what the stack bears.
+const MAX_NESTED_RUNS: u32 = 8;
+
+/// Runs a task inside the wait for it, if it would be the next of the running group anyhow, and answers whether it has
+/// completed. That spares its waker a way through the run queue.
+#[inline]
+pub(super) fn run_if_next(task: NonNull<Header>) -> bool {
+    current::try_with(|shard| {
+        let nested = shard.nested_runs.get();
+        if nested >= MAX_NESTED_RUNS || !shard.progress.is_running() || shard.turn.is_over(&*shard.platform) {
+            return false;
+        }
+        // Equal addresses are needed: a queue of this shard holds only its own tasks.
+        if !shard.groups.take_if_next(task) {
+            return false;
+        }
+        shard.nested_runs.set(nested + 1);
+        // SAFETY: the task came from a run queue of this shard.
+        unsafe { run(task, shard) };
+        shard.nested_runs.set(nested);
+        // SAFETY: the caller's handle keeps the task.
+        unsafe { task.as_ref() }.has(header::COMPLETE)
+    })
+    .unwrap_or(false)
 }
 
 /// Drops the future of a living task that is not running. Called at home.

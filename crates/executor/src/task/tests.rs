@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::string::String;
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 use std::vec::Vec;
 
 use crate::testing::{TestWorld, run, settle};
@@ -46,6 +48,42 @@ fn tasks_run_in_the_order_of_their_wakes() {
     }
     settle(&executor);
     assert_eq!(*order.borrow(), ["a", "b", "c", "a", "b", "c"]);
+}
+
+#[test]
+fn a_wait_runs_the_task_it_waits_for_only_if_that_is_next_and_the_turn_lasts() {
+    let world = TestWorld::default();
+    let executor = world.executor();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let note = |name: &'static str| {
+        let order = Rc::clone(&order);
+        async move { order.borrow_mut().push(name) }
+    };
+    let (first, second, third) = (note("first"), note("second"), note("third"));
+    let (log, clock) = (Rc::clone(&order), world.clone());
+    run(&executor, async move {
+        let (one, two) = (spawn(first), spawn(second));
+        two.await.expect("it ends");
+        assert_eq!(*log.borrow(), ["first", "second"], "the queue's order holds");
+        one.await.expect("it ended");
+        clock.advance(Duration::from_secs(1));
+        while !crate::need_preempt() {}
+        let three = spawn(third);
+        let mut three = pin!(three);
+        poll_fn(|cx| Poll::Ready(assert!(three.as_mut().poll(cx).is_pending(), "the turn is over"))).await;
+        three.await.expect("it ends");
+    });
+    assert_eq!(*order.borrow(), ["first", "second", "third"]);
+}
+
+#[test]
+fn waits_within_waits_are_bounded_in_depth() {
+    fn descend(depth: u32) -> std::pin::Pin<Box<dyn Future<Output = u32>>> {
+        Box::pin(async move { if depth == 0 { 0 } else { spawn(descend(depth - 1)).await.expect("it ends") + 1 } })
+    }
+    let executor = TestWorld::default().executor();
+    assert_eq!(run(&executor, descend(20_000)), 20_000);
+    assert_eq!(executor.residents(), 0);
 }
 
 #[test]
