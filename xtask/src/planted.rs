@@ -123,8 +123,16 @@ fn find(planted: &Planted) -> Result<Verdict> {
 
 /// Builds the package's tests; the flag goes to that package alone, so what it depends on is built once.
 fn build(planted: &Planted) -> Result<PathBuf> {
-    let mut command =
-        cargo(&["rustc", "--locked", "--quiet", "--lib", "--message-format", "json-render-diagnostics", "-p", planted.package]);
+    let mut command = cargo(&[
+        "rustc",
+        "--locked",
+        "--quiet",
+        "--lib",
+        "--message-format",
+        "json-render-diagnostics",
+        "-p",
+        planted.package,
+    ]);
     match planted.kind {
         Kind::Plain => command.args(["--profile", "test"]),
         Kind::Loom => {
