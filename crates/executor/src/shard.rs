@@ -126,6 +126,8 @@ impl Shard {
         while let Some(group) = self.groups.begin_turn() {
             self.turn.begin(began, self.task_quota);
             self.run_turn(group);
+            // Before the look at the clock, which takes as long as it takes the other side to see this.
+            self.exchange.publish();
             let now = self.platform.now();
             self.groups.end_turn(group, began, now);
             if now - round_start >= self.task_quota {

@@ -116,7 +116,13 @@ impl Exchange {
             || self.mesh.stopped() != self.seen_stopped.get()
     }
 
-    /// Publishes what is staged, and sends what waited for room and finds some.
+    /// Publishes what is staged; who sleeps is woken by the next [`Exchange::flush`].
+    #[inline]
+    pub(crate) fn publish(&self) {
+        self.touched.borrow().iter().for_each(|lane| lane.publish());
+    }
+
+    /// Publishes what is staged, wakes who sleeps, and sends what waited for room and finds some.
     ///
     /// Answers whether something still waits for room. Nobody tells when there is some, so the shard stays awake.
     pub(crate) fn flush(&self, shard: &Shard) -> bool {

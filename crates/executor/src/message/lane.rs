@@ -160,16 +160,22 @@ impl Lane {
         }
     }
 
-    /// Publishes what is staged and wakes the destination if it sleeps.
-    pub(super) fn flush(&self, mesh: &Mesh) {
-        self.touched.set(false);
+    /// Publishes what is staged.
+    #[inline]
+    pub(super) fn publish(&self) {
         if let Some(producer) = &self.producer
             && let Ok(mut producer) = producer.try_borrow_mut()
         {
             producer.flush();
-            drop(producer);
-            mesh.notify(self.to);
         }
+    }
+
+    /// Publishes what is staged and wakes the destination if it sleeps. Called for a lane that was just taken off the
+    /// list of touched ones.
+    pub(super) fn flush(&self, mesh: &Mesh) {
+        self.touched.set(false);
+        self.publish();
+        mesh.notify(self.to);
     }
 
     /// Sends what waits, as far as there is room. Called for a lane that was just taken off the list of blocked ones.
