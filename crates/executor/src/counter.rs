@@ -30,6 +30,7 @@ pub(crate) struct Counters {
     pub(crate) spawned_tasks: Counter,
     pub(crate) panicked_tasks: Counter,
     pub(crate) abandoned_errors: Counter,
+    pub(crate) foreign_panics: Counter,
     pub(crate) arrivals: Counter,
     pub(crate) sent_messages: Counter,
     pub(crate) received_messages: Counter,
@@ -55,6 +56,8 @@ pub struct Stats {
     pub panicked_tasks: u64,
     /// Errors of tasks that nobody looked at.
     pub abandoned_errors: u64,
+    /// Panics of wakers, destructors and the like that the executor called outside of any task.
+    pub foreign_panics: u64,
     /// Wakes, drops and returns from other threads.
     pub arrivals: u64,
     /// Messages that were sent to other shards, or to this one through the same functions.

@@ -135,12 +135,15 @@ unsafe fn take<T>(object: NonNull<Object<T>>) -> T {
 
 /// Called by the home list, at home.
 unsafe fn arrive<T>(travel: NonNull<HomeNode>) {
-    if current::address().is_null() {
-        // The shard ends: what comes home now is leaked, since it may need the shard to be dropped.
+    let object = travel.cast::<Object<T>>();
+    // SAFETY: an object on its way home is valid, and its home is constant.
+    let home = unsafe { (*object.as_ptr()).home };
+    if current::try_with(|shard| shard.home_address() != home).unwrap_or(true) {
+        // The shard has ended: what comes home now is leaked, since it may need the shard to be dropped.
         return;
     }
     // SAFETY: this is the home, and the handle that posted the object was the only one.
-    let value = unsafe { take(travel.cast::<Object<T>>()) };
+    let value = unsafe { take(object) };
     if let Err(panic) = catch(|| drop(value)) {
         log::error!("dropping an object that came home panicked: {panic}");
     }

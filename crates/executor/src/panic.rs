@@ -6,12 +6,14 @@ use core::any::Any;
 use core::fmt;
 
 /// What a task panicked with.
-pub struct Panic(Box<dyn Any + Send>);
+///
+/// Dropping it never panics, whatever the payload does when it is dropped.
+pub struct Panic(Option<Box<dyn Any + Send>>);
 
 impl Panic {
     /// The message, where the payload is a string, as it is for `panic!`.
     pub fn message(&self) -> &str {
-        let payload = &*self.0;
+        let Some(payload) = self.0.as_deref() else { return "" };
         payload
             .downcast_ref::<&'static str>()
             .copied()
@@ -20,8 +22,18 @@ impl Panic {
     }
 
     /// The payload itself, for example to continue the panic elsewhere with `std::panic::resume_unwind`.
-    pub fn into_payload(self) -> Box<dyn Any + Send> {
-        self.0
+    pub fn into_payload(mut self) -> Box<dyn Any + Send> {
+        self.0.take().unwrap_or_else(|| Box::new(()))
+    }
+}
+
+impl Drop for Panic {
+    fn drop(&mut self) {
+        let payload = self.0.take();
+        if let Err(mut second) = catch(|| drop(payload)) {
+            // What panics again and again is leaked.
+            core::mem::forget(second.0.take());
+        }
     }
 }
 
@@ -43,7 +55,7 @@ impl fmt::Display for Panic {
 #[cfg(feature = "std")]
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(Panic)
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| Panic(Some(payload)))
 }
 
 /// Runs `f`; without `std` a panic does not come back.

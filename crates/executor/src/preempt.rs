@@ -9,8 +9,12 @@ use crate::current;
 use crate::platform::Platform;
 use crate::time::Instant;
 
-/// At most so many questions are answered without a look at the clock.
-const LARGEST_BUDGET: u32 = 64;
+/// At most so many questions are answered without a look at the clock: by so many polls of tasks, or steps of a loop
+/// that asks, a turn can overrun its end.
+const LARGEST_BUDGET: u32 = 16;
+
+/// A turn is over after so many questions even if the clock stands still, as a simulator's does.
+const MAX_QUESTIONS: u32 = 1 << 16;
 
 /// When the running group's turn ends.
 ///
@@ -21,16 +25,18 @@ pub(crate) struct Turn {
     ends: Cell<Instant>,
     budget: Cell<u32>,
     granted: Cell<u32>,
+    questions_left: Cell<u32>,
     looked: Cell<Instant>,
     over: Cell<bool>,
 }
 
 impl Turn {
-    pub(crate) fn begin(&self, now: Instant, quota: Duration) {
-        self.ends.set(now + quota);
+    pub(crate) fn begin(&self, now: Instant, end: Instant) {
+        self.ends.set(end);
         self.looked.set(now);
         self.granted.set(1);
         self.budget.set(1);
+        self.questions_left.set(MAX_QUESTIONS);
         self.over.set(false);
     }
 
@@ -45,21 +51,27 @@ impl Turn {
         self.look(platform)
     }
 
+    /// Whether the turn ended by the number of questions.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.questions_left.get() == 0
+    }
+
     #[cold]
     fn look(&self, platform: &dyn Platform) -> bool {
         if self.over.get() {
             return true;
         }
         let now = platform.now();
-        if now >= self.ends.get() {
+        let granted = self.granted.get();
+        self.questions_left.set(self.questions_left.get().saturating_sub(granted));
+        if now >= self.ends.get() || self.is_exhausted() {
             self.over.set(true);
             return true;
         }
-        let passed = (now - self.looked.get()).as_nanos().max(1);
-        let left = (self.ends.get() - now).as_nanos();
-        let granted = self.granted.get();
-        let affordable = u128::from(granted) * left / (4 * passed);
-        let budget = u32::try_from(affordable).unwrap_or(u32::MAX).min(2 * granted.max(1)).min(LARGEST_BUDGET);
+        let passed = nanos(now - self.looked.get()).max(1);
+        let left = nanos(self.ends.get() - now);
+        let affordable = u64::from(granted).saturating_mul(left) / passed.saturating_mul(4);
+        let budget = u32::try_from(affordable).unwrap_or(u32::MAX).min(2 * granted).min(LARGEST_BUDGET);
         self.granted.set(budget.max(1));
         self.budget.set(budget);
         self.looked.set(now);
@@ -67,9 +79,14 @@ impl Turn {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Whether the running task has used its group's turn up and should let others run soon.
 ///
-/// It costs about a nanosecond: most answers don't read the clock. Outside of any shard it is false.
+/// It costs a nanosecond or two: most answers don't read the clock, so it can be late by some sixteen answers, no more.
+/// Outside of any task it means nothing, outside of any shard it is false.
 #[inline]
 pub fn need_preempt() -> bool {
     current::try_with(|shard| shard.turn.is_over(&*shard.platform)).unwrap_or(false)

@@ -16,14 +16,14 @@ use crate::platform::Platform;
 use crate::preempt::Turn;
 use crate::progress::Progress;
 use crate::sharded::Services;
-use crate::task::header::AllTasks;
+use crate::task::header::{AllTasks, report_foreign_panic};
 use crate::task::raw;
 use crate::task::recycler::Recycler;
 use crate::time::Instant;
 use crate::timer::Timers;
 
-/// A turn ends after so many polls even if the clock stands still, as a simulator's may.
-const MAX_POLLS_PER_TURN: u32 = 1 << 16;
+/// Timers, arrivals and messages that a round receives before it reads the clock again.
+const RECEIVED_IN_NO_TIME: usize = 16;
 
 /// The state of one shard. Fields that hold tasks are emptied by [`Shard::stop_tasks`] before it is dropped.
 pub(crate) struct Shard {
@@ -39,6 +39,7 @@ pub(crate) struct Shard {
     pub(crate) exchange: Exchange,
     pub(crate) services: Services,
     task_quota: Duration,
+    in_round: Cell<bool>,
     /// Counts tasks as residents; dropped before the recycler, which holds their memory.
     pub(crate) home: HomeOwner,
     pub(crate) recycler: Recycler,
@@ -71,6 +72,7 @@ impl Shard {
             exchange: Exchange::new(links, Arc::clone(home.home())),
             services: Services::default(),
             task_quota,
+            in_round: Cell::new(false),
             home,
             recycler: Recycler::new(),
         }
@@ -92,13 +94,41 @@ impl Shard {
         self.platform.now()
     }
 
+    /// Runs `f`, which polls or drops tasks, and keeps it from being entered a second time.
+    ///
+    /// # Panics
+    /// Within itself, and while a task is being polled or dropped.
+    fn exclusively<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Leave<'a>(&'a Cell<bool>);
+
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+
+        assert!(
+            !self.progress.is_running() && !self.in_round.replace(true),
+            "an executor was driven from inside of one of its tasks or rounds"
+        );
+        let _leave = Leave(&self.in_round);
+        f()
+    }
+
     pub(crate) fn round(&self) -> Round {
+        self.exclusively(|| self.round_inside())
+    }
+
+    fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
-        let mut found = self.receive(now);
-        found |= self.platform.poll();
+        let received = self.receive(now);
+        let polled = self.platform.poll();
+        let mut found = received > 0 || polled;
         if self.groups.has_work() {
-            self.run_groups(now);
+            // What receiving and polling took is nobody's run time, if it can have been much.
+            let began = if polled || received > RECEIVED_IN_NO_TIME { self.platform.now() } else { now };
+            self.run_groups(began);
             found = true;
         }
         found |= self.exchange.flush(self);
@@ -111,26 +141,35 @@ impl Shard {
     }
 
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
-    fn receive(&self, now: Instant) -> bool {
-        let fired = self.timers.advance(now);
-        let arrivals = self.home.drain();
+    fn receive(&self, now: Instant) -> usize {
+        let fired = self.contain("firing a timer", || self.timers.advance(now));
+        let arrivals = self.contain("receiving what came home", || self.home.drain());
         self.counters.arrivals.add(arrivals as u64);
         let messages = self.exchange.receive(self);
         self.counters.received_messages.add(u64::from(messages));
-        fired + arrivals > 0 || messages > 0
+        fired + arrivals + messages as usize
+    }
+
+    /// Runs `f`, which may call anybody's wakers and destructors; a panic counts as something that happened.
+    fn contain(&self, doing: &str, f: impl FnOnce() -> usize) -> usize {
+        catch(f).unwrap_or_else(|panic| {
+            report_foreign_panic(self, doing, &panic);
+            1
+        })
     }
 
     /// Gives turns to groups until the task quota is used up or nothing is left to run.
-    fn run_groups(&self, round_start: Instant) {
-        let mut began = round_start;
+    fn run_groups(&self, start: Instant) {
+        let end = start + self.task_quota;
+        let mut began = start;
         while let Some(group) = self.groups.begin_turn() {
-            self.turn.begin(began, self.task_quota);
+            self.turn.begin(began, end);
             self.run_turn(group);
             // Before the look at the clock, which takes as long as it takes the other side to see this.
             self.exchange.publish();
             let now = self.platform.now();
             self.groups.end_turn(group, began, now);
-            if now - round_start >= self.task_quota {
+            if now >= end || self.turn.is_exhausted() {
                 return;
             }
             began = now;
@@ -138,7 +177,7 @@ impl Shard {
     }
 
     fn run_turn(&self, group: u8) {
-        for _ in 0..MAX_POLLS_PER_TURN {
+        loop {
             if let Some(task) = self.groups.next_task(group) {
                 // SAFETY: tasks in run queues are held by the executor, which is this shard.
                 unsafe { raw::run(task, self) };
@@ -177,6 +216,10 @@ impl Shard {
 
     /// Drops the messages that have arrived and the futures of all tasks, those too that come up meanwhile.
     pub(crate) fn stop_tasks(&self) {
+        self.exclusively(|| self.stop_tasks_inside());
+    }
+
+    fn stop_tasks_inside(&self) {
         loop {
             if let Err(panic) = catch(|| self.groups.drop_messages()) {
                 log::error!("dropping a message panicked: {panic}");
@@ -186,6 +229,7 @@ impl Shard {
                 unsafe { raw::stop(task, self) };
             } else if let Some(group) = self.groups.begin_turn() {
                 // What is left in the run queues are tasks that have ended.
+                self.turn.begin(self.round_start(), Instant::FAR_FUTURE);
                 self.run_turn(group);
                 self.groups.end_turn(group, self.round_start(), self.round_start());
             } else {
@@ -209,6 +253,7 @@ impl Shard {
             living_tasks: self.tasks.len() as u64,
             panicked_tasks: counters.panicked_tasks.value(),
             abandoned_errors: counters.abandoned_errors.value(),
+            foreign_panics: counters.foreign_panics.value(),
             arrivals: counters.arrivals.value(),
             sent_messages: counters.sent_messages.value(),
             received_messages: counters.received_messages.value(),

@@ -296,8 +296,9 @@ impl From<Vec<u8>> for BufferMut {
     /// Takes the vector's memory over, without copying the bytes; its unused capacity becomes tail room.
     #[cfg_attr(feature = "accounting", track_caller)]
     fn from(mut bytes: Vec<u8>) -> Self {
-        let ptr = NonNull::from_mut(bytes.as_mut_slice()).cast();
         let (len, capacity) = (bytes.len(), bytes.capacity());
+        // The vector's own pointer, which is good for all of its capacity.
+        let ptr = NonNull::new(bytes.as_mut_ptr()).expect("a vector's pointer is not null");
         let (_, hold) = block::own(bytes, Some((ptr, capacity)));
         Self { ptr, len, hold, ticket: Ticket::new(Kind::BufferMut) }
     }

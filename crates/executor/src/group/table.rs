@@ -168,6 +168,9 @@ impl Groups {
             }
         });
         while let Some(task) = place.queue.pop() {
+            // A task that has ended is on no list, but may still be queued.
+            // SAFETY: queued tasks are not freed.
+            unsafe { task.as_ref() }.group.set(SchedulingGroup::MAIN.index);
             self.enqueue(task);
         }
         while let Some(message) = place.inbox.pop() {
@@ -235,7 +238,7 @@ impl Groups {
     fn make_runnable(&self, index: u8) {
         self.runnable.set(self.runnable.get() | 1 << index);
         let group = self.at(index);
-        let credit = group.virtual_of(self.task_quota * CREDIT_QUOTAS);
+        let credit = group.virtual_of(self.task_quota.saturating_mul(CREDIT_QUOTAS));
         let earliest = self.virtual_now.get().saturating_sub(credit);
         group.virtual_run_time.set(group.virtual_run_time.get().max(earliest));
     }
@@ -294,7 +297,7 @@ impl Groups {
         let group = self.at(index);
         let time = (now - began).max(Duration::from_nanos(1));
         group.run_time_ns.add(nanos(time));
-        group.virtual_run_time.set(group.virtual_run_time.get() + group.virtual_of(time));
+        group.virtual_run_time.set(group.virtual_run_time.get().saturating_add(group.virtual_of(time)));
         if self.is_group_idle(index) {
             self.runnable.set(self.runnable.get() & !(1 << index));
         }
@@ -321,7 +324,7 @@ impl Groups {
 
 impl Group {
     fn virtual_of(&self, time: Duration) -> u64 {
-        nanos(time) * u64::from(MAX_SHARES) / u64::from(self.shares.get())
+        nanos(time).saturating_mul(u64::from(MAX_SHARES)) / u64::from(self.shares.get())
     }
 }
 

@@ -13,6 +13,7 @@ use sunstar_packet::{Home, HomeNode};
 use super::foreign_word::{Abroad, ForeignWord};
 use super::raw;
 use crate::current;
+use crate::panic::{Panic, catch};
 use crate::shard::Shard;
 
 /// The task is in a run queue (or being put there).
@@ -189,6 +190,13 @@ fn task_behind(waker: &Waker) -> Option<NonNull<Header>> {
 /// A counted handle on a task.
 pub(crate) struct TaskRef(NonNull<Header>);
 
+impl TaskRef {
+    /// Takes over a handle that is counted already.
+    pub(crate) fn of_counted(task: NonNull<Header>) -> Self {
+        Self(task)
+    }
+}
+
 impl Drop for TaskRef {
     #[inline]
     fn drop(&mut self) {
@@ -320,10 +328,14 @@ pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
     let header = unsafe { task.as_ref() };
     header.set(COMPLETE);
     shard.tasks.unlink(task);
-    header.take_joiner().wake();
+    let joiner = header.take_joiner();
     // A task in a run queue is given up when it is taken from there.
     if !header.has(SCHEDULED) {
         drop_ref(task);
+    }
+    // Last, since a waker may be anybody's code.
+    if let Err(panic) = catch(|| joiner.wake()) {
+        report_foreign_panic(shard, "waking who waits for a task", &panic);
     }
 }
 
@@ -387,13 +399,21 @@ impl AllTasks {
 
 /// Logs and counts a task that ended in a panic.
 #[cold]
-pub(crate) fn report_panic(task: NonNull<Header>, shard: Option<&Shard>, panic: &crate::Panic) {
+pub(crate) fn report_panic(task: NonNull<Header>, shard: Option<&Shard>, panic: &Panic) {
     // SAFETY: called while the task is being polled or dropped.
     let name = unsafe { task.as_ref() }.name;
-    log::error!("a task panicked: {name}: {panic}");
     if let Some(shard) = shard {
         shard.counters.panicked_tasks.add(1);
     }
+    // A logger that panics must not take the shard with it.
+    drop(catch(|| log::error!("a task panicked: {name}: {panic}")));
+}
+
+/// Logs and counts a panic of code that the executor called outside of any task.
+#[cold]
+pub(crate) fn report_foreign_panic(shard: &Shard, doing: &str, panic: &Panic) {
+    shard.counters.foreign_panics.add(1);
+    drop(catch(|| log::error!("{doing} panicked: {panic}")));
 }
 
 /// Logs and counts an error that nobody looked at.

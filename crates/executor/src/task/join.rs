@@ -7,7 +7,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
-use super::header::{self, ABORTED, COMPLETE, DETACHED, Header};
+use super::header::{self, ABORTED, COMPLETE, DETACHED, Header, TaskRef};
 use super::raw;
 use crate::current;
 use crate::panic::Panic;
@@ -83,7 +83,10 @@ impl<T> Future for JoinHandle<T> {
         let header = self.header();
         if !header.has(COMPLETE) && !raw::run_if_next(self.task) {
             header.set_joiner(cx.waker());
-            return Poll::Pending;
+            // Cloning a waker may run anything.
+            if !header.has(COMPLETE) {
+                return Poll::Pending;
+            }
         }
         // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
         let output = unsafe { raw::take_output::<T>(self.task) };
@@ -94,6 +97,8 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
+        // Given up last, also if the output panics when it is dropped.
+        let _handle = TaskRef::of_counted(self.task);
         let header = self.header();
         if header.has(COMPLETE) {
             // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
@@ -102,7 +107,6 @@ impl<T> Drop for JoinHandle<T> {
             header.set(DETACHED);
             drop(header.take_joiner());
         }
-        header::drop_ref(self.task);
     }
 }
 

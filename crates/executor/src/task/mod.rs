@@ -2,6 +2,8 @@
 
 mod foreign_word;
 pub(crate) mod header;
+#[cfg(all(test, not(loom)))]
+mod hostile_tests;
 mod join;
 #[cfg(all(test, loom))]
 mod loom_tests;

@@ -203,6 +203,7 @@ pub(crate) unsafe fn run(task: NonNull<Header>, shard: &Shard) {
         header::drop_ref(task);
         return;
     }
+    assert!(!header.has(RUNNING), "a task is polled within itself");
     header.set(RUNNING);
     let outer = shard.progress.begin(task.cast());
     // SAFETY: not complete, so the future is there; nobody else polls it.
@@ -226,8 +227,9 @@ pub(super) fn run_if_next(task: NonNull<Header>) -> bool {
         if nested >= MAX_NESTED_RUNS || !shard.progress.is_running() || shard.turn.is_over(&*shard.platform) {
             return false;
         }
-        // Equal addresses are needed: a queue of this shard holds only its own tasks.
-        if !shard.groups.take_if_next(task) {
+        // A task that is woken while it runs is queued too; it must not run within itself.
+        // SAFETY: the caller's handle keeps the task.
+        if unsafe { task.as_ref() }.has(RUNNING) || !shard.groups.take_if_next(task) {
             return false;
         }
         shard.nested_runs.set(nested + 1);
@@ -259,8 +261,10 @@ pub(super) fn abort(task: NonNull<Header>, shard: &Shard) {
         return;
     }
     header.set(RUNNING);
+    let outer = shard.progress.begin(task.cast());
     // SAFETY: neither running nor complete; with the flag, `poll` drops the future.
     let completed = unsafe { (header.vtable.poll)(task) };
+    shard.progress.end(outer);
     header.clear(RUNNING);
     debug_assert!(completed, "an aborted task completes");
     header::complete(task, shard);
