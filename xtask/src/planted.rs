@@ -142,7 +142,7 @@ fn build(planted: &Planted) -> Result<PathBuf> {
     };
     command.args(["--", "--cfg", &format!("planted=\"{}\"", planted.name)]);
     // Each program runs once and briefly: what counts is that it is built quickly.
-    command.arg("-Cdebuginfo=0");
+    command.args(["-Cdebuginfo=0", "-Awarnings"]);
     if planted.kind == Kind::Loom {
         command.arg("-Copt-level=1");
     }

@@ -129,7 +129,7 @@ impl Executor {
         self.shard.home.residents()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn shard(&self) -> &Shard {
         &self.shard
     }

@@ -20,6 +20,7 @@ const CHECKS: &[fn() -> bool] = &[
     tasks::wakes_find_their_task,
     tasks::timers_fire_in_order,
     tasks::tasks_wait_for_each_other,
+    tasks::shards_answer_each_other,
 ];
 
 /// Runs every check and answers the exit status: 0, or the number of the first check that failed, from 1.

@@ -6,10 +6,11 @@ use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
 
+use sunstar_executor::message::submit_to;
 use sunstar_executor::sync::Semaphore;
 use sunstar_executor::{Instant, task, timer};
 
-use crate::world::{drive, shard};
+use crate::world::{drive, shard, shards};
 
 pub(crate) fn instants_add_up() -> bool {
     let later = Instant::ORIGIN + Duration::from_micros(3);
@@ -73,4 +74,20 @@ pub(crate) fn tasks_wait_for_each_other() -> bool {
     }
     drive(&executor, 100);
     served.get() == 3 && executor.platform().now() >= Instant::ORIGIN + Duration::from_millis(3)
+}
+
+pub(crate) fn shards_answer_each_other() -> bool {
+    let shards = shards(2);
+    let [here, there] = shards.as_slice() else { return false };
+    let answer = Rc::new(Cell::new(0));
+    let (received, destination) = (Rc::clone(&answer), there.id());
+    here.spawn(async move {
+        if let Ok(sum) = submit_to(destination, async || 40 + 2).await {
+            received.set(sum);
+        }
+    });
+    for _ in 0..10 {
+        shards.iter().for_each(|shard| drive(shard, 10));
+    }
+    answer.get() == 42
 }

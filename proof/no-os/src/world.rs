@@ -2,11 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ptr;
 use core::time::Duration;
 
 use sunstar_executor::current::register;
+use sunstar_executor::message::Mesh;
 use sunstar_executor::{Executor, ExecutorConfig, Instant, Platform, Round};
 use sunstar_packet::Doorbell;
 
@@ -56,10 +58,19 @@ fn current() -> *const Cell<*const ()> {
 
 /// A shard at the origin of its clock.
 pub(crate) fn shard() -> Executor {
+    Executor::new(ExecutorConfig::default(), platform())
+}
+
+/// Shards that can send messages to each other, each with a clock of its own.
+pub(crate) fn shards(count: usize) -> Vec<Executor> {
+    let links = Mesh::links(count).into_iter();
+    links.map(|links| Executor::with_links(ExecutorConfig::default(), platform(), links)).collect()
+}
+
+fn platform() -> Box<dyn Platform> {
     // SAFETY: the slot lives as long as the program, and there is only one processor.
     unsafe { register(current) };
-    let now = Rc::new(Cell::new(Instant::ORIGIN));
-    Executor::new(ExecutorConfig::default(), Box::new(World { now }))
+    Box::new(World { now: Rc::new(Cell::new(Instant::ORIGIN)) })
 }
 
 /// Drives a shard until nothing is left to do, sleeping over its timers, for at most `rounds` rounds.

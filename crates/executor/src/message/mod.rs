@@ -1,4 +1,4 @@
-//! Messages between shards: one way with [`post`], there and back with [`submit_to`].
+//! Messages between shards: one way with [`post()`], there and back with [`submit_to`].
 //!
 //! Between each two shards lies a bounded ring in each direction. A message is a closure; up to 48 bytes of it travel
 //! within a cache line of the ring, larger ones are boxed. Messages that a task sends are published in batches: when

@@ -64,7 +64,9 @@ fn loom_ring_publishes_batches() {
             move || {
                 for value in [1, 10] {
                     let token = Token { value, dropped: loom::sync::Arc::clone(&sum) };
-                    let run = move || drop(token.dropped.fetch_add(token.value, Ordering::Relaxed));
+                    let run = move || {
+                        token.dropped.fetch_add(token.value, Ordering::Relaxed);
+                    };
                     assert!(producer.push(REQUEST, run).is_ok());
                 }
                 producer.flush();
