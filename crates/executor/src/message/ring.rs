@@ -2,16 +2,16 @@
 //!
 //! The sequence number in each slot says whether the slot is full, so that the consumer needs no line but the
 //! slot's own, and it never writes one. It tells how far it is in a line of its own, once per batch; the
-//! producer looks there only when the ring seems full. The producer *stages* messages: it holds back the sequence
-//! number of the first one, behind which the consumer does not look, until it [flushes](Producer::flush). So a
-//! batch changes hands by one store, and its lines are not fought over while they are written.
+//! producer looks there only when the ring seems full. The producer *stages* messages: it holds back the first one, behind
+//! which the consumer does not look, until it [flushes](Producer::flush). So a batch changes hands by one store, and its
+//! lines are not fought over while they are written.
 
 use super::slot::{Arrival, Label, Message, is_full};
 use super::slots::Slots;
 use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
 
 /// Staged messages that are published without waiting for the end of the round.
-const BATCH: u32 = 8;
+const BATCH: u32 = 16;
 
 /// Messages that the consumer takes before it tells the producer.
 const REPORT_EVERY: u32 = 32;
@@ -62,7 +62,7 @@ impl Drop for Ring {
 pub(crate) fn ring(capacity: u32) -> (Producer, Consumer) {
     let progress = Progress { head: AtomicU32::new(0), closed: AtomicBool::new(false) };
     let ring = Arc::new(Ring { progress, slots: Slots::new(capacity) });
-    let producer = Producer { ring: Arc::clone(&ring), tail: 0, seen_head: 0, staged: 0, first: 0 };
+    let producer = Producer { ring: Arc::clone(&ring), tail: 0, seen_head: 0, staged: 0, first: None };
     (producer, Consumer { ring, head: 0 })
 }
 
@@ -75,8 +75,9 @@ pub(crate) struct Producer {
     seen_head: u32,
     /// Messages that are written and not yet published.
     staged: u32,
-    /// The header that publishes the staged messages: the first one's.
-    first: u64,
+    /// The first of the staged messages. The consumer watches its slot, so that is written once, when the batch is
+    /// published: its line changes hands once instead of twice.
+    first: Option<Message>,
 }
 
 impl Producer {
@@ -102,9 +103,16 @@ impl Producer {
             self.flush();
             return Err(f);
         }
-        // SAFETY: this is the ring's one producer, and the consumer has told that it is past the slot's last lap.
-        unsafe { self.ring.slots.at(self.tail).put(f) };
-        self.stage(label);
+        if self.staged == 0 {
+            self.first = Some(Message::new(label, f));
+        } else {
+            let slot = self.ring.slots.at(self.tail);
+            // SAFETY: this is the ring's one producer, and the consumer has told that it is past the slot's last lap.
+            unsafe { slot.put(f) };
+            // The first one's release publishes this store too: the consumer gets here only past that one.
+            slot.header.store(label.header(self.tail), Ordering::Relaxed);
+        }
+        self.count_staged();
         Ok(())
     }
 
@@ -118,23 +126,21 @@ impl Producer {
             self.flush();
             return Err(message);
         }
-        let label = message.label();
-        // SAFETY: as in `push`.
-        unsafe { self.ring.slots.at(self.tail).put_message(message) };
-        self.stage(label);
+        if self.staged == 0 {
+            self.first = Some(message);
+        } else {
+            let (slot, label) = (self.ring.slots.at(self.tail), message.label());
+            // SAFETY: as in `push`.
+            unsafe { slot.put_message(message) };
+            slot.header.store(label.header(self.tail), Ordering::Relaxed);
+        }
+        self.count_staged();
         Ok(())
     }
 
-    /// Counts the message that was just written as staged.
+    /// Counts the message that was just staged.
     #[inline]
-    fn stage(&mut self, label: Label) {
-        let header = label.header(self.tail);
-        if self.staged == 0 {
-            self.first = header;
-        } else {
-            // The first one's release publishes this store too: the consumer gets here only past that one.
-            self.ring.slots.at(self.tail).header.store(header, Ordering::Relaxed);
-        }
+    fn count_staged(&mut self) {
         self.tail = self.tail.wrapping_add(1);
         self.staged += 1;
         if self.staged == BATCH {
@@ -145,15 +151,16 @@ impl Producer {
     /// Publishes what is staged; answers whether there was anything.
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
-        if self.staged == 0 {
-            return false;
-        }
+        let Some(message) = self.first.take() else { return false };
         let first = self.tail.wrapping_sub(self.staged);
+        let (slot, label) = (self.ring.slots.at(first), message.label());
+        // SAFETY: as in `push`.
+        unsafe { slot.put_message(message) };
         #[cfg(not(planted = "ring_missing_release"))]
         let publish = Ordering::Release;
         #[cfg(planted = "ring_missing_release")]
         let publish = Ordering::Relaxed;
-        self.ring.slots.at(first).header.store(self.first, publish);
+        slot.header.store(label.header(first), publish);
         self.staged = 0;
         true
     }
