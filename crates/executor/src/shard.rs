@@ -57,6 +57,13 @@ pub enum Round {
     },
 }
 
+impl Round {
+    /// Whether there was nothing to do.
+    pub fn is_idle(self) -> bool {
+        matches!(self, Self::Idle { .. })
+    }
+}
+
 impl Shard {
     pub(crate) fn new(platform: Box<dyn Platform>, home: HomeOwner, links: MeshLinks, task_quota: Duration) -> Self {
         let now = platform.now();
@@ -198,15 +205,15 @@ impl Shard {
         }
     }
 
-    /// Announces a sleep and looks at every source of work once more; true if the shard may sleep.
-    pub(crate) fn prepare_sleep(&self) -> bool {
+    /// Announces a sleep and looks at every source of work once more, as a round that does nothing.
+    pub(crate) fn prepare_sleep(&self) -> Round {
         // What was sent since the last round, from outside of tasks, goes out first.
         let blocked = self.exchange.flush(self);
         self.home.prepare_sleep();
         self.progress.set_idle(true);
         let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
         self.counters.sleeps.add(u64::from(quiet));
-        quiet
+        if quiet { Round::Idle { deadline: self.timers.next_deadline() } } else { Round::Busy }
     }
 
     pub(crate) fn end_sleep(&self) {
