@@ -86,6 +86,12 @@ impl Executor {
         self.enter(|| self.shard.round())
     }
 
+    /// Whether the last round answered [`Round::Busy`] only because messages wait for room at another shard: that one
+    /// should get to run, if it needs the same processor.
+    pub fn only_waits_for_room(&self) -> bool {
+        self.shard.only_waits_for_room.get()
+    }
+
     /// Announces a sleep and looks at every source of work once more.
     ///
     /// If the answer is [`Round::Idle`], sleep until its deadline, which takes in timers that were armed since the last

@@ -228,6 +228,12 @@ impl Groups {
         self.messages.get()
     }
 
+    /// Whether a message waits in the group's inbox.
+    #[inline]
+    pub(crate) fn has_message(&self, index: u8) -> bool {
+        !self.at(index).inbox.is_empty()
+    }
+
     /// Runs the oldest message of a group, if it has one. Its panics pass through.
     #[inline]
     pub(crate) fn run_message(&self, index: u8) -> bool {

@@ -116,6 +116,10 @@ impl Engine {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
             let Round::Idle { .. } = round else {
+                if self.executor.only_waits_for_room() {
+                    // Nobody rings when there is room, and who is to make it may wait for this processor.
+                    thread::yield_now();
+                }
                 idle_since = None;
                 continue;
             };
