@@ -86,11 +86,18 @@ impl Executor {
         self.enter(|| self.shard.round())
     }
 
+    /// Whether the last round answered [`Round::Busy`] only because messages wait for room at another shard: that one
+    /// should get to run, if it needs the same processor.
+    pub fn only_waits_for_room(&self) -> bool {
+        self.shard.only_waits_for_room.get()
+    }
+
     /// Announces a sleep and looks at every source of work once more.
     ///
-    /// If the answer is true, sleep with the deadline that [`Round::Idle`] gave. In either case call
-    /// [`Executor::end_sleep`] afterwards.
-    pub fn prepare_sleep(&self) -> bool {
+    /// If the answer is [`Round::Idle`], sleep until its deadline, which takes in timers that were armed since the last
+    /// round; otherwise there is work and the next round should follow. In either case call [`Executor::end_sleep`]
+    /// afterwards.
+    pub fn prepare_sleep(&self) -> Round {
         self.enter(|| self.shard.prepare_sleep())
     }
 
@@ -108,14 +115,20 @@ impl Executor {
     /// received. Others learn of it.
     ///
     /// Second step of an orderly end, after [`Executor::stop_tasks`]. When all shards have taken it, nothing that
-    /// belongs elsewhere is left on any of them: [`Executor::receive_home`] then, and all can be dropped.
+    /// belongs elsewhere is left on any of them, but it may be on its way: then all repeat [`Executor::receive_home`]
+    /// until none receives anything, and can be dropped.
     pub fn stop_messages(&self) {
         self.enter(|| self.shard.stop_messages());
     }
 
-    /// Receives what has come home, as every round does.
-    pub fn receive_home(&self) {
-        self.enter(|| self.shard.home.drain());
+    /// Receives what has come home, as every round does, and answers how many things there were.
+    ///
+    /// They are dropped, and may hold what belongs to other shards: that is sent home meanwhile.
+    ///
+    /// # Panics
+    /// If one of them panics when it is dropped and does not contain that; the others are received nevertheless.
+    pub fn receive_home(&self) -> usize {
+        self.enter(|| self.shard.home.drain())
     }
 
     /// The shared end of the shard's way home.

@@ -19,6 +19,7 @@ mod panic;
 pub mod platform;
 mod preempt;
 mod progress;
+mod recycled;
 mod shard;
 mod sharded;
 pub mod sync;
@@ -37,7 +38,8 @@ pub use message::{ShardId, SubmitError, invoke_on_all, invoke_on_others, post, s
 pub use panic::Panic;
 pub use platform::Platform;
 pub use preempt::{maybe_yield, need_preempt, yield_now};
-pub use progress::{Progress, RunningTask};
+pub use progress::{Activity, Progress, RunningTask};
+pub use recycled::Recycled;
 pub use shard::Round;
 pub use sharded::{Service, Sharded};
 pub use task::{JoinError, JoinHandle, TaskBuilder, spawn, spawn_fallible, spawn_in};

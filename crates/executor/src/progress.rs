@@ -2,19 +2,42 @@
 
 use core::panic::Location;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering, compiler_fence};
 
 use crate::task::header::Header;
 
 /// How far a shard has come. The shard writes it with plain stores; anybody may read it.
 ///
-/// A stall detector looks at it now and then: when the shard is not idle and [`Progress::polls`] has not changed, one
-/// task has been running all the time.
+/// A stall detector looks at it now and then: when the shard is not idle and [`Progress::steps`] has not changed, the
+/// same task, message or part of a round has been running all the time.
 #[derive(Debug, Default)]
 pub struct Progress {
-    polls: AtomicU64,
+    steps: AtomicU64,
     idle: AtomicBool,
+    /// An [`Activity`] other than a task.
+    activity: AtomicU8,
+    /// Set while a task runs, whatever the activity around it.
     running: AtomicPtr<()>,
+}
+
+/// What a shard does outside of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Activity {
+    /// The executor's own work: choosing who runs next, ending tasks, sending messages.
+    Executor,
+    /// It fires timers: wakes tasks and runs the closures of [`Timer`](crate::timer::Timer)s.
+    Timers,
+    /// It receives what comes home: wakes tasks and drops objects.
+    Arrivals,
+    /// It receives or runs messages from other shards or threads, or drops them.
+    Messages,
+    /// It asks the platform what has happened.
+    Platform,
+}
+
+impl Activity {
+    const ALL: [Self; 5] = [Self::Executor, Self::Timers, Self::Arrivals, Self::Messages, Self::Platform];
 }
 
 /// The task that a shard is running.
@@ -27,9 +50,15 @@ pub struct RunningTask {
 }
 
 impl Progress {
-    /// How many times the shard has polled a task, or finished a round, since its start.
-    pub fn polls(&self) -> u64 {
-        self.polls.load(Ordering::Relaxed)
+    /// How many times the shard has polled a task, run a message, or begun another part of a round, since its start.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// What the shard does, unless it runs a task.
+    pub fn activity(&self) -> Activity {
+        let number = usize::from(self.activity.load(Ordering::Relaxed));
+        Activity::ALL.get(number).copied().unwrap_or(Activity::Executor)
     }
 
     /// Whether the shard has announced that it sleeps.
@@ -43,7 +72,8 @@ impl Progress {
     /// Call it on the thread of the shard, for example in a signal handler: elsewhere the task may end meanwhile.
     pub unsafe fn running_task(&self) -> Option<RunningTask> {
         let task = NonNull::new(self.running.load(Ordering::Relaxed))?.cast::<Header>();
-        // SAFETY: while the task is being polled on this thread it is not freed, and names are constant.
+        // SAFETY: while the pointer is set the task is whole, also for a handler on this thread (`begin` and `end` see to
+        // it), and names are constant.
         let name = unsafe { (*task.as_ptr()).name };
         Some(RunningTask { name: name.name, location: name.location })
     }
@@ -52,8 +82,11 @@ impl Progress {
     #[inline]
     pub(crate) fn begin(&self, task: NonNull<()>) -> *mut () {
         let outer = self.running.load(Ordering::Relaxed);
+        // A handler that sees the pointer sees the whole task, and the task's code comes after it.
+        compiler_fence(Ordering::SeqCst);
         self.running.store(task.as_ptr(), Ordering::Relaxed);
         self.tick();
+        compiler_fence(Ordering::SeqCst);
         outer
     }
 
@@ -65,17 +98,87 @@ impl Progress {
 
     #[inline]
     pub(crate) fn end(&self, outer: *mut ()) {
+        // The task is freed, and its memory used again, only after a handler can't find it any more.
+        compiler_fence(Ordering::SeqCst);
         self.running.store(outer, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Notes what the shard does from now on outside of tasks.
+    #[inline]
+    pub(crate) fn turn_to(&self, activity: Activity) {
+        compiler_fence(Ordering::SeqCst);
+        self.activity.store(activity as u8, Ordering::Relaxed);
+        self.tick();
+        compiler_fence(Ordering::SeqCst);
     }
 
     #[inline]
-    pub(crate) fn tick(&self) {
+    fn tick(&self) {
         // Only the shard writes: a load and a store are enough.
-        self.polls.store(self.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.steps.store(self.steps.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     pub(crate) fn set_idle(&self, idle: bool) {
         debug_assert!(ptr::eq(self.running.load(Ordering::Relaxed), ptr::null()), "a shard sleeps between tasks");
         self.idle.store(idle, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::testing::{TestWorld, rounds};
+    use crate::timer::Timer;
+    use crate::{Foreign, ShardId, TaskBuilder, try_post};
+
+    /// What a handler would see now: the running task's name or the activity, and the steps so far.
+    fn look(progress: &Progress) -> (Result<Option<&'static str>, Activity>, u64) {
+        // SAFETY: on the shard's thread.
+        let task = unsafe { progress.running_task() };
+        (task.map(|task| task.name).ok_or(progress.activity()), progress.steps())
+    }
+
+    #[test]
+    fn it_shows_what_runs() {
+        let world = TestWorld::default();
+        let shards = world.executors(2);
+        let progress = Arc::clone(shards[1].progress());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = || {
+            let (seen, progress) = (Arc::clone(&seen), Arc::clone(&progress));
+            move || seen.lock().expect("no panic").push(look(&progress))
+        };
+        let on_timer = note();
+        let timer = Timer::new(move |_| on_timer());
+        shards[1].enter(|| timer.arm_after(Duration::from_millis(1)));
+        world.advance(Duration::from_millis(1));
+        let in_task = note();
+        drop(shards[1].enter(|| TaskBuilder::new().name("seen").spawn(async move { in_task() })));
+        for message in [note(), note()] {
+            shards[0].enter(|| assert!(try_post(ShardId::new(1), message).is_ok()));
+        }
+        let coming_home = shards[1].enter(|| Foreign::new(CallOnDrop(note())));
+        shards[0].enter(|| drop(coming_home));
+        rounds(&shards[0], 1);
+        rounds(&shards[1], 1);
+        let seen = seen.lock().expect("no panic").clone();
+        let what: Vec<_> = seen.iter().map(|(what, _)| *what).collect();
+        let messages = Err(Activity::Messages);
+        assert_eq!(what, [Err(Activity::Timers), Err(Activity::Arrivals), Ok(Some("seen")), messages, messages]);
+        assert!(seen.is_sorted_by(|one, next| one.1 < next.1), "each is a step: {seen:?}");
+        assert_eq!(look(&progress).0, Err(Activity::Executor));
+    }
+
+    struct CallOnDrop<F: Fn()>(F);
+
+    impl<F: Fn()> Drop for CallOnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::message::{Exchange, MeshLinks};
 use crate::panic::catch;
 use crate::platform::Platform;
 use crate::preempt::Turn;
-use crate::progress::Progress;
+use crate::progress::{Activity, Progress};
 use crate::sharded::Services;
 use crate::task::header::{AllTasks, report_foreign_panic};
 use crate::task::raw;
@@ -40,6 +40,8 @@ pub(crate) struct Shard {
     pub(crate) services: Services,
     task_quota: Duration,
     in_round: Cell<bool>,
+    /// Whether the last round was busy only because messages waited for room elsewhere.
+    pub(crate) only_waits_for_room: Cell<bool>,
     /// Counts tasks as residents; dropped before the recycler, which holds their memory.
     pub(crate) home: HomeOwner,
     pub(crate) recycler: Recycler,
@@ -55,6 +57,13 @@ pub enum Round {
         /// When the next timer is due, if one is armed.
         deadline: Option<Instant>,
     },
+}
+
+impl Round {
+    /// Whether there was nothing to do.
+    pub fn is_idle(self) -> bool {
+        matches!(self, Self::Idle { .. })
+    }
 }
 
 impl Shard {
@@ -73,6 +82,7 @@ impl Shard {
             services: Services::default(),
             task_quota,
             in_round: Cell::new(false),
+            only_waits_for_room: Cell::new(false),
             home,
             recycler: Recycler::new(),
         }
@@ -123,7 +133,9 @@ impl Shard {
         let now = self.platform.now();
         self.counters.rounds.add(1);
         let received = self.receive(now);
+        self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll();
+        self.progress.turn_to(Activity::Executor);
         let mut found = received > 0 || polled;
         if self.groups.has_work() {
             // What receiving and polling took is nobody's run time, if it can have been much.
@@ -131,20 +143,20 @@ impl Shard {
             self.run_groups(began);
             found = true;
         }
-        found |= self.exchange.flush(self);
-        self.progress.tick();
-        if found || self.groups.has_work() {
-            Round::Busy
-        } else {
-            Round::Idle { deadline: self.timers.next_deadline() }
-        }
+        let blocked = self.exchange.flush(self);
+        let found = found || self.groups.has_work();
+        self.only_waits_for_room.set(blocked && !found);
+        if found || blocked { Round::Busy } else { Round::Idle { deadline: self.timers.next_deadline() } }
     }
 
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
     fn receive(&self, now: Instant) -> usize {
+        self.progress.turn_to(Activity::Timers);
         let fired = self.contain("firing a timer", || self.timers.advance(now));
+        self.progress.turn_to(Activity::Arrivals);
         let arrivals = self.contain("receiving what came home", || self.home.drain());
         self.counters.arrivals.add(arrivals as u64);
+        self.progress.turn_to(Activity::Messages);
         let messages = self.exchange.receive(self);
         self.counters.received_messages.add(u64::from(messages));
         fired + arrivals + messages as usize
@@ -192,21 +204,26 @@ impl Shard {
     /// Runs one of a group's messages, if it has any.
     #[inline]
     fn run_message(&self, group: u8) {
+        if !self.groups.has_message(group) {
+            return;
+        }
+        self.progress.turn_to(Activity::Messages);
         if let Err(panic) = catch(|| self.groups.run_message(group)) {
             log::error!("a message panicked: {panic}");
             self.counters.panicked_messages.add(1);
         }
+        self.progress.turn_to(Activity::Executor);
     }
 
-    /// Announces a sleep and looks at every source of work once more; true if the shard may sleep.
-    pub(crate) fn prepare_sleep(&self) -> bool {
+    /// Announces a sleep and looks at every source of work once more, as a round that does nothing.
+    pub(crate) fn prepare_sleep(&self) -> Round {
         // What was sent since the last round, from outside of tasks, goes out first.
         let blocked = self.exchange.flush(self);
         self.home.prepare_sleep();
         self.progress.set_idle(true);
         let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
         self.counters.sleeps.add(u64::from(quiet));
-        quiet
+        if quiet { Round::Idle { deadline: self.timers.next_deadline() } } else { Round::Busy }
     }
 
     pub(crate) fn end_sleep(&self) {
@@ -221,7 +238,10 @@ impl Shard {
 
     fn stop_tasks_inside(&self) {
         loop {
-            if let Err(panic) = catch(|| self.groups.drop_messages()) {
+            self.progress.turn_to(Activity::Messages);
+            let dropped = catch(|| self.groups.drop_messages());
+            self.progress.turn_to(Activity::Executor);
+            if let Err(panic) = dropped {
                 log::error!("dropping a message panicked: {panic}");
                 self.counters.panicked_messages.add(1);
             } else if let Some(task) = self.tasks.first() {

@@ -32,7 +32,11 @@ pub struct Config {
     pub blocked_reactor_notify: Duration,
     /// How many such reports a shard makes in a minute; further ones are counted.
     pub blocked_reactor_reports_per_minute: u32,
-    /// Whether `SIGINT` and `SIGTERM` ask the runtime to stop; a second one cuts `stop_timeout` short.
+    /// Whether `SIGINT` and `SIGTERM` ask the runtime to stop.
+    ///
+    /// The first one requests the stop, the second one cuts `stop_timeout` short, and the third one (of either kind)
+    /// does what it does by default, which ends the process even if it is stuck. A signal that the process was
+    /// started to ignore stays ignored, as `SIGINT` is in what shells run in the background.
     pub stop_on_signals: bool,
     /// How long the main function may go on after a stop was requested, if it has asked to be
     /// [told](crate::stop_requested). If it has not, it ends at once.

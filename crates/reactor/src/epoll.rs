@@ -1,4 +1,4 @@
-//! The world of a shard on Linux: epoll to sleep and to learn of readiness, an eventfd to be woken by.
+//! The world of a shard on Linux: epoll to sleep in and eventfds to be woken by. It watches no sockets and no files.
 
 mod wait;
 

@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 
 use thiserror::Error;
 
+pub(crate) use handler::LastResort;
 pub(crate) use hub::Hub;
 use hub::Subscription;
 
@@ -117,7 +118,19 @@ pub enum SignalError {
     },
 }
 
+/// The signals that request a stop, unless [`Config::stop_on_signals`](crate::Config::stop_on_signals) is off.
+pub(crate) const STOP_SIGNALS: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
+/// Whether the process ignores `signal`: because it was started so (by `nohup`, or by a shell in the background), or has
+/// chosen so itself.
+pub fn is_ignored(signal: Signal) -> bool {
+    handler::is_ignored(signal)
+}
+
 /// Subscribes the calling shard to `signal`, any number of times.
+///
+/// The subscription counts even if the process was started to ignore the signal. A program that wants to heed its
+/// starter's wish, as is the custom for `SIGHUP` and `SIGINT`, asks [`is_ignored`] first.
 ///
 /// A process that subscribes to `SIGINT` or `SIGTERM` and wants to decide alone what they mean switches
 /// [`Config::stop_on_signals`](crate::Config::stop_on_signals) off.

@@ -3,7 +3,8 @@
 //! Each shard has a timer of the kernel that interrupts its thread every so often. The handler looks
 //! whether the shard has got on since the last look. If not, the same task has been running all the time: the
 //! handler notes where, and a reporter thread writes it to the log with the task's name and a backtrace, while
-//! the task may still be looping. So a task that never ends is reported too.
+//! the task may still be looping. So a task that never ends is reported too. Code outside of tasks (messages, closures of
+//! timers, wakers and drops that the executor calls) is watched alike, and reported as what it is.
 //!
 //! The interruption is a real-time signal (`SIGRTMIN` + 1). System calls that a task makes itself are restarted
 //! after it, except those that Linux never restarts, such as `nanosleep`: they fail with `EINTR`.

@@ -13,23 +13,25 @@ use crate::context;
 /// Asks the runtime of the calling shard to stop; answers false outside of any.
 ///
 /// The main function is told by [`stop_requested`]. When it returns, or [`Config::stop_timeout`] later, or at once if nobody
-/// has asked to be told, all tasks of all shards are dropped and [`run`](crate::run) returns.
+/// has been told or waits for it, all tasks of all shards are dropped and [`run`](crate::run) returns. Requesting it again
+/// changes nothing; signals do ([`Config::stop_on_signals`]).
 ///
 /// [`Config::stop_timeout`]: crate::Config::stop_timeout
+/// [`Config::stop_on_signals`]: crate::Config::stop_on_signals
 pub fn request_stop() -> bool {
     context::try_with(|context| context.control().request_stop()).is_some()
 }
 
 /// Waits until the runtime of the calling shard is asked to stop, by [`request_stop`] or a signal.
 ///
-/// May be called on any shard, by any number of tasks. Dropping the future ends the wait.
+/// May be called on any shard, by any number of tasks. The wait begins with the first poll. Dropping the future ends it:
+/// if nobody waits any more when the stop is requested, and nobody has been told, the main function is given no time.
 ///
 /// # Panics
 /// Outside of a runtime's shard.
 pub fn stop_requested() -> StopRequested {
     let stop = context::try_with(|context| Arc::clone(context.control().stop()));
     let stop = stop.expect("stop_requested is called by tasks of a running runtime");
-    stop.is_listened_to.store(true, Ordering::Relaxed);
     StopRequested { stop, key: None }
 }
 
@@ -43,37 +45,52 @@ pub struct StopRequested {
 /// The request of one runtime, shared by its shards.
 #[derive(Default)]
 pub(crate) struct Stop {
-    requests: AtomicU32,
-    is_listened_to: AtomicBool,
+    requested: AtomicBool,
+    /// How many signals have requested it.
+    signals: AtomicU32,
     waiters: Mutex<Waiters>,
 }
 
 #[derive(Default)]
 struct Waiters {
-    wakers: BTreeMap<u64, Waker>,
+    /// Those who wait; the waker is gone once it was woken.
+    wakers: BTreeMap<u64, Option<Waker>>,
+    /// Whether somebody has been told.
+    told: bool,
     next_key: u64,
 }
 
 impl Stop {
-    /// Notes a request and wakes who waits for the first one.
+    /// Notes a request and wakes who waits for it.
     pub(crate) fn request(&self) {
         // Under the lock, so that nobody looks before and waits after.
         let wakers = {
             let mut waiters = self.waiters();
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            std::mem::take(&mut waiters.wakers)
+            self.requested.store(true, Ordering::Relaxed);
+            waiters.wakers.values_mut().filter_map(Option::take).collect::<Vec<_>>()
         };
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// How often a stop was requested.
-    pub(crate) fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
+    /// Notes that a signal has requested it.
+    pub(crate) fn note_signal(&self) {
+        self.signals.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether anybody has asked to be told.
+    /// Whether a stop was requested.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+
+    /// How many signals have requested it.
+    pub(crate) fn signals(&self) -> u32 {
+        self.signals.load(Ordering::Relaxed)
+    }
+
+    /// Whether anybody waits for the request or has been told of it.
     pub(crate) fn is_listened_to(&self) -> bool {
-        self.is_listened_to.load(Ordering::Relaxed)
+        let waiters = self.waiters();
+        waiters.told || !waiters.wakers.is_empty()
     }
 
     fn waiters(&self) -> MutexGuard<'_, Waiters> {
@@ -87,12 +104,13 @@ impl Future for StopRequested {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut waiters = this.stop.waiters();
-        if this.stop.requests() > 0 {
+        if this.stop.is_requested() {
+            waiters.told = true;
             return Poll::Ready(());
         }
         let key = *this.key.get_or_insert(waiters.next_key);
         waiters.next_key = waiters.next_key.max(key + 1);
-        let old = waiters.wakers.insert(key, cx.waker().clone());
+        let old = waiters.wakers.insert(key, Some(cx.waker().clone()));
         drop(waiters);
         drop(old);
         Poll::Pending
@@ -110,7 +128,7 @@ impl Drop for StopRequested {
 
 impl fmt::Debug for StopRequested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopRequested").field("requests", &self.stop.requests()).finish_non_exhaustive()
+        f.debug_struct("StopRequested").field("requested", &self.stop.is_requested()).finish_non_exhaustive()
     }
 }
 
@@ -162,6 +180,35 @@ mod tests {
         assert!(stop.waiters().wakers.is_empty());
         drop(waker);
         assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn who_waits_or_has_been_told_listens() {
+        let stop = Arc::<Stop>::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = waiting(&stop);
+        assert!(!stop.is_listened_to(), "it has not been polled");
+        assert!(Pin::new(&mut first).poll(&mut cx).is_pending());
+        assert!(stop.is_listened_to());
+        drop(first);
+        assert!(!stop.is_listened_to(), "nobody waits any more");
+        let mut second = waiting(&stop);
+        assert!(Pin::new(&mut second).poll(&mut cx).is_pending());
+        stop.request();
+        assert!(stop.is_listened_to(), "woken, but not told yet");
+        assert!(Pin::new(&mut second).poll(&mut cx).is_ready());
+        drop(second);
+        assert!(stop.is_listened_to(), "told");
+    }
+
+    #[test]
+    fn requests_are_no_signals() {
+        let stop = Stop::default();
+        stop.request();
+        stop.request();
+        assert_eq!((stop.is_requested(), stop.signals()), (true, 0));
+        stop.note_signal();
+        assert_eq!(stop.signals(), 1);
     }
 
     #[test]

@@ -27,8 +27,25 @@ struct Play {
 
 impl Play {
     fn start(name: &str) -> Self {
-        let program = env::current_exe().expect("tests run from a file");
-        let mut child = Command::new(program)
+        Self::start_as(Command::new(Self::program()), name)
+    }
+
+    /// A child that was started to ignore a signal.
+    fn start_ignoring(signal: &str, name: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("trap '' {signal}; exec \"$0\" \"$@\"")).arg(Self::program());
+        Self::start_as(shell, name)
+    }
+
+    fn program() -> std::path::PathBuf {
+        env::current_exe().expect("tests run from a file")
+    }
+
+    fn start_as(mut command: Command, name: &str) -> Self {
+        // Whoever runs the tests may ignore it, and children inherit that.
+        // SAFETY: changes what this process does on a signal that it does not use.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+        let mut child = command
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(CHILD, "1")
             .stdout(Stdio::piped())
@@ -129,6 +146,45 @@ fn a_second_signal_ends_the_patience() {
     play.expect("told");
     play.signal(Signal::SIGINT);
     assert_eq!(play.end().0, Ok(STOPPED));
+}
+
+#[test]
+fn a_third_signal_ends_a_process_that_is_stuck() {
+    if is_child() {
+        exit_with(&run(shards(1), || async {
+            println!("ready");
+            // The shard itself is kept: no task of it can act on a signal.
+            loop {
+                std::thread::park();
+            }
+        }));
+    }
+    let mut play = Play::start("a_third_signal_ends_a_process_that_is_stuck");
+    play.expect("ready");
+    play.signal(Signal::SIGINT);
+    // Signals that come while the same one is pending are one, so it takes at least two more.
+    while play.child.try_wait().expect("it can be waited for").is_none() {
+        play.signal(Signal::SIGTERM);
+        std::thread::yield_now();
+    }
+    assert_eq!(play.end().0, Err(libc::SIGTERM));
+}
+
+#[test]
+fn a_signal_that_the_process_was_started_to_ignore_stays_ignored() {
+    if is_child() {
+        exit_with(&run(shards(1), || async {
+            assert!(signal::is_ignored(Signal::SIGINT));
+            assert!(!signal::is_ignored(Signal::SIGTERM));
+            println!("ready");
+            stop_requested().await;
+        }));
+    }
+    let mut play = Play::start_ignoring("INT", "a_signal_that_the_process_was_started_to_ignore_stays_ignored");
+    play.expect("ready");
+    play.signal(Signal::SIGINT);
+    play.signal(Signal::SIGTERM);
+    assert_eq!(play.end().0, Ok(FINISHED));
 }
 
 #[test]

@@ -79,8 +79,8 @@ pub(crate) fn drive(executor: &Executor, rounds: usize) {
         match executor.round() {
             Round::Busy => {}
             Round::Idle { deadline: None } => return,
-            Round::Idle { deadline } => {
-                if executor.prepare_sleep() {
+            Round::Idle { .. } => {
+                if let Round::Idle { deadline } = executor.prepare_sleep() {
                     executor.platform().sleep(deadline);
                 }
                 executor.end_sleep();

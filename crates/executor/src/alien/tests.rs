@@ -21,7 +21,7 @@ fn posts_run_on_their_shard_and_ring_its_bell() {
     let alien = Alien::new(Arc::clone(shards[0].mesh()));
     let seen = Arc::new(AtomicUsize::new(9));
     settle_all(&shards);
-    assert!(shards[1].prepare_sleep());
+    assert!(shards[1].prepare_sleep().is_idle());
     let note = Arc::clone(&seen);
     let posted = thread::spawn(move || {
         alien.post(ONE, move || note.store(current::shard_id().index(), Ordering::Relaxed)).is_ok()

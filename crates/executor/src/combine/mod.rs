@@ -4,8 +4,9 @@
 //! combinator drops the children. None of them yields: a loop whose steps are always ready at once keeps the shard
 //! for itself, unless a step yields.
 //!
-//! A poll costs what the children cost that were woken, not what all of them cost, and a child woken at home wakes
-//! its combinator without atomics.
+//! Where there may be many children (a `Vec`, or the items of an iterator), a poll costs what the children cost that were
+//! woken, not what all of them cost, and a child woken at home wakes its combinator without atomics. A tuple polls all of
+//! its children that have not ended: they are few.
 //!
 //! - [`when_all()`] waits for a handful of different futures (a tuple) or many of one type (a `Vec`);
 //!   [`when_all_succeed`] does so for fallible ones.

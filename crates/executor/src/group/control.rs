@@ -1,7 +1,10 @@
 //! Scheduling groups as a program manages them: on all shards at once.
 
 use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::{Context, Poll};
 
 use super::table::Groups;
 use super::{GroupError, MAX_GROUPS, SchedulingGroup};
@@ -9,7 +12,7 @@ use crate::current;
 use crate::message::{ShardId, SubmitError, on_each};
 use crate::shard::Shard;
 use crate::sync::promise::promise;
-use crate::task::{JoinHandle, spawn, spawn_in};
+use crate::task::{JoinError, JoinHandle, spawn, spawn_in};
 
 /// Which places of scheduling groups a program uses. Shared by its shards; touched when a group comes or goes.
 #[derive(Debug)]
@@ -158,16 +161,41 @@ impl SchedulingGroup {
     }
 }
 
-/// Runs a future in a scheduling group: as a task of that group, whose output the handle gives.
+/// Runs a future in a scheduling group: as a task of that group, which starts now, and whose output the answer gives.
 ///
-/// The calling task stays in its own group. A group that was destroyed counts as the main group.
+/// The calling task stays in its own group. A group that was destroyed counts as the main group. Dropping the returned
+/// future drops `future` too; to let it go on, [`spawn_in`] the group.
 ///
 /// # Panics
 /// Outside of any shard.
 #[track_caller]
-pub fn with_scheduling_group<F>(group: SchedulingGroup, future: F) -> JoinHandle<F::Output>
+pub fn with_scheduling_group<F>(group: SchedulingGroup, future: F) -> InGroup<F::Output>
 where
     F: Future + 'static,
 {
-    spawn_in(group, future)
+    InGroup { task: spawn_in(group, future) }
+}
+
+/// The future of [`with_scheduling_group`]; dropping it drops what runs in the group.
+///
+/// It fails with [`JoinError`] if what it runs panics, or its shard stops.
+#[derive(Debug)]
+#[must_use = "dropping it drops the future that it was made of"]
+pub struct InGroup<T> {
+    task: JoinHandle<T>,
+}
+
+impl<T> Future for InGroup<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.task).poll(cx)
+    }
+}
+
+impl<T> Drop for InGroup<T> {
+    fn drop(&mut self) {
+        // This does nothing to a task that has ended.
+        self.task.abort();
+    }
 }

@@ -1,10 +1,14 @@
 //! Scheduling groups of several shards, made, changed and destroyed at run time.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::string::{String, ToString};
+use std::time::Duration;
 use std::vec::Vec;
 
 use super::{GroupError, MAX_GROUPS, SchedulingGroup, with_scheduling_group};
 use crate::testing::{TestWorld, run_among, settle_all};
+use crate::timer::Timer;
 use crate::{Executor, ShardId, current, submit_to, yield_now};
 
 const ONE: ShardId = ShardId::new(1);
@@ -100,4 +104,61 @@ fn changes_are_refused_when_a_shard_has_stopped() {
     drop(shards.pop());
     let refused = run_among(&shards, SchedulingGroup::create("late", 100));
     assert_eq!(refused, Err(GroupError::Stopped));
+}
+
+#[test]
+fn what_runs_in_a_group_is_dropped_with_the_wait_for_it() {
+    let shards = TestWorld::default().executors(1);
+    let group = run_among(&shards, SchedulingGroup::create("web", 300)).expect("there is room");
+    let alive = Rc::new(());
+    for polls in 0..3 {
+        let held = Rc::clone(&alive);
+        let waiting = shards[0].spawn(async move {
+            let inner = async move {
+                let _held = held;
+                core::future::pending::<()>().await;
+            };
+            with_scheduling_group(group, inner).await
+        });
+        (0..polls).for_each(|_| drop(shards[0].round()));
+        assert_eq!(Rc::strong_count(&alive), 2);
+        shards[0].enter(|| waiting.abort());
+        settle_all(&shards);
+        assert_eq!(Rc::strong_count(&alive), 1, "after {polls} rounds");
+        assert_eq!(shards[0].stats().living_tasks, 0);
+    }
+}
+
+#[test]
+fn what_a_timer_starts_is_in_the_group_that_armed_it() {
+    let world = TestWorld::default();
+    let shards = world.executors(1);
+    let group = run_among(&shards, SchedulingGroup::create("web", 300)).expect("there is room");
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&seen);
+    let timer = Timer::new(move |_| {
+        let noted = Rc::clone(&noted);
+        noted.borrow_mut().push(current::scheduling_group());
+        drop(crate::spawn(async move { noted.borrow_mut().push(current::scheduling_group()) }));
+    });
+    let timer = Rc::new(timer);
+    let arm = |within| {
+        let timer = Rc::clone(&timer);
+        let armed = async move { timer.rearm_periodic(Duration::from_millis(1)) };
+        run_among(&shards, async move { with_scheduling_group(within, armed).await }).expect("it ends");
+    };
+    let fire = || {
+        world.advance(Duration::from_millis(1));
+        settle_all(&shards);
+        seen.take()
+    };
+    arm(group);
+    assert_eq!(fire(), [group, group]);
+    assert_eq!(fire(), [group, group], "also the second time");
+    shards[0].enter(|| assert_eq!(current::scheduling_group(), SchedulingGroup::MAIN));
+    arm(SchedulingGroup::MAIN);
+    assert_eq!(fire(), [SchedulingGroup::MAIN; 2]);
+    arm(group);
+    run_among(&shards, group.destroy()).expect("it exists");
+    assert_eq!(fire(), [SchedulingGroup::MAIN; 2]);
 }

@@ -11,7 +11,7 @@ mod tests;
 use core::fmt;
 
 pub(crate) use control::GroupIds;
-pub use control::with_scheduling_group;
+pub use control::{InGroup, with_scheduling_group};
 pub use table::GroupStats;
 pub(crate) use table::Groups;
 

@@ -122,6 +122,21 @@ impl Groups {
         SchedulingGroup { index, generation: self.at(index).generation.get() }
     }
 
+    /// Runs `f` as if in `group`, or in the main group if that was destroyed: what it starts inherits the group.
+    pub(crate) fn run_as<R>(&self, group: SchedulingGroup, f: impl FnOnce() -> R) -> R {
+        struct Restore<'a>(&'a Groups, SchedulingGroup);
+
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.running.set(self.0.index_of(self.1));
+            }
+        }
+
+        let _restore = Restore(self, self.running_group());
+        self.running.set(self.index_of(group));
+        f()
+    }
+
     pub(crate) fn check_shares(shares: u32) -> Result<(), GroupError> {
         if (1..=MAX_SHARES).contains(&shares) { Ok(()) } else { Err(GroupError::BadShares(shares)) }
     }
@@ -211,6 +226,12 @@ impl Groups {
     #[inline]
     pub(crate) fn messages(&self) -> usize {
         self.messages.get()
+    }
+
+    /// Whether a message waits in the group's inbox.
+    #[inline]
+    pub(crate) fn has_message(&self, index: u8) -> bool {
+        !self.at(index).inbox.is_empty()
     }
 
     /// Runs the oldest message of a group, if it has one. Its panics pass through.

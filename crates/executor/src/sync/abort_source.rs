@@ -46,17 +46,26 @@ impl AbortSource {
         }
     }
 
-    /// Requests abort: runs the callbacks in the order of their subscription and wakes all who wait. A second request
+    /// Requests abort: wakes all who wait and runs the callbacks in the order of their subscription. A second request
     /// does nothing.
+    ///
+    /// # Panics
+    /// If a callback panics; the later ones run nevertheless. If another one of them panics too, the program ends.
     pub fn request_abort(&self) {
         if self.requested.replace(true) {
             return;
         }
+        let _rest = Rest(self);
+        self.tell();
+    }
+
+    /// Wakes who waits and runs the callbacks that are left.
+    fn tell(&self) {
+        self.waiters.grant_all(());
         // One at a time and with nothing borrowed, because a callback may drop another's subscription.
         while let Some(callback) = self.take_first_callback() {
             callback();
         }
-        self.waiters.grant_all(());
     }
 
     /// Whether abort was requested.
@@ -98,6 +107,15 @@ impl AbortSource {
 
     fn take_first_callback(&self) -> Option<Box<dyn FnOnce()>> {
         self.callbacks.borrow_mut().pop_first().map(|(_, callback)| callback)
+    }
+}
+
+/// Tells the rest when a callback or a waker has panicked, so that nobody is stranded.
+struct Rest<'a>(&'a AbortSource);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 

@@ -70,7 +70,7 @@ fn run_until(executor: &Executor, done: impl Fn() -> bool) {
         if executor.round() == Round::Busy {
             continue;
         }
-        if executor.prepare_sleep() {
+        if executor.prepare_sleep().is_idle() {
             executor.platform().sleep(None);
         }
         executor.end_sleep();

@@ -1,4 +1,4 @@
-//! Memory of tasks and calls, reused last-in first-out so that it is warm.
+//! Memory of tasks, calls and what programs keep in [`Recycled`](crate::Recycled), reused last-in first-out so that it is warm.
 
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use core::cell::Cell;
@@ -14,7 +14,8 @@ const KEPT_PER_CLASS: usize = 256 << 10;
 
 /// Free blocks of one shard, a stack per size class.
 ///
-/// The owner of a `Recycler` gives back every block before it drops it, or leaks the block on purpose.
+/// All blocks are memory of the heap, so one that was allocated here may be released to another recycler, or freed
+/// ([`free`]) when this one is gone.
 pub(crate) struct Recycler {
     classes: [Class; CLASSES],
 }
@@ -67,7 +68,8 @@ impl Recycler {
     /// Takes a block back.
     ///
     /// # Safety
-    /// `block` came from [`Recycler::allocate`] of the same recycler with the same layout and is not used again.
+    /// `block` came from [`Recycler::allocate`] of any recycler, or from [`allocate`], with the same layout and is not used
+    /// again.
     #[inline]
     pub(crate) unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         if is_kept(layout) {
@@ -82,9 +84,23 @@ impl Recycler {
                 return;
             }
         }
-        // SAFETY: the block came from `from_heap` with this layout.
-        unsafe { dealloc(block.as_ptr(), layout_of(layout)) };
+        // SAFETY: as the caller vouches.
+        unsafe { free(block, layout) };
     }
+}
+
+/// Uninitialised memory for `layout`, as [`Recycler::allocate`] gives, where there is no recycler.
+pub(crate) fn allocate(layout: Layout) -> NonNull<u8> {
+    from_heap(layout_of(layout))
+}
+
+/// Frees a block where there is no recycler to release it to.
+///
+/// # Safety
+/// As for [`Recycler::release`].
+pub(crate) unsafe fn free(block: NonNull<u8>, layout: Layout) {
+    // SAFETY: the block came from `from_heap` with this layout, rounded up in the same way.
+    unsafe { dealloc(block.as_ptr(), layout_of(layout)) };
 }
 
 #[cold]

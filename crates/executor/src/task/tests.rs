@@ -299,10 +299,10 @@ fn a_wake_rings_the_bell_only_while_the_shard_sleeps() {
     });
     let waker = waker.join().expect("no panic");
     assert_eq!(world.rings(), 0, "awake");
-    assert!(!executor.prepare_sleep(), "the wake is seen");
+    assert!(!executor.prepare_sleep().is_idle(), "the wake is seen");
     executor.end_sleep();
     settle(&executor);
-    assert!(executor.prepare_sleep());
+    assert!(executor.prepare_sleep().is_idle());
     let waker = thread::spawn(move || {
         waker.wake_by_ref();
         waker

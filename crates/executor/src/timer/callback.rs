@@ -12,13 +12,16 @@ use super::interval::next_in_schedule;
 use super::timers::{Action, Timers};
 use super::wheel::Node;
 use crate::current;
+use crate::group::SchedulingGroup;
+use crate::shard::Shard;
 use crate::time::Instant;
 
 type Closure = Box<dyn FnMut(&Timer)>;
 
 /// Runs a closure at a deadline, once or periodically.
 ///
-/// The closure runs at the start of a round, outside of any task, and should be short: spawn a task for more. It is
+/// The closure runs at the start of a round, outside of any task, and should be short: spawn a task for more. Such a task
+/// inherits the scheduling group in which the timer was armed last. The closure's own time is charged to no group. It is
 /// given its own timer and may arm, cancel or drop that timer or any other. Dropping a timer
 /// cancels it. A periodic timer is armed for its next deadline before its closure runs; deadlines that were
 /// missed meanwhile are skipped and the schedule does not shift.
@@ -38,6 +41,8 @@ pub(super) struct Callback {
     closure: Cell<Option<Closure>>,
     /// Zero if the timer fires once.
     period: Cell<Duration>,
+    /// In which it was armed last.
+    group: Cell<SchedulingGroup>,
     /// Set when the timer has been dropped or the closure has panicked: nothing arms it any more.
     is_over: Cell<bool>,
 }
@@ -49,6 +54,7 @@ impl Timer {
             node: Node::new(0),
             closure: Cell::new(Some(Box::new(closure))),
             period: Cell::new(Duration::ZERO),
+            group: Cell::new(SchedulingGroup::MAIN),
             is_over: Cell::new(false),
         };
         Self { callback: Rc::pin(callback), is_owner: true }
@@ -119,7 +125,10 @@ impl Timer {
 
     #[track_caller]
     fn set(&self, deadline: Instant, period: Duration) {
-        current::with(|shard| self.callback.arm(&self.callback, &shard.timers, deadline, period));
+        current::with(|shard| {
+            self.callback.group.set(shard.groups.running_group());
+            self.callback.arm(&self.callback, &shard.timers, deadline, period);
+        });
     }
 }
 
@@ -162,7 +171,13 @@ impl Callback {
         // A closure that advances the timers itself may find its own timer due; it isn't run within itself.
         let Some(mut closure) = self.closure.take() else { return Ok(()) };
         let timer = Timer { callback: self, is_owner: false };
-        let outcome = contain(|| closure(&timer));
+        let group = timer.callback.group.get();
+        let outcome = contain(|| {
+            let mut closure = Some(|| closure(&timer));
+            let run = |shard: &Shard| closure.take().map(|closure| shard.groups.run_as(group, closure));
+            // Timers fire within their shard, or within none while that is being dropped.
+            current::try_with(run);
+        });
         let callback = &timer.callback;
         if outcome.is_ok() {
             callback.closure.set(Some(closure));

@@ -42,6 +42,12 @@ impl Control {
         self.ring(0);
     }
 
+    /// Requests a stop because of a signal.
+    pub(super) fn signal_stop(&self) {
+        self.stop.note_signal();
+        self.request_stop();
+    }
+
     /// Makes all shards leave their loops.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -65,7 +71,12 @@ impl Control {
 
     /// Waits for all shards; fails if one of them could not start.
     pub(super) fn meet(&self) -> Result<(), Abandoned> {
-        self.rendezvous.meet()
+        self.meet_with(0).map(drop)
+    }
+
+    /// Waits for all shards, each with a number, and answers the sum; fails as [`Control::meet`].
+    pub(super) fn meet_with(&self, number: usize) -> Result<usize, Abandoned> {
+        self.rendezvous.meet(number)
     }
 
     /// Notes why the runtime cannot start, and lets nobody wait any longer. The first reason counts.

@@ -13,6 +13,10 @@ pub(super) struct Rendezvous {
 #[derive(Debug, Default)]
 struct State {
     arrived: usize,
+    /// What those who have arrived brought.
+    brought: usize,
+    /// What all brought to the last meeting. It stands until they have all come again, so nobody misses it.
+    total: usize,
     meetings: u64,
     abandoned: bool,
 }
@@ -26,23 +30,25 @@ impl Rendezvous {
         Self { parties, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Waits until all parties have come.
-    pub(super) fn meet(&self) -> Result<(), Abandoned> {
+    /// Waits until all parties have come, each with a number, and answers the sum of these.
+    pub(super) fn meet(&self, number: usize) -> Result<usize, Abandoned> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.abandoned {
             return Err(Abandoned);
         }
         let meeting = state.meetings;
         state.arrived += 1;
+        state.brought += number;
         if state.arrived == self.parties {
             state.arrived = 0;
+            state.total = std::mem::take(&mut state.brought);
             state.meetings += 1;
             self.changed.notify_all();
         }
         while state.meetings == meeting && !state.abandoned {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.meetings == meeting { Err(Abandoned) } else { Ok(()) }
+        if state.meetings == meeting { Err(Abandoned) } else { Ok(state.total) }
     }
 
     /// Ends this and all later meetings.
@@ -63,11 +69,12 @@ mod tests {
         let rendezvous = Rendezvous::new(3);
         let arrived = AtomicUsize::new(0);
         thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
+            for party in 0..3 {
+                let (rendezvous, arrived) = (&rendezvous, &arrived);
+                scope.spawn(move || {
                     for meeting in 1..=100 {
                         arrived.fetch_add(1, Ordering::SeqCst);
-                        assert_eq!(rendezvous.meet(), Ok(()));
+                        assert_eq!(rendezvous.meet(party * meeting), Ok(3 * meeting), "everybody learns the sum");
                         assert!(arrived.load(Ordering::SeqCst) >= 3 * meeting);
                     }
                 });
@@ -79,10 +86,10 @@ mod tests {
     fn who_waits_is_told_when_somebody_gives_up() {
         let rendezvous = Rendezvous::new(2);
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| rendezvous.meet());
+            let waiting = scope.spawn(|| rendezvous.meet(1));
             rendezvous.abandon();
             assert_eq!(waiting.join().expect("no panic"), Err(Abandoned));
         });
-        assert_eq!(rendezvous.meet(), Err(Abandoned), "later ones are told at once");
+        assert_eq!(rendezvous.meet(1), Err(Abandoned), "later ones are told at once");
     }
 }

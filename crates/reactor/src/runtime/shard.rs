@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::context::{Entered, ShardContext};
 use crate::epoll::EpollPlatform;
 use crate::placement::Place;
-use crate::signal::{self, Signal};
+use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
 
 /// All that a shard's thread needs to begin.
@@ -115,14 +115,18 @@ impl Engine {
         loop {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
-            let Round::Idle { deadline } = round else {
+            let Round::Idle { .. } = round else {
+                if self.executor.only_waits_for_room() {
+                    // Nobody rings when there is room, and who is to make it may wait for this processor.
+                    thread::yield_now();
+                }
                 idle_since = None;
                 continue;
             };
             let now = self.platform.now();
             let idle = now - *idle_since.get_or_insert(now);
             if patience.is_some_and(|patience| idle >= patience) {
-                self.sleep([deadline, until].into_iter().flatten().min());
+                self.sleep(until);
                 idle_since = None;
             } else {
                 std::hint::spin_loop();
@@ -130,9 +134,10 @@ impl Engine {
         }
     }
 
-    fn sleep(&self, deadline: Option<Instant>) {
-        if self.executor.prepare_sleep() {
-            self.platform.sleep(deadline);
+    /// Sleeps until something comes in, a timer is due, or `until`.
+    fn sleep(&self, until: Option<Instant>) {
+        if let Round::Idle { deadline } = self.executor.prepare_sleep() {
+            self.platform.sleep([deadline, until].into_iter().flatten().min());
         }
         self.executor.end_sleep();
         self.watch_for_stalls();
@@ -147,7 +152,7 @@ impl Engine {
     /// Ends the shard in step with all others, so that what belongs to a shard finds it alive.
     ///
     /// First the tasks go, then what is under way between shards. From then on nobody holds what is another's, but some
-    /// of it may have been sent home just now.
+    /// of it may have been sent home just now, and what comes home may hold what must travel on.
     fn stop(mut self) -> Result<(), Abandoned> {
         let _fuse = Fuse(self.shard);
         self.executor.stop_tasks();
@@ -160,8 +165,15 @@ impl Engine {
         // Requests that had arrived may have begun as tasks meanwhile.
         self.executor.stop_tasks();
         self.control.meet()?;
-        self.executor.receive_home();
-        self.control.meet()
+        loop {
+            let received = self.executor.receive_home();
+            // What came home may have started tasks when it was dropped.
+            self.executor.stop_tasks();
+            // If nobody has received anything, nobody has sent anything since the meeting before.
+            if self.control.meet_with(received)? == 0 {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -197,13 +209,13 @@ impl<T: 'static> Supervisor<T> {
             return self.end(engine, joined.map_err(main_failed));
         }
         let stop = engine.control.stop();
-        if stop.requests() == 0 {
+        if !stop.is_requested() {
             return Next::GoOn { until: None };
         }
         let now = engine.platform.now();
         let since = *self.stopping_since.get_or_insert(now);
         let limit = since + engine.config.stop_timeout;
-        if now < limit && stop.requests() == 1 && stop.is_listened_to() {
+        if now < limit && stop.signals() < 2 && stop.is_listened_to() {
             return Next::GoOn { until: Some(limit) };
         }
         self.end(engine, Err(RunError::Stopped { waited: now - since }))
@@ -224,9 +236,14 @@ fn main_failed(error: JoinError) -> RunError {
     }
 }
 
-/// Starts the tasks that turn signals into requests to stop.
+/// Starts the tasks that turn signals into requests to stop. While they live, a third signal ends the process.
 fn listen_for_stop(control: &Arc<Control>) {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in STOP_SIGNALS {
+        if signal::is_ignored(signal) {
+            // Whoever started the process wants it so; a shell does with SIGINT for what runs in the background.
+            log::info!("{signal} is ignored, as it was at the start of the process");
+            continue;
+        }
         let mut arrivals = match signal::on(signal) {
             Ok(arrivals) => arrivals,
             Err(error) => {
@@ -235,11 +252,13 @@ fn listen_for_stop(control: &Arc<Control>) {
             }
         };
         let control = Arc::clone(control);
+        let last_resort = LastResort::new();
         TaskBuilder::new().name("stop on signal").spawn(async move {
+            let _last_resort = last_resort;
             loop {
                 arrivals.recv().await;
                 log::info!("{signal}: stopping");
-                control.request_stop();
+                control.signal_stop();
             }
         });
     }

@@ -3,6 +3,7 @@ use std::future::pending;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use sunstar_executor::{Foreign, ShardId, current, spawn, submit_to, timer, yield_now};
 
@@ -72,14 +73,14 @@ fn a_waker_from_another_thread_ends_a_sleep() {
         let mut asked = false;
         std::future::poll_fn(move |cx| {
             if std::mem::replace(&mut asked, true) {
-                return receiver.try_recv().map_or(std::task::Poll::Pending, std::task::Poll::Ready);
+                return receiver.try_recv().map_or(Poll::Pending, Poll::Ready);
             }
             let (waker, sender) = (cx.waker().clone(), sender.clone());
             thread::spawn(move || {
                 sender.send(5).expect("the receiver is alive");
                 waker.wake();
             });
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await
     });
@@ -146,15 +147,66 @@ fn a_main_function_that_listens_but_does_not_end_is_dropped_after_its_time() {
 }
 
 #[test]
-fn a_second_request_does_not_wait_for_the_timeout() {
+fn further_requests_take_no_time_away() {
     let config = Config { stop_timeout: Duration::MAX, ..shards(1) };
     let outcome = run(config, || async {
         request_stop();
         stop_requested().await;
+        for _ in 0..10 {
+            request_stop();
+            timer::sleep(Duration::from_micros(10)).await;
+        }
+        "finished"
+    });
+    assert_eq!(outcome.expect("it returns"), "finished");
+}
+
+#[test]
+fn a_wait_that_was_given_up_does_not_count_as_listening() {
+    let config = Config { stop_timeout: Duration::MAX, ..shards(1) };
+    let outcome = run(config, || async {
+        let mut wait = Box::pin(stop_requested());
+        assert!(std::future::poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await.is_pending());
+        drop(wait);
         request_stop();
         pending::<()>().await;
     });
     assert!(matches!(outcome, Err(RunError::Stopped { .. })));
+}
+
+/// Made on shard `at` of three, and holding one made on the shard before, down to shard 0.
+async fn chain(
+    at: u16,
+    links: u16,
+    count: Arc<AtomicUsize>,
+) -> Foreign<(Counted, Option<Box<dyn std::any::Any + Send>>)> {
+    let mut inner: Option<Box<dyn std::any::Any + Send>> = None;
+    for link in 0..links {
+        let (count, held) = (Arc::clone(&count), inner.take());
+        let make = move || async move { Foreign::new((Counted::new(&count), held)) };
+        inner = Some(Box::new(submit_to(ShardId::new((at + link) % 3), make).await.expect("the shard runs")));
+    }
+    let made =
+        submit_to(ShardId::new((at + links) % 3), move || async move { Foreign::new((Counted::new(&count), inner)) });
+    made.await.expect("the shard runs")
+}
+
+#[test]
+fn what_is_nested_comes_home_at_the_end_however_deep() {
+    let living = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&living);
+    let outcome = run(shards(3), || async move {
+        for (at, links) in [(0, 1), (1, 2), (2, 3), (0, 12)] {
+            let chain = chain(at, links, Arc::clone(&count)).await;
+            spawn(async move {
+                let _chain = chain;
+                pending::<()>().await;
+            });
+        }
+        count.load(Ordering::Relaxed)
+    });
+    assert_eq!(outcome.expect("it returns"), 2 + 3 + 4 + 13);
+    assert_eq!(living.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sunstar_packet::Doorbell;
 
-use super::Signal;
+use super::{STOP_SIGNALS, Signal};
 use crate::epoll::EventBell;
 
 /// The newest node of the list.
@@ -96,6 +96,13 @@ fn listeners() -> impl Iterator<Item = &'static Listener> {
 extern "C" fn handle(number: libc::c_int) {
     // SAFETY: the location of this thread's `errno` is always valid. What was interrupted may be about to read it.
     let errno = unsafe { *libc::__errno_location() };
+    if STOP_SIGNALS.contains(&Signal(number)) && LastResort::is_called_for() {
+        // SAFETY: as below; the default action of these signals, taken when this handler returns, ends the process.
+        unsafe {
+            libc::signal(number, libc::SIG_DFL);
+            libc::raise(number);
+        }
+    }
     let bit = Signal(number).bit();
     for listener in listeners().filter(|listener| listener.wanted.load(Ordering::Relaxed) & bit != 0) {
         listener.pending.fetch_or(bit, Ordering::Release);
@@ -103,6 +110,43 @@ extern "C" fn handle(number: libc::c_int) {
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// How many tasks listen for stop signals, and how many such signals have come since there were any.
+static STOP_LISTENERS: AtomicU32 = AtomicU32::new(0);
+static STOP_SIGNALS_SEEN: AtomicU32 = AtomicU32::new(0);
+
+/// While one exists, the third stop signal ends the process from within the handler: no shard need be able to act.
+pub(crate) struct LastResort(());
+
+impl LastResort {
+    /// The first one begins to count anew.
+    pub(crate) fn new() -> Self {
+        if STOP_LISTENERS.fetch_add(1, Ordering::AcqRel) == 0 {
+            STOP_SIGNALS_SEEN.store(0, Ordering::Release);
+        }
+        Self(())
+    }
+
+    /// Counts a stop signal. Called by the handler.
+    fn is_called_for() -> bool {
+        STOP_LISTENERS.load(Ordering::Acquire) > 0 && STOP_SIGNALS_SEEN.fetch_add(1, Ordering::AcqRel) >= 2
+    }
+}
+
+impl Drop for LastResort {
+    fn drop(&mut self) {
+        STOP_LISTENERS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Whether the process ignores `signal`.
+pub(super) fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: as for any C structure that the system will fill.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: only asks, and the structure is writable.
+    let answer = unsafe { libc::sigaction(signal.number(), ptr::null(), &raw mut action) };
+    answer == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// What the process does on the signals that are listened to, and did before.

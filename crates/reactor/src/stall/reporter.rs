@@ -10,6 +10,7 @@ use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
+use sunstar_executor::Activity;
 
 use super::trace::Stall;
 use super::watch::Watch;
@@ -70,11 +71,21 @@ impl Reporter {
     }
 }
 
+fn describe_activity(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Executor => "the executor itself",
+        Activity::Timers => "the firing of timers (a waker, or a timer's closure)",
+        Activity::Arrivals => "the receiving of what came home (a waker, or the drop of an object)",
+        Activity::Messages => "a message from another shard or thread",
+        Activity::Platform => "the platform's poll (a waker)",
+    }
+}
+
 fn describe(shard: usize, stall: &Stall) -> String {
     let mut text = format!("shard {shard}: ");
     // Writing to a string can't fail, so the results carry nothing.
     let _ = match stall.task {
-        None => write!(text, "the executor itself"),
+        None => text.write_str(describe_activity(stall.activity)),
         Some(task) => match task.name {
             Some(name) => write!(text, "task {name:?}, spawned at {},", task.location),
             None => write!(text, "the task spawned at {}", task.location),

@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sunstar_executor::RunningTask;
+use sunstar_executor::{Activity, RunningTask};
 
 /// Deeper stacks are cut off: the innermost frames are the ones that tell.
 const MAX_FRAMES: usize = 64;
@@ -12,8 +12,10 @@ const MAX_FRAMES: usize = 64;
 /// A stall as the handler saw it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stall {
-    /// Whose code runs, unless it is the executor's own.
+    /// Whose code runs, if it is a task's.
     pub(super) task: Option<RunningTask>,
+    /// What runs, if it is no task.
+    pub(super) activity: Activity,
     /// For how long at least it has been running.
     pub(super) duration: Duration,
     /// How much of that time the thread was on a processor, rather than waiting for one or in the kernel.
@@ -33,12 +35,23 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// The calling stack, within a handler that interrupted `interrupted`. Allocates nothing.
+    /// The calling stack, within a handler that interrupted `interrupted`; only that address where the stack can't be
+    /// walked safely. Allocates nothing.
     pub(super) fn of_this_thread(interrupted: usize) -> Self {
+        if UNWINDER_IS_SAFE.load(Ordering::Relaxed) { Self::unwound(interrupted) } else { Self::only(interrupted) }
+    }
+
+    fn only(interrupted: usize) -> Self {
+        let mut trace = Self { frames: [0; MAX_FRAMES], depth: 1, interrupted };
+        trace.frames[0] = interrupted;
+        trace
+    }
+
+    fn unwound(interrupted: usize) -> Self {
         let mut trace = Self { frames: [0; MAX_FRAMES], depth: 0, interrupted };
         // SAFETY: not synchronised with other users of the unwinder, which only concerns platforms whose
         // unwinder has global state; here it finds unwind tables through the dynamic loader without a lock
-        // (`_dl_find_object`, glibc 2.35) and keeps its state on the stack. The closure can't panic.
+        // (`_dl_find_object`, which `warm_up` has found) and keeps its state on the stack. The closure can't panic.
         unsafe {
             backtrace::trace_unsynchronized(|frame| {
                 if let Some(slot) = trace.frames.get_mut(trace.depth) {
@@ -62,9 +75,22 @@ impl Trace {
     }
 }
 
-/// Lets the unwinder do what it does once per process outside of any handler.
+/// Whether the unwinder takes no locks: then it may be used in handlers.
+static UNWINDER_IS_SAFE: AtomicBool = AtomicBool::new(false);
+
+/// Finds out whether handlers may use the unwinder, and lets it do what it does once per process outside of any handler.
+///
+/// Without `_dl_find_object` (glibc before 2.35, other C libraries) it asks `dl_iterate_phdr`, which takes the dynamic
+/// loader's lock: a handler that interrupts the loader would wait for it for ever.
 pub(super) fn warm_up() {
-    std::hint::black_box(Trace::of_this_thread(0));
+    // SAFETY: the name is a C string, and only whether there is such a symbol is looked at.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+    if found.is_null() {
+        log::info!("this C library lacks _dl_find_object: reports of stalls show one address instead of a backtrace");
+        return;
+    }
+    std::hint::black_box(Trace::unwound(0));
+    UNWINDER_IS_SAFE.store(true, Ordering::Relaxed);
 }
 
 /// The instruction that a handler's `context` says was interrupted, or 0 where that is not known.
@@ -129,5 +155,21 @@ impl Slot {
         let stall = unsafe { (*self.stall.get()).take() };
         self.full.store(false, Ordering::Release);
         stall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_safe_unwinder_the_interrupted_instruction_is_all() {
+        let addresses: Vec<_> = Trace::only(0x1000).return_addresses().collect();
+        assert_eq!(addresses, [0x1001], "treated like a return address");
+    }
+
+    #[test]
+    fn a_stack_that_may_be_walked_has_many_frames() {
+        assert!(Trace::unwound(0).return_addresses().count() > 3);
     }
 }

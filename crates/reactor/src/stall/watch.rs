@@ -30,7 +30,7 @@ pub(super) struct Watch {
     disarmed: AtomicBool,
     finished: AtomicBool,
     /// The shard's progress at the last look, and when it was first seen there.
-    polls: AtomicU64,
+    steps: AtomicU64,
     since_nanos: AtomicU64,
     since_processor_nanos: AtomicU64,
     /// A stall that goes on is reported again when it has lasted this long.
@@ -56,7 +56,7 @@ impl Watch {
             least_nanos: threshold_nanos - threshold_nanos / 8,
             disarmed: AtomicBool::new(true),
             finished: AtomicBool::new(false),
-            polls: AtomicU64::new(u64::MAX),
+            steps: AtomicU64::new(u64::MAX),
             since_nanos: AtomicU64::new(0),
             since_processor_nanos: AtomicU64::new(0),
             next_report_nanos: AtomicU64::new(0),
@@ -75,7 +75,7 @@ impl Watch {
         if self.disarmed.load(Relaxed) {
             self.disarmed.store(false, Relaxed);
             // Whatever the shard has not got on with since the last look, it slept meanwhile.
-            self.polls.store(u64::MAX, Relaxed);
+            self.steps.store(u64::MAX, Relaxed);
             self.timer.arm(self.config.threshold);
         }
     }
@@ -114,9 +114,9 @@ impl Watch {
             self.disarmed.store(true, Relaxed);
             return;
         }
-        let polls = self.progress.polls();
-        if polls != self.polls.load(Relaxed) {
-            self.polls.store(polls, Relaxed);
+        let steps = self.progress.steps();
+        if steps != self.steps.load(Relaxed) {
+            self.steps.store(steps, Relaxed);
             self.since_nanos.store(now, Relaxed);
             self.since_processor_nanos.store(processor_nanos(), Relaxed);
             self.next_report_nanos.store(0, Relaxed);
@@ -157,6 +157,7 @@ impl Watch {
         let stall = Stall {
             // SAFETY: on the shard's thread, by this function's contract.
             task: unsafe { self.progress.running_task() },
+            activity: self.progress.activity(),
             duration,
             processor_time: Duration::from_nanos(processor_nanos),
             suppressed: self.suppressed_since_report.load(Relaxed),

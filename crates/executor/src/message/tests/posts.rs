@@ -123,7 +123,7 @@ fn who_finds_no_room_waits_in_order_and_ahead_of_newcomers() {
     }
     assert_eq!(shards[0].round(), Round::Busy, "nobody wakes a shard that waits for room");
     assert_eq!(shards[0].round(), Round::Busy);
-    assert!(!shards[0].prepare_sleep());
+    assert!(!shards[0].prepare_sleep().is_idle());
     shards[0].end_sleep();
     shards[1].round();
     assert!(shards[0].enter(|| try_post(ONE, || ())).is_err_and(|error| error.is_full()), "others came first");
@@ -199,16 +199,16 @@ fn a_message_rings_the_bell_of_a_sleeping_shard_once() {
     let world = TestWorld::default();
     let shards = world.executors(2);
     settle_all(&shards);
-    assert!(shards[1].prepare_sleep());
+    assert!(shards[1].prepare_sleep().is_idle());
     shards[0].enter(|| (0..20).for_each(|_| assert!(try_post(ONE, || ()).is_ok())));
     assert_eq!(world.rings(), 0, "published, but not announced before the round ends");
     shards[0].round();
     assert_eq!(world.rings(), 1);
     shards[1].end_sleep();
-    assert!(!shards[1].prepare_sleep(), "the messages are seen");
+    assert!(!shards[1].prepare_sleep().is_idle(), "the messages are seen");
     shards[1].end_sleep();
     settle_all(&shards);
-    assert!(shards[1].prepare_sleep());
+    assert!(shards[1].prepare_sleep().is_idle());
     assert_eq!(world.rings(), 1);
 }
 
@@ -217,9 +217,9 @@ fn what_is_sent_outside_of_a_round_goes_out_before_sleep() {
     let world = TestWorld::default();
     let shards = world.executors(2);
     settle_all(&shards);
-    assert!(shards[1].prepare_sleep());
+    assert!(shards[1].prepare_sleep().is_idle());
     shards[0].enter(|| assert!(try_post(ONE, || ()).is_ok()));
-    assert!(shards[0].prepare_sleep());
+    assert!(shards[0].prepare_sleep().is_idle());
     assert_eq!(world.rings(), 1);
 }
 

@@ -132,7 +132,7 @@ fn a_stop_wakes_the_other_shards() {
     let world = TestWorld::default();
     let mut shards = world.executors(2);
     settle_all(&shards);
-    assert!(shards[0].prepare_sleep());
+    assert!(shards[0].prepare_sleep().is_idle());
     drop(shards.pop());
     assert_eq!(world.rings(), 1);
 }
@@ -210,7 +210,7 @@ fn links_that_were_never_used_count_as_stopped() {
     let world = TestWorld::default();
     let shard = world.executor_of(links.pop().expect("two were made"));
     assert_eq!(shard.id(), ZERO);
-    assert!(shard.prepare_sleep());
+    assert!(shard.prepare_sleep().is_idle());
     shard.end_sleep();
     let refused = run_among(&[shard], async { post(ONE, || ()).await });
     assert_eq!(refused, Err(Stopped));

@@ -80,6 +80,24 @@ fn an_output_wins_over_an_abort_but_nothing_begins_after_one() {
     assert_eq!(block_on(with_abort(&source, async { unreachable!("it was aborted before") })), Err::<(), _>(Aborted));
 }
 
+#[test]
+fn a_callback_that_panics_strands_nobody() {
+    let source = Rc::new(AbortSource::new());
+    let calls = Rc::new(Cell::new(0));
+    let count = || {
+        let calls = Rc::clone(&calls);
+        move || calls.set(calls.get() + 1)
+    };
+    let _before = source.subscribe_owned(count()).unwrap();
+    let _faulty = source.subscribe_owned(|| panic!("planned")).unwrap();
+    let _after: Vec<_> = (0..10_000).map(|_| source.subscribe_owned(count()).unwrap()).collect();
+    let waiter = TestTask::waiting(source.aborted());
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source.request_abort()));
+    assert!(outcome.is_err(), "the panic comes through");
+    assert_eq!(calls.get(), 10_001);
+    waiter.finish();
+}
+
 struct Set<'a>(&'a Cell<bool>);
 
 impl Drop for Set<'_> {

@@ -111,7 +111,7 @@ fn a_sleeping_shard_is_left_alone_until_it_wakes() {
     assert!(!scene.watch.timer.is_armed());
     scene.watch.resume();
     assert!(scene.watch.timer.is_armed());
-    assert!(scene.executor.prepare_sleep());
+    assert!(scene.executor.prepare_sleep().is_idle());
     scene.look_at(100);
     assert!(!scene.watch.timer.is_armed());
     scene.executor.end_sleep();
