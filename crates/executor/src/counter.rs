@@ -37,6 +37,7 @@ pub(crate) struct Counters {
     pub(crate) waits_for_room: Counter,
     pub(crate) waits_for_service: Counter,
     pub(crate) overflowed_replies: Counter,
+    pub(crate) held_rings: Counter,
     pub(crate) panicked_messages: Counter,
 }
 
@@ -70,6 +71,8 @@ pub struct Stats {
     pub waits_for_service: u64,
     /// Replies that found no room in the ring and were kept until there was some.
     pub overflowed_replies: u64,
+    /// How often messages stayed in a ring because the inbox of the first one's scheduling group was full.
+    pub held_rings: u64,
     /// Messages and requests from elsewhere that panicked.
     pub panicked_messages: u64,
 }

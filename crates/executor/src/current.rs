@@ -3,10 +3,12 @@
 //! A simulator enters the executors of many shards in turn on one thread. With `std` the context is a
 //! thread-local; without it the platform registers where it keeps the pointer (`register`).
 
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ptr;
 
-use crate::group::SchedulingGroup;
+use crate::counter::Stats;
+use crate::group::{GroupStats, SchedulingGroup};
 use crate::message::ShardId;
 use crate::shard::Shard;
 
@@ -118,6 +120,24 @@ pub fn shard_id() -> ShardId {
 #[track_caller]
 pub fn shard_count() -> usize {
     with(|shard| shard.exchange.mesh().shards())
+}
+
+/// A snapshot of the calling shard's counters.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn stats() -> Stats {
+    with(Shard::stats)
+}
+
+/// A snapshot of the calling shard's scheduling groups.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn group_stats() -> Vec<GroupStats> {
+    with(|shard| shard.groups.stats().collect())
 }
 
 /// Runs `f` with `shard` as the current one and restores the one before, also when `f` panics.

@@ -8,11 +8,10 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use sunstar_packet::{Home, HomeNode};
+use sunstar_packet::{Buffer, ForeignBuffer, ForeignPacket, Home, HomeNode, Packet};
 
 use crate::current;
-use crate::message::{ShardId, SubmitError, submit_to};
-use crate::panic::catch;
+use crate::message::{ShardId, SubmitError, contain, submit_to};
 
 /// A handle on a `T` that stays on its shard, whether `T` is `Send` or not.
 ///
@@ -144,9 +143,7 @@ unsafe fn arrive<T>(travel: NonNull<HomeNode>) {
     }
     // SAFETY: this is the home, and the handle that posted the object was the only one.
     let value = unsafe { take(object) };
-    if let Err(panic) = catch(|| drop(value)) {
-        log::error!("dropping an object that came home panicked: {panic}");
-    }
+    contain("dropping an object that came home", || drop(value));
 }
 
 impl<T> Drop for Foreign<T> {
@@ -165,5 +162,36 @@ impl<T> Drop for Foreign<T> {
 impl<T> fmt::Debug for Foreign<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Foreign").field("home", &self.home()).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are readied for another shard on the one where they are.
+pub trait IntoForeign {
+    /// What can be sent to another shard.
+    type Foreign: Send + 'static;
+
+    /// Readies the bytes for another shard. The memory stays the calling shard's, and comes back when the last view
+    /// of it there is gone.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    fn into_foreign_here(self) -> Self::Foreign;
+}
+
+impl IntoForeign for Buffer {
+    type Foreign = ForeignBuffer;
+
+    #[track_caller]
+    fn into_foreign_here(self) -> ForeignBuffer {
+        current::with(|shard| self.into_foreign(&shard.home))
+    }
+}
+
+impl IntoForeign for Packet {
+    type Foreign = ForeignPacket;
+
+    #[track_caller]
+    fn into_foreign_here(self) -> ForeignPacket {
+        current::with(|shard| self.into_foreign(&shard.home))
     }
 }

@@ -32,7 +32,7 @@ pub mod timer;
 pub use alien::Alien;
 pub use counter::Stats;
 pub use executor::{Executor, ExecutorConfig};
-pub use foreign::Foreign;
+pub use foreign::{Foreign, IntoForeign};
 pub use group::SchedulingGroup;
 pub use message::{ShardId, SubmitError, invoke_on_all, invoke_on_others, post, submit_to, submit_to_with, try_post};
 pub use panic::Panic;

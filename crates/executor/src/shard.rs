@@ -239,12 +239,9 @@ impl Shard {
     fn stop_tasks_inside(&self) {
         loop {
             self.progress.turn_to(Activity::Messages);
-            let dropped = catch(|| self.groups.drop_messages());
+            self.groups.drop_messages();
             self.progress.turn_to(Activity::Executor);
-            if let Err(panic) = dropped {
-                log::error!("dropping a message panicked: {panic}");
-                self.counters.panicked_messages.add(1);
-            } else if let Some(task) = self.tasks.first() {
+            if let Some(task) = self.tasks.first() {
                 // SAFETY: a task on the list is living, and none is being polled between rounds.
                 unsafe { raw::stop(task, self) };
             } else if let Some(group) = self.groups.begin_turn() {
@@ -280,6 +277,7 @@ impl Shard {
             waits_for_room: counters.waits_for_room.value(),
             waits_for_service: counters.waits_for_service.value(),
             overflowed_replies: counters.overflowed_replies.value(),
+            held_rings: counters.held_rings.value(),
             panicked_messages: counters.panicked_messages.value(),
         }
     }
@@ -292,7 +290,7 @@ impl Drop for Shard {
             self.stop_messages();
             // Dropping what was under way may have started tasks.
             self.stop_tasks();
-            self.home.drain();
+            while self.home.drain() > 0 {}
         });
     }
 }

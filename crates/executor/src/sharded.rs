@@ -4,6 +4,7 @@
 mod tests;
 
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::cell::RefCell;
@@ -12,7 +13,9 @@ use core::future::Future;
 use core::marker::PhantomData;
 
 use crate::current;
-use crate::message::{ShardId, SubmitError, on_each, submit_to};
+use crate::message::{Mesh, ShardId, SubmitError, contain, on_each, submit_to};
+use crate::sync::promise::promise;
+use crate::task::spawn;
 
 /// What a [`Sharded`] service does when it is stopped.
 pub trait Service: 'static {
@@ -22,30 +25,59 @@ pub trait Service: 'static {
     }
 }
 
-/// The instances of a shard, by their services' numbers.
+/// How far an instance is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// [`Service::stop`] was called.
+    Stopping,
+    /// It has ended, or was dropped before.
+    Stopped,
+}
+
+/// An instance in its shard's table.
+struct Entry {
+    number: usize,
+    phase: Phase,
+    instance: Rc<dyn Any>,
+}
+
+/// The instances of a shard, in the order in which they were made. There are few.
 #[derive(Default)]
-pub(crate) struct Services(RefCell<Vec<Option<Rc<dyn Any>>>>);
+pub(crate) struct Services(RefCell<Vec<Entry>>);
 
 impl Services {
     fn find(&self, number: usize) -> Option<Rc<dyn Any>> {
-        self.0.borrow().get(number)?.clone()
+        let entries = self.0.borrow();
+        Some(Rc::clone(&entries.iter().find(|entry| entry.number == number)?.instance))
     }
 
     fn insert(&self, number: usize, instance: Rc<dyn Any>) {
-        let mut services = self.0.borrow_mut();
-        if services.len() <= number {
-            services.resize(number + 1, None);
-        }
-        services[number] = Some(instance);
+        self.0.borrow_mut().push(Entry { number, phase: Phase::Running, instance });
     }
 
-    fn remove(&self, number: usize) -> Option<Rc<dyn Any>> {
-        self.0.borrow_mut().get_mut(number)?.take()
+    /// Moves an instance to its next phase; answers it if it was in the phase before.
+    fn advance(&self, number: usize, before: Phase, after: Phase) -> Option<Rc<dyn Any>> {
+        let mut entries = self.0.borrow_mut();
+        let entry = entries.iter_mut().find(|entry| entry.number == number && entry.phase == before)?;
+        entry.phase = after;
+        Some(Rc::clone(&entry.instance))
     }
 
-    /// Drops all instances that are still there, because the shard ends.
+    /// Takes an instance that has stopped out of the table.
+    fn remove_stopped(&self, number: usize) -> Option<Rc<dyn Any>> {
+        let mut entries = self.0.borrow_mut();
+        let at = entries.iter().position(|entry| entry.number == number && entry.phase == Phase::Stopped)?;
+        Some(entries.remove(at).instance)
+    }
+
+    /// Drops all instances that are still there, because the shard ends: the last one first, since it may rely on those
+    /// that were made before it and finds them all the while. Panics are contained.
     pub(crate) fn clear(&self) {
-        drop(self.0.take());
+        loop {
+            let Some(entry) = self.0.borrow_mut().pop() else { return };
+            contain("dropping the instance of a service", || drop(entry));
+        }
     }
 }
 
@@ -72,13 +104,13 @@ impl<T> fmt::Debug for Sharded<T> {
     }
 }
 
-impl<T: 'static> Sharded<T> {
+impl<T: Service> Sharded<T> {
     /// Starts the service: makes an instance on every shard with `make`.
     ///
-    /// Dropping the future leaves the instances that were made to their shards.
+    /// Dropping the future undoes the start: the instances that were made, or still are, are stopped.
     ///
     /// # Errors
-    /// If `make` panicked on a shard or a shard has stopped; then the instances that were made are dropped again.
+    /// If `make` panicked on a shard or a shard has stopped; by then the instances that were made are stopped.
     ///
     /// # Panics
     /// Outside of any shard.
@@ -88,15 +120,28 @@ impl<T: 'static> Sharded<T> {
         Fut: Future<Output = T> + 'static,
     {
         let service = Self::numbered();
-        let made = on_each(ShardId::all(current::shard_count()), move || service.make(make)).await;
-        if let Err(error) = made {
-            on_each(ShardId::all(current::shard_count()), async move || service.drop_local()).await?;
-            return Err(error);
-        }
-        Ok(service)
+        let mesh = current::with(|shard| Arc::clone(shard.exchange.mesh()));
+        let (promise, started) = promise();
+        // A task of its own: it goes on to where it can be undone if nobody awaits it any more.
+        drop(spawn(async move {
+            let made = on_each(ShardId::all(current::shard_count()), move || service.make(make)).await;
+            let outcome = match made {
+                Ok(_) => Ok(Unclaimed { service: Some(service), mesh }),
+                Err(error) => {
+                    // What can't be stopped has ended with its shard, or was logged.
+                    let _stopped = service.stop_all().await;
+                    Err(error)
+                }
+            };
+            // Given back, a service that nobody claims is stopped.
+            drop(promise.resolve(outcome));
+        }));
+        started.await.unwrap_or(Err(SubmitError::Stopped)).map(Unclaimed::claim)
     }
 
     /// Starts the service with one instance, on the calling shard.
+    ///
+    /// Dropping the future drops what `make` has made so far.
     ///
     /// # Panics
     /// Outside of any shard.
@@ -109,6 +154,53 @@ impl<T: 'static> Sharded<T> {
         service
     }
 
+    /// Stops the service: on each shard that has an instance [`Service::stop`] is awaited, and when all have ended the
+    /// instances are dropped, which waits for nobody who still has them from [`Sharded::local`].
+    ///
+    /// Dropping the future lets the stop go on. A second stop is for those instances only that no other has begun to
+    /// stop, so it does nothing, most often.
+    ///
+    /// # Errors
+    /// If stopping an instance panicked, or a shard has stopped; the others are stopped nevertheless.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub async fn stop(self) -> Result<(), SubmitError> {
+        spawn(self.stop_all()).await.unwrap_or(Err(SubmitError::Stopped))
+    }
+
+    async fn stop_all(self) -> Result<(), SubmitError> {
+        let shards = || ShardId::all(current::shard_count());
+        let stopped = on_each(shards(), async move || self.stop_local().await).await;
+        let dropped = on_each(shards(), async move || self.drop_local()).await;
+        stopped.and(dropped).map(drop)
+    }
+
+    /// Stops the instance of this shard, if there is one and nobody else does. It stays in the table, so that it and
+    /// others find it until all are stopped.
+    async fn stop_local(self) {
+        struct Stopped(usize);
+
+        impl Drop for Stopped {
+            fn drop(&mut self) {
+                current::try_with(|shard| shard.services.advance(self.0, Phase::Stopping, Phase::Stopped));
+            }
+        }
+
+        let begun = current::with(|shard| shard.services.advance(self.number, Phase::Running, Phase::Stopping));
+        if let Some(instance) = begun {
+            let _stopped = Stopped(self.number);
+            Self::typed(instance).stop().await;
+        }
+    }
+
+    fn drop_local(self) {
+        // The instance is dropped after the table's borrow has ended.
+        drop(current::with(|shard| shard.services.remove_stopped(self.number)));
+    }
+}
+
+impl<T: 'static> Sharded<T> {
     fn numbered() -> Self {
         let number = current::with(|shard| shard.exchange.mesh().next_service());
         Self { number, _instances: PhantomData }
@@ -117,11 +209,6 @@ impl<T: 'static> Sharded<T> {
     async fn make<Fut: Future<Output = T>>(self, make: impl FnOnce() -> Fut) {
         let instance = Rc::new(make().await);
         current::with(|shard| shard.services.insert(self.number, instance));
-    }
-
-    fn drop_local(self) {
-        // The instance is dropped after the table's borrow has ended.
-        drop(current::with(|shard| shard.services.remove(self.number)));
     }
 
     /// The instance of the calling shard.
@@ -140,7 +227,11 @@ impl<T: 'static> Sharded<T> {
     #[track_caller]
     pub fn try_local(&self) -> Option<Rc<T>> {
         let instance = current::with(|shard| shard.services.find(self.number))?;
-        Some(instance.downcast().expect("a number names a service of one type"))
+        Some(Self::typed(instance))
+    }
+
+    fn typed(instance: Rc<dyn Any>) -> Rc<T> {
+        instance.downcast().expect("a number names a service of one type")
     }
 
     /// Runs `f` with a shard's instance there, and answers its output; see [`submit_to`].
@@ -234,26 +325,29 @@ impl<T: 'static> Sharded<T> {
     {
         Ok(self.map(map).await?.into_iter().fold(initial, reduce))
     }
+}
 
-    /// Stops the service: on each shard that has an instance [`Service::stop`] is awaited, then the instance is dropped,
-    /// which waits for nobody who still has it from [`Sharded::local`].
-    ///
-    /// # Errors
-    /// If stopping an instance panicked, or a shard has stopped; the others are stopped nevertheless.
-    ///
-    /// # Panics
-    /// Outside of any shard.
-    pub async fn stop(self) -> Result<(), SubmitError>
-    where
-        T: Service,
-    {
-        let stop = async move || {
-            if let Some(instance) = self.try_local() {
-                instance.stop().await;
-            }
-        };
-        let stopped = on_each(ShardId::all(current::shard_count()), stop).await;
-        let dropped = on_each(ShardId::all(current::shard_count()), async move || self.drop_local()).await;
-        stopped.and(dropped).map(drop)
+/// A started service on its way to the caller of [`Sharded::start`]. If it does not get there, it is stopped.
+struct Unclaimed<T: Service> {
+    /// None once claimed.
+    service: Option<Sharded<T>>,
+    mesh: Arc<Mesh>,
+}
+
+impl<T: Service> Unclaimed<T> {
+    fn claim(mut self) -> Sharded<T> {
+        self.service.take().expect("a service is claimed once")
+    }
+}
+
+impl<T: Service> Drop for Unclaimed<T> {
+    fn drop(&mut self) {
+        // Outside of its mesh there is nobody to stop it; it ends with its shards.
+        let is_inside = current::try_with(|shard| Arc::ptr_eq(shard.exchange.mesh(), &self.mesh));
+        if let Some(service) = self.service.take()
+            && is_inside == Some(true)
+        {
+            drop(spawn(service.stop_all()));
+        }
     }
 }

@@ -12,18 +12,18 @@ use core::fmt;
 use core::future::Future;
 use core::ptr::NonNull;
 
-use sunstar_packet::HomeNode;
+use sunstar_packet::{Home, HomeNode};
 
 pub use self::answer::AlienFuture;
 use crate::current;
 use crate::group::SchedulingGroup;
-use crate::message::{Contained, Kind, Label, Mesh, Message, NoEntry, ShardId, SubmitError, Ticket};
+use crate::message::{Contained, Label, Mesh, Message, NoEntry, ShardId, SubmitError, Ticket, contain};
 use crate::task::TaskBuilder;
 
 /// Sends messages to shards from any thread.
 ///
-/// At most [`MAX_ALIEN_MESSAGES`](crate::message::MAX_ALIEN_MESSAGES) are under way to one shard; further
-/// ones are refused. They run in the main scheduling group.
+/// At most [`MAX_ALIEN_MESSAGES`](crate::message::MAX_ALIEN_MESSAGES) are under way to one shard, those that run there
+/// included; further ones are refused. They run in the main scheduling group.
 #[derive(Clone, Debug)]
 pub struct Alien {
     mesh: Arc<Mesh>,
@@ -70,6 +70,20 @@ impl Alien {
         Self { mesh }
     }
 
+    /// A handle on the shards of the calling shard's mesh, to give to other threads.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    #[track_caller]
+    pub fn of_current() -> Self {
+        Self::new(current::with(|shard| Arc::clone(shard.exchange.mesh())))
+    }
+
+    /// How many messages and requests to a shard were refused with [`AlienError::Full`], by all handles.
+    pub fn refused(&self, shard: ShardId) -> usize {
+        self.mesh.refused_aliens(shard)
+    }
+
     /// Has `f` run on a shard. A panic of `f` is logged and counted there.
     ///
     /// A closure that was taken can still be dropped without being run, if the shard stops first.
@@ -82,7 +96,10 @@ impl Alien {
     {
         match self.mesh.admit_alien(shard) {
             Ok(ticket) => {
-                send(ticket, f);
+                send(ticket, |ticket| {
+                    f();
+                    drop(ticket);
+                });
                 Ok(())
             }
             Err(NoEntry::Full) => Err(AlienError::Full(f)),
@@ -109,10 +126,12 @@ impl Alien {
             Err(NoEntry::NotRunning) => return Err(AlienError::NotRunning(f)),
         };
         let (sender, future) = answer::pair();
-        send(ticket, move || {
+        send(ticket, move |ticket| {
             let what = core::any::type_name::<F>();
             let serve = async move {
                 let outcome = Contained::new(what, async move { f().await }).await;
+                // Who learns of the outcome may send the next request.
+                drop(ticket);
                 sender.send(outcome.map_err(SubmitError::Panicked));
             };
             current::with(|here| TaskBuilder::new().name(what).spawn_and_run(here, serve));
@@ -125,20 +144,21 @@ impl Alien {
 #[repr(C)]
 struct Letter {
     travel: HomeNode,
+    /// Where it goes; the message keeps the mesh, and with it the home.
+    home: NonNull<Home>,
     message: Message,
 }
 
-fn send(ticket: Ticket, f: impl FnOnce() + Send + 'static) {
+/// Sends `f`, which is given the ticket when it runs.
+fn send(mut ticket: Ticket, f: impl FnOnce(Ticket) + Send + 'static) {
     let mesh = Arc::clone(ticket.mesh());
     let shard = ticket.shard();
-    let label = Label { group: SchedulingGroup::MAIN.index, kind: Kind::Request };
-    let message = Message::new(label, move || {
-        // Counted until here: what runs is bounded by other means.
-        drop(ticket);
-        f();
+    let message = Message::new(Label::request(SchedulingGroup::MAIN), move || {
+        ticket.arrive();
+        f(ticket);
     });
-    let letter = Box::new(Letter { travel: HomeNode::new(arrive), message });
     let home = mesh.home(shard).expect("a shard that admits messages has a home");
+    let letter = Box::new(Letter { travel: HomeNode::new(arrive), home: NonNull::from(home), message });
     // SAFETY: the mesh keeps the home. The letter is valid until it arrives, where it becomes a box again, and is
     // posted once. If it never arrives it is leaked.
     unsafe { home.post(NonNull::from(Box::leak(letter)).cast()) };
@@ -148,6 +168,15 @@ fn send(ticket: Ticket, f: impl FnOnce() + Send + 'static) {
 unsafe fn arrive(travel: NonNull<HomeNode>) {
     // SAFETY: it came out of a box in `send` and was posted once.
     let letter = unsafe { Box::from_raw(travel.cast::<Letter>().as_ptr()) };
-    let Letter { message, .. } = *letter;
-    current::try_with(|shard| shard.groups.deliver(message.label().group, message));
+    let Letter { home, message, .. } = *letter;
+    let mut message = Some(message);
+    // The way home can be emptied when its shard has ended, while another one is current.
+    current::try_with(|shard| {
+        if shard.home_address() == home
+            && let Some(message) = message.take()
+        {
+            shard.groups.deliver(SchedulingGroup::MAIN.index, message);
+        }
+    });
+    contain("dropping a message to a shard that has ended", || drop(message));
 }

@@ -106,3 +106,42 @@ fn requests_are_answered_to_any_thread() {
     assert!(matches!(hangs.wait(), Err(SubmitError::Stopped)));
     shard.join().expect("no panic");
 }
+
+#[test]
+fn requests_that_run_count_as_under_way_and_refusals_are_counted() {
+    let mut shards = TestWorld::default().executors(2);
+    let alien = shards[0].enter(Alien::of_current);
+    let hang = || alien.submit_to(ONE, pending::<()>);
+    let hanging: Vec<_> = (0..MAX_ALIEN_MESSAGES)
+        .map(|_| {
+            let hangs = hang().expect("fewer are under way");
+            settle_all(&shards);
+            hangs
+        })
+        .collect();
+    assert!(matches!(hang(), Err(AlienError::Full(_))));
+    assert!(matches!(alien.post(ONE, || ()), Err(AlienError::Full(_))));
+    assert_eq!((alien.refused(ONE), alien.refused(ZERO)), (2, 0));
+    // Those that run don't keep their shard from stopping its messages.
+    shards[1].stop_messages();
+    drop(shards.pop());
+    assert!(hanging.into_iter().all(|request| matches!(request.wait(), Err(SubmitError::Stopped))));
+}
+
+#[test]
+fn what_arrives_after_its_shard_ended_goes_to_no_other() {
+    let mut shards = TestWorld::default().executors(1);
+    let other = TestWorld::default().executor();
+    let alien = Alien::new(Arc::clone(shards[0].mesh()));
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let note = Arc::clone(&arrived);
+    let count = move || {
+        note.fetch_add(1, Ordering::Relaxed);
+    };
+    alien.post(ZERO, count).expect("the shard runs");
+    other.enter(|| shards[0].shard().home.drain());
+    settle_all(&[other]);
+    drop(shards.pop());
+    assert_eq!(arrived.load(Ordering::Relaxed), 0);
+    assert_eq!(Arc::strong_count(&arrived), 1);
+}

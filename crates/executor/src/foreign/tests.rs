@@ -4,7 +4,9 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 use std::thread;
 
-use super::Foreign;
+use sunstar_packet::{Buffer, Packet};
+
+use super::{Foreign, IntoForeign};
 use crate::testing::{TestWorld, run_among, settle_all};
 use crate::{ShardId, SubmitError, submit_to};
 
@@ -98,4 +100,37 @@ fn an_object_may_outlive_its_shard() {
     shards[0].enter(|| assert!(foreign.get().is_none()));
     drop(foreign);
     assert_eq!(Rc::strong_count(&object), 2, "leaked");
+}
+
+#[test]
+fn bytes_are_lent_to_another_shard_and_their_memory_comes_home() {
+    struct Bytes(#[expect(dead_code, reason = "its count is what is looked at")] Rc<()>);
+
+    impl AsRef<[u8]> for Bytes {
+        fn as_ref(&self) -> &[u8] {
+            b"GET / HTTP/1.1"
+        }
+    }
+
+    let shards = TestWorld::default().executors(2);
+    let alive = Rc::new(());
+    let bytes = Bytes(Rc::clone(&alive));
+    let method = run_among(&shards, async move {
+        let buffer = Buffer::from_owner(bytes);
+        let mut packet = Packet::from(buffer.slice(..3));
+        packet.push_back(buffer.slice(4..5)).expect("there is room");
+        let (lent, packet) = (buffer.into_foreign_here(), packet.into_foreign_here());
+        submit_to(ONE, async move || {
+            let (buffer, packet) = (lent.into_buffer(), packet.into_packet());
+            assert_eq!((buffer.len(), packet.len()), (14, 4));
+            let method = buffer.slice(..3);
+            drop(buffer);
+            method.to_vec()
+        })
+        .await
+    });
+    assert_eq!(method.expect("it is served"), b"GET");
+    settle_all(&shards);
+    assert_eq!(Rc::strong_count(&alive), 1, "dropped at home");
+    assert_eq!(shards[0].residents(), 0);
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::run_queue::RunQueue;
 use super::{GroupError, MAX_GROUPS, SchedulingGroup};
 use crate::counter::Counter;
-use crate::message::{Inbox, Message};
+use crate::message::{INBOX_MESSAGES, Inbox, Label, Message};
 use crate::task::header::{AllTasks, Header};
 use crate::time::Instant;
 
@@ -63,8 +63,6 @@ pub(crate) struct Groups {
     /// Bit set of the groups that have something to run.
     runnable: Cell<u16>,
     running: Cell<u8>,
-    /// Messages in all inboxes.
-    messages: Cell<usize>,
     /// The virtual run time of the group whose turn began last; it never goes back.
     virtual_now: Cell<u64>,
     task_quota: Duration,
@@ -87,7 +85,6 @@ impl Groups {
             }),
             runnable: Cell::new(0),
             running: Cell::new(0),
-            messages: Cell::new(0),
             virtual_now: Cell::new(0),
             task_quota,
         };
@@ -189,7 +186,6 @@ impl Groups {
             self.enqueue(task);
         }
         while let Some(message) = place.inbox.pop() {
-            self.messages.set(self.messages.get() - 1);
             self.deliver(SchedulingGroup::MAIN.index, message);
         }
         self.runnable.set(self.runnable.get() & !(1 << group.index));
@@ -210,22 +206,31 @@ impl Groups {
         }
     }
 
-    /// Puts a message into the inbox of its group, or of the main group if this shard does not know the group.
+    /// The place where messages with this label go: their group's, or the main group's if this shard does not know
+    /// the group, or no more.
+    #[inline]
+    pub(crate) fn place_of(&self, label: Label) -> u8 {
+        let is_it = |group: &Group| {
+            let generation = u64::from(group.generation.get()) & u64::from(u16::MAX);
+            generation == u64::from(label.generation) && group.name.borrow().is_some()
+        };
+        let known = self.groups.get(usize::from(label.group)).is_some_and(is_it);
+        if known { label.group } else { SchedulingGroup::MAIN.index }
+    }
+
+    /// Whether the inbox of a place takes a message from another shard's ring, or from this one.
+    #[inline]
+    pub(crate) fn has_inbox_room(&self, place: u8) -> bool {
+        self.at(place).inbox.len() < INBOX_MESSAGES
+    }
+
+    /// Puts a message into the inbox of a place that [`Groups::place_of`] answered.
     #[inline]
     pub(crate) fn deliver(&self, index: u8, message: Message) {
-        let known = self.groups.get(usize::from(index)).is_some_and(|group| group.name.borrow().is_some());
-        let index = if known { index } else { SchedulingGroup::MAIN.index };
         self.at(index).inbox.push(message);
-        self.messages.set(self.messages.get() + 1);
         if self.runnable.get() & (1 << index) == 0 {
             self.make_runnable(index);
         }
-    }
-
-    /// How many messages wait in all inboxes.
-    #[inline]
-    pub(crate) fn messages(&self) -> usize {
-        self.messages.get()
     }
 
     /// Whether a message waits in the group's inbox.
@@ -241,19 +246,13 @@ impl Groups {
         if group.inbox.is_empty() {
             return false;
         }
-        self.messages.set(self.messages.get() - 1);
         group.messages.add(1);
         group.inbox.run_oldest()
     }
 
-    /// Drops the messages of all inboxes.
+    /// Drops the messages of all inboxes; their panics are contained.
     pub(crate) fn drop_messages(&self) {
-        for group in &self.groups {
-            while let Some(message) = group.inbox.pop() {
-                self.messages.set(self.messages.get() - 1);
-                drop(message);
-            }
-        }
+        self.groups.iter().for_each(|group| group.inbox.clear());
     }
 
     fn make_runnable(&self, index: u8) {

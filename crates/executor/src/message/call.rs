@@ -15,12 +15,12 @@ use core::task::{Context, Poll, Waker};
 
 use sunstar_packet::{Home, HomeNode};
 
+use super::contained::contain;
 use super::lane::Stopped;
 use super::shard_id::ShardId;
-use super::slot::{Kind, Label};
+use super::slot::Label;
 use crate::current;
-use crate::group::SchedulingGroup;
-use crate::panic::{Panic, catch};
+use crate::panic::Panic;
 use crate::shard::Shard;
 use crate::sync::OwnedPermit;
 
@@ -107,10 +107,9 @@ unsafe impl<T: Send> Send for Call<T> {}
 impl<T: Send + 'static> Call<T> {
     /// Sends the outcome back to the caller. Called on the shard that ran the request.
     pub(crate) fn reply(self, outcome: Outcome<T>) {
-        let label = Label { group: SchedulingGroup::MAIN.index, kind: Kind::Reply };
         current::with(|shard| {
             let lane = shard.exchange.lane(self.origin);
-            lane.reply(shard, label, move || self.complete(outcome));
+            lane.reply(shard, Label::REPLY, move || self.complete(outcome));
         });
     }
 
@@ -159,9 +158,7 @@ unsafe fn finish<T>(node: NonNull<Node<T>>, outcome: Outcome<T>) {
 
 /// Drops an outcome that nobody awaits.
 fn discard<T>(outcome: Outcome<T>) {
-    if let Err(panic) = catch(|| drop(outcome)) {
-        log::error!("dropping the output of a request panicked: {panic}");
-    }
+    contain("dropping the output of a request", || drop(outcome));
 }
 
 /// Called by the home list, at home.

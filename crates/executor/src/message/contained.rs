@@ -1,4 +1,4 @@
-//! A future whose panics are caught.
+//! Code of others whose panics go no further.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -6,6 +6,23 @@ use core::task::{Context, Poll};
 
 use crate::current;
 use crate::panic::{Panic, catch};
+use crate::task::header::report_foreign_panic;
+
+/// Runs `f`, which wakes or drops what others made. A panic is logged, and counted if there is a shard, and goes no
+/// further, so that what comes after `f` is done in any case.
+#[inline]
+pub(crate) fn contain(doing: &str, f: impl FnOnce()) {
+    if let Err(panic) = catch(f) {
+        report(doing, &panic);
+    }
+}
+
+#[cold]
+fn report(doing: &str, panic: &Panic) {
+    if current::try_with(|shard| report_foreign_panic(shard, doing, panic)).is_none() {
+        drop(catch(|| log::error!("{doing} panicked: {panic}")));
+    }
+}
 
 /// Runs a future to its end, or answers what it, or dropping it, panicked with. The panic is logged and counted as
 /// one of `what`.

@@ -8,14 +8,18 @@ use core::cell::{Cell, RefCell};
 
 use sunstar_packet::Home;
 
-use super::INBOX_MESSAGES;
 use super::lane::Lane;
 use super::mesh::{Mesh, MeshLinks, Seat};
 use super::ring::Consumer;
 use super::service::LocalLimits;
 use super::shard_id::ShardId;
-use super::slot::Kind;
+use super::slot::{Arrival, Kind, Label};
+use crate::panic::catch;
 use crate::shard::Shard;
+use crate::task::header::report_foreign_panic;
+
+/// Messages that a round takes from one ring at most, should the other side keep pace.
+const RECEIVED_AT_ONCE: u32 = 4096;
 
 /// The ends of rings that a shard has, and what is under way in them.
 pub(crate) struct Exchange {
@@ -40,8 +44,9 @@ impl Exchange {
     pub(crate) fn new(links: MeshLinks, home: Arc<Home>) -> Self {
         let MeshLinks { producers, consumers, seat } = links;
         let (id, mesh) = (seat.id(), Arc::clone(seat.mesh()));
-        mesh.open(id, home);
-        let lanes = ShardId::all(mesh.shards()).zip(producers).map(|(to, producer)| Lane::new(to, producer));
+        mesh.open(id, Arc::clone(&home));
+        let lanes = ShardId::all(mesh.shards()).zip(producers);
+        let lanes = lanes.map(|(to, producer)| Lane::new(Arc::clone(&home), to, producer));
         Self {
             id,
             lanes: lanes.collect(),
@@ -86,8 +91,8 @@ impl Exchange {
         self.blocked.borrow_mut().push(lane);
     }
 
-    /// Receives what has arrived: replies are acted on at once, requests go to their groups' inboxes, as far as these
-    /// have room. Answers how many there were.
+    /// Receives what has arrived: replies are acted on at once, requests go to their groups' inboxes. The first one
+    /// whose inbox is full holds its ring back. Answers how many there were.
     pub(crate) fn receive(&self, shard: &Shard) -> u32 {
         let Ok(mut sources) = self.sources.try_borrow_mut() else { return 0 };
         let count = sources.len();
@@ -102,11 +107,23 @@ impl Exchange {
 
     #[inline]
     fn receive_from(source: &mut Consumer, shard: &Shard) -> u32 {
-        let room = INBOX_MESSAGES.saturating_sub(shard.groups.messages());
-        let budget = u32::try_from(room).unwrap_or(u32::MAX);
-        source.drain(budget, |arrival| match arrival.label() {
-            label if label.kind == Kind::Reply => arrival.run(),
-            label => shard.groups.deliver(label.group, arrival.take()),
+        let admit = |label: Label| {
+            if label.kind == Kind::Reply {
+                return Some(None);
+            }
+            let place = shard.groups.place_of(label);
+            let has_room = shard.groups.has_inbox_room(place);
+            shard.counters.held_rings.add(u64::from(!has_room));
+            has_room.then_some(Some(place))
+        };
+        let receive = |place, arrival: Arrival<'_>| match place {
+            None => arrival.run(),
+            Some(place) => shard.groups.deliver(place, arrival.take()),
+        };
+        // A reply wakes its caller with any waker.
+        catch(|| source.drain_admitted(RECEIVED_AT_ONCE, admit, receive)).unwrap_or_else(|panic| {
+            report_foreign_panic(shard, "receiving a reply", &panic);
+            1
         })
     }
 

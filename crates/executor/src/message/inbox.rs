@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
+use super::contained::contain;
 use super::slot::Message;
 
 /// A first-in first-out queue that runs messages from where they lie, so that each is copied only once on its
@@ -53,6 +54,13 @@ impl Inbox {
     pub(crate) fn pop(&self) -> Option<Message> {
         // SAFETY: the place holds the oldest message, and it is forgotten there.
         self.with(|places| places.take_oldest().map(|place| unsafe { place.read() }))
+    }
+
+    /// Drops all messages; their panics are contained.
+    pub(crate) fn clear(&self) {
+        while let Some(message) = self.pop() {
+            contain("dropping a message", || drop(message));
+        }
     }
 
     /// Runs the oldest message; answers whether there was one. Its panics pass through.
@@ -111,6 +119,6 @@ impl Places {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        while self.pop().is_some() {}
+        self.clear();
     }
 }

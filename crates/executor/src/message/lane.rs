@@ -2,19 +2,22 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
-use super::INBOX_MESSAGES;
+use sunstar_packet::Home;
+
+use super::contained::contain;
 use super::mesh::Mesh;
 use super::ring::Producer;
 use super::shard_id::ShardId;
 use super::slot::{Label, Message};
+use super::waiting::{Waiter, Waiting};
 use crate::current;
 use crate::shard::Shard;
-use crate::sync::Semaphore;
 
 /// Why a closure was not taken; it comes back.
 pub(crate) enum Refused<F> {
@@ -38,65 +41,95 @@ impl core::error::Error for Stopped {}
 
 /// The way from one shard to another, or to itself.
 pub(crate) struct Lane {
+    /// The home of the shard that sends here. Kept, so that no other shard has its address.
+    owner: Arc<Home>,
     to: ShardId,
     /// None on the lane to the own shard, which leads to the inboxes. It is borrowed during a call to foreign code
     /// only while messages that a stopped shard left behind are dropped.
     producer: Option<RefCell<Producer>>,
     /// Replies that found no room. They go before all that waits.
     overflow: RefCell<VecDeque<Message>>,
-    /// One unit: who has it is the next to send, the others wait in order.
-    turn: Semaphore,
-    /// Wakes who has the turn, when there is room.
-    room: Cell<Option<Waker>>,
+    /// Messages whose senders wait for room.
+    waiting: Waiting,
     stopped: Cell<bool>,
     /// Has messages that are staged, and is on the exchange's list of such lanes.
     touched: Cell<bool>,
-    /// Somebody waits for room, and the lane is on the exchange's list of such lanes.
+    /// Something waits for room, and the lane is on the exchange's list of such lanes.
     blocked: Cell<bool>,
 }
 
 impl Lane {
-    pub(super) fn new(to: ShardId, producer: Option<Producer>) -> Rc<Self> {
+    pub(super) fn new(owner: Arc<Home>, to: ShardId, producer: Option<Producer>) -> Rc<Self> {
         Rc::new(Self {
+            owner,
             to,
             producer: producer.map(RefCell::new),
             overflow: RefCell::default(),
-            turn: Semaphore::new(1),
-            room: Cell::new(None),
+            waiting: Waiting::default(),
             stopped: Cell::new(false),
             touched: Cell::new(false),
             blocked: Cell::new(false),
         })
     }
 
+    /// Whether the lane leads to the shard that it starts from.
+    #[inline]
+    pub(super) fn leads_home(&self) -> bool {
+        self.producer.is_none()
+    }
+
+    /// # Panics
+    /// If this is not a lane of `shard`.
+    #[inline]
+    #[track_caller]
+    pub(super) fn check_owner(&self, shard: &Shard) {
+        if !Arc::ptr_eq(&self.owner, shard.home.home()) {
+            elsewhere();
+        }
+    }
+
     /// Sends a closure if there is room and nobody waits for it.
+    ///
+    /// # Panics
+    /// If this is not a lane of `shard`.
     #[inline]
     pub(crate) fn try_send<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
     where
         F: FnOnce() + Send + 'static,
     {
-        if self.turn.available_units() == 0 { Err(Refused::Full(f)) } else { self.push(shard, label, f) }
+        if self.waiting.is_empty() { self.push(shard, label, f) } else { Err(Refused::Full(f)) }
     }
 
-    /// Sends a closure, behind those who wait already. Dropping the future drops the closure, unless it was sent.
+    /// Sends a closure, behind those that wait already. Dropping the future drops the closure, unless it was sent.
+    ///
+    /// Once it waits, it is sent by the shard's round, whether the future is polled meanwhile or not: so nobody holds
+    /// up those behind.
     pub(crate) async fn send<F>(self: Rc<Self>, label: Label, f: F) -> Result<(), Stopped>
     where
         F: FnOnce() + Send + 'static,
     {
-        let mut f = match current::with(|shard| self.try_send(shard, label, f)) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Stopped(_)) => return Err(Stopped),
-            Err(Refused::Full(f)) => f,
+        let waiter = match current::with(|shard| self.send_or_wait(shard, label, f)) {
+            Ok(waiter) => waiter,
+            Err(sent) => return sent,
         };
-        current::with(|shard| shard.counters.waits_for_room.add(1));
-        let _turn = self.turn.acquire(1).await.map_err(|_| Stopped)?;
-        loop {
-            f = match current::with(|shard| self.push(shard, label, f)) {
-                Ok(()) => return Ok(()),
-                Err(Refused::Stopped(_)) => return Err(Stopped),
-                Err(Refused::Full(f)) => f,
-            };
-            Room { lane: &self, waited: false }.await;
+        Room { lane: &self, waiter }.await
+    }
+
+    /// Answers what became of the closure, or who waits with it.
+    #[inline]
+    fn send_or_wait<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<Rc<Waiter>, Result<(), Stopped>>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        match self.try_send(shard, label, f) {
+            Ok(()) => Err(Ok(())),
+            Err(Refused::Stopped(_)) => Err(Err(Stopped)),
+            Err(Refused::Full(f)) => {
+                shard.counters.waits_for_room.add(1);
+                let waiter = self.waiting.add(Message::new(label, f));
+                self.block(shard);
+                Ok(waiter)
+            }
         }
     }
 
@@ -121,6 +154,7 @@ impl Lane {
     where
         F: FnOnce() + Send + 'static,
     {
+        self.check_owner(shard);
         if self.stopped.get() {
             return Err(Refused::Stopped(f));
         }
@@ -139,11 +173,29 @@ impl Lane {
     where
         F: FnOnce() + Send + 'static,
     {
-        if shard.groups.messages() >= INBOX_MESSAGES {
+        let place = shard.groups.place_of(label);
+        if !shard.groups.has_inbox_room(place) {
             return Err(Refused::Full(f));
         }
         shard.counters.sent_messages.add(1);
-        shard.groups.deliver(label.group, Message::new(label, f));
+        shard.groups.deliver(place, Message::new(label, f));
+        Ok(())
+    }
+
+    /// As [`Lane::push`], for a message that waited.
+    fn push_message(self: &Rc<Self>, shard: &Shard, message: Message) -> Result<(), Message> {
+        if let Some(producer) = &self.producer {
+            let Ok(mut producer) = producer.try_borrow_mut() else { return Err(message) };
+            producer.push_message(message)?;
+            self.touch(shard);
+        } else {
+            let place = shard.groups.place_of(message.label());
+            if !shard.groups.has_inbox_room(place) {
+                return Err(message);
+            }
+            shard.groups.deliver(place, message);
+        }
+        shard.counters.sent_messages.add(1);
         Ok(())
     }
 
@@ -181,11 +233,8 @@ impl Lane {
     /// Sends what waits, as far as there is room. Called for a lane that was just taken off the list of blocked ones.
     pub(super) fn retry(self: &Rc<Self>, shard: &Shard) {
         self.blocked.set(false);
-        if self.send_overflow(shard) && self.has_room(shard) {
-            if let Some(waker) = self.room.take() {
-                waker.wake();
-            }
-        } else {
+        let all_sent = self.send_overflow(shard) && self.waiting.send(|message| self.push_message(shard, message));
+        if !all_sent {
             self.block(shard);
         }
     }
@@ -194,24 +243,12 @@ impl Lane {
     fn send_overflow(self: &Rc<Self>, shard: &Shard) -> bool {
         let mut overflow = self.overflow.borrow_mut();
         while let Some(message) = overflow.pop_front() {
-            let Some(producer) = &self.producer else { return true };
-            let Ok(mut producer) = producer.try_borrow_mut() else { return true };
-            if let Err(message) = producer.push_message(message) {
+            if let Err(message) = self.push_message(shard, message) {
                 overflow.push_front(message);
                 return false;
             }
-            shard.counters.sent_messages.add(1);
-            self.touch(shard);
         }
         true
-    }
-
-    fn has_room(&self, shard: &Shard) -> bool {
-        match &self.producer {
-            _ if self.stopped.get() => true,
-            Some(producer) => producer.try_borrow_mut().map_or(true, |mut producer| producer.has_room()),
-            None => shard.groups.messages() < INBOX_MESSAGES,
-        }
     }
 
     /// If the destination has stopped, drops what was sent and not received; who waits learns that it has.
@@ -223,38 +260,38 @@ impl Lane {
         }
     }
 
-    /// Sends no more. What waits is dropped.
+    /// Sends no more. What waits is dropped, and who waits learns it.
     pub(super) fn stop(&self) {
         self.stopped.set(true);
-        drop(self.overflow.take());
-        if let Some(waker) = self.room.take() {
-            waker.wake();
+        for reply in self.overflow.take() {
+            contain("dropping a reply", || drop(reply));
         }
+        self.waiting.stop();
     }
 }
 
-/// A future that waits until there may be room; awaited by who has the turn.
+/// Waits until a waiting message was sent. Dropping it takes the message back.
 struct Room<'a> {
-    lane: &'a Rc<Lane>,
-    waited: bool,
+    lane: &'a Lane,
+    waiter: Rc<Waiter>,
 }
 
 impl Future for Room<'_> {
-    type Output = ();
+    type Output = Result<(), Stopped>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.waited {
-            return Poll::Ready(());
-        }
-        self.waited = true;
-        self.lane.room.set(Some(cx.waker().clone()));
-        current::with(|shard| self.lane.block(shard));
-        Poll::Pending
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.waiter.poll(cx)
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        drop(self.lane.room.take());
+        self.lane.waiting.remove(&self.waiter);
     }
+}
+
+#[cold]
+#[track_caller]
+fn elsewhere() -> ! {
+    panic!("a message was sent on another shard than the one where its future was made");
 }

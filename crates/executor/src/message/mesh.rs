@@ -7,6 +7,7 @@ use core::ptr;
 
 use sunstar_packet::{Home, HomeOwner};
 
+use super::contained::contain;
 use super::ring::{Consumer, Producer, ring};
 use super::shard_id::ShardId;
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
@@ -46,14 +47,20 @@ pub struct Mesh {
 struct Door {
     /// Null until the shard has started.
     home: AtomicPtr<Home>,
-    /// How many messages of other threads are under way, and [`CLOSED`].
+    /// How many messages and requests of other threads are under way; how many of them have not arrived, in units of
+    /// [`TRAVELLING`]; and [`CLOSED`].
     aliens: AtomicUsize,
+    /// How many were refused because as many as may be were under way.
+    refused: AtomicUsize,
 }
+
+/// What a message that has not arrived counts for: the half of the number below [`CLOSED`].
+const TRAVELLING: usize = 1 << (usize::BITS / 2 - 1);
 
 /// The shard takes nothing from other threads any more.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-/// Messages of threads that are no shards which may be under way to one shard.
+/// Messages and requests of threads that are no shards which may be under way to one shard, or run there.
 pub const MAX_ALIEN_MESSAGES: usize = 1024;
 
 /// Why a thread that is no shard may not send.
@@ -72,7 +79,11 @@ impl Mesh {
     /// # Panics
     /// For more than 65,536 shards.
     pub fn links(shards: usize) -> Vec<MeshLinks> {
-        let door = |_| Door { home: AtomicPtr::new(ptr::null_mut()), aliens: AtomicUsize::new(0) };
+        let door = |_| Door {
+            home: AtomicPtr::new(ptr::null_mut()),
+            aliens: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        };
         let mesh = Arc::new(Self {
             doors: (0..shards).map(door).collect(),
             stopped: AtomicUsize::new(0),
@@ -152,13 +163,22 @@ impl Mesh {
         let door = self.door(shard).filter(|door| !door.home.load(Ordering::Acquire).is_null());
         let door = door.ok_or(NoEntry::NotRunning)?;
         // Acquire and release order this with `close`: the shard waits for those that were counted before.
-        let before = door.aliens.fetch_add(1, Ordering::AcqRel);
-        let ticket = Ticket { mesh: Arc::clone(self), shard };
-        match before {
-            _ if before & CLOSED != 0 => Err(NoEntry::NotRunning),
-            MAX_ALIEN_MESSAGES.. => Err(NoEntry::Full),
-            _ => Ok(ticket),
+        let before = door.aliens.fetch_add(1 + TRAVELLING, Ordering::AcqRel);
+        let ticket = Ticket { mesh: Arc::clone(self), shard, has_arrived: false };
+        if before & CLOSED != 0 {
+            return Err(NoEntry::NotRunning);
         }
+        if before % TRAVELLING >= MAX_ALIEN_MESSAGES {
+            door.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoEntry::Full);
+        }
+        Ok(ticket)
+    }
+
+    /// How many messages and requests from threads that are no shards were refused because
+    /// [`MAX_ALIEN_MESSAGES`] of them were under way to the shard; zero if there is no such shard.
+    pub fn refused_aliens(&self, shard: ShardId) -> usize {
+        self.door(shard).map_or(0, |door| door.refused.load(Ordering::Relaxed))
     }
 }
 
@@ -180,10 +200,11 @@ impl core::fmt::Debug for Mesh {
     }
 }
 
-/// Counts a message of a thread that is no shard until it runs or is dropped.
+/// Counts a message or request of a thread that is no shard until it has run or was dropped.
 pub(crate) struct Ticket {
     mesh: Arc<Mesh>,
     shard: ShardId,
+    has_arrived: bool,
 }
 
 impl Ticket {
@@ -195,11 +216,18 @@ impl Ticket {
     pub(crate) fn shard(&self) -> ShardId {
         self.shard
     }
+
+    /// Notes that the message is at its shard: it goes on to count, but the shard need not wait for it to stop.
+    pub(crate) fn arrive(&mut self) {
+        self.has_arrived = true;
+        self.mesh.doors[self.shard.index()].aliens.fetch_sub(TRAVELLING, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.mesh.doors[self.shard.index()].aliens.fetch_sub(1, Ordering::AcqRel);
+        let counted = if self.has_arrived { 1 } else { 1 + TRAVELLING };
+        self.mesh.doors[self.shard.index()].aliens.fetch_sub(counted, Ordering::AcqRel);
     }
 }
 
@@ -223,8 +251,10 @@ impl Seat {
     pub(super) fn close(self, home: &HomeOwner, mut receive: impl FnMut()) {
         let aliens = &self.mesh.doors[self.id.index()].aliens;
         let mut under_way = aliens.fetch_or(CLOSED, Ordering::AcqRel);
-        while under_way & !CLOSED != 0 {
-            home.drain();
+        while under_way & !CLOSED >= TRAVELLING {
+            contain("receiving what came home", || {
+                home.drain();
+            });
             receive();
             core::hint::spin_loop();
             under_way = aliens.load(Ordering::Acquire);

@@ -25,9 +25,10 @@ mod slots;
 mod submit;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod waiting;
 
 pub use call::SubmitError;
-pub(crate) use contained::Contained;
+pub(crate) use contained::{Contained, contain};
 pub(crate) use exchange::Exchange;
 pub(crate) use inbox::Inbox;
 pub use lane::Stopped;
@@ -36,9 +37,9 @@ pub(crate) use mesh::{NoEntry, Ticket};
 pub use post::{TryPostError, post, try_post};
 pub use service::{DEFAULT_MAX_IN_FLIGHT, ServiceGroup};
 pub use shard_id::ShardId;
-pub(crate) use slot::{Kind, Label, Message};
+pub(crate) use slot::{Label, Message};
 pub(crate) use submit::on_each;
 pub use submit::{invoke_on_all, invoke_on_others, submit_to, submit_to_with};
 
-/// Messages that may wait in the inboxes of a shard; beyond that they stay in the rings.
-const INBOX_MESSAGES: usize = 4096;
+/// Messages that may wait in the inbox of each scheduling group of a shard; beyond that they stay in the rings.
+pub(crate) const INBOX_MESSAGES: usize = 4096;

@@ -6,12 +6,13 @@ use loom::thread;
 use super::mesh::Mesh;
 use super::ring::ring;
 use super::shard_id::ShardId;
-use super::slot::{Kind, Label};
+use super::slot::Label;
+use crate::group::SchedulingGroup;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use sunstar_packet::{Doorbell, HomeOwner};
 
-const REQUEST: Label = Label { group: 0, kind: Kind::Request };
+const REQUEST: Label = Label::request(SchedulingGroup::MAIN);
 
 /// Counts drops, and holds memory that must have been published before it is read.
 struct Token {

@@ -5,7 +5,7 @@ use core::future::Future;
 
 use super::lane::{Refused, Stopped};
 use super::shard_id::ShardId;
-use super::slot::{Kind, Label};
+use super::slot::Label;
 use crate::current;
 use crate::shard::Shard;
 
@@ -49,7 +49,7 @@ impl<F> core::error::Error for TryPostError<F> {}
 /// A request of the group that runs now.
 #[inline]
 pub(super) fn request_label(shard: &Shard) -> Label {
-    Label { group: shard.groups.running(), kind: Kind::Request }
+    Label::request(shard.groups.running_group())
 }
 
 /// Has `f` run on a shard, if there is room for the message and nobody waits for it.
@@ -79,13 +79,16 @@ where
 
 /// Has `f` run on a shard; waits for room for the message. Otherwise as [`try_post`].
 ///
-/// The future is ready when the message is on its way. Dropping it before drops `f`.
+/// The future is ready when the message is on its way. Dropping it before drops `f`. Nothing happens before it is
+/// first polled; from then on the message keeps its place among those that wait and is sent in its turn, whether the
+/// future is polled again or not.
 ///
 /// # Errors
 /// [`Stopped`] if the shard has stopped.
 ///
 /// # Panics
-/// Outside of any shard, and if there is no such shard.
+/// Outside of any shard, and if there is no such shard. When the future is polled on another shard than the one
+/// where it was made, which can happen where several executors live on one thread.
 #[track_caller]
 pub fn post<F>(shard: ShardId, f: F) -> impl Future<Output = Result<(), Stopped>>
 where

@@ -6,6 +6,7 @@
 //! which the consumer does not look, until it [flushes](Producer::flush). So a batch changes hands by one store, and its
 //! lines are not fought over while they are written.
 
+use super::contained::contain;
 use super::slot::{Arrival, Label, Message, is_full};
 use super::slots::Slots;
 use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
@@ -15,6 +16,8 @@ const BATCH: u32 = 16;
 
 /// Messages that the consumer takes before it tells the producer.
 const REPORT_EVERY: u32 = 32;
+
+const DROPPING: &str = "dropping a message";
 
 /// What the consumer tells: a line of its own, and of its neighbour, which processors like to fetch with it.
 #[repr(align(128))]
@@ -31,30 +34,31 @@ struct Ring {
 }
 
 impl Ring {
-    /// Drops the messages from `head` on and answers the position behind them.
+    /// Drops the messages that are left. Each counts as taken before it is dropped, and its panics are contained.
     ///
     /// # Safety
     /// The caller must be the only one that takes messages, now and later, with all that the other side
     /// published visible.
-    unsafe fn drop_messages(&self, mut head: u32) -> u32 {
+    unsafe fn drop_messages(&self) {
         loop {
+            let head = self.progress.head.load(Ordering::Relaxed);
             let slot = self.slots.at(head);
             let header = slot.header.load(Ordering::Acquire);
             if !is_full(header, head) {
-                return head;
+                return;
             }
-            head = head.wrapping_add(1);
-            // SAFETY: the header says that the slot is full, and the caller that nobody else takes it.
-            drop(unsafe { slot.arrival(header) });
+            self.progress.head.store(head.wrapping_add(1), Ordering::Relaxed);
+            // SAFETY: the header says that the slot is full, and the caller that nobody else takes it. The stored
+            // position says that it is not taken again.
+            contain(DROPPING, || drop(unsafe { slot.arrival(header) }));
         }
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        let head = self.progress.head.load(Ordering::Relaxed);
         // SAFETY: both ends are gone. The producer published what it had staged, the consumer told how far it is.
-        unsafe { self.drop_messages(head) };
+        unsafe { self.drop_messages() };
     }
 }
 
@@ -176,10 +180,8 @@ impl Producer {
             return false;
         }
         self.flush();
-        let progress = &self.ring.progress;
         // SAFETY: the consumer has gone, and what this end published it sees.
-        let head = unsafe { self.ring.drop_messages(progress.head.load(Ordering::Relaxed)) };
-        progress.head.store(head, Ordering::Relaxed);
+        unsafe { self.ring.drop_messages() };
         true
     }
 }
@@ -209,6 +211,17 @@ impl Consumer {
     /// If `receive` panics, the message it was given counts as taken.
     #[inline]
     pub(crate) fn drain(&mut self, budget: u32, mut receive: impl FnMut(Arrival<'_>)) -> u32 {
+        self.drain_admitted(budget, |_| Some(()), |(), arrival| receive(arrival))
+    }
+
+    /// As [`Consumer::drain`], up to the first message that `admit` does not find a place for.
+    #[inline]
+    pub(crate) fn drain_admitted<P>(
+        &mut self,
+        budget: u32,
+        mut admit: impl FnMut(Label) -> Option<P>,
+        mut receive: impl FnMut(P, Arrival<'_>),
+    ) -> u32 {
         let ring = &*self.ring;
         let mut batch = Batch { ring, head: &mut self.head, count: 0 };
         while batch.count < budget {
@@ -217,11 +230,12 @@ impl Consumer {
             if !is_full(header, *batch.head) {
                 break;
             }
+            let Some(place) = admit(Label::of(header)) else { break };
             #[cfg(planted = "ring_early_head")]
             ring.progress.head.store(batch.head.wrapping_add(1), Ordering::Release);
             // SAFETY: this is the ring's one consumer, the header says that the slot is full, and `Batch` tells the
             // producer only about slots that `receive` has been through.
-            receive(batch.count(unsafe { slot.arrival(header) }));
+            receive(place, batch.count(unsafe { slot.arrival(header) }));
         }
         batch.count
     }
@@ -263,7 +277,7 @@ impl Drop for Batch<'_> {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.drain(u32::MAX, |arrival| drop(arrival));
+        self.drain(u32::MAX, |arrival| contain(DROPPING, || drop(arrival)));
         self.ring.progress.closed.store(true, Ordering::Release);
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -52,7 +52,8 @@ type Limits = Box<[Rc<Semaphore>]>;
 /// What a shard may still send, by service group and destination.
 pub(crate) struct LocalLimits {
     default: Limits,
-    groups: RefCell<Vec<(ServiceGroup, Limits)>>,
+    /// They know the groups weakly: a group is gone when the program has no handle on it any more.
+    groups: RefCell<Vec<(Weak<Cap>, Limits)>>,
 }
 
 impl LocalLimits {
@@ -75,14 +76,14 @@ impl LocalLimits {
     /// The limit of a group's requests to a shard.
     pub(super) fn of(&self, group: &ServiceGroup, to: ShardId) -> Rc<Semaphore> {
         let mut groups = self.groups.borrow_mut();
-        if let Some((_, limits)) = groups.iter().find(|(known, _)| Arc::ptr_eq(&known.0, &group.0)) {
+        if let Some((_, limits)) = groups.iter().find(|(known, _)| core::ptr::eq(known.as_ptr(), Arc::as_ptr(&group.0)))
+        {
             return Rc::clone(&limits[to.index()]);
         }
-        // Groups that only this table knows can't be used any more.
-        groups.retain(|(known, _)| Arc::strong_count(&known.0) > 1);
+        groups.retain(|(known, _)| known.strong_count() > 0);
         let limits = limits(self.default.len(), group.max_in_flight());
         let limit = Rc::clone(&limits[to.index()]);
-        groups.push((group.clone(), limits));
+        groups.push((Arc::downgrade(&group.0), limits));
         limit
     }
 }

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::mem::{ManuallyDrop, MaybeUninit, align_of, size_of};
 
 use crate::atomic::{AtomicU64, UnsafeCell};
+use crate::group::SchedulingGroup;
 
 /// Bytes of a closure that travel within the message; larger ones are boxed.
 pub(crate) const INLINE_BYTES: usize = 48;
@@ -32,10 +33,23 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Label {
     pub(crate) group: u8,
+    /// The low half of the group's generation: tells a group that is gone from a later one in its place.
+    pub(crate) generation: u16,
     pub(crate) kind: Kind,
 }
 
 impl Label {
+    /// What belongs to a call that started where it goes.
+    pub(crate) const REPLY: Self = Self { group: 0, generation: 0, kind: Kind::Reply };
+
+    /// A request under a scheduling group.
+    #[inline]
+    pub(crate) const fn request(group: SchedulingGroup) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low half travels")]
+        let generation = group.generation as u16;
+        Self { group: group.index, generation, kind: Kind::Request }
+    }
+
     /// The header of a slot with this label that is full for the consumer at `position`.
     #[inline]
     pub(super) fn header(self, position: u32) -> u64 {
@@ -43,13 +57,14 @@ impl Label {
             Kind::Request => 0,
             Kind::Reply => 1 << 40,
         };
-        u64::from(sequence(position)) | u64::from(self.group) << 32 | kind
+        u64::from(sequence(position)) | u64::from(self.group) << 32 | kind | u64::from(self.generation) << 48
     }
 
     #[inline]
-    fn of(header: u64) -> Self {
-        let [_, _, _, _, group, kind, ..] = header.to_le_bytes();
-        Self { group, kind: if kind == 0 { Kind::Request } else { Kind::Reply } }
+    pub(super) fn of(header: u64) -> Self {
+        let [_, _, _, _, group, kind, low, high] = header.to_le_bytes();
+        let generation = u16::from_le_bytes([low, high]);
+        Self { group, generation, kind: if kind == 0 { Kind::Request } else { Kind::Reply } }
     }
 }
 

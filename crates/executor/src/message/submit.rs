@@ -31,7 +31,8 @@ use crate::task::TaskBuilder;
 /// [`SubmitError::Panicked`] if `f` or its future panicked, [`SubmitError::Stopped`] if the shard has stopped.
 ///
 /// # Panics
-/// Outside of any shard, and if there is no such shard.
+/// Outside of any shard, and if there is no such shard. When the future is polled on another shard than the one
+/// where it was made, which can happen where several executors live on one thread.
 #[track_caller]
 pub fn submit_to<F, Fut>(shard: ShardId, f: F) -> impl Future<Output = Result<Fut::Output, SubmitError>>
 where
@@ -39,7 +40,7 @@ where
     Fut: Future + 'static,
     Fut::Output: Send + 'static,
 {
-    submit(away(shard, |limits| limits.default(shard)), f)
+    submit(way(shard, |limits| limits.default(shard)), f)
 }
 
 /// As [`submit_to`], with at most as many requests in flight as the service group allows.
@@ -60,27 +61,26 @@ where
     Fut: Future + 'static,
     Fut::Output: Send + 'static,
 {
-    submit(away(shard, |limits| limits.of(group, shard)), f)
+    submit(way(shard, |limits| limits.of(group, shard)), f)
 }
 
-/// The way to a shard and its limit, unless it is the calling one.
+/// The way to a shard and, unless it is the calling one, the limit of what is in flight.
 #[track_caller]
-fn away(to: ShardId, limit: impl FnOnce(&LocalLimits) -> Rc<Semaphore>) -> Option<(Rc<Lane>, Rc<Semaphore>)> {
+fn way(to: ShardId, limit: impl FnOnce(&LocalLimits) -> Rc<Semaphore>) -> (Rc<Lane>, Option<Rc<Semaphore>>) {
     current::with(|here| {
         let lane = here.exchange.lane(to);
-        (to != here.exchange.id()).then(|| (Rc::clone(lane), limit(&here.exchange.limits)))
+        (Rc::clone(lane), (!lane.leads_home()).then(|| limit(&here.exchange.limits)))
     })
 }
 
-async fn submit<F, Fut>(away: Option<(Rc<Lane>, Rc<Semaphore>)>, f: F) -> Result<Fut::Output, SubmitError>
+async fn submit<F, Fut>((lane, limit): (Rc<Lane>, Option<Rc<Semaphore>>), f: F) -> Result<Fut::Output, SubmitError>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future + 'static,
     Fut::Output: Send + 'static,
 {
-    let Some((lane, limit)) = away else {
-        return contained(f).await;
-    };
+    current::with(|here| lane.check_owner(here));
+    let Some(limit) = limit else { return contained(f).await };
     let permit = match limit.try_acquire_owned(1) {
         Some(permit) => permit,
         None => {
@@ -89,6 +89,7 @@ where
         }
     };
     let (call, reply, label) = current::with(|here| {
+        lane.check_owner(here);
         let (call, reply) = call::begin(here, permit);
         (call, reply, request_label(here))
     });

@@ -1,13 +1,16 @@
 //! Services on several shards of one thread.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::future::Future;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Waker};
 
 use super::{Service, Sharded};
-use crate::testing::{TestWorld, run_among, settle_all};
+use crate::testing::{TestWorld, rounds, run_among, settle_all};
 use crate::{Executor, ShardId, SubmitError, current, yield_now};
 
 /// A service that is not `Send`, and counts how many of it are alive and were stopped.
@@ -40,6 +43,9 @@ impl Service for Counter {
         self.stopped.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+impl Service for RefCell<Vec<&'static str>> {}
+impl Service for u8 {}
 
 fn counters() -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
     Default::default()
@@ -85,20 +91,20 @@ fn instances_are_invoked_where_they_live() {
 }
 
 #[test]
-fn a_failed_start_leaves_no_instance() {
+fn a_failed_start_stops_what_it_made() {
     let shards = TestWorld::default().executors(3);
     let (alive, stopped) = counters();
-    let made = Arc::clone(&alive);
+    let (made, stops) = (Arc::clone(&alive), Arc::clone(&stopped));
     let service = run_among(
         &shards,
         Sharded::start(async move || {
-            let counter = Counter::new(&made, &stopped);
+            let counter = Counter::new(&made, &stops);
             assert_ne!(current::shard_id(), ShardId::new(1), "planned");
             counter
         }),
     );
     assert!(matches!(service, Err(SubmitError::Panicked(_))));
-    assert_eq!(alive.load(Ordering::Relaxed), 0);
+    assert_eq!((alive.load(Ordering::Relaxed), stopped.load(Ordering::Relaxed)), (0, 2));
 }
 
 #[test]
@@ -136,4 +142,71 @@ fn services_are_told_apart() {
         words.local().borrow_mut().push("b");
         assert_eq!((words.local().borrow().len(), *number.local()), (2, 7));
     });
+}
+
+#[test]
+fn a_start_that_nobody_awaits_any_more_is_undone() {
+    // How many rounds all shards have had when the start is given up.
+    for count in 0..8 {
+        let shards = TestWorld::default().executors(3);
+        let (alive, stopped) = counters();
+        let (a, s) = (Arc::clone(&alive), Arc::clone(&stopped));
+        let starting = shards[0].enter(|| Sharded::start(async move || Counter::new(&a, &s)));
+        let mut starting = Box::pin(starting);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(shards[0].enter(|| starting.as_mut().poll(&mut cx)).is_pending());
+        (0..count).for_each(|_| shards.iter().for_each(|shard| rounds(shard, 1)));
+        shards[0].enter(|| drop(starting));
+        settle_all(&shards);
+        assert_eq!(alive.load(Ordering::Relaxed), 0, "after {count} rounds");
+        assert_eq!(stopped.load(Ordering::Relaxed), 3, "after {count} rounds");
+    }
+}
+
+#[test]
+fn a_stop_that_is_dropped_or_repeated_stops_each_instance_once() {
+    let shards = TestWorld::default().executors(3);
+    let (alive, stopped) = counters();
+    let service = started(&shards, &alive, &stopped);
+    let stopping = shards[0].spawn(service.stop());
+    shards[0].round();
+    shards[0].enter(|| stopping.abort());
+    run_among(&shards, service.stop()).expect("there is nothing to do, or little");
+    settle_all(&shards);
+    run_among(&shards, service.stop()).expect("there is nothing to do");
+    assert_eq!((alive.load(Ordering::Relaxed), stopped.load(Ordering::Relaxed)), (0, 3));
+}
+
+/// Finds the service that it is, and the one that it was made with, when it is dropped; and panics.
+struct Dependent {
+    relies_on: Option<Sharded<Dependent>>,
+    dropped: Rc<Cell<usize>>,
+}
+
+impl Service for Dependent {}
+
+impl Drop for Dependent {
+    fn drop(&mut self) {
+        if let Some(other) = &self.relies_on {
+            assert!(other.try_local().is_some(), "what was made before is still there");
+        }
+        self.dropped.set(self.dropped.get() + 1);
+        panic!("planned");
+    }
+}
+
+#[test]
+fn instances_are_dropped_one_by_one_the_last_first() {
+    let dropped = Rc::new(Cell::new(0));
+    let shards = TestWorld::default().executors(1);
+    let dependent = |relies_on| {
+        let dropped = Rc::clone(&dropped);
+        run_among(&shards, Sharded::start_single(async move || Dependent { relies_on, dropped }))
+    };
+    let first = dependent(None);
+    let second = dependent(Some(first));
+    dependent(Some(second));
+    shards[0].stop_messages();
+    assert_eq!(dropped.get(), 3);
+    assert_eq!(shards[0].stats().foreign_panics, 3);
 }

@@ -249,6 +249,16 @@ fn limits_of_groups_that_nobody_has_are_forgotten() {
         run_among(&shards, async move { submit_to_with(&group, ONE, async || ()).await }).expect("it is served");
     }
     assert_eq!(shards[0].shard().exchange.limits.groups(), 1);
+    for _ in 0..100 {
+        let group = ServiceGroup::new(1);
+        for (caller, to) in [(0, ONE), (1, ZERO)] {
+            let group = group.clone();
+            drop(shards[caller].spawn(async move { submit_to_with(&group, to, async || ()).await }));
+        }
+        settle_all(&shards);
+    }
+    assert_eq!(shards[0].shard().exchange.limits.groups(), 1, "also of those that several shards have used");
+    assert_eq!(shards[1].shard().exchange.limits.groups(), 1);
 }
 
 #[test]

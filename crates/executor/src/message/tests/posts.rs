@@ -1,13 +1,17 @@
 //! One-way messages among shards on one thread.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::future::Future;
+use core::task::{Context, Poll, Waker};
 use std::sync::Mutex;
 
-use super::super::{INBOX_MESSAGES, ShardId, Stopped, TryPostError, post, try_post};
+use super::super::{INBOX_MESSAGES, Label, Message, ShardId, Stopped, TryPostError, post, try_post};
 use super::{alive, tokens};
+use crate::panic::catch;
 use crate::testing::{TestWorld, rounds, run_among, settle_all};
 use crate::{Executor, Round, SchedulingGroup, current, spawn, spawn_in};
 
@@ -258,4 +262,102 @@ fn posting_to_a_shard_that_is_gone_fails() {
     drop(refused);
     assert_eq!(alive(&count), 0);
     assert_eq!(run_among(&shards, async { post(ONE, || ()).await }), Err(Stopped));
+}
+
+#[test]
+fn a_message_to_a_group_that_was_replaced_runs_in_the_main_one() {
+    let shards = two();
+    let old = SchedulingGroup { index: 3, generation: 0x1_0001 };
+    let new = SchedulingGroup { index: 3, generation: 0x1_0002 };
+    shards[0].shard().groups.install(old, "old", 100);
+    shards[1].shard().groups.install(new, "new", 100);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let look = {
+        let seen = Arc::clone(&seen);
+        move || seen.lock().unwrap().push(current::scheduling_group())
+    };
+    shards[0].enter(|| drop(spawn_in(old, async move { post(ONE, look).await })));
+    settle_all(&shards);
+    assert_eq!(*seen.lock().unwrap(), [SchedulingGroup::MAIN]);
+}
+
+#[test]
+fn a_full_inbox_of_one_group_holds_up_neither_other_groups_nor_replies() {
+    let shards = TestWorld::default().executors(3);
+    let full = SchedulingGroup { index: 3, generation: 1 };
+    shards.iter().for_each(|shard| shard.shard().groups.install(full, "full", 100));
+    let request = shards[0].spawn(submit_from(&shards[0]));
+    shards[0].round();
+    rounds(&shards[1], 2);
+    let own = shards[0].shard();
+    let label = Label::request(full);
+    for _ in 0..INBOX_MESSAGES {
+        own.groups.deliver(own.groups.place_of(label), Message::new(label, || ()));
+    }
+    shards[2].enter(|| {
+        let lane = shards[2].shard().exchange.lane(ShardId::new(0));
+        for group in [SchedulingGroup::MAIN, full, full] {
+            assert!(lane.try_send(shards[2].shard(), Label::request(group), || ()).is_ok());
+        }
+    });
+    rounds(&shards[2], 1);
+    shards[0].enter(|| own.exchange.receive(own));
+    let waiting: Vec<_> = shards[0].group_stats().iter().map(|group| group.queued_messages).collect();
+    assert_eq!(waiting, [1, INBOX_MESSAGES], "the main group's message has passed");
+    assert_eq!(shards[0].stats().held_rings, 1);
+    assert_eq!(shards[0].group_stats()[0].queued_tasks, 1, "woken by the reply");
+    settle_all(&shards);
+    assert!(request.is_finished());
+    assert_eq!(shards[0].group_stats()[1].messages, INBOX_MESSAGES as u64 + 2);
+}
+
+fn submit_from(shard: &Executor) -> impl Future<Output = ()> + use<> {
+    let request = shard.enter(|| crate::submit_to(ONE, async || ()));
+    async { request.await.expect("it is served") }
+}
+
+#[test]
+fn who_waits_and_is_not_polled_holds_nobody_up() {
+    let shards = two();
+    fill(&shards);
+    let (count, token) = tokens();
+    let mut idle = shards[0].enter(|| Box::pin(post(ONE, move || drop(token))));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(shards[0].enter(|| idle.as_mut().poll(&mut cx)).is_pending());
+    let behind = shards[0].spawn(async { post(ONE, || ()).await });
+    settle_all(&shards);
+    assert!(behind.is_finished());
+    assert_eq!(alive(&count), 0, "sent in its turn");
+    assert!(shards[0].enter(|| try_post(ONE, || ())).is_ok());
+    assert_eq!(shards[0].enter(|| idle.as_mut().poll(&mut cx)), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn futures_are_refused_on_other_shards_than_their_own() {
+    let (here, there) = (two(), two());
+    for elsewhere in [&there[0], &here[1]] {
+        let mut posted = here[0].enter(|| Box::pin(post(ONE, || ())));
+        let mut asked = here[0].enter(|| Box::pin(crate::submit_to(ONE, async || ())));
+        let mut own = here[0].enter(|| Box::pin(crate::submit_to(ShardId::new(0), async || ())));
+        let mut cx = Context::from_waker(Waker::noop());
+        let refused = |poll: &mut dyn FnMut()| {
+            let panic = catch(|| elsewhere.enter(poll)).expect_err("it was made elsewhere");
+            assert!(panic.message().contains("another shard"), "{panic}");
+        };
+        refused(&mut || assert!(posted.as_mut().poll(&mut cx).is_pending()));
+        refused(&mut || drop(asked.as_mut().poll(&mut cx)));
+        refused(&mut || drop(own.as_mut().poll(&mut cx)));
+        assert_eq!(elsewhere.stats().sent_messages, 0);
+        assert_eq!(elsewhere.residents(), 0);
+    }
+}
+
+#[test]
+fn shards_tell_their_statistics_from_inside() {
+    let shards = two();
+    run_among(&shards, async {
+        post(ONE, || ()).await.expect("the shard runs");
+        assert_eq!(current::stats().sent_messages, 1);
+        assert_eq!(&*current::group_stats()[0].name, "main");
+    });
 }

@@ -14,12 +14,16 @@ use super::super::slot::{Kind, Label, Message};
 
 use super::{alive, tokens};
 
-const REQUEST: Label = Label { group: 3, kind: Kind::Request };
+const REQUEST: Label = Label { group: 3, generation: 0, kind: Kind::Request };
 
 #[test]
 fn labels_survive_the_way() {
     let (mut producer, mut consumer) = ring(4);
-    let labels = [REQUEST, Label { group: 15, kind: Kind::Reply }, Label { group: 255, kind: Kind::Request }];
+    let labels = [
+        REQUEST,
+        Label { group: 15, generation: 0x8001, kind: Kind::Reply },
+        Label { group: 255, generation: 0xffff, kind: Kind::Request },
+    ];
     for label in labels {
         assert!(producer.push(label, || ()).is_ok());
     }
@@ -264,4 +268,52 @@ fn threads_exchange_messages_in_order() {
         }
     }
     sender.join().expect("the sender has no reason to panic");
+}
+
+/// Panics when it is dropped, and counts that.
+pub(super) struct Bomb(pub(super) Arc<AtomicUsize>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("planned");
+    }
+}
+
+#[test]
+fn messages_that_panic_when_they_are_dropped_are_dropped_once() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    for published_before in 0..=3 {
+        drops.store(0, Ordering::Relaxed);
+        let (mut producer, consumer) = ring(8);
+        for n in 0..3 {
+            let bomb = Bomb(Arc::clone(&drops));
+            assert!(producer.push(REQUEST, move || drop(bomb)).is_ok());
+            if n + 1 == published_before {
+                producer.flush();
+            }
+        }
+        drop(consumer);
+        assert_eq!(drops.load(Ordering::Relaxed), published_before);
+        assert!(producer.reclaim());
+        assert_eq!(drops.load(Ordering::Relaxed), 3);
+        let bomb = Bomb(Arc::clone(&drops));
+        assert!(producer.push(REQUEST, move || drop(bomb)).is_ok());
+        drop(producer);
+        assert_eq!(drops.load(Ordering::Relaxed), 4, "by the ring itself");
+    }
+}
+
+#[test]
+fn what_finds_no_place_stays_with_all_behind_it() {
+    let (mut producer, mut consumer) = ring(8);
+    let other = Label { group: 4, ..REQUEST };
+    for label in [REQUEST, other, REQUEST] {
+        assert!(producer.push(label, || ()).is_ok());
+    }
+    producer.flush();
+    let admit = |label| (label == REQUEST).then_some(());
+    assert_eq!(consumer.drain_admitted(8, admit, |(), arrival| arrival.run()), 1);
+    assert_eq!(consumer.drain_admitted(8, admit, |(), arrival| arrival.run()), 0);
+    assert_eq!(consumer.drain(8, |arrival| arrival.run()), 2);
 }

@@ -1,9 +1,14 @@
 //! What becomes of messages and requests when shards stop.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::future::pending;
+use core::future::{Future, pending};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Poll, Waker};
 
-use super::super::{Mesh, ShardId, Stopped, SubmitError, post, submit_to, try_post};
+use super::super::{Mesh, ShardId, Stopped, SubmitError, TryPostError, post, submit_to, try_post};
+use super::ring::Bomb;
 use super::{alive, tokens};
 use crate::testing::{TestWorld, rounds as run_rounds, run_among, settle_all};
 use crate::{Executor, spawn, yield_now};
@@ -214,4 +219,32 @@ fn links_that_were_never_used_count_as_stopped() {
     shard.end_sleep();
     let refused = run_among(&[shard], async { post(ONE, || ()).await });
     assert_eq!(refused, Err(Stopped));
+}
+
+#[test]
+fn messages_that_panic_when_they_are_dropped_keep_no_shard_from_stopping() {
+    let mut shards = two();
+    let drops = Arc::new(AtomicUsize::new(0));
+    let bomb = || {
+        let bomb = Bomb(Arc::clone(&drops));
+        move || drop(bomb)
+    };
+    // Some wait in the inbox, some in the rings, one for room.
+    shards[0].enter(|| (0..3).for_each(|_| assert!(try_post(ZERO, bomb()).is_ok())));
+    shards[1].enter(|| (0..5).for_each(|_| assert!(try_post(ZERO, bomb()).is_ok())));
+    shards[1].shard().exchange.publish();
+    shards[0].enter(|| (0..256).for_each(|_| assert!(try_post(ONE, bomb()).is_ok())));
+    let mut waits = shards[0].enter(|| Box::pin(post(ONE, bomb())));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(shards[0].enter(|| waits.as_mut().poll(&mut cx)).is_pending());
+    drop(shards.remove(0));
+    assert_eq!(drops.load(Ordering::Relaxed), 3 + 5 + 1);
+    assert_eq!(waits.as_mut().poll(&mut cx), Poll::Ready(Err(Stopped)));
+    let refused = shards[0].enter(|| {
+        shards[0].shard().exchange.flush(shards[0].shard());
+        try_post(ZERO, || ())
+    });
+    assert!(matches!(refused, Err(TryPostError::Stopped(_))));
+    drop(shards);
+    assert_eq!(drops.load(Ordering::Relaxed), 3 + 5 + 1 + 256);
 }
