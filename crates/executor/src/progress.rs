@@ -113,6 +113,13 @@ impl Progress {
         compiler_fence(Ordering::SeqCst);
     }
 
+    /// Notes that what [`Progress::turn_to`] said is over.
+    #[inline]
+    pub(crate) fn turn_back(&self) {
+        compiler_fence(Ordering::SeqCst);
+        self.activity.store(Activity::Executor as u8, Ordering::Relaxed);
+    }
+
     #[inline]
     fn tick(&self) {
         // Only the shard writes: a load and a store are enough.

@@ -135,7 +135,7 @@ impl Shard {
         let received = self.receive(now);
         self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll();
-        self.progress.turn_to(Activity::Executor);
+        self.progress.turn_back();
         let mut found = received > 0 || polled;
         if self.groups.has_work() {
             // What receiving and polling took is nobody's run time, if it can have been much.
@@ -212,7 +212,7 @@ impl Shard {
             log::error!("a message panicked: {panic}");
             self.counters.panicked_messages.add(1);
         }
-        self.progress.turn_to(Activity::Executor);
+        self.progress.turn_back();
     }
 
     /// Announces a sleep and looks at every source of work once more, as a round that does nothing.
@@ -240,7 +240,7 @@ impl Shard {
         loop {
             self.progress.turn_to(Activity::Messages);
             self.groups.drop_messages();
-            self.progress.turn_to(Activity::Executor);
+            self.progress.turn_back();
             if let Some(task) = self.tasks.first() {
                 // SAFETY: a task on the list is living, and none is being polled between rounds.
                 unsafe { raw::stop(task, self) };

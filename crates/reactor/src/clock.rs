@@ -2,7 +2,10 @@
 //!
 //! Both count on from about the same origin as `CLOCK_MONOTONIC`. The counter is calibrated against it once
 //! per process, in a few milliseconds, to some ten parts per million; it is not slewed afterwards, so the two
-//! drift apart by up to a second a day. Nothing compares them: sleeps are relative.
+//! drift apart by up to a second a day. Nothing compares them: sleeps are relative. A shard that wakes looks, at most once
+//! a second, whether the counter still keeps time; if it was off by more than a thousandth and a millisecond since the
+//! last look (a virtual machine that moved, a counter that stopped), all shards go over to the kernel's clock,
+//! continuing from the time they showed.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -17,33 +20,93 @@ const CALIBRATION: Duration = Duration::from_millis(4);
 /// A clock of one thread. It never goes backwards.
 #[derive(Debug)]
 pub struct Clock {
-    counter: Option<Calibration>,
+    counter: Cell<Option<Calibration>>,
+    /// What is added to the kernel's clock: not zero after the counter was given up.
+    offset: Cell<u64>,
     latest: Cell<u64>,
+    /// When the counter was last compared: what it and the kernel's clock showed.
+    checked: Cell<Option<(u64, u64)>>,
+    given_up: &'static GivenUp,
+}
+
+/// Set when the counter is given up, to what is then added to the kernel's clock.
+type GivenUp = OnceLock<u64>;
+
+static GIVEN_UP: GivenUp = GivenUp::new();
+
+/// How long the counter is trusted without a look.
+const CHECK_PERIOD_NANOS: u64 = 1_000_000_000;
+
+/// Whether a counter that showed `shown` nanoseconds while the kernel's clock went on by `passed` doesn't keep time.
+fn is_off(shown: u64, passed: u64) -> bool {
+    shown.abs_diff(passed) > passed / 1_000 + 1_000_000
 }
 
 impl Clock {
     /// The best clock that this machine has. The first call in a process takes some milliseconds.
     pub fn new() -> Self {
         static PROCESS: OnceLock<Option<Calibration>> = OnceLock::new();
-        Self { counter: *PROCESS.get_or_init(Calibration::of_this_machine), latest: Cell::new(0) }
+        let clock = Self::with(*PROCESS.get_or_init(Calibration::of_this_machine), &GIVEN_UP);
+        clock.follow();
+        clock
     }
 
     /// The kernel's clock, whatever the machine has.
     pub fn of_kernel() -> Self {
-        Self { counter: None, latest: Cell::new(0) }
+        Self::with(None, &GIVEN_UP)
+    }
+
+    fn with(counter: Option<Calibration>, given_up: &'static GivenUp) -> Self {
+        let counter = Cell::new(counter);
+        Self { counter, offset: Cell::new(0), latest: Cell::new(0), checked: Cell::new(None), given_up }
+    }
+
+    /// Looks whether the counter still keeps time, if that is due. To be called now and then.
+    pub(crate) fn check(&self) {
+        if let Some(calibration) = self.counter.get() {
+            let shown = calibration.nanos_at(counter::read());
+            if self.checked.get().is_none_or(|(then, _)| shown.abs_diff(then) >= CHECK_PERIOD_NANOS) {
+                let sample = Sample::take();
+                self.compare(calibration.nanos_at(sample.counter), sample.nanos);
+            }
+            self.follow();
+        }
+    }
+
+    /// Compares what the counter and the kernel's clock show now with what they showed at the last look.
+    fn compare(&self, shown: u64, kernel: u64) {
+        let Some((shown_then, kernel_then)) = self.checked.replace(Some((shown, kernel))) else { return };
+        let (shown_passed, passed) = (shown.saturating_sub(shown_then), kernel.saturating_sub(kernel_then));
+        if is_off(shown_passed, passed) {
+            self.given_up.get_or_init(|| {
+                log::warn!(
+                    "the time stamp counter showed {shown_passed} ns while {passed} ns passed; \
+                     all shards use the kernel's clock from now on"
+                );
+                shown.wrapping_sub(kernel)
+            });
+        }
+    }
+
+    /// Gives the counter up if another clock of the process has.
+    fn follow(&self) {
+        if let Some(&offset) = self.given_up.get() {
+            self.offset.set(offset);
+            self.counter.set(None);
+        }
     }
 
     /// Whether the processor's counter is used.
     pub fn uses_counter(&self) -> bool {
-        self.counter.is_some()
+        self.counter.get().is_some()
     }
 
     /// The time.
     #[inline]
     pub fn now(&self) -> Instant {
-        let read = match &self.counter {
+        let read = match self.counter.get() {
             Some(calibration) => calibration.nanos_at(counter::read()),
-            None => kernel_nanos(),
+            None => kernel_nanos().wrapping_add(self.offset.get()),
         };
         let now = read.max(self.latest.get());
         self.latest.set(now);
@@ -144,12 +207,15 @@ mod counter {
         __cpuid(0x8000_0000).eax >= POWER_LEAF && __cpuid(POWER_LEAF).edx & (1 << 8) != 0
     }
 
-    /// Whether the kernel keeps time by the counter, itself or through a hypervisor's page: it has then found
-    /// the counters of all processors to agree, and would stop using them if they ceased to.
+    /// Whether the kernel keeps time by the counter: it has then found the counters of all processors to agree, and
+    /// would stop using them if they ceased to.
+    ///
+    /// Under hypervisors too: Linux prefers the counter to `kvm-clock` and the like where it is invariant and sound, so
+    /// their use tells against it.
     pub(super) fn is_trusted_by_kernel() -> bool {
         const FILE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
         let source = fs::read_to_string(FILE).unwrap_or_default();
-        matches!(source.trim(), "tsc" | "kvm-clock" | "hyperv_clocksource_tsc_page")
+        source.trim() == "tsc"
     }
 }
 
@@ -207,6 +273,35 @@ mod tests {
         assert_eq!(Calibration::between(at(5, 5), at(4, 9)), None, "a counter that runs backwards");
         assert_eq!(Calibration::between(at(5, 5), at(9, 4)), None, "a clock that runs backwards");
         assert_eq!(Calibration::between(at(5, 5), at(9, 5)), None, "a clock that stands");
+    }
+
+    #[test]
+    fn small_deviations_are_borne() {
+        assert!(!is_off(1_000_900_000, 1_000_000_000));
+        assert!(!is_off(999_100_000, 1_000_000_000));
+        assert!(!is_off(0, 500_000), "shorter than the bound");
+        assert!(is_off(1_003_000_000, 1_000_000_000));
+        assert!(is_off(0, 1_000_000_000), "a counter that stands");
+        assert!(is_off(3_600_000_000_000, 3_610_000_000_000));
+    }
+
+    #[test]
+    fn a_counter_that_fails_is_given_up_by_all_clocks_and_time_goes_on() {
+        static GIVEN_UP_HERE: GivenUp = GivenUp::new();
+        let clock = || Clock::with(Some(THREE_GIGAHERTZ), &GIVEN_UP_HERE);
+        let (first, second) = (clock(), clock());
+        let kernel = kernel_nanos();
+        let shown = kernel + 7_000_000_000;
+        first.compare(shown, kernel);
+        first.compare(shown + 2_000_000_000, kernel + 2_000_000_000);
+        assert!(first.given_up.get().is_none(), "it keeps time");
+        first.compare(shown + 9_000_000_000, kernel + 3_000_000_000);
+        for clock in [&first, &second] {
+            clock.follow();
+            assert!(!clock.uses_counter());
+            assert_eq!(clock.offset.get(), 13_000_000_000);
+            assert!(clock.now() >= Instant::from_nanos(kernel + 13_000_000_000));
+        }
     }
 
     #[test]

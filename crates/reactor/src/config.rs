@@ -12,7 +12,8 @@ pub const DEFAULT_IDLE_POLL_TIME: Duration = Duration::from_micros(200);
 /// The options of a [runtime](crate::run). The default suits a server that has its processors to itself.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many shards to run. One per usable processor without it.
+    /// How many shards to run. Without it one per usable processor, but no more than the processor time that the
+    /// process's control group (version 2) may use, rounded up to whole processors.
     pub smp: Option<usize>,
     /// The processors to use; all that the process may use without it.
     pub cpuset: Option<CpuSet>,
@@ -25,6 +26,9 @@ pub struct Config {
     pub poll_mode: bool,
     /// How long a shard polls without finding work before it sleeps. [`DEFAULT_IDLE_POLL_TIME`] by default, zero if
     /// `overprovisioned`.
+    ///
+    /// A shard that has only had timers to deal with since its last sleep goes to sleep again at once, unless the next
+    /// timer is nearer than this.
     pub idle_poll_time: Option<Duration>,
     /// How long tasks of one scheduling group run before others get their turn.
     pub task_quota: Duration,

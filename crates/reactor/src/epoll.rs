@@ -2,7 +2,7 @@
 
 mod wait;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,6 +38,8 @@ struct Driver {
     bell: Arc<EventBell>,
     clock: Clock,
     sources: RefCell<Vec<Rc<dyn Source>>>,
+    /// How often a source had something.
+    events: Cell<u64>,
 }
 
 /// A doorbell that is an eventfd.
@@ -57,7 +59,7 @@ impl EpollPlatform {
         let bell = Arc::new(EventBell::new()?);
         watch(&epoll, bell.0.as_fd())?;
         let sources = RefCell::default();
-        let driver = Driver { epoll, bell, clock: Clock::new(), sources };
+        let driver = Driver { epoll, bell, clock: Clock::new(), sources, events: Cell::new(0) };
         Ok(Self { driver: Rc::new(driver) })
     }
 
@@ -76,12 +78,18 @@ impl EpollPlatform {
         Ok(())
     }
 
+    /// How often a poll has found something.
+    pub(crate) fn events(&self) -> u64 {
+        self.driver.events.get()
+    }
+
     /// Deals with all that is there and answers whether there was anything.
     fn handle_sources(&self) -> bool {
         let is_pending = |sources: &Vec<Rc<dyn Source>>| sources.iter().any(|source| source.is_pending());
         if !is_pending(&self.driver.sources.borrow()) {
             return false;
         }
+        self.driver.events.set(self.driver.events.get() + 1);
         // Handling may add a source, so the list is not borrowed meanwhile.
         let sources = self.driver.sources.borrow().clone();
         sources.iter().filter(|source| source.is_pending()).for_each(|source| source.handle());
@@ -126,9 +134,10 @@ impl Platform for EpollPlatform {
             match wait::wait(self.driver.epoll.as_fd(), timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("epoll cannot wait on its own descriptor: {error}"),
-                Ok(_) => return,
+                Ok(_) => break,
             }
         }
+        self.driver.clock.check();
     }
 
     fn doorbell(&self) -> Box<dyn Doorbell> {

@@ -17,6 +17,7 @@
 //! tells. Tasks that keep their shard for too long are reported with a backtrace while they do.
 
 pub mod affinity;
+mod cgroup;
 pub mod clock;
 pub mod config;
 mod context;

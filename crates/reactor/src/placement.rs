@@ -33,6 +33,9 @@ pub enum PlacementError {
     /// No shard at all was asked for.
     #[error("smp: there must be at least one shard")]
     NoShards,
+    /// The set of processors to use is empty.
+    #[error("cpuset: the set is empty; name at least one processor, or leave it out to use all")]
+    EmptyCpuset,
     /// No processor is both online and allowed.
     #[error("no processor is both online and allowed by the affinity mask {allowed}")]
     NoCpus {
@@ -75,6 +78,7 @@ pub fn place(topology: &Topology, allowed: &CpuSet, options: &PlacementOptions) 
     }
     let candidates = match &options.cpuset {
         None => usable,
+        Some(cpuset) if cpuset.is_empty() => return Err(PlacementError::EmptyCpuset),
         Some(cpuset) => {
             let unusable = cpuset.difference(&usable);
             if !unusable.is_empty() {
@@ -85,7 +89,7 @@ pub fn place(topology: &Topology, allowed: &CpuSet, options: &PlacementOptions) 
     };
     let cpus = candidates.len();
     let shards = options.smp.unwrap_or(cpus);
-    if shards == 0 || cpus == 0 {
+    if shards == 0 {
         return Err(PlacementError::NoShards);
     }
     if shards > cpus && !options.overprovisioned {

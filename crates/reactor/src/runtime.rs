@@ -15,9 +15,10 @@ use sunstar_executor::message::Mesh;
 use thiserror::Error;
 
 use crate::affinity;
+use crate::cgroup::CpuQuota;
 use crate::config::Config;
 use crate::cpu_set::CpuSet;
-use crate::placement::{self, Place, PlacementError};
+use crate::placement::{self, Place, PlacementError, PlacementOptions};
 use crate::topology::{SYSFS_ROOT, Topology, TopologyError};
 
 pub(crate) use control::Control;
@@ -119,7 +120,25 @@ where
 fn places(config: &Config) -> Result<Vec<Place>, RunError> {
     let allowed = affinity::allowed_cpus().map_err(RunError::Affinity)?;
     let topology = topology(Path::new(SYSFS_ROOT), &allowed)?;
-    Ok(placement::place(&topology, &allowed, &config.placement())?)
+    let quota = CpuQuota::read(Path::new("/"));
+    Ok(placed_within(quota.as_ref(), &topology, &allowed, &config.placement())?)
+}
+
+/// Places shards; as many as the quota can keep busy at most, unless their number was given.
+fn placed_within(
+    quota: Option<&CpuQuota>,
+    topology: &Topology,
+    allowed: &CpuSet,
+    options: &PlacementOptions,
+) -> Result<Vec<Place>, PlacementError> {
+    let places = placement::place(topology, allowed, options)?;
+    match quota.map(|quota| (quota, quota.processors())) {
+        Some((quota, limit)) if options.smp.is_none() && limit < places.len() => {
+            log::info!("{} limits the shards to {limit}, on {} processors", quota.file.display(), places.len());
+            placement::place(topology, allowed, &PlacementOptions { smp: Some(limit), ..options.clone() })
+        }
+        _ => Ok(places),
+    }
 }
 
 /// The topology below `root`; where there is no sysfs, as in some sandboxes, every allowed processor is a core.

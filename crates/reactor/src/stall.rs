@@ -6,7 +6,7 @@
 //! the task may still be looping. So a task that never ends is reported too. Code outside of tasks (messages, closures of
 //! timers, wakers and drops that the executor calls) is watched alike, and reported as what it is.
 //!
-//! The interruption is a real-time signal (`SIGRTMIN` + 1). System calls that a task makes itself are restarted
+//! The interruption is a real-time signal (`SIGRTMIN` + 1, or the next that nobody else uses). System calls that a task makes itself are restarted
 //! after it, except those that Linux never restarts, such as `nanosleep`: they fail with `EINTR`.
 //!
 //! A shard that sleeps pays nothing: the handler that finds it asleep disarms the timer, and the shard arms it

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use sunstar_executor::TaskBuilder;
+use sunstar_executor::{ShardId, TaskBuilder, post};
 use sunstar_reactor::{Config, run, stall_stats};
 
 /// A logger that keeps what it is given.
@@ -106,6 +106,23 @@ fn a_task_that_spins_after_a_sleep_is_reported() {
     })
     .expect("it returns");
     assert!(report.is_some(), "the timer is armed again after a sleep");
+}
+
+#[test]
+fn a_message_that_spins_is_reported_as_one() {
+    let report = run(config(), || async {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let spin = move || drop(sender.send(spin_until_reported("shard 0: a message from")));
+        post(ShardId::new(0), spin).await.expect("the shard runs");
+        loop {
+            match receiver.try_recv() {
+                Ok(report) => break report,
+                Err(_) => sunstar_executor::yield_now().await,
+            }
+        }
+    })
+    .expect("it returns");
+    assert!(report.expect("messages are watched too").contains("spin_until_reported"));
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn what_runs_in_a_group_is_dropped_with_the_wait_for_it() {
             };
             with_scheduling_group(group, inner).await
         });
-        (0..polls).for_each(|_| drop(shards[0].round()));
+        crate::testing::rounds(&shards[0], polls);
         assert_eq!(Rc::strong_count(&alive), 2);
         shards[0].enter(|| waiting.abort());
         settle_all(&shards);

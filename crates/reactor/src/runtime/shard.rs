@@ -112,10 +112,11 @@ impl Engine {
         self.watch_for_stalls();
         let patience = self.config.patience();
         let mut idle_since = None;
+        let mut input_at_sleep = self.input();
         loop {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
-            let Round::Idle { .. } = round else {
+            let Round::Idle { deadline } = round else {
                 if self.executor.only_waits_for_room() {
                     // Nobody rings when there is room, and who is to make it may wait for this processor.
                     thread::yield_now();
@@ -125,13 +126,23 @@ impl Engine {
             };
             let now = self.platform.now();
             let idle = now - *idle_since.get_or_insert(now);
-            if patience.is_some_and(|patience| idle >= patience) {
+            // Polling pays where input follows input. After work that only timers made, none is in sight.
+            let expects_none =
+                |patience| deadline.is_none_or(|deadline| deadline > now + patience) && self.input() == input_at_sleep;
+            if patience.is_some_and(|patience| idle >= patience || idle.is_zero() && expects_none(patience)) {
                 self.sleep(until);
                 idle_since = None;
+                input_at_sleep = self.input();
             } else {
                 std::hint::spin_loop();
             }
         }
+    }
+
+    /// A number that changes whenever something comes in from elsewhere.
+    fn input(&self) -> u64 {
+        let stats = self.executor.stats();
+        stats.arrivals + stats.received_messages + self.platform.events()
     }
 
     /// Sleeps until something comes in, a timer is due, or `until`.

@@ -363,3 +363,27 @@ fn signals_reach_every_shard_that_subscribes() {
     });
     outcome.expect("it returns");
 }
+
+#[test]
+fn a_quota_limits_the_shards_unless_their_number_is_given() {
+    let allowed: CpuSet = "0-7".parse().expect("a valid list");
+    let topology = Topology::flat(&allowed);
+    let root = crate::topology::fixture::temporary_directory();
+    crate::topology::fixture::put(&root.path().join("proc/self/cgroup"), "0::/");
+    crate::topology::fixture::put(&root.path().join("sys/fs/cgroup/cpu.max"), "250000 100000");
+    let quota = CpuQuota::read(root.path());
+    let placed = |quota, smp| {
+        let options = PlacementOptions { smp, ..PlacementOptions::default() };
+        placed_within(quota, &topology, &allowed, &options).expect("there are enough processors").len()
+    };
+    assert_eq!(placed(quota.as_ref(), None), 3);
+    assert_eq!(placed(quota.as_ref(), Some(5)), 5);
+    assert_eq!(placed(None, None), 8);
+}
+
+#[test]
+fn an_empty_set_of_processors_is_named_as_what_is_wrong() {
+    let config = Config { smp: None, cpuset: Some(CpuSet::new()), ..shards(1) };
+    let error = run(config, || async {}).expect_err("nothing to run on").to_string();
+    assert!(error.starts_with("cpuset: "), "{error}");
+}

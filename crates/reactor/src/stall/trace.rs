@@ -170,6 +170,7 @@ mod tests {
 
     #[test]
     fn a_stack_that_may_be_walked_has_many_frames() {
-        assert!(Trace::unwound(0).return_addresses().count() > 3);
+        // No frame has this address, so all are kept.
+        assert!(Trace::unwound(usize::MAX).return_addresses().count() > 3);
     }
 }
