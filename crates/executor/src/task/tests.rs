@@ -70,7 +70,7 @@ fn a_wait_runs_the_task_it_waits_for_only_if_that_is_next_and_the_turn_lasts() {
         while !crate::need_preempt() {}
         let three = spawn(third);
         let mut three = pin!(three);
-        poll_fn(|cx| Poll::Ready(assert!(three.as_mut().poll(cx).is_pending(), "the turn is over"))).await;
+        assert!(poll_fn(|cx| Poll::Ready(three.as_mut().poll(cx).is_pending())).await, "the turn is over");
         three.await.expect("it ends");
     });
     assert_eq!(*order.borrow(), ["first", "second", "third"]);
