@@ -5,8 +5,10 @@
 //! some have come together, and at the end of the round at the latest.
 //!
 //! Who finds no room waits in order. Replies never wait and are never refused: what finds no room is kept by
-//! the shard that replies, and is bounded by the callers' limits ([`ServiceGroup`]). So no two shards can wait for
-//! each other's rings.
+//! the shard that replies, and is bounded by the callers' limits ([`ServiceGroup`]). A message that arrives goes to
+//! the inbox of its scheduling group; a full inbox holds the ring back until its group has run some of it. That never
+//! takes for ever, since running a message never waits: a request starts a task. So no two shards can wait for each
+//! other's rings.
 
 mod call;
 mod contained;

@@ -168,11 +168,14 @@ fn a_stop_that_is_dropped_or_repeated_stops_each_instance_once() {
     let shards = TestWorld::default().executors(3);
     let (alive, stopped) = counters();
     let service = started(&shards, &alive, &stopped);
-    let stopping = shards[0].spawn(service.stop());
-    shards[0].round();
-    shards[0].enter(|| stopping.abort());
-    run_among(&shards, service.stop()).expect("there is nothing to do, or little");
+    let mut stopping = Box::pin(service.stop());
+    let mut cx = Context::from_waker(Waker::noop());
+    shards[0].enter(|| {
+        assert!(stopping.as_mut().poll(&mut cx).is_pending());
+        drop(stopping);
+    });
     settle_all(&shards);
+    assert_eq!((alive.load(Ordering::Relaxed), stopped.load(Ordering::Relaxed)), (0, 3));
     run_among(&shards, service.stop()).expect("there is nothing to do");
     assert_eq!((alive.load(Ordering::Relaxed), stopped.load(Ordering::Relaxed)), (0, 3));
 }
