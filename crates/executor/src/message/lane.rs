@@ -92,7 +92,7 @@ impl Lane {
     ///
     /// # Panics
     /// If this is not a lane of `shard`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_send<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
     where
         F: FnOnce() + Send + 'static,
@@ -149,7 +149,7 @@ impl Lane {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
     where
         F: FnOnce() + Send + 'static,
@@ -199,7 +199,7 @@ impl Lane {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn touch(self: &Rc<Self>, shard: &Shard) {
         if !self.touched.replace(true) {
             shard.exchange.add_touched(Rc::clone(self));

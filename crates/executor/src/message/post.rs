@@ -63,7 +63,7 @@ pub(super) fn request_label(shard: &Shard) -> Label {
 ///
 /// # Panics
 /// Outside of any shard, and if there is no such shard.
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn try_post<F>(shard: ShardId, f: F) -> Result<(), TryPostError<F>>
 where

@@ -81,10 +81,13 @@ pub(super) fn is_full(header: u64, position: u32) -> bool {
 }
 
 /// The closure of a message, its type erased.
+///
+/// The payload comes first, so that copies of a body and reads of its payload cut it at the same places: processors
+/// forward a store that is still under way only to loads that lie within it.
 #[repr(C)]
 pub(super) struct Body {
-    run: unsafe fn(*mut Payload, Action),
     payload: Payload,
+    run: unsafe fn(*mut Payload, Action),
 }
 
 impl Body {
@@ -92,7 +95,7 @@ impl Body {
     ///
     /// # Safety
     /// `place` must be valid for a write. What it held is overwritten, not dropped.
-    #[inline]
+    #[inline(always)]
     unsafe fn write<F: FnOnce() + Send + 'static>(place: *mut Self, f: F) {
         // SAFETY: the caller says that `place` may be written. A closure that is stored inline fits the payload
         // in size and alignment, as `fits_inline` has found, and so does a box.
@@ -220,7 +223,7 @@ impl Slot {
     ///
     /// # Safety
     /// The caller must be the ring's producer, and the consumer must have told that it emptied the slot.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn put<F: FnOnce() + Send + 'static>(&self, f: F) {
         // SAFETY: the caller has the slot for itself.
         self.body.with_mut(|body| unsafe { Body::write((*body).as_mut_ptr(), f) });
