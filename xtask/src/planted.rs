@@ -57,6 +57,9 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
 ];
 
+/// One of each kind, for a run that is to be short.
+pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier"];
+
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 
@@ -71,13 +74,17 @@ pub(crate) fn list() {
 ///
 /// # Errors
 /// If a name is unknown, the table and the sources disagree, or a build fails.
-pub(crate) fn run(names: &[String]) -> Result<Count> {
-    if let Some(unknown) = names.iter().find(|name| PLANTED.iter().all(|planted| planted.name != *name)) {
+pub(crate) fn run(names: &[impl AsRef<str>]) -> Result<Count> {
+    if let Some(unknown) =
+        names.iter().map(AsRef::as_ref).find(|name| PLANTED.iter().all(|planted| planted.name != *name))
+    {
         bail!("there is no planted bug {unknown}; `cargo xtask planted --list` shows them");
     }
     compare(&in_sources()?, &in_table())?;
     let mut count = Count::default();
-    for planted in PLANTED.iter().filter(|planted| names.is_empty() || names.iter().any(|name| name == planted.name)) {
+    for planted in
+        PLANTED.iter().filter(|planted| names.is_empty() || names.iter().any(|name| name.as_ref() == planted.name))
+    {
         let begin = Instant::now();
         let found = find(planted).with_context(|| format!("planted bug {} in {}", planted.name, planted.package))?;
         let took = begin.elapsed().as_secs_f64();

@@ -183,8 +183,8 @@ fn test_attributes<'a>(tokens: &'a [Token<'_>]) -> impl Iterator<Item = usize> +
         .filter_map(|(index, _)| {
             let length = tokens[index..].iter().position(|token| token.is("]"))?;
             let attribute = &tokens[index..index + length];
-            let wanted =
-                attribute.iter().any(|token| token.is("test")) && !attribute.iter().any(|token| token.is("not"));
+            let is_test = |at: usize, token: &Token<'_>| token.is("test") && !(at > 1 && attribute[at - 2].is("not"));
+            let wanted = attribute.iter().enumerate().any(|(at, token)| is_test(at, token));
             wanted.then_some(index + length + 1)
         })
 }

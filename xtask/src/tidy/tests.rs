@@ -70,6 +70,7 @@ fn modules_of_tests_are_known_by_their_declaration() {
     assert_eq!(findings_with("", &tree), [("printing", 1)]);
     let nested = [("crates/packet/src/a/mod.rs", "#[cfg(test)]\nmod b;"), ("crates/packet/src/a/b.rs", printing)];
     assert_eq!(findings_with("", &nested), []);
+    assert_eq!(findings("#[cfg(all(test, not(loom)))]\nmod tests {\n    fn f() { println!(); }\n}"), []);
     assert_eq!(findings("#[cfg(not(test))]\nmod real {\n    fn f() { println!(); }\n}"), [("printing", 3)]);
 }
 
