@@ -24,6 +24,15 @@ use crate::task::TaskBuilder;
 /// At most [`DEFAULT_MAX_IN_FLIGHT`](super::DEFAULT_MAX_IN_FLIGHT) requests are in flight from one shard to
 /// another, further ones wait; see [`ServiceGroup`] on what that means for requests within requests.
 ///
+/// The returned future stays on the calling shard:
+///
+/// ```compile_fail,E0277
+/// use sunstar_executor::{ShardId, submit_to};
+///
+/// let request = submit_to(ShardId::new(1), async || 1);
+/// std::thread::spawn(move || drop(request));
+/// ```
+///
 /// Dropping the returned future is safe at any time. A request that was sent goes on, and its output is dropped on the
 /// calling shard.
 ///
