@@ -10,15 +10,26 @@ use crate::steps::{self, Outcome};
 /// Given explicitly, so that what runs at build time is not instrumented.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Tests of what leaks on purpose; they run without the leak detector.
-const LEAKING: &[&str] = &["a_waker_may_outlive_its_shard"];
+/// Tests that run without the leak detector.
+const LEAKING: &[&str] = &[
+    // What belongs to a shard that has ended is leaked on purpose when it comes home too late.
+    "a_waker_may_outlive_its_shard",
+    "an_object_may_outlive_its_shard",
+    "message_random_traffic_leaks_nothing",
+    "shards_that_stop_at_different_times_leave_nobody_waiting",
+    // The test itself makes a cycle of references.
+    "polls_ask_sources_that_may_add_others",
+];
+
+/// Tests that the instrumentation itself makes fail: it changes the stack that they measure.
+const UNFIT: &[&str] = &["a_stack_that_may_be_walked_has_many_frames"];
 
 /// Runs the unit tests of the crates with unsafe code.
 ///
 /// # Errors
 /// If they can't be built, or no test ran.
 pub(crate) fn run() -> Result<Count> {
-    let skipped = LEAKING.iter().flat_map(|test| ["--skip", test]);
+    let skipped = LEAKING.iter().chain(UNFIT).flat_map(|test| ["--skip", test]);
     let mut count = steps::counted(tests().arg("--").args(skipped))?;
     count.add(steps::counted(tests().arg("--").args(LEAKING).env("ASAN_OPTIONS", "detect_leaks=0"))?);
     Ok(count)
