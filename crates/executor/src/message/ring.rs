@@ -7,7 +7,9 @@
 //! lines are not fought over while they are written.
 
 use super::contained::contain;
-use super::slot::{Arrival, Label, Message, is_full};
+use core::mem::MaybeUninit;
+
+use super::slot::{Arrival, Body, Kind, Label, Message, is_full};
 use super::slots::Slots;
 use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
 
@@ -66,7 +68,14 @@ impl Drop for Ring {
 pub(crate) fn ring(capacity: u32) -> (Producer, Consumer) {
     let progress = Progress { head: AtomicU32::new(0), closed: AtomicBool::new(false) };
     let ring = Arc::new(Ring { progress, slots: Slots::new(capacity) });
-    let producer = Producer { ring: Arc::clone(&ring), tail: 0, seen_head: 0, staged: 0, first: None };
+    let producer = Producer {
+        ring: Arc::clone(&ring),
+        tail: 0,
+        seen_head: 0,
+        staged: 0,
+        first: MaybeUninit::uninit(),
+        first_label: Label { group: 0, generation: 0, kind: Kind::Request },
+    };
     (producer, Consumer { ring, head: 0 })
 }
 
@@ -81,7 +90,8 @@ pub(crate) struct Producer {
     staged: u32,
     /// The first of the staged messages. The consumer watches its slot, so that is written once, when the batch is
     /// published: its line changes hands once instead of twice.
-    first: Option<Message>,
+    first: MaybeUninit<Body>,
+    first_label: Label,
 }
 
 impl Producer {
@@ -111,7 +121,9 @@ impl Producer {
             return Err(f);
         }
         if self.staged == 0 {
-            self.first = Some(Message::new(label, f));
+            // SAFETY: nothing is staged, so the place is free.
+            unsafe { Body::write(self.first.as_mut_ptr(), f) };
+            self.first_label = label;
         } else {
             let slot = self.ring.slots.at(self.tail);
             // SAFETY: this is the ring's one producer, and the consumer has told that it is past the slot's last lap.
@@ -134,7 +146,8 @@ impl Producer {
             return Err(message);
         }
         if self.staged == 0 {
-            self.first = Some(message);
+            self.first_label = message.label();
+            self.first.write(message.into_body());
         } else {
             let (slot, label) = (self.ring.slots.at(self.tail), message.label());
             // SAFETY: as in `push`.
@@ -158,16 +171,18 @@ impl Producer {
     /// Publishes what is staged; answers whether there was anything.
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
-        let Some(message) = self.first.take() else { return false };
+        if self.staged == 0 {
+            return false;
+        }
         let first = self.tail.wrapping_sub(self.staged);
-        let (slot, label) = (self.ring.slots.at(first), message.label());
-        // SAFETY: as in `push`.
-        unsafe { slot.put_message(message) };
+        let slot = self.ring.slots.at(first);
+        // SAFETY: as in `push`. The first message is there, since some are staged, and moves once: none will be.
+        unsafe { slot.put_body(self.first.as_ptr()) };
         #[cfg(not(planted = "ring_missing_release"))]
         let publish = Ordering::Release;
         #[cfg(planted = "ring_missing_release")]
         let publish = Ordering::Relaxed;
-        slot.header.store(label.header(first), publish);
+        slot.header.store(self.first_label.header(first), publish);
         self.staged = 0;
         true
     }

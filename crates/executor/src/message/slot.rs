@@ -96,19 +96,43 @@ impl Body {
     /// # Safety
     /// `place` must be valid for a write. What it held is overwritten, not dropped.
     #[inline(always)]
-    unsafe fn write<F: FnOnce() + Send + 'static>(place: *mut Self, f: F) {
+    pub(super) unsafe fn write<F: FnOnce() + Send + 'static>(place: *mut Self, f: F) {
         // SAFETY: the caller says that `place` may be written. A closure that is stored inline fits the payload
         // in size and alignment, as `fits_inline` has found, and so does a box.
         unsafe {
             let payload = &raw mut (*place).payload;
             if fits_inline::<F>() {
-                payload.cast::<F>().write(f);
+                let f = ManuallyDrop::new(f);
+                copy_by_words(&raw const *f, payload.cast::<F>());
                 (&raw mut (*place).run).write(act_inline::<F>);
             } else {
                 payload.cast::<Box<F>>().write(Box::new(f));
                 (&raw mut (*place).run).write(act_boxed::<F>);
             }
         }
+    }
+}
+
+/// Moves a value in pieces of eight bytes.
+///
+/// A closure has just been put together, mostly in such pieces, and processors forward a store that is still under way
+/// only to loads that lie within it. A wider load waits until its stores are done, those before them included: the
+/// stores to the slots of earlier messages, each as long as the way to the other core.
+///
+/// # Safety
+/// As for [`core::ptr::copy_nonoverlapping`] with one value, which counts as moved.
+#[inline(always)]
+unsafe fn copy_by_words<T>(from: *const T, to: *mut T) {
+    type Word = MaybeUninit<u64>;
+    if align_of::<T>() < align_of::<Word>() {
+        // SAFETY: as the caller says.
+        unsafe { to.copy_from_nonoverlapping(from, 1) };
+        return;
+    }
+    // The size is a multiple of the alignment.
+    for word in 0..size_of::<T>() / size_of::<Word>() {
+        // SAFETY: as the caller says, word by word. Volatile, since the compiler would merge the loads.
+        unsafe { to.cast::<Word>().add(word).write(from.cast::<Word>().add(word).read_volatile()) };
     }
 }
 
@@ -149,6 +173,13 @@ pub(crate) struct Message {
 unsafe impl Send for Message {}
 
 impl Message {
+    /// Takes the message apart.
+    pub(super) fn into_body(self) -> Body {
+        let mut message = ManuallyDrop::new(self);
+        // SAFETY: the message, which is forgotten, is not used after its body was taken.
+        unsafe { ManuallyDrop::take(&mut message.body) }
+    }
+
     /// Makes a message of `f`.
     #[inline]
     pub(crate) fn new<F: FnOnce() + Send + 'static>(label: Label, f: F) -> Self {
@@ -229,15 +260,25 @@ impl Slot {
         self.body.with_mut(|body| unsafe { Body::write((*body).as_mut_ptr(), f) });
     }
 
+    /// Puts a body into the slot that was written elsewhere; it counts as moved.
+    ///
+    /// # Safety
+    /// As for [`Slot::put`]; `body` holds a body.
+    #[inline(always)]
+    pub(super) unsafe fn put_body(&self, body: *const Body) {
+        // SAFETY: as the caller says.
+        self.body.with_mut(|place| unsafe { copy_by_words(body, (*place).as_mut_ptr()) });
+    }
+
     /// Puts a message that waited for room into the slot.
     ///
     /// # Safety
     /// As for [`Slot::put`].
     #[inline]
     pub(super) unsafe fn put_message(&self, message: Message) {
-        let mut message = ManuallyDrop::new(message);
-        // SAFETY: the caller has the slot for itself; the message is not used after its body was taken.
-        self.body.with_mut(|body| unsafe { (*body).write(ManuallyDrop::take(&mut message.body)) });
+        let taken = message.into_body();
+        // SAFETY: the caller has the slot for itself.
+        self.body.with_mut(|body| unsafe { (*body).write(taken) });
     }
 
     /// What the slot holds, given the `header` that has shown it to be full.
