@@ -16,6 +16,9 @@ use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
 /// Staged messages that are published without waiting for the end of the round.
 const BATCH: u32 = 16;
 
+/// So many slots before it is written, a free slot's line is asked for.
+const AHEAD: u32 = 8;
+
 /// Messages that the consumer takes before it tells the producer.
 const REPORT_EVERY: u32 = 32;
 
@@ -161,6 +164,10 @@ impl Producer {
     /// Counts the message that was just staged.
     #[inline(always)]
     fn count_staged(&mut self) {
+        let ahead = self.tail.wrapping_add(AHEAD);
+        if ahead.wrapping_sub(self.seen_head) < self.ring.slots.capacity() {
+            self.ring.slots.prefetch_for_write(ahead);
+        }
         self.tail = self.tail.wrapping_add(1);
         self.staged += 1;
         if self.staged == BATCH {

@@ -55,6 +55,22 @@ mod zeroed {
         }
     }
 
+    impl Slots {
+        /// Has the processor fetch the slot of a position for writing.
+        #[inline(always)]
+        pub(in super::super) fn prefetch_for_write(&self, position: u32) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a prefetch changes nothing that a program can see, and processors without the instruction's
+            // effect treat it as doing nothing.
+            unsafe {
+                let slot = core::ptr::from_ref(self.at(position));
+                core::arch::asm!("prefetchw [{}]", in(reg) slot, options(nostack, preserves_flags, readonly));
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = position;
+        }
+    }
+
     impl Drop for Slots {
         fn drop(&mut self) {
             // SAFETY: allocated by `new` with this layout.
@@ -86,6 +102,8 @@ mod modelled {
         pub(in super::super) fn capacity(&self) -> u32 {
             self.0.len().try_into().expect("models are small")
         }
+
+        pub(in super::super) fn prefetch_for_write(&self, _position: u32) {}
 
         pub(in super::super) fn at(&self, position: u32) -> &Slot {
             &self.0[position as usize & (self.0.len() - 1)]
