@@ -16,6 +16,7 @@ use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::shard::{Round, Shard};
 use crate::task::{JoinHandle, TaskBuilder};
+use crate::time::Instant;
 
 /// How an executor behaves.
 #[derive(Debug)]
@@ -79,6 +80,11 @@ impl Executor {
     {
         let builder = TaskBuilder::new();
         self.enter(|| builder.spawn(future))
+    }
+
+    /// The clock as it was when the latest round began.
+    pub fn round_start(&self) -> Instant {
+        self.shard.round_start()
     }
 
     /// Receives what has come in, runs tasks for about a task quota, and sends what is to go out.

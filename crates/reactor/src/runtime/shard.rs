@@ -85,6 +85,9 @@ impl Seat {
     }
 }
 
+/// Rounds that only waited for room in a ring before the processor is offered to others.
+const PATIENT_ROUNDS: u32 = 64;
+
 /// A shard that is set up. Fields are dropped in this order.
 struct Engine {
     shard: usize,
@@ -112,19 +115,23 @@ impl Engine {
         self.watch_for_stalls();
         let patience = self.config.patience();
         let mut idle_since = None;
+        let mut waits_for_room = 0;
         let mut input_at_sleep = self.input();
         loop {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
             let Round::Idle { deadline } = round else {
-                if self.executor.only_waits_for_room() {
+                waits_for_room = if self.executor.only_waits_for_room() { waits_for_room + 1 } else { 0 };
+                if waits_for_room >= PATIENT_ROUNDS {
                     // Nobody rings when there is room, and who is to make it may wait for this processor.
                     thread::yield_now();
+                    waits_for_room = 0;
                 }
                 idle_since = None;
                 continue;
             };
-            let now = self.platform.now();
+            // As the round began it was idle already, so its time will do: polling reads the clock once per round.
+            let now = self.executor.round_start();
             let idle = now - *idle_since.get_or_insert(now);
             // Polling pays where input follows input. After work that only timers made, none is in sight.
             let expects_none =
