@@ -166,15 +166,6 @@ impl Joiner {
             Self::Other(other) => other.will_wake(waker),
         }
     }
-
-    #[inline]
-    pub(crate) fn wake(self) {
-        match self {
-            Self::Nobody => {}
-            Self::Task(task) => wake(ManuallyDrop::new(task).0),
-            Self::Other(waker) => waker.wake(),
-        }
-    }
 }
 
 /// The task that a waker wakes, if it is one of this crate's.
@@ -333,9 +324,15 @@ pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
     if !header.has(SCHEDULED) {
         drop_ref(task);
     }
-    // Last, since a waker may be anybody's code.
-    if let Err(panic) = catch(|| joiner.wake()) {
-        report_foreign_panic(shard, "waking who waits for a task", &panic);
+    match joiner {
+        Joiner::Nobody => {}
+        Joiner::Task(task) => wake(ManuallyDrop::new(task).0),
+        // Last, since the waker may be anybody's code.
+        Joiner::Other(waker) => {
+            if let Err(panic) = catch(|| waker.wake()) {
+                report_foreign_panic(shard, "waking who waits for a task", &panic);
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Recycler {
 #[derive(Default)]
 struct Class {
     top: Cell<Option<NonNull<FreeBlock>>>,
+    /// How much memory is on the stack, in bytes.
     kept: Cell<usize>,
 }
 
@@ -33,6 +34,12 @@ struct FreeBlock {
 #[inline]
 const fn class_of(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { bytes.div_ceil(LINE) - 1 }
+}
+
+/// The size of a class's blocks, in bytes.
+#[inline]
+const fn size_of_class(index: usize) -> usize {
+    (index + 1) * LINE
 }
 
 fn layout_of(layout: Layout) -> Layout {
@@ -54,11 +61,12 @@ impl Recycler {
     #[inline]
     pub(crate) fn allocate(&self, layout: Layout) -> NonNull<u8> {
         if is_kept(layout) {
-            let class = &self.classes[class_of(layout.size())];
+            let index = class_of(layout.size());
+            let class = &self.classes[index];
             if let Some(block) = class.top.get() {
                 // SAFETY: blocks on the stack are free, of this class, and were initialised by `release`.
                 class.top.set(unsafe { block.as_ref() }.below);
-                class.kept.set(class.kept.get() - 1);
+                class.kept.set(class.kept.get() - size_of_class(index));
                 return block.cast();
             }
         }
@@ -75,12 +83,12 @@ impl Recycler {
         if is_kept(layout) {
             let index = class_of(layout.size());
             let class = &self.classes[index];
-            if class.kept.get() < KEPT_PER_CLASS / ((index + 1) * LINE) {
+            if class.kept.get() + size_of_class(index) <= KEPT_PER_CLASS {
                 let block = block.cast::<FreeBlock>();
                 // SAFETY: the caller gives the block up; it is at least a line long and aligned to one.
                 unsafe { block.write(FreeBlock { below: class.top.get() }) };
                 class.top.set(Some(block));
-                class.kept.set(class.kept.get() + 1);
+                class.kept.set(class.kept.get() + size_of_class(index));
                 return;
             }
         }
@@ -112,8 +120,7 @@ fn from_heap(layout: Layout) -> NonNull<u8> {
 impl Drop for Recycler {
     fn drop(&mut self) {
         for (index, class) in self.classes.iter().enumerate() {
-            let size = (index + 1) * LINE;
-            let layout = Layout::from_size_align(size, LINE).expect("a size class is small");
+            let layout = Layout::from_size_align(size_of_class(index), LINE).expect("a size class is small");
             let mut next = class.top.take();
             while let Some(block) = next {
                 // SAFETY: as in `allocate`; each block on the stack came from the heap with its class's layout.
@@ -159,7 +166,7 @@ mod tests {
             // SAFETY: each came from this recycler with this layout.
             unsafe { recycler.release(block, layout) };
         }
-        assert_eq!(recycler.classes[class_of(1024)].kept.get() * 1024, KEPT_PER_CLASS);
+        assert_eq!(recycler.classes[class_of(1024)].kept.get(), KEPT_PER_CLASS);
     }
 
     #[test]
