@@ -14,6 +14,7 @@ pub mod current;
 mod executor;
 mod foreign;
 pub mod group;
+pub mod local;
 pub mod message;
 mod panic;
 pub mod platform;

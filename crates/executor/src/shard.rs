@@ -10,6 +10,7 @@ use sunstar_packet::{Home, HomeOwner};
 
 use crate::counter::{Counters, Stats};
 use crate::group::Groups;
+use crate::local::Locals;
 use crate::message::{Exchange, MeshLinks};
 use crate::panic::catch;
 use crate::platform::Platform;
@@ -38,6 +39,7 @@ pub(crate) struct Shard {
     pub(crate) timers: Timers,
     pub(crate) exchange: Exchange,
     pub(crate) services: Services,
+    pub(crate) locals: Locals,
     task_quota: Duration,
     in_round: Cell<bool>,
     /// Whether the last round was busy only because messages waited for room elsewhere.
@@ -80,6 +82,7 @@ impl Shard {
             timers: Timers::new(now),
             exchange: Exchange::new(links, Arc::clone(home.home())),
             services: Services::default(),
+            locals: Locals::default(),
             task_quota,
             in_round: Cell::new(false),
             only_waits_for_room: Cell::new(false),
@@ -288,6 +291,7 @@ impl Drop for Shard {
         crate::current::enter(self, || {
             self.stop_tasks();
             self.stop_messages();
+            self.locals.clear();
             // Dropping what was under way may have started tasks.
             self.stop_tasks();
             while self.home.drain() > 0 {}

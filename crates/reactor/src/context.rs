@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::epoll::EpollPlatform;
+use crate::platform::LinuxPlatform;
 use crate::runtime::Control;
 use crate::signal::Hub;
 
@@ -15,7 +15,7 @@ thread_local! {
 
 /// The runtime's side of one shard.
 pub(crate) struct ShardContext {
-    platform: EpollPlatform,
+    platform: LinuxPlatform,
     control: Arc<Control>,
     signals: OnceCell<Rc<Hub>>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Entered(());
 
 impl ShardContext {
     /// Enters a new context.
-    pub(crate) fn enter(platform: EpollPlatform, control: Arc<Control>) -> Entered {
+    pub(crate) fn enter(platform: LinuxPlatform, control: Arc<Control>) -> Entered {
         CONTEXT.set(Some(Rc::new(Self { platform, control, signals: OnceCell::new() })));
         Entered(())
     }

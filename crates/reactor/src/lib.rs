@@ -12,18 +12,20 @@
 //! ```
 //!
 //! Which processors are used follows from the machine's [`topology`], the process's affinity mask and the
-//! [`Config`]; [`placement`] has the rules. A shard without work polls for a while and then sleeps in [`epoll`].
+//! [`Config`]; [`placement`] has the rules. A shard without work polls for a while and then sleeps in its driver.
 //! [`signal::on`] makes signals awaitable; `SIGINT` and `SIGTERM` request a stop, of which [`stop_requested`]
 //! tells. Tasks that keep their shard for too long are reported with a backtrace while they do.
 
 pub mod affinity;
+mod bell;
 mod cgroup;
 pub mod clock;
 pub mod config;
 mod context;
 pub mod cpu_set;
-pub mod epoll;
+mod driver;
 pub mod placement;
+pub mod platform;
 pub mod runtime;
 pub mod signal;
 mod stall;
@@ -32,7 +34,8 @@ pub mod topology;
 
 pub use config::Config;
 pub use cpu_set::CpuSet;
-pub use epoll::EpollPlatform;
+pub use driver::Backend;
+pub use platform::LinuxPlatform;
 pub use runtime::{RunError, run};
 pub use stall::{StallStats, stall_stats};
 pub use stop::{StopRequested, request_stop, stop_requested};

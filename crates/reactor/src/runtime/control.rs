@@ -7,7 +7,7 @@ use sunstar_packet::Doorbell;
 
 use super::RunError;
 use super::rendezvous::{Abandoned, Rendezvous};
-use crate::epoll::EventBell;
+use crate::bell::EventBell;
 use crate::stop::Stop;
 
 /// The controls of one runtime.

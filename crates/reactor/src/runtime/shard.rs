@@ -18,8 +18,8 @@ use super::rendezvous::Abandoned;
 use crate::affinity;
 use crate::config::Config;
 use crate::context::{Entered, ShardContext};
-use crate::epoll::EpollPlatform;
 use crate::placement::Place;
+use crate::platform::LinuxPlatform;
 use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
 
@@ -74,7 +74,7 @@ impl Seat {
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
         }
-        let platform = EpollPlatform::new().map_err(failing("make its epoll instance"))?;
+        let platform = LinuxPlatform::new().map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
@@ -93,7 +93,7 @@ struct Engine {
     shard: usize,
     stalls: Option<StallDetector>,
     executor: Executor,
-    platform: EpollPlatform,
+    platform: LinuxPlatform,
     config: Arc<Config>,
     control: Arc<Control>,
     _context: Entered,

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use sunstar_packet::Doorbell;
 
 use super::{STOP_SIGNALS, Signal};
-use crate::epoll::EventBell;
+use crate::bell::EventBell;
 
 /// The newest node of the list.
 static LISTENERS: AtomicPtr<Listener> = AtomicPtr::new(ptr::null_mut());

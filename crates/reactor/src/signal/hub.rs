@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::Signal;
 use super::handler::{Ear, Installation};
-use crate::epoll::{EpollPlatform, Source};
+use crate::platform::{LinuxPlatform, Source};
 
 /// All subscriptions of one shard.
 pub(crate) struct Hub {
@@ -27,7 +27,7 @@ pub(super) struct Subscription {
 
 impl Hub {
     /// A hub that `platform` asks on every poll.
-    pub(crate) fn new(platform: &EpollPlatform) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(platform: &LinuxPlatform) -> io::Result<Rc<Self>> {
         let hub = Rc::new(Self { ear: Ear::new()?, subscriptions: RefCell::default() });
         platform.add_source(hub.ear.bell(), Rc::clone(&hub) as Rc<dyn Source>)?;
         Ok(hub)

@@ -1,7 +1,7 @@
 use sunstar_executor::{Executor, ExecutorConfig};
 
 use super::*;
-use crate::epoll::EpollPlatform;
+use crate::platform::LinuxPlatform;
 
 const MILLI: u64 = 1_000_000;
 
@@ -17,7 +17,7 @@ impl Scene {
     }
 
     fn with_threshold(threshold: Duration) -> Self {
-        let platform = EpollPlatform::new().expect("descriptors are free");
+        let platform = LinuxPlatform::new().expect("descriptors are free");
         let executor = Executor::new(ExecutorConfig::default(), Box::new(platform));
         let config = StallConfig { threshold, reports_per_minute: 2 };
         let timer = Timer::of_this_thread().expect("timers are free");

@@ -9,23 +9,23 @@ use std::time::Duration;
 /// Events taken at once; what is left over ends the next wait at once.
 const BURST: libc::c_int = 64;
 
-type Events = [libc::epoll_event; BURST as usize];
+/// What a wait found.
+pub(super) type Events = [libc::epoll_event; BURST as usize];
 
 /// Whether the kernel lacks `epoll_pwait2` (older than 5.11, or a filter forbids it).
 static MILLISECONDS_ONLY: AtomicBool = AtomicBool::new(false);
 
 /// Waits for events, for ever without a `timeout`, and answers how many there were.
-pub(super) fn wait(epoll: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<usize> {
-    let mut events: Events = [libc::epoll_event { events: 0, u64: 0 }; _];
+pub(super) fn wait(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
     if !MILLISECONDS_ONLY.load(Ordering::Relaxed) {
-        match wait_nanoseconds(epoll, &mut events, timeout) {
+        match wait_nanoseconds(epoll, events, timeout) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                 MILLISECONDS_ONLY.store(true, Ordering::Relaxed);
             }
             answer => return answer,
         }
     }
-    wait_milliseconds(epoll, &mut events, timeout)
+    wait_milliseconds(epoll, events, timeout)
 }
 
 fn wait_nanoseconds(epoll: BorrowedFd<'_>, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
@@ -56,8 +56,9 @@ fn whole_milliseconds(timeout: Duration) -> libc::c_int {
 
 #[cfg(test)]
 mod tests {
+    use super::super::watch_bell;
     use super::*;
-    use crate::epoll::{EventBell, watch};
+    use crate::bell::EventBell;
     use rustix::event::epoll::{CreateFlags, create};
     use std::os::fd::AsFd;
     use sunstar_packet::Doorbell;
@@ -70,7 +71,7 @@ mod tests {
             let mut events: Events = [libc::epoll_event { events: 0, u64: 0 }; _];
             let epoll = create(CreateFlags::CLOEXEC).expect("a descriptor is free");
             let bell = EventBell::new().expect("a descriptor is free");
-            watch(&epoll, bell.as_fd()).expect("an eventfd can be watched");
+            watch_bell(epoll.as_fd(), bell.as_fd()).expect("an eventfd can be watched");
             bell.ring();
             bell.ring();
             assert_eq!(wait(epoll.as_fd(), &mut events, None).expect("rung"), 1);

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_ring_before_the_sleep_ends_it_at_once_and_only_it() {
-    let platform = EpollPlatform::new().expect("descriptors are free");
+    let platform = LinuxPlatform::new().expect("descriptors are free");
     platform.doorbell().ring();
     platform.doorbell().ring();
     platform.sleep(None);
@@ -17,7 +17,7 @@ fn a_ring_before_the_sleep_ends_it_at_once_and_only_it() {
 
 #[test]
 fn a_ring_from_another_thread_ends_a_sleep_without_deadline() {
-    let platform = EpollPlatform::new().expect("descriptors are free");
+    let platform = LinuxPlatform::new().expect("descriptors are free");
     let bell = platform.doorbell();
     let ringer = thread::spawn(move || bell.ring());
     platform.sleep(None);
@@ -26,13 +26,13 @@ fn a_ring_from_another_thread_ends_a_sleep_without_deadline() {
 
 #[test]
 fn a_deadline_in_the_past_does_not_sleep() {
-    let platform = EpollPlatform::new().expect("descriptors are free");
+    let platform = LinuxPlatform::new().expect("descriptors are free");
     platform.sleep(Some(Instant::ORIGIN));
 }
 
 #[test]
 fn entropy_fills_every_byte() {
-    let platform = EpollPlatform::new().expect("descriptors are free");
+    let platform = LinuxPlatform::new().expect("descriptors are free");
     let mut seen = [0_u8; 1000];
     for _ in 0..20 {
         let mut bytes = [0_u8; 1000];
@@ -46,7 +46,7 @@ fn entropy_fills_every_byte() {
 struct Counter {
     pending: Cell<u32>,
     handled: Cell<u32>,
-    platform: EpollPlatform,
+    platform: LinuxPlatform,
     nested: Rc<EventBell>,
 }
 
@@ -70,7 +70,7 @@ impl Source for Counter {
 
 #[test]
 fn polls_ask_sources_that_may_add_others() {
-    let platform = EpollPlatform::new().expect("descriptors are free");
+    let platform = LinuxPlatform::new().expect("descriptors are free");
     let bell = Rc::new(EventBell::new().expect("descriptors are free"));
     let counter = Rc::new(Counter {
         pending: Cell::new(0),

@@ -1,0 +1,77 @@
+//! Drivers: how a shard does input and output, and sleeps.
+//!
+//! Operations × drivers form a matrix: each driver has the sockets of `sunstar_net::socket`, each in a file of its own.
+//! What they share, such as making and binding a socket, is in [`crate::posix`].
+
+pub(crate) mod epoll;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sunstar_net::Address;
+use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
+
+/// The kernel's interface by which a shard does input and output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    /// Completions through a ring shared with the kernel (`io_uring(7)`).
+    IoUring,
+    /// Readiness, and system calls that don't block (`epoll(7)`).
+    Epoll,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IoUring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "io_uring" => Ok(Self::IoUring),
+            "epoll" => Ok(Self::Epoll),
+            _ => Err("the reactor backends are io_uring and epoll"),
+        }
+    }
+}
+
+/// What a driver does for the platform and for sockets. All on the shard's thread.
+///
+/// Sockets are made of descriptors that are set to not block. The driver owns them from then on, and closes them after the
+/// last operation on them has ended.
+pub(crate) trait Driver {
+    /// Starts what was asked for and deals with what is there, without blocking; answers whether there was anything.
+    ///
+    /// Makes no system call if there is nothing to start and nothing can have come without one.
+    fn poll(&self) -> bool;
+
+    /// Starts what was asked for and waits until something is there, a watched bell rings, or the time has passed (for ever
+    /// if there is none). It may return early. What is there is dealt with by the next poll.
+    fn sleep(&self, timeout: Option<Duration>);
+
+    /// Lets `bell`, an eventfd, end sleeps. Each write to it is one event; nobody reads its count.
+    fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Makes a stream of a connected socket.
+    fn stream(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn StreamSocket>>;
+
+    /// Connects a socket and makes a stream of it.
+    fn connect(self: Rc<Self>, descriptor: OwnedFd, to: &Address) -> Connecting;
+
+    /// Accepts from a socket that listens. The detached streams that it answers hold the descriptor as
+    /// `crate::posix::DetachedStream`.
+    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>>;
+
+    /// Sends and receives by a bound socket.
+    fn datagram(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn DatagramSocket>>;
+}
