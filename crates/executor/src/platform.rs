@@ -1,6 +1,7 @@
 //! What the executor needs from the world: a clock, a way to sleep and be woken, entropy, and I/O to poll.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 use sunstar_packet::Doorbell;
 
 use crate::time::Instant;
@@ -12,6 +13,10 @@ use crate::time::Instant;
 pub trait Platform {
     /// The monotonic clock. Called a few times per round, never per task.
     fn now(&self) -> Instant;
+
+    /// The time since the Unix epoch, for what people and protocols call the time of day. It may jump; nothing is measured by
+    /// it. Called about once per second.
+    fn unix_time(&self) -> Duration;
 
     /// Fills `bytes` with entropy; a simulator draws them from its seed.
     fn entropy(&self, bytes: &mut [u8]);

@@ -38,6 +38,10 @@ impl Platform for TestPlatform {
         self.0.now.get()
     }
 
+    fn unix_time(&self) -> Duration {
+        Duration::from_secs(784_111_777) + (self.0.now.get() - Instant::ORIGIN)
+    }
+
     fn entropy(&self, bytes: &mut [u8]) {
         bytes.fill(7);
     }

@@ -120,6 +120,13 @@ impl Default for Clock {
     }
 }
 
+/// `CLOCK_REALTIME`: the time since the Unix epoch.
+pub(crate) fn unix_time() -> Duration {
+    let time = clock_gettime(ClockId::Realtime);
+    // A clock that stands before 1970 is as good as one that stands at it.
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// `CLOCK_MONOTONIC` in nanoseconds. May be called from signal handlers.
 pub(crate) fn kernel_nanos() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -13,7 +14,7 @@ use sunstar_executor::{Instant, Platform};
 use sunstar_packet::Doorbell;
 
 use crate::bell::{EventBell, SharedBell};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::driver::{Driver, epoll::EpollDriver};
 
 /// Something that fills a place in memory and rings a bell.
@@ -100,6 +101,10 @@ impl Platform for LinuxPlatform {
     #[inline]
     fn now(&self) -> Instant {
         self.inner.clock.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        clock::unix_time()
     }
 
     /// # Panics

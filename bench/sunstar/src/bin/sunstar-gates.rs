@@ -183,6 +183,10 @@ impl Platform for ManualPlatform {
         self.now.get()
     }
 
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn entropy(&self, bytes: &mut [u8]) {
         bytes.fill(7);
     }

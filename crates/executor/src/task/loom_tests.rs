@@ -32,6 +32,10 @@ impl Platform for LoomPlatform {
         Instant::ORIGIN
     }
 
+    fn unix_time(&self) -> core::time::Duration {
+        core::time::Duration::ZERO
+    }
+
     fn entropy(&self, _bytes: &mut [u8]) {}
 
     fn poll(&self) -> bool {

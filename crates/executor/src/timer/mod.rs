@@ -34,6 +34,8 @@ pub use sleep::{Sleep, sleep, sleep_until};
 pub use timers::{MAX_FIRED_PER_ADVANCE, Timers};
 pub use wheel::TimerCounters;
 
+use core::time::Duration;
+
 use crate::current;
 use crate::time::Instant;
 
@@ -46,4 +48,15 @@ use crate::time::Instant;
 #[track_caller]
 pub fn now() -> Instant {
     current::with(|shard| shard.now())
+}
+
+/// The time since the Unix epoch, read now from the current shard's platform.
+///
+/// For the time of day only: it may jump.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn unix_time() -> Duration {
+    current::with(|shard| shard.platform.unix_time())
 }

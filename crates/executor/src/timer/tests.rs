@@ -30,6 +30,10 @@ impl Platform for Clock {
     fn now(&self) -> Instant {
         self.0.get()
     }
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn entropy(&self, bytes: &mut [u8]) {
         bytes.fill(0);
     }
