@@ -55,6 +55,10 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: HTTP1, name: "chunk_one_short", kind: Kind::Plain, tests: "property_conversations" },
+    Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
+    Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
 ];
 
 /// One of each kind, for a run that is to be short.
@@ -62,6 +66,7 @@ pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barr
 
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
+const HTTP1: &str = "sunstar-http1";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {

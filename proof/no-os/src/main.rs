@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod bare;
 mod buffers;
+mod http;
 mod memory;
 mod tasks;
 mod world;
@@ -15,6 +16,8 @@ const CHECKS: &[fn() -> bool] = &[
     buffers::what_was_posted_comes_home,
     buffers::packets_are_built_around_frames,
     buffers::buffers_cross_and_come_back,
+    http::requests_are_answered,
+    http::dates_are_written,
     tasks::instants_add_up,
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,

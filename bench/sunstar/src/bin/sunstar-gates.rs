@@ -18,7 +18,8 @@ use sunstar_executor::message::Mesh;
 use sunstar_executor::{
     Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round, ShardId, post, spawn, submit_to, timer,
 };
-use sunstar_packet::Doorbell;
+use sunstar_http1::{Connection, Date, Endpoint, Event, HeaderLines, HeaderName, Status};
+use sunstar_packet::{Buffer, Doorbell};
 
 /// Operations per counted run; xtask divides by it.
 const OPERATIONS: u64 = 10_000;
@@ -30,13 +31,16 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 type Work = fn(&World, u64);
 
 /// The gates: name, shards, work.
-const GATES: [(&str, usize, Work); 6] = [
+const GATES: [(&str, usize, Work); 9] = [
     ("spawn", 1, spawn_and_join),
     ("wake", 1, wake),
     ("timer", 1, timer_cancel),
     ("timer_fire", 1, timer_fire),
     ("submit", 2, submit),
     ("post", 2, post_in_bulk),
+    ("http_wrk", 0, http_from_wrk),
+    ("http_pipe", 0, http_pipelined),
+    ("http_browser", 0, http_from_browser),
 ];
 
 fn main() -> ExitCode {
@@ -128,6 +132,54 @@ fn post_in_bulk(world: &World, count: u64) {
             post(ShardId::new(1), move || consume(payload)).await.expect("the other shard runs");
         }
     });
+}
+
+/// Reads what wrk sends by default, and answers it.
+fn http_from_wrk(_world: &World, count: u64) {
+    http(count, 1, "GET / HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
+}
+
+/// The same, sixteen requests at a time.
+fn http_pipelined(_world: &World, count: u64) {
+    http(count, 16, "GET / HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
+}
+
+/// Reads what a browser sends, and answers it.
+fn http_from_browser(_world: &World, count: u64) {
+    let request = "GET /index.html HTTP/1.1\r\nHost: localhost:10000\r\nConnection: keep-alive\r\n\
+        User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
+        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+        Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\
+        Cookie: session=0123456789abcdef0123456789abcdef\r\n\r\n";
+    http(count, 1, request);
+}
+
+/// Requests from a buffer, responses into one, `pipelined` at a time.
+fn http(count: u64, pipelined: usize, request: &str) {
+    let mut connection = Endpoint::default().accept();
+    let input = Buffer::from(request.repeat(pipelined).into_bytes());
+    let date = Date::from_unix_seconds(0);
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::SERVER, "sunstar").expect("a good value");
+    lines.add(HeaderName::CONTENT_TYPE, "text/plain").expect("a good value");
+    let mut out = Vec::new();
+    for _ in 0..count / pipelined as u64 {
+        connection.handle_input(black_box(input.clone())).expect("there is room");
+        while let Some(event) = connection.poll_event() {
+            let Event::Request(request) = event else { unreachable!("there are only requests") };
+            black_box(request.path());
+            hello(&mut connection, &date, &lines);
+        }
+        connection.poll_transmit(&mut out);
+        black_box(&mut out).clear();
+    }
+}
+
+/// Answers like the twelve bytes of `httpd`.
+fn hello(connection: &mut Connection, date: &Date, lines: &HeaderLines) {
+    let mut response = connection.respond(Status::OK, Some(date)).expect("a request waits");
+    response.lines(lines);
+    response.send("hello, world");
 }
 
 /// Shards in one thread, and their clock.
