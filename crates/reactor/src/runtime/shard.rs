@@ -252,10 +252,11 @@ impl<T: 'static> Supervisor<T> {
         let now = engine.platform.now();
         let since = *self.stopping_since.get_or_insert(now);
         let limit = since + engine.config.stop_timeout;
-        if now < limit && stop.signals() < 2 && stop.is_listened_to() {
+        let listened = stop.is_listened_to();
+        if now < limit && stop.signals() < 2 && listened {
             return Next::GoOn { until: Some(limit) };
         }
-        self.end(engine, Err(RunError::Stopped { waited: now - since }))
+        self.end(engine, Err(RunError::Stopped { waited: now - since, listened }))
     }
 
     fn end(&mut self, engine: &Engine, outcome: Result<T, RunError>) -> Next {
@@ -269,7 +270,7 @@ impl<T: 'static> Supervisor<T> {
 fn main_failed(error: JoinError) -> RunError {
     match error {
         JoinError::Panicked(panic) => RunError::MainPanicked(panic.message().to_owned()),
-        JoinError::Aborted => RunError::Stopped { waited: Duration::ZERO },
+        JoinError::Aborted => RunError::Stopped { waited: Duration::ZERO, listened: true },
     }
 }
 
@@ -310,6 +311,7 @@ impl Drop for Fuse {
         if thread::panicking() {
             let text = format!("shard {} panicked outside of any task; the process can't go on without it", self.0);
             log::error!("{text}");
+            log::logger().flush();
             // The log may go anywhere, or nowhere; this must be seen.
             eprintln!("{text}");
             process::abort();
