@@ -113,6 +113,11 @@ pub fn shard_id() -> ShardId {
     with(|shard| shard.exchange.id())
 }
 
+/// Which shard the calling code runs on, if it runs on any.
+pub fn try_shard_id() -> Option<ShardId> {
+    try_with(|shard| shard.exchange.id())
+}
+
 /// How many shards the program has.
 ///
 /// # Panics
@@ -185,4 +190,18 @@ pub(crate) fn with<R>(f: impl FnOnce(&Shard) -> R) -> R {
 #[track_caller]
 fn outside() -> ! {
     panic!("called outside of a shard: this function needs a running executor")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::TestWorld;
+
+    #[test]
+    fn the_shard_is_known_only_inside_of_one() {
+        assert_eq!(try_shard_id(), None);
+        let executors = TestWorld::default().executors(2);
+        assert_eq!(executors[1].enter(try_shard_id), Some(ShardId::new(1)));
+        assert_eq!(try_shard_id(), None);
+    }
 }

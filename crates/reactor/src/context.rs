@@ -39,6 +39,11 @@ impl ShardContext {
         Ok(Rc::clone(self.signals.get_or_init(|| hub)))
     }
 
+    /// The shard's platform.
+    pub(crate) fn platform(&self) -> &LinuxPlatform {
+        &self.platform
+    }
+
     /// What the shards of the runtime share.
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control

@@ -56,6 +56,9 @@ pub enum RunError {
     Stopped {
         /// How long it was waited for.
         waited: Duration,
+        /// Whether somebody had asked to be [told](crate::stop_requested) of the request. If not, nothing was waited for,
+        /// and to be dropped is the orderly end.
+        listened: bool,
     },
 }
 

@@ -13,18 +13,21 @@ use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket
 use sunstar_net::{Address, Error};
 
 use super::Driver;
+use crate::io_stats::IoCounters;
+use crate::posix::DetachedStream;
 
 /// The epoll driver of one shard.
 pub(crate) struct EpollDriver {
     epoll: OwnedFd,
     /// Sockets that are watched. Without any, a poll needs no system call: bells end sleeps only.
     sockets: Cell<usize>,
+    counters: IoCounters,
 }
 
 impl EpollDriver {
     /// A driver for the calling thread.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, sockets: Cell::new(0) })
+        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, sockets: Cell::new(0), counters: IoCounters::default() })
     }
 }
 
@@ -52,7 +55,15 @@ impl Driver for EpollDriver {
         watch_bell(self.epoll.as_fd(), bell)
     }
 
-    fn stream(self: Rc<Self>, _descriptor: OwnedFd) -> io::Result<Rc<dyn StreamSocket>> {
+    fn lingers(&self) -> bool {
+        false
+    }
+
+    fn counters(&self) -> &IoCounters {
+        &self.counters
+    }
+
+    fn stream(self: Rc<Self>, _stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::process;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -20,8 +21,12 @@ use crate::config::Config;
 use crate::context::{Entered, ShardContext};
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
+use crate::posix::PosixStack;
 use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
+
+/// How long a shard that ends lets sockets send what they have left.
+const STOP_LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// All that a shard's thread needs to begin.
 pub(super) struct Seat {
@@ -79,6 +84,7 @@ impl Seat {
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
         let executor = Executor::with_links(options, Box::new(platform.clone()), links);
+        executor.enter(|| sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver()))));
         let detector = |stalls| StallDetector::new(shard, Arc::clone(executor.progress()), stalls);
         let stalls = config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
         Ok(Engine { shard, stalls, executor, platform, config, control, _context: context })
@@ -178,6 +184,7 @@ impl Engine {
         if let Some(stalls) = self.stalls.take().map(|detector| detector.stats()).filter(|stats| stats.stalls > 0) {
             log::info!("shard {}: {stalls:?}", self.shard);
         }
+        self.linger();
         self.control.meet()?;
         self.executor.stop_messages();
         // Requests that had arrived may have begun as tasks meanwhile.
@@ -191,6 +198,18 @@ impl Engine {
             if self.control.meet_with(received)? == 0 {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Engine {
+    /// Gives sockets that were dropped a moment to send what they have left.
+    fn linger(&self) {
+        let driver = self.platform.driver();
+        let deadline = self.platform.now() + STOP_LINGER_TIME;
+        while driver.lingers() && self.platform.now() < deadline {
+            driver.sleep(Some(deadline.saturating_duration_since(self.platform.now())));
+            driver.poll();
         }
     }
 }
@@ -233,10 +252,11 @@ impl<T: 'static> Supervisor<T> {
         let now = engine.platform.now();
         let since = *self.stopping_since.get_or_insert(now);
         let limit = since + engine.config.stop_timeout;
-        if now < limit && stop.signals() < 2 && stop.is_listened_to() {
+        let listened = stop.is_listened_to();
+        if now < limit && stop.signals() < 2 && listened {
             return Next::GoOn { until: Some(limit) };
         }
-        self.end(engine, Err(RunError::Stopped { waited: now - since }))
+        self.end(engine, Err(RunError::Stopped { waited: now - since, listened }))
     }
 
     fn end(&mut self, engine: &Engine, outcome: Result<T, RunError>) -> Next {
@@ -250,7 +270,7 @@ impl<T: 'static> Supervisor<T> {
 fn main_failed(error: JoinError) -> RunError {
     match error {
         JoinError::Panicked(panic) => RunError::MainPanicked(panic.message().to_owned()),
-        JoinError::Aborted => RunError::Stopped { waited: Duration::ZERO },
+        JoinError::Aborted => RunError::Stopped { waited: Duration::ZERO, listened: true },
     }
 }
 
@@ -291,6 +311,7 @@ impl Drop for Fuse {
         if thread::panicking() {
             let text = format!("shard {} panicked outside of any task; the process can't go on without it", self.0);
             log::error!("{text}");
+            log::logger().flush();
             // The log may go anywhere, or nowhere; this must be seen.
             eprintln!("{text}");
             process::abort();

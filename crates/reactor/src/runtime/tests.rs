@@ -132,7 +132,7 @@ fn a_main_function_that_does_not_listen_is_dropped_at_once() {
         request_stop();
         pending::<()>().await;
     });
-    assert!(matches!(outcome, Err(RunError::Stopped { .. })));
+    assert!(matches!(outcome, Err(RunError::Stopped { listened: false, .. })));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_main_function_that_listens_but_does_not_end_is_dropped_after_its_time() {
         stop_requested().await;
         pending::<()>().await;
     });
-    assert!(matches!(outcome, Err(RunError::Stopped { waited }) if waited >= timeout));
+    assert!(matches!(outcome, Err(RunError::Stopped { waited, listened: true }) if waited >= timeout));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_wait_that_was_given_up_does_not_count_as_listening() {
         request_stop();
         pending::<()>().await;
     });
-    assert!(matches!(outcome, Err(RunError::Stopped { .. })));
+    assert!(matches!(outcome, Err(RunError::Stopped { listened: false, .. })));
 }
 
 /// Made on shard `at` of three, and holding one made on the shard before, down to shard 0.

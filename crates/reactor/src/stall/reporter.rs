@@ -81,6 +81,7 @@ fn describe_activity(activity: Activity) -> &'static str {
     }
 }
 
+/// All in one line, which is what a record of the log has.
 fn describe(shard: usize, stall: &Stall) -> String {
     let mut text = format!("shard {shard}: ");
     // Writing to a string can't fail, so the results carry nothing.
@@ -101,15 +102,15 @@ fn describe(shard: usize, stall: &Stall) -> String {
         backtrace::resolve(ptr::without_provenance_mut(address), |symbol| {
             resolved = true;
             let _ = match symbol.name() {
-                Some(name) => write!(text, "\n  {depth:2}: {name:#}"),
-                None => write!(text, "\n  {depth:2}: {address:#x}"),
+                Some(name) => write!(text, "; {depth}: {name:#}"),
+                None => write!(text, "; {depth}: {address:#x}"),
             };
             if let (Some(file), Some(line)) = (symbol.filename(), symbol.lineno()) {
-                let _ = write!(text, "\n      at {}:{line}", file.display());
+                let _ = write!(text, " at {}:{line}", file.display());
             }
         });
         if !resolved {
-            let _ = write!(text, "\n  {depth:2}: {address:#x}");
+            let _ = write!(text, "; {depth}: {address:#x}");
         }
     }
     text

@@ -1,0 +1,46 @@
+//! What ends a connection.
+
+use sunstar_http1::{BadValue, BodyError, RespondError};
+use thiserror::Error as ThisError;
+
+/// Why a request could not be served. The connection ends with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// The network failed.
+    #[error(transparent)]
+    Net(#[from] sunstar_net::Error),
+    /// The client's bytes are refused.
+    #[error("refused: {0}")]
+    Refused(sunstar_http1::Error),
+    /// The client went away before the request was complete.
+    #[error("the client went away within a request")]
+    Truncated,
+    /// A response is out of turn.
+    #[error("{0}")]
+    Respond(RespondError),
+    /// A field's value is none.
+    #[error("{0}")]
+    BadValue(BadValue),
+    /// A body has another length than was said.
+    #[error("{0}")]
+    Body(BodyError),
+}
+
+impl From<RespondError> for Error {
+    fn from(error: RespondError) -> Self {
+        Self::Respond(error)
+    }
+}
+
+impl From<BadValue> for Error {
+    fn from(error: BadValue) -> Self {
+        Self::BadValue(error)
+    }
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}

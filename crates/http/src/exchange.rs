@@ -1,0 +1,68 @@
+//! A request and its response, under the application's hands.
+
+use sunstar_http1::{ResponseWriter, Status};
+use sunstar_packet::Buffer;
+
+use crate::connection::{Connection, Piece};
+use crate::error::Error;
+
+/// One request on its way through the application: its body comes in by this, its response goes out.
+///
+/// What is left of the body when the response is complete is read and dropped.
+pub struct Exchange<'a> {
+    connection: &'a mut Connection,
+    /// More of the request's body may come.
+    has_body: bool,
+}
+
+impl<'a> Exchange<'a> {
+    pub(crate) fn new(connection: &'a mut Connection, has_body: bool) -> Self {
+        Self { connection, has_body }
+    }
+
+    /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.
+    ///
+    /// # Errors
+    /// If the request was answered already.
+    pub fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
+        self.connection.respond(status)
+    }
+
+    /// The next piece of the request's body, without its coding; `None` at its end. A client that waits to be asked for the body
+    /// is asked (RFC 9110 §10.1.1).
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// If the body is refused, breaks off, or the network fails.
+    pub async fn body(&mut self) -> Result<Option<Buffer>, Error> {
+        if !self.has_body {
+            return Ok(None);
+        }
+        match self.connection.next_piece().await? {
+            Piece::Bytes(bytes) => Ok(Some(bytes)),
+            Piece::End => {
+                self.has_body = false;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
+    ///
+    /// If the future is dropped while it waits, the bytes are sent nevertheless.
+    ///
+    /// # Errors
+    /// If no body is being sent, it would become too long, or the network fails.
+    pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
+        self.connection.send_body(bytes.into()).await
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun.
+    ///
+    /// # Errors
+    /// If no body is being sent, or it is too short.
+    pub fn end_body(&mut self) -> Result<(), Error> {
+        self.connection.end_body()
+    }
+}

@@ -1,0 +1,206 @@
+//! A shard's server: accepts, serves, stops.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+
+use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
+use sunstar_executor::{Service, TaskBuilder};
+use sunstar_http1::{Endpoint, Limits, Request};
+use sunstar_net::{Address, Listener, ListenerOptions, Stream};
+
+use crate::clock::DateClock;
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::exchange::Exchange;
+
+/// What a shard's connections share.
+pub(crate) struct Shared {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) clock: DateClock,
+    pub(crate) stop: AbortSource,
+    /// Holds those who listen and the connections.
+    inside: Rc<Gate>,
+    live: Cell<u64>,
+    accepted: Cell<u64>,
+    requests: Cell<u64>,
+    refused: Cell<u64>,
+    failed: Cell<u64>,
+}
+
+/// What a server has done on its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Connections that were served or are.
+    pub accepted: u64,
+    /// Connections that are there.
+    pub live: u64,
+    /// Requests whose heads were received.
+    pub requests: u64,
+    /// Connections whose client sent what is refused.
+    pub refused: u64,
+    /// Connections that ended by an error of the network or of the application.
+    pub failed: u64,
+}
+
+/// An HTTP server of one shard. Its handler is called for every request.
+///
+/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500; if it answers an error, the
+/// connection ends.
+pub struct Server<F> {
+    shared: Rc<Shared>,
+    handler: Rc<F>,
+}
+
+impl<F> Server<F>
+where
+    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+{
+    /// A server with the default [`Limits`].
+    pub fn new(handler: F) -> Self {
+        Self::with_limits(handler, Limits::DEFAULT)
+    }
+
+    /// A server.
+    pub fn with_limits(handler: F, limits: Limits) -> Self {
+        let shared = Shared {
+            endpoint: Endpoint::new(limits),
+            clock: DateClock::new(),
+            stop: AbortSource::new(),
+            inside: Rc::new(Gate::new()),
+            live: Cell::new(0),
+            accepted: Cell::new(0),
+            requests: Cell::new(0),
+            refused: Cell::new(0),
+            failed: Cell::new(0),
+        };
+        Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+    }
+
+    /// Listens at an address, and serves what connects there until the server stops. Answers the address with the port that it
+    /// got. May be called for several addresses.
+    ///
+    /// # Errors
+    /// If the address can't be had.
+    pub async fn listen(
+        &self,
+        address: impl Into<Address>,
+        options: ListenerOptions,
+    ) -> Result<Address, sunstar_net::Error> {
+        let listener = Listener::bind(address, options).await?;
+        let address = listener.local_address().clone();
+        let (shared, handler) = (Rc::clone(&self.shared), Rc::clone(&self.handler));
+        let inside = self.shared.inside.enter_owned().map_err(|_| sunstar_net::Error::Stopped)?;
+        TaskBuilder::new().name("http accept").spawn(async move {
+            accept(shared, handler, listener, inside).await;
+        });
+        Ok(address)
+    }
+
+    /// Serves one connection that came in some other way.
+    ///
+    /// # Errors
+    /// What ended the connection, unless that was in order.
+    pub async fn serve(&self, stream: Stream) -> Result<(), Error> {
+        serve(Rc::clone(&self.shared), &*self.handler, stream).await
+    }
+
+    /// What the server has done.
+    pub fn stats(&self) -> ServerStats {
+        let shared = &*self.shared;
+        ServerStats {
+            accepted: shared.accepted.get(),
+            live: shared.live.get(),
+            requests: shared.requests.get(),
+            refused: shared.refused.get(),
+            failed: shared.failed.get(),
+        }
+    }
+}
+
+impl<F> Service for Server<F>
+where
+    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+{
+    /// Stops in order: lets no more connections in, serves those that are established, answers every request whose bytes have
+    /// arrived, and waits until all connections are closed. Who can't wait so long drops the future.
+    async fn stop(&self) {
+        self.shared.stop.request_abort();
+        self.shared.inside.close().await;
+    }
+}
+
+impl<F> fmt::Debug for Server<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("live", &self.shared.live).finish_non_exhaustive()
+    }
+}
+
+/// Accepts until the server stops and all that is established was accepted.
+async fn accept<F>(shared: Rc<Shared>, handler: Rc<F>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
+where
+    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+{
+    let mut stopped = pin!(shared.stop.aborted());
+    let mut is_open = true;
+    loop {
+        let accepted = poll_fn(|cx| {
+            if is_open && stopped.as_mut().poll(cx).is_ready() {
+                is_open = false;
+                listener.close();
+            }
+            listener.poll_accept(cx)
+        });
+        let Ok(stream) = accepted.await else { return };
+        let (shared, handler) = (Rc::clone(&shared), Rc::clone(&handler));
+        // A clone may be made when the gate is closed already.
+        let inside = inside.clone();
+        TaskBuilder::new().name("http connection").spawn(async move {
+            if let Err(error) = serve(shared, &*handler, stream).await {
+                log::debug!("a connection ended: {error}");
+            }
+            drop(inside);
+        });
+    }
+}
+
+/// Serves one connection and counts it.
+async fn serve<F>(shared: Rc<Shared>, handler: &F, stream: Stream) -> Result<(), Error>
+where
+    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
+{
+    let _live = Live::new(&shared);
+    let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
+    shared.failed.set(shared.failed.get() + u64::from(served.is_err()));
+    served
+}
+
+/// Counts a connection for as long as it is there.
+struct Live<'a>(&'a Shared);
+
+impl<'a> Live<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.accepted.set(shared.accepted.get() + 1);
+        shared.live.set(shared.live.get() + 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Live<'_> {
+    fn drop(&mut self) {
+        self.0.live.set(self.0.live.get() - 1);
+    }
+}
+
+impl Shared {
+    pub(crate) fn count_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    pub(crate) fn count_refusal(&self) {
+        self.refused.set(self.refused.get() + 1);
+    }
+}

@@ -1,0 +1,140 @@
+//! The options that every application has.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
+use sunstar_reactor::{Backend, Config, CpuSet};
+
+use crate::error::Error;
+use crate::logging::LogFilter;
+
+/// The most shards that one process has. Between each two of them lie two rings, so that memory grows with the square.
+const MAX_SHARDS: usize = 1024;
+
+/// The longest time that an option takes, in seconds: a year.
+const MAX_SECONDS: f64 = 366.0 * 86_400.0;
+
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// Shards to run [default: one per processor]
+    #[arg(short = 'c', long, value_name = "N", value_parser = shards)]
+    smp: Option<usize>,
+
+    /// Processors to run on, as in 0,2-3 [default: all]
+    #[arg(long, value_name = "LIST")]
+    cpuset: Option<CpuSet>,
+
+    /// Share the processors with others: don't pin, don't poll, allow more shards than processors
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    overprovisioned: Option<bool>,
+
+    /// Whether to pin each shard to its processor, 0 or 1 [default: 1, 0 if overprovisioned]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    thread_affinity: Option<bool>,
+
+    /// Driver: io_uring or epoll [default: the best that works]
+    #[arg(long, value_name = "NAME", value_parser = backend(), hide_possible_values = true)]
+    reactor_backend: Option<Backend>,
+
+    /// Poll for ever rather than sleep when idle
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    poll_mode: Option<bool>,
+
+    /// Microseconds to poll without work before sleeping [default: 200, 0 if overprovisioned]
+    #[arg(long, value_name = "US")]
+    idle_poll_time_us: Option<u32>,
+
+    /// Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction
+    #[arg(long, value_name = "MS", default_value = "0.5", value_parser = task_quota)]
+    task_quota_ms: f64,
+
+    /// Milliseconds after which a task that has not yielded is reported; 0 for never
+    #[arg(long, value_name = "MS", default_value = "25")]
+    blocked_reactor_notify_ms: u32,
+
+    /// Network stack: posix, the kernel's
+    #[arg(long, value_name = "NAME", default_value = "posix", value_parser = ["posix"], hide_possible_values = true)]
+    network_stack: String,
+
+    /// Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    stop_timeout_s: f64,
+
+    /// off, error, warn, info, debug or trace, also for single modules, as in net=debug,info
+    #[arg(long, value_name = "LEVELS", default_value = "info")]
+    pub(crate) log_level: LogFilter,
+
+    /// TOML file with any of these options by their long names; the command line wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Options {
+    /// The runtime's options.
+    ///
+    /// # Errors
+    /// If options contradict each other.
+    pub(crate) fn runtime(&self) -> Result<Config, Error> {
+        let (poll_mode, overprovisioned) = (self.poll_mode == Some(true), self.overprovisioned == Some(true));
+        if poll_mode && self.idle_poll_time_us.is_some() {
+            return Err(contradiction("--poll-mode", "--idle-poll-time-us", "who polls for ever never sleeps"));
+        }
+        if poll_mode && overprovisioned {
+            let why = "who polls for ever takes a processor, which would be shared";
+            return Err(contradiction("--poll-mode", "--overprovisioned", why));
+        }
+        Ok(Config {
+            smp: self.smp,
+            cpuset: self.cpuset.clone(),
+            overprovisioned,
+            thread_affinity: self.thread_affinity,
+            reactor_backend: self.reactor_backend,
+            poll_mode,
+            idle_poll_time: self.idle_poll_time_us.map(|time| Duration::from_micros(time.into())),
+            task_quota: Duration::from_secs_f64(self.task_quota_ms / 1_000.0),
+            blocked_reactor_notify: Duration::from_millis(self.blocked_reactor_notify_ms.into()),
+            stop_timeout: Duration::from_secs_f64(self.stop_timeout_s),
+            ..Config::default()
+        })
+    }
+}
+
+fn contradiction(one: &str, other: &str, why: &str) -> Error {
+    Error::usage(format!("{one} contradicts {other}: {why}"))
+}
+
+fn shards(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("there must be at least one shard".to_owned()),
+        Ok(shards @ 1..=MAX_SHARDS) => Ok(shards),
+        Ok(_) => Err(format!("there are at most {MAX_SHARDS} shards")),
+        Err(_) => Err("it must be a whole number".to_owned()),
+    }
+}
+
+fn backend() -> impl TypedValueParser<Value = Backend> {
+    PossibleValuesParser::new(["io_uring", "epoll"]).try_map(|name| name.parse::<Backend>())
+}
+
+fn task_quota(text: &str) -> Result<f64, String> {
+    let quota_ms = number(text, MAX_SECONDS * 1_000.0)?;
+    // What is rounded to zero nanoseconds is no time.
+    if quota_ms < 1e-6 { Err("it must be more than 0".to_owned()) } else { Ok(quota_ms) }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text, MAX_SECONDS)
+}
+
+fn number(text: &str, limit: f64) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=limit).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("it must be a number between 0 and {limit}")),
+        Err(_) => Err("it must be a number, which may have a fraction".to_owned()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Help, and options that can't be had.
+
+use std::net::TcpListener;
+
+use super::{ANYWHERE, ended, last_line, refusal};
+
+const HELP: &str = r#"Plays parts
+
+Usage: fixture [OPTIONS]
+
+Application options:
+      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood]
+      --word <WORD>         Words
+      --pair <PAIR> <PAIR>  A pair
+      --quiet               A flag
+      --ratio <RATIO>       A number
+  -v, --verbose...          How often
+      --address <ADDRESS>   Where to listen
+
+Framework options:
+  -c, --smp <N>                         Shards to run [default: one per processor]
+      --cpuset <LIST>                   Processors to run on, as in 0,2-3 [default: all]
+      --overprovisioned[=<BOOL>]        Share the processors with others: don't pin, don't poll, allow more shards than processors
+      --thread-affinity <BOOL>          Whether to pin each shard to its processor, 0 or 1 [default: 1, 0 if overprovisioned]
+      --reactor-backend <NAME>          Driver: io_uring or epoll [default: the best that works]
+      --poll-mode[=<BOOL>]              Poll for ever rather than sleep when idle
+      --idle-poll-time-us <US>          Microseconds to poll without work before sleeping [default: 200, 0 if overprovisioned]
+      --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
+      --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
+      --network-stack <NAME>            Network stack: posix, the kernel's [default: posix]
+      --stop-timeout-s <S>              Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction [default: 10]
+      --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
+      --config <FILE>                   TOML file with any of these options by their long names; the command line wins
+  -h, --help                            Show this help
+  -V, --version                         Show the version
+"#;
+
+#[test]
+fn help_groups_the_options() {
+    let (code, out, errors) = ended(&["--help"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(out, HELP);
+}
+
+#[test]
+fn the_version_is_shown() {
+    assert_eq!(ended(&["-V"]), (Some(0), "fixture 1.2.3\n".to_owned(), String::new()));
+}
+
+#[test]
+fn unknown_options_are_refused_with_a_tip() {
+    let line = refusal(&["--smq", "2"]);
+    assert_eq!(line, "unexpected argument '--smq' found; tip: a similar argument exists: '--smp'");
+    assert_eq!(refusal(&["--memory", "4G"]), "unexpected argument '--memory' found");
+}
+
+#[test]
+fn impossible_values_name_the_option_and_the_rule() {
+    for (arguments, line) in [
+        (["--smp", "0"], "invalid value '0' for '--smp <N>': there must be at least one shard"),
+        (["-c", "1025"], "invalid value '1025' for '--smp <N>': there are at most 1024 shards"),
+        (["-c", "x"], "invalid value 'x' for '--smp <N>': it must be a whole number"),
+        (
+            ["--cpuset", "2-"],
+            "invalid value '2-' for '--cpuset <LIST>': \"2-\" is no list of processors: items are decimal numbers or \
+             ranges, as in \"0,2-3\"",
+        ),
+        (
+            ["--reactor-backend", "kqueue"],
+            "invalid value 'kqueue' for '--reactor-backend <NAME>'; [possible values: io_uring, epoll]",
+        ),
+        (
+            ["--network-stack", "native"],
+            "invalid value 'native' for '--network-stack <NAME>'; [possible values: posix]",
+        ),
+        (["--task-quota-ms", "0"], "invalid value '0' for '--task-quota-ms <MS>': it must be more than 0"),
+        (
+            ["--stop-timeout-s", "inf"],
+            "invalid value 'inf' for '--stop-timeout-s <S>': it must be a number between 0 and 31622400",
+        ),
+        (
+            ["--log-level", "loud"],
+            "invalid value 'loud' for '--log-level <LEVELS>': \"loud\" is neither a level (off, error, warn, info, \
+             debug, trace) nor MODULE=LEVEL",
+        ),
+    ] {
+        assert_eq!(refusal(&arguments), line);
+    }
+}
+
+#[test]
+fn processors_that_are_not_there_are_refused() {
+    let line = refusal(&["--cpuset", "8191"]);
+    assert!(line.starts_with("cpuset 8191: processors 8191 are offline or not allowed; usable are "), "{line}");
+    let line = refusal(&["--smp", "1000"]);
+    assert!(line.starts_with("smp 1000: there are only ") && line.ends_with("or say overprovisioned"), "{line}");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    assert_eq!(
+        refusal(&["--poll-mode", "--idle-poll-time-us", "5"]),
+        "--poll-mode contradicts --idle-poll-time-us: who polls for ever never sleeps"
+    );
+    assert_eq!(
+        refusal(&["--poll-mode", "--overprovisioned"]),
+        "--poll-mode contradicts --overprovisioned: who polls for ever takes a processor, which would be shared"
+    );
+    let allowed =
+        ["--poll-mode=false", "--idle-poll-time-us", "5", "--task-quota-ms", "0.25", "--thread-affinity", "0"];
+    assert_eq!(ended(&[&ANYWHERE[..], &allowed].concat()).0, Some(0));
+}
+
+#[test]
+fn shards_may_outnumber_processors_if_that_is_asked_for() {
+    let (code, out, _) = ended(&["-c", "12", "--overprovisioned", "--play", "shards"]);
+    assert_eq!((code, out.as_str()), (Some(0), "12\n"));
+}
+
+#[test]
+fn addresses_that_cannot_be_had_end_with_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let line = last_line(2, &["--play", "listen", "--quiet", "--address", &address]);
+    assert_eq!(line, format!("cannot listen on {address}: Address already in use (os error 98)"));
+}
+
+#[test]
+fn main_functions_that_fail_end_with_1_or_say_that_it_is_the_users_fault() {
+    assert_eq!(last_line(1, &["--play", "fail"]), "the disk\\nis full");
+    assert_eq!(last_line(2, &["--play", "refuse"]), "no such plan");
+    assert_eq!(last_line(1, &["--play", "panic"]), "the main function panicked: as the test\\nwants");
+}
+
+#[test]
+fn arguments_forge_no_line() {
+    assert_eq!(refusal(&["--smp", "\x1b[2J"]), "invalid value '\\u{1b}[2J' for '--smp <N>': it must be a whole number");
+}
