@@ -23,7 +23,7 @@ pub struct Config {
     pub overprovisioned: bool,
     /// Whether each shard is pinned to its processor. By default it is, unless `overprovisioned`.
     pub thread_affinity: Option<bool>,
-    /// The driver; the best one that works without it.
+    /// The kernel's interface for input and output; the best one that works without it.
     pub reactor_backend: Option<Backend>,
     /// Whether shards poll for ever rather than sleep when idle.
     pub poll_mode: bool,

@@ -73,6 +73,9 @@ pub(crate) trait Driver {
     /// Whether sockets that were dropped have something to send, and time left to do so. To be asked between polls.
     fn lingers(&self) -> bool;
 
+    /// Closes what lingers, and lets nothing linger from now on. The shard ends.
+    fn finish(&self);
+
     /// What has been counted.
     fn counters(&self) -> &IoCounters;
 

@@ -79,7 +79,7 @@ impl Seat {
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
         }
-        let platform = LinuxPlatform::new().map_err(failing("make its driver"))?;
+        let platform = LinuxPlatform::with_backend(config.reactor_backend).map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
@@ -211,6 +211,7 @@ impl Engine {
             driver.sleep(Some(deadline.saturating_duration_since(self.platform.now())));
             driver.poll();
         }
+        driver.finish();
     }
 }
 
