@@ -4,15 +4,17 @@ use std::env;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+use sunstar_reactor::Config;
 
 use crate::config_file;
 use crate::error::{Ending, Error};
-use crate::logging;
-use crate::options::Options;
+use crate::logging::{self, LogFilter};
+use crate::options::{CONFIG, Options};
 
 const APPLICATION_OPTIONS: &str = "Application options";
 const FRAMEWORK_OPTIONS: &str = "Framework options";
@@ -21,10 +23,9 @@ const FRAMEWORK_OPTIONS: &str = "Framework options";
 ///
 /// # Options
 /// `--help` shows the options that every application has, and the application's own. All of them may be written into
-/// a TOML file, under their long names, that `--config` names: `smp = 2`. Flags are `true` or `false` there, options
-/// that may be repeated take a list, and the command line wins. An option that the command line gives does not
-/// have to be valid in combination with the same option in the file; everything else is checked as if it stood
-/// on one command line.
+/// a TOML file, under their long names, that `--config` names: `smp = 2`. Flags are `true` or `false` there, and options
+/// that take several values have a list. What the command line gives, the file's value is left out for; what remains
+/// is checked as if all of it stood on one command line. So `--poll-mode=false` undoes `poll-mode = true`.
 ///
 /// # Stop
 /// On `SIGINT` and `SIGTERM`, or [`request_stop`](crate::request_stop), a main function that awaits
@@ -113,7 +114,7 @@ impl App {
         M: Future<Output = Result<(), Error>> + 'static,
     {
         let ending = match self.parse::<A>(env::args_os().skip(1).collect()) {
-            Ok((options, args)) => Self::start(&options, args, main).unwrap_or_else(Ending::Failed),
+            Ok(request) => request.start(main).unwrap_or_else(Ending::Failed),
             Err(ending) => ending,
         };
         if let Ending::Shown(text) = &ending {
@@ -124,44 +125,24 @@ impl App {
         ExitCode::from(ending.exit_code())
     }
 
-    fn start<A, F, M>(options: &Options, args: A, main: F) -> Result<Ending, Error>
-    where
-        A: Send + 'static,
-        F: FnOnce(A) -> M + Send + 'static,
-        M: Future<Output = Result<(), Error>> + 'static,
-    {
-        let config = options.runtime()?;
-        logging::install(&options.log_level)
-            .map_err(|error| Error::failure(format!("cannot start the log's thread: {error}")))?;
-        match sunstar_reactor::run(config, move || main(args)) {
-            Ok(outcome) => outcome.map(|()| Ending::Done),
-            Err(error) => Ok(Ending::of_runtime(error)),
-        }
-    }
-
-    /// The options of the framework and the application's own.
-    fn parse<A: Args>(&self, arguments: Vec<OsString>) -> Result<(Options, A), Ending> {
+    /// What the command line and the file that it may name ask for.
+    fn parse<A: Args>(&self, arguments: Vec<OsString>) -> Result<Request<A>, Ending> {
         let mut command = self.command::<A>();
         command.build();
         // What the file may add is not known yet, so nothing is missing. What is wrong is found below.
-        let tolerant = command.clone().ignore_errors(true).try_get_matches_from(&arguments).map_err(refused)?;
-        let file = Options::from_arg_matches(&tolerant).ok().and_then(|options| options.config);
-        let mut all = match &file {
-            Some(file) => config_file::arguments(file, &command, &tolerant).map_err(Ending::Failed)?,
-            None => Vec::new(),
+        let given = command.clone().ignore_errors(true).try_get_matches_from(&arguments).map_err(refused)?;
+        let Some(file) = given.get_one::<PathBuf>(CONFIG) else {
+            return Request::parse(command, arguments);
         };
+        let mut all = config_file::arguments(file, &command, &given).map_err(Ending::Failed)?;
         let is_mixed = !all.is_empty();
         all.extend(arguments);
-        let matches = command.try_get_matches_from(all).map_err(refused);
-        let matches = matches.map_err(|ending| match (ending, &file) {
-            (Ending::Failed(error), Some(file)) if is_mixed => {
+        Request::parse(command, all).map_err(|ending| match ending {
+            Ending::Failed(error) if is_mixed => {
                 Ending::Failed(Error::usage(format!("{error} (with the options of {})", file.display())))
             }
-            (ending, _) => ending,
-        })?;
-        let options = Options::from_arg_matches(&matches).map_err(refused)?;
-        let args = A::from_arg_matches(&matches).map_err(refused)?;
-        Ok((options, args))
+            ending => ending,
+        })
     }
 
     fn command<A: Args>(&self) -> Command {
@@ -182,10 +163,46 @@ impl App {
     }
 }
 
+/// What a valid command line asks for.
+struct Request<A> {
+    runtime: Config,
+    log_level: LogFilter,
+    args: A,
+}
+
+impl<A: Args> Request<A> {
+    fn parse(command: Command, arguments: Vec<OsString>) -> Result<Self, Ending> {
+        let matches = command.try_get_matches_from(arguments).map_err(refused)?;
+        let options = Options::from_arg_matches(&matches).map_err(refused)?;
+        let args = A::from_arg_matches(&matches).map_err(refused)?;
+        let runtime = options.runtime().map_err(Ending::Failed)?;
+        Ok(Self { runtime, log_level: options.log_level, args })
+    }
+
+    fn start<F, M>(self, main: F) -> Result<Ending, Error>
+    where
+        A: Send + 'static,
+        F: FnOnce(A) -> M + Send + 'static,
+        M: Future<Output = Result<(), Error>> + 'static,
+    {
+        logging::install(&self.log_level)
+            .map_err(|error| Error::failure(format!("cannot start the log's thread: {error}")))?;
+        let args = self.args;
+        match sunstar_reactor::run(self.runtime, move || main(args)) {
+            Ok(outcome) => outcome.map(|()| Ending::Done),
+            Err(error) => Ok(Ending::of_runtime(error)),
+        }
+    }
+}
+
 /// What the parser has to say instead of giving options.
 fn refused(error: clap::Error) -> Ending {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ending::Shown(error.render().to_string()),
+        // The parser would show all of the help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Ending::Failed(Error::usage("arguments are missing; --help shows which there are"))
+        }
         _ => Ending::Failed(Error::usage(in_one_line(&error))),
     }
 }

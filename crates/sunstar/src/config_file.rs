@@ -18,12 +18,13 @@ use toml::{Table, Value};
 
 use crate::app::in_one_line;
 use crate::error::Error;
+use crate::options::CONFIG;
 
 /// The largest file that is read: no list of options comes near, and what never ends is refused.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Options that make no sense in a file.
-const COMMAND_LINE_ONLY: [&str; 3] = ["config", "help", "version"];
+const COMMAND_LINE_ONLY: [&str; 3] = [CONFIG, "help", "version"];
 
 /// The arguments that say what the file says, without those that `given`, parsed from the command line, has.
 ///

@@ -16,6 +16,9 @@ const MAX_SHARDS: usize = 1024;
 /// The longest time that an option takes, in seconds: a year.
 const MAX_SECONDS: f64 = 366.0 * 86_400.0;
 
+/// The id of the option that names a file.
+pub(crate) const CONFIG: &str = "config";
+
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(crate) struct Options {
@@ -70,8 +73,8 @@ pub(crate) struct Options {
     pub(crate) log_level: LogFilter,
 
     /// TOML file with any of these options by their long names; the command line wins
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    #[arg(id = CONFIG, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Options {

@@ -109,6 +109,14 @@ fn the_applications_rules_hold_across_file_and_command_line() {
 }
 
 #[test]
+fn contradictions_across_file_and_command_line_name_the_file() {
+    let file = file("poll-mode = true");
+    let line = refusal(&["--config", path(&file), "--idle-poll-time-us", "5"]);
+    let rule = "--poll-mode contradicts --idle-poll-time-us: who polls for ever never sleeps";
+    assert_eq!(line, format!("{rule} (with the options of {})", path(&file)));
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     assert_eq!(refusal(&["--config", "/nowhere/x"]), "/nowhere/x: No such file or directory (os error 2)");
     assert_eq!(refusal(&["--config", "/dev/zero"]), "/dev/zero: the file is larger than 1048576 bytes");
