@@ -3,14 +3,17 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+use crate::counter::Counter;
 use crate::task::header::Header;
 
 /// An intrusive first-in first-out queue. A task is in at most one, which its scheduled flag says.
 #[derive(Default)]
 pub(super) struct RunQueue {
     first: Cell<Option<NonNull<Header>>>,
+    /// Means nothing while there is no first.
     last: Cell<Option<NonNull<Header>>>,
-    len: Cell<usize>,
+    pushed: Counter,
+    popped: Counter,
 }
 
 impl RunQueue {
@@ -19,39 +22,45 @@ impl RunQueue {
         self.first.get().is_none()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len.get()
+    pub(super) fn len(&self) -> u64 {
+        self.pushed.value() - self.popped.value()
+    }
+
+    /// How many tasks were taken out since the last [`RunQueue::reset`].
+    pub(super) fn popped(&self) -> u64 {
+        self.popped.value()
+    }
+
+    /// Makes an empty queue count anew.
+    pub(super) fn reset(&self) {
+        debug_assert!(self.is_empty(), "what is queued would be counted when it goes only");
+        self.pushed.reset();
+        self.popped.reset();
     }
 
     #[inline]
     pub(super) fn push(&self, task: NonNull<Header>) {
-        // SAFETY: whoever schedules a task holds a handle on it, and queued tasks are not freed.
-        unsafe {
-            task.as_ref().next.set(None);
-            match self.last.replace(Some(task)) {
-                Some(last) => last.as_ref().next.set(Some(task)),
-                None => self.first.set(Some(task)),
-            }
+        let before = self.last.replace(Some(task)).filter(|_| !self.is_empty());
+        match before {
+            // SAFETY: queued tasks are not freed.
+            Some(before) => unsafe { before.as_ref() }.next.set(Some(task)),
+            None => self.first.set(Some(task)),
         }
-        self.len.set(self.len.get() + 1);
+        self.pushed.add(1);
     }
 
-    /// Takes `task` out if it is the first.
     #[inline]
-    pub(super) fn pop_if_first(&self, task: NonNull<Header>) -> bool {
-        self.first.get() == Some(task) && self.pop().is_some()
+    pub(super) fn is_first(&self, task: NonNull<Header>) -> bool {
+        self.first.get() == Some(task)
     }
 
     #[inline]
     pub(super) fn pop(&self) -> Option<NonNull<Header>> {
         let task = self.first.get()?;
         // SAFETY: queued tasks are not freed.
-        let next = unsafe { task.as_ref() }.next.take();
-        self.first.set(next);
-        if next.is_none() {
-            self.last.set(None);
-        }
-        self.len.set(self.len.get() - 1);
+        let next = || unsafe { task.as_ref() }.next.get();
+        self.first.set(if self.last.get() == Some(task) { None } else { next() });
+        self.popped.add(1);
         Some(task)
     }
 }

@@ -28,7 +28,6 @@ struct Group {
     queue: RunQueue,
     inbox: Inbox,
     run_time_ns: Counter,
-    polls: Counter,
     messages: Counter,
     turns: Counter,
 }
@@ -79,7 +78,6 @@ impl Groups {
                 queue: RunQueue::default(),
                 inbox: Inbox::default(),
                 run_time_ns: Counter::default(),
-                polls: Counter::default(),
                 messages: Counter::default(),
                 turns: Counter::default(),
             }),
@@ -146,7 +144,8 @@ impl Groups {
         place.generation.set(group.generation);
         place.shares.set(shares);
         place.virtual_run_time.set(self.virtual_now.get());
-        for counter in [&place.run_time_ns, &place.polls, &place.messages, &place.turns] {
+        place.queue.reset();
+        for counter in [&place.run_time_ns, &place.messages, &place.turns] {
             counter.reset();
         }
     }
@@ -183,7 +182,7 @@ impl Groups {
             // A task that has ended is on no list, but may still be queued.
             // SAFETY: queued tasks are not freed.
             unsafe { task.as_ref() }.group.set(SchedulingGroup::MAIN.index);
-            self.enqueue(task);
+            self.enqueue(task, SchedulingGroup::MAIN.index);
         }
         while let Some(message) = place.inbox.pop() {
             self.deliver(SchedulingGroup::MAIN.index, message);
@@ -195,11 +194,9 @@ impl Groups {
         Ok(())
     }
 
-    /// Puts a task that has just been marked as scheduled into its group's queue.
+    /// Puts a task that has just been marked as scheduled into the queue of its group, which is this one.
     #[inline]
-    pub(crate) fn enqueue(&self, task: NonNull<Header>) {
-        // SAFETY: whoever schedules a task holds a handle on it.
-        let index = unsafe { task.as_ref() }.group.get();
+    pub(crate) fn enqueue(&self, task: NonNull<Header>, index: u8) {
         self.at(index).queue.push(task);
         if self.runnable.get() & (1 << index) == 0 {
             self.make_runnable(index);
@@ -290,19 +287,13 @@ impl Groups {
     /// The next task of a group, if it has one.
     #[inline]
     pub(crate) fn next_task(&self, index: u8) -> Option<NonNull<Header>> {
-        let group = self.at(index);
-        let task = group.queue.pop()?;
-        group.polls.add(1);
-        Some(task)
+        self.at(index).queue.pop()
     }
 
-    /// Takes `task` out of the running group's queue if it is the next one there.
+    /// Whether `task` is what [`Groups::next_task`] answers next for a group.
     #[inline]
-    pub(crate) fn take_if_next(&self, task: NonNull<Header>) -> bool {
-        let group = self.at(self.running.get());
-        let taken = group.queue.pop_if_first(task);
-        group.polls.add(u64::from(taken));
-        taken
+    pub(crate) fn is_next_task(&self, index: u8, task: NonNull<Header>) -> bool {
+        self.at(index).queue.is_first(task)
     }
 
     #[inline]
@@ -332,10 +323,10 @@ impl Groups {
                 name,
                 shares: group.shares.get(),
                 run_time: Duration::from_nanos(group.run_time_ns.value()),
-                polls: group.polls.value(),
+                polls: group.queue.popped(),
                 messages: group.messages.value(),
                 turns: group.turns.value(),
-                queued_tasks: group.queue.len(),
+                queued_tasks: usize::try_from(group.queue.len()).expect("queued tasks lie in memory"),
                 queued_messages: group.inbox.len(),
             })
         })

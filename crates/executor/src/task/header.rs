@@ -1,6 +1,5 @@
 //! The part of a task that does not depend on its future.
 
-use alloc::alloc::Layout;
 use alloc::boxed::Box;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::ManuallyDrop;
@@ -12,24 +11,28 @@ use sunstar_packet::{Home, HomeNode};
 
 use super::foreign_word::{Abroad, ForeignWord};
 use super::raw;
+use super::recycler::BlockKind;
 use crate::current;
 use crate::panic::{Panic, catch};
 use crate::shard::Shard;
 
 /// The task is in a run queue (or being put there).
-pub(crate) const SCHEDULED: u8 = 1;
+pub(crate) const SCHEDULED: u32 = 1;
 /// The task's future is being polled.
-pub(crate) const RUNNING: u8 = 2;
+pub(crate) const RUNNING: u32 = 2;
 /// The future is gone; the output waits for the join handle, or was taken.
-pub(crate) const COMPLETE: u8 = 4;
+pub(crate) const COMPLETE: u32 = 4;
 /// The future shall be dropped instead of polled.
-pub(crate) const ABORTED: u8 = 8;
+pub(crate) const ABORTED: u32 = 8;
 /// The join handle is gone.
-pub(crate) const DETACHED: u8 = 16;
+pub(crate) const DETACHED: u32 = 16;
+
+/// The task ended without an output: an error is in its place.
+pub(crate) const FAILED: u32 = 32;
 
 /// The memory was given back: left there for the models, which look for late use.
 #[cfg(any(test, loom))]
-const FREED: u8 = 32;
+const FREED: u32 = 64;
 
 /// What a task is called in logs.
 #[derive(Clone, Copy, Debug)]
@@ -53,70 +56,71 @@ impl core::fmt::Display for TaskName {
 pub(crate) struct VTable {
     /// Polls the future, or drops it if the task was aborted; true when the task has completed.
     pub(crate) poll: unsafe fn(NonNull<Header>) -> bool,
+    /// Reports an output that nobody takes, if it is an error.
+    pub(crate) report: unsafe fn(output: NonNull<()>, TaskName),
     /// Of the task's memory.
-    pub(crate) layout: Layout,
+    pub(crate) memory: BlockKind,
 }
 
-/// Links of the list of all living tasks of a shard.
+/// Links of the list of all living tasks of a shard. They mean something only while the task is on the list.
+#[repr(C)]
 pub(crate) struct AllLinks {
-    pub(crate) prev: Cell<Option<NonNull<Header>>>,
     pub(crate) next: Cell<Option<NonNull<Header>>>,
+    pub(crate) prev: Cell<Option<NonNull<Header>>>,
 }
 
 /// The head of a task's memory. Its first field is the node by which the task travels home.
+///
+/// What is zero at first lies together, and the count beside the state, so that few stores make a header.
 #[repr(C)]
 pub(crate) struct Header {
     node: HomeNode,
     foreign: ForeignWord,
-    home: NonNull<Home>,
-    pub(crate) vtable: &'static VTable,
-    /// The next task in the run queue.
+    /// The next task in the run queue; means nothing for the last one there.
     pub(crate) next: Cell<Option<NonNull<Header>>>,
-    /// Handles (wakers, the join handle, the executor's own while the future lives), less what moved abroad.
-    refs: Cell<i32>,
-    pub(crate) state: Cell<u8>,
-    pub(crate) group: Cell<u8>,
     pub(crate) all: AllLinks,
     /// Who waits for the output. Touched at home only, never during a call into foreign code.
     joiner: UnsafeCell<Joiner>,
+    home: NonNull<Home>,
+    pub(crate) vtable: &'static VTable,
+    /// Handles (wakers, the join handle, the executor's own while the future lives), less what moved abroad.
+    refs: Cell<i32>,
+    pub(crate) state: Cell<u32>,
+    pub(crate) group: Cell<u8>,
     pub(crate) name: TaskName,
 }
 
 impl Header {
-    /// A header for a task that is about to be scheduled: held by the executor and by its join handle.
-    pub(crate) fn new(home: NonNull<Home>, vtable: &'static VTable, group: u8, name: TaskName) -> Self {
+    /// The header of a new task in this state, held by the executor and by its join handle.
+    #[inline]
+    pub(crate) fn new(home: NonNull<Home>, vtable: &'static VTable, state: u32, group: u8, name: TaskName) -> Self {
         Self {
             node: HomeNode::new(arrive),
             foreign: ForeignWord::new(),
+            next: Cell::new(None),
+            all: AllLinks { next: Cell::new(None), prev: Cell::new(None) },
+            joiner: UnsafeCell::new(Joiner::Nobody),
             home,
             vtable,
-            next: Cell::new(None),
             refs: Cell::new(2),
-            state: Cell::new(0),
+            state: Cell::new(state),
             group: Cell::new(group),
-            all: AllLinks { prev: Cell::new(None), next: Cell::new(None) },
-            joiner: UnsafeCell::new(Joiner::Nobody),
             name,
         }
     }
 
-    /// The home of the task, which identifies its shard.
-    pub(crate) fn home_address(&self) -> NonNull<Home> {
-        self.home
-    }
-
     #[inline]
-    pub(crate) fn has(&self, flags: u8) -> bool {
+    pub(crate) fn has(&self, flags: u32) -> bool {
         self.state.get() & flags != 0
     }
 
     #[inline]
-    pub(crate) fn set(&self, flags: u8) {
+    pub(crate) fn set(&self, flags: u32) {
         self.state.set(self.state.get() | flags);
     }
 
     #[inline]
-    pub(crate) fn clear(&self, flags: u8) {
+    pub(crate) fn clear(&self, flags: u32) {
         self.state.set(self.state.get() & !flags);
     }
 
@@ -134,6 +138,10 @@ impl Header {
 
     #[inline]
     pub(crate) fn take_joiner(&self) -> Joiner {
+        // SAFETY: as below.
+        if matches!(unsafe { &*self.joiner.get() }, Joiner::Nobody) {
+            return Joiner::Nobody;
+        }
         // SAFETY: only the task's thread comes here; the borrow ends before anybody else is called.
         core::mem::replace(unsafe { &mut *self.joiner.get() }, Joiner::Nobody)
     }
@@ -199,7 +207,7 @@ impl Drop for TaskRef {
 ///
 /// A home lives (or is leaked) as long as any of its tasks' memory, so equal addresses mean the same home.
 #[inline]
-fn at_home<'a>(task: NonNull<Header>) -> Option<&'a Shard> {
+pub(super) fn at_home<'a>(task: NonNull<Header>) -> Option<&'a Shard> {
     // SAFETY: the current shard stays valid while it is entered, which outlasts the caller's operation.
     let shard = unsafe { current::address().as_ref() }?;
     // SAFETY: the caller holds a handle, so the header is valid; `home` is never written after creation.
@@ -228,28 +236,31 @@ unsafe fn arrive(node: NonNull<HomeNode>) {
     assert!(!header.has(FREED), "a task that was freed comes home");
     let arrived = header.foreign.take();
     header.refs.set(header.refs.get().wrapping_add(arrived.balance));
-    if at_home(task).is_none() {
-        // The shard ends: nobody will run the task again, and its memory may be needed by late handles.
-        return;
+    // Otherwise the shard ends: nobody will run the task again, and its memory may be needed by late handles.
+    if let Some(shard) = at_home(task) {
+        if arrived.woken {
+            schedule(task, shard);
+        }
+        free_if_last(task, shard);
     }
-    if arrived.woken {
-        wake_by_ref(task);
+}
+
+/// Puts a task of this shard into its group's run queue unless it is there, or done.
+#[inline]
+fn schedule(task: NonNull<Header>, shard: &Shard) {
+    // SAFETY: the caller holds a handle.
+    let header = unsafe { task.as_ref() };
+    if !header.has(SCHEDULED | COMPLETE) {
+        header.set(SCHEDULED);
+        shard.groups.enqueue(task, header.group.get());
     }
-    free_if_last(task);
 }
 
 /// Puts the task into its group's run queue unless it is there, or done.
 #[inline]
 pub(crate) fn wake_by_ref(task: NonNull<Header>) {
     match at_home(task) {
-        Some(shard) => {
-            // SAFETY: the caller holds a handle.
-            let header = unsafe { task.as_ref() };
-            if !header.has(SCHEDULED | COMPLETE) {
-                header.set(SCHEDULED);
-                shard.groups.enqueue(task);
-            }
-        }
+        Some(shard) => schedule(task, shard),
         None => abroad(task, Abroad::Wake),
     }
 }
@@ -257,11 +268,12 @@ pub(crate) fn wake_by_ref(task: NonNull<Header>) {
 /// Wakes the task and gives the caller's handle up.
 #[inline]
 pub(crate) fn wake(task: NonNull<Header>) {
-    if at_home(task).is_some() {
-        wake_by_ref(task);
-        drop_ref(task);
-    } else {
-        abroad(task, Abroad::WakeAndDrop);
+    match at_home(task) {
+        Some(shard) => {
+            schedule(task, shard);
+            drop_ref_at(task, shard);
+        }
+        None => abroad(task, Abroad::WakeAndDrop),
     }
 }
 
@@ -278,51 +290,57 @@ pub(crate) fn clone_ref(task: NonNull<Header>) {
 }
 
 /// Gives the caller's handle up.
-#[inline]
+#[inline(never)]
 pub(crate) fn drop_ref(task: NonNull<Header>) {
-    if at_home(task).is_some() {
-        // SAFETY: the caller holds a handle.
-        let header = unsafe { task.as_ref() };
-        header.refs.set(header.refs.get().wrapping_sub(1));
-        free_if_last(task);
-    } else {
-        abroad(task, Abroad::Drop);
+    match at_home(task) {
+        Some(shard) => drop_ref_at(task, shard),
+        None => abroad(task, Abroad::Drop),
     }
 }
 
+/// Gives the caller's handle on a task of this shard up.
 #[inline]
-fn free_if_last(task: NonNull<Header>) {
+pub(super) fn drop_ref_at(task: NonNull<Header>, shard: &Shard) {
+    // SAFETY: the caller holds a handle.
+    let header = unsafe { task.as_ref() };
+    header.refs.set(header.refs.get().wrapping_sub(1));
+    free_if_last(task, shard);
+}
+
+/// Frees a task of this shard if no handle is left.
+#[inline]
+fn free_if_last(task: NonNull<Header>, shard: &Shard) {
     // SAFETY: called at home with the task not freed yet: only this function frees it.
     let header = unsafe { task.as_ref() };
-    if header.foreign.is_last(header.refs.get())
-        && let Some(shard) = at_home(task)
-    {
+    if header.foreign.is_last(header.refs.get()) {
         #[cfg(any(test, loom))]
         {
             assert!(!header.has(FREED), "a task is freed twice");
             header.set(FREED);
         }
-        let layout = header.vtable.layout;
+        let memory = header.vtable.memory;
         // SAFETY: no handle is left anywhere and the task is not on its way home, so nobody else knows it. The
         // executor's handle goes after the future, the join handle's after the output, and the joiner went when
         // the task completed: nothing in the memory is left to be dropped.
-        unsafe { shard.recycler.release(task.cast(), layout) };
+        unsafe { shard.recycler.release_as(task.cast(), memory) };
         // SAFETY: the task was counted when it was created, and is gone.
         unsafe { shard.home.remove_resident() };
     }
 }
 
-/// Ends a task whose future has just been dropped: wakes who waits for the output and gives up the
+/// Ends a running task whose future has just been dropped: wakes who waits for the output and gives up the
 /// executor's handle. Called at home.
+#[inline(always)]
 pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
     // SAFETY: the executor's handle, given up below, keeps the task.
     let header = unsafe { task.as_ref() };
-    header.set(COMPLETE);
+    let state = header.state.get();
+    header.state.set(state & !RUNNING | COMPLETE);
     shard.tasks.unlink(task);
     let joiner = header.take_joiner();
     // A task in a run queue is given up when it is taken from there.
-    if !header.has(SCHEDULED) {
-        drop_ref(task);
+    if state & SCHEDULED == 0 {
+        drop_ref_at(task, shard);
     }
     match joiner {
         Joiner::Nobody => {}
@@ -370,7 +388,7 @@ impl AllTasks {
         // SAFETY: the task and its neighbours on the list are living.
         unsafe {
             let links = &task.as_ref().all;
-            let (prev, next) = (links.prev.take(), links.next.take());
+            let (prev, next) = (links.prev.get(), links.next.get());
             match prev {
                 Some(prev) => prev.as_ref().all.next.set(next),
                 None => self.first.set(next),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::string::String;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use crate::testing::{TestWorld, run, run_among, settle};
 use crate::{Executor, JoinError, JoinHandle, Round, SchedulingGroup, spawn, spawn_in, yield_now};
@@ -144,6 +144,36 @@ fn a_waker_that_panics_harms_nobody() {
     settle(&executor);
     assert_eq!(executor.stats().foreign_panics, 1);
     assert_eq!(run(&executor, handle).expect("it ends"), 5);
+}
+
+#[test]
+fn a_waker_that_ends_the_task_while_it_is_cloned_is_not_kept() {
+    /// Drives the executor whenever it is cloned.
+    struct Driver {
+        executor: Executor,
+        wakers: Cell<i32>,
+    }
+    fn driver<'a>(data: *const ()) -> &'a Driver {
+        // SAFETY: the only waker with this table is made below, of a driver that outlives it.
+        unsafe { &*data.cast() }
+    }
+    fn clone(data: *const ()) -> RawWaker {
+        driver(data).wakers.update(|wakers| wakers + 1);
+        driver(data).executor.round();
+        RawWaker::new(data, &TABLE)
+    }
+    fn drop_waker(data: *const ()) {
+        driver(data).wakers.update(|wakers| wakers - 1);
+    }
+    static TABLE: RawWakerVTable = RawWakerVTable::new(clone, drop_waker, |_| (), drop_waker);
+
+    let driver = Driver { executor: TestWorld::default().executor(), wakers: Cell::new(1) };
+    let mut handle = driver.executor.spawn(async { 5 });
+    // SAFETY: the table takes the pointer as the driver that it is; the driver is dropped last.
+    let waker = unsafe { Waker::from_raw(RawWaker::new((&raw const driver).cast(), &TABLE)) };
+    let polled = driver.executor.enter(|| Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)));
+    assert!(matches!(polled, Poll::Ready(Ok(5))));
+    assert_eq!((driver.wakers.get(), driver.executor.residents()), (1, 0));
 }
 
 #[test]

@@ -8,8 +8,7 @@ use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
 use super::header::{self, ABORTED, COMPLETE, DETACHED, Header, TaskRef};
-use super::raw;
-use crate::current;
+use super::{output, raw};
 use crate::panic::Panic;
 
 /// Why a task has no output.
@@ -36,7 +35,8 @@ impl core::error::Error for JoinError {}
 ///
 /// Dropping it detaches the task, which goes on. Dropping a future that awaits it through a reference loses nothing.
 pub struct JoinHandle<T> {
-    task: NonNull<Header>,
+    /// `None` once the output was taken.
+    task: Option<NonNull<Header>>,
     _output: PhantomData<T>,
 }
 
@@ -45,31 +45,32 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// Takes over the join handle's count of a task with this output.
+    #[inline]
     pub(super) fn new(task: NonNull<Header>) -> Self {
-        Self { task, _output: PhantomData }
+        Self { task: Some(task), _output: PhantomData }
     }
 
-    fn header(&self) -> &Header {
+    fn header(&self) -> Option<&Header> {
         // SAFETY: this handle is counted, so the task is not freed.
-        unsafe { self.task.as_ref() }
+        self.task.map(|task| unsafe { task.as_ref() })
     }
 
     /// Whether the task has ended, with an output or without.
     pub fn is_finished(&self) -> bool {
-        self.header().has(COMPLETE)
+        self.header().is_none_or(|header| header.has(COMPLETE))
     }
 
     /// Drops the task's future: at once if the task does not run, else when it next waits.
     ///
     /// A task that has ended is not affected. Awaiting the handle afterwards gives [`JoinError::Aborted`].
     pub fn abort(&self) {
-        let header = self.header();
-        let home = current::try_with(|shard| shard.home_address() == header.home_address()).unwrap_or(false);
-        if home {
-            current::with(|shard| raw::abort(self.task, shard));
-        } else {
-            header.set(ABORTED);
-            header::wake_by_ref(self.task);
+        let (Some(task), Some(header)) = (self.task, self.header()) else { return };
+        match header::at_home(task) {
+            Some(shard) => raw::abort(task, shard),
+            None => {
+                header.set(ABORTED);
+                header::wake_by_ref(task);
+            }
         }
     }
 }
@@ -79,39 +80,46 @@ impl<T> Future for JoinHandle<T> {
 
     /// Polled again after it was ready, it answers [`JoinError::Aborted`].
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let header = self.header();
-        if !header.has(COMPLETE) && !raw::run_if_next(self.task) {
-            header.set_joiner(cx.waker());
-            // Cloning a waker may run anything.
-            if !header.has(COMPLETE) {
-                return Poll::Pending;
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (Some(task), Some(header)) = (self.task, self.header()) else {
+            return Poll::Ready(Err(JoinError::Aborted));
+        };
+        if !header.has(COMPLETE) && !raw::wait_for(task, cx.waker()) {
+            return Poll::Pending;
         }
-        // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
-        let output = unsafe { raw::take_output::<T>(self.task) };
-        Poll::Ready(output.unwrap_or(Err(JoinError::Aborted)))
+        self.task = None;
+        // SAFETY: the task is complete, its output has type `T`, and this is its only join handle, which forgets it.
+        Poll::Ready(unsafe { output::take_output::<T>(task) })
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        // Given up last, also if the output panics when it is dropped.
-        let _handle = TaskRef::of_counted(self.task);
-        let header = self.header();
-        if header.has(COMPLETE) {
-            // SAFETY: the task is complete, its output has type `T`, and this is its only join handle.
-            unsafe { raw::discard_output::<T>(self.task) };
-        } else {
-            header.set(DETACHED);
-            drop(header.take_joiner());
+        if let Some(task) = self.task {
+            leave::<T>(task);
         }
+    }
+}
+
+/// Gives up the join handle of a task with this output, which was not taken.
+#[inline(never)]
+fn leave<T>(task: NonNull<Header>) {
+    // SAFETY: the handle keeps the task.
+    let header = unsafe { task.as_ref() };
+    if header.has(COMPLETE) {
+        // SAFETY: the task is complete, its output has type `T`, and its only join handle goes.
+        unsafe { output::discard_output::<T>(task) };
+    } else {
+        header.set(DETACHED);
+        // Given up also if the joiner panics when it is dropped.
+        let _handle = TaskRef::of_counted(task);
+        drop(header.take_joiner());
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("task", &self.header().name).finish_non_exhaustive()
+        f.debug_struct("JoinHandle").field("task", &self.header().map(|header| header.name)).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ mod hostile_tests;
 mod join;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod output;
 pub(crate) mod raw;
 pub(crate) mod recycler;
 mod spawn;

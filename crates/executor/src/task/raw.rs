@@ -1,7 +1,6 @@
-//! A task with its future: how it is polled, and what becomes of its output.
+//! A task with its future: how it is made, polled and ended.
 
 use alloc::alloc::Layout;
-use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::future::Future;
 use core::mem::ManuallyDrop;
@@ -9,23 +8,13 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use super::header::{self, ABORTED, DETACHED, Header, RUNNING, SCHEDULED, TaskName, VTable};
+use super::header::{self, ABORTED, COMPLETE, Header, RUNNING, SCHEDULED, TaskName, VTable};
 use super::join::JoinError;
+use super::output::{Describe, Joined, put_error, put_output, report};
+use super::recycler::BlockKind;
 use crate::current;
 use crate::panic::{Panic, catch};
 use crate::shard::Shard;
-
-/// Turns an output that nobody took into the text of an error, if it is one.
-pub(super) type Describe<T> = fn(&T) -> Option<Box<str>>;
-
-/// What a join handle knows of a task: the beginning of a [`Task`] whose output has this type.
-#[repr(C)]
-pub(super) struct Joined<T> {
-    header: Header,
-    describe: Describe<T>,
-    /// Set when the future is gone, unless nobody waits for it.
-    output: UnsafeCell<Option<Result<T, JoinError>>>,
-}
 
 #[repr(C)]
 struct Task<F: Future> {
@@ -48,22 +37,18 @@ fn task_of(waker: *const ()) -> NonNull<Header> {
     NonNull::new(waker.cast_mut().cast()).expect("wakers are made from task addresses only")
 }
 
-/// Makes a task of `future` on `shard`; it is linked and in no run queue yet.
+/// Makes a task of `future` on `shard`, in this state; it is linked and in no run queue yet.
 #[inline]
-pub(super) fn create<F: Future>(
+pub(super) fn create<F: Future, D: Describe<F::Output>>(
     shard: &Shard,
     future: F,
+    state: u32,
     group: u8,
     name: TaskName,
-    describe: Describe<F::Output>,
 ) -> NonNull<Header> {
     let memory = shard.recycler.allocate(Layout::new::<Task<F>>()).cast::<Task<F>>();
     let task = Task {
-        joined: Joined {
-            header: Header::new(shard.home_address(), Vtables::<F>::VTABLE, group, name),
-            describe,
-            output: UnsafeCell::new(None),
-        },
+        joined: Joined::new(Header::new(shard.home_address(), Vtables::<F, D>::VTABLE, state, group, name)),
         future: UnsafeCell::new(ManuallyDrop::new(future)),
     };
     // SAFETY: fresh memory of the right layout.
@@ -74,10 +59,11 @@ pub(super) fn create<F: Future>(
     task
 }
 
-struct Vtables<F>(F);
+struct Vtables<F, D>(F, D);
 
-impl<F: Future> Vtables<F> {
-    const VTABLE: &'static VTable = &VTable { poll: poll::<F>, layout: Layout::new::<Task<F>>() };
+impl<F: Future, D: Describe<F::Output>> Vtables<F, D> {
+    const VTABLE: &'static VTable =
+        &VTable { poll: poll::<F>, report: report::<F::Output, D>, memory: BlockKind::of(Layout::new::<Task<F>>()) };
 }
 
 unsafe fn poll<F: Future>(task: NonNull<Header>) -> bool {
@@ -97,7 +83,7 @@ unsafe fn poll<F: Future>(task: NonNull<Header>) -> bool {
                     // SAFETY: it is neither polled nor dropped again: the task completes.
                     unsafe { ManuallyDrop::drop(future) };
                     // SAFETY: the task's output has this type.
-                    unsafe { put_output(task, Ok(output)) };
+                    unsafe { put_output(task, output) };
                     true
                 }
             }
@@ -136,52 +122,7 @@ unsafe fn finish<F: Future>(task: NonNull<Header>, future: Option<&mut ManuallyD
         Err(panic) => panicked(task, panic),
     };
     // SAFETY: as the caller vouches.
-    unsafe { put_output::<F::Output>(task, Err(error)) };
-}
-
-/// Leaves the output for the join handle, or drops it if there is none any more.
-///
-/// # Safety
-/// Called at home, for a task with this output, which is there at most once.
-unsafe fn put_output<T>(task: NonNull<Header>, output: Result<T, JoinError>) {
-    // SAFETY: as the caller vouches. The join handle looks at the output only once the task is complete.
-    let joined = unsafe { task.cast::<Joined<T>>().as_ref() };
-    if joined.header.has(DETACHED) {
-        drop_output(joined, output);
-    } else {
-        // SAFETY: as above.
-        unsafe { *joined.output.get() = Some(output) };
-    }
-}
-
-/// Drops an output that nobody takes; reports it if it is an error.
-fn drop_output<T>(joined: &Joined<T>, output: Result<T, JoinError>) {
-    if let Ok(output) = &output
-        && let Some(error) = (joined.describe)(output)
-    {
-        header::report_abandoned(error, joined.header.name);
-    }
-}
-
-/// Takes the output, if it was not taken before.
-///
-/// # Safety
-/// Called on the task's thread by its only join handle, once the task is complete; the output has this type.
-pub(super) unsafe fn take_output<T>(task: NonNull<Header>) -> Option<Result<T, JoinError>> {
-    // SAFETY: as the caller vouches; nobody else touches the output of a complete task.
-    unsafe { (*task.cast::<Joined<T>>().as_ref().output.get()).take() }
-}
-
-/// Drops the output, if it was not taken, because the join handle goes; reports it if it is an error.
-///
-/// # Safety
-/// As for [`take_output`].
-pub(super) unsafe fn discard_output<T>(task: NonNull<Header>) {
-    // SAFETY: as the caller vouches.
-    if let Some(output) = unsafe { take_output::<T>(task) } {
-        // SAFETY: the caller's handle keeps the task.
-        drop_output(unsafe { task.cast::<Joined<T>>().as_ref() }, output);
-    }
+    unsafe { put_error::<F::Output>(task, error) };
 }
 
 #[cold]
@@ -190,56 +131,104 @@ fn panicked(task: NonNull<Header>, panic: Panic) -> JoinError {
     JoinError::Panicked(panic)
 }
 
-/// Polls a scheduled task once and ends it if it has completed. Called at home.
+/// Polls a scheduled task once and ends it if it has completed, which it answers. Called at home.
 ///
 /// # Safety
 /// The task came from a run queue, or was just created, and the executor's handle on it is held.
-#[inline]
-pub(crate) unsafe fn run(task: NonNull<Header>, shard: &Shard) {
+#[inline(always)]
+pub(crate) unsafe fn run(task: NonNull<Header>, shard: &Shard) -> bool {
     // SAFETY: the executor's handle keeps the task.
     let header = unsafe { task.as_ref() };
-    header.clear(SCHEDULED);
-    if header.has(header::COMPLETE) {
-        header::drop_ref(task);
-        return;
+    let state = header.state.get();
+    if state & COMPLETE != 0 {
+        header.clear(SCHEDULED);
+        header::drop_ref_at(task, shard);
+        return true;
     }
-    assert!(!header.has(RUNNING), "a task is polled within itself");
-    header.set(RUNNING);
+    assert!(state & RUNNING == 0, "a task is polled within itself");
+    header.state.set(state & !SCHEDULED | RUNNING);
+    // SAFETY: as the caller vouches; it is marked as running, and was not before.
+    unsafe { poll_marked(task, shard) }
+}
+
+/// Gives up the join handle's count of a task that was created as detached, and polls it once. Called at home.
+///
+/// Kept out of line, for it is called for each type of task.
+///
+/// # Safety
+/// The task was just created and is in no run queue; it has no join handle.
+#[inline(never)]
+pub(super) unsafe fn run_detached(task: NonNull<Header>, shard: &Shard) {
+    header::drop_ref_at(task, shard);
+    // SAFETY: as the caller vouches; the executor's handle is left.
+    unsafe { run(task, shard) };
+}
+
+/// Polls a task that was just marked as running and ends it if it has completed, which it answers. Called at home.
+///
+/// # Safety
+/// The task is not complete, and nobody else polls it.
+#[inline(always)]
+unsafe fn poll_marked(task: NonNull<Header>, shard: &Shard) -> bool {
+    // SAFETY: the executor holds tasks that are not complete.
+    let header = unsafe { task.as_ref() };
     let outer = shard.progress.begin(task.cast());
     // SAFETY: not complete, so the future is there; nobody else polls it.
     let completed = unsafe { (header.vtable.poll)(task) };
     shard.progress.end(outer);
-    header.clear(RUNNING);
     if completed {
         header::complete(task, shard);
+    } else {
+        header.clear(RUNNING);
     }
+    completed
+}
+
+/// Whether a task has completed. If not, it runs now if it is the next one, or else wakes `waker` when it has.
+///
+/// Kept out of line, so that the wait itself is small enough to be part of the waiting future, for every type of output.
+#[inline(never)]
+pub(super) fn wait_for(task: NonNull<Header>, waker: &Waker) -> bool {
+    if header::at_home(task).is_some_and(|shard| run_if_next(task, shard)) {
+        return true;
+    }
+    // SAFETY: the caller's handle keeps the task.
+    let header = unsafe { task.as_ref() };
+    header.set_joiner(waker);
+    // Cloning a waker may run anything.
+    if header.has(COMPLETE) {
+        drop(header.take_joiner());
+    }
+    header.has(COMPLETE)
 }
 
 /// How deep tasks may run within the waits of others: what the stack bears.
 const MAX_NESTED_RUNS: u32 = 8;
 
 /// Runs a task inside the wait for it, if it would be the next of the running group anyhow, and answers whether it has
-/// completed. That spares its waker a way through the run queue.
+/// completed. That spares its waker a way through the run queue. Called at home, for a task that is not complete.
 #[inline]
-pub(super) fn run_if_next(task: NonNull<Header>) -> bool {
-    current::try_with(|shard| {
-        let nested = shard.nested_runs.get();
-        if nested >= MAX_NESTED_RUNS || !shard.progress.is_running() || shard.turn.is_over(&*shard.platform) {
-            return false;
-        }
-        // A task that is woken while it runs is queued too; it must not run within itself.
-        // SAFETY: the caller's handle keeps the task.
-        if unsafe { task.as_ref() }.has(RUNNING) || !shard.groups.take_if_next(task) {
-            return false;
-        }
-        shard.nested_runs.set(nested + 1);
-        // SAFETY: the task came from a run queue of this shard.
-        unsafe { run(task, shard) };
-        shard.nested_runs.set(nested);
-        // SAFETY: the caller's handle keeps the task.
-        unsafe { task.as_ref() }.has(header::COMPLETE)
-    })
-    .unwrap_or(false)
+fn run_if_next(task: NonNull<Header>, shard: &Shard) -> bool {
+    // SAFETY: the caller's handle keeps the task.
+    let header = unsafe { task.as_ref() };
+    let (state, group) = (header.state.get(), shard.groups.running());
+    // A task that is woken while it runs is queued too; it must not run within itself.
+    if state & RUNNING != 0
+        || !shard.groups.is_next_task(group, task)
+        || shard.nested_runs.get() >= MAX_NESTED_RUNS
+        || !shard.progress.is_running()
+        || shard.turn.is_over(&*shard.platform)
+    {
+        return false;
+    }
+    let taken = shard.groups.next_task(group);
+    debug_assert_eq!(taken, Some(task), "nothing was queued or taken meanwhile");
+    shard.nested_runs.set(shard.nested_runs.get() + 1);
+    header.state.set(state & !SCHEDULED | RUNNING);
+    // SAFETY: the task came from a run queue of this shard, so the executor holds it; it was neither complete nor running.
+    let completed = unsafe { poll_marked(task, shard) };
+    shard.nested_runs.set(shard.nested_runs.get() - 1);
+    completed
 }
 
 /// Drops the future of a living task that is not running. Called at home.
@@ -257,15 +246,11 @@ pub(super) fn abort(task: NonNull<Header>, shard: &Shard) {
     // SAFETY: the caller holds a handle.
     let header = unsafe { task.as_ref() };
     header.set(ABORTED);
-    if header.has(RUNNING | header::COMPLETE) {
+    if header.has(RUNNING | COMPLETE) {
         return;
     }
     header.set(RUNNING);
-    let outer = shard.progress.begin(task.cast());
-    // SAFETY: neither running nor complete; with the flag, `poll` drops the future.
-    let completed = unsafe { (header.vtable.poll)(task) };
-    shard.progress.end(outer);
-    header.clear(RUNNING);
+    // SAFETY: neither running nor complete until now; with the flag, `poll` drops the future.
+    let completed = unsafe { poll_marked(task, shard) };
     debug_assert!(completed, "an aborted task completes");
-    header::complete(task, shard);
 }

@@ -20,11 +20,17 @@ pub(crate) struct Recycler {
     classes: [Class; CLASSES],
 }
 
-#[derive(Default)]
 struct Class {
     top: Cell<Option<NonNull<FreeBlock>>>,
-    /// How much memory is on the stack, in bytes.
-    kept: Cell<usize>,
+    /// How many more blocks the stack takes.
+    room: Cell<u32>,
+}
+
+impl Class {
+    fn new(index: usize) -> Self {
+        let room = u32::try_from(KEPT_PER_CLASS / size_of_class(index)).expect("a class keeps few blocks");
+        Self { top: Cell::new(None), room: Cell::new(room) }
+    }
 }
 
 struct FreeBlock {
@@ -47,28 +53,37 @@ fn layout_of(layout: Layout) -> Layout {
     Layout::from_size_align(lines * LINE, layout.align().max(LINE)).expect("a type's size is far below isize::MAX")
 }
 
-/// Whether blocks of this layout are kept for reuse; constant for each type.
-const fn is_kept(layout: Layout) -> bool {
-    layout.size() <= LARGEST_KEPT && layout.align() <= LINE
+/// What blocks for a type are like; worked out when the program is compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockKind {
+    layout: Layout,
+    /// The index of the size class; past the last one if blocks are not kept for reuse.
+    class: usize,
+}
+
+impl BlockKind {
+    #[inline]
+    pub(crate) const fn of(layout: Layout) -> Self {
+        let is_kept = layout.size() <= LARGEST_KEPT && layout.align() <= LINE;
+        Self { layout, class: if is_kept { class_of(layout.size()) } else { CLASSES } }
+    }
 }
 
 impl Recycler {
     pub(crate) fn new() -> Self {
-        Self { classes: Default::default() }
+        Self { classes: core::array::from_fn(Class::new) }
     }
 
     /// Uninitialised memory for `layout`.
     #[inline]
     pub(crate) fn allocate(&self, layout: Layout) -> NonNull<u8> {
-        if is_kept(layout) {
-            let index = class_of(layout.size());
-            let class = &self.classes[index];
-            if let Some(block) = class.top.get() {
-                // SAFETY: blocks on the stack are free, of this class, and were initialised by `release`.
-                class.top.set(unsafe { block.as_ref() }.below);
-                class.kept.set(class.kept.get() - size_of_class(index));
-                return block.cast();
-            }
+        if let Some(class) = self.classes.get(BlockKind::of(layout).class)
+            && let Some(block) = class.top.get()
+        {
+            // SAFETY: blocks on the stack are free, of this class, and were initialised by `release`.
+            class.top.set(unsafe { block.as_ref() }.below);
+            class.room.set(class.room.get() + 1);
+            return block.cast();
         }
         from_heap(layout_of(layout))
     }
@@ -80,20 +95,28 @@ impl Recycler {
     /// again.
     #[inline]
     pub(crate) unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
-        if is_kept(layout) {
-            let index = class_of(layout.size());
-            let class = &self.classes[index];
-            if class.kept.get() + size_of_class(index) <= KEPT_PER_CLASS {
-                let block = block.cast::<FreeBlock>();
-                // SAFETY: the caller gives the block up; it is at least a line long and aligned to one.
-                unsafe { block.write(FreeBlock { below: class.top.get() }) };
-                class.top.set(Some(block));
-                class.kept.set(class.kept.get() + size_of_class(index));
-                return;
-            }
-        }
         // SAFETY: as the caller vouches.
-        unsafe { free(block, layout) };
+        unsafe { self.release_as(block, BlockKind::of(layout)) };
+    }
+
+    /// Takes a block back whose kind was worked out before.
+    ///
+    /// # Safety
+    /// As for [`Recycler::release`], with the layout that the kind is of.
+    #[inline]
+    pub(crate) unsafe fn release_as(&self, block: NonNull<u8>, kind: BlockKind) {
+        if let Some(class) = self.classes.get(kind.class)
+            && let Some(room) = class.room.get().checked_sub(1)
+        {
+            let block = block.cast::<FreeBlock>();
+            // SAFETY: the caller gives the block up; it is at least a line long and aligned to one.
+            unsafe { block.write(FreeBlock { below: class.top.get() }) };
+            class.top.set(Some(block));
+            class.room.set(room);
+        } else {
+            // SAFETY: as the caller vouches.
+            unsafe { free(block, kind.layout) };
+        }
     }
 }
 
@@ -106,6 +129,7 @@ pub(crate) fn allocate(layout: Layout) -> NonNull<u8> {
 ///
 /// # Safety
 /// As for [`Recycler::release`].
+#[cold]
 pub(crate) unsafe fn free(block: NonNull<u8>, layout: Layout) {
     // SAFETY: the block came from `from_heap` with this layout, rounded up in the same way.
     unsafe { dealloc(block.as_ptr(), layout_of(layout)) };
@@ -166,7 +190,11 @@ mod tests {
             // SAFETY: each came from this recycler with this layout.
             unsafe { recycler.release(block, layout) };
         }
-        assert_eq!(recycler.classes[class_of(1024)].kept.get(), KEPT_PER_CLASS);
+        let class = &recycler.classes[class_of(1024)];
+        // SAFETY: blocks on the stack are initialised.
+        let below = |block: &NonNull<FreeBlock>| unsafe { block.as_ref() }.below;
+        assert_eq!(core::iter::successors(class.top.get(), below).count(), KEPT_PER_CLASS / 1024);
+        assert_eq!(class.room.get(), 0);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Starting tasks.
 
-use alloc::format;
 use core::fmt::Display;
 use core::future::Future;
 use core::panic::Location;
-use core::ptr::NonNull;
 
-use super::header::{Header, SCHEDULED, TaskName};
+use super::header::{DETACHED, SCHEDULED, TaskName};
 use super::join::JoinHandle;
-use super::raw::{self, Describe};
+use super::output::{Describe, Fallible, Unwatched};
+use super::raw;
 use crate::current;
 use crate::group::SchedulingGroup;
 use crate::shard::Shard;
@@ -94,7 +93,7 @@ impl TaskBuilder {
     where
         F: Future + 'static,
     {
-        current::with(|shard| self.spawn_on(shard, future, |_| None))
+        current::with(|shard| self.spawn_on::<F, Unwatched>(shard, future))
     }
 
     /// Starts a task whose error is logged and counted if nobody awaits it.
@@ -107,34 +106,27 @@ impl TaskBuilder {
         F: Future<Output = Result<T, E>> + 'static,
         E: Display,
     {
-        current::with(|shard| {
-            self.spawn_on(shard, future, |output| output.as_ref().err().map(|error| format!("{error}").into()))
-        })
+        current::with(|shard| self.spawn_on::<F, Fallible>(shard, future))
     }
 
     #[inline]
-    pub(crate) fn spawn_on<F>(self, shard: &Shard, future: F, describe: Describe<F::Output>) -> JoinHandle<F::Output>
+    fn spawn_on<F, D>(self, shard: &Shard, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
+        D: Describe<F::Output>,
     {
-        let task = self.create_on(shard, future, describe);
-        // SAFETY: just created, held by the executor.
-        unsafe { task.as_ref() }.set(SCHEDULED);
-        shard.groups.enqueue(task);
+        let group = self.group_on(shard);
+        let task = raw::create::<F, D>(shard, future, SCHEDULED, group, self.name);
+        shard.groups.enqueue(task, group);
         JoinHandle::new(task)
     }
 
     #[inline]
-    fn create_on<F>(self, shard: &Shard, future: F, describe: Describe<F::Output>) -> NonNull<Header>
-    where
-        F: Future + 'static,
-    {
-        let group = match self.group {
+    fn group_on(self, shard: &Shard) -> u8 {
+        match self.group {
             Some(group) => shard.groups.index_of(group),
             None => shard.groups.running(),
-        };
-        shard.counters.spawned_tasks.add(1);
-        raw::create(shard, future, group, self.name, describe)
+        }
     }
 
     /// Starts the task and polls it once before returning: for a request that most often is answered at once.
@@ -143,9 +135,8 @@ impl TaskBuilder {
     where
         F: Future<Output = ()> + 'static,
     {
-        let task = self.create_on(shard, future, |()| None);
-        drop(JoinHandle::<()>::new(task));
-        // SAFETY: just created and held by the executor; it is in no queue.
-        unsafe { raw::run(task, shard) };
+        let task = raw::create::<F, Unwatched>(shard, future, DETACHED, self.group_on(shard), self.name);
+        // SAFETY: just created, in no queue, and the join handle's count is nobody's.
+        unsafe { raw::run_detached(task, shard) };
     }
 }

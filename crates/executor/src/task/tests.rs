@@ -35,6 +35,36 @@ fn a_join_handle_gives_the_output() {
 }
 
 #[test]
+fn a_handle_that_gave_its_output_keeps_nothing() {
+    let executor = TestWorld::default().executor();
+    let (output, finished) = run(&executor, async {
+        let mut handle = spawn(async { 5 });
+        assert!(!handle.is_finished());
+        ((&mut handle).await, handle)
+    });
+    assert_eq!(output.expect("it ends"), 5);
+    assert_eq!(executor.residents(), 0);
+    executor.enter(|| finished.abort());
+    assert!(finished.is_finished());
+    assert!(matches!(run(&executor, finished), Err(JoinError::Aborted)));
+}
+
+#[test]
+fn outputs_and_errors_that_nobody_takes_are_dropped_with_the_handle() {
+    let executor = TestWorld::default().executor();
+    let token = Rc::new(());
+    let (output, payload) = (Rc::clone(&token), std::sync::Arc::new(()));
+    let thrown = std::sync::Arc::clone(&payload);
+    let ended = executor.spawn(async { output });
+    let panicked = executor.spawn(async { std::panic::panic_any(thrown) });
+    settle(&executor);
+    assert_eq!((Rc::strong_count(&token), std::sync::Arc::strong_count(&payload)), (2, 2));
+    executor.enter(|| drop((ended, panicked)));
+    assert_eq!((Rc::strong_count(&token), std::sync::Arc::strong_count(&payload)), (1, 1));
+    assert_eq!(executor.residents(), 0);
+}
+
+#[test]
 fn tasks_run_in_the_order_of_their_wakes() {
     let executor = TestWorld::default().executor();
     let order = Rc::new(RefCell::new(Vec::new()));
