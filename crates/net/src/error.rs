@@ -57,6 +57,12 @@ pub enum Error {
     /// A value is out of the range that the operation takes.
     #[error("invalid argument")]
     InvalidInput,
+    /// The stream ended before all that was asked for.
+    #[error("the stream ended too early")]
+    UnexpectedEnd,
+    /// What was asked for is longer than the limit that was given.
+    #[error("longer than the limit")]
+    LimitExceeded,
     /// The listener or the shard has stopped.
     #[error("stopped")]
     Stopped,

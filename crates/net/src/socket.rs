@@ -216,11 +216,13 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Whether a socket at `[::]` takes IPv6 only.
     pub ipv6_only: bool,
+    /// Whether what is accepted must know its peer ([`Detached::peer`]), even if asking costs extra.
+    pub with_peer: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, ipv6_only: false }
+        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, ipv6_only: false, with_peer: false }
     }
 }
 

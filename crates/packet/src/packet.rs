@@ -67,7 +67,8 @@ impl CopyCounter {
         self.bytes.get()
     }
 
-    fn count(&self, bytes: usize) {
+    /// Takes note that so many bytes were copied.
+    pub fn count(&self, bytes: usize) {
         self.copies.set(self.copies.get() + 1);
         self.bytes.set(self.bytes.get() + bytes as u64);
     }

@@ -1,8 +1,9 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`), and instruction counts as gates (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `http`), and instruction counts as gates (`gates`).
 
 mod bars;
 mod contest;
 mod gates;
+mod http;
 mod machine;
 mod noise;
 mod program;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Measure tasks, timers and messages of Sunstar and its peers in interleaved rounds
     Reactor(reactor::Options),
+    /// Measure httpd, nginx and a bare floor under load in interleaved rounds
+    Http(http::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Reactor(options) }) => reactor::run(&options),
+        Ok(Cli { command: Command::Http(options) }) => http::run(&options),
         Ok(Cli { command: Command::Gates(options) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

@@ -1,0 +1,147 @@
+//! The load client: closed loops over one or many connections from one thread, made to cost less than the server.
+
+#[path = "../load/connect.rs"]
+mod connect;
+#[path = "../load/keep_alive.rs"]
+mod keep_alive;
+#[path = "../load/latency.rs"]
+mod latency;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+use sunstar_bench_http::{cpu, target};
+
+/// Loads an HTTP server and prints a line of JSON.
+#[derive(Parser)]
+struct Cli {
+    /// What each connection does
+    mode: Mode,
+    #[arg(long, default_value = "127.0.0.1:10000")]
+    address: SocketAddr,
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Connections at a time (`latency` uses one)
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Measured time, after a tenth of it for warming up
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// The server's processes, whose processor time is counted
+    #[arg(long, value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// The processor for this client
+    #[arg(long)]
+    cpu: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Request after request on each connection
+    KeepAlive,
+    /// A new connection for each request, which the server closes
+    Connect,
+    /// One connection, one request at a time; the client spins
+    Latency,
+}
+
+/// What was measured within the window.
+#[derive(Serialize)]
+struct Figures {
+    requests: u64,
+    seconds: f64,
+    /// Processor time of the server per request, in microseconds.
+    server_us: f64,
+    /// Processor time of the server per second: 1 is one busy processor.
+    server_busy: f64,
+    client_us: f64,
+    client_busy: f64,
+    /// Latencies in microseconds; for `latency` only.
+    p50_us: Option<f64>,
+    p99_us: Option<f64>,
+}
+
+/// When to warm up, when to measure, when to end.
+pub(crate) struct Window {
+    pids: Vec<u32>,
+    begin: Instant,
+    end: Instant,
+    started: Option<Start>,
+    figures: Option<Figures>,
+}
+
+struct Start {
+    at: Instant,
+    requests: u64,
+    server: Duration,
+    client: Duration,
+}
+
+impl Window {
+    fn new(pids: Vec<u32>, seconds: f64) -> Self {
+        let now = Instant::now();
+        let warm_up = Duration::from_secs_f64(seconds / 10.0);
+        let (begin, end) = (now + warm_up, now + warm_up + Duration::from_secs_f64(seconds));
+        Self { pids, begin, end, started: None, figures: None }
+    }
+
+    /// Told now and then how many requests there were; answers whether to go on.
+    pub(crate) fn goes_on(&mut self, requests: u64) -> Result<bool> {
+        let now = Instant::now();
+        if self.started.is_none() && now >= self.begin {
+            self.started = Some(Start {
+                at: now,
+                requests,
+                server: cpu::of_processes(&self.pids)?,
+                client: cpu::of_process(std::process::id())?,
+            });
+        }
+        if now < self.end {
+            return Ok(true);
+        }
+        let start = self.started.as_ref().expect("the window began before it ends");
+        let count = requests - start.requests;
+        let seconds = (now - start.at).as_secs_f64();
+        let server = (cpu::of_processes(&self.pids)? - start.server).as_secs_f64();
+        let client = (cpu::of_process(std::process::id())? - start.client).as_secs_f64();
+        let each = |time: f64| time * 1e6 / count.max(1) as f64;
+        self.figures = Some(Figures {
+            requests: count,
+            seconds,
+            server_us: each(server),
+            server_busy: server / seconds,
+            client_us: each(client),
+            client_busy: client / seconds,
+            p50_us: None,
+            p99_us: None,
+        });
+        Ok(false)
+    }
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    ensure!(cli.connections > 0, "--connections must be at least 1");
+    if let Some(cpu) = cli.cpu {
+        cpu::pin(cpu)?;
+    }
+    let keeps = !matches!(cli.mode, Mode::Connect);
+    let request = target::request(cli.address, &cli.path, keeps);
+    let response = target::response_bytes(cli.address, &request)?;
+    let mut window = Window::new(cli.pids, cli.seconds);
+    let mut latencies = Vec::new();
+    match cli.mode {
+        Mode::KeepAlive => keep_alive::run(cli.address, &request, response, cli.connections, &mut window)?,
+        Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
+        Mode::Latency => latencies = latency::run(cli.address, &request, response, &mut window)?,
+    }
+    let mut figures = window.figures.expect("the load ends with the window");
+    latencies.sort_unstable();
+    let at = |share: usize| latencies.get(latencies.len() * share / 100).map(|&nanos: &u64| nanos as f64 / 1e3);
+    (figures.p50_us, figures.p99_us) = (at(50), at(99));
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}

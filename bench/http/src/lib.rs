@@ -1,0 +1,4 @@
+//! What the load client and the floor share.
+
+pub mod cpu;
+pub mod target;

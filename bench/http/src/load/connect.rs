@@ -1,0 +1,84 @@
+//! A new connection for each request. Connecting over loopback is done when the call returns, so only the answers are
+//! waited for.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
+
+use anyhow::{Result, bail, ensure};
+use sunstar_bench_http::target;
+
+use crate::Window;
+
+struct Connection {
+    stream: TcpStream,
+    got: usize,
+}
+
+/// Loads the server until the window ends.
+pub(crate) fn run(
+    address: SocketAddr,
+    request: &[u8],
+    response: usize,
+    connections: usize,
+    window: &mut Window,
+) -> Result<()> {
+    // SAFETY: a plain system call.
+    let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    ensure!(epoll >= 0, "epoll_create1: {}", io::Error::last_os_error());
+    let mut open = Vec::with_capacity(connections);
+    for index in 0..connections {
+        open.push(ask(epoll, index, address, request)?);
+    }
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
+    let mut buffer = vec![0_u8; response.max(1)];
+    let mut requests = 0_u64;
+    loop {
+        // SAFETY: the kernel writes at most 256 events.
+        let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), 256, 1000) };
+        for event in &events[..usize::try_from(count).unwrap_or(0)] {
+            let index = usize::try_from(event.u64)?;
+            if !is_answered(&mut open[index], &mut buffer, response)? {
+                continue;
+            }
+            requests += 1;
+            if requests.is_multiple_of(128) && !window.goes_on(requests)? {
+                return Ok(());
+            }
+            open[index] = ask(epoll, index, address, request)?;
+        }
+        ensure!(count != 0, "no answer for a second");
+    }
+}
+
+fn ask(epoll: i32, index: usize, address: SocketAddr, request: &[u8]) -> Result<Connection> {
+    let mut stream = TcpStream::connect(address)?;
+    ensure!(stream.write(request)? == request.len(), "a small request was not taken at once");
+    stream.set_nonblocking(true)?;
+    let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: index as u64 };
+    // SAFETY: the kernel reads the event only. Closing the descriptor takes it off again.
+    let answer = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, stream.as_raw_fd(), &raw mut event) };
+    ensure!(answer == 0, "epoll_ctl: {}", io::Error::last_os_error());
+    Ok(Connection { stream, got: 0 })
+}
+
+/// Reads on, and answers whether the server has said everything and closed.
+fn is_answered(connection: &mut Connection, buffer: &mut [u8], response: usize) -> Result<bool> {
+    loop {
+        match connection.stream.read(buffer) {
+            Ok(0) => {
+                ensure!(connection.got == response, "the server closed after {} of {response} bytes", connection.got);
+                return Ok(true);
+            }
+            Ok(count) => {
+                ensure!(connection.got > 0 || target::is_good(&buffer[..count]), "not a 200");
+                connection.got += count;
+                if connection.got > response {
+                    bail!("more than one response to one request");
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Buffered reading and writing over the directions of a stream.
+
+mod reader;
+mod writer;
+
+pub use reader::BufReader;
+pub use writer::{BufWriter, DEFAULT_WRITE_BUFFER_BYTES};

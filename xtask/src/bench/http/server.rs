@@ -1,0 +1,179 @@
+//! The servers that are measured: started, found to answer, stopped.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Load;
+use crate::command::{program, target_dir};
+
+/// Within this time a server listens, and within this time it ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Who is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Peer {
+    Floor,
+    Nginx,
+    IoUring,
+    Epoll,
+}
+
+impl Peer {
+    pub(super) const ALL: [Self; 4] = [Self::Floor, Self::Nginx, Self::IoUring, Self::Epoll];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor (bare epoll)",
+            Self::Nginx => "nginx",
+            Self::IoUring => "httpd io_uring",
+            Self::Epoll => "httpd epoll",
+        }
+    }
+}
+
+/// A running server. Dropping it ends it.
+pub(super) struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on a free port of loopback, pinned to a processor, and waits until it listens.
+    ///
+    /// # Errors
+    /// If it can't be started or does not listen.
+    pub(super) fn start(peer: Peer, load: Load, cpu: usize) -> Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+        let cpu = cpu.to_string();
+        let mut command = match peer {
+            Peer::Floor => floor(address, load),
+            Peer::Nginx => nginx(address, load)?,
+            Peer::IoUring => httpd(address, load, &cpu, "io_uring"),
+            Peer::Epoll => httpd(address, load, &cpu, "epoll"),
+        };
+        let mut pinned = program("taskset", &["-c", &cpu]);
+        pinned.arg(command.get_program()).args(command.get_args());
+        command = pinned;
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let mut server = Self { child, address };
+        server.wait_until_it_listens()?;
+        Ok(server)
+    }
+
+    fn wait_until_it_listens(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status}");
+            }
+            ensure!(Instant::now() < deadline, "it does not listen at {}", self.address);
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its processes, separated by commas: nginx has a master and a worker.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(super) fn pids(&self) -> Result<String> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .with_context(|| format!("reading the children of process {pid}"))?;
+        let pids: Vec<String> =
+            std::iter::once(pid.to_string()).chain(children.split_whitespace().map(str::to_owned)).collect();
+        Ok(pids.join(","))
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// If it does not end in time, or not in order.
+    pub(super) fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().to_string();
+        ensure!(program("kill", &["-TERM", &pid]).status()?.success(), "process {pid} is gone");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "process {pid} does not end");
+            sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already unless something failed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn floor(address: SocketAddr, load: Load) -> Command {
+    let mut command = built("http-floor");
+    command.args(["--address", &address.to_string()]);
+    if load == Load::Connect {
+        command.arg("--close");
+    }
+    command
+}
+
+fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str) -> Command {
+    let mut command = built("httpd");
+    command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    command.args(["--smp", "1", "--cpuset", cpu, "--reactor-backend", backend, "--log-level", "warn"]);
+    if load != Load::Latency {
+        command.args(["--idle-poll-time-us", "0"]);
+    }
+    command
+}
+
+fn built(name: &str) -> Command {
+    program(&target_dir("release").join(name).to_string_lossy(), &[])
+}
+
+/// One worker that answers from memory and logs nothing.
+fn nginx(address: SocketAddr, load: Load) -> Result<Command> {
+    let folder = target_dir("bench").join("nginx");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let keep_alive = if load == Load::Connect { "keepalive_timeout 0;" } else { "keepalive_requests 1000000000;" };
+    let configuration = format!(
+        "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{ access_log off; {keep_alive} default_type text/plain;\n\
+         server {{ listen {address}; location = / {{ return 200 \"Hello world\\n\"; }} }} }}\n",
+        folder = folder.display()
+    );
+    let path = folder.join("nginx.conf");
+    write(&path, &configuration)?;
+    let mut command = program("nginx", &[]);
+    command.arg("-p").arg(&folder).arg("-c").arg(&path);
+    Ok(command)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The version of nginx that is installed.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn nginx_version() -> Result<String> {
+    let output = program("nginx", &["-v"]).output().context("running nginx (Debian's nginx-light)")?;
+    Ok(String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("nginx version: ").to_owned())
+}
