@@ -85,10 +85,6 @@ fn small_trace(seed: u64) -> String {
 /// network's behaviour is changed on purpose.
 #[test]
 fn the_trace_of_a_small_world_stays_as_it_is() {
-    insta(&small_trace(1));
-}
-
-fn insta(trace: &str) {
-    let pinned = include_str!("small_trace.txt");
-    assert!(trace == pinned, "the trace is now:\n{trace}");
+    let trace = small_trace(1);
+    assert!(trace == include_str!("small_trace.txt"), "the trace is now:\n{trace}");
 }

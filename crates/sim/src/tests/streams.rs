@@ -254,13 +254,17 @@ fn a_connection_that_nobody_waits_for_any_more_is_given_up() {
     let client = || async {
         let to = at("server", 80);
         let connecting = spawn(async move { connect(&to).await.map(drop) });
-        sleep(Duration::from_micros(10)).await;
+        sleep(Duration::from_micros(150)).await;
         connecting.abort();
         assert!(connecting.await.is_err());
         sleep(Duration::from_secs(1)).await;
         assert_eq!(connect(&at("server", 80)).await.err(), Some(Error::ConnectionRefused));
     };
-    pair(Sim::new(10), server, client).unwrap();
+    let mut options = SimOptions::default();
+    // The server knows of it by then, and the client does not know that.
+    options.network.latency = Duration::from_micros(100)..=Duration::from_micros(100);
+    options.network.hold_up = Chance::NEVER;
+    pair(Sim::with_options(10, options), server, client).unwrap();
 }
 
 #[test]
