@@ -1,6 +1,7 @@
 //! The executor as its driver sees it.
 
 use alloc::boxed::Box;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
@@ -166,6 +167,14 @@ impl Executor {
     /// A snapshot of the counters.
     pub fn stats(&self) -> Stats {
         self.shard.stats()
+    }
+
+    /// What the living tasks are called: by the names that their spawners gave, and where they were spawned. For reports of
+    /// who waits.
+    pub fn task_names(&self) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.shard.tasks.len());
+        self.shard.tasks.for_each(|task| names.push(task.name.to_string()));
+        names
     }
 
     /// A snapshot of the scheduling groups.

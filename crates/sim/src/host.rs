@@ -1,0 +1,153 @@
+//! A host and its shards.
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use sunstar_executor::message::MeshLinks;
+use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle, local};
+use sunstar_net::socket;
+
+use crate::failure::Failure;
+use crate::network::{Network, SimStack};
+use crate::options::ENTROPY_STREAMS;
+use crate::platform::SimPlatform;
+use crate::random::Random;
+use crate::report::HostReport;
+use crate::world::{ShardIo, World};
+
+/// A host of a simulated world, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: Ipv4Addr,
+}
+
+/// The address of a host of the current world, by its name.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn resolve(name: &str) -> Option<Ipv4Addr> {
+    local::get::<SimStack>()?.network().resolve(name)
+}
+
+/// How far a host is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Running,
+    /// Its main function has ended.
+    Ending,
+    Stopped,
+}
+
+/// A host as the scheduler sees it.
+pub(crate) struct HostState {
+    pub(crate) host: Host,
+    /// Let go before the executor goes.
+    pub(crate) main: Option<JoinHandle<()>>,
+    pub(crate) phase: Phase,
+    /// Whether the world may end without its main function's end.
+    pub(crate) is_background: bool,
+    /// Its shards among all of the world.
+    pub(crate) shards: std::ops::Range<usize>,
+    pub(crate) report: HostReport,
+}
+
+impl HostState {
+    /// What the main function ended with, if it has ended.
+    pub(crate) fn take_outcome(&mut self) -> Option<Result<(), Failure>> {
+        let main = self.main.take_if(|main| main.is_finished())?;
+        let Poll::Ready(joined) = pin!(main).poll(&mut Context::from_waker(Waker::noop())) else {
+            unreachable!("a finished task is ready")
+        };
+        Some(match joined {
+            Err(JoinError::Panicked(panic)) => {
+                Err(Failure::MainPanicked { host: self.host.name.clone(), message: panic.message().to_owned() })
+            }
+            Ok(()) | Err(JoinError::Aborted) => Ok(()),
+        })
+    }
+}
+
+/// A shard as the scheduler sees it.
+pub(crate) struct ShardState {
+    /// None once its host was stopped.
+    pub(crate) executor: Option<Executor>,
+    pub(crate) io: Rc<ShardIo>,
+    /// Whether a round of it is going to be run; otherwise it sleeps.
+    pub(crate) is_scheduled: bool,
+    /// Whether it has announced that it sleeps.
+    pub(crate) is_asleep: bool,
+    /// When it wants to be woken.
+    pub(crate) deadline: Option<Instant>,
+    /// When an event will wake it.
+    pub(crate) alarm: Option<Instant>,
+}
+
+impl ShardState {
+    pub(crate) fn new(world: &Rc<World>, network: &Rc<Network>, io: ShardIo, links: MeshLinks, making: &Making) -> Self {
+        let io = Rc::new(io);
+        let entropy = RefCell::new(Random::stream(making.seed, ENTROPY_STREAMS + io.index as u64));
+        let platform = SimPlatform { world: Rc::clone(world), io: Rc::clone(&io), entropy };
+        let mut config = ExecutorConfig::default();
+        config.task_quota = making.task_quota;
+        let executor = Executor::with_links(config, Box::new(platform), links);
+        let stack = Rc::new(SimStack::new(Rc::clone(network), Rc::clone(&io)));
+        executor.enter(|| {
+            local::set(Rc::clone(&stack));
+            socket::install(stack);
+        });
+        Self { executor: Some(executor), io, is_scheduled: false, is_asleep: false, deadline: None, alarm: None }
+    }
+
+    /// The tasks that live on the shard, by name.
+    pub(crate) fn tasks(&self, host: &str) -> Vec<String> {
+        let names = self.executor.as_ref().map(Executor::task_names).unwrap_or_default();
+        names.into_iter().map(|name| format!("task {name} on shard {} of {host}", self.io.place.shard)).collect()
+    }
+}
+
+/// What all shards of a world are made with.
+pub(crate) struct Making {
+    pub(crate) seed: u64,
+    pub(crate) task_quota: Duration,
+}
+
+/// Ends the shards of a host in step, as the reactor does; answers what was found wrong.
+pub(crate) fn stop(state: &mut HostState, shards: &mut [ShardState]) -> Vec<Failure> {
+    state.main = None;
+    state.phase = Phase::Stopped;
+    let executors = || shards.iter().filter_map(|shard| shard.executor.as_ref());
+    state.report.shards = executors().map(Executor::stats).collect();
+    executors().for_each(Executor::stop_tasks);
+    for shard in shards.iter() {
+        if let Some(executor) = &shard.executor {
+            executor.enter(|| shard.io.stop());
+        }
+    }
+    executors().for_each(Executor::stop_messages);
+    while executors().map(Executor::receive_home).sum::<usize>() > 0 {}
+    let mut failures = Vec::new();
+    for (shard, stats) in state.report.shards.iter().enumerate() {
+        if stats.panicked_tasks > 0 {
+            let (host, count) = (state.host.name.clone(), stats.panicked_tasks);
+            failures.push(Failure::TasksPanicked { host, shard, count });
+        }
+    }
+    for (shard, executor) in executors().enumerate() {
+        let residents = executor.residents();
+        if residents > 0 {
+            let name = &state.host.name;
+            let what = format!("{residents} tasks or things abroad of shard {shard} of {name}, which somebody still holds");
+            failures.push(Failure::Leak(vec![what]));
+        }
+    }
+    shards.iter_mut().for_each(|shard| shard.executor = None);
+    failures
+}

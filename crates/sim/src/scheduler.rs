@@ -1,0 +1,201 @@
+//! Who runs next, and when time passes.
+
+use std::rc::Rc;
+
+use sunstar_executor::{Instant, Round};
+
+use crate::failure::Failure;
+use crate::host::Phase;
+use crate::options::draw_time;
+use crate::sim::Sim;
+use crate::trace::Record;
+use crate::world::{Event, Signal};
+
+impl Sim {
+    /// Runs a round of one of the shards that are ready; or, if none is, lets time pass until the next event. Answers false
+    /// if that is after `until`.
+    pub(crate) fn step(&mut self, until: Instant) -> Result<bool, Failure> {
+        self.take_signals();
+        if let Some(shard) = self.pick() {
+            self.run_round(shard)?;
+            return Ok(true);
+        }
+        let Some(at) = self.world.next_event_at() else {
+            return if until == Instant::FAR_FUTURE { Err(Failure::Deadlock(self.waits())) } else { Ok(false) };
+        };
+        if at > until {
+            return Ok(false);
+        }
+        if at > Instant::ORIGIN + self.options.time_limit {
+            return Err(Failure::OutOfTime(self.waits()));
+        }
+        if let Some(event) = self.world.advance() {
+            self.handle(event)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes in which shards were woken, and which streams were dropped between shards.
+    pub(crate) fn take_signals(&mut self) {
+        while let Some(signal) = self.world.next_signal() {
+            match signal {
+                Signal::Ring(shard) => self.make_ready(shard),
+                Signal::Abandoned(stream) => self.network.abandon(stream),
+            }
+        }
+        let mut woken = std::mem::take(&mut self.woken);
+        self.world.take_woken(&mut woken);
+        for shard in woken.drain(..) {
+            self.make_ready(shard);
+        }
+        self.woken = woken;
+    }
+
+    /// Lets a shard run as soon as it is its turn, unless a round of it is going to be run anyway.
+    pub(crate) fn make_ready(&mut self, shard: usize) {
+        let state = &mut self.shards[shard];
+        if !state.is_scheduled && state.executor.is_some() {
+            state.is_scheduled = true;
+            self.ready.push(shard);
+        }
+    }
+
+    /// One of the shards that are ready; the seed chooses.
+    fn pick(&mut self) -> Option<usize> {
+        let choice = match self.ready.len() {
+            0 => return None,
+            1 => 0,
+            #[cfg(planted = "address_order")]
+            len => (&raw const *self.shards[self.ready[0]].io).addr() / 64 % len,
+            #[cfg(not(planted = "address_order"))]
+            len => self.random.index(len),
+        };
+        Some(self.ready.swap_remove(choice))
+    }
+
+    fn run_round(&mut self, index: usize) -> Result<(), Failure> {
+        let shard = &mut self.shards[index];
+        // Its host may have been stopped meanwhile.
+        let Some(executor) = &shard.executor else { return Ok(()) };
+        if std::mem::take(&mut shard.is_asleep) {
+            executor.end_sleep();
+        }
+        let mut round = executor.round();
+        if round.is_idle() {
+            round = executor.prepare_sleep();
+            shard.is_asleep = round.is_idle();
+            if !shard.is_asleep {
+                executor.end_sleep();
+            }
+        }
+        self.rounds += 1;
+        self.world.note(&Record::Round { place: shard.io.place, was_busy: !round.is_idle() });
+        match round {
+            Round::Idle { deadline } => {
+                shard.is_scheduled = false;
+                shard.deadline = deadline.filter(|&deadline| deadline != Instant::FAR_FUTURE);
+                self.set_alarm(index);
+            }
+            Round::Busy => self.schedule_round(index),
+        }
+        self.check_round(index)
+    }
+
+    /// The next round follows when the shard has had the time that the last one took.
+    fn schedule_round(&mut self, index: usize) {
+        let cost = draw_time(&mut self.random, &self.options.round_cost);
+        if cost.is_zero() {
+            self.ready.push(index);
+        } else {
+            self.world.schedule(self.world.now() + cost, Event::Round(index));
+        }
+    }
+
+    /// Sees to it that an event wakes the shard at its deadline or before.
+    fn set_alarm(&mut self, index: usize) {
+        let shard = &mut self.shards[index];
+        if let Some(deadline) = shard.deadline
+            && shard.alarm.is_none_or(|alarm| deadline < alarm)
+        {
+            shard.alarm = Some(deadline);
+            self.world.schedule(deadline, Event::Timer(index));
+        }
+    }
+
+    /// Looks at what a round has brought about.
+    fn check_round(&mut self, index: usize) -> Result<(), Failure> {
+        if let Some(what) = self.network.take_violation() {
+            return Err(Failure::Stream(what));
+        }
+        let place = self.shards[index].io.place;
+        let host = &mut self.hosts[place.host];
+        if place.shard == 0
+            && let Some(outcome) = host.take_outcome()
+        {
+            outcome?;
+            host.phase = Phase::Ending;
+            self.world.note(&Record::MainEnded { host: place.host });
+            self.world.schedule(self.world.now() + self.options.linger, Event::HostEnd(place.host));
+        }
+        self.futile_rounds += 1;
+        if self.futile_rounds > self.options.futile_rounds {
+            return Err(Failure::Livelock(self.shards[index].tasks(&self.hosts[place.host].host.name)));
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Round(shard) => self.ready.push(shard),
+            Event::Timer(shard) => self.alarm(shard),
+            Event::HostEnd(host) => return self.end_host(host),
+            Event::Network(event) => {
+                self.futile_rounds = 0;
+                let network = Rc::clone(&self.network);
+                network.handle(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn alarm(&mut self, index: usize) {
+        let now = self.world.now();
+        let shard = &mut self.shards[index];
+        // An alarm that was set before another, earlier one says nothing any more.
+        if shard.alarm.is_none_or(|alarm| alarm > now) {
+            return;
+        }
+        shard.alarm = None;
+        if shard.is_scheduled {
+            return;
+        }
+        if shard.deadline.is_some_and(|deadline| deadline <= now) {
+            self.futile_rounds = 0;
+            self.make_ready(index);
+        } else {
+            self.set_alarm(index);
+        }
+    }
+
+    /// The time of what is left of a host is over.
+    fn end_host(&mut self, number: usize) -> Result<(), Failure> {
+        self.futile_rounds = 0;
+        let state = &self.hosts[number];
+        let shards = &self.shards[state.shards.clone()];
+        let tasks: Vec<_> = shards.iter().flat_map(|shard| shard.tasks(&state.host.name)).collect();
+        if !state.is_background && !tasks.is_empty() {
+            return Err(Failure::Leak(tasks));
+        }
+        self.stop_host(number)
+    }
+
+    /// Who has not ended, and what is waited for.
+    fn waits(&self) -> Vec<String> {
+        let unfinished = self.hosts.iter().filter(|host| host.phase == Phase::Running && !host.is_background);
+        let tasks = unfinished.flat_map(|state| {
+            self.shards[state.shards.clone()].iter().flat_map(|shard| shard.tasks(&state.host.name))
+        });
+        tasks.chain(self.network.waits()).collect()
+    }
+
+}

@@ -1,0 +1,153 @@
+//! Each checker finds what it is for.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::mem::forget;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sunstar_executor::timer::sleep;
+use sunstar_executor::{TaskBuilder, spawn, yield_now};
+
+use super::support::*;
+use crate::{Failure, Sim, SimError, SimOptions};
+
+fn failure(sim: Sim) -> (Failure, String) {
+    let error: SimError = sim.run().expect_err("the world fails");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("seed {} failed at ", error.seed)), "{text}");
+    (error.failure, text)
+}
+
+#[test]
+fn a_deadlock_names_who_waits_for_what() {
+    let mut sim = Sim::new(1);
+    sim.background_host("server", 1, || async {
+        let stream = accept(&listen(80)).await;
+        pending::<()>().await;
+        drop(stream);
+    });
+    sim.host("client", 2, || async {
+        let stream = connect(&at("server", 80)).await.unwrap();
+        TaskBuilder::new().name("helper").spawn(pending::<()>());
+        drop(read(&stream).await);
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Deadlock(_)));
+    for part in ["\"helper\"", "\"main\"", "shard 0 of client", "read on connection 0", "with 10.0.0.1:80"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("of server"), "who serves may wait: {text}");
+}
+
+#[test]
+fn who_turns_in_circles_is_found_whether_time_passes_or_not() {
+    for cost_us in [0, 5] {
+        let mut options = SimOptions::default();
+        options.futile_rounds = 1000;
+        options.round_cost = Duration::from_micros(cost_us)..=Duration::from_micros(cost_us);
+        options.task_quota = Duration::ZERO;
+        let mut sim = Sim::with_options(1, options);
+        sim.host("busy", 1, || async {
+            loop {
+                yield_now().await;
+            }
+        });
+        let (failure, text) = failure(sim);
+        assert!(matches!(failure, Failure::Livelock(_)) && text.contains("\"main\""), "{text}");
+    }
+}
+
+#[test]
+fn who_does_not_end_runs_out_of_time() {
+    let mut sim = Sim::new(1);
+    sim.host("sleeper", 1, || async {
+        loop {
+            sleep(Duration::from_secs(60)).await;
+        }
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::OutOfTime(_)) && text.contains("of sleeper"), "{text}");
+}
+
+#[test]
+fn panics_are_failures() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 1, || async { panic!("oh dear") });
+    let (failed, text) = failure(sim);
+    assert!(matches!(failed, Failure::MainPanicked { .. }) && text.contains("oh dear"), "{text}");
+
+    let mut sim = Sim::new(1);
+    sim.background_host("host", 2, || async {
+        drop(spawn(async { panic!("oh dear") }));
+    });
+    sim.host("other", 1, || async {});
+    let (failed, text) = failure(sim);
+    assert!(matches!(failed, Failure::TasksPanicked { shard: 0, count: 1, .. }), "{text}");
+}
+
+#[test]
+fn tasks_that_outlive_their_host_are_leaks() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 1, || async {
+        drop(TaskBuilder::new().name("brief").spawn(sleep(Duration::from_millis(900))));
+        drop(TaskBuilder::new().name("left").spawn(pending::<()>()));
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Leak(_)) && text.contains("\"left\"") && !text.contains("brief"), "{text}");
+}
+
+#[test]
+fn sockets_streams_buffers_and_handles_that_nobody_drops_are_leaks() {
+    let leaked = |take: fn(&Stream, &sunstar_packet::Buffer)| {
+        let mut sim = Sim::new(1);
+        sim.background_host("server", 1, || async {
+            let stream = accept(&listen(80)).await;
+            write(&stream, "hello").await.unwrap();
+            pending::<()>().await;
+        });
+        sim.host("client", 1, move || async move {
+            let stream = connect(&at("server", 80)).await.unwrap();
+            take(&stream, &read(&stream).await.unwrap());
+        });
+        sim.run().err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(leaked(|_, _| ()), "");
+    let text = leaked(|stream, _| forget(Rc::clone(stream)));
+    assert!(text.contains("1 sockets") && text.contains("1 connections"), "{text}");
+    let text = leaked(|_, bytes| forget(bytes.clone()));
+    assert!(text.contains("1 buffers"), "{text}");
+
+    let held = Rc::new(RefCell::new(None));
+    let mut sim = Sim::new(1);
+    let holder = Rc::clone(&held);
+    sim.host("host", 1, || async move {
+        holder.replace(Some(spawn(async {})));
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Leak(_)) && text.contains("still holds"), "{text}");
+}
+
+#[test]
+fn worlds_can_be_watched_and_left() {
+    let mut sim = Sim::new(1);
+    sim.background_host("server", 1, || async {
+        let listener = listen(80);
+        loop {
+            drop(accept(&listener).await);
+        }
+    });
+    sim.host("client", 1, || async {
+        for _ in 0..10 {
+            drop(connect(&at("server", 80)).await.unwrap());
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    sim.run_for(Duration::from_millis(4500)).unwrap();
+    assert_eq!(sim.now().as_nanos(), 4_500_000_000);
+    assert_eq!(sim.network_counters().connections, 5);
+    sim.run_until(|sim| sim.network_counters().connections == 8).unwrap();
+    assert_eq!(sim.now().as_nanos() / 1_000_000_000, 7);
+    assert!(!sim.has_ended());
+    drop(sim);
+}
