@@ -3,12 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use sunstar_executor::{Instant, Platform};
 use sunstar_packet::Doorbell;
 
 use crate::random::Random;
 use crate::world::{ShardIo, Signal, World};
+
+/// When every simulation begins: the day of the example in RFC 9110 §5.6.7.
+const UNIX_TIME_AT_START: Duration = Duration::from_secs(784_111_777);
 
 /// The platform of one simulated shard.
 pub(crate) struct SimPlatform {
@@ -21,6 +25,11 @@ impl Platform for SimPlatform {
     #[inline]
     fn now(&self) -> Instant {
         self.world.now()
+    }
+
+    /// The virtual clock, which starts at a time of day that is the same in every run.
+    fn unix_time(&self) -> Duration {
+        UNIX_TIME_AT_START + (self.now() - Instant::ORIGIN)
     }
 
     fn entropy(&self, bytes: &mut [u8]) {
