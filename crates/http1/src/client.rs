@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::framing::BodyLength;
 use crate::head;
-use crate::headers::{BadValue, HeaderLines, HeaderName};
+use crate::headers::{BadValue, Fields, HeaderLines, HeaderName, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::response::Response;
@@ -199,8 +199,9 @@ impl ClientConnection {
     fn poll_head(&mut self) -> Option<ClientEvent> {
         let shared = &*self.endpoint.0;
         let is_head = self.unanswered.front().copied();
+        let mut fields = Fields::new();
         let read = self.input.read_head(shared, |bytes| {
-            let Some(parts) = head::parse_response(bytes, &shared.limits)? else { return Ok(None) };
+            let Some(parts) = head::parse_response(bytes, &shared.limits, &mut fields)? else { return Ok(None) };
             let status = Status::new(parts.code).ok_or(Error::StartLine)?;
             let declared = parts.parts.framing.response_body(parts.parts.version)?;
             let is_head = is_head.ok_or(Error::Unasked)?;
@@ -211,7 +212,7 @@ impl ClientConnection {
         match read {
             Ok(Progress::Complete(head, (parts, status, length, body))) => {
                 shared.counters.heads.add(1);
-                Some(self.on_response(Response::new(head, parts, status, length), body))
+                Some(self.on_response(Response::new(Headers::new(head, fields), &parts, status, length), body))
             }
             Ok(Progress::Partial) => None,
             Ok(Progress::Ended) if self.unanswered.is_empty() => {

@@ -9,12 +9,11 @@ use crate::limits::{Limits, MAX_HEADERS};
 
 type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; MAX_HEADERS];
 
-/// The parts that heads of both kinds have.
+/// The parts that heads of both kinds have, but for the fields, which are too large to be handed on and on.
 pub(crate) struct Parts {
     /// Of the whole head.
     pub(crate) len: usize,
     pub(crate) version: Version,
-    pub(crate) fields: Fields,
     pub(crate) framing: Framing,
 }
 
@@ -32,11 +31,12 @@ pub(crate) struct ResponseParts {
     pub(crate) reason: Span,
 }
 
-/// Parses a request's head at the beginning of `bytes`; `None` when it does not end there.
+/// Parses a request's head at the beginning of `bytes`; `None` when it does not end there. The ranges of its fields go to
+/// `fields`.
 ///
 /// What comes out depends on the head only, and not on how many bytes of it are there already, except that errors may be
 /// noticed before its end.
-pub(crate) fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<RequestParts>, Error> {
+pub(crate) fn parse_request(bytes: &[u8], limits: &Limits, fields: &mut Fields) -> Result<Option<RequestParts>, Error> {
     let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(bytes, &mut slots[..limits.headers.min(MAX_HEADERS)]);
@@ -49,7 +49,7 @@ pub(crate) fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<Requ
         return Err(Error::StartLine);
     };
     let head = &bytes[..len];
-    let parts = parts(head, minor, request.headers, limits, Framing::new(true))?;
+    let parts = parts(head, minor, request.headers, limits, Framing::new(true), fields)?;
     Ok(Some(RequestParts {
         parts,
         method: Span::of(method.as_bytes(), head),
@@ -57,8 +57,13 @@ pub(crate) fn parse_request(bytes: &[u8], limits: &Limits) -> Result<Option<Requ
     }))
 }
 
-/// Parses a response's head at the beginning of `bytes`; `None` when it does not end there.
-pub(crate) fn parse_response(bytes: &[u8], limits: &Limits) -> Result<Option<ResponseParts>, Error> {
+/// Parses a response's head at the beginning of `bytes`; `None` when it does not end there. The ranges of its fields go to
+/// `fields`.
+pub(crate) fn parse_response(
+    bytes: &[u8],
+    limits: &Limits,
+    fields: &mut Fields,
+) -> Result<Option<ResponseParts>, Error> {
     let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut []);
     let slots = &mut slots[..limits.headers.min(MAX_HEADERS)];
@@ -73,7 +78,7 @@ pub(crate) fn parse_response(bytes: &[u8], limits: &Limits) -> Result<Option<Res
         return Err(Error::StartLine);
     };
     let head = &bytes[..len];
-    let parts = parts(head, minor, response.headers, limits, Framing::new(false))?;
+    let parts = parts(head, minor, response.headers, limits, Framing::new(false), fields)?;
     // A phrase that is no text is given as an empty one from elsewhere.
     let reason = if reason.is_empty() { Span::default() } else { Span::of(reason.as_bytes(), head) };
     Ok(Some(ResponseParts { parts, code, reason }))
@@ -86,6 +91,7 @@ fn parts(
     headers: &[httparse::Header<'_>],
     limits: &Limits,
     mut framing: Framing,
+    fields: &mut Fields,
 ) -> Result<Parts, Error> {
     // The parser lets through bare line feeds at line ends, and nowhere else (RFC 9112 §2.2). Each line but the last two
     // ends where the name of a field begins.
@@ -100,7 +106,8 @@ fn parts(
     if head.len() - start_line_bytes > limits.header_bytes {
         return Err(Error::HeadersTooLarge);
     }
-    let mut fields = Fields::with_capacity(headers.len());
+    fields.clear();
+    fields.reserve(headers.len());
     for header in headers {
         let name = Span::of(header.name.as_bytes(), head);
         if name.start().checked_sub(2).is_none_or(|end| head[end] != b'\r') {
@@ -110,7 +117,7 @@ fn parts(
         framing.add(header.name.as_bytes(), header.value)?;
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    Ok(Parts { len: head.len(), version, fields, framing })
+    Ok(Parts { len: head.len(), version, framing })
 }
 
 #[cold]

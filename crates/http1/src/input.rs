@@ -1,6 +1,7 @@
 //! Received bytes that were not looked at yet, and the head that is put together from several buffers.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use sunstar_packet::{Buffer, BufferMut};
 
@@ -18,6 +19,14 @@ const EMPTY_LINES: u8 = 1;
 /// There is more unread input than the limits allow; the buffer comes back.
 #[derive(Debug)]
 pub struct InputFull(pub Buffer);
+
+impl fmt::Display for InputFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("as much input as the limits allow waits to be looked at")
+    }
+}
+
+impl core::error::Error for InputFull {}
 
 /// How far the reading of a head is.
 pub(crate) enum Progress<T> {
@@ -116,7 +125,7 @@ impl Input {
     pub(crate) fn read_head<T>(
         &mut self,
         shared: &Shared,
-        parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, Error>,
+        mut parse: impl FnMut(&[u8]) -> Result<Option<(usize, T)>, Error>,
     ) -> Result<Progress<T>, Error> {
         if self.joined.is_none() {
             self.skip_empty_lines()?;
@@ -139,7 +148,7 @@ impl Input {
     fn join<T>(
         &mut self,
         shared: &Shared,
-        parse: impl Fn(&[u8]) -> Result<Option<(usize, T)>, Error>,
+        mut parse: impl FnMut(&[u8]) -> Result<Option<(usize, T)>, Error>,
     ) -> Result<Progress<T>, Error> {
         let limits = &shared.limits;
         let mut joined = self.joined.take().expect("the caller has begun to join");

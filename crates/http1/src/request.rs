@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use sunstar_packet::Buffer;
-
 use crate::error::Error;
 use crate::framing::{BodyLength, Version};
 use crate::head::RequestParts;
@@ -65,7 +63,7 @@ pub struct Request {
 
 impl Request {
     /// Puts together what was checked: `check` has seen the parts of this very head.
-    pub(crate) fn new(head: Buffer, parts: RequestParts, checked: Checked) -> Self {
+    pub(crate) fn new(headers: Headers, parts: RequestParts, checked: Checked) -> Self {
         let RequestParts { parts, method: method_name, target } = parts;
         let Checked { method, body } = checked;
         Self {
@@ -74,7 +72,7 @@ impl Request {
             expects_continue: parts.framing.expects_continue
                 && parts.version == Version::Http11
                 && body != BodyLength::Empty,
-            headers: Headers::new(head, parts.fields),
+            headers,
             version: parts.version,
             method_name,
             target,

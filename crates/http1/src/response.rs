@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use sunstar_packet::Buffer;
-
 use crate::framing::{BodyLength, Version};
 use crate::head::ResponseParts;
 use crate::headers::{Headers, Shown, Span};
@@ -20,13 +18,13 @@ pub struct Response {
 }
 
 impl Response {
-    pub(crate) fn new(head: Buffer, parts: ResponseParts, status: Status, body: BodyLength) -> Self {
+    pub(crate) fn new(headers: Headers, parts: &ResponseParts, status: Status, body: BodyLength) -> Self {
         let ResponseParts { parts, reason, .. } = parts;
         Self {
             keeps_alive: parts.framing.keeps_alive(parts.version),
-            headers: Headers::new(head, parts.fields),
+            headers,
             version: parts.version,
-            reason,
+            reason: *reason,
             status,
             body,
         }

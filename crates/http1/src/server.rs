@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::framing::Version;
 use crate::head;
+use crate::headers::{Fields, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::request::{self, Method, Request};
@@ -264,8 +265,9 @@ impl Connection {
         if is_full || self.output.bytes() > shared.limits.output_bytes {
             return None;
         }
+        let mut fields = Fields::new();
         let read = self.input.read_head(shared, |bytes| {
-            let Some(parts) = head::parse_request(bytes, &shared.limits)? else { return Ok(None) };
+            let Some(parts) = head::parse_request(bytes, &shared.limits, &mut fields)? else { return Ok(None) };
             let checked = request::check(&bytes[..parts.parts.len], &parts)?;
             let body = BodyReader::new(checked.body(), &shared.limits)?;
             Ok(Some((parts.parts.len, (parts, checked, body))))
@@ -273,7 +275,7 @@ impl Connection {
         match read {
             Ok(Progress::Complete(head, (parts, checked, body))) => {
                 shared.counters.heads.add(1);
-                Some(self.on_request(Request::new(head, parts, checked), body))
+                Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
             }
             Ok(Progress::Partial | Progress::Ended) => None,
             // Whoever has sent a part of a head and gone expects no answer.
