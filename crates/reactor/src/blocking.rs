@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use sunstar_executor::current::shard_id;
 use sunstar_executor::sync::{OwnedPermit, Promise, Semaphore, promise};
@@ -91,11 +92,13 @@ type Call = Box<dyn FnOnce() -> Outcome + Send>;
 
 /// A shard's helper thread, as the shard knows it.
 pub(crate) struct Helper {
-    calls: Sender<Call>,
+    /// Nothing when the shard ends.
+    calls: Option<Sender<Call>>,
+    thread: Option<JoinHandle<()>>,
     outcomes: Receiver<Outcome>,
     arrival: Arc<Arrival>,
     /// Who waits for the outcomes, in the order of the calls. A permit is free again when its outcome is there.
-    waiting: RefCell<std::collections::VecDeque<(Promise<Outcome>, OwnedPermit)>>,
+    waiting: RefCell<VecDeque<(Promise<Outcome>, OwnedPermit)>>,
     room: Rc<Semaphore>,
 }
 
@@ -113,17 +116,30 @@ impl Helper {
         let (thread_outcomes, outcomes) = channel();
         let thread_arrival = Arc::clone(&arrival);
         let builder = thread::Builder::new().name(format!("helper-{}", shard_id()));
-        builder.spawn(move || help(&thread_calls, &thread_outcomes, &thread_arrival))?;
+        let thread = builder.spawn(move || help(&thread_calls, &thread_outcomes, &thread_arrival))?;
         let room = Rc::new(Semaphore::new(MAX_BLOCKING_CALLS));
-        let helper = Rc::new(Self { calls, outcomes, arrival, waiting: RefCell::default(), room });
+        let (calls, thread) = (Some(calls), Some(thread));
+        let helper = Rc::new(Self { calls, thread, outcomes, arrival, waiting: RefCell::default(), room });
         platform.add_source(helper.arrival.bell.as_fd(), Rc::clone(&helper) as Rc<dyn Source>)?;
         Ok(helper)
     }
 
     fn give(&self, call: Call, promise: Promise<Outcome>, permit: OwnedPermit) -> Result<(), BlockingError> {
-        self.calls.send(call).map_err(|_| BlockingError::Stopped)?;
+        self.calls.as_ref().and_then(|calls| calls.send(call).ok()).ok_or(BlockingError::Stopped)?;
         self.waiting.borrow_mut().push_back((promise, permit));
         Ok(())
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.calls = None;
+        // A thread with nothing to do ends at once. One that has a call may block for ever.
+        if self.waiting.get_mut().is_empty()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
     }
 }
 
