@@ -2,6 +2,8 @@
 
 mod half;
 mod io;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use alloc::rc::Rc;
 use core::any::Any;
