@@ -304,7 +304,8 @@ impl Connection {
         let mut waits = Vec::new();
         for side in [Side::Client, Side::Server] {
             let (end, other) = (self.end(side), self.end(side.other()));
-            let slots = [(&end.reader, "read"), (&end.writer, "write"), (&end.flusher, "flush"), (&end.detacher, "detach")];
+            let slots =
+                [(&end.reader, "read"), (&end.writer, "write"), (&end.flusher, "flush"), (&end.detacher, "detach")];
             for (slot, operation) in slots {
                 if slot.is_waited_for() {
                     let (here, there) = (end.address, other.address);

@@ -14,7 +14,8 @@ use crate::{Report, Sim, SimOptions};
 fn traced(seed: u64) -> (Report, Vec<String>) {
     let lines = Rc::new(RefCell::new(Vec::new()));
     let sink = Rc::clone(&lines);
-    let report = sweep::world(seed, move |sim| sim.trace_to(move |line| sink.borrow_mut().push(line.to_owned()))).unwrap();
+    let report =
+        sweep::world(seed, move |sim| sim.trace_to(move |line| sink.borrow_mut().push(line.to_owned()))).unwrap();
     (report, lines.take())
 }
 

@@ -109,7 +109,10 @@ fn a_writer_waits_for_a_reader() {
         for sent in 0..TOTAL / 1024 {
             write(&stream, vec![7; 1024]).await.unwrap();
             let bound_bytes = 64 * 1024 + 10_000 + 1024;
-            assert!(now().as_nanos() > 10_000_000_000 || sent * 1024 <= bound_bytes, "{sent} KiB before anything was read");
+            assert!(
+                now().as_nanos() > 10_000_000_000 || sent * 1024 <= bound_bytes,
+                "{sent} KiB before anything was read"
+            );
         }
         stream.shutdown();
         flush(&stream).await.unwrap();
