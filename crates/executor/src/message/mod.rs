@@ -20,6 +20,7 @@ mod mesh;
 mod models;
 mod post;
 mod ring;
+mod sending;
 mod service;
 mod shard_id;
 mod slot;
@@ -39,7 +40,7 @@ pub(crate) use mesh::{NoEntry, Ticket};
 pub use post::{TryPostError, post, try_post};
 pub use service::{DEFAULT_MAX_IN_FLIGHT, ServiceGroup};
 pub use shard_id::ShardId;
-pub(crate) use slot::{Label, Message};
+pub(crate) use slot::{Arrival, Label, Message};
 pub(crate) use submit::on_each;
 pub use submit::{invoke_on_all, invoke_on_others, submit_to, submit_to_with};
 

@@ -224,7 +224,7 @@ const MAX_NESTED_RUNS: u32 = 8;
 pub(super) fn run_if_next(task: NonNull<Header>) -> bool {
     current::try_with(|shard| {
         let nested = shard.nested_runs.get();
-        if nested >= MAX_NESTED_RUNS || !shard.progress.is_running() || shard.turn.is_over(&*shard.platform) {
+        if nested >= MAX_NESTED_RUNS || !shard.progress.is_running() || shard.is_turn_over() {
             return false;
         }
         // A task that is woken while it runs is queued too; it must not run within itself.
