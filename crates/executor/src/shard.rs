@@ -132,9 +132,9 @@ impl Shard {
     fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
-        let received = self.receive(now);
         self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll();
+        let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
         if self.groups.has_work() {
@@ -154,8 +154,10 @@ impl Shard {
         self.progress.turn_to(Activity::Timers);
         let fired = self.contain("firing a timer", || self.timers.advance(now));
         self.progress.turn_to(Activity::Arrivals);
-        let arrivals = self.contain("receiving what came home", || self.home.drain());
+        let arrivals =
+            if self.home.has_arrivals() { self.contain("receiving what came home", || self.home.drain()) } else { 0 };
         self.counters.arrivals.add(arrivals as u64);
+        // The messages come last: who waits for an answer to one waits for all that comes after.
         self.progress.turn_to(Activity::Messages);
         let messages = self.exchange.receive(self);
         self.counters.received_messages.add(u64::from(messages));

@@ -132,11 +132,10 @@ impl Exchange {
     /// whose inbox is full holds its ring back. Answers how many there were.
     pub(crate) fn receive(&self, shard: &Shard) -> u32 {
         let Ok(mut sources) = self.sources.try_borrow_mut() else { return 0 };
-        let count = sources.len();
-        if count == 0 {
+        if !sources.iter().any(Consumer::has_messages) {
             return 0;
         }
-        let first = self.first_source.get() % count;
+        let first = self.first_source.get() % sources.len();
         self.first_source.set(first + 1);
         let (later, sooner) = sources.split_at_mut(first);
         sooner.iter_mut().chain(later).map(|source| Self::receive_from(source, shard)).sum()
@@ -170,6 +169,15 @@ impl Exchange {
     pub(crate) fn has_arrivals(&self) -> bool {
         self.sources.try_borrow().is_ok_and(|sources| sources.iter().any(Consumer::has_messages))
             || self.mesh.stopped() != self.seen_stopped.get()
+    }
+
+    /// Publishes what is staged for a shard, since somebody waits for what comes of it; but not if the running group has
+    /// more to run, which may join the batch.
+    #[inline]
+    pub(super) fn hasten(&self, shard: &Shard, to: ShardId) {
+        if shard.groups.is_group_idle(shard.groups.running()) {
+            self.lane(to).publish();
+        }
     }
 
     /// Publishes what is staged; who sleeps is woken by the next [`Exchange::flush`].

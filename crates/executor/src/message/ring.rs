@@ -18,7 +18,7 @@ use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
 const BATCH: u32 = 16;
 
 /// So many slots before it is written, a free slot's line is asked for.
-const AHEAD: u32 = 8;
+const AHEAD: u32 = 16;
 
 /// Messages that the consumer takes before it tells the producer.
 const REPORT_EVERY: u32 = 32;

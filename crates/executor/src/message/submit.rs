@@ -113,6 +113,7 @@ where
         (Sending::new(here, way.to, request_label(here), move || serve(call, f)), reply)
     });
     sending.await?;
+    current::with(|here| here.exchange.hasten(here, way.to));
     reply.await
 }
 
