@@ -2,7 +2,7 @@
 //!
 //! Between each two shards lies a bounded ring in each direction. A message is a closure; up to 48 bytes of it travel
 //! within a cache line of the ring, larger ones are boxed. Messages that a task sends are published in batches: when
-//! some have come together, and at the end of the round at the latest.
+//! some have come together, when the turn looks at the clock, and at its end at the latest.
 //!
 //! Who finds no room waits in order. Replies never wait and are never refused: what finds no room is kept by
 //! the shard that replies, and is bounded by the callers' limits ([`ServiceGroup`]). A message that arrives goes to
