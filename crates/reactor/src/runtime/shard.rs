@@ -146,9 +146,8 @@ impl Engine {
                 self.sleep(until);
                 idle_since = None;
                 input_at_sleep = self.input();
-            } else {
-                std::hint::spin_loop();
             }
+            // No pause of the processor: it can take longer than a message from another shard.
         }
     }
 
