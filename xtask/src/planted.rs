@@ -55,11 +55,14 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
 ];
 
 /// One of each kind, for a run that is to be short.
 pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier"];
 
+const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 
