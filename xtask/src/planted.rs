@@ -59,11 +59,14 @@ const PLANTED: &[Planted] = &[
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
 ];
 
 /// One of each kind, for a run that is to be short.
 pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier"];
 
+const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP1: &str = "sunstar-http1";
