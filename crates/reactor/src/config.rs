@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cpu_set::CpuSet;
+use crate::driver::Backend;
 use crate::placement::PlacementOptions;
 use crate::stall::StallConfig;
 
@@ -30,6 +31,9 @@ pub struct Config {
     /// A shard that has only had timers to deal with since its last sleep goes to sleep again at once, unless the next
     /// timer is nearer than this.
     pub idle_poll_time: Option<Duration>,
+    /// How shards do input and output. Without it, by io_uring where that works, else by epoll; which one it is and why is
+    /// logged.
+    pub reactor_backend: Option<Backend>,
     /// How long tasks of one scheduling group run before others get their turn.
     pub task_quota: Duration,
     /// How long a task may run without yielding before it is reported; zero switches the reports off.
@@ -56,6 +60,7 @@ impl Default for Config {
             thread_affinity: None,
             poll_mode: false,
             idle_poll_time: None,
+            reactor_backend: None,
             task_quota: Duration::from_micros(500),
             blocked_reactor_notify: Duration::from_millis(25),
             blocked_reactor_reports_per_minute: 5,

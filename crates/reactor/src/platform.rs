@@ -14,7 +14,7 @@ use sunstar_packet::Doorbell;
 
 use crate::bell::{EventBell, SharedBell};
 use crate::clock::Clock;
-use crate::driver::{Driver, epoll::EpollDriver};
+use crate::driver::{self, Backend, Driver};
 
 /// Something that fills a place in memory and rings a bell.
 pub(crate) trait Source {
@@ -41,12 +41,21 @@ struct Inner {
 }
 
 impl LinuxPlatform {
-    /// A platform for the calling thread.
+    /// A platform for the calling thread, on the best backend that works here.
     ///
     /// # Errors
     /// If the process or the system has no file descriptor left.
     pub fn new() -> io::Result<Self> {
-        let driver = Rc::new(EpollDriver::new()?);
+        Self::with_backend(None)
+    }
+
+    /// A platform for the calling thread, on a backend that may be chosen.
+    ///
+    /// # Errors
+    /// If the process or the system has no file descriptor left, or the backend does not work here.
+    pub fn with_backend(backend: Option<Backend>) -> io::Result<Self> {
+        let backend = backend.map_or_else(|| driver::select(None).map(|selection| selection.backend), Ok)?;
+        let driver = driver::make(backend)?;
         let bell = Arc::new(EventBell::new()?);
         driver.watch_bell(bell.as_fd())?;
         let inner = Inner { driver, bell, clock: Clock::new(), sources: RefCell::default(), events: Cell::new(0) };

@@ -59,6 +59,8 @@ impl Driver for EpollDriver {
         false
     }
 
+    fn finish(&self) {}
+
     fn counters(&self) -> &IoCounters {
         &self.counters
     }
