@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod error;
+pub(crate) mod listener;
 mod path;
 pub(crate) mod stream;
 

@@ -164,7 +164,13 @@ impl Outgoing {
         self.queued_bytes.get() == 0
     }
 
+    /// Whether something is left for the driver to do: bytes, or the end.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.is_empty() || self.side.get() == Side::Ending
+    }
+
     /// How many bytes are queued, those of files included.
+    #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.queued_bytes.get()
     }

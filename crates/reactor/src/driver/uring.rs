@@ -177,18 +177,21 @@ impl UringDriver {
     fn resume_listeners(&self) {
         if self.descriptors_freed.replace(false) && !self.paused_listeners.borrow().is_empty() {
             let listeners = self.paused_listeners.take();
-            listeners.into_iter().filter_map(|place| self.sockets.get(place)).for_each(|socket| socket.base().touch(self));
+            listeners
+                .into_iter()
+                .filter_map(|place| self.sockets.get(place))
+                .for_each(|socket| socket.base().touch(self));
         }
     }
 
-    /// Deals with completions, those of one ring full at most, and answers whether there were any.
+    /// Deals with completions, those of one ring full at most, and answers whether any concerned
+    /// sockets.
     fn complete(&self) -> bool {
         let mut burst: Burst = [const { MaybeUninit::uninit() }; BURST];
         let mut found = false;
         for _ in 0..ring::BURSTS {
             let entries = self.ring.take(&mut burst);
-            entries.iter().for_each(|entry| self.dispatch(entry));
-            found |= !entries.is_empty();
+            entries.iter().for_each(|entry| found |= self.dispatch(entry));
             if entries.len() < BURST {
                 break;
             }
@@ -196,14 +199,19 @@ impl UringDriver {
         found
     }
 
-    fn dispatch(&self, entry: &cqueue::Entry) {
+    /// Hands a completion to its socket, and answers whether it has one.
+    fn dispatch(&self, entry: &cqueue::Entry) -> bool {
         let (place, operation) = Place::of_token(entry.user_data());
         let completion = Completion::of(entry);
-        match self.sockets.get(place) {
+        let socket = self.sockets.get(place);
+        match &socket {
             Some(socket) => socket.complete(self, operation, completion),
-            None if operation == BELL && !completion.has_more() => place.number().into_iter().for_each(|n| self.watch(n)),
+            None if operation == BELL && !completion.has_more() => {
+                place.number().into_iter().for_each(|n| self.watch(n))
+            }
             None => {}
         }
+        socket.is_some()
     }
 
     /// Watches the bell with this index.
@@ -303,4 +311,3 @@ impl Driver for UringDriver {
         datagram::open(self, descriptor)
     }
 }
-

@@ -20,17 +20,20 @@ pub(crate) struct DetachedStream {
     pub(crate) blocks: bool,
     /// What was received and not read, in order. It comes before what the socket has.
     pub(crate) unread: Vec<ForeignBuffer>,
+    /// Whether it is known to be a TCP connection.
+    pub(crate) is_tcp: bool,
 }
 
 impl DetachedStream {
     /// A stream of which nothing was received yet.
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor, blocks: false, unread: Vec::new() }
+        Self { descriptor, blocks: false, unread: Vec::new(), is_tcp: false }
     }
 
     /// A stream that leaves the current shard.
     pub(crate) fn leaving(descriptor: OwnedFd, unread: impl IntoIterator<Item = Buffer>) -> Self {
-        Self { descriptor, blocks: false, unread: unread.into_iter().map(IntoForeign::into_foreign_here).collect() }
+        let unread = unread.into_iter().map(IntoForeign::into_foreign_here).collect();
+        Self { unread, ..Self::new(descriptor) }
     }
 
     /// Sees to it that calls on the socket block, or don't.

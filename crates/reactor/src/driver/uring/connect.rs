@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use io_uring::opcode;
 use rustix::io::Errno;
-use rustix::net::SocketAddrAny;
+use rustix::net::{AddressFamily, SocketAddrAny};
 use sunstar_net::socket::{Connecting, StreamSocket};
 use sunstar_net::{Address, Error};
 
@@ -119,7 +119,8 @@ impl Future for Handle {
         outcome?;
         let descriptor = self.connection.base.take_descriptor().expect("a connected socket is taken but once");
         self.driver.counters().connected.add(1);
-        let stream = DetachedStream { blocks: true, ..DetachedStream::new(descriptor) };
+        let is_tcp = self.connection.to.address_family() != AddressFamily::UNIX;
+        let stream = DetachedStream { blocks: true, is_tcp, ..DetachedStream::new(descriptor) };
         Poll::Ready(stream::open(Rc::clone(&self.driver), stream).map_err(from_io))
     }
 }

@@ -178,10 +178,18 @@ impl DatagramSocket for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let lingers = !self.socket.sender.is_done();
-        self.socket.phase.set(if lingers { Phase::Lingering } else { Phase::Closing });
-        self.driver.lingering.set(self.driver.lingering.get() + u32::from(lingers));
-        self.socket.receiver.drop_queue();
-        self.socket.base.touch(&self.driver);
+        let (socket, driver) = (&*self.socket, &*self.driver);
+        socket.receiver.drop_queue();
+        socket.start_sends(driver);
+        socket.cancel_receive(driver);
+        driver.ring.exchange();
+        let lingers = !socket.sender.is_done();
+        socket.phase.set(if lingers { Phase::Lingering } else { Phase::Closing });
+        driver.lingering.set(driver.lingering.get() + u32::from(lingers));
+        if socket.sender.is_queue_empty() {
+            // What is under way holds the file, so this frees the address as soon as that is done.
+            drop(socket.base.take_descriptor());
+        }
+        socket.base.touch(driver);
     }
 }

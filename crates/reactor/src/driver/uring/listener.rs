@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -18,6 +18,7 @@ use super::UringDriver;
 use super::sockets::{Base, Completion, Place, Socket, close};
 use crate::driver::waiter::Waiter;
 use crate::posix::error::from_errno;
+use crate::posix::listener::let_no_more_in;
 use crate::posix::{DetachedStream, address};
 
 /// Accepts, for as long as it is not cancelled.
@@ -89,6 +90,16 @@ pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd) -> io::Result<R
 }
 
 impl Listener {
+    /// Closes the descriptor at once, so that its address is free. What the kernel still accepts is closed when it says so.
+    fn close_now(&self, driver: &UringDriver) {
+        self.phase.set(Phase::Closing);
+        self.cancel_accept(driver);
+        self.base.touch(driver);
+        // Accepting holds the file: only when it has ended does closing the descriptor close the socket.
+        driver.ring.exchange();
+        drop(self.base.take_descriptor());
+    }
+
     fn start_accept(&self, driver: &UringDriver) {
         let may_accept = matches!(self.accepting.get(), Accepting::Idle | Accepting::Paused);
         if !may_accept || self.phase.get() != Phase::Open || self.accepted.borrow().len() > ACCEPT_QUEUE / 2 {
@@ -184,14 +195,16 @@ impl Listener {
             self.phase.set(Phase::Draining(left - 1));
             return Ok(detached(descriptor));
         }
-        self.phase.set(Phase::Closing);
-        self.base.touch(driver);
+        self.close_now(driver);
         Err(Error::Stopped)
     }
 }
 
+/// A connection on its way to a shard. Accepting by itself, the kernel does not say from where it comes.
 fn detached(descriptor: OwnedFd) -> Detached {
-    Detached::new(DetachedStream { blocks: true, ..DetachedStream::new(descriptor) }, None)
+    let peer = address::peer(descriptor.as_fd()).ok();
+    let is_tcp = matches!(peer, Some(Address::Inet(_)));
+    Detached::new(DetachedStream { blocks: true, is_tcp, ..DetachedStream::new(descriptor) }, peer)
 }
 
 impl Socket for Listener {
@@ -257,9 +270,10 @@ impl ListenSocket for Handle {
     fn close(&self) {
         if self.listener.phase.get() == Phase::Open {
             self.listener.phase.set(Phase::Draining(DRAINED_CONNECTIONS));
-            // What is drained is accepted by calls that must not block.
-            let _ = self.listener.base.with_descriptor(|descriptor| {
-                rustix::io::ioctl_fionbio(descriptor, true).map_err(from_errno)
+            // Where this fails, some that come in meanwhile are reset. What is drained is accepted by calls that must not block.
+            let _ = self.listener.base.with_descriptor(|listener| {
+                let _ = let_no_more_in(listener);
+                rustix::io::ioctl_fionbio(listener, true).map_err(from_errno)
             });
             self.listener.base.touch(&self.driver);
             self.listener.acceptor.wake();
@@ -269,6 +283,10 @@ impl ListenSocket for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.listener.stop(&self.driver);
+        let accepted = self.listener.accepted.take();
+        drop(accepted);
+        if self.listener.phase.get() != Phase::Closing {
+            self.listener.close_now(&self.driver);
+        }
     }
 }

@@ -24,7 +24,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1 << 32);
 pub(super) const BURST: usize = 64;
 
 /// How many bursts are dealt with before the kernel is called again.
-pub(super) const BURSTS: u32 = COMPLETION_ENTRIES / BURST as u32;
+pub(super) const BURSTS: u32 = 64;
+
+const _: () = assert!(BURST * BURSTS as usize == COMPLETION_ENTRIES as usize);
 
 /// Room for a burst of completions.
 pub(super) type Burst = [MaybeUninit<cqueue::Entry>; BURST];
@@ -80,8 +82,7 @@ impl Ring {
         if let Some((_, lacking)) = NEEDED.iter().find(|(code, _)| !probe.is_supported(*code)) {
             return Err(unsupported(&format!("the kernel's io_uring lacks the operation {lacking}")));
         }
-        let has_zero_copy =
-            probe.is_supported(opcode::SendZc::CODE) && probe.is_supported(opcode::SendMsgZc::CODE);
+        let has_zero_copy = probe.is_supported(opcode::SendZc::CODE) && probe.is_supported(opcode::SendMsgZc::CODE);
         Ok(Self {
             ring: RefCell::new(ring),
             waiting: RefCell::default(),

@@ -6,7 +6,7 @@ mod send;
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -56,6 +56,7 @@ enum Phase {
 /// A stream as the table holds it.
 pub(super) struct Stream {
     base: Base,
+    is_tcp: bool,
     phase: Cell<Phase>,
     incoming: Incoming,
     receiving: Cell<Receiving>,
@@ -78,14 +79,16 @@ pub(super) fn open(driver: Rc<UringDriver>, mut stream: DetachedStream) -> io::R
     // Of what does not block, the kernel would answer that it would have to.
     stream.set_blocks(true)?;
     let incoming = Incoming::new(stream.unread.into_iter().map(ForeignBuffer::into_buffer));
-    let stream = driver.sockets.insert(|place| Stream::new(place, stream.descriptor, incoming));
+    let is_tcp = stream.is_tcp;
+    let stream = driver.sockets.insert(|place| Stream::new(place, stream.descriptor, is_tcp, incoming));
     Ok(Rc::new(Handle { driver, stream }))
 }
 
 impl Stream {
-    fn new(place: Place, descriptor: OwnedFd, incoming: Incoming) -> Self {
+    fn new(place: Place, descriptor: OwnedFd, is_tcp: bool, incoming: Incoming) -> Self {
         Self {
             base: Base::new(place, descriptor),
+            is_tcp,
             phase: Cell::new(Phase::Open),
             incoming,
             receiving: Cell::new(Receiving::Idle),
@@ -115,6 +118,16 @@ impl Stream {
         self.incoming.end(Err(error));
         self.outgoing.fail(error);
         self.base.touch(driver);
+    }
+
+    /// Ends both sides with an error, and lets the peer see a reset.
+    fn abort(&self, driver: &UringDriver, error: Error) {
+        // What can't be done to the descriptor needs no doing: it is closed.
+        let _ = self.base.with_descriptor(|descriptor| {
+            abort(descriptor);
+            Ok(())
+        });
+        self.fail(driver, error);
     }
 
     /// Notes that a closed stream has nothing left to send, if it was one that had.
@@ -251,12 +264,7 @@ impl StreamSocket for Handle {
     }
 
     fn abort(&self) {
-        // What can't be done to the descriptor needs no doing: it is closed.
-        let _ = self.with_descriptor(|descriptor| {
-            abort(descriptor);
-            Ok(())
-        });
-        self.stream.fail(&self.driver, Error::ConnectionAborted);
+        self.stream.abort(&self.driver, Error::ConnectionAborted);
     }
 
     fn poll_detach(&self, cx: &mut Context<'_>) -> Poll<Result<Detached, Error>> {
@@ -277,8 +285,9 @@ impl StreamSocket for Handle {
         let descriptor = stream.base.take_descriptor().ok_or(Error::NotConnected)?;
         let unread = stream.incoming.take_all();
         stream.fail(&self.driver, Error::NotConnected);
-        let leaving = DetachedStream { blocks: true, ..DetachedStream::leaving(descriptor, unread) };
-        Poll::Ready(Ok(Detached::new(leaving, None)))
+        let peer = address::peer(descriptor.as_fd()).ok();
+        let detached = DetachedStream::leaving(descriptor, unread);
+        Poll::Ready(Ok(Detached::new(DetachedStream { blocks: true, is_tcp: stream.is_tcp, ..detached }, peer)))
     }
 
     fn set_option(&self, option: StreamOption) -> Result<(), Error> {

@@ -146,7 +146,8 @@ impl Datagrams {
         let frames = driver.made_datagram_frames();
         // SAFETY: the kernel named the frame in this completion, and wrote this many bytes to it.
         let bytes = unsafe { frames.peek(frame, len.min(DATAGRAM_FRAMES.frame_bytes as usize)) };
-        let parsed = RecvMsgOut::parse(bytes, &self.receiver.layout).ok().filter(|parsed| !parsed.is_payload_truncated());
+        let parsed =
+            RecvMsgOut::parse(bytes, &self.receiver.layout).ok().filter(|parsed| !parsed.is_payload_truncated());
         let datagram = parsed.map(|parsed| {
             let payload = parsed.payload_data();
             let start = payload.as_ptr().addr() - bytes.as_ptr().addr();

@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::{mem, ptr, slice};
 use std::task::{Context, Poll};
+use std::{mem, ptr, slice};
 
 use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
@@ -42,7 +42,8 @@ struct Letter {
 pub(super) struct Sender {
     queue: RefCell<VecDeque<(Buffer, Option<SocketAddrAny>)>>,
     queued_bytes: Cell<usize>,
-    /// Boxed, since the kernel knows them by their address. Kept for the next ones.
+    /// The kernel knows them by their address. Kept for the next ones.
+    #[expect(clippy::vec_box, reason = "they must stay in their place when the list grows")]
     letters: RefCell<Vec<Box<Letter>>>,
     under_way: Cell<usize>,
     /// What became of an earlier one.
@@ -105,6 +106,11 @@ impl Sender {
     /// Whether the kernel has taken all.
     pub(super) fn is_done(&self) -> bool {
         self.under_way.get() == 0 && self.queue.borrow().is_empty()
+    }
+
+    /// Whether the kernel has at least all in hand.
+    pub(super) fn is_queue_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
     }
 
     /// Drops what the kernel does not have in hand yet.

@@ -4,6 +4,8 @@ use io_uring::opcode;
 use rustix::io::Errno;
 
 use super::{Phase, RECEIVE, Stream};
+use sunstar_net::Error;
+
 use crate::driver::uring::sockets::Completion;
 use crate::driver::uring::{STREAM_GROUP, UringDriver};
 use crate::posix::error::from_errno;
@@ -97,7 +99,11 @@ impl Stream {
     /// The end, for which `error` is none, or an error.
     fn received_nothing(&self, driver: &UringDriver, error: Option<Errno>) {
         match error {
-            None => self.incoming.end(Ok(())),
+            // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end.
+            None => self.incoming.end(match self.outgoing.failure() {
+                Some(_) => Err(Error::ConnectionReset),
+                None => Ok(()),
+            }),
             // Whoever cancelled it knows, or lets it go on when it is read again.
             Some(Errno::CANCELED) => {}
             Some(Errno::NOBUFS) => {

@@ -166,7 +166,7 @@ impl Stream {
         match completion.result.map_err(Errno::from_raw_os_error) {
             _ if self.outgoing.failure().is_some() => {}
             // It is shorter than it was said to be, and the peer can't be told otherwise.
-            Ok(0) => self.outgoing.fail(Error::ConnectionAborted),
+            Ok(0) => self.abort(driver, Error::ConnectionAborted),
             Ok(len) => {
                 let chunk = self.sender.chunk.borrow();
                 let entry = opcode::Send::new(self.base.fd(), chunk.as_ptr(), len).flags(FLAGS).build();
@@ -251,7 +251,7 @@ impl Stream {
             Ok(_) | Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
             Err(error) => self.outgoing.fail(from_errno(error)),
         }
-        if !matches!(self.outgoing.next(), Next::Nothing) {
+        if self.outgoing.has_more() {
             self.base.touch(driver);
         }
     }

@@ -1,0 +1,9 @@
+//! Sockets, operation by operation, on each driver that the machine has.
+
+mod connecting;
+mod datagrams;
+mod listening;
+mod random;
+mod shortage;
+mod streams;
+mod support;
