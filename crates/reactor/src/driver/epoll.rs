@@ -199,7 +199,8 @@ impl Driver for EpollDriver {
         watch_bell(self.epoll.as_fd(), bell)
     }
 
-    fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {
+    fn stream(self: Rc<Self>, mut stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {
+        stream.set_blocks(false)?;
         Ok(stream::Stream::attach(self, stream))
     }
 
