@@ -208,7 +208,10 @@ impl Sim {
             self.stop_host(number)?;
         }
         // What was closed still has its time to be sent.
-        while let Some(event) = { self.take_signals(); self.world.advance() } {
+        while let Some(event) = {
+            self.take_signals();
+            self.world.advance()
+        } {
             if let Event::Network(event) = event {
                 self.network.handle(event);
             }

@@ -43,10 +43,13 @@ fn a_deadlock_names_who_waits_for_what() {
 #[test]
 fn who_turns_in_circles_is_found_whether_time_passes_or_not() {
     for cost_us in [0, 5] {
-        let mut options = SimOptions::default();
-        options.futile_rounds = 1000;
-        options.round_cost = Duration::from_micros(cost_us)..=Duration::from_micros(cost_us);
-        options.task_quota = Duration::ZERO;
+        let cost = Duration::from_micros(cost_us);
+        let options = SimOptions {
+            futile_rounds: 1000,
+            round_cost: cost..=cost,
+            task_quota: Duration::ZERO,
+            ..SimOptions::default()
+        };
         let mut sim = Sim::with_options(1, options);
         sim.host("busy", 1, || async {
             loop {
