@@ -14,7 +14,7 @@ use crate::{asan, bench, licenses, link, loom, packages, planted, sim, soak, tid
 const SMOKE_SECONDS: u64 = 5;
 
 /// How many new seeds the simulator tries.
-const SMOKE_SEEDS: u64 = 100;
+const SMOKE_SEEDS: u64 = 50;
 
 /// What came of a step that did not break down.
 pub(crate) enum Outcome {

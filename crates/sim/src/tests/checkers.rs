@@ -152,5 +152,22 @@ fn worlds_can_be_watched_and_left() {
     sim.run_until(|sim| sim.network_counters().connections == 8).unwrap();
     assert_eq!(sim.now().as_nanos() / 1_000_000_000, 7);
     assert!(!sim.has_ended());
+    sim.run_for(Duration::from_secs(10)).unwrap();
+    assert!(sim.has_ended());
+    assert_eq!(sim.network_counters().connections, 10);
     drop(sim);
+}
+
+#[test]
+fn who_sleeps_costs_nothing() {
+    let mut sim =
+        Sim::with_options(1, SimOptions { time_limit: Duration::from_secs(1_000_000), ..SimOptions::default() });
+    sim.background_host("idle", 8, || async {
+        listen(80);
+        pending::<()>().await;
+    });
+    sim.host("sleeper", 1, || sleep(Duration::from_secs(500_000)));
+    let report = sim.run().unwrap();
+    assert_eq!(report.ended_at.as_nanos() / 1_000_000_000, 500_001);
+    assert!(report.rounds < 30 && report.events < 30, "{} rounds, {} events", report.rounds, report.events);
 }
