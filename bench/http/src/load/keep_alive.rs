@@ -91,7 +91,7 @@ fn receive(ring: &mut IoUring, index: usize, connection: &mut Connection) -> Res
     push(ring, &receive.build().user_data(index as u64))
 }
 
-fn push(ring: &mut IoUring, entry: &io_uring::squeue::Entry) -> Result<()> {
+fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
     loop {
         // SAFETY: the request and the connections' buffers outlive the ring's use: the program ends when this is left.
         if unsafe { ring.submission().push(entry) }.is_ok() {
