@@ -311,3 +311,6 @@ impl Driver for UringDriver {
         datagram::open(self, descriptor)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ mod send;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -27,6 +27,8 @@ use send::Sender;
 const RECEIVE: u8 = 1;
 /// Ends the time that a closed socket has to send the rest.
 const LINGER: u8 = 2;
+/// Ends a pause after a datagram for which there was no room.
+const PAUSE: u8 = 3;
 /// The first of the operations that send.
 const SEND: u8 = 16;
 
@@ -62,11 +64,12 @@ struct Handle {
 pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd) -> io::Result<Rc<dyn DatagramSocket>> {
     rustix::io::ioctl_fionbio(&descriptor, false)?;
     driver.datagram_frames()?;
+    let is_unix = matches!(address::local(descriptor.as_fd()), Ok(Address::Unix(_)));
     let make = |place: Place| Datagrams {
         base: Base::new(place, descriptor),
         phase: Cell::new(Phase::Open),
         receiver: Receiver::default(),
-        sender: Sender::default(),
+        sender: Sender::new(is_unix),
         has_linger_timer: Cell::new(false),
     };
     let socket = driver.sockets.insert(make);
@@ -131,6 +134,7 @@ impl Socket for Datagrams {
                 self.sender.drop_queue(driver);
                 self.end_linger(driver);
             }
+            PAUSE => self.pause_over(driver, completion),
             _ => self.sent(driver, operation - SEND, completion),
         }
         if self.phase.get() != Phase::Open {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::{mem, ptr, slice};
 
-use io_uring::types::Fd;
+use io_uring::types::{Fd, Timespec};
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
@@ -13,7 +13,7 @@ use sunstar_net::socket::DEFAULT_SEND_QUEUE_BYTES;
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 
-use super::{Datagrams, SEND};
+use super::{Datagrams, PAUSE, SEND};
 use crate::driver::uring::UringDriver;
 use crate::driver::uring::message::Message;
 use crate::driver::uring::sockets::Completion;
@@ -24,8 +24,15 @@ use crate::posix::error::from_errno;
 /// What a datagram costs in the send queue besides its bytes, so that empty ones are bounded too.
 const DATAGRAM_COST_BYTES: usize = 64;
 
-/// Datagrams that the kernel has in hand at a time.
+/// Datagrams that the kernel has in hand at a time, where their order does not matter.
 const SENDS_IN_FLIGHT: usize = 16;
+
+/// The kernel must not wait for room by itself: when a Unix socket has some again, it would send an empty datagram, since it has
+/// consumed the bytes in the first attempt.
+const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
+/// How long a datagram for which there was no room waits. Unix sockets can't tell when another one has room.
+static PAUSE_TIME: Timespec = Timespec::new().nsec(1_000_000);
 
 /// A datagram that the kernel has in hand, or the place for one.
 #[derive(Default)]
@@ -46,6 +53,10 @@ pub(super) struct Sender {
     #[expect(clippy::vec_box, reason = "they must stay in their place when the list grows")]
     letters: RefCell<Vec<Box<Letter>>>,
     under_way: Cell<usize>,
+    /// Whether datagrams must not overtake each other: those of Unix sockets never do.
+    keeps_order: bool,
+    /// Whether there was no room for a datagram, so that a moment passes until it is tried again.
+    is_paused: Cell<bool>,
     /// What became of an earlier one.
     error: Cell<Option<Error>>,
     writer: Waiter,
@@ -59,11 +70,15 @@ impl Letter {
             Some(to) => self.message.with_name(to.as_ptr().cast(), to.addr_len()),
             None => self.message.with_name(ptr::null(), 0),
         };
-        opcode::SendMsg::new(fd, header).flags(libc::MSG_NOSIGNAL.cast_unsigned()).build()
+        opcode::SendMsg::new(fd, header).flags(FLAGS.cast_unsigned()).build()
     }
 }
 
 impl Sender {
+    pub(super) fn new(keeps_order: bool) -> Self {
+        Self { keeps_order, ..Self::default() }
+    }
+
     pub(super) fn poll_writable(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Err(error));
@@ -136,7 +151,8 @@ impl Sender {
 impl Datagrams {
     pub(super) fn start_sends(&self, driver: &UringDriver) {
         let sender = &self.sender;
-        while sender.under_way.get() < SENDS_IN_FLIGHT {
+        let limit = if sender.keeps_order { 1 } else { SENDS_IN_FLIGHT };
+        while sender.under_way.get() < limit && !sender.is_paused.get() {
             let first = sender.queue.borrow_mut().pop_front();
             let Some((bytes, to)) = first else { break };
             sender.queued_bytes.set(sender.queued_bytes.get() - bytes.len() - DATAGRAM_COST_BYTES);
@@ -149,6 +165,21 @@ impl Datagrams {
         if sender.has_room() {
             sender.writer.wake();
         }
+    }
+
+    fn pause(&self, driver: &UringDriver) {
+        if !self.sender.is_paused.replace(true) {
+            let entry = opcode::Timeout::new(&raw const PAUSE_TIME).build();
+            // SAFETY: the time is static.
+            unsafe { self.base.submit(driver, PAUSE, entry) };
+        }
+    }
+
+    /// Tries again to send that for which there was no room.
+    pub(super) fn pause_over(&self, driver: &UringDriver, completion: Completion) {
+        self.base.note(&completion);
+        self.sender.is_paused.set(false);
+        self.base.touch(driver);
     }
 
     /// Tells the kernel to send no more of what it has in hand.
@@ -165,11 +196,16 @@ impl Datagrams {
         self.base.note(&completion);
         let sender = &self.sender;
         sender.under_way.set(sender.under_way.get() - 1);
-        let bytes = {
+        let (bytes, to) = {
             let letter = &mut sender.letters.borrow_mut()[usize::from(index)];
             letter.is_under_way = false;
-            mem::take(&mut letter.bytes)
+            (mem::take(&mut letter.bytes), letter.to.take())
         };
+        if completion.result == Err(libc::EAGAIN) && self.base.with_descriptor(|_| Ok(())).is_ok() {
+            sender.queued_bytes.set(sender.queued_bytes.get() + bytes.len() + DATAGRAM_COST_BYTES);
+            sender.queue.borrow_mut().push_front((bytes, to));
+            return self.pause(driver);
+        }
         // Dropped when nothing is borrowed: its owner may be told.
         drop(bytes);
         match completion.result.map_err(Errno::from_raw_os_error) {
