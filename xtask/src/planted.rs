@@ -64,15 +64,24 @@ const PLANTED: &[Planted] = &[
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
+    Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
+    Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "bytes_go_both_ways" },
+    Planted { package: SIM, name: "overtaking", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
 ];
 
 /// One of each kind, for a run that is to be short.
-pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier"];
+pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier", "split_drops_byte"];
 
+const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const SIM: &str = "sunstar-sim";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {

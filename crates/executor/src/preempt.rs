@@ -6,7 +6,6 @@ use core::task::Poll;
 use core::time::Duration;
 
 use crate::current;
-use crate::platform::Platform;
 use crate::time::Instant;
 
 /// At most so many questions are answered without a look at the clock: by so many polls of tasks, or steps of a loop
@@ -42,13 +41,13 @@ impl Turn {
 
     /// Whether the turn is over.
     #[inline]
-    pub(crate) fn is_over(&self, platform: &dyn Platform) -> bool {
+    pub(crate) fn is_over(&self, now: impl FnOnce() -> Instant) -> bool {
         let budget = self.budget.get();
         if budget > 0 {
             self.budget.set(budget - 1);
             return false;
         }
-        self.look(platform)
+        self.over.get() || self.look(now())
     }
 
     /// Whether the turn ended by the number of questions.
@@ -57,11 +56,7 @@ impl Turn {
     }
 
     #[cold]
-    fn look(&self, platform: &dyn Platform) -> bool {
-        if self.over.get() {
-            return true;
-        }
-        let now = platform.now();
+    fn look(&self, now: Instant) -> bool {
         let granted = self.granted.get();
         self.questions_left.set(self.questions_left.get().saturating_sub(granted));
         if now >= self.ends.get() || self.is_exhausted() {
@@ -89,7 +84,7 @@ fn nanos(time: Duration) -> u64 {
 /// Outside of any task it means nothing, outside of any shard it is false.
 #[inline]
 pub fn need_preempt() -> bool {
-    current::try_with(|shard| shard.turn.is_over(&*shard.platform)).unwrap_or(false)
+    current::try_with(|shard| shard.is_turn_over()).unwrap_or(false)
 }
 
 /// Lets the other tasks of the group, and other groups if their turn has come, run before the task goes on.

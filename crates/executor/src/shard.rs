@@ -135,9 +135,9 @@ impl Shard {
     fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
-        let received = self.receive(now);
         self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll();
+        let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
         if self.groups.has_work() {
@@ -157,8 +157,10 @@ impl Shard {
         self.progress.turn_to(Activity::Timers);
         let fired = self.contain("firing a timer", || self.timers.advance(now));
         self.progress.turn_to(Activity::Arrivals);
-        let arrivals = self.contain("receiving what came home", || self.home.drain());
+        let arrivals =
+            if self.home.has_arrivals() { self.contain("receiving what came home", || self.home.drain()) } else { 0 };
         self.counters.arrivals.add(arrivals as u64);
+        // The messages come last: who waits for an answer to one waits for all that comes after.
         self.progress.turn_to(Activity::Messages);
         let messages = self.exchange.receive(self);
         self.counters.received_messages.add(u64::from(messages));
@@ -197,21 +199,35 @@ impl Shard {
                 // SAFETY: tasks in run queues are held by the executor, which is this shard.
                 unsafe { raw::run(task, self) };
             }
-            self.run_message(group);
-            if self.groups.is_group_idle(group) || self.turn.is_over(&*self.platform) {
+            self.run_messages(group);
+            if self.groups.is_group_idle(group) || self.is_turn_over() {
                 return;
             }
         }
     }
 
-    /// Runs one of a group's messages, if it has any.
+    /// Whether the running group's turn is over. When the clock is read to tell, what was sent is published: a turn may
+    /// be long.
     #[inline]
-    fn run_message(&self, group: u8) {
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.turn.is_over(|| {
+            self.exchange.publish();
+            self.platform.now()
+        })
+    }
+
+    /// Runs one of a group's messages, if it has any, and those after it until a task is to run or the turn is over.
+    #[inline]
+    fn run_messages(&self, group: u8) {
         if !self.groups.has_message(group) {
             return;
         }
         self.progress.turn_to(Activity::Messages);
-        if let Err(panic) = catch(|| self.groups.run_message(group)) {
+        let goes_on = || {
+            self.progress.turn_to(Activity::Messages);
+            !self.is_turn_over()
+        };
+        if let Err(panic) = catch(|| self.groups.run_messages(group, goes_on)) {
             log::error!("a message panicked: {panic}");
             self.counters.panicked_messages.add(1);
         }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::run_queue::RunQueue;
 use super::{GroupError, MAX_GROUPS, SchedulingGroup};
 use crate::counter::Counter;
-use crate::message::{INBOX_MESSAGES, Inbox, Label, Message};
+use crate::message::{Arrival, INBOX_MESSAGES, Inbox, Label, Message};
 use crate::task::header::{AllTasks, Header};
 use crate::time::Instant;
 
@@ -198,9 +198,7 @@ impl Groups {
     #[inline]
     pub(crate) fn enqueue(&self, task: NonNull<Header>, index: u8) {
         self.at(index).queue.push(task);
-        if self.runnable.get() & (1 << index) == 0 {
-            self.make_runnable(index);
-        }
+        self.see_runnable(index);
     }
 
     /// The place where messages with this label go: their group's, or the main group's if this shard does not know
@@ -222,12 +220,16 @@ impl Groups {
     }
 
     /// Puts a message into the inbox of a place that [`Groups::place_of`] answered.
-    #[inline]
     pub(crate) fn deliver(&self, index: u8, message: Message) {
         self.at(index).inbox.push(message);
-        if self.runnable.get() & (1 << index) == 0 {
-            self.make_runnable(index);
-        }
+        self.see_runnable(index);
+    }
+
+    /// As [`Groups::deliver`], for a message that lies in a ring.
+    #[inline(always)]
+    pub(crate) fn deliver_arrival(&self, index: u8, arrival: Arrival<'_>) {
+        self.at(index).inbox.push_arrival(arrival);
+        self.see_runnable(index);
     }
 
     /// Whether a message waits in the group's inbox.
@@ -236,20 +238,30 @@ impl Groups {
         !self.at(index).inbox.is_empty()
     }
 
-    /// Runs the oldest message of a group, if it has one. Its panics pass through.
+    /// Runs messages of a group, oldest first, until none is left, a task waits for its turn or `goes_on`, which is asked
+    /// after each, says no. Their panics pass through.
     #[inline]
-    pub(crate) fn run_message(&self, index: u8) -> bool {
+    pub(crate) fn run_messages(&self, index: u8, mut goes_on: impl FnMut() -> bool) {
         let group = self.at(index);
-        if group.inbox.is_empty() {
-            return false;
+        while !group.inbox.is_empty() {
+            group.messages.add(1);
+            group.inbox.run_oldest();
+            if !group.queue.is_empty() || !goes_on() {
+                return;
+            }
         }
-        group.messages.add(1);
-        group.inbox.run_oldest()
     }
 
     /// Drops the messages of all inboxes; their panics are contained.
     pub(crate) fn drop_messages(&self) {
         self.groups.iter().for_each(|group| group.inbox.clear());
+    }
+
+    #[inline(always)]
+    fn see_runnable(&self, index: u8) {
+        if self.runnable.get() & (1 << index) == 0 {
+            self.make_runnable(index);
+        }
     }
 
     fn make_runnable(&self, index: u8) {

@@ -108,8 +108,9 @@ impl<T: Send + 'static> Call<T> {
     /// Sends the outcome back to the caller. Called on the shard that ran the request.
     pub(crate) fn reply(self, outcome: Outcome<T>) {
         current::with(|shard| {
-            let lane = shard.exchange.lane(self.origin);
-            lane.reply(shard, Label::REPLY, move || self.complete(outcome));
+            let to = self.origin;
+            shard.exchange.lane(to).reply(shard, Label::REPLY, move || self.complete(outcome));
+            shard.exchange.hasten(shard, to);
         });
     }
 

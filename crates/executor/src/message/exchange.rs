@@ -5,6 +5,7 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use sunstar_packet::Home;
 
@@ -21,9 +22,21 @@ use crate::task::header::report_foreign_panic;
 /// Messages that a round takes from one ring at most, should the other side keep pace.
 const RECEIVED_AT_ONCE: u32 = 4096;
 
+/// Which of all shards that the process ever had something was made on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin(usize);
+
+impl Origin {
+    fn next() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The ends of rings that a shard has, and what is under way in them.
 pub(crate) struct Exchange {
     id: ShardId,
+    origin: Origin,
     mesh: Arc<Mesh>,
     /// By destination.
     lanes: Box<[Rc<Lane>]>,
@@ -44,11 +57,12 @@ impl Exchange {
     pub(crate) fn new(links: MeshLinks, home: Arc<Home>) -> Self {
         let MeshLinks { producers, consumers, seat } = links;
         let (id, mesh) = (seat.id(), Arc::clone(seat.mesh()));
-        mesh.open(id, Arc::clone(&home));
+        mesh.open(id, home);
         let lanes = ShardId::all(mesh.shards()).zip(producers);
-        let lanes = lanes.map(|(to, producer)| Lane::new(Arc::clone(&home), to, producer));
+        let lanes = lanes.map(|(to, producer)| Lane::new(to, producer));
         Self {
             id,
+            origin: Origin::next(),
             lanes: lanes.collect(),
             sources: RefCell::new(consumers),
             first_source: Cell::new(0),
@@ -68,6 +82,29 @@ impl Exchange {
 
     pub(crate) fn mesh(&self) -> &Arc<Mesh> {
         &self.mesh
+    }
+
+    /// Tells this shard from all others.
+    #[inline]
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// # Panics
+    /// If this is not where something was made that can only be used there.
+    #[inline]
+    pub(super) fn check_origin(&self, origin: Origin) {
+        if origin != self.origin {
+            elsewhere();
+        }
+    }
+
+    /// # Panics
+    /// If there is no such shard.
+    #[inline]
+    #[track_caller]
+    pub(super) fn check(&self, to: ShardId) {
+        self.lane(to);
     }
 
     /// The way to a shard.
@@ -95,11 +132,10 @@ impl Exchange {
     /// whose inbox is full holds its ring back. Answers how many there were.
     pub(crate) fn receive(&self, shard: &Shard) -> u32 {
         let Ok(mut sources) = self.sources.try_borrow_mut() else { return 0 };
-        let count = sources.len();
-        if count == 0 {
+        if !sources.iter().any(Consumer::has_messages) {
             return 0;
         }
-        let first = self.first_source.get() % count;
+        let first = self.first_source.get() % sources.len();
         self.first_source.set(first + 1);
         let (later, sooner) = sources.split_at_mut(first);
         sooner.iter_mut().chain(later).map(|source| Self::receive_from(source, shard)).sum()
@@ -113,12 +149,14 @@ impl Exchange {
             }
             let place = shard.groups.place_of(label);
             let has_room = shard.groups.has_inbox_room(place);
-            shard.counters.held_rings.add(u64::from(!has_room));
+            if !has_room {
+                shard.counters.held_rings.add(1);
+            }
             has_room.then_some(Some(place))
         };
         let receive = |place, arrival: Arrival<'_>| match place {
             None => arrival.run(),
-            Some(place) => shard.groups.deliver(place, arrival.take()),
+            Some(place) => shard.groups.deliver_arrival(place, arrival),
         };
         // A reply wakes its caller with any waker.
         catch(|| source.drain_admitted(RECEIVED_AT_ONCE, admit, receive)).unwrap_or_else(|panic| {
@@ -131,6 +169,15 @@ impl Exchange {
     pub(crate) fn has_arrivals(&self) -> bool {
         self.sources.try_borrow().is_ok_and(|sources| sources.iter().any(Consumer::has_messages))
             || self.mesh.stopped() != self.seen_stopped.get()
+    }
+
+    /// Publishes what is staged for a shard, since somebody waits for what comes of it; but not if the running group has
+    /// more to run, which may join the batch.
+    #[inline]
+    pub(super) fn hasten(&self, shard: &Shard, to: ShardId) {
+        if shard.groups.is_group_idle(shard.groups.running()) {
+            self.lane(to).publish();
+        }
     }
 
     /// Publishes what is staged; who sleeps is woken by the next [`Exchange::flush`].
@@ -174,4 +221,9 @@ impl Exchange {
 #[track_caller]
 fn no_such_shard(shard: ShardId, shards: usize) -> ! {
     panic!("there is no shard {shard}: the program has {shards}")
+}
+
+#[cold]
+fn elsewhere() -> ! {
+    panic!("a message was sent on another shard than the one where its future was made");
 }

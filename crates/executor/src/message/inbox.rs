@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 use super::contained::contain;
-use super::slot::Message;
+use super::slot::{Arrival, Message};
 
 /// A first-in first-out queue that runs messages from where they lie, so that each is copied only once on its
 /// way from the ring.
@@ -47,7 +47,21 @@ impl Inbox {
     /// Appends a message.
     #[inline]
     pub(crate) fn push(&self, message: Message) {
-        self.with(|places| places.push(message));
+        self.push_with(|place| {
+            place.write(message);
+        });
+    }
+
+    /// Appends the message that `put` writes; it calls no foreign code.
+    #[inline(always)]
+    fn push_with(&self, put: impl FnOnce(&mut MaybeUninit<Message>)) {
+        self.with(|places| places.push_with(put));
+    }
+
+    /// Appends a message that lies in a ring.
+    #[inline(always)]
+    pub(crate) fn push_arrival(&self, arrival: Arrival<'_>) {
+        self.push_with(|place| arrival.move_to(place));
     }
 
     /// Takes the oldest message.
@@ -75,13 +89,13 @@ impl Inbox {
 }
 
 impl Places {
-    #[inline]
-    fn push(&mut self, message: Message) {
+    #[inline(always)]
+    fn push_with(&mut self, put: impl FnOnce(&mut MaybeUninit<Message>)) {
         if self.len == self.places.len() {
             self.grow();
         }
         let index = self.index(self.len);
-        self.places[index].write(message);
+        put(&mut self.places[index]);
         self.len += 1;
     }
 

@@ -2,13 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::sync::Arc;
-use core::cell::{Cell, RefCell};
-use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll};
-
-use sunstar_packet::Home;
+use core::cell::{Cell, RefCell, UnsafeCell};
 
 use super::contained::contain;
 use super::mesh::Mesh;
@@ -16,7 +10,6 @@ use super::ring::Producer;
 use super::shard_id::ShardId;
 use super::slot::{Label, Message};
 use super::waiting::{Waiter, Waiting};
-use crate::current;
 use crate::shard::Shard;
 
 /// Why a closure was not taken; it comes back.
@@ -41,34 +34,39 @@ impl core::error::Error for Stopped {}
 
 /// The way from one shard to another, or to itself.
 pub(crate) struct Lane {
-    /// The home of the shard that sends here. Kept, so that no other shard has its address.
-    owner: Arc<Home>,
     to: ShardId,
-    /// None on the lane to the own shard, which leads to the inboxes. It is borrowed during a call to foreign code
-    /// only while messages that a stopped shard left behind are dropped.
-    producer: Option<RefCell<Producer>>,
+    /// None on the lane to the own shard, which leads to the inboxes. No reference to it lives during a call to foreign
+    /// code.
+    producer: Option<UnsafeCell<Producer>>,
     /// Replies that found no room. They go before all that waits.
     overflow: RefCell<VecDeque<Message>>,
     /// Messages whose senders wait for room.
     waiting: Waiting,
-    stopped: Cell<bool>,
+    state: Cell<State>,
     /// Has messages that are staged, and is on the exchange's list of such lanes.
     touched: Cell<bool>,
+}
+
+/// What becomes of a closure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is sent if there is room.
+    Open,
     /// Something waits for room, and the lane is on the exchange's list of such lanes.
-    blocked: Cell<bool>,
+    Blocked,
+    /// Nothing is sent any more.
+    Stopped,
 }
 
 impl Lane {
-    pub(super) fn new(owner: Arc<Home>, to: ShardId, producer: Option<Producer>) -> Rc<Self> {
+    pub(super) fn new(to: ShardId, producer: Option<Producer>) -> Rc<Self> {
         Rc::new(Self {
-            owner,
             to,
-            producer: producer.map(RefCell::new),
+            producer: producer.map(UnsafeCell::new),
             overflow: RefCell::default(),
             waiting: Waiting::default(),
-            stopped: Cell::new(false),
+            state: Cell::new(State::Open),
             touched: Cell::new(false),
-            blocked: Cell::new(false),
         })
     }
 
@@ -78,59 +76,31 @@ impl Lane {
         self.producer.is_none()
     }
 
-    /// # Panics
-    /// If this is not a lane of `shard`.
-    #[inline]
-    #[track_caller]
-    pub(super) fn check_owner(&self, shard: &Shard) {
-        if !Arc::ptr_eq(&self.owner, shard.home.home()) {
-            elsewhere();
-        }
-    }
-
     /// Sends a closure if there is room and nobody waits for it.
-    ///
-    /// # Panics
-    /// If this is not a lane of `shard`.
     #[inline(always)]
     pub(crate) fn try_send<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
     where
         F: FnOnce() + Send + 'static,
     {
-        if self.waiting.is_empty() { self.push(shard, label, f) } else { Err(Refused::Full(f)) }
-    }
-
-    /// Sends a closure, behind those that wait already. Dropping the future drops the closure, unless it was sent.
-    ///
-    /// Once it waits, it is sent by the shard's round, whether the future is polled meanwhile or not: so nobody holds
-    /// up those behind.
-    pub(crate) async fn send<F>(self: Rc<Self>, label: Label, f: F) -> Result<(), Stopped>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let waiter = match current::with(|shard| self.send_or_wait(shard, label, f)) {
-            Ok(waiter) => waiter,
-            Err(sent) => return sent,
-        };
-        Room { lane: &self, waiter }.await
-    }
-
-    /// Answers what became of the closure, or who waits with it.
-    #[inline]
-    fn send_or_wait<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<Rc<Waiter>, Result<(), Stopped>>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        match self.try_send(shard, label, f) {
-            Ok(()) => Err(Ok(())),
-            Err(Refused::Stopped(_)) => Err(Err(Stopped)),
-            Err(Refused::Full(f)) => {
-                shard.counters.waits_for_room.add(1);
-                let waiter = self.waiting.add(Message::new(label, f));
-                self.block(shard);
-                Ok(waiter)
-            }
+        match self.state.get() {
+            State::Open => self.push(shard, label, f).map_err(Refused::Full),
+            State::Blocked => Err(Refused::Full(f)),
+            State::Stopped => Err(Refused::Stopped(f)),
         }
+    }
+
+    /// Has a message wait for room. It is sent by the shard's round, whether anybody polls the waiter or not.
+    #[cold]
+    pub(super) fn wait_for_room(self: &Rc<Self>, shard: &Shard, message: Message) -> Rc<Waiter> {
+        shard.counters.waits_for_room.add(1);
+        let waiter = self.waiting.add(message);
+        self.block(shard);
+        waiter
+    }
+
+    /// Takes back a message that waits, unless it was sent.
+    pub(super) fn forget(&self, waiter: &Rc<Waiter>) {
+        self.waiting.remove(waiter);
     }
 
     /// Sends a reply: it never waits, but what finds no room is kept here.
@@ -138,76 +108,71 @@ impl Lane {
     where
         F: FnOnce() + Send + 'static,
     {
-        match self.push(shard, label, f) {
+        if self.state.get() == State::Stopped {
             // Dropping a reply sends its call home.
-            Ok(()) | Err(Refused::Stopped(_)) => {}
-            Err(Refused::Full(f)) => {
-                shard.counters.overflowed_replies.add(1);
-                self.overflow.borrow_mut().push_back(Message::new(label, f));
-                self.block(shard);
-            }
+            return;
+        }
+        let may_pass = self.overflow.borrow().is_empty();
+        let refused = if may_pass { self.push(shard, label, f).err() } else { Some(f) };
+        if let Some(f) = refused {
+            shard.counters.overflowed_replies.add(1);
+            self.overflow.borrow_mut().push_back(Message::new(label, f));
+            self.block(shard);
         }
     }
 
+    /// Sends a closure, or gives it back if there is no room.
     #[inline(always)]
-    fn push<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
+    fn push<F>(self: &Rc<Self>, shard: &Shard, label: Label, f: F) -> Result<(), F>
     where
         F: FnOnce() + Send + 'static,
     {
-        self.check_owner(shard);
-        if self.stopped.get() {
-            return Err(Refused::Stopped(f));
+        let pushed = self.with_producer(|producer| match producer {
+            Some(producer) => producer.push(label, f),
+            None => push_home(shard, label, f),
+        });
+        if pushed.is_ok() {
+            self.count_sent(shard);
         }
-        if !self.overflow.borrow().is_empty() {
-            return Err(Refused::Full(f));
-        }
-        let Some(producer) = &self.producer else { return Self::push_home(shard, label, f) };
-        let Ok(mut producer) = producer.try_borrow_mut() else { return Err(Refused::Stopped(f)) };
-        producer.push(label, f).map_err(Refused::Full)?;
-        shard.counters.sent_messages.add(1);
-        self.touch(shard);
-        Ok(())
-    }
-
-    fn push_home<F>(shard: &Shard, label: Label, f: F) -> Result<(), Refused<F>>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let place = shard.groups.place_of(label);
-        if !shard.groups.has_inbox_room(place) {
-            return Err(Refused::Full(f));
-        }
-        shard.counters.sent_messages.add(1);
-        shard.groups.deliver(place, Message::new(label, f));
-        Ok(())
+        pushed
     }
 
     /// As [`Lane::push`], for a message that waited.
     fn push_message(self: &Rc<Self>, shard: &Shard, message: Message) -> Result<(), Message> {
-        if let Some(producer) = &self.producer {
-            let Ok(mut producer) = producer.try_borrow_mut() else { return Err(message) };
-            producer.push_message(message)?;
-            self.touch(shard);
-        } else {
-            let place = shard.groups.place_of(message.label());
-            if !shard.groups.has_inbox_room(place) {
-                return Err(message);
-            }
-            shard.groups.deliver(place, message);
+        let pushed = self.with_producer(|producer| match producer {
+            Some(producer) => producer.push_message(message),
+            None => deliver_home(shard, message),
+        });
+        if pushed.is_ok() {
+            self.count_sent(shard);
         }
-        shard.counters.sent_messages.add(1);
-        Ok(())
+        pushed
+    }
+
+    /// Runs `f`, which calls no foreign code, on the sending end of the ring, if there is one.
+    #[inline(always)]
+    fn with_producer<R>(&self, f: impl FnOnce(Option<&mut Producer>) -> R) -> R {
+        // SAFETY: a lane stays on its thread, and `f` calls no foreign code that could come here again.
+        f(self.producer.as_ref().map(|producer| unsafe { &mut *producer.get() }))
     }
 
     #[inline(always)]
-    fn touch(self: &Rc<Self>, shard: &Shard) {
-        if !self.touched.replace(true) {
-            shard.exchange.add_touched(Rc::clone(self));
+    fn count_sent(self: &Rc<Self>, shard: &Shard) {
+        shard.counters.sent_messages.add(1);
+        if !self.touched.get() && !self.leads_home() {
+            self.touch(shard);
         }
     }
 
+    #[cold]
+    fn touch(self: &Rc<Self>, shard: &Shard) {
+        self.touched.set(true);
+        shard.exchange.add_touched(Rc::clone(self));
+    }
+
     fn block(self: &Rc<Self>, shard: &Shard) {
-        if !self.blocked.replace(true) {
+        if self.state.get() == State::Open {
+            self.state.set(State::Blocked);
             shard.exchange.add_blocked(Rc::clone(self));
         }
     }
@@ -215,11 +180,7 @@ impl Lane {
     /// Publishes what is staged.
     #[inline]
     pub(super) fn publish(&self) {
-        if let Some(producer) = &self.producer
-            && let Ok(mut producer) = producer.try_borrow_mut()
-        {
-            producer.flush();
-        }
+        self.with_producer(|producer| producer.map(Producer::flush));
     }
 
     /// Publishes what is staged and wakes the destination if it sleeps. Called for a lane that was just taken off the
@@ -232,10 +193,15 @@ impl Lane {
 
     /// Sends what waits, as far as there is room. Called for a lane that was just taken off the list of blocked ones.
     pub(super) fn retry(self: &Rc<Self>, shard: &Shard) {
-        self.blocked.set(false);
-        let all_sent = self.send_overflow(shard) && self.waiting.send(|message| self.push_message(shard, message));
-        if !all_sent {
-            self.block(shard);
+        let all_sent = self.send_overflow(shard)
+            && self.waiting.send(|message| self.push_message(shard, message))
+            // Who was woken may have replied.
+            && self.overflow.borrow().is_empty();
+        if self.state.get() == State::Blocked {
+            self.state.set(State::Open);
+            if !all_sent {
+                self.block(shard);
+            }
         }
     }
 
@@ -253,16 +219,18 @@ impl Lane {
 
     /// If the destination has stopped, drops what was sent and not received; who waits learns that it has.
     pub(super) fn reclaim(&self) {
-        let Some(producer) = &self.producer else { return };
-        let reclaimed = producer.try_borrow_mut().is_ok_and(|mut producer| producer.reclaim());
-        if reclaimed && !self.stopped.get() {
-            self.stop();
+        let left = self.with_producer(|producer| producer.and_then(Producer::reclaim));
+        if let Some(left) = left {
+            if self.state.get() != State::Stopped {
+                self.stop();
+            }
+            left.drop_messages();
         }
     }
 
     /// Sends no more. What waits is dropped, and who waits learns it.
     pub(super) fn stop(&self) {
-        self.stopped.set(true);
+        self.state.set(State::Stopped);
         for reply in self.overflow.take() {
             contain("dropping a reply", || drop(reply));
         }
@@ -270,28 +238,23 @@ impl Lane {
     }
 }
 
-/// Waits until a waiting message was sent. Dropping it takes the message back.
-struct Room<'a> {
-    lane: &'a Lane,
-    waiter: Rc<Waiter>,
-}
-
-impl Future for Room<'_> {
-    type Output = Result<(), Stopped>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.waiter.poll(cx)
+fn push_home<F>(shard: &Shard, label: Label, f: F) -> Result<(), F>
+where
+    F: FnOnce() + Send + 'static,
+{
+    let place = shard.groups.place_of(label);
+    if !shard.groups.has_inbox_room(place) {
+        return Err(f);
     }
+    shard.groups.deliver(place, Message::new(label, f));
+    Ok(())
 }
 
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.lane.waiting.remove(&self.waiter);
+fn deliver_home(shard: &Shard, message: Message) -> Result<(), Message> {
+    let place = shard.groups.place_of(message.label());
+    if !shard.groups.has_inbox_room(place) {
+        return Err(message);
     }
-}
-
-#[cold]
-#[track_caller]
-fn elsewhere() -> ! {
-    panic!("a message was sent on another shard than the one where its future was made");
+    shard.groups.deliver(place, message);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Between each two shards lies a bounded ring in each direction. A message is a closure; up to 48 bytes of it travel
 //! within a cache line of the ring, larger ones are boxed. Messages that a task sends are published in batches: when
-//! some have come together, and at the end of the round at the latest.
+//! some have come together, when the turn looks at the clock, and at its end at the latest.
 //!
 //! Who finds no room waits in order. Replies never wait and are never refused: what finds no room is kept by
 //! the shard that replies, and is bounded by the callers' limits ([`ServiceGroup`]). A message that arrives goes to
@@ -20,6 +20,7 @@ mod mesh;
 mod models;
 mod post;
 mod ring;
+mod sending;
 mod service;
 mod shard_id;
 mod slot;
@@ -39,7 +40,7 @@ pub(crate) use mesh::{NoEntry, Ticket};
 pub use post::{TryPostError, post, try_post};
 pub use service::{DEFAULT_MAX_IN_FLIGHT, ServiceGroup};
 pub use shard_id::ShardId;
-pub(crate) use slot::{Label, Message};
+pub(crate) use slot::{Arrival, Label, Message};
 pub(crate) use submit::on_each;
 pub use submit::{invoke_on_all, invoke_on_others, submit_to, submit_to_with};
 

@@ -97,7 +97,9 @@ fn loom_ring_dropped_while_full() {
                     assert!(producer.push(REQUEST, move || drop(token)).is_ok());
                     producer.flush();
                 }
-                producer.reclaim();
+                if let Some(left) = producer.reclaim() {
+                    left.drop_messages();
+                }
             }
         });
         consumer.drain(1, |arrival| arrival.run());

@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 
 use super::lane::{Refused, Stopped};
+use super::sending::Sending;
 use super::shard_id::ShardId;
 use super::slot::Label;
 use crate::current;
@@ -89,11 +90,11 @@ where
 /// # Panics
 /// Outside of any shard, and if there is no such shard. When the future is polled on another shard than the one
 /// where it was made, which can happen where several executors live on one thread.
+#[inline(always)]
 #[track_caller]
 pub fn post<F>(shard: ShardId, f: F) -> impl Future<Output = Result<(), Stopped>>
 where
     F: FnOnce() + Send + 'static,
 {
-    let (lane, label) = current::with(|here| (here.exchange.lane(shard).clone(), request_label(here)));
-    lane.send(label, f)
+    current::with(|here| Sending::new(here, shard, request_label(here), f))
 }

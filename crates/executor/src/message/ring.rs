@@ -7,6 +7,7 @@
 //! lines are not fought over while they are written.
 
 use super::contained::contain;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::slot::{Arrival, Body, Kind, Label, Message, is_full};
@@ -17,7 +18,7 @@ use crate::atomic::{Arc, AtomicBool, AtomicU32, Ordering};
 const BATCH: u32 = 16;
 
 /// So many slots before it is written, a free slot's line is asked for.
-const AHEAD: u32 = 8;
+const AHEAD: u32 = 16;
 
 /// Messages that the consumer takes before it tells the producer.
 const REPORT_EVERY: u32 = 32;
@@ -74,8 +75,8 @@ pub(crate) fn ring(capacity: u32) -> (Producer, Consumer) {
     let producer = Producer {
         ring: Arc::clone(&ring),
         tail: 0,
-        seen_head: 0,
-        staged: 0,
+        end: capacity,
+        published: 0,
         first: MaybeUninit::uninit(),
         first_label: Label { group: 0, generation: 0, kind: Kind::Request },
     };
@@ -87,10 +88,10 @@ pub(crate) struct Producer {
     ring: Arc<Ring>,
     /// The position of the next message.
     tail: u32,
-    /// How far the consumer was when we last looked.
-    seen_head: u32,
-    /// Messages that are written and not yet published.
-    staged: u32,
+    /// The position where the ring seems full: as far as the consumer had made room when we last looked.
+    end: u32,
+    /// The position of the first message that is not published. Those from there on are staged.
+    published: u32,
     /// The first of the staged messages. The consumer watches its slot, so that is written once, when the batch is
     /// published: its line changes hands once instead of twice.
     first: MaybeUninit<Body>,
@@ -101,13 +102,14 @@ impl Producer {
     /// Whether a message would be taken; looks at the consumer's progress if the ring seems full.
     #[inline]
     pub(crate) fn has_room(&mut self) -> bool {
-        self.tail.wrapping_sub(self.seen_head) < self.ring.slots.capacity() || self.look_for_room()
+        self.tail != self.end || self.look_for_room()
     }
 
     #[cold]
     fn look_for_room(&mut self) -> bool {
-        self.seen_head = self.ring.progress.head.load(Ordering::Acquire);
-        self.tail.wrapping_sub(self.seen_head) < self.ring.slots.capacity()
+        let head = self.ring.progress.head.load(Ordering::Acquire);
+        self.end = head.wrapping_add(self.ring.slots.capacity());
+        self.tail != self.end
     }
 
     /// Stages a closure. A full batch is published at once, and so is what is staged when the ring is full.
@@ -123,16 +125,16 @@ impl Producer {
             self.flush();
             return Err(f);
         }
-        if self.staged == 0 {
-            // SAFETY: nothing is staged, so the place is free.
-            unsafe { Body::write(self.first.as_mut_ptr(), f) };
-            self.first_label = label;
-        } else {
+        if self.has_staged() {
             let slot = self.ring.slots.at(self.tail);
             // SAFETY: this is the ring's one producer, and the consumer has told that it is past the slot's last lap.
             unsafe { slot.put(f) };
             // The first one's release publishes this store too: the consumer gets here only past that one.
             slot.header.store(label.header(self.tail), Ordering::Relaxed);
+        } else {
+            // SAFETY: nothing is staged, so the place is free.
+            unsafe { Body::write(self.first.as_mut_ptr(), f) };
+            self.first_label = label;
         }
         self.count_staged();
         Ok(())
@@ -148,29 +150,32 @@ impl Producer {
             self.flush();
             return Err(message);
         }
-        if self.staged == 0 {
-            self.first_label = message.label();
-            self.first.write(message.into_body());
-        } else {
+        if self.has_staged() {
             let (slot, label) = (self.ring.slots.at(self.tail), message.label());
             // SAFETY: as in `push`.
             unsafe { slot.put_message(message) };
             slot.header.store(label.header(self.tail), Ordering::Relaxed);
+        } else {
+            self.first_label = message.label();
+            self.first.write(message.into_body());
         }
         self.count_staged();
         Ok(())
     }
 
+    #[inline(always)]
+    fn has_staged(&self) -> bool {
+        self.tail != self.published
+    }
+
     /// Counts the message that was just staged.
     #[inline(always)]
     fn count_staged(&mut self) {
-        let ahead = self.tail.wrapping_add(AHEAD);
-        if ahead.wrapping_sub(self.seen_head) < self.ring.slots.capacity() {
-            self.ring.slots.prefetch_for_write(ahead);
+        if self.end.wrapping_sub(self.tail) > AHEAD {
+            self.ring.slots.prefetch_for_write(self.tail.wrapping_add(AHEAD));
         }
         self.tail = self.tail.wrapping_add(1);
-        self.staged += 1;
-        if self.staged == BATCH {
+        if self.tail.wrapping_sub(self.published) == BATCH {
             self.flush();
         }
     }
@@ -178,10 +183,10 @@ impl Producer {
     /// Publishes what is staged; answers whether there was anything.
     #[inline]
     pub(crate) fn flush(&mut self) -> bool {
-        if self.staged == 0 {
+        if !self.has_staged() {
             return false;
         }
-        let first = self.tail.wrapping_sub(self.staged);
+        let first = self.published;
         let slot = self.ring.slots.at(first);
         // SAFETY: as in `push`. The first message is there, since some are staged, and moves once: none will be.
         unsafe { slot.put_body(self.first.as_ptr()) };
@@ -190,7 +195,7 @@ impl Producer {
         #[cfg(planted = "ring_missing_release")]
         let publish = Ordering::Relaxed;
         slot.header.store(self.first_label.header(first), publish);
-        self.staged = 0;
+        self.published = self.tail;
         true
     }
 
@@ -199,15 +204,28 @@ impl Producer {
         self.ring.progress.closed.load(Ordering::Acquire)
     }
 
-    /// If the consumer has gone, drops the messages that it left behind; answers whether it has.
-    pub(crate) fn reclaim(&mut self) -> bool {
-        if !self.is_closed() {
-            return false;
-        }
-        self.flush();
-        // SAFETY: the consumer has gone, and what this end published it sees.
+    /// If the consumer has gone, answers what it left behind.
+    pub(crate) fn reclaim(&mut self) -> Option<LeftBehind> {
+        self.is_closed().then(|| {
+            self.flush();
+            LeftBehind { ring: Arc::clone(&self.ring), _local: PhantomData }
+        })
+    }
+}
+
+/// Messages that the consumer never took.
+pub(crate) struct LeftBehind {
+    ring: Arc<Ring>,
+    /// It stays on the producer's thread.
+    _local: PhantomData<*const ()>,
+}
+
+impl LeftBehind {
+    /// Drops them. Their panics are contained.
+    pub(crate) fn drop_messages(&self) {
+        // SAFETY: the consumer has gone, and what the producer published is visible to its thread, which is this one. A
+        // call within this one takes other messages, since each counts as taken before it is dropped.
         unsafe { self.ring.drop_messages() };
-        true
     }
 }
 

@@ -132,7 +132,7 @@ unsafe fn copy_by_words<T>(from: *const T, to: *mut T) {
     // The size is a multiple of the alignment.
     for word in 0..size_of::<T>() / size_of::<Word>() {
         // SAFETY: as the caller says, word by word. Volatile, since the compiler would merge the loads.
-        unsafe { to.cast::<Word>().add(word).write(from.cast::<Word>().add(word).read_volatile()) };
+        unsafe { to.cast::<Word>().add(word).write_volatile(from.cast::<Word>().add(word).read()) };
     }
 }
 
@@ -306,14 +306,27 @@ impl Arrival<'_> {
     }
 
     /// Moves the message out of the slot.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn take(self) -> Message {
+        let mut place = MaybeUninit::uninit();
+        self.move_to(&mut place);
+        // SAFETY: the message was moved there.
+        unsafe { place.assume_init() }
+    }
+
+    /// Moves the message out of the slot to a place, without a stop on the way.
+    #[inline(always)]
+    pub(crate) fn move_to(self, place: &mut MaybeUninit<Message>) {
         let label = self.label();
         let slot = ManuallyDrop::new(self).slot;
-        // SAFETY: by the contract of `Slot::arrival` the slot is full and ours, and this arrival, which is used up
-        // here, is the only one for it.
-        let body = slot.body.with(|body| unsafe { (*body).assume_init_read() });
-        Message { label, body: ManuallyDrop::new(body) }
+        let place = place.as_mut_ptr();
+        // SAFETY: the place is a message's. By the contract of `Slot::arrival` the slot is full and ours, and this
+        // arrival, which is used up here, is the only one for it. `ManuallyDrop` is transparent.
+        slot.body.with(|body| unsafe {
+            let to = (&raw mut (*place).body).cast::<Body>();
+            to.copy_from_nonoverlapping((*body).as_ptr(), 1);
+            (&raw mut (*place).label).write(label);
+        });
     }
 
     /// Runs the closure from where it lies; its panics pass through.

@@ -7,8 +7,9 @@ use core::future::Future;
 
 use super::call::{self, Call, SubmitError};
 use super::contained::Contained;
-use super::lane::Lane;
+use super::exchange::Origin;
 use super::post::request_label;
+use super::sending::Sending;
 use super::service::{LocalLimits, ServiceGroup};
 use super::shard_id::ShardId;
 use crate::combine::when_all_succeed;
@@ -73,23 +74,32 @@ where
     submit(way(shard, |limits| limits.of(group, shard)), f)
 }
 
-/// The way to a shard and, unless it is the calling one, the limit of what is in flight.
+/// What a request needs to know of the place where it was made.
+struct Way {
+    origin: Origin,
+    to: ShardId,
+    /// The limit of what is in flight; none on the way to the calling shard itself.
+    limit: Option<Rc<Semaphore>>,
+}
+
+/// # Panics
+/// Outside of any shard, and if there is no such shard.
 #[track_caller]
-fn way(to: ShardId, limit: impl FnOnce(&LocalLimits) -> Rc<Semaphore>) -> (Rc<Lane>, Option<Rc<Semaphore>>) {
+fn way(to: ShardId, limit: impl FnOnce(&LocalLimits) -> Rc<Semaphore>) -> Way {
     current::with(|here| {
-        let lane = here.exchange.lane(to);
-        (Rc::clone(lane), (!lane.leads_home()).then(|| limit(&here.exchange.limits)))
+        let leads_home = here.exchange.lane(to).leads_home();
+        Way { origin: here.exchange.origin(), to, limit: (!leads_home).then(|| limit(&here.exchange.limits)) }
     })
 }
 
-async fn submit<F, Fut>((lane, limit): (Rc<Lane>, Option<Rc<Semaphore>>), f: F) -> Result<Fut::Output, SubmitError>
+async fn submit<F, Fut>(way: Way, f: F) -> Result<Fut::Output, SubmitError>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future + 'static,
     Fut::Output: Send + 'static,
 {
-    current::with(|here| lane.check_owner(here));
-    let Some(limit) = limit else { return contained(f).await };
+    current::with(|here| here.exchange.check_origin(way.origin));
+    let Some(limit) = way.limit else { return contained(f).await };
     let permit = match limit.try_acquire_owned(1) {
         Some(permit) => permit,
         None => {
@@ -97,12 +107,13 @@ where
             limit.acquire_owned(1).await.map_err(|_| SubmitError::Stopped)?
         }
     };
-    let (call, reply, label) = current::with(|here| {
-        lane.check_owner(here);
+    let (sending, reply) = current::with(|here| {
+        here.exchange.check_origin(way.origin);
         let (call, reply) = call::begin(here, permit);
-        (call, reply, request_label(here))
+        (Sending::new(here, way.to, request_label(here), move || serve(call, f)), reply)
     });
-    lane.send(label, move || serve(call, f)).await?;
+    sending.await?;
+    current::with(|here| here.exchange.hasten(here, way.to));
     reply.await
 }
 

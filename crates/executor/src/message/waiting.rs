@@ -43,11 +43,6 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.borrow().is_empty()
-    }
-
     /// Appends a message.
     pub(super) fn add(&self, message: Message) -> Rc<Waiter> {
         let message = Cell::new(Some(message));

@@ -217,7 +217,7 @@ fn run_if_next(task: NonNull<Header>, shard: &Shard) -> bool {
         || !shard.groups.is_next_task(group, task)
         || shard.nested_runs.get() >= MAX_NESTED_RUNS
         || !shard.progress.is_running()
-        || shard.turn.is_over(&*shard.platform)
+        || shard.is_turn_over()
     {
         return false;
     }

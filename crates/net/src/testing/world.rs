@@ -42,6 +42,10 @@ impl Platform for TestPlatform {
         self.now.get()
     }
 
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn entropy(&self, bytes: &mut [u8]) {
         bytes.fill(7);
     }

@@ -8,12 +8,12 @@ use sunstar_executor::{spawn, yield_now};
 use super::*;
 use crate::{Config, run};
 
-fn on_shards<R: Send + 'static, F: Future<Output = R>>(test: impl FnOnce() -> F + Send + 'static) -> R
+fn on_shards<F>(test: impl FnOnce() -> F + Send + 'static)
 where
-    F: 'static,
+    F: Future<Output = ()> + 'static,
 {
     let config = Config { smp: Some(1), overprovisioned: true, stop_on_signals: false, ..Config::default() };
-    run(config, test).expect("the test passes")
+    run(config, test).expect("the test passes");
 }
 
 #[test]

@@ -135,7 +135,10 @@ async fn client(world: Rc<World>, address: Address) {
     };
     let receive = async {
         let mut received = 0;
-        while plan == Plan::Echo {
+        if plan != Plan::Echo {
+            return;
+        }
+        loop {
             let bytes = world.persist(|| read(&stream)).await.expect("the server ends in order");
             if bytes.is_empty() {
                 assert_eq!(received, count, "of connection {id}");

@@ -37,9 +37,9 @@ pub(crate) fn backends() -> impl Iterator<Item = Backend> {
 }
 
 /// Runs a test on so many shards on each driver.
-pub(crate) fn on_each_driver<F: Future>(shards: usize, test: impl Fn() -> F + Copy + Send + 'static)
+pub(crate) fn on_each_driver<F>(shards: usize, test: impl Fn() -> F + Copy + Send + 'static)
 where
-    F: 'static,
+    F: Future + 'static,
 {
     for backend in backends() {
         on_driver(backend, shards, test);

@@ -109,7 +109,11 @@ impl Connection {
         let delay = self.network.delay(self.is_local);
         let at = (world.now() + delay).max(half.last_arrival);
         half.last_arrival = at;
-        half.wire.push_back(item);
+        if cfg!(planted = "overtaking") && half.wire.len() == 2 {
+            half.wire.push_front(item);
+        } else {
+            half.wire.push_back(item);
+        }
         world.schedule(at, Event::Network(NetworkEvent::Arrival(Rc::clone(self), from)));
         at - world.now()
     }

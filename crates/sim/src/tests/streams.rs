@@ -178,8 +178,7 @@ fn a_closed_stream_has_a_minute_to_be_sent() {
         let stream = connect(&at("server", 80)).await.unwrap();
         stream.enqueue(Buffer::from(vec![5; 500_000]));
     };
-    let mut options = SimOptions::default();
-    options.linger = Duration::from_secs(200);
+    let options = SimOptions { linger: Duration::from_secs(200), ..SimOptions::default() };
     pair(Sim::with_options(7, options), server, client).unwrap();
 }
 

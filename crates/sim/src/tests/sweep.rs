@@ -21,7 +21,7 @@ const PORT: u16 = 7;
 /// Few in the ordinary run; `cargo xtask sim` tries others.
 #[test]
 fn sim_sweep_echo() {
-    for_each_seed(0..60, |seed| world(seed, |_| ()));
+    for_each_seed(0..30, |seed| world(seed, |_| ()));
 }
 
 /// Runs the world of a seed.
