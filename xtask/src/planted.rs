@@ -55,16 +55,19 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
+    Planted { package: SIM, name: "early_segment", kind: Kind::Plain, tests: "sim_sweep" },
     Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
     Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "bytes_go_both_ways" },
-    Planted { package: SIM, name: "overtaking", kind: Kind::Plain, tests: "sim_sweep" },
     Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
 ];
 
 /// One of each kind, for a run that is to be short.
 pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier", "split_drops_byte"];
 
+const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 const SIM: &str = "sunstar-sim";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cpu_set::CpuSet;
+use crate::driver::Backend;
 use crate::placement::PlacementOptions;
 use crate::stall::StallConfig;
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub overprovisioned: bool,
     /// Whether each shard is pinned to its processor. By default it is, unless `overprovisioned`.
     pub thread_affinity: Option<bool>,
+    /// The kernel's interface for input and output; the best one that works without it.
+    pub reactor_backend: Option<Backend>,
     /// Whether shards poll for ever rather than sleep when idle.
     pub poll_mode: bool,
     /// How long a shard polls without finding work before it sleeps. [`DEFAULT_IDLE_POLL_TIME`] by default, zero if
@@ -54,6 +57,7 @@ impl Default for Config {
             cpuset: None,
             overprovisioned: false,
             thread_affinity: None,
+            reactor_backend: None,
             poll_mode: false,
             idle_poll_time: None,
             task_quota: Duration::from_micros(500),

@@ -4,6 +4,11 @@
 //! What they share, such as making and binding a socket, is in [`crate::posix`].
 
 pub(crate) mod epoll;
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+#[cfg(test)]
+mod testing;
+mod waiter;
 
 use std::fmt;
 use std::io;
@@ -14,6 +19,12 @@ use std::time::Duration;
 
 use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
+
+use crate::io_stats::IoCounters;
+use crate::posix::DetachedStream;
+
+/// How long a stream that was dropped goes on sending what is in its send queue.
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(10);
 
 /// The kernel's interface by which a shard does input and output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,17 +70,27 @@ pub(crate) trait Driver {
     /// if there is none). It may return early. What is there is dealt with by the next poll.
     fn sleep(&self, timeout: Option<Duration>);
 
+    /// Whether sockets that were dropped have something to send, and time left to do so. To be asked between polls.
+    fn lingers(&self) -> bool;
+
+    /// Closes what lingers, and lets nothing linger from now on. The shard ends.
+    fn finish(&self);
+
+    /// What has been counted.
+    fn counters(&self) -> &IoCounters;
+
     /// Lets `bell`, an eventfd, end sleeps. Each write to it is one event; nobody reads its count.
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()>;
 
-    /// Makes a stream of a connected socket.
-    fn stream(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn StreamSocket>>;
+    /// Makes a stream of one that came from another shard, or was accepted.
+    fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>>;
 
     /// Connects a socket and makes a stream of it.
     fn connect(self: Rc<Self>, descriptor: OwnedFd, to: &Address) -> Connecting;
 
-    /// Accepts from a socket that listens. The detached streams that it answers hold the descriptor as
-    /// `crate::posix::DetachedStream`.
+    /// Accepts from a socket that listens. What it accepts is a [`DetachedStream`] within the [`Detached`].
+    ///
+    /// [`Detached`]: sunstar_net::socket::Detached
     fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>>;
 
     /// Sends and receives by a bound socket.

@@ -18,23 +18,28 @@
 
 pub mod affinity;
 mod bell;
+mod blocking;
 mod cgroup;
 pub mod clock;
 pub mod config;
 mod context;
 pub mod cpu_set;
 mod driver;
+mod io_stats;
 pub mod placement;
 pub mod platform;
+mod posix;
 pub mod runtime;
 pub mod signal;
 mod stall;
 mod stop;
 pub mod topology;
 
+pub use blocking::{BlockingError, MAX_BLOCKING_CALLS, blocking};
 pub use config::Config;
 pub use cpu_set::CpuSet;
 pub use driver::Backend;
+pub use io_stats::{IoStats, io_stats};
 pub use platform::LinuxPlatform;
 pub use runtime::{RunError, run};
 pub use stall::{StallStats, stall_stats};

@@ -14,7 +14,7 @@ use sunstar_packet::Doorbell;
 
 use crate::bell::{EventBell, SharedBell};
 use crate::clock::Clock;
-use crate::driver::{Driver, epoll::EpollDriver};
+use crate::driver::{Backend, Driver, epoll::EpollDriver};
 
 /// Something that fills a place in memory and rings a bell.
 pub(crate) trait Source {
@@ -41,12 +41,23 @@ struct Inner {
 }
 
 impl LinuxPlatform {
-    /// A platform for the calling thread.
+    /// A platform for the calling thread, with the driver that suits the system.
     ///
     /// # Errors
     /// If the process or the system has no file descriptor left.
     pub fn new() -> io::Result<Self> {
-        let driver = Rc::new(EpollDriver::new()?);
+        Self::with_backend(None)
+    }
+
+    /// A platform for the calling thread, with a driver that may be chosen.
+    ///
+    /// # Errors
+    /// If the process or the system has no file descriptor left, or the system does not have the driver.
+    pub fn with_backend(backend: Option<Backend>) -> io::Result<Self> {
+        let driver: Rc<dyn Driver> = match backend {
+            Some(Backend::IoUring) => return Err(io::ErrorKind::Unsupported.into()),
+            Some(Backend::Epoll) | None => Rc::new(EpollDriver::new()?),
+        };
         let bell = Arc::new(EventBell::new()?);
         driver.watch_bell(bell.as_fd())?;
         let inner = Inner { driver, bell, clock: Clock::new(), sources: RefCell::default(), events: Cell::new(0) };

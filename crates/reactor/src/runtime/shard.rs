@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::process;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -20,8 +21,12 @@ use crate::config::Config;
 use crate::context::{Entered, ShardContext};
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
+use crate::posix::PosixStack;
 use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
+
+/// How long a shard that ends lets sockets send what they have left.
+const STOP_LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// All that a shard's thread needs to begin.
 pub(super) struct Seat {
@@ -74,11 +79,12 @@ impl Seat {
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
         }
-        let platform = LinuxPlatform::new().map_err(failing("make its driver"))?;
+        let platform = LinuxPlatform::with_backend(config.reactor_backend).map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
         let executor = Executor::with_links(options, Box::new(platform.clone()), links);
+        executor.enter(|| sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver()))));
         let detector = |stalls| StallDetector::new(shard, Arc::clone(executor.progress()), stalls);
         let stalls = config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
         Ok(Engine { shard, stalls, executor, platform, config, control, _context: context })
@@ -178,6 +184,7 @@ impl Engine {
         if let Some(stalls) = self.stalls.take().map(|detector| detector.stats()).filter(|stats| stats.stalls > 0) {
             log::info!("shard {}: {stalls:?}", self.shard);
         }
+        self.linger();
         self.control.meet()?;
         self.executor.stop_messages();
         // Requests that had arrived may have begun as tasks meanwhile.
@@ -192,6 +199,19 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Engine {
+    /// Gives sockets that were dropped a moment to send what they have left.
+    fn linger(&self) {
+        let driver = self.platform.driver();
+        let deadline = self.platform.now() + STOP_LINGER_TIME;
+        while driver.lingers() && self.platform.now() < deadline {
+            driver.sleep(Some(deadline.saturating_duration_since(self.platform.now())));
+            driver.poll();
+        }
+        driver.finish();
     }
 }
 

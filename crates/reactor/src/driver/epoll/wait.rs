@@ -6,6 +6,17 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The bits of events, in the kernel's type.
+pub(super) struct Bits;
+
+impl Bits {
+    pub(super) const IN: u32 = libc::EPOLLIN.cast_unsigned();
+    pub(super) const OUT: u32 = libc::EPOLLOUT.cast_unsigned();
+    /// The end, an error, or urgent data.
+    pub(super) const UNUSUAL: u32 =
+        (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI).cast_unsigned();
+}
+
 /// Events taken at once; what is left over ends the next wait at once.
 const BURST: libc::c_int = 64;
 

@@ -1,0 +1,124 @@
+//! The sending side of a stream.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
+use sunstar_net::Error;
+
+use super::super::descriptor::Watched;
+use super::core::{Closing, Core};
+use crate::driver::LINGER_TIME;
+use crate::driver::outgoing::{FilePart, Next};
+use crate::posix::error::from_errno;
+
+/// System calls that one stream makes to send before others get their turn.
+const SENDS_AT_ONCE: usize = 16;
+
+/// The most bytes of a file that are sent by one system call.
+const FILE_CHUNK_BYTES: usize = 256 << 10;
+
+impl Core {
+    /// Sends as much as the kernel takes. What it does not take is sent when an event says that there is room.
+    pub(super) fn send(self: &Rc<Self>) {
+        for _ in 0..SENDS_AT_ONCE {
+            let next = self.outgoing.next();
+            if !matches!(next, Next::Nothing) && !self.may_send.get() {
+                return self.wait_for_room();
+            }
+            let outcome = match next {
+                Next::Nothing => return self.sent_all(),
+                Next::Bytes => self.send_bytes(),
+                Next::File(part) => self.send_file(&part),
+                Next::Shutdown => self.send_end(),
+            };
+            match outcome {
+                Ok(()) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.may_send.set(false),
+                Err(error) => self.send_failed(error),
+            }
+        }
+        if self.outgoing.has_more() { self.flush_later() } else { self.sent_all() }
+    }
+
+    fn send_bytes(&self) -> Result<(), Errno> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let count = self.call(|socket| {
+            self.outgoing.with_slices(|slices| match slices {
+                [bytes] => send(socket, bytes, flags),
+                _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
+            })
+        })?;
+        self.sent(count);
+        Ok(())
+    }
+
+    fn send_file(&self, part: &FilePart) -> Result<(), Errno> {
+        let mut offset = part.offset;
+        let len_bytes = usize::try_from(part.len_bytes).map_or(FILE_CHUNK_BYTES, |len| len.min(FILE_CHUNK_BYTES));
+        match self.call(|socket| sendfile(socket, &*part.file, Some(&mut offset), len_bytes))? {
+            // The file is shorter than was promised to the peer, who must not take what it got for all.
+            0 => self.abort(Error::ConnectionAborted),
+            count => self.sent(count),
+        }
+        Ok(())
+    }
+
+    fn send_end(&self) -> Result<(), Errno> {
+        self.call(|socket| shutdown(socket, Shutdown::Write))?;
+        self.outgoing.shutdown_done();
+        Ok(())
+    }
+
+    fn call<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> Result<R, Errno> {
+        let descriptor = self.descriptor.borrow().ok_or(Errno::NOTCONN)?;
+        self.driver().counters.system_calls.add(1);
+        f(descriptor.as_fd())
+    }
+
+    fn sent(&self, count: usize) {
+        self.driver().counters.sent_bytes.add(count as u64);
+        self.outgoing.advance(count as u64);
+    }
+
+    fn send_failed(&self, errno: Errno) {
+        let error = from_errno(errno);
+        if errno != Errno::PIPE {
+            // The kernel tells of it once: the reader would take what follows for an orderly end.
+            self.broken.set(Some(error));
+        }
+        self.outgoing.fail(error);
+    }
+
+    fn wait_for_room(self: &Rc<Self>) {
+        if let Err(error) = self.descriptor.watch(Rc::clone(self) as Rc<dyn Watched>) {
+            self.outgoing.fail(error);
+            return self.sent_all();
+        }
+        let driver = self.driver();
+        if self.closing.get() == Closing::Sending {
+            self.closing.set(Closing::Lingering);
+            driver.lingering.set(driver.lingering.get() + 1);
+            driver.alarms.set(driver.now() + LINGER_TIME, Rc::downgrade(self) as _);
+        }
+    }
+
+    /// All is sent, or nothing more can be.
+    fn sent_all(&self) {
+        match self.closing.replace(Closing::No) {
+            Closing::No => return,
+            Closing::Sending => {}
+            Closing::Lingering => self.driver().lingering.set(self.driver().lingering.get() - 1),
+        }
+        self.descriptor.close();
+    }
+
+    /// Closes the stream though not all is sent.
+    pub(super) fn cut_off(&self) {
+        self.driver().counters.cut_off_streams.add(1);
+        self.outgoing.fail(Error::TimedOut);
+        self.sent_all();
+    }
+}

@@ -1,0 +1,84 @@
+//! What a shard's driver counts.
+
+use std::cell::Cell;
+
+use crate::context;
+
+/// A shard's input and output since its start, in numbers.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct IoStats {
+    /// System calls that the driver made for sockets and to wait.
+    pub system_calls: u64,
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Attempts to accept that failed.
+    pub accept_failures: u64,
+    /// Connections that were made.
+    pub connected: u64,
+    /// Bytes received by streams and datagram sockets.
+    pub received_bytes: u64,
+    /// Bytes that the kernel took to be sent.
+    pub sent_bytes: u64,
+    /// Received bytes that were copied to memory of their own, since too many of the driver's frames were lent.
+    pub copied_out_bytes: u64,
+    /// How often bytes came in when too many of the driver's frames were lent.
+    pub short_frames: u64,
+    /// Streams that were dropped and closed before all that they had to send was sent: the time was up, or the shard ended.
+    pub cut_off_streams: u64,
+    /// Datagrams that were dropped since the receive queue or the send queue was full.
+    pub dropped_datagrams: u64,
+}
+
+/// A number that grows.
+#[derive(Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.set(self.0.get().wrapping_add(count));
+    }
+}
+
+/// The counters behind [`IoStats`].
+#[derive(Default)]
+pub(crate) struct IoCounters {
+    pub(crate) system_calls: Counter,
+    pub(crate) accepted: Counter,
+    pub(crate) accept_failures: Counter,
+    pub(crate) connected: Counter,
+    pub(crate) received_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
+    pub(crate) copied_out_bytes: Counter,
+    pub(crate) short_frames: Counter,
+    pub(crate) cut_off_streams: Counter,
+    pub(crate) dropped_datagrams: Counter,
+}
+
+impl IoCounters {
+    /// What has been counted.
+    pub(crate) fn snapshot(&self) -> IoStats {
+        IoStats {
+            system_calls: self.system_calls.0.get(),
+            accepted: self.accepted.0.get(),
+            accept_failures: self.accept_failures.0.get(),
+            connected: self.connected.0.get(),
+            received_bytes: self.received_bytes.0.get(),
+            sent_bytes: self.sent_bytes.0.get(),
+            copied_out_bytes: self.copied_out_bytes.0.get(),
+            short_frames: self.short_frames.0.get(),
+            cut_off_streams: self.cut_off_streams.0.get(),
+            dropped_datagrams: self.dropped_datagrams.0.get(),
+        }
+    }
+}
+
+/// The input and output of the calling shard, in numbers.
+///
+/// # Panics
+/// If the calling thread is no shard's.
+pub fn io_stats() -> IoStats {
+    let stats = context::try_with(|context| context.platform().driver().counters().snapshot());
+    stats.expect("called on a shard of a runtime")
+}

@@ -1,0 +1,11 @@
+//! Sockets, operation by operation, on each driver that the machine has.
+
+mod connecting;
+mod datagrams;
+mod listening;
+mod net_spread;
+mod net_streams;
+mod random;
+mod shortage;
+mod streams;
+mod support;

@@ -1,0 +1,59 @@
+//! What happens when the process has no descriptor left.
+
+use std::fs::File;
+use std::net::TcpStream;
+
+use sunstar_executor::combine::with_timeout;
+use sunstar_executor::spawn;
+use sunstar_net::Error;
+use sunstar_net::socket::ListenOptions;
+use sunstar_packet::Buffer;
+use sunstar_reactor::io_stats;
+
+use crate::support::*;
+
+const LIMIT: libc::rlim_t = 100;
+
+fn limit_descriptors() {
+    let limit = libc::rlimit { rlim_cur: LIMIT, rlim_max: LIMIT };
+    // SAFETY: the kernel reads a limit, which this process gives itself.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+}
+
+#[test]
+fn without_descriptors_the_others_are_served_and_later_all() {
+    if !is_alone("shortage::without_descriptors_the_others_are_served_and_later_all") {
+        return;
+    }
+    limit_descriptors();
+    on_each_driver(1, || async {
+        let (listener, address) = listen(&loopback());
+        let served = connect(&address).await.expect("it listens");
+        let server = attach(accept(&listener).await.expect("one has connected"));
+        // The queue holds connections that are not accepted, and each is a descriptor of this process too.
+        let inet = address.inet().expect("it is one");
+        let waiting: Vec<_> = (0..3).map(|_| TcpStream::connect(inet).expect("it listens")).collect();
+        let mut hoard = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            hoard.push(file);
+        }
+        let before = io_stats();
+        let acceptor = spawn(async move {
+            for _ in 0..3 {
+                accept(&listener).await.expect("shortages are waited out");
+            }
+        });
+        while io_stats().accept_failures == before.accept_failures {
+            write(&served, "hello").await.expect("it is connected");
+            assert_eq!(read(&server).await, Ok(Buffer::from("hello")));
+        }
+        assert_eq!(connect(&address).await.err(), Some(Error::OutOfDescriptors));
+        let another = network().listen(&loopback(), &ListenOptions::default());
+        assert_eq!(another.err(), Some(Error::OutOfDescriptors));
+        drop(hoard);
+        with_timeout(PATIENCE, acceptor).await.expect("it tries again").expect("no panic");
+        let failures = io_stats().accept_failures - before.accept_failures;
+        assert!(failures < 100, "{failures} attempts are not a pause");
+        drop(waiting);
+    });
+}
