@@ -55,6 +55,11 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: HTTP, name: "closed_at_once", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: HTTP, name: "gate_left_early", kind: Kind::Plain, tests: "tests::stop" },
+    Planted { package: HTTP, name: "no_last_look", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: HTTP, name: "no_linger", kind: Kind::Plain, tests: "refusals" },
+    Planted { package: HTTP, name: "unsent_at_failure", kind: Kind::Plain, tests: "endings" },
     Planted { package: HTTP1, name: "chunk_one_short", kind: Kind::Plain, tests: "property_conversations" },
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
@@ -74,6 +79,7 @@ pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barr
 const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
+const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const SIM: &str = "sunstar-sim";
 
