@@ -67,9 +67,9 @@ const PLANTED: &[Planted] = &[
     Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
+    Planted { package: SIM, name: "early_segment", kind: Kind::Plain, tests: "sim_sweep" },
     Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
-    Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "bytes_go_both_ways" },
-    Planted { package: SIM, name: "overtaking", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "sockets_streams_buffers" },
     Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
 ];
 

@@ -94,7 +94,7 @@ pub(crate) trait Driver {
     /// Accepts from a socket that listens. What it accepts is a [`DetachedStream`] within the [`Detached`].
     ///
     /// [`Detached`]: sunstar_net::socket::Detached
-    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>>;
+    fn listener(self: Rc<Self>, descriptor: OwnedFd, with_peer: bool) -> io::Result<Rc<dyn ListenSocket>>;
 
     /// Sends and receives by a bound socket.
     fn datagram(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn DatagramSocket>>;

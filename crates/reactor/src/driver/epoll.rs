@@ -208,7 +208,7 @@ impl Driver for EpollDriver {
         Box::pin(connect::Connect::start(self, descriptor, to))
     }
 
-    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>> {
+    fn listener(self: Rc<Self>, descriptor: OwnedFd, _with_peer: bool) -> io::Result<Rc<dyn ListenSocket>> {
         Ok(listener::Listener::open(self, descriptor))
     }
 

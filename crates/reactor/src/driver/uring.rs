@@ -75,6 +75,8 @@ pub(crate) struct UringDriver {
     starved: RefCell<VecDeque<Place>>,
     /// How many sockets nobody has any more that have something left to send.
     lingering: Cell<u32>,
+    /// Sockets that are to be started once more in the next poll.
+    again: RefCell<Vec<Place>>,
     /// Listeners that wait for a descriptor; no more than there are sockets.
     paused_listeners: RefCell<Vec<Place>>,
     /// How often listeners have paused.
@@ -102,6 +104,7 @@ impl UringDriver {
             starting: Cell::default(),
             starved: RefCell::default(),
             lingering: Cell::new(0),
+            again: RefCell::default(),
             paused_listeners: RefCell::default(),
             pauses: Cell::new(0),
             descriptors_freed: Cell::new(false),
@@ -140,6 +143,9 @@ impl UringDriver {
     fn start_dirty(&self) {
         self.refill_frames();
         self.resume_listeners();
+        while let Some(place) = { self.again.borrow_mut().pop() } {
+            self.sockets.get(place).into_iter().for_each(|socket| socket.base().touch(self));
+        }
         if self.dirty.borrow().is_empty() {
             return;
         }
@@ -171,6 +177,11 @@ impl UringDriver {
     /// Notes that a socket receives again when there are frames.
     fn starve(&self, place: Place) {
         self.starved.borrow_mut().push_back(place);
+    }
+
+    /// Has a socket started once more in the next poll, after what is submitted now may have completed.
+    fn look_again(&self, place: Place) {
+        self.again.borrow_mut().push(place);
     }
 
     /// Lets listeners that ran out of descriptors try again when some were closed.
@@ -271,7 +282,7 @@ impl Driver for UringDriver {
 
     fn sleep(&self, timeout: Option<Duration>) {
         // Starting may wake tasks, which would not be run now.
-        if self.dirty.borrow().is_empty() {
+        if self.dirty.borrow().is_empty() && self.again.borrow().is_empty() {
             self.ring.wait(timeout);
         }
     }
@@ -303,8 +314,8 @@ impl Driver for UringDriver {
         connect::connect(self, descriptor, to)
     }
 
-    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>> {
-        listener::open(self, descriptor)
+    fn listener(self: Rc<Self>, descriptor: OwnedFd, with_peer: bool) -> io::Result<Rc<dyn ListenSocket>> {
+        listener::open(self, descriptor, with_peer)
     }
 
     fn datagram(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn DatagramSocket>> {

@@ -109,7 +109,7 @@ impl Connection {
         let delay = self.network.delay(self.is_local);
         let at = (world.now() + delay).max(half.last_arrival);
         half.last_arrival = at;
-        if cfg!(planted = "overtaking") && half.wire.len() == 2 {
+        if cfg!(planted = "early_segment") && half.wire.len() == 2 {
             half.wire.push_front(item);
         } else {
             half.wire.push_back(item);

@@ -66,6 +66,9 @@ struct Listener {
     has_timer: Cell<bool>,
     accepted: RefCell<VecDeque<OwnedFd>>,
     acceptor: Waiter,
+    is_tcp: bool,
+    /// Whether each connection's peer is asked for.
+    with_peer: bool,
 }
 
 /// The handle that tasks have.
@@ -75,8 +78,9 @@ struct Handle {
 }
 
 /// Accepts from a socket that listens.
-pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>> {
+pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd, with_peer: bool) -> io::Result<Rc<dyn ListenSocket>> {
     rustix::io::ioctl_fionbio(&descriptor, false)?;
+    let is_tcp = matches!(address::local(descriptor.as_fd()), Ok(Address::Inet(_)));
     let make = |place: Place| Listener {
         base: Base::new(place, descriptor),
         phase: Cell::new(Phase::Open),
@@ -84,6 +88,8 @@ pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd) -> io::Result<R
         has_timer: Cell::new(false),
         accepted: RefCell::default(),
         acceptor: Waiter::default(),
+        is_tcp,
+        with_peer,
     };
     let listener = driver.sockets.insert(make);
     Ok(Rc::new(Handle { driver, listener }))
@@ -175,7 +181,7 @@ impl Listener {
     fn next(&self, driver: &UringDriver) -> Option<Result<Detached, Error>> {
         let first = self.accepted.borrow_mut().pop_front();
         if let Some(descriptor) = first {
-            return Some(Ok(detached(descriptor)));
+            return Some(Ok(self.detached(descriptor)));
         }
         match self.phase.get() {
             Phase::Open => None,
@@ -183,6 +189,12 @@ impl Listener {
             Phase::Draining(_) if self.base.is_busy() => None,
             Phase::Draining(left) => Some(self.drain(driver, left)),
         }
+    }
+
+    /// A connection on its way to a shard. Accepting by itself, the kernel does not say from where it comes.
+    fn detached(&self, descriptor: OwnedFd) -> Detached {
+        let peer = if self.with_peer { address::peer(descriptor.as_fd()).ok() } else { None };
+        Detached::new(DetachedStream { blocks: true, is_tcp: self.is_tcp, ..DetachedStream::new(descriptor) }, peer)
     }
 
     /// Accepts what is established, once the kernel does not accept by itself any more.
@@ -193,18 +205,11 @@ impl Listener {
         {
             driver.counters().accepted.add(1);
             self.phase.set(Phase::Draining(left - 1));
-            return Ok(detached(descriptor));
+            return Ok(self.detached(descriptor));
         }
         self.close_now(driver);
         Err(Error::Stopped)
     }
-}
-
-/// A connection on its way to a shard. Accepting by itself, the kernel does not say from where it comes.
-fn detached(descriptor: OwnedFd) -> Detached {
-    let peer = address::peer(descriptor.as_fd()).ok();
-    let is_tcp = matches!(peer, Some(Address::Inet(_)));
-    Detached::new(DetachedStream { blocks: true, is_tcp, ..DetachedStream::new(descriptor) }, peer)
 }
 
 impl Socket for Listener {

@@ -62,9 +62,13 @@ pub(super) struct Stream {
     receiving: Cell<Receiving>,
     /// Whether the stream is to receive, if it doesn't.
     wants_receive: Cell<bool>,
+    /// Whether it was to receive before.
+    has_received: Cell<bool>,
     outgoing: Outgoing,
     sender: Sender,
     detacher: Waiter,
+    /// Whether it had something left to send when it was let go, and was looked at since.
+    lingers_on: Cell<bool>,
     has_linger_timer: Cell<bool>,
 }
 
@@ -93,9 +97,11 @@ impl Stream {
             incoming,
             receiving: Cell::new(Receiving::Idle),
             wants_receive: Cell::new(false),
+            has_received: Cell::new(false),
             outgoing: Outgoing::default(),
             sender: Sender::default(),
             detacher: Waiter::default(),
+            lingers_on: Cell::new(false),
             has_linger_timer: Cell::new(false),
         }
     }
@@ -149,7 +155,12 @@ impl Stream {
         self.cancel_receive(driver);
         if self.phase.get() == Phase::Lingering {
             if !self.outgoing.is_empty() {
-                self.start_linger_timer(driver);
+                // Most are done in a moment, and need no timer.
+                if self.lingers_on.replace(true) {
+                    self.start_linger_timer(driver);
+                } else {
+                    driver.look_again(self.base.place());
+                }
                 return;
             }
             self.end_linger(driver);

@@ -1,6 +1,8 @@
 //! The receiving side of streams.
 
-use io_uring::opcode;
+use std::ptr;
+
+use io_uring::{opcode, squeue};
 use rustix::io::Errno;
 
 use super::{Phase, RECEIVE, Stream};
@@ -49,7 +51,13 @@ impl Stream {
         }
         self.wants_receive.set(false);
         self.receiving.set(Receiving::Armed);
-        let entry = opcode::RecvMulti::new(self.base.fd(), STREAM_GROUP).build();
+        // A connection with but one request needs no operation that goes on, and has to be cancelled.
+        let entry = if self.has_received.replace(true) {
+            opcode::RecvMulti::new(self.base.fd(), STREAM_GROUP).build()
+        } else {
+            let receive = opcode::Recv::new(self.base.fd(), ptr::null_mut(), 0).buf_group(STREAM_GROUP);
+            receive.build().flags(squeue::Flags::BUFFER_SELECT)
+        };
         // SAFETY: the entry points to nothing; the kernel writes to frames only.
         unsafe { self.base.submit(driver, RECEIVE, entry) };
     }
