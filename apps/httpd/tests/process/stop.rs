@@ -58,7 +58,7 @@ fn end_under_load(mut httpd: Httpd, requests_per_connection: usize) {
         thread::sleep(Duration::from_millis(300));
         let signalled_at = Instant::now();
         httpd.signal(Signal::TERM);
-        let records: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let records: Vec<_> = clients.into_iter().map(|client| client.join().expect("no client panics")).collect();
         (records, signalled_at, httpd.end())
     });
     let (code, log) = end;
