@@ -8,6 +8,7 @@ mod link;
 mod loom;
 mod packages;
 mod planted;
+mod sim;
 mod soak;
 mod steps;
 mod tidy;
@@ -66,6 +67,8 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// Run the simulator's scenarios over many seeds, or one again
+    Sim(sim::Options),
     /// Run the tests of the crates with unsafe code under AddressSanitizer (needs the nightly toolchain)
     Asan,
     /// Run a benchmark
@@ -102,6 +105,7 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Planted { names, .. } => planted::run(&names).map(drop),
         Command::Soak { seconds } => soak::run(seconds).map(drop),
+        Command::Sim(options) => sim::run(&options),
         Command::Asan => asan::run().map(drop),
         Command::Bench { args } => bench::run(&args),
     }

@@ -55,18 +55,33 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: HTTP, name: "closed_at_once", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: HTTP, name: "gate_left_early", kind: Kind::Plain, tests: "tests::stop" },
+    Planted { package: HTTP, name: "no_last_look", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: HTTP, name: "no_linger", kind: Kind::Plain, tests: "refusals" },
+    Planted { package: HTTP, name: "unsent_at_failure", kind: Kind::Plain, tests: "endings" },
     Planted { package: HTTP1, name: "chunk_one_short", kind: Kind::Plain, tests: "property_conversations" },
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
+    Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
+    Planted { package: SIM, name: "early_segment", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
+    Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "sockets_streams_buffers" },
+    Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
 ];
 
 /// One of each kind, for a run that is to be short.
-pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier"];
+pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier", "split_drops_byte"];
 
+const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
+const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const SIM: &str = "sunstar-sim";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::command::{Count, cargo, exists, in_ci, run as run_command};
-use crate::{asan, bench, licenses, link, loom, packages, planted, soak, tidy};
+use crate::{asan, bench, licenses, link, loom, packages, planted, sim, soak, tidy};
 
 /// How long each test of the cancellation smoke runs.
 const SMOKE_SECONDS: u64 = 5;
+
+/// How many new seeds the simulator tries.
+const SMOKE_SEEDS: u64 = 50;
 
 /// What came of a step that did not break down.
 pub(crate) enum Outcome {
@@ -44,6 +47,7 @@ const STEPS: &[Step] = &[
         about: "randomised cancellation, briefly",
         run: || soak::smoke(SMOKE_SECONDS).map(Outcome::Done),
     },
+    Step { name: "sim", about: "new seeds of the simulator", run: || sim::smoke(SMOKE_SEEDS).map(Outcome::Done) },
     Step { name: "gates", about: "instructions per operation", run: || bench::gates().map(Outcome::Done) },
     Step { name: "asan", about: "the crates with unsafe code under AddressSanitizer", run: asan::step },
 ];

@@ -32,10 +32,10 @@ async fn serve(args: Args) -> Result<(), Error> {
     let servers = Sharded::start(|| async { Server::new(answer) }).await?;
     let listen =
         move |server: std::rc::Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
-    for listening in servers.map(listen).await? {
-        let address = listening.map_err(|error| Error::listening(asked, error))?;
-        log::info!("listening on {address}");
-    }
+    let listening: Result<Vec<_>, _> = servers.map(listen).await?.into_iter().collect();
+    // All shards share one address.
+    let addresses = listening.map_err(|error| Error::listening(asked, error))?;
+    log::info!("listening on {}", addresses[0]);
     stop_requested().await;
     Ok(servers.stop().await?)
 }

@@ -3,13 +3,14 @@
 use alloc::rc::Rc;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::combine::with_timeout;
-use sunstar_executor::timer::sleep;
-use sunstar_http1::{Event, Request, ResponseWriter, Status};
+use sunstar_executor::Instant;
+use sunstar_executor::combine::{with_deadline, with_timeout};
+use sunstar_executor::timer::{now, sleep_until};
+use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
@@ -17,20 +18,39 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::server::Shared;
 
-/// After a refusal the client is read from for so long, so that it sees the response rather than a reset (RFC 9112 §9.6).
+/// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
+/// a reset (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
 /// When the server stops, a connection waits so long for bytes that have arrived and were not yet handed over by the network.
 const LAST_LOOK: Duration = Duration::from_millis(2);
+
+/// When the server stops, a connection takes in at most so many bytes more: no receive buffer holds more than that.
+const LAST_BYTES: usize = 8 << 20;
 
 /// One connection: its stream, and what has become of its bytes.
 pub(crate) struct Connection {
     stream: Stream,
     http: sunstar_http1::Connection,
     shared: Rc<Shared>,
-    /// The client may be sending what nobody looks at.
+    phase: Phase,
+    /// The last request lets the client send more.
+    keeps_alive: bool,
+    /// The client may be sending.
+    expects_input: bool,
+    /// A response may be under way to a client that is sending.
     lingers: bool,
-    has_stopped: bool,
+}
+
+/// How far a connection is with stopping.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Nobody has asked to stop.
+    Serving,
+    /// What has arrived is taken in: what comes until then, and what is there without waiting, up to so many bytes.
+    Draining(Instant, usize),
+    /// All that had arrived was taken in.
+    Drained,
 }
 
 /// A part of a request's body.
@@ -48,7 +68,7 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
-        Self { stream, http, shared, lingers: false, has_stopped: false }
+        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
     }
 
     /// Serves requests until the connection ends.
@@ -58,14 +78,31 @@ impl Connection {
     {
         let shared = Rc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.aborted());
+        let mut outcome = Ok(());
         loop {
             match self.http.poll_event() {
-                Some(Event::Request(request)) => self.answer(request, handler).await?,
+                Some(Event::Request(request)) => match self.answer(request, handler).await {
+                    Err(Error::Net(error)) => return Err(Error::Net(error)),
+                    #[cfg(planted = "unsent_at_failure")]
+                    Err(error) => return Err(error),
+                    // The requests before it were answered, and their responses wait to be sent.
+                    Err(error) => {
+                        outcome = Err(error);
+                        self.http.abort();
+                    }
+                    Ok(()) => {}
+                },
                 // Of a body that the application did not read.
-                Some(Event::Body(_) | Event::End) => {}
-                Some(Event::Error(error)) => self.refuse(error)?,
+                Some(Event::Body(_)) => {}
+                Some(Event::End) => self.on_message_end(),
+                Some(Event::Error(error)) => self.refuse(error),
                 None if self.http.has_output() => self.transmit().await?,
-                None if self.http.should_close() => return self.close().await,
+                #[cfg(planted = "closed_at_once")]
+                None if shared.stop.abort_requested() && self.http.in_flight() == 0 => return outcome,
+                None if self.http.should_close() => {
+                    self.close().await;
+                    return outcome;
+                }
                 None => self.receive(stopped.as_mut()).await?,
             }
         }
@@ -77,11 +114,12 @@ impl Connection {
     {
         self.shared.count_request();
         let before = self.http.in_flight();
-        let has_body = request.body() != sunstar_http1::BodyLength::Empty;
+        let has_body = request.body() != BodyLength::Empty;
+        self.keeps_alive = request.keeps_alive();
+        self.expects_input = self.keeps_alive || has_body;
         match handler(request, &mut Exchange::new(self, has_body)).await {
-            Ok(()) => {}
-            // The refusal is what is left to be said.
-            Err(Error::Refused(_)) if self.lingers => return Ok(()),
+            // The refusal is what was to be said.
+            Ok(()) | Err(Error::Refused(_)) => {}
             Err(error) => return Err(error),
         }
         if self.http.in_flight() == before {
@@ -95,18 +133,23 @@ impl Connection {
         Ok(())
     }
 
-    fn refuse(&mut self, error: sunstar_http1::Error) -> Result<(), Error> {
+    fn refuse(&mut self, error: sunstar_http1::Error) {
         log::debug!("refused: {error}");
         self.shared.count_refusal();
-        self.lingers = true;
         // Nobody waits if a body breaks off whose request was answered already.
         if let Ok(response) = self.respond(error.status()) {
             response.send("");
         }
-        Ok(())
+    }
+
+    fn on_message_end(&mut self) {
+        self.expects_input = self.keeps_alive;
     }
 
     pub(crate) fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
+        if self.shared.stop.abort_requested() {
+            self.drain_at_once();
+        }
         let date = self.shared.clock.date();
         Ok(self.http.respond(status, Some(&date))?)
     }
@@ -128,9 +171,12 @@ impl Connection {
         loop {
             match self.http.poll_event() {
                 Some(Event::Body(bytes)) => return Ok(Piece::Bytes(bytes)),
-                Some(Event::End) => return Ok(Piece::End),
+                Some(Event::End) => {
+                    self.on_message_end();
+                    return Ok(Piece::End);
+                }
                 Some(Event::Error(error)) => {
-                    self.refuse(error)?;
+                    self.refuse(error);
                     return Err(Error::Refused(error));
                 }
                 Some(Event::Request(_)) => unreachable!("the end of a body comes before the next request"),
@@ -143,56 +189,93 @@ impl Connection {
             if !self.http.wants_input() {
                 return Err(Error::Truncated);
             }
-            let bytes = self.stream.read().await?;
+            let bytes = self.shared.in_time(self.stream.read()).await?;
             self.take_in(bytes);
         }
     }
 
     /// Hands what is to be sent to the stream.
     async fn transmit(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.stream.poll_writable(cx)).await?;
+        self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.http.poll_transmit(&mut buffers);
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
+        self.lingers = self.expects_input;
         Ok(())
     }
 
     /// Waits for bytes or for the request to stop.
     async fn receive(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<(), Error> {
-        if self.has_stopped {
-            // All that had arrived is answered, but for a request that is not complete.
-            match with_timeout(LAST_LOOK, self.stream.read()).await {
-                Ok(bytes) => self.take_in(bytes?),
-                Err(_) => self.http.abort(),
-            }
-            return Ok(());
-        }
-        match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await? {
-            Input::Bytes(bytes) => self.take_in(bytes),
-            Input::Stop => {
-                self.has_stopped = true;
-                if let Ok(bytes) = with_timeout(LAST_LOOK, self.stream.read()).await {
-                    self.take_in(bytes?);
+        match self.phase {
+            Phase::Serving => match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await? {
+                Input::Bytes(bytes) => self.take_in(bytes),
+                Input::Stop => {
+                    self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
+                    // What was sent before was sent to a client that has been waited for since.
+                    self.lingers = false;
+                    #[cfg(planted = "no_last_look")]
+                    self.stop_after_input();
                 }
-                self.http.stop();
-            }
+            },
+            Phase::Draining(until, left_bytes) => match with_deadline(sleep_until(until), self.stream.read()).await {
+                Ok(bytes) => {
+                    let bytes = bytes?;
+                    let left_bytes = left_bytes.checked_sub(bytes.len());
+                    self.take_in(bytes);
+                    match left_bytes {
+                        Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
+                        None => self.stop_after_input(),
+                    }
+                }
+                Err(_) => self.stop_after_input(),
+            },
+            // What is there of a next request is not all of it.
+            Phase::Drained => self.http.abort(),
         }
         Ok(())
     }
 
+    /// The request to stop comes first: a client that always has more to say must not put it off.
     fn poll_input(
         &mut self,
         cx: &mut Context<'_>,
         stopped: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Result<Input, Error>> {
+        if self.shared.stop.abort_requested() {
+            return Poll::Ready(Ok(Input::Stop));
+        }
         if let Poll::Ready(bytes) = self.stream.poll_read(cx) {
             return Poll::Ready(bytes.map(Input::Bytes).map_err(Error::Net));
         }
         stopped.poll(cx).map(|()| Ok(Input::Stop))
     }
 
+    /// Takes in what has arrived, so that the last response can say that it is the last one.
+    fn drain_at_once(&mut self) {
+        if matches!(self.phase, Phase::Drained) || now() < self.shared.stopped_at.get() + LAST_LOOK {
+            return;
+        }
+        // Nobody else waits to read, and who will asks again.
+        let mut cx = Context::from_waker(Waker::noop());
+        while self.http.wants_input() {
+            match self.stream.poll_read(&mut cx) {
+                Poll::Ready(Ok(bytes)) => self.take_in(bytes),
+                // It will be noticed when it matters.
+                Poll::Ready(Err(_)) => return,
+                Poll::Pending => return self.stop_after_input(),
+            }
+        }
+    }
+
+    fn stop_after_input(&mut self) {
+        self.phase = Phase::Drained;
+        self.http.stop();
+    }
+
     fn take_in(&mut self, bytes: Buffer) {
         if bytes.is_empty() {
+            self.expects_input = false;
+            self.lingers = false;
             self.http.handle_end_of_input();
         } else if self.http.handle_input(bytes).is_err() {
             // One reads only while the connection wants input.
@@ -201,21 +284,13 @@ impl Connection {
     }
 
     /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(mut self) -> Result<(), Error> {
-        if !self.lingers {
-            return Ok(());
-        }
-        self.stream.shutdown();
-        let mut end = pin!(sleep(LINGER));
-        loop {
-            let read = poll_fn(|cx| match self.stream.poll_read(cx) {
-                Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
-                Poll::Pending => end.as_mut().poll(cx).map(|_| None),
-            });
-            match read.await {
-                Some(Ok(bytes)) if !bytes.is_empty() => {}
-                _ => return Ok(()),
-            }
+    async fn close(mut self) {
+        if self.lingers && cfg!(not(planted = "no_linger")) {
+            self.stream.shutdown();
+            // However it ends, the connection does.
+            let to_the_end = async { while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} };
+            // However it ends, the connection does.
+            let _timed_out = with_timeout(LINGER, to_the_end).await;
         }
     }
 }

@@ -40,6 +40,8 @@ mod connection;
 mod error;
 mod exchange;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use exchange::Exchange;

@@ -5,8 +5,12 @@ use core::cell::Cell;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
+use core::time::Duration;
 
+use sunstar_executor::Instant;
+use sunstar_executor::combine::with_deadline;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
+use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Service, TaskBuilder};
 use sunstar_http1::{Endpoint, Limits, Request};
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
@@ -16,11 +20,16 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::exchange::Exchange;
 
+/// When the server stops, clients have so long to send the rest of a request that is being served, and to take responses.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What a shard's connections share.
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) clock: DateClock,
     pub(crate) stop: AbortSource,
+    /// When the server was asked to stop.
+    pub(crate) stopped_at: Cell<Instant>,
     /// Holds those who listen and the connections.
     inside: Rc<Gate>,
     live: Cell<u64>,
@@ -70,6 +79,7 @@ where
             endpoint: Endpoint::new(limits),
             clock: DateClock::new(),
             stop: AbortSource::new(),
+            stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
             live: Cell::new(0),
             accepted: Cell::new(0),
@@ -103,8 +113,9 @@ where
     /// Serves one connection that came in some other way.
     ///
     /// # Errors
-    /// What ended the connection, unless that was in order.
+    /// What ended the connection, unless that was in order; [`sunstar_net::Error::Stopped`] if the server had stopped before.
     pub async fn serve(&self, stream: Stream) -> Result<(), Error> {
+        let _inside = self.shared.inside.enter().map_err(|_| sunstar_net::Error::Stopped)?;
         serve(Rc::clone(&self.shared), &*self.handler, stream).await
     }
 
@@ -126,10 +137,14 @@ where
     F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
 {
     /// Stops in order: lets no more connections in, serves those that are established, answers every request whose bytes have
-    /// arrived, and waits until all connections are closed. Who can't wait so long drops the future.
+    /// arrived, and waits until all connections are closed. A client that has a response to take or a request to finish has
+    /// 5 s for it. For handlers it waits as long as they run; who can't wait so long drops the future.
     async fn stop(&self) {
+        self.shared.stopped_at.set(now());
         self.shared.stop.request_abort();
         self.shared.inside.close().await;
+        let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
+        log::info!("served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
     }
 }
 
@@ -158,10 +173,13 @@ where
         let (shared, handler) = (Rc::clone(&shared), Rc::clone(&handler));
         // A clone may be made when the gate is closed already.
         let inside = inside.clone();
+        #[cfg(planted = "gate_left_early")]
+        drop(inside);
         TaskBuilder::new().name("http connection").spawn(async move {
             if let Err(error) = serve(shared, &*handler, stream).await {
                 log::debug!("a connection ended: {error}");
             }
+            #[cfg(not(planted = "gate_left_early"))]
             drop(inside);
         });
     }
@@ -196,6 +214,18 @@ impl Drop for Live<'_> {
 }
 
 impl Shared {
+    /// Waits for a client, but when the server stops, not for long.
+    pub(crate) async fn in_time<T>(
+        &self,
+        wait: impl Future<Output = Result<T, sunstar_net::Error>>,
+    ) -> Result<T, sunstar_net::Error> {
+        let deadline = async {
+            self.stop.aborted().await;
+            sleep_until(self.stopped_at.get() + GRACE).await;
+        };
+        with_deadline(deadline, wait).await.unwrap_or(Err(sunstar_net::Error::Stopped))
+    }
+
     pub(crate) fn count_request(&self) {
         self.requests.set(self.requests.get() + 1);
     }

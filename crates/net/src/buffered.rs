@@ -1,6 +1,8 @@
 //! Buffered reading and writing over the directions of a stream.
 
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::BufReader;

@@ -50,6 +50,8 @@ pub mod socket;
 mod spread;
 mod stream;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod udp;
 mod unix;
 

@@ -42,7 +42,7 @@ pub struct ListenerOptions {
     pub spread: Spread,
     /// Connections that wait in the network before the peer's next ones are dropped. The system may have a lower limit.
     pub backlog: u32,
-    /// Connections that wait on each shard to be accepted. What is more goes to another shard; if all have as many, it stays
+    /// Connections that wait on each of several shards to be accepted. What is more goes to another shard; if all have as many, it stays
     /// in the network's backlog. At least one.
     pub accept_queue: usize,
     /// Whether a socket at `[::]` takes IPv6 only.
@@ -87,7 +87,8 @@ pub struct ListenerStats {
 /// Listens for streams.
 ///
 /// Every shard that shall have connections binds the same address. The first one has the listening socket and accepts for all;
-/// see [`Spread`]. It does so for as long as any shard listens, whether its own listener lives or not.
+/// see [`Spread`]. It does so for as long as any shard listens, whether its own listener lives or not, in the scheduling group of
+/// the task that bound it.
 ///
 /// Dropping a listener leaves its connections that wait to the other shards that listen there; when the last one is
 /// dropped, the address is free, and what waits is closed. [`Listener::close`] is the orderly end.

@@ -164,7 +164,7 @@ pub trait StreamSocket: 'static {
     fn abort(&self);
 
     /// Takes the stream off its shard, with what has arrived and was not read, once the send queue is empty. The socket
-    /// is closed then. Dropping the wait leaves the socket as it is.
+    /// is closed then: all that waits fails with [`Error::NotConnected`]. Dropping the wait leaves the socket as it is.
     ///
     /// # Errors
     /// If the stream has failed, or is shut down.

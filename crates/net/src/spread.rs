@@ -21,9 +21,13 @@ mod group;
 mod intake;
 mod join;
 mod member;
+#[cfg(test)]
+mod random_tests;
 mod registry;
 mod shard;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use direct::Direct;
 pub(crate) use join::join;

@@ -2,6 +2,8 @@
 
 mod half;
 mod io;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use alloc::rc::Rc;
 use core::any::Any;
@@ -112,8 +114,8 @@ impl Stream {
 
     /// Takes the stream off its shard with all that has arrived and was not read, after what was written has been sent.
     ///
-    /// Afterwards this end is closed and only good for dropping; the listener that accepted it no longer counts it.
-    /// Dropping the future leaves the stream as it is.
+    /// Afterwards every operation here fails with [`Error::NotConnected`], and the listener that accepted the stream no longer
+    /// counts it. Dropping the future leaves the stream as it is.
     ///
     /// # Errors
     /// If the stream has failed, or was shut down.
@@ -126,7 +128,7 @@ impl Stream {
     /// Hands the stream to another shard, with its unread bytes, and lets `serve` have it there as a task of its own.
     ///
     /// It is ready when the task has started. Dropping the future before the stream was taken off this shard leaves it as
-    /// it is; after that the hand-over goes on by itself.
+    /// it is; after that the hand-over goes on by itself, and every operation here fails with [`Error::NotConnected`].
     ///
     /// # Errors
     /// As for [`Stream::detach`], and then the stream is still here; as for [`Stream::attach`], and [`Error::Stopped`] if the

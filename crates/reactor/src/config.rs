@@ -23,8 +23,6 @@ pub struct Config {
     pub overprovisioned: bool,
     /// Whether each shard is pinned to its processor. By default it is, unless `overprovisioned`.
     pub thread_affinity: Option<bool>,
-    /// The kernel's interface for input and output; the best one that works without it.
-    pub reactor_backend: Option<Backend>,
     /// Whether shards poll for ever rather than sleep when idle.
     pub poll_mode: bool,
     /// How long a shard polls without finding work before it sleeps. [`DEFAULT_IDLE_POLL_TIME`] by default, zero if
@@ -33,6 +31,9 @@ pub struct Config {
     /// A shard that has only had timers to deal with since its last sleep goes to sleep again at once, unless the next
     /// timer is nearer than this.
     pub idle_poll_time: Option<Duration>,
+    /// How shards do input and output. Without it, by io_uring where that works, else by epoll; which one it is and why is
+    /// logged.
+    pub reactor_backend: Option<Backend>,
     /// How long tasks of one scheduling group run before others get their turn.
     pub task_quota: Duration,
     /// How long a task may run without yielding before it is reported; zero switches the reports off.
@@ -57,9 +58,9 @@ impl Default for Config {
             cpuset: None,
             overprovisioned: false,
             thread_affinity: None,
-            reactor_backend: None,
             poll_mode: false,
             idle_poll_time: None,
+            reactor_backend: None,
             task_quota: Duration::from_micros(500),
             blocked_reactor_notify: Duration::from_millis(25),
             blocked_reactor_reports_per_minute: 5,

@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::blocking::Helper;
 use crate::platform::LinuxPlatform;
 use crate::runtime::Control;
 use crate::signal::Hub;
@@ -18,6 +19,7 @@ pub(crate) struct ShardContext {
     platform: LinuxPlatform,
     control: Arc<Control>,
     signals: OnceCell<Rc<Hub>>,
+    helper: OnceCell<Rc<Helper>>,
 }
 
 /// Makes a context the calling thread's own, until it is dropped.
@@ -26,7 +28,7 @@ pub(crate) struct Entered(());
 impl ShardContext {
     /// Enters a new context.
     pub(crate) fn enter(platform: LinuxPlatform, control: Arc<Control>) -> Entered {
-        CONTEXT.set(Some(Rc::new(Self { platform, control, signals: OnceCell::new() })));
+        CONTEXT.set(Some(Rc::new(Self { platform, control, signals: OnceCell::new(), helper: OnceCell::new() })));
         Entered(())
     }
 
@@ -42,6 +44,15 @@ impl ShardContext {
     /// The shard's platform.
     pub(crate) fn platform(&self) -> &LinuxPlatform {
         &self.platform
+    }
+
+    /// The shard's helper thread, started when it is first needed.
+    pub(crate) fn helper(&self) -> io::Result<Rc<Helper>> {
+        if let Some(helper) = self.helper.get() {
+            return Ok(Rc::clone(helper));
+        }
+        let helper = Helper::start(&self.platform)?;
+        Ok(Rc::clone(self.helper.get_or_init(|| helper)))
     }
 
     /// What the shards of the runtime share.

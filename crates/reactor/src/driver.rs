@@ -6,8 +6,10 @@
 pub(crate) mod epoll;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+mod selection;
 #[cfg(test)]
 mod testing;
+pub(crate) mod uring;
 mod waiter;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket
 
 use crate::io_stats::IoCounters;
 use crate::posix::DetachedStream;
+pub(crate) use selection::{make, select};
 
 /// How long a stream that was dropped goes on sending what is in its send queue.
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(10);
@@ -66,8 +69,8 @@ pub(crate) trait Driver {
     /// Makes no system call if there is nothing to start and nothing can have come without one.
     fn poll(&self) -> bool;
 
-    /// Starts what was asked for and waits until something is there, a watched bell rings, or the time has passed (for ever
-    /// if there is none). It may return early. What is there is dealt with by the next poll.
+    /// Waits until something is there, a watched bell rings, or the time has passed (for ever if there is none). It may return
+    /// early, and does if something was asked for since the last poll. What is there is dealt with by the next poll.
     fn sleep(&self, timeout: Option<Duration>);
 
     /// Whether sockets that were dropped have something to send, and time left to do so. To be asked between polls.
@@ -91,7 +94,7 @@ pub(crate) trait Driver {
     /// Accepts from a socket that listens. What it accepts is a [`DetachedStream`] within the [`Detached`].
     ///
     /// [`Detached`]: sunstar_net::socket::Detached
-    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>>;
+    fn listener(self: Rc<Self>, descriptor: OwnedFd, with_peer: bool) -> io::Result<Rc<dyn ListenSocket>>;
 
     /// Sends and receives by a bound socket.
     fn datagram(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn DatagramSocket>>;

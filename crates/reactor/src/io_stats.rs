@@ -24,6 +24,12 @@ pub struct IoStats {
     pub copied_out_bytes: u64,
     /// How often bytes came in when too many of the driver's frames were lent.
     pub short_frames: u64,
+    /// Sends that leave the bytes where they are until the peer has them.
+    pub zero_copy_sends: u64,
+    /// Such sends of which the kernel said that it had to copy after all.
+    pub zero_copies_in_vain: u64,
+    /// How often the ring of completions was full, so that the kernel had to keep some elsewhere.
+    pub completion_overflows: u64,
     /// Streams that were dropped and closed before all that they had to send was sent: the time was up, or the shard ended.
     pub cut_off_streams: u64,
     /// Datagrams that were dropped since the receive queue or the send queue was full.
@@ -52,6 +58,9 @@ pub(crate) struct IoCounters {
     pub(crate) sent_bytes: Counter,
     pub(crate) copied_out_bytes: Counter,
     pub(crate) short_frames: Counter,
+    pub(crate) zero_copy_sends: Counter,
+    pub(crate) zero_copies_in_vain: Counter,
+    pub(crate) completion_overflows: Counter,
     pub(crate) cut_off_streams: Counter,
     pub(crate) dropped_datagrams: Counter,
 }
@@ -68,6 +77,9 @@ impl IoCounters {
             sent_bytes: self.sent_bytes.0.get(),
             copied_out_bytes: self.copied_out_bytes.0.get(),
             short_frames: self.short_frames.0.get(),
+            zero_copy_sends: self.zero_copy_sends.0.get(),
+            zero_copies_in_vain: self.zero_copies_in_vain.0.get(),
+            completion_overflows: self.completion_overflows.0.get(),
             cut_off_streams: self.cut_off_streams.0.get(),
             dropped_datagrams: self.dropped_datagrams.0.get(),
         }

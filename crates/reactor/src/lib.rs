@@ -18,6 +18,7 @@
 
 pub mod affinity;
 mod bell;
+mod blocking;
 mod cgroup;
 pub mod clock;
 pub mod config;
@@ -34,6 +35,7 @@ mod stall;
 mod stop;
 pub mod topology;
 
+pub use blocking::{BlockingError, MAX_BLOCKING_CALLS, blocking};
 pub use config::Config;
 pub use cpu_set::CpuSet;
 pub use driver::Backend;

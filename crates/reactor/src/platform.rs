@@ -15,7 +15,7 @@ use sunstar_packet::Doorbell;
 
 use crate::bell::{EventBell, SharedBell};
 use crate::clock::{self, Clock};
-use crate::driver::{Backend, Driver, epoll::EpollDriver};
+use crate::driver::{self, Backend, Driver};
 
 /// Something that fills a place in memory and rings a bell.
 pub(crate) trait Source {
@@ -42,7 +42,7 @@ struct Inner {
 }
 
 impl LinuxPlatform {
-    /// A platform for the calling thread, with the driver that suits the system.
+    /// A platform for the calling thread, on the best backend that works here.
     ///
     /// # Errors
     /// If the process or the system has no file descriptor left.
@@ -50,15 +50,13 @@ impl LinuxPlatform {
         Self::with_backend(None)
     }
 
-    /// A platform for the calling thread, with a driver that may be chosen.
+    /// A platform for the calling thread, on a backend that may be chosen.
     ///
     /// # Errors
-    /// If the process or the system has no file descriptor left, or the system does not have the driver.
+    /// If the process or the system has no file descriptor left, or the backend does not work here.
     pub fn with_backend(backend: Option<Backend>) -> io::Result<Self> {
-        let driver: Rc<dyn Driver> = match backend {
-            Some(Backend::IoUring) => return Err(io::ErrorKind::Unsupported.into()),
-            Some(Backend::Epoll) | None => Rc::new(EpollDriver::new()?),
-        };
+        let backend = backend.map_or_else(|| driver::select(None).map(|selection| selection.backend), Ok)?;
+        let driver = driver::make(backend)?;
         let bell = Arc::new(EventBell::new()?);
         driver.watch_bell(bell.as_fd())?;
         let inner = Inner { driver, bell, clock: Clock::new(), sources: RefCell::default(), events: Cell::new(0) };

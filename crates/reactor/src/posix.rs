@@ -63,7 +63,7 @@ impl Stack for PosixStack {
         }
         let path = bind_to(&socket, address, &system, SocketType::STREAM)?;
         listen(&socket, options.backlog.try_into().unwrap_or(i32::MAX)).map_err(from_errno)?;
-        let listener = self.driver().listener(socket).map_err(from_io)?;
+        let listener = self.driver().listener(socket, options.with_peer).map_err(from_io)?;
         Ok(match path {
             Some(path) => Rc::new(AtPath::new(listener, path)),
             None => listener,

@@ -18,6 +18,7 @@ use crate::affinity;
 use crate::cgroup::CpuQuota;
 use crate::config::Config;
 use crate::cpu_set::CpuSet;
+use crate::driver::{self, Backend};
 use crate::placement::{self, Place, PlacementError, PlacementOptions};
 use crate::topology::{SYSFS_ROOT, Topology, TopologyError};
 
@@ -93,6 +94,7 @@ where
     T: Send + 'static,
 {
     let places = places(&config)?;
+    let backend = backend(&config, places[0])?;
     let control = Arc::new(Control::new(places.len()));
     let config = Arc::new(config);
     let mut main = Some(main);
@@ -100,7 +102,7 @@ where
     let mut others = Vec::new();
     for (links, place) in Mesh::links(places.len()).into_iter().zip(places) {
         let shard = links.id().index();
-        let seat = Seat { links, place, config: Arc::clone(&config), control: Arc::clone(&control) };
+        let seat = Seat { links, place, backend, config: Arc::clone(&config), control: Arc::clone(&control) };
         let builder = thread::Builder::new().name(format!("shard-{shard}"));
         let spawned = match main.take() {
             Some(main) => builder.spawn(move || seat.supervise(main)).map(|thread| first = Some(thread)),
@@ -118,6 +120,14 @@ where
         Some(failure) => Err(failure),
         None => outcome.unwrap_or_else(|| unreachable!("shard 0 has an outcome if nothing failed")),
     }
+}
+
+/// The backend of all shards, which the log is told of.
+fn backend(config: &Config, first: Place) -> Result<Backend, RunError> {
+    let failed = |source| RunError::Start { shard: 0, cpu: first.cpu, action: "make its driver", source };
+    let selection = driver::select(config.reactor_backend).map_err(failed)?;
+    log::info!("{selection}");
+    Ok(selection.backend)
 }
 
 fn places(config: &Config) -> Result<Vec<Place>, RunError> {

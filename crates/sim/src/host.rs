@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -91,7 +92,13 @@ pub(crate) struct ShardState {
 }
 
 impl ShardState {
-    pub(crate) fn new(world: &Rc<World>, network: &Rc<Network>, io: ShardIo, links: MeshLinks, making: &Making) -> Self {
+    pub(crate) fn new(
+        world: &Rc<World>,
+        network: &Rc<Network>,
+        io: ShardIo,
+        links: MeshLinks,
+        making: &Making,
+    ) -> Self {
         let io = Rc::new(io);
         let entropy = RefCell::new(Random::stream(making.seed, ENTROPY_STREAMS + io.index as u64));
         let platform = SimPlatform { world: Rc::clone(world), io: Rc::clone(&io), entropy };
@@ -140,14 +147,13 @@ pub(crate) fn stop(state: &mut HostState, shards: &mut [ShardState]) -> Vec<Fail
             failures.push(Failure::TasksPanicked { host, shard, count });
         }
     }
-    for (shard, executor) in executors().enumerate() {
-        let residents = executor.residents();
-        if residents > 0 {
-            let name = &state.host.name;
-            let what = format!("{residents} tasks or things abroad of shard {shard} of {name}, which somebody still holds");
-            failures.push(Failure::Leak(vec![what]));
-        }
-    }
+    // A home outlives its shard if something that belongs there does.
+    let homes: Vec<_> = executors().map(|executor| Arc::downgrade(executor.home())).collect();
     shards.iter_mut().for_each(|shard| shard.executor = None);
+    for shard in (0..homes.len()).filter(|&shard| homes[shard].strong_count() > 0) {
+        let what =
+            format!("tasks of shard {shard} of {}, or things of it abroad, that somebody still holds", state.host.name);
+        failures.push(Failure::Leak(vec![what]));
+    }
     failures
 }

@@ -1,4 +1,76 @@
-//! Simulation.
+//! Whole hosts in one thread: the same executors, sockets and programs as on a real machine, under a virtual clock, on a
+//! network that misbehaves as one seed says.
+//!
+//! # A tour
+//!
+//! A [`Sim`] is a world with one clock. It has hosts; a host has a name, an address, and several shards, each with an executor
+//! of its own; its main function runs on shard 0. Programs use `sunstar_executor` and `sunstar_net` as everywhere.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use sunstar_executor::{invoke_on_all, spawn, timer::sleep};
+//! use sunstar_net::{ListenerOptions, TcpListener, TcpStream};
+//! use sunstar_sim::{Report, Sim, SimError, SimOptions, for_each_seed, resolve};
+//!
+//! fn world(seed: u64) -> Result<Report, SimError> {
+//!     let mut sim = Sim::with_options(seed, SimOptions::default());
+//!     // Two shards share the connections out.
+//!     sim.background_host("server", 2, || async {
+//!         invoke_on_all(async || {
+//!             let address = "0.0.0.0:7".parse().expect("an address");
+//!             let mut listener = TcpListener::bind(address, ListenerOptions::default()).await.expect("the port is free");
+//!             while let Ok(mut stream) = listener.accept().await {
+//!                 spawn(async move {
+//!                     let bytes = stream.read().await?;
+//!                     stream.write(bytes).await
+//!                 });
+//!             }
+//!         })
+//!         .await
+//!         .ok();
+//!     });
+//!     sim.host("client", 1, || async {
+//!         let server = resolve("server").expect("there is one");
+//!         sleep(Duration::from_secs(3600 / 2)).await; // takes no time
+//!         let mut stream = TcpStream::connect((server, 7).into()).await.expect("the server listens");
+//!         stream.write("hello").await.expect("the network is a good one");
+//!         assert!(b"hello".starts_with(&stream.read().await.expect("an answer")), "or a part of it");
+//!     });
+//!     sim.run()
+//! }
+//!
+//! for_each_seed(0..10, world);
+//! ```
+//!
+//! # What the seed decides
+//!
+//! Which of the shards that could run does so next, how long rounds take, what [`Platform::entropy`] answers, and all that the
+//! network does: delays, where bytes are cut and joined, resets, refusals, and which datagrams are lost, doubled and overtaken.
+//! [`SimOptions::drawn`] has the seed draw the options too, so that a range of seeds tries quiet networks and hostile ones.
+//!
+//! One seed gives one trace: everything that happens is folded into [`Report::digest`], and becomes text where it is asked for
+//! ([`Sim::trace_to`], or a file named by [`TRACE_VARIABLE`]). So a failing seed is the whole recipe for seeing the failure
+//! again: [`for_each_seed`] prints it and takes it from [`SEEDS_VARIABLE`].
+//!
+//! # What is checked
+//!
+//! - Streams: each byte that is read is compared with the one that was sent, and the end may come only after the last.
+//! - Deadlock: nothing is going to happen and main functions wait. The report names the tasks that live and what is waited for.
+//! - Livelock and time: shards that run without anything coming of it, and worlds that do not end.
+//! - Leaks: tasks that outlive their host's main function; sockets, connections, streams between shards and received buffers
+//!   that outlive everything.
+//! - Panics, of the main function or of any task.
+//!
+//! # What must be left out of programs
+//!
+//! A program is repeatable if it takes its time from the executor's timers and its randomness from [`Random`] or the platform.
+//! Threads, real clocks, hash maps with random state that are iterated over, and decisions by addresses in memory are not.
+//! While a round goes on the clock stands still, so a task that waits for time to pass without yielding waits for ever.
+//!
+//! There are IPv4 addresses only. Unix sockets, IPv6 and files are refused as [unsupported](sunstar_net::Error::Unsupported).
+//!
+//! [`Platform::entropy`]: sunstar_executor::Platform::entropy
 #![forbid(unsafe_code)]
 
 mod failure;

@@ -91,7 +91,7 @@ impl Default for NetworkOptions {
 impl NetworkOptions {
     /// Options drawn at random, from a quiet network to a hostile one: each fault is absent every other time.
     pub fn drawn(random: &mut Random) -> Self {
-        let latency_us = 1 << random.between(0, 16);
+        let latency_us = 1 << random.between(0, 14);
         let spread = random.between(1, 20);
         let fault = |random: &mut Random, largest_per_million: u64| {
             let is_present = random.below(2) == 0;
@@ -102,7 +102,8 @@ impl NetworkOptions {
             latency: micros(latency_us)..=micros(latency_us * spread),
             local_latency: micros(1)..=micros(random.between(1, 100)),
             hold_up: fault(random, 50_000),
-            hold_up_time: micros(latency_us)..=micros(latency_us * random.between(1, 1000)),
+            // Longer ones make worlds that do little else than wait.
+            hold_up_time: micros(latency_us)..=micros((latency_us * random.between(1, 1000)).min(1_000_000)),
             segment_bytes: 1 << random.between(4, 16),
             split: fault(random, 1_000_000),
             merge: fault(random, 1_000_000),

@@ -57,7 +57,7 @@ impl Random {
     /// 2⁶⁴.
     pub fn below(&mut self, end: u64) -> u64 {
         let wide = u128::from(self.next_u64()) * u128::from(end);
-        u64::try_from(wide >> 64).expect("the upper half of 128 bits has 64")
+        (wide >> 64) as u64
     }
 
     /// A number from `first` to `last`; `first` if that is not below `last`.

@@ -192,10 +192,8 @@ impl Sim {
     /// Who has not ended, and what is waited for.
     fn waits(&self) -> Vec<String> {
         let unfinished = self.hosts.iter().filter(|host| host.phase == Phase::Running && !host.is_background);
-        let tasks = unfinished.flat_map(|state| {
-            self.shards[state.shards.clone()].iter().flat_map(|shard| shard.tasks(&state.host.name))
-        });
+        let tasks = unfinished
+            .flat_map(|state| self.shards[state.shards.clone()].iter().flat_map(|shard| shard.tasks(&state.host.name)));
         tasks.chain(self.network.waits()).collect()
     }
-
 }

@@ -73,6 +73,9 @@ mod tests {
         };
         let panic = catch_unwind(|| for_each_seed(0..5, scenario)).expect_err("seed 3 fails");
         let text = message(&*panic);
-        assert!(text.contains("seed 3 failed") && text.contains("three") && text.contains("SUNSTAR_SIM_SEEDS=3"), "{text}");
+        assert!(
+            text.contains("seed 3 failed") && text.contains("three") && text.contains("SUNSTAR_SIM_SEEDS=3"),
+            "{text}"
+        );
     }
 }

@@ -97,7 +97,8 @@ impl Sim {
         self.add_host(name, shards, false, main)
     }
 
-    /// Adds a host that serves the others: when their main functions have ended it is stopped, tasks and all.
+    /// Adds a host that serves the others: when their main functions have ended it is stopped, tasks and all. If its own main
+    /// function ends before, it is stopped as the others are.
     ///
     /// # Panics
     /// As [`Sim::host`].
@@ -169,13 +170,13 @@ impl Sim {
         Ok(())
     }
 
-    /// Lets the world go on for some virtual time, also if it has ended before.
+    /// Lets the world go on for some virtual time, also if it has ended before or ends meanwhile.
     ///
     /// # Errors
     /// As [`Sim::run_until`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), SimError> {
         let until = self.now() + time;
-        while !self.has_ended() && self.step(until).map_err(|failure| self.error(failure))? {}
+        while self.step(until).map_err(|failure| self.error(failure))? {}
         self.world.pass_until(until);
         Ok(())
     }
@@ -208,7 +209,10 @@ impl Sim {
             self.stop_host(number)?;
         }
         // What was closed still has its time to be sent.
-        while let Some(event) = { self.take_signals(); self.world.advance() } {
+        while let Some(event) = {
+            self.take_signals();
+            self.world.advance()
+        } {
             if let Event::Network(event) = event {
                 self.network.handle(event);
             }

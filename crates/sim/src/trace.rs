@@ -173,7 +173,8 @@ impl Trace {
 
     #[inline]
     pub(crate) fn note(&self, at: Instant, record: &Record) {
-        let digest = record.words().iter().fold(fold(self.digest.get(), at.as_nanos()), |digest, &word| fold(digest, word));
+        let digest =
+            record.words().iter().fold(fold(self.digest.get(), at.as_nanos()), |digest, &word| fold(digest, word));
         self.digest.set(digest);
         if let Some(sink) = self.sink.borrow_mut().as_mut() {
             sink(&format!("{} {record}", at.as_nanos()));

@@ -161,3 +161,11 @@ impl<W: fmt::Debug> fmt::Debug for BufWriter<W> {
         f.debug_struct("BufWriter").field("sink", &self.sink).field("buffered_bytes", &bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl<W> BufWriter<W> {
+    /// Where the collected bytes lie.
+    pub(super) fn collected_at(&self) -> Option<usize> {
+        self.collected.as_ref().map(|collected| collected.as_ptr().addr())
+    }
+}

@@ -127,6 +127,8 @@ impl Member {
             return Some(Errand::End);
         }
         if notes.is_dismissed.get() {
+            #[cfg(planted = "forgotten_return")]
+            self.queue.borrow_mut().clear();
             return Some(Errand::Return(self.queue.take().into()));
         }
         if notes.wants_close.take() {

@@ -45,8 +45,10 @@ pub(crate) struct EpollDriver {
     /// Sockets that have something to send which they have not tried to send yet.
     dirty: RefCell<Vec<Rc<dyn Watched>>>,
     alarms: Alarms,
-    /// Events that ended a sleep, for the next poll.
+    /// Events of sockets that were taken and not dealt with yet.
     arrived: Cell<usize>,
+    /// Whether a sleep has just taken what events there were.
+    has_slept: Cell<bool>,
     events: RefCell<wait::Events>,
     frames: Frames,
     clock: Clock,
@@ -68,6 +70,7 @@ impl EpollDriver {
             dirty: RefCell::default(),
             alarms: Alarms::default(),
             arrived: Cell::new(0),
+            has_slept: Cell::new(false),
             events: RefCell::new([libc::epoll_event { events: 0, u64: 0 }; _]),
             frames: Frames::new(),
             clock: Clock::new(),
@@ -102,8 +105,9 @@ impl EpollDriver {
     /// Waits for events; they are kept for [`EpollDriver::dispatch`].
     fn wait(&self, timeout: Option<Duration>) {
         self.counters.system_calls.add(1);
-        match wait::wait(self.epoll.as_fd(), &mut self.events.borrow_mut(), timeout) {
-            Ok(count) => self.arrived.set(count),
+        let mut events = self.events.borrow_mut();
+        match wait::wait(self.epoll.as_fd(), &mut events, timeout) {
+            Ok(count) => self.arrived.set(without_bells(&mut events[..count])),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("epoll cannot wait on its own descriptor: {error}"),
         }
@@ -138,6 +142,18 @@ impl EpollDriver {
     }
 }
 
+/// Moves the events of sockets to the front, and answers how many there are. A bell has done its work when the wait ends.
+fn without_bells(events: &mut [libc::epoll_event]) -> usize {
+    let mut count = 0;
+    for place in 0..events.len() {
+        if events[place].u64 != BELL {
+            events.swap(count, place);
+            count += 1;
+        }
+    }
+    count
+}
+
 /// Eventfds are watched edge-triggered: each write is one event, and nobody needs to read the count back.
 fn watch_bell(epoll: BorrowedFd<'_>, bell: BorrowedFd<'_>) -> io::Result<()> {
     Ok(epoll::add(epoll, bell, EventData::new_u64(BELL), EventFlags::IN | EventFlags::ET)?)
@@ -147,7 +163,7 @@ impl Driver for EpollDriver {
     fn poll(&self) -> bool {
         self.polls.set(self.polls.get() + 1);
         self.flush();
-        if self.arrived.get() == 0 && !self.table.borrow().is_empty() {
+        if !self.has_slept.take() && !self.table.borrow().is_empty() {
             self.wait(Some(Duration::ZERO));
         }
         let found = self.dispatch();
@@ -161,6 +177,7 @@ impl Driver for EpollDriver {
         }
         let until_alarm = self.alarms.next().map(|next| next.saturating_duration_since(self.now()));
         self.wait([timeout, until_alarm].into_iter().flatten().min());
+        self.has_slept.set(true);
     }
 
     fn lingers(&self) -> bool {
@@ -182,7 +199,8 @@ impl Driver for EpollDriver {
         watch_bell(self.epoll.as_fd(), bell)
     }
 
-    fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {
+    fn stream(self: Rc<Self>, mut stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {
+        stream.set_blocks(false)?;
         Ok(stream::Stream::attach(self, stream))
     }
 
@@ -190,7 +208,7 @@ impl Driver for EpollDriver {
         Box::pin(connect::Connect::start(self, descriptor, to))
     }
 
-    fn listener(self: Rc<Self>, descriptor: OwnedFd) -> io::Result<Rc<dyn ListenSocket>> {
+    fn listener(self: Rc<Self>, descriptor: OwnedFd, _with_peer: bool) -> io::Result<Rc<dyn ListenSocket>> {
         Ok(listener::Listener::open(self, descriptor))
     }
 

@@ -66,6 +66,7 @@ enum Side {
 pub(crate) struct Outgoing {
     queue: RefCell<VecDeque<Item>>,
     queued_bytes: Cell<u64>,
+    queued_files: Cell<usize>,
     limit_bytes: Cell<u64>,
     side: Cell<Side>,
     writer: Waiter,
@@ -77,6 +78,7 @@ impl Default for Outgoing {
         Self {
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
+            queued_files: Cell::new(0),
             limit_bytes: Cell::new(DEFAULT_SEND_QUEUE_BYTES as u64),
             side: Cell::new(Side::Open),
             writer: Waiter::default(),
@@ -119,6 +121,7 @@ impl Outgoing {
         let takes = self.side.get() == Side::Open && len_bytes > 0;
         if takes {
             self.queued_bytes.set(self.queued_bytes.get().saturating_add(len_bytes));
+            self.queued_files.set(self.queued_files.get() + usize::from(matches!(item, Item::File(_))));
             self.queue.borrow_mut().push_back(item);
         }
         takes
@@ -164,12 +167,18 @@ impl Outgoing {
         self.queued_bytes.get() == 0
     }
 
+    /// Whether a part of a file is queued. Behind bytes it belongs to the same message as a rule, so they should leave with it.
+    pub(crate) fn has_files(&self) -> bool {
+        self.queued_files.get() > 0
+    }
+
     /// Whether something is left for the driver to do: bytes, or the end.
     pub(crate) fn has_more(&self) -> bool {
         !self.is_empty() || self.side.get() == Side::Ending
     }
 
     /// How many bytes are queued, those of files included.
+    #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.queued_bytes.get()
     }
@@ -251,7 +260,10 @@ impl Outgoing {
                 (count, None)
             }
             Item::Bytes(bytes) => (bytes.len() as u64, queue.pop_front()),
-            Item::File(part) => (part.len_bytes, queue.pop_front()),
+            Item::File(part) => {
+                self.queued_files.set(self.queued_files.get() - 1);
+                (part.len_bytes, queue.pop_front())
+            }
         }
     }
 
@@ -270,6 +282,7 @@ impl Outgoing {
         }
         self.side.set(Side::Failed(error));
         self.queued_bytes.set(0);
+        self.queued_files.set(0);
         let dropped = self.queue.take();
         drop(dropped);
         self.writer.wake();

@@ -10,6 +10,7 @@ fn a_ring_before_the_sleep_ends_it_at_once_and_only_it() {
     platform.doorbell().ring();
     platform.doorbell().ring();
     platform.sleep(None);
+    assert!(!platform.poll(), "whose bell it is looks by itself");
     let deadline = platform.now() + Duration::from_millis(2);
     platform.sleep(Some(deadline));
     assert!(platform.now() >= deadline, "the second sleep lasts, for the bell was not rung again");

@@ -1,5 +1,6 @@
 //! Streams as far as they are the same for all drivers.
 
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{Shutdown, connect_unspec, shutdown, sockopt};
@@ -13,8 +14,10 @@ use super::error::from_errno;
 /// A stream on its way between shards.
 #[derive(Debug)]
 pub(crate) struct DetachedStream {
-    /// A connected socket that does not block. No operation on it is under way.
+    /// A connected socket. No operation on it is under way.
     pub(crate) descriptor: OwnedFd,
+    /// Whether calls on the socket block. Drivers differ in what they need.
+    pub(crate) blocks: bool,
     /// What was received and not read, in order. It comes before what the socket has.
     pub(crate) unread: Vec<ForeignBuffer>,
     /// Whether it is known to be a TCP connection.
@@ -24,13 +27,25 @@ pub(crate) struct DetachedStream {
 impl DetachedStream {
     /// A stream of which nothing was received yet.
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor, unread: Vec::new(), is_tcp: false }
+        Self { descriptor, blocks: false, unread: Vec::new(), is_tcp: false }
     }
 
     /// A stream that leaves the current shard.
     pub(crate) fn leaving(descriptor: OwnedFd, unread: impl IntoIterator<Item = Buffer>) -> Self {
         let unread = unread.into_iter().map(IntoForeign::into_foreign_here).collect();
         Self { unread, ..Self::new(descriptor) }
+    }
+
+    /// Sees to it that calls on the socket block, or don't.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn set_blocks(&mut self, blocks: bool) -> io::Result<()> {
+        if self.blocks != blocks {
+            rustix::io::ioctl_fionbio(&self.descriptor, !blocks)?;
+            self.blocks = blocks;
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ use super::rendezvous::Abandoned;
 use crate::affinity;
 use crate::config::Config;
 use crate::context::{Entered, ShardContext};
+use crate::driver::Backend;
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
 use crate::posix::PosixStack;
@@ -33,6 +34,7 @@ pub(super) struct Seat {
     /// The rings to and from the other shards; they know which shard this is.
     pub(super) links: MeshLinks,
     pub(super) place: Place,
+    pub(super) backend: Backend,
     pub(super) config: Arc<Config>,
     pub(super) control: Arc<Control>,
 }
@@ -74,12 +76,12 @@ impl Seat {
     }
 
     fn set_up(self, shard: usize) -> Result<Engine, (&'static str, io::Error)> {
-        let Self { links, place, config, control } = self;
+        let Self { links, place, backend, config, control } = self;
         let failing = |action| move |source| (action, source);
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
         }
-        let platform = LinuxPlatform::with_backend(config.reactor_backend).map_err(failing("make its driver"))?;
+        let platform = LinuxPlatform::with_backend(Some(backend)).map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;

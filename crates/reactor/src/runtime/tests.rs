@@ -251,6 +251,7 @@ fn a_shard_that_cannot_start_makes_the_others_return() {
     let allowed = affinity::allowed_cpus().expect("Linux knows").first().expect("the test runs somewhere");
     let cpus = [allowed, crate::cpu_set::MAX_CPUS - 1];
     let mut seats = Mesh::links(2).into_iter().zip(cpus).map(|(links, cpu)| Seat {
+        backend: Backend::Epoll,
         links,
         place: Place { cpu, node: 0 },
         config: Arc::clone(&config),

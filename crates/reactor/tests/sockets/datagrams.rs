@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::UdpSocket;
 
 use sunstar_executor::combine::with_timeout;
+use sunstar_executor::{spawn, yield_now};
 use sunstar_net::socket::DatagramOptions;
 use sunstar_net::{Address, Error, UnixAddress};
 use sunstar_packet::Buffer;
@@ -91,6 +92,31 @@ fn the_send_queue_is_bounded() {
         assert!((1..100).contains(&dropped), "{dropped} are dropped");
         poll_fn(|cx| socket.poll_writable(cx)).await.expect("they are sent");
         assert_eq!(receive(&socket).await.map(|(bytes, _)| bytes.len()), Ok(10_000));
+    });
+}
+
+#[test]
+fn datagrams_to_a_unix_socket_wait_for_room_there() {
+    on_each_driver(1, || async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [.., address] = addresses(&folder);
+        let (receiver, to) = bind(&address);
+        let (sender, _) = bind(&UnixAddress::Unnamed.into());
+        let sending = spawn(async move {
+            for count in 0..2000_u32 {
+                send(&sender, count.to_ne_bytes().to_vec(), Some(&to)).await.expect("somebody listens");
+            }
+            sender
+        });
+        // The kernel's queue is full before the first one is taken.
+        yield_now().await;
+        yield_now().await;
+        for count in 0..2000_u32 {
+            let received =
+                with_timeout(PATIENCE, receive(&receiver)).await.expect("it is sent").map(|(bytes, _)| bytes);
+            assert_eq!(received, Ok(Buffer::from(count.to_ne_bytes().to_vec())));
+        }
+        sending.await.expect("no panic");
     });
 }
 

@@ -3,6 +3,8 @@
 mod connecting;
 mod datagrams;
 mod listening;
+mod net_spread;
+mod net_streams;
 mod random;
 mod shortage;
 mod streams;

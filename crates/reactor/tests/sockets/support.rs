@@ -7,6 +7,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
 use sunstar_net::socket::{
     ConnectOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket, stack,
 };
@@ -21,6 +22,9 @@ pub(crate) type Datagrams = Rc<dyn DatagramSocket>;
 /// Long enough for whatever is to happen; only tests that fail wait for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A test that takes longer hangs.
+const FUSE: Duration = Duration::from_secs(300);
+
 /// The drivers that the machine has.
 pub(crate) fn backends() -> impl Iterator<Item = Backend> {
     [Backend::Epoll, Backend::IoUring].into_iter().filter(|&backend| {
@@ -33,9 +37,9 @@ pub(crate) fn backends() -> impl Iterator<Item = Backend> {
 }
 
 /// Runs a test on so many shards on each driver.
-pub(crate) fn on_each_driver<F: Future>(shards: usize, test: impl Fn() -> F + Copy + Send + 'static)
+pub(crate) fn on_each_driver<F>(shards: usize, test: impl Fn() -> F + Copy + Send + 'static)
 where
-    F: 'static,
+    F: Future + 'static,
 {
     for backend in backends() {
         on_driver(backend, shards, test);
@@ -57,7 +61,8 @@ where
         blocked_reactor_notify: Duration::ZERO,
         ..Config::default()
     };
-    run(config, move || async move { drop(test().await) }).expect("the test passes");
+    let ended = run(config, move || async move { with_timeout(FUSE, test()).await.map(drop) });
+    ended.expect("the test passes").expect("the test ends");
 }
 
 /// Runs the rest of test `name` in a process of its own: the answer is whether this is that process.

@@ -38,7 +38,13 @@ impl Network {
         let hosts = self.hosts.borrow().len();
         let there = if to_here { Some(host) } else { HostNet::number(*to.ip()).filter(|&number| number < hosts) };
         let from = self.with_host(host, |here| {
-            let ip = if !from.ip().is_unspecified() { *from.ip() } else if to_here { *to.ip() } else { here.ip };
+            let ip = if !from.ip().is_unspecified() {
+                *from.ip()
+            } else if to_here {
+                *to.ip()
+            } else {
+                here.ip
+            };
             here.address_to_connect(SocketAddrV4::new(ip, from.port()))
         });
         let from = from.map_err(|error| match error {

@@ -109,7 +109,11 @@ impl Connection {
         let delay = self.network.delay(self.is_local);
         let at = (world.now() + delay).max(half.last_arrival);
         half.last_arrival = at;
-        half.wire.push_back(item);
+        if cfg!(planted = "early_segment") && half.wire.len() == 2 {
+            half.wire.push_front(item);
+        } else {
+            half.wire.push_back(item);
+        }
         world.schedule(at, Event::Network(NetworkEvent::Arrival(Rc::clone(self), from)));
         at - world.now()
     }
@@ -304,7 +308,8 @@ impl Connection {
         let mut waits = Vec::new();
         for side in [Side::Client, Side::Server] {
             let (end, other) = (self.end(side), self.end(side.other()));
-            let slots = [(&end.reader, "read"), (&end.writer, "write"), (&end.flusher, "flush"), (&end.detacher, "detach")];
+            let slots =
+                [(&end.reader, "read"), (&end.writer, "write"), (&end.flusher, "flush"), (&end.detacher, "detach")];
             for (slot, operation) in slots {
                 if slot.is_waited_for() {
                     let (here, there) = (end.address, other.address);

@@ -143,7 +143,13 @@ impl Network {
                 match queues.len() {
                     0 => {
                         self.drop_datagram(to, &bytes);
-                        self.dispatch(Datagram { from: to, to: from, host: sender, sender: host, content: Content::Refusal });
+                        self.dispatch(Datagram {
+                            from: to,
+                            to: from,
+                            host: sender,
+                            sender: host,
+                            content: Content::Refusal,
+                        });
                     }
                     1 => self.deliver(&queues[0], bytes, from, to),
                     count => {

@@ -100,13 +100,18 @@ impl HostNet {
     }
 
     pub(super) fn address_to_listen(&mut self, wanted: SocketAddrV4, shares_port: bool) -> Result<SocketAddrV4, Error> {
-        let wanted = self.with_port(wanted, |host, port| host.listeners.is_free(port) && !host.connected.contains(&port))?;
+        let wanted =
+            self.with_port(wanted, |host, port| host.listeners.is_free(port) && !host.connected.contains(&port))?;
         self.listeners.check(wanted, shares_port)?;
         // As for the kernel, a connection from the port keeps listeners off.
         if self.connected.contains(&wanted.port()) { Err(Error::AddressInUse) } else { Ok(wanted) }
     }
 
-    pub(super) fn address_for_datagrams(&mut self, wanted: SocketAddrV4, shares_port: bool) -> Result<SocketAddrV4, Error> {
+    pub(super) fn address_for_datagrams(
+        &mut self,
+        wanted: SocketAddrV4,
+        shares_port: bool,
+    ) -> Result<SocketAddrV4, Error> {
         let wanted = self.with_port(wanted, |host, port| host.datagrams.is_free(port))?;
         self.datagrams.check(wanted, shares_port)?;
         Ok(wanted)

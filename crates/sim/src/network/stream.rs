@@ -262,7 +262,9 @@ impl StreamSocket for SimStream {
     }
 
     fn shutdown(&self) {
-        if !self.is_detached.get() && !self.connection.with(self.side, |half, _| std::mem::replace(&mut half.is_shut_down, true)) {
+        if !self.is_detached.get()
+            && !self.connection.with(self.side, |half, _| std::mem::replace(&mut half.is_shut_down, true))
+        {
             self.list();
         }
     }
@@ -298,7 +300,9 @@ impl StreamSocket for SimStream {
         self.check_attached()?;
         self.connection.with(self.side, |half, other| match option {
             StreamOption::SendQueueBytes(bytes) => half.queue_limit_bytes = bytes.max(1),
-            StreamOption::ReceiveBufferBytes(bytes) => other.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1),
+            StreamOption::ReceiveBufferBytes(bytes) => {
+                other.window_bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+            }
             // Nothing here depends on them.
             _ => {}
         });

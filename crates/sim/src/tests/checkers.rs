@@ -43,10 +43,13 @@ fn a_deadlock_names_who_waits_for_what() {
 #[test]
 fn who_turns_in_circles_is_found_whether_time_passes_or_not() {
     for cost_us in [0, 5] {
-        let mut options = SimOptions::default();
-        options.futile_rounds = 1000;
-        options.round_cost = Duration::from_micros(cost_us)..=Duration::from_micros(cost_us);
-        options.task_quota = Duration::ZERO;
+        let cost = Duration::from_micros(cost_us);
+        let options = SimOptions {
+            futile_rounds: 1000,
+            round_cost: cost..=cost,
+            task_quota: Duration::ZERO,
+            ..SimOptions::default()
+        };
         let mut sim = Sim::with_options(1, options);
         sim.host("busy", 1, || async {
             loop {
@@ -149,5 +152,22 @@ fn worlds_can_be_watched_and_left() {
     sim.run_until(|sim| sim.network_counters().connections == 8).unwrap();
     assert_eq!(sim.now().as_nanos() / 1_000_000_000, 7);
     assert!(!sim.has_ended());
+    sim.run_for(Duration::from_secs(10)).unwrap();
+    assert!(sim.has_ended());
+    assert_eq!(sim.network_counters().connections, 10);
     drop(sim);
+}
+
+#[test]
+fn who_sleeps_costs_nothing() {
+    let mut sim =
+        Sim::with_options(1, SimOptions { time_limit: Duration::from_secs(1_000_000), ..SimOptions::default() });
+    sim.background_host("idle", 8, || async {
+        listen(80);
+        pending::<()>().await;
+    });
+    sim.host("sleeper", 1, || sleep(Duration::from_secs(500_000)));
+    let report = sim.run().unwrap();
+    assert_eq!(report.ended_at.as_nanos() / 1_000_000_000, 500_001);
+    assert!(report.rounds < 30 && report.events < 30, "{} rounds, {} events", report.rounds, report.events);
 }

@@ -14,7 +14,8 @@ use crate::{Report, Sim, SimOptions};
 fn traced(seed: u64) -> (Report, Vec<String>) {
     let lines = Rc::new(RefCell::new(Vec::new()));
     let sink = Rc::clone(&lines);
-    let report = sweep::world(seed, move |sim| sim.trace_to(move |line| sink.borrow_mut().push(line.to_owned()))).unwrap();
+    let report =
+        sweep::world(seed, move |sim| sim.trace_to(move |line| sink.borrow_mut().push(line.to_owned()))).unwrap();
     (report, lines.take())
 }
 
@@ -53,8 +54,7 @@ fn another_process_has_the_same_trace() {
 
 /// A scenario that depends on little but the network: rounds take no time, and what they do is not looked at.
 fn small_trace(seed: u64) -> String {
-    let mut options = SimOptions::default();
-    options.round_cost = Duration::ZERO..=Duration::ZERO;
+    let options = SimOptions { round_cost: Duration::ZERO..=Duration::ZERO, ..SimOptions::default() };
     let sim = Sim::with_options(seed, options);
     let lines = Rc::new(RefCell::new(String::new()));
     let sink = Rc::clone(&lines);

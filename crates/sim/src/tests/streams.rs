@@ -109,7 +109,10 @@ fn a_writer_waits_for_a_reader() {
         for sent in 0..TOTAL / 1024 {
             write(&stream, vec![7; 1024]).await.unwrap();
             let bound_bytes = 64 * 1024 + 10_000 + 1024;
-            assert!(now().as_nanos() > 10_000_000_000 || sent * 1024 <= bound_bytes, "{sent} KiB before anything was read");
+            assert!(
+                now().as_nanos() > 10_000_000_000 || sent * 1024 <= bound_bytes,
+                "{sent} KiB before anything was read"
+            );
         }
         stream.shutdown();
         flush(&stream).await.unwrap();
@@ -175,8 +178,7 @@ fn a_closed_stream_has_a_minute_to_be_sent() {
         let stream = connect(&at("server", 80)).await.unwrap();
         stream.enqueue(Buffer::from(vec![5; 500_000]));
     };
-    let mut options = SimOptions::default();
-    options.linger = Duration::from_secs(200);
+    let options = SimOptions { linger: Duration::from_secs(200), ..SimOptions::default() };
     pair(Sim::with_options(7, options), server, client).unwrap();
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketAddrAny, connect, send, sendto};
@@ -21,6 +22,9 @@ use crate::posix::error::from_errno;
 /// Datagrams that are sent before others get their turn.
 const SENDS_AT_ONCE: usize = 64;
 
+/// How long to wait before a datagram is sent again to a Unix socket whose queue is full. No event tells of room in it.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+
 /// What a datagram costs in the send queue besides its bytes, so that empty ones are bounded too.
 const DATAGRAM_COST_BYTES: usize = 64;
 
@@ -36,6 +40,7 @@ struct Core {
     queued_bytes: Cell<usize>,
     writer: Waiter,
     may_send: Cell<bool>,
+    is_unix: bool,
     is_dirty: Cell<bool>,
     /// What became of a datagram that was sent before.
     error: Cell<Option<Error>>,
@@ -43,6 +48,7 @@ struct Core {
 
 impl Datagrams {
     pub(super) fn open(driver: Rc<EpollDriver>, descriptor: OwnedFd) -> Rc<dyn DatagramSocket> {
+        let is_unix = matches!(address::local(descriptor.as_fd()), Ok(Address::Unix(_)));
         Rc::new(Self(Rc::new(Core {
             descriptor: Descriptor::new(driver, descriptor),
             receiver: Waiter::default(),
@@ -51,6 +57,7 @@ impl Datagrams {
             queued_bytes: Cell::new(0),
             writer: Waiter::default(),
             may_send: Cell::new(true),
+            is_unix,
             is_dirty: Cell::new(false),
             error: Cell::new(None),
         })))
@@ -208,14 +215,26 @@ impl Watched for Core {
         }
     }
 
+    fn alarm(self: Rc<Self>) {
+        self.may_send.set(true);
+        self.flush();
+    }
+
     fn flush(self: Rc<Self>) {
         self.is_dirty.set(false);
+        if !self.may_send.get() {
+            // An event or an alarm is waited for already.
+            return;
+        }
         self.send(SENDS_AT_ONCE);
         if self.queue.borrow().is_empty() || self.descriptor.is_closed() {
             return;
         }
         if self.may_send.get() {
             self.flush_later();
+        } else if self.is_unix {
+            let driver = &self.descriptor.driver;
+            driver.alarms.set(driver.now() + FULL_QUEUE_PAUSE, Rc::downgrade(&self) as _);
         } else if let Err(error) = self.descriptor.watch(Rc::clone(&self) as Rc<dyn Watched>) {
             self.error.set(Some(error));
             self.writer.wake();

@@ -21,7 +21,7 @@ pub(super) struct Stream(Rc<Core>);
 impl Stream {
     /// A stream that comes from elsewhere.
     pub(super) fn attach(driver: Rc<EpollDriver>, stream: DetachedStream) -> Rc<dyn StreamSocket> {
-        let DetachedStream { descriptor, unread, is_tcp } = stream;
+        let DetachedStream { descriptor, unread, is_tcp, .. } = stream;
         let unread = unread.into_iter().map(ForeignBuffer::into_buffer);
         Rc::new(Self(Core::new(driver, descriptor, is_tcp, unread)))
     }

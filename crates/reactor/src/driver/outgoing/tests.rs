@@ -50,12 +50,13 @@ fn files_keep_their_place_among_the_bytes() {
     outgoing.enqueue(bytes("tail"));
     assert_eq!(front(&outgoing), [b"head"], "up to the file");
     outgoing.advance(4);
-    assert!(front(&outgoing).is_empty());
+    assert!(front(&outgoing).is_empty() && outgoing.has_files());
     outgoing.advance(60);
     let Next::File(part) = outgoing.next() else { panic!("the file is next") };
     assert_eq!((part.offset, part.len_bytes), (70, 40));
     outgoing.advance(41);
     assert_eq!(front(&outgoing), [b"ail"]);
+    assert!(!outgoing.has_files());
     let not_a_file: Rc<dyn Any> = Rc::new(0);
     assert_eq!(outgoing.enqueue_file(&not_a_file, 0, 1), Err(Error::Unsupported));
 }

@@ -1,0 +1,9 @@
+//! httpd as a process, with each driver, on one shard and on two.
+
+mod abuse;
+mod client;
+mod requests;
+mod server;
+mod starts;
+mod stop;
+mod tools;

@@ -1,0 +1,175 @@
+//! httpd as a process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The drivers that are tried.
+const BACKENDS: &[&str] = &["epoll"];
+
+/// What takes longer than this never comes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How httpd is run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) backend: &'static str,
+    pub(super) shards: usize,
+}
+
+/// Runs a test with each driver, on one shard and on two.
+pub(super) fn with_each(test: impl Fn(Setup)) {
+    for &backend in BACKENDS {
+        for shards in [1, 2] {
+            let setup = Setup { backend, shards };
+            println!("{setup:?}");
+            test(setup);
+        }
+    }
+}
+
+/// Runs a test with each driver on two shards.
+pub(super) fn with_each_backend(test: impl Fn(Setup)) {
+    BACKENDS.iter().for_each(|&backend| test(Setup { backend, shards: 2 }));
+}
+
+/// A command that runs httpd. Signals that whoever runs the tests ignores are not ignored in it.
+pub(super) fn command(setup: Setup) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", "--default-signal=TERM", env!("CARGO_BIN_EXE_httpd")]);
+    options(&mut command, setup);
+    command
+}
+
+/// The same with at most so many open files.
+pub(super) fn limited(setup: Setup, files: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_httpd")]);
+    options(&mut command, setup);
+    command
+}
+
+fn options(command: &mut Command, setup: Setup) {
+    command.args(["--overprovisioned", "--reactor-backend", setup.backend]);
+    command.args(["--smp", &setup.shards.to_string()]);
+}
+
+/// httpd while it runs. It is killed if the test fails.
+pub(super) struct Httpd {
+    child: Child,
+    pub(super) address: SocketAddr,
+    /// The lines that it has logged before it listened.
+    pub(super) first_lines: Vec<String>,
+    rest: Receiver<String>,
+}
+
+impl Httpd {
+    pub(super) fn start(setup: Setup) -> Self {
+        Self::run(&mut command(setup))
+    }
+
+    pub(super) fn run(command: &mut Command) -> Self {
+        let mut child = command.args(["--port", "0"]).stderr(Stdio::piped()).spawn().expect("it can be started");
+        let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut first_lines = Vec::new();
+        let address = loop {
+            let mut line = String::new();
+            errors.read_line(&mut line).expect("the pipe can be read");
+            assert!(!line.is_empty(), "it ended: {first_lines:?}");
+            let address = line.trim_end().split_once("listening on ").map(|(_, address)| address.parse());
+            first_lines.push(line);
+            if let Some(address) = address {
+                break address.expect("an address");
+            }
+        };
+        Self { child, address, first_lines, rest: collect(errors) }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for its end; answers the exit code and what it has logged after it listened.
+    pub(super) fn end(&mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        (status.code(), self.rest.recv_timeout(PATIENCE).expect("the pipe ends with the process"))
+    }
+
+    /// Asks it to stop, which must go well; answers what it has logged.
+    pub(super) fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        let (code, log) = self.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+        log
+    }
+
+    /// How many descriptors it has open.
+    pub(super) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
+    /// How much memory it occupies.
+    pub(super) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Waits until it has no more than so many descriptors open.
+    pub(super) fn wait_for_descriptors(&self, most: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.descriptors() > most {
+            assert!(Instant::now() < deadline, "{} descriptors are open, not {most}", self.descriptors());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Httpd {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads on, so that the pipe does not fill.
+fn collect(mut errors: BufReader<ChildStderr>) -> Receiver<String> {
+    let (sender, rest) = channel();
+    thread::spawn(move || {
+        let mut log = Vec::new();
+        let _ = errors.read_to_end(&mut log);
+        let _ = sender.send(String::from_utf8_lossy(&log).into_owned());
+    });
+    rest
+}
+
+/// The requests that each shard says at its end to have served, by the connections that it had.
+pub(super) fn served(log: &str) -> Vec<(u64, u64)> {
+    let number = |word: Option<&str>| word.expect("there is one").parse::<u64>().expect("a number");
+    let lines = log.lines().filter_map(|line| line.split_once("served ").map(|(_, counts)| counts));
+    lines
+        .map(|counts| {
+            let mut words = counts.split(' ');
+            (number(words.next()), number(words.nth(2)))
+        })
+        .collect()
+}

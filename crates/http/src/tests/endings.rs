@@ -1,0 +1,53 @@
+//! Handlers that answer nothing, not all, or an error.
+
+use super::client::{Client, Ending};
+use super::site::quiet;
+
+/// The statuses of the responses to pipelined requests for these, and how the connection ended.
+async fn statuses(targets: &[&str]) -> (Vec<u16>, Ending) {
+    let mut client = Client::connect().await.unwrap();
+    for target in targets {
+        client.ask("GET", target);
+    }
+    client.transmit().await.unwrap();
+    client.stream.shutdown();
+    let (answers, ending) = client.answers().await;
+    (answers.iter().map(|answer| answer.status()).collect(), ending)
+}
+
+#[test]
+fn what_a_handler_leaves_unanswered_is_answered_by_500_and_the_connection_goes_on() {
+    let stats = quiet(|| async {
+        assert_eq!(statuses(&["/nothing", "/", "/begin", "/"]).await, (vec![500, 200, 500, 200], Ending::Closed));
+    });
+    assert_eq!((stats.requests, stats.failed), (4, 0));
+}
+
+#[test]
+fn a_response_that_is_not_finished_ends_the_connection_within() {
+    let stats = quiet(|| async {
+        assert_eq!(statuses(&["/", "/break-off", "/"]).await, (vec![200], Ending::BrokenOff));
+        assert_eq!(statuses(&["/", "/short", "/"]).await, (vec![200], Ending::BrokenOff));
+    });
+    assert_eq!((stats.requests, stats.failed), (4, 1));
+}
+
+#[test]
+fn a_failing_handler_ends_the_connection_after_the_responses_before() {
+    let stats = quiet(|| async {
+        assert_eq!(statuses(&["/", "/", "/fail", "/"]).await, (vec![200, 200], Ending::Closed));
+    });
+    assert_eq!((stats.requests, stats.failed), (3, 1));
+}
+
+#[test]
+fn a_body_that_is_refused_while_it_is_echoed_breaks_the_response_off() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.begin("/echo", None, &[]);
+        client.http.send_body(vec![b'x'; 900]).unwrap();
+        client.http.send_body(vec![b'x'; 900]).unwrap();
+        client.transmit().await.unwrap();
+        assert_eq!(client.answer().await.unwrap_err(), Ending::BrokenOff);
+    });
+}

@@ -1,0 +1,10 @@
+//! The server on simulated hosts.
+
+mod bodies;
+mod client;
+mod endings;
+mod keep_alive;
+mod refusals;
+mod site;
+mod stop;
+mod sweep;

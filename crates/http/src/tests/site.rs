@@ -1,0 +1,173 @@
+//! What the servers of the tests answer, and the worlds that they are in.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sunstar_executor::combine::with_timeout;
+use sunstar_executor::timer::{now, sleep};
+use sunstar_executor::{Instant, Sharded};
+use sunstar_http1::{BodyLength, HeaderName};
+use sunstar_net::{Address, ListenerOptions};
+use sunstar_packet::Buffer;
+use sunstar_sim::{Report, Sim, SimError};
+
+use crate::{Error, Exchange, Limits, Request, Server, ServerStats, Status};
+
+pub(super) const PORT: u16 = 80;
+const SHARDS: usize = 2;
+
+/// What the server is told, and what it tells.
+#[derive(Default)]
+pub(super) struct Control {
+    pub(super) stop: Cell<bool>,
+    /// When it was asked to stop, and how long that took.
+    pub(super) stopped_at: Cell<Option<Instant>>,
+    pub(super) stop_took: Cell<Duration>,
+    /// The sum over its shards, when it was asked to stop.
+    pub(super) stats: Cell<ServerStats>,
+}
+
+/// Lets one main function talk to a server of two shards, which stops in order after it.
+pub(super) fn visit<M>(
+    sim: Sim,
+    main: impl FnOnce(Rc<Control>) -> M + 'static,
+) -> Result<(Report, Rc<Control>), SimError>
+where
+    M: Future<Output = ()> + 'static,
+{
+    let mut sim = sim;
+    let control = add_server(&mut sim);
+    let stop = Rc::clone(&control);
+    sim.host("client", 1, move || async move {
+        main(Rc::clone(&stop)).await;
+        stop.stop.set(true);
+    });
+    let report = sim.run()?;
+    Ok((report, control))
+}
+
+/// As [`visit`], in a quiet world that must end well.
+pub(super) fn quiet<M>(main: impl FnOnce() -> M + 'static) -> ServerStats
+where
+    M: Future<Output = ()> + 'static,
+{
+    let (_, control) = visit(Sim::new(1), |_| main()).unwrap();
+    control.stats.get()
+}
+
+/// Adds a host that serves the site until it is told to stop.
+pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
+    let control = Rc::new(Control::default());
+    let told = Rc::clone(&control);
+    sim.host("server", SHARDS, move || async move {
+        let limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
+        let servers = Sharded::start(move || async move { Server::with_limits(site, limits) }).await.unwrap();
+        let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
+        let listen = move |server: Rc<Server<_>>| {
+            let address = address.clone();
+            async move { server.listen(address, ListenerOptions::default()).await }
+        };
+        servers.map(listen).await.unwrap().into_iter().for_each(|listening| drop(listening.unwrap()));
+        while !told.stop.get() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        told.stats.set(sum(servers.map(|server| async move { server.stats() }).await.unwrap()));
+        let stopped_at = now();
+        told.stopped_at.set(Some(stopped_at));
+        servers.stop().await.unwrap();
+        told.stop_took.set(now() - stopped_at);
+    });
+    control
+}
+
+fn sum(shards: Vec<ServerStats>) -> ServerStats {
+    shards.into_iter().fold(ServerStats::default(), |sum, shard| ServerStats {
+        accepted: sum.accepted + shard.accepted,
+        live: sum.live + shard.live,
+        requests: sum.requests + shard.requests,
+        refused: sum.refused + shard.refused,
+        failed: sum.failed + shard.failed,
+    })
+}
+
+/// A body of so many bytes.
+pub(super) fn body(len_bytes: usize) -> Vec<u8> {
+    (0..len_bytes).map(|at| (at % 251).to_le_bytes()[0]).collect()
+}
+
+/// The number that a target ends in, as `7` in `/bytes?7`.
+fn number(request: &Request) -> usize {
+    let query = request.query().expect("a number");
+    std::str::from_utf8(query).unwrap().parse().unwrap()
+}
+
+/// What each path answers.
+async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    match request.path() {
+        b"/" => exchange.respond(Status::OK)?.send("hello, world"),
+        b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
+        b"/pieces" => {
+            // Each piece is one byte longer than the last.
+            exchange.respond(Status::OK)?.stream(None);
+            for len_bytes in 1..=number(&request) {
+                exchange.send_body(vec![b'x'; len_bytes]).await?;
+                sleep(Duration::from_micros(100)).await;
+            }
+            exchange.end_body()?;
+        }
+        b"/echo" => {
+            let length = if let BodyLength::Known(length) = request.body() { Some(length) } else { None };
+            exchange.respond(Status::OK)?.stream(length);
+            while let Some(bytes) = exchange.body().await? {
+                exchange.send_body(bytes).await?;
+            }
+            exchange.end_body()?;
+        }
+        b"/count" => {
+            let mut count = 0;
+            while let Some(bytes) = exchange.body().await? {
+                count += bytes.len();
+            }
+            exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
+        }
+        b"/sleep" => {
+            sleep(Duration::from_millis(number(&request) as u64)).await;
+            exchange.respond(Status::OK)?.send("slept");
+        }
+        b"/close" => {
+            let mut response = exchange.respond(Status::OK)?;
+            response.close();
+            response.send("bye");
+        }
+        b"/nothing" => {}
+        b"/begin" => drop(exchange.respond(Status::OK)?.header(HeaderName::CONTENT_TYPE, "text/plain")?),
+        b"/break-off" => {
+            exchange.respond(Status::OK)?.stream(Some(100));
+            exchange.send_body("not all").await?;
+        }
+        b"/short" => {
+            exchange.respond(Status::OK)?.stream(Some(100));
+            exchange.end_body()?;
+        }
+        b"/fail" => return Err(Error::Truncated),
+        b"/impatient" => {
+            // A wait for the body is given up again and again; what comes is lost by none of them.
+            let mut count = 0;
+            loop {
+                let piece = with_timeout(Duration::from_micros(50), exchange.body()).await;
+                match piece {
+                    Ok(Ok(Some(bytes))) => count += bytes.len(),
+                    Ok(Ok(None)) => break,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+            exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
+        }
+        _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The receiving side of streams.
+
+use std::ptr;
+
+use io_uring::{opcode, squeue};
+use rustix::io::Errno;
+
+use super::{Phase, RECEIVE, Stream};
+use sunstar_net::Error;
+
+use crate::driver::uring::sockets::Completion;
+use crate::driver::uring::{STREAM_GROUP, UringDriver};
+use crate::posix::error::from_errno;
+
+/// Bytes that wait to be read before a stream stops to receive. What the kernel has in hand by then still comes: a few
+/// frames.
+const RECEIVE_QUEUE_BYTES: usize = 128 * 1024;
+
+/// Buffers that wait to be read before a stream stops to receive.
+const RECEIVE_QUEUE_BUFFERS: usize = 64;
+
+/// Whether the kernel receives for a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Receiving {
+    Idle,
+    Armed,
+    /// It was told to stop, and will say when it has.
+    Cancelling,
+}
+
+impl Stream {
+    /// Lets the stream receive if there is room: when somebody waits, and when a full queue is half empty.
+    pub(super) fn receive_if_wanted(&self, driver: &UringDriver, is_waited_for: bool) {
+        let is_wanted = is_waited_for || self.queue_is_below(RECEIVE_QUEUE_BYTES / 2, RECEIVE_QUEUE_BUFFERS / 2);
+        if is_wanted && self.receiving.get() != Receiving::Armed && !self.incoming.has_ended() {
+            self.wants_receive.set(true);
+            if self.receiving.get() == Receiving::Idle {
+                self.base.touch(driver);
+            }
+        }
+    }
+
+    fn queue_is_below(&self, bytes: usize, buffers: usize) -> bool {
+        self.incoming.queued_bytes() < bytes && self.incoming.len() < buffers
+    }
+
+    pub(super) fn start_receive(&self, driver: &UringDriver) {
+        let is_wanted = self.wants_receive.get() && self.phase.get() == Phase::Open && !self.incoming.has_ended();
+        if !is_wanted || self.receiving.get() != Receiving::Idle {
+            return;
+        }
+        self.wants_receive.set(false);
+        self.receiving.set(Receiving::Armed);
+        // A connection with but one request needs no operation that goes on, and has to be cancelled.
+        let entry = if self.has_received.replace(true) {
+            opcode::RecvMulti::new(self.base.fd(), STREAM_GROUP).build()
+        } else {
+            let receive = opcode::Recv::new(self.base.fd(), ptr::null_mut(), 0).buf_group(STREAM_GROUP);
+            receive.build().flags(squeue::Flags::BUFFER_SELECT)
+        };
+        // SAFETY: the entry points to nothing; the kernel writes to frames only.
+        unsafe { self.base.submit(driver, RECEIVE, entry) };
+    }
+
+    /// Tells the kernel to receive no more, if it does.
+    pub(super) fn cancel_receive(&self, driver: &UringDriver) {
+        if self.receiving.get() == Receiving::Armed {
+            self.receiving.set(Receiving::Cancelling);
+            self.base.cancel(driver, RECEIVE);
+        }
+    }
+
+    pub(super) fn received(&self, driver: &UringDriver, completion: Completion) {
+        self.base.note(&completion);
+        if !completion.has_more() {
+            self.receiving.set(Receiving::Idle);
+        }
+        match completion.result {
+            Ok(len) if len > 0 => self.received_bytes(driver, completion.frame(), len as usize),
+            outcome => {
+                if let Some(frame) = completion.frame() {
+                    // SAFETY: the kernel named it in this completion.
+                    unsafe { driver.frames.untake(frame) };
+                }
+                self.received_nothing(driver, outcome.err().map(Errno::from_raw_os_error));
+            }
+        }
+        if self.receiving.get() == Receiving::Idle {
+            self.detacher.wake();
+            if self.wants_receive.get() {
+                self.base.touch(driver);
+            }
+        }
+    }
+
+    fn received_bytes(&self, driver: &UringDriver, frame: Option<u16>, len: usize) {
+        let frame = frame.expect("bytes come in frames");
+        // SAFETY: the kernel named the frame in this completion, and wrote this many bytes to it.
+        let bytes = unsafe { driver.frames.take(frame, 0..len, driver.counters()) };
+        driver.counters().received_bytes.add(len as u64);
+        self.incoming.push(bytes);
+        if !self.queue_is_below(RECEIVE_QUEUE_BYTES, RECEIVE_QUEUE_BUFFERS) {
+            self.cancel_receive(driver);
+        }
+    }
+
+    /// The end, for which `error` is none, or an error.
+    fn received_nothing(&self, driver: &UringDriver, error: Option<Errno>) {
+        match error {
+            // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end.
+            None => self.incoming.end(match self.outgoing.failure() {
+                Some(_) => Err(Error::ConnectionReset),
+                None => Ok(()),
+            }),
+            // Whoever cancelled it knows, or lets it go on when it is read again.
+            Some(Errno::CANCELED) => {}
+            Some(Errno::NOBUFS) => {
+                driver.counters().short_frames.add(1);
+                self.wants_receive.set(true);
+                driver.starve(self.base.place());
+            }
+            Some(Errno::INTR | Errno::AGAIN) => self.wants_receive.set(true),
+            Some(error) => {
+                let error = from_errno(error);
+                self.incoming.end(Err(error));
+                self.outgoing.fail(error);
+            }
+        }
+    }
+}

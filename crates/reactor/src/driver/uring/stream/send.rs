@@ -1,0 +1,258 @@
+//! The sending side of streams.
+//!
+//! One operation at a time sends what is first in the queue. Its buffers are held here until the kernel is done with them,
+//! which for what is sent without copying is later than when it is sent.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use sunstar_net::Error;
+use sunstar_packet::Buffer;
+
+use super::{READ_FILE, SEND, SEND_FILE, Stream, ZERO_COPY};
+use crate::driver::outgoing::{FilePart, MAX_SLICES, Next};
+use crate::driver::uring::UringDriver;
+use crate::driver::uring::message::Message;
+use crate::driver::uring::sockets::Completion;
+use crate::posix::error::from_errno;
+
+/// From how many bytes on it pays to send without copying: below, the page references and the notification cost more than the
+/// copy.
+const ZERO_COPY_BYTES: usize = 32 * 1024;
+
+/// Bytes of a file that are read at once.
+const FILE_CHUNK_BYTES: usize = 128 * 1024;
+
+/// How many sends of a stream may wait for the notification that their memory is free.
+const MAX_ZERO_COPIES: usize = 4;
+
+/// Asks for the notification to say whether the kernel has copied nevertheless (`IORING_SEND_ZC_REPORT_USAGE`).
+const REPORT_USAGE: u16 = 1 << 3;
+
+/// What such a notification says if it has (`IORING_NOTIF_USAGE_ZC_COPIED`), as an error's number.
+const COPIED: i32 = i32::MIN;
+
+/// All at once, and no signal if the peer is gone.
+const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+
+/// Under what operation a send is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Sending {
+    #[default]
+    Idle,
+    /// The operation, and whether it was cancelled.
+    Busy { operation: u8, is_cancelled: bool },
+}
+
+/// What the kernel reads.
+#[derive(Default)]
+pub(super) struct Sender {
+    sending: Cell<Sending>,
+    /// The buffers of [`SEND`].
+    buffers: RefCell<Vec<Buffer>>,
+    /// How the buffers of the present operation are told to the kernel, if they are several.
+    message: RefCell<Option<Box<Message>>>,
+    /// The file that is being read.
+    file: RefCell<Option<Rc<File>>>,
+    /// What was read of a file, or is being read.
+    chunk: RefCell<Box<[u8]>>,
+    /// Buffers sent without copying, by operation; empty ones are free.
+    zero_copies: RefCell<Vec<Vec<Buffer>>>,
+    /// Whether it showed that the kernel copies anyhow, or can't do it on this socket.
+    copies_anyhow: Cell<bool>,
+}
+
+impl Stream {
+    pub(super) fn start_send(&self, driver: &UringDriver) {
+        if self.sender.sending.get() != Sending::Idle {
+            return;
+        }
+        match self.outgoing.next() {
+            Next::Nothing => {}
+            Next::Bytes => self.send_bytes(driver),
+            Next::File(part) => self.read_file(driver, &part),
+            Next::Shutdown => self.send_end(),
+        }
+    }
+
+    fn send_bytes(&self, driver: &UringDriver) {
+        let mut buffers = self.sender.buffers.take();
+        debug_assert!(buffers.is_empty(), "cleared when the last send was done");
+        self.outgoing.clone_front(MAX_SLICES, &mut buffers);
+        let zero_copy = self.zero_copy_operation(driver, &buffers);
+        let operation = zero_copy.unwrap_or(SEND);
+        let entry = self.send_entry(&buffers, zero_copy.is_some());
+        match zero_copy {
+            None => *self.sender.buffers.borrow_mut() = buffers,
+            Some(operation) => {
+                self.sender.zero_copies.borrow_mut()[usize::from(operation - ZERO_COPY)] = buffers;
+                driver.counters().zero_copy_sends.add(1);
+            }
+        }
+        self.sender.sending.set(Sending::Busy { operation, is_cancelled: false });
+        // SAFETY: the buffers are held by the socket, and the message is left alone, until the completion, or the
+        // notification that follows it.
+        unsafe { self.base.submit(driver, operation, entry) };
+    }
+
+    /// An entry that sends these buffers.
+    fn send_entry(&self, buffers: &[Buffer], without_copy: bool) -> squeue::Entry {
+        let fd = self.base.fd();
+        if let [bytes] = buffers {
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            return if without_copy {
+                opcode::SendZc::new(fd, bytes.as_ptr(), len).flags(FLAGS).zc_flags(REPORT_USAGE).build()
+            } else {
+                opcode::Send::new(fd, bytes.as_ptr(), len).flags(FLAGS).build()
+            };
+        }
+        let mut message = self.sender.message.borrow_mut();
+        let message = message.get_or_insert_default();
+        let header = message.of_buffers(buffers);
+        let flags = FLAGS.cast_unsigned();
+        if without_copy {
+            opcode::SendMsgZc::new(fd, header).flags(flags).ioprio(REPORT_USAGE).build()
+        } else {
+            opcode::SendMsg::new(fd, header).flags(flags).build()
+        }
+    }
+
+    /// The operation to send these without copying, if that pays and is possible.
+    fn zero_copy_operation(&self, driver: &UringDriver, buffers: &[Buffer]) -> Option<u8> {
+        if self.sender.copies_anyhow.get() || !driver.ring.has_zero_copy() {
+            return None;
+        }
+        let len: usize = buffers.iter().map(|bytes| bytes.len()).sum();
+        if len < ZERO_COPY_BYTES * buffers.len().div_ceil(4) {
+            return None;
+        }
+        let mut slots = self.sender.zero_copies.borrow_mut();
+        let free = slots.iter().position(Vec::is_empty).or_else(|| {
+            (slots.len() < MAX_ZERO_COPIES).then(|| {
+                slots.push(Vec::new());
+                slots.len() - 1
+            })
+        })?;
+        Some(ZERO_COPY + u8::try_from(free).expect("there are few"))
+    }
+
+    /// Reads what is next of a file. That waits for the disk, so the kernel does it on a thread of its own where it must.
+    fn read_file(&self, driver: &UringDriver, part: &FilePart) {
+        let mut chunk = self.sender.chunk.borrow_mut();
+        if chunk.is_empty() {
+            *chunk = vec![0; FILE_CHUNK_BYTES].into_boxed_slice();
+        }
+        let len = u32::try_from(part.len_bytes).unwrap_or(u32::MAX).min(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        let file = Fd(part.file.as_raw_fd());
+        let entry = opcode::Read::new(file, chunk.as_mut_ptr(), len).offset(part.offset).build();
+        *self.sender.file.borrow_mut() = Some(Rc::clone(&part.file));
+        self.sender.sending.set(Sending::Busy { operation: READ_FILE, is_cancelled: false });
+        // SAFETY: the chunk and the file are the socket's, and left alone until the completion.
+        unsafe { self.base.submit(driver, READ_FILE, entry) };
+    }
+
+    /// Sends what was read of a file.
+    pub(super) fn file_read(&self, driver: &UringDriver, completion: Completion) {
+        self.base.note(&completion);
+        drop(self.sender.file.take());
+        self.sender.sending.set(Sending::Idle);
+        match completion.result.map_err(Errno::from_raw_os_error) {
+            _ if self.outgoing.failure().is_some() => {}
+            // It is shorter than it was said to be, and the peer can't be told otherwise.
+            Ok(0) => self.abort(driver, Error::ConnectionAborted),
+            Ok(len) => {
+                let chunk = self.sender.chunk.borrow();
+                let entry = opcode::Send::new(self.base.fd(), chunk.as_ptr(), len).flags(FLAGS).build();
+                self.sender.sending.set(Sending::Busy { operation: SEND_FILE, is_cancelled: false });
+                // SAFETY: the chunk is the socket's, and left alone until the completion.
+                unsafe { self.base.submit(driver, SEND_FILE, entry) };
+            }
+            Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => self.base.touch(driver),
+            Err(error) => self.outgoing.fail(from_errno(error)),
+        }
+    }
+
+    /// Takes note of what was sent of a file.
+    pub(super) fn file_sent(&self, driver: &UringDriver, completion: Completion) {
+        self.base.note(&completion);
+        self.send_done(driver, completion.result);
+        if !matches!(self.outgoing.next(), Next::File(_)) {
+            drop(self.sender.chunk.take());
+        }
+    }
+
+    /// Ends the sending side, which no kernel waits for.
+    fn send_end(&self) {
+        let outcome =
+            self.base.with_descriptor(|socket| rustix::net::shutdown(socket, Shutdown::Write).map_err(from_errno));
+        match outcome {
+            // The peer may have been faster to end it all.
+            Ok(()) | Err(Error::NotConnected) => self.outgoing.shutdown_done(),
+            Err(error) => self.outgoing.fail(error),
+        }
+    }
+
+    /// Tells the kernel to send no more, if it does.
+    pub(super) fn cancel_send(&self, driver: &UringDriver) {
+        if let Sending::Busy { operation, is_cancelled: false } = self.sender.sending.get() {
+            self.sender.sending.set(Sending::Busy { operation, is_cancelled: true });
+            self.base.cancel(driver, operation);
+        }
+    }
+
+    pub(super) fn sent(&self, driver: &UringDriver, completion: Completion) {
+        self.base.note(&completion);
+        // Whoever owned them may be told by their end, and do anything: nothing is borrowed meanwhile.
+        let mut buffers = self.sender.buffers.take();
+        buffers.clear();
+        *self.sender.buffers.borrow_mut() = buffers;
+        self.send_done(driver, completion.result);
+    }
+
+    pub(super) fn sent_without_copy(&self, driver: &UringDriver, index: u8, completion: Completion) {
+        self.base.note(&completion);
+        if completion.is_notification() {
+            if completion.result == Err(COPIED) {
+                self.sender.copies_anyhow.set(true);
+                driver.counters().zero_copies_in_vain.add(1);
+            }
+        } else {
+            self.send_done(driver, self.without_refusal(completion.result));
+        }
+        if !completion.has_more() {
+            let buffers = mem::take(&mut self.sender.zero_copies.borrow_mut()[usize::from(index)]);
+            drop(buffers);
+        }
+    }
+
+    /// Turns the answer of a socket that can't send without copying into nothing sent.
+    fn without_refusal(&self, result: Result<u32, i32>) -> Result<u32, i32> {
+        match result {
+            Err(libc::EOPNOTSUPP | libc::EINVAL) if !self.sender.copies_anyhow.replace(true) => Ok(0),
+            result => result,
+        }
+    }
+
+    fn send_done(&self, driver: &UringDriver, result: Result<u32, i32>) {
+        self.sender.sending.set(Sending::Idle);
+        match result.map_err(Errno::from_raw_os_error) {
+            // The queue may have been dropped meanwhile.
+            Ok(count) if self.outgoing.failure().is_none() => {
+                driver.counters().sent_bytes.add(count.into());
+                self.outgoing.advance(count.into());
+            }
+            Ok(_) | Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => self.outgoing.fail(from_errno(error)),
+        }
+        if self.outgoing.has_more() {
+            self.base.touch(driver);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The simulator's scenarios over many seeds, or over one again.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::command::{Count, cargo};
+use crate::steps;
+
+/// The scenarios, by a part of their names.
+const TESTS: &str = "sim_sweep";
+
+/// Tells them which seeds to try: one, or a range.
+const SEEDS: &str = "SUNSTAR_SIM_SEEDS";
+
+/// Names the file to which every world appends its trace.
+const TRACE: &str = "SUNSTAR_SIM_TRACE";
+
+/// Seeds that are tried before the clock is looked at.
+const BATCH: u64 = 1000;
+
+/// Which seeds to try.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Try this seed alone
+    #[arg(long, conflicts_with_all = ["sweep", "seeds", "from"])]
+    seed: Option<u64>,
+    /// Try new seeds for so many minutes
+    #[arg(long, value_name = "MINUTES", conflicts_with = "seeds")]
+    sweep: Option<f64>,
+    /// Try so many seeds
+    #[arg(long, value_name = "COUNT", default_value_t = BATCH)]
+    seeds: u64,
+    /// The first seed; without it one that follows from the date
+    #[arg(long)]
+    from: Option<u64>,
+    /// Append the trace of every world to this file
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+/// Runs the scenarios, optimised, with the seeds that the options name.
+///
+/// # Errors
+/// If a seed fails, or the scenarios can't be built.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let first = options.seed.or(options.from).unwrap_or_else(seed_of_today);
+    let trace = options.trace.as_deref();
+    let Some(minutes) = options.sweep else {
+        let count = if options.seed.is_some() { 1 } else { options.seeds };
+        return try_seeds(first, count, trace, true).and_then(all_passed);
+    };
+    let end = Instant::now() + Duration::try_from_secs_f64(60.0 * minutes)?;
+    let mut next = first;
+    while Instant::now() < end {
+        try_seeds(next, BATCH, trace, true).and_then(all_passed)?;
+        next += BATCH;
+    }
+    println!("no seed from {first} to {} failed", next - 1);
+    Ok(())
+}
+
+/// Tries some new seeds, built as ordinary tests are, so that nothing is built anew.
+///
+/// # Errors
+/// If the scenarios can't be built or there are none.
+pub(crate) fn smoke(seeds: u64) -> Result<Count> {
+    try_seeds(seed_of_today(), seeds, None, false)
+}
+
+fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -> Result<Count> {
+    let mut command = cargo(&["test", "--locked", "--lib", "-p", "sunstar-sim"]);
+    if is_optimised {
+        command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+    }
+    command.arg(TESTS).env(SEEDS, format!("{first}..{}", first.saturating_add(count)));
+    if let Some(trace) = trace {
+        command.env(TRACE, std::path::absolute(trace)?);
+    }
+    steps::counted(&mut command)
+}
+
+fn all_passed(count: Count) -> Result<()> {
+    ensure!(count.failed == 0, "a seed failed; its number stands above");
+    Ok(())
+}
+
+/// Seeds that were not tried yesterday: milliseconds since 1970.
+fn seed_of_today() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+}
