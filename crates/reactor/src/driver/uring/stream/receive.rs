@@ -116,8 +116,11 @@ impl Stream {
             Some(Errno::CANCELED) => {}
             Some(Errno::NOBUFS) => {
                 driver.counters().short_frames.add(1);
-                self.wants_receive.set(true);
-                driver.starve(self.base.place());
+                // Who has enough to read asks again after reading.
+                if self.queue_is_below(RECEIVE_QUEUE_BYTES, RECEIVE_QUEUE_BUFFERS) {
+                    self.wants_receive.set(true);
+                    driver.starve(self.base.place());
+                }
             }
             Some(Errno::INTR | Errno::AGAIN) => self.wants_receive.set(true),
             Some(error) => {
