@@ -27,7 +27,6 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) rounds: Counter,
     pub(crate) sleeps: Counter,
-    pub(crate) spawned_tasks: Counter,
     pub(crate) panicked_tasks: Counter,
     pub(crate) abandoned_errors: Counter,
     pub(crate) foreign_panics: Counter,

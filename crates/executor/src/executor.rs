@@ -172,7 +172,7 @@ impl Executor {
     /// What the living tasks are called: by the names that their spawners gave, and where they were spawned. For reports of
     /// who waits.
     pub fn task_names(&self) -> Vec<String> {
-        let mut names = Vec::with_capacity(self.shard.tasks.len());
+        let mut names = Vec::new();
         self.shard.tasks.for_each(|task| names.push(task.name.to_string()));
         names
     }

@@ -285,8 +285,8 @@ impl Shard {
         Stats {
             rounds: counters.rounds.value(),
             sleeps: counters.sleeps.value(),
-            spawned_tasks: counters.spawned_tasks.value(),
-            living_tasks: self.tasks.len() as u64,
+            spawned_tasks: self.tasks.linked(),
+            living_tasks: self.tasks.len(),
             panicked_tasks: counters.panicked_tasks.value(),
             abandoned_errors: counters.abandoned_errors.value(),
             foreign_panics: counters.foreign_panics.value(),

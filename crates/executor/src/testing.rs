@@ -1,7 +1,7 @@
 //! A platform for tests: its clock stands still until the test moves it.
 
 use std::boxed::Box;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,11 +16,15 @@ use sunstar_packet::Doorbell;
 use crate::message::{Mesh, MeshLinks};
 use crate::{Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round};
 
+type Hook = Rc<dyn Fn()>;
+
 /// What a test sees and moves of its platform.
 #[derive(Clone, Default)]
 pub(crate) struct TestWorld {
     now: Rc<Cell<Instant>>,
     rings: Arc<AtomicUsize>,
+    /// Called whenever an executor reads the clock.
+    when_asked: Rc<RefCell<Option<Hook>>>,
 }
 
 struct TestPlatform(TestWorld);
@@ -35,6 +39,10 @@ impl Doorbell for TestBell {
 
 impl Platform for TestPlatform {
     fn now(&self) -> Instant {
+        let when_asked = self.0.when_asked.borrow().clone();
+        if let Some(f) = when_asked {
+            f();
+        }
         self.0.now.get()
     }
 
@@ -80,6 +88,11 @@ impl TestWorld {
 
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Has `f` run whenever an executor reads the clock, before it gets its answer.
+    pub(crate) fn when_asked(&self, f: impl Fn() + 'static) {
+        *self.when_asked.borrow_mut() = Some(Rc::new(f));
     }
 
     pub(crate) fn rings(&self) -> usize {

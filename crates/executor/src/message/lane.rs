@@ -52,7 +52,7 @@ pub(crate) struct Lane {
 enum State {
     /// It is sent if there is room.
     Open,
-    /// Something waits for room, and the lane is on the exchange's list of such lanes.
+    /// Something waits for room, or has given up since the last round; the lane is on the exchange's list of such lanes.
     Blocked,
     /// Nothing is sent any more.
     Stopped,
@@ -84,9 +84,16 @@ impl Lane {
     {
         match self.state.get() {
             State::Open => self.push(shard, label, f).map_err(Refused::Full),
-            State::Blocked => Err(Refused::Full(f)),
+            State::Blocked if self.is_waited_for() => Err(Refused::Full(f)),
+            State::Blocked => self.push(shard, label, f).map_err(Refused::Full),
             State::Stopped => Err(Refused::Stopped(f)),
         }
+    }
+
+    /// Whether a message or a reply waits for room.
+    #[cold]
+    fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty() || !self.overflow.borrow().is_empty()
     }
 
     /// Has a message wait for room. It is sent by the shard's round, whether anybody polls the waiter or not.

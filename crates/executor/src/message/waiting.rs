@@ -43,6 +43,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
     /// Appends a message.
     pub(super) fn add(&self, message: Message) -> Rc<Waiter> {
         let message = Cell::new(Some(message));

@@ -12,6 +12,7 @@ use sunstar_packet::{Home, HomeNode};
 use super::foreign_word::{Abroad, ForeignWord};
 use super::raw;
 use super::recycler::BlockKind;
+use crate::counter::Counter;
 use crate::current;
 use crate::panic::{Panic, catch};
 use crate::shard::Shard;
@@ -358,12 +359,19 @@ pub(crate) fn complete(task: NonNull<Header>, shard: &Shard) {
 #[derive(Default)]
 pub(crate) struct AllTasks {
     first: Cell<Option<NonNull<Header>>>,
-    len: Cell<usize>,
+    linked: Counter,
+    unlinked: Counter,
 }
 
 impl AllTasks {
-    pub(crate) fn len(&self) -> usize {
-        self.len.get()
+    /// How many tasks live.
+    pub(crate) fn len(&self) -> u64 {
+        self.linked.value() - self.unlinked.value()
+    }
+
+    /// How many tasks there have been, the living ones included.
+    pub(crate) fn linked(&self) -> u64 {
+        self.linked.value()
     }
 
     pub(crate) fn first(&self) -> Option<NonNull<Header>> {
@@ -380,7 +388,7 @@ impl AllTasks {
                 next.as_ref().all.prev.set(Some(task));
             }
         }
-        self.len.set(self.len.get() + 1);
+        self.linked.add(1);
     }
 
     #[inline]
@@ -397,7 +405,7 @@ impl AllTasks {
                 next.as_ref().all.prev.set(prev);
             }
         }
-        self.len.set(self.len.get() - 1);
+        self.unlinked.add(1);
     }
 
     /// Calls `f` with each living task; `f` must not start or end any.

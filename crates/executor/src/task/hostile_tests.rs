@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::string::String;
 use std::sync::Arc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+use std::vec::Vec;
 
 use crate::testing::{TestWorld, run, run_among, settle};
 use crate::{Executor, JoinError, JoinHandle, Round, SchedulingGroup, spawn, spawn_in, yield_now};
@@ -221,4 +222,49 @@ fn a_group_with_an_aborted_task_in_its_queue_can_be_destroyed() {
     });
     assert_eq!(ended, Ok(()));
     assert_eq!(shards[0].residents(), 0);
+}
+
+#[test]
+fn a_clock_that_moves_the_task_which_is_about_to_run_is_seen_through() {
+    let world = TestWorld::default();
+    let executor = Rc::new(world.executor());
+    let group = SchedulingGroup { index: 3, generation: 1 };
+    executor.shard().groups.install(group, "short-lived", 100);
+    let (armed, removed) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    // They keep the memory of tasks, so that a task that is taken for another does not go unnoticed.
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    world.when_asked({
+        let (executor, armed, removed) = (Rc::downgrade(&executor), Rc::clone(&armed), Rc::clone(&removed));
+        move || {
+            if armed.get() && !removed.replace(true) {
+                let executor = executor.upgrade().expect("it runs");
+                let shard = executor.shard();
+                shard.groups.remove(group, &shard.tasks).expect("it was installed");
+            }
+        }
+    });
+    let kept = Rc::clone(&wakers);
+    let parent = executor.enter(|| {
+        spawn_in(group, async move {
+            for _ in 0..64 {
+                let (disarmed, kept) = (Rc::clone(&armed), Rc::clone(&kept));
+                let child = spawn(poll_fn(move |cx| {
+                    disarmed.set(false);
+                    kept.borrow_mut().push(cx.waker().clone());
+                    Poll::Ready(())
+                }));
+                // From here on the clock is asked only by the wait.
+                armed.set(true);
+                child.await.expect("no panic");
+            }
+        })
+    });
+    settle(&executor);
+    assert!(parent.is_finished() && removed.get());
+    assert_eq!((executor.stats().panicked_tasks, executor.stats().living_tasks), (0, 0));
+    drop(parent);
+    assert_eq!(wakers.borrow().len(), 64);
+    executor.enter(|| wakers.take());
+    settle(&executor);
+    assert_eq!(executor.residents(), 0);
 }

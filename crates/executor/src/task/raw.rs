@@ -209,20 +209,23 @@ const MAX_NESTED_RUNS: u32 = 8;
 /// completed. That spares its waker a way through the run queue. Called at home, for a task that is not complete.
 #[inline]
 fn run_if_next(task: NonNull<Header>, shard: &Shard) -> bool {
-    // SAFETY: the caller's handle keeps the task.
-    let header = unsafe { task.as_ref() };
-    let (state, group) = (header.state.get(), shard.groups.running());
-    // A task that is woken while it runs is queued too; it must not run within itself.
-    if state & RUNNING != 0
-        || !shard.groups.is_next_task(group, task)
+    let group = shard.groups.running();
+    if !shard.groups.is_next_task(group, task)
         || shard.nested_runs.get() >= MAX_NESTED_RUNS
         || !shard.progress.is_running()
         || shard.is_turn_over()
     {
         return false;
     }
-    let taken = shard.groups.next_task(group);
-    debug_assert_eq!(taken, Some(task), "nothing was queued or taken meanwhile");
+    // SAFETY: the caller's handle keeps the task.
+    let header = unsafe { task.as_ref() };
+    let state = header.state.get();
+    // A task that is woken while it runs is queued too; it must not run within itself. The clock, which was just asked, is
+    // the platform's code: it may have ended the task.
+    if state & (RUNNING | COMPLETE) != 0 || !shard.groups.is_next_task(group, task) {
+        return false;
+    }
+    shard.groups.next_task(group);
     shard.nested_runs.set(shard.nested_runs.get() + 1);
     header.state.set(state & !SCHEDULED | RUNNING);
     // SAFETY: the task came from a run queue of this shard, so the executor holds it; it was neither complete nor running.

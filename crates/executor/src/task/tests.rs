@@ -30,7 +30,7 @@ fn a_join_handle_gives_the_output() {
         a.await.expect("it ends") + b.await.expect("it ends")
     });
     assert_eq!(sum, 5);
-    assert_eq!(executor.stats().living_tasks, 0);
+    assert_eq!((executor.stats().spawned_tasks, executor.stats().living_tasks), (3, 0));
     assert_eq!(executor.residents(), 0);
 }
 

@@ -88,7 +88,7 @@ fn a_connection_comes_from_where_it_is_told_to() {
         let options = ConnectOptions { from: Some(from) };
         let client = network().connect(&address, &options).await.expect("it listens");
         let accepted = accept(&listener).await.expect("one has connected");
-        let peer = accepted.peer().and_then(Address::inet).expect("it is one");
+        let peer = attach(accepted).peer_address().ok().and_then(|peer| peer.inet()).expect("it is one");
         assert_eq!(peer.ip().to_string(), "127.0.0.9");
         assert_eq!(client.local_address(), Ok(peer.into()));
         let elsewhere = Address::Inet("192.0.2.1:0".parse().expect("an address"));

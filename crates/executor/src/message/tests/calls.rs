@@ -42,6 +42,7 @@ fn the_output_comes_back() {
     });
     assert_eq!(answer.expect("it is served"), (42, ONE));
     assert_eq!(residents(&shards), [0, 0]);
+    assert_eq!((shards[1].stats().spawned_tasks, shards[1].stats().living_tasks), (1, 0));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod calls;
 mod posts;
+mod publishing;
 mod random;
 mod ring;
+mod room;
 mod stops;
 mod threads;
 
