@@ -2,10 +2,10 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, PATIENCE, limited, with_each, with_each_backend};
+use super::server::{Httpd, limited, with_each, with_each_backend};
 
 /// A client that has sent as many requests as the server takes, and reads no response.
 pub(super) fn stuck(address: SocketAddr) -> Client {
@@ -114,7 +114,7 @@ fn a_hundred_thousand_connects_in_a_row_leave_nothing_behind() {
 
 fn connect_in_a_row(httpd: &Httpd, count: usize) {
     let before = httpd.descriptors();
-    let (mut resident_kib, begun) = (0, Instant::now());
+    let mut resident_kib = 0;
     for number in 0..count {
         let mut client = Client::connect(httpd.address).expect("it listens");
         assert_eq!(client.get("/").expect("it answers").body, HELLO);
@@ -125,7 +125,6 @@ fn connect_in_a_row(httpd: &Httpd, count: usize) {
         if number == count / 10 {
             resident_kib = httpd.resident_kib();
         }
-        assert!(begun.elapsed() < PATIENCE * 5);
     }
     httpd.wait_for_descriptors(before);
     let grown_kib = httpd.resident_kib().saturating_sub(resident_kib);

@@ -1,7 +1,9 @@
 //! Handlers that answer nothing, not all, or an error.
 
+use sunstar_sim::{Failure, Sim};
+
 use super::client::{Client, Ending};
-use super::site::quiet;
+use super::site::{quiet, visit};
 
 /// The statuses of the responses to pipelined requests for these, and how the connection ended.
 async fn statuses(targets: &[&str]) -> (Vec<u16>, Ending) {
@@ -50,4 +52,16 @@ fn a_body_that_is_refused_while_it_is_echoed_breaks_the_response_off() {
         client.transmit().await.unwrap();
         assert_eq!(client.answer().await.unwrap_err(), Ending::BrokenOff);
     });
+}
+
+#[test]
+fn a_panic_ends_its_connection_alone() {
+    let failed = visit(Sim::new(1), |_| async {
+        let mut other = Client::connect().await.unwrap();
+        assert_eq!(statuses(&["/panic", "/"]).await, (vec![], Ending::Closed));
+        assert_eq!(other.get("/").await.unwrap().status(), 200);
+    });
+    // The simulator knows of the panic; the server has stopped in order nevertheless.
+    let failure = failed.err().map(|error| error.failure);
+    assert!(matches!(failure, Some(Failure::TasksPanicked { count: 1, .. })), "{failure:?}");
 }

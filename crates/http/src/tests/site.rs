@@ -174,6 +174,7 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.end_body()?;
         }
+        b"/panic" => panic!("on request"),
         b"/fail" => return Err(Error::Truncated),
         _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
     }
