@@ -20,6 +20,20 @@ pub(crate) struct Package {
 /// Every package that is needed now.
 const PACKAGES: &[Package] = &[
     Package {
+        name: "apache2-utils",
+        program: "ab",
+        why: "has ab, which loads httpd with and without keep-alive",
+        steps: &["tools"],
+    },
+    Package {
+        name: "chromium",
+        program: "chromium",
+        why: "is the browser that loads a page of httpd",
+        steps: &["tools"],
+    },
+    Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
+    Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
+    Package {
         name: "binutils",
         program: "readelf",
         why: "reads the program that proves that the pure crates need no operating system",

@@ -71,7 +71,7 @@ pub(crate) fn smoke(seeds: u64) -> Result<Count> {
 }
 
 fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -> Result<Count> {
-    let mut command = cargo(&["test", "--locked", "--lib", "-p", "sunstar-sim"]);
+    let mut command = cargo(&["test", "--locked", "--lib", "-p", "sunstar-sim", "-p", "sunstar-http"]);
     if is_optimised {
         command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
     }

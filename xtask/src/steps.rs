@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", about: "the documentation, warnings denied", run: docs },
     Step { name: "tests", about: "unit, integration and compile-fail tests", run: tests },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
+    Step { name: "tools", about: "httpd under curl, ab, wrk and Chromium", run: tools },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
     Step { name: "loom", about: "loom models", run: || loom::run(None, loom::PREEMPTIONS).map(Outcome::Done) },
     Step { name: "planted", about: "planted bugs are found", run: planted },
@@ -208,6 +209,12 @@ fn tests() -> Result<Outcome> {
     // The accounting of buffers is a feature of its own.
     count.add(counted(cargo(runner).args(["-p", "sunstar-packet", "--all-features"]))?);
     Ok(Outcome::Done(count))
+}
+
+/// The tests that drive httpd by programs that are not the repository's.
+fn tools() -> Result<Outcome> {
+    let command = ["test", "--locked", "-p", "httpd", "--test", "process", "tools::", "--", "--ignored"];
+    counted(&mut cargo(&command)).map(Outcome::Done)
 }
 
 fn doctests() -> Result<Outcome> {

@@ -96,9 +96,9 @@ impl Connection {
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
                 Some(Event::Error(error)) => self.refuse(error),
+                #[cfg(planted = "unsent_at_stop")]
+                None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit().await?,
-                #[cfg(planted = "closed_at_once")]
-                None if shared.stop.abort_requested() && self.http.in_flight() == 0 => return outcome,
                 None if self.http.should_close() => {
                     self.close().await;
                     return outcome;
@@ -207,9 +207,12 @@ impl Connection {
     /// Waits for bytes or for the request to stop.
     async fn receive(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<(), Error> {
         match self.phase {
-            Phase::Serving => match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await? {
-                Input::Bytes(bytes) => self.take_in(bytes),
-                Input::Stop => {
+            Phase::Serving => match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await {
+                Ok(Input::Bytes(bytes)) => self.take_in(bytes),
+                // Many clients leave by a reset when they have all that they asked for.
+                Err(Error::Net(_)) if self.http.is_idle() => self.take_in(Buffer::new()),
+                Err(error) => return Err(error),
+                Ok(Input::Stop) => {
                     self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
                     // What was sent before was sent to a client that has been waited for since.
                     self.lingers = false;
@@ -255,6 +258,8 @@ impl Connection {
         if matches!(self.phase, Phase::Drained) || now() < self.shared.stopped_at.get() + LAST_LOOK {
             return;
         }
+        #[cfg(planted = "no_last_look")]
+        return self.stop_after_input();
         // Nobody else waits to read, and who will asks again.
         let mut cx = Context::from_waker(Waker::noop());
         while self.http.wants_input() {

@@ -9,8 +9,8 @@ use super::server::{Httpd, PATIENCE, limited, with_each, with_each_backend};
 
 /// A client that has sent as many requests as the server takes, and reads no response.
 pub(super) fn stuck(address: SocketAddr) -> Client {
-    let mut client = Client::connect(address).unwrap();
-    client.stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut client = Client::connect(address).expect("it listens");
+    client.stream.set_write_timeout(Some(Duration::from_millis(200))).expect("it is a socket");
     let requests = REQUEST.repeat(1000);
     loop {
         match client.stream.write(&requests) {
@@ -23,9 +23,10 @@ pub(super) fn stuck(address: SocketAddr) -> Client {
 
 /// Others on all shards are served.
 fn assert_serves(httpd: &Httpd) {
-    let mut clients: Vec<_> = (0..4).map(|_| Client::connect(httpd.address).unwrap()).collect();
+    let connect = |_| Client::connect(httpd.address).expect("it listens");
+    let mut clients: Vec<_> = (0..4).map(connect).collect();
     for number in 0..100 {
-        assert_eq!(clients[number % 4].get("/").unwrap().body, HELLO);
+        assert_eq!(clients[number % 4].get("/").expect("it answers").body, HELLO);
     }
 }
 
@@ -36,7 +37,8 @@ fn clients_that_never_read_stop_nobody() {
         let stuck: Vec<_> = (0..4).map(|_| stuck(httpd.address)).collect();
         let before = httpd.resident_kib();
         assert_serves(&httpd);
-        assert!(httpd.resident_kib() < before + 4096, "what is not taken is not produced");
+        let grown_kib = httpd.resident_kib().saturating_sub(before);
+        assert!(grown_kib < 4096, "what is not taken is not produced: {grown_kib} KiB more than {before}");
         // Whoever begins to read late gets all that was answered.
         for mut client in stuck {
             for _ in 0..1000 {
@@ -94,7 +96,7 @@ fn when_descriptors_run_out_others_are_served_and_it_recovers() {
         httpd.wait_for_descriptors(before);
         assert_serves(&httpd);
         let log = httpd.stop();
-        assert!(log.contains("no descriptor is left"), "{log}");
+        assert!(log.contains("no descriptor is left") || log.contains("Too many open files"), "{log}");
         assert!(log.lines().count() < 50, "the log is not flooded: {log}");
     });
 }
@@ -114,8 +116,8 @@ fn connect_in_a_row(httpd: &Httpd, count: usize) {
     let before = httpd.descriptors();
     let (mut resident_kib, begun) = (0, Instant::now());
     for number in 0..count {
-        let mut client = Client::connect(httpd.address).unwrap();
-        assert_eq!(client.get("/").unwrap().body, HELLO);
+        let mut client = Client::connect(httpd.address).expect("it listens");
+        assert_eq!(client.get("/").expect("it answers").body, HELLO);
         // An orderly end leaves an address in use for a minute.
         if number % 10 > 0 {
             client.reset();

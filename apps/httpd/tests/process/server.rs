@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The drivers that are tried.
-const BACKENDS: &[&str] = &["epoll"];
+const BACKENDS: &[&str] = &["epoll", "io_uring"];
 
 /// What takes longer than this never comes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ pub(super) fn limited(setup: Setup, files: u32) -> Command {
 }
 
 fn options(command: &mut Command, setup: Setup) {
-    command.args(["--overprovisioned", "--reactor-backend", setup.backend]);
+    command.args(["--overprovisioned", "--blocked-reactor-notify-ms", "0", "--reactor-backend", setup.backend]);
     command.args(["--smp", &setup.shards.to_string()]);
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, served, with_each};
+use super::server::{Httpd, served, with_each, with_each_backend};
 
 const CONNECTIONS: usize = 64;
 
@@ -58,7 +58,7 @@ fn end_under_load(mut httpd: Httpd, requests_per_connection: usize) {
         thread::sleep(Duration::from_millis(300));
         let signalled_at = Instant::now();
         httpd.signal(Signal::TERM);
-        let records: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let records: Vec<_> = clients.into_iter().map(|client| client.join().expect("no client panics")).collect();
         (records, signalled_at, httpd.end())
     });
     let (code, log) = end;
@@ -104,7 +104,7 @@ fn idle_connections_do_not_put_the_end_off() {
 
 #[test]
 fn a_client_that_never_reads_does_not_put_the_end_off_for_long() {
-    with_each(|setup| {
+    with_each_backend(|setup| {
         let httpd = Httpd::start(setup);
         let stuck = super::abuse::stuck(httpd.address);
         assert_eq!(Client::connect(httpd.address).unwrap().get("/").unwrap().status(), "200");

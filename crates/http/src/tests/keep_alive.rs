@@ -140,3 +140,14 @@ fn a_client_that_does_not_read_is_waited_for_while_others_are_served() {
     });
     assert!(stats.requests < 20, "what is not taken is not asked for: {stats:?}");
 }
+
+#[test]
+fn a_reset_between_requests_is_no_failure() {
+    let stats = quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.get("/").await.unwrap();
+        client.stream.abort();
+        sleep(Duration::from_millis(10)).await;
+    });
+    assert_eq!((stats.requests, stats.live, stats.failed), (1, 0, 0));
+}

@@ -30,11 +30,11 @@ fn sim_sweep_stop_answers_what_has_arrived() {
         let mut options = SimOptions::drawn(seed);
         let network = &mut options.network;
         (network.reset, network.refuse) = (Chance::NEVER, Chance::NEVER);
-        let latest = Duration::from_millis(10);
+        let latest = Duration::from_millis(5);
         network.latency = (*network.latency.start()).min(latest)..=(*network.latency.end()).min(latest);
         network.hold_up_time = Duration::ZERO..=latest;
         // A request is under way for so long at most, and rounds take some time on both sides.
-        let under_way = 2 * latest + Duration::from_millis(1);
+        let under_way = *network.latency.end() + latest + Duration::from_millis(1);
         let (report, bursts, stopped_at) = world(seed, options)?;
         for burst in bursts.borrow().iter() {
             let Burst { sent_at, asked, answered, ending } = burst;
@@ -54,6 +54,13 @@ fn sim_sweep_stop_answers_what_has_arrived() {
 #[test]
 fn sim_sweep_stop_ends_on_hostile_networks() {
     for_each_seed(0..40, |seed| world(seed, SimOptions::drawn(seed)).map(|(report, ..)| report));
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_again_and_another_gives_another() {
+    let digest = |seed| world(seed, SimOptions::drawn(seed)).unwrap().0.digest;
+    assert_eq!(digest(5), digest(5));
+    assert_ne!(digest(5), digest(6));
 }
 
 fn world(seed: u64, options: SimOptions) -> Result<(Report, Bursts, Instant), SimError> {
@@ -187,7 +194,8 @@ fn target(random: &mut Random) -> (String, Vec<u8>) {
     let number = random.below(20);
     match random.below(4) {
         0 => (format!("/bytes?{number}"), body(usize::try_from(number).unwrap())),
-        1 => (format!("/sleep?{number}"), b"slept".to_vec()),
+        // What is asked behind it arrives meanwhile.
+        1 => (format!("/sleep?{}", number * 8), b"slept".to_vec()),
         2 => ("/pieces?3".to_owned(), b"xxxxxx".to_vec()),
         _ => ("/".to_owned(), b"hello, world".to_vec()),
     }

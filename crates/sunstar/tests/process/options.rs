@@ -136,6 +136,9 @@ fn main_functions_that_fail_end_with_1_or_say_that_it_is_the_users_fault() {
 fn arguments_forge_no_line() {
     // What clap does with escape sequences depends on which of its features the whole build has.
     let line = refusal(&["--smp", "\x1b[2J"]);
-    assert!(line.starts_with("invalid value '") && line.ends_with("' for '--smp <N>': it must be a whole number"), "{line}");
+    assert!(
+        line.starts_with("invalid value '") && line.ends_with("' for '--smp <N>': it must be a whole number"),
+        "{line}"
+    );
     assert!(!line.contains(char::is_control), "{line:?}");
 }
