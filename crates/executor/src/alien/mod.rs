@@ -8,6 +8,7 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::any::type_name;
 use core::fmt;
 use core::future::Future;
 use core::ptr::NonNull;
@@ -127,14 +128,13 @@ impl Alien {
         };
         let (sender, future) = answer::pair();
         send(ticket, move |ticket| {
-            let what = core::any::type_name::<F>();
             let serve = async move {
-                let outcome = Contained::new(what, async move { f().await }).await;
+                let outcome = Contained::new(f).await;
                 // Who learns of the outcome may send the next request.
                 drop(ticket);
                 sender.send(outcome.map_err(SubmitError::Panicked));
             };
-            current::with(|here| TaskBuilder::new().name(what).spawn_and_run(here, serve));
+            current::with(|here| TaskBuilder::new().name(type_name::<F>()).spawn_and_run(here, serve));
         });
         Ok(future)
     }

@@ -1,6 +1,8 @@
 //! Code of others whose panics go no further.
 
+use core::any::type_name;
 use core::future::Future;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -24,43 +26,65 @@ fn report(doing: &str, panic: &Panic) {
     }
 }
 
-/// Runs a future to its end, or answers what it, or dropping it, panicked with. The panic is logged and counted as
-/// one of `what`.
-pub(crate) struct Contained<F> {
-    future: Option<F>,
-    what: &'static str,
+/// Runs a closure and the future that it makes to their end, or answers what one of them, or dropping the future,
+/// panicked with. The panic is logged and counted under the closure's name.
+///
+/// It is written by hand because every request passes here: an async block would move the closure and the future on.
+pub(crate) struct Contained<F, Fut> {
+    stage: Stage<F, Fut>,
 }
 
-impl<F: Future> Contained<F> {
-    pub(crate) fn new(what: &'static str, future: F) -> Self {
-        Self { future: Some(future), what }
+enum Stage<F, Fut> {
+    /// The closure, which is not pinned.
+    Begun(F),
+    /// The future, which is.
+    Running(Fut),
+    Ended,
+}
+
+impl<F: FnOnce() -> Fut, Fut: Future> Contained<F, Fut> {
+    #[inline]
+    pub(crate) fn new(f: F) -> Self {
+        Self { stage: Stage::Begun(f) }
     }
 }
 
-impl<F: Future> Future for Contained<F> {
-    type Output = Result<F::Output, Panic>;
+impl<F: FnOnce() -> Fut, Fut: Future> Future for Contained<F, Fut> {
+    type Output = Result<Fut::Output, Panic>;
 
     /// # Panics
     /// If polled again after it was ready.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let what = self.what;
-        // SAFETY: the future stays where it is: it is only polled, and dropped in place by `set`.
-        let mut place = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
-        let future = place.as_mut().as_pin_mut().expect("a future is not polled after it was ready");
-        let polled = catch(|| future.poll(cx));
+        // SAFETY: the future is made in its place, and stays there until it is dropped by an assignment to the place.
+        let stage = unsafe { &mut self.get_unchecked_mut().stage };
+        assert!(!matches!(stage, Stage::Ended), "a future is not polled after it was ready");
+        let polled = catch(|| {
+            if let Stage::Begun(_) = stage
+                && let Stage::Begun(f) = mem::replace(stage, Stage::Ended)
+            {
+                *stage = Stage::Running(f());
+            }
+            let Stage::Running(future) = stage else { unreachable!("a closure was called, or its future waits") };
+            // SAFETY: as above.
+            unsafe { Pin::new_unchecked(future) }.poll(cx)
+        });
         if matches!(polled, Ok(Poll::Pending)) {
             return Poll::Pending;
         }
         // The future goes before the outcome is told, so that whoever learns of it finds all that it held released.
-        let dropped = catch(|| place.set(None));
+        let dropped = catch(|| *stage = Stage::Ended);
         match (polled, dropped) {
             (Ok(Poll::Ready(output)), Ok(())) => Poll::Ready(Ok(output)),
-            (Err(panic), _) | (_, Err(panic)) => {
-                log::error!("a request panicked: {what}: {panic}");
-                current::try_with(|shard| shard.counters.panicked_messages.add(1));
-                Poll::Ready(Err(panic))
-            }
+            (Err(panic), _) | (_, Err(panic)) => Poll::Ready(Err(report_request(type_name::<F>(), panic))),
             (Ok(Poll::Pending), Ok(())) => Poll::Pending,
         }
     }
+}
+
+#[cold]
+fn report_request(what: &str, panic: Panic) -> Panic {
+    log::error!("a request panicked: {what}: {panic}");
+    current::try_with(|shard| shard.counters.panicked_messages.add(1));
+    panic
 }

@@ -99,7 +99,7 @@ where
     Fut::Output: Send + 'static,
 {
     current::with(|here| here.exchange.check_origin(way.origin));
-    let Some(limit) = way.limit else { return contained(f).await };
+    let Some(limit) = way.limit else { return Contained::new(f).await.map_err(SubmitError::Panicked) };
     let permit = match limit.try_acquire_owned(1) {
         Some(permit) => permit,
         None => {
@@ -117,15 +117,6 @@ where
     reply.await
 }
 
-/// Runs `f` and its future, and answers a panic of either as an error.
-async fn contained<F, Fut>(f: F) -> Result<Fut::Output, SubmitError>
-where
-    F: FnOnce() -> Fut,
-    Fut: Future,
-{
-    Contained::new(type_name::<F>(), async move { f().await }).await.map_err(SubmitError::Panicked)
-}
-
 /// Runs a request where it was sent to. It is polled once at once: most requests are answered without waiting.
 fn serve<F, Fut>(call: Call<Fut::Output>, f: F)
 where
@@ -134,7 +125,8 @@ where
     Fut::Output: Send + 'static,
 {
     let task = TaskBuilder::new().name(type_name::<F>());
-    current::with(|here| task.spawn_and_run(here, async move { call.reply(contained(f).await) }));
+    let served = async move { call.reply(Contained::new(f).await.map_err(SubmitError::Panicked)) };
+    current::with(|here| task.spawn_and_run(here, served));
 }
 
 /// Runs `f` and its future on all shards at once, this one included, and waits for all.

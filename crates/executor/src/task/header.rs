@@ -92,7 +92,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a new task in this state, held by the executor and by its join handle.
+    /// The header of a new task in this state, held by the executor and, unless it is detached, by its join handle.
     #[inline]
     pub(crate) fn new(home: NonNull<Home>, vtable: &'static VTable, state: u32, group: u8, name: TaskName) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Header {
             joiner: UnsafeCell::new(Joiner::Nobody),
             home,
             vtable,
-            refs: Cell::new(2),
+            refs: Cell::new(if state & DETACHED == 0 { 2 } else { 1 }),
             state: Cell::new(state),
             group: Cell::new(group),
             name,

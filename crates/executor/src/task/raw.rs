@@ -151,16 +151,15 @@ pub(crate) unsafe fn run(task: NonNull<Header>, shard: &Shard) -> bool {
     unsafe { poll_marked(task, shard) }
 }
 
-/// Gives up the join handle's count of a task that was created as detached, and polls it once. Called at home.
+/// Polls a task once that was created as detached. Called at home.
 ///
 /// Kept out of line, for it is called for each type of task.
 ///
 /// # Safety
-/// The task was just created and is in no run queue; it has no join handle.
+/// The task was just created and is in no run queue.
 #[inline(never)]
 pub(super) unsafe fn run_detached(task: NonNull<Header>, shard: &Shard) {
-    header::drop_ref_at(task, shard);
-    // SAFETY: as the caller vouches; the executor's handle is left.
+    // SAFETY: as the caller vouches; the executor holds it.
     unsafe { run(task, shard) };
 }
 

@@ -136,7 +136,7 @@ impl TaskBuilder {
         F: Future<Output = ()> + 'static,
     {
         let task = raw::create::<F, Unwatched>(shard, future, DETACHED, self.group_on(shard), self.name);
-        // SAFETY: just created, in no queue, and the join handle's count is nobody's.
+        // SAFETY: just created as detached, and in no queue.
         unsafe { raw::run_detached(task, shard) };
     }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -207,7 +207,6 @@ fn what_is_queued_is_sent_after_the_stream_was_dropped() {
 
 #[test]
 fn what_is_queued_is_sent_when_the_shard_ends() {
-    use std::io::Read;
     for backend in backends() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -234,6 +233,8 @@ fn a_peer_that_never_reads_does_not_keep_the_shard_from_ending() {
             write(&stream, vec![0; 64 << 20]).await.expect("it is connected");
         };
         on_driver(backend, 1, test);
+        let read = listener.accept().expect("one has connected").0.read_to_end(&mut Vec::new());
+        assert_eq!(read.expect_err("not all has come").kind(), std::io::ErrorKind::ConnectionReset);
     }
 }
 

@@ -184,7 +184,8 @@ impl Stream {
         self.has_linger_timer.set(false);
         if self.phase.get() == Phase::Lingering {
             driver.counters().cut_off_streams.add(1);
-            self.outgoing.fail(Error::TimedOut);
+            // A reset, for what has come is not all.
+            self.abort(driver, Error::TimedOut);
         }
     }
 }
@@ -219,10 +220,12 @@ impl Socket for Stream {
     }
 
     fn stop(&self, driver: &UringDriver) {
-        if !self.outgoing.is_empty() {
+        if self.outgoing.is_empty() {
+            self.fail(driver, Error::Stopped);
+        } else {
             driver.counters().cut_off_streams.add(1);
+            self.abort(driver, Error::Stopped);
         }
-        self.fail(driver, Error::Stopped);
     }
 }
 

@@ -116,10 +116,11 @@ impl Core {
         self.descriptor.close();
     }
 
-    /// Closes the stream though not all is sent.
+    /// Ends the stream though not all is sent.
     pub(super) fn cut_off(&self) {
         self.driver().counters.cut_off_streams.add(1);
-        self.outgoing.fail(Error::TimedOut);
+        // A reset, for what has come is not all.
+        self.abort(Error::TimedOut);
         self.sent_all();
     }
 }
