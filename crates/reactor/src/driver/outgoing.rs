@@ -20,6 +20,9 @@ mod tests;
 /// The most buffers that are given to the kernel at once.
 pub(crate) const MAX_SLICES: usize = 64;
 
+/// So many bytes wait for the end of the stream behind them.
+const SHORT_BYTES: u64 = 16 << 10;
+
 /// A part of a file that is to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct FilePart {
@@ -170,6 +173,12 @@ impl Outgoing {
     /// Whether a part of a file is queued. Behind bytes it belongs to the same message as a rule, so they should leave with it.
     pub(crate) fn has_files(&self) -> bool {
         self.queued_files.get() > 0
+    }
+
+    /// Whether all that is queued is a few bytes, which one send takes. If the stream is closed behind them, they should leave
+    /// in one segment with its end.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.has_files() && self.queued_bytes.get() <= SHORT_BYTES && self.queue.borrow().len() <= MAX_SLICES
     }
 
     /// Whether something is left for the driver to do: bytes, or the end.

@@ -44,7 +44,8 @@ impl Core {
     }
 
     fn send_bytes(&self) -> Result<(), Errno> {
-        let more = if self.outgoing.has_files() { SendFlags::MORE } else { SendFlags::empty() };
+        let is_last = self.closing.get() != Closing::No && self.outgoing.is_short();
+        let more = if is_last || self.outgoing.has_files() { SendFlags::MORE } else { SendFlags::empty() };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT | more;
         let count = self.call(|socket| {
             self.outgoing.with_slices(|slices| match slices {

@@ -16,7 +16,7 @@ use rustix::net::Shutdown;
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
 
-use super::{READ_FILE, SEND, SEND_FILE, Stream, ZERO_COPY};
+use super::{Phase, READ_FILE, SEND, SEND_FILE, Stream, ZERO_COPY};
 use crate::driver::outgoing::{FilePart, MAX_SLICES, Next};
 use crate::driver::uring::UringDriver;
 use crate::driver::uring::message::Message;
@@ -88,7 +88,9 @@ impl Stream {
         self.outgoing.clone_front(MAX_SLICES, &mut buffers);
         let zero_copy = self.zero_copy_operation(driver, &buffers);
         let operation = zero_copy.unwrap_or(SEND);
-        let entry = self.send_entry(&buffers, zero_copy.is_some());
+        let is_last = self.phase.get() != Phase::Open && self.outgoing.is_short();
+        let flags = if is_last { FLAGS | libc::MSG_MORE } else { FLAGS };
+        let entry = self.send_entry(&buffers, zero_copy.is_some(), flags);
         match zero_copy {
             None => *self.sender.buffers.borrow_mut() = buffers,
             Some(operation) => {
@@ -103,20 +105,20 @@ impl Stream {
     }
 
     /// An entry that sends these buffers.
-    fn send_entry(&self, buffers: &[Buffer], without_copy: bool) -> squeue::Entry {
+    fn send_entry(&self, buffers: &[Buffer], without_copy: bool, flags: i32) -> squeue::Entry {
         let fd = self.base.fd();
         if let [bytes] = buffers {
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             return if without_copy {
-                opcode::SendZc::new(fd, bytes.as_ptr(), len).flags(FLAGS).zc_flags(REPORT_USAGE).build()
+                opcode::SendZc::new(fd, bytes.as_ptr(), len).flags(flags).zc_flags(REPORT_USAGE).build()
             } else {
-                opcode::Send::new(fd, bytes.as_ptr(), len).flags(FLAGS).build()
+                opcode::Send::new(fd, bytes.as_ptr(), len).flags(flags).build()
             };
         }
         let mut message = self.sender.message.borrow_mut();
         let message = message.get_or_insert_default();
         let header = message.of_buffers(buffers);
-        let flags = FLAGS.cast_unsigned();
+        let flags = flags.cast_unsigned();
         if without_copy {
             opcode::SendMsgZc::new(fd, header).flags(flags).ioprio(REPORT_USAGE).build()
         } else {
