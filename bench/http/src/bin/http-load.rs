@@ -2,6 +2,8 @@
 
 #[path = "../load/connect.rs"]
 mod connect;
+#[path = "../load/frames.rs"]
+mod frames;
 #[path = "../load/keep_alive.rs"]
 mod keep_alive;
 #[path = "../load/latency.rs"]
