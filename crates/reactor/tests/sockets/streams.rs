@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -221,6 +222,38 @@ fn what_is_queued_is_sent_when_the_shard_ends() {
         on_driver(backend, 1, test);
         assert!(reader.join().expect("no panic").expect("no error") == pattern(0, 2_000_000));
     }
+}
+
+#[test]
+fn the_last_bytes_of_a_closed_stream_leave_in_one_segment_with_its_end() {
+    for backend in backends() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let test = move || async move {
+            let stream = connect(&address.into()).await.expect("it listens");
+            write(&stream, "all that there is").await.expect("it is connected");
+        };
+        on_driver(backend, 1, test);
+        let (mut reader, _) = listener.accept().expect("one has connected");
+        let mut all = String::new();
+        reader.read_to_string(&mut all).expect("no error");
+        assert_eq!(all, "all that there is");
+        assert_eq!(received_segments(&reader), 3, "two to connect, and one");
+    }
+}
+
+/// How many segments a connection has received (`tcpi_segs_in` of `TCP_INFO`).
+fn received_segments(stream: &std::net::TcpStream) -> u32 {
+    const SEGMENTS_IN: usize = 140;
+    let mut info = [0_u8; 256];
+    let mut len = libc::socklen_t::try_from(info.len()).expect("it is small");
+    // SAFETY: the kernel writes at most `len` bytes.
+    let answer = unsafe {
+        libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+    };
+    assert_eq!(answer, 0);
+    let bytes = info[SEGMENTS_IN..SEGMENTS_IN + 4].try_into().expect("four bytes");
+    u32::from_ne_bytes(bytes)
 }
 
 #[test]
