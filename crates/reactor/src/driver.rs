@@ -71,7 +71,9 @@ pub(crate) trait Driver {
 
     /// Waits until something is there, a watched bell rings, or the time has passed (for ever if there is none). It may return
     /// early, and does if something was asked for since the last poll. What is there is dealt with by the next poll.
-    fn sleep(&self, timeout: Option<Duration>);
+    ///
+    /// Answers false if nothing but a signal has ended it: whoever handles one rings a bell if there is something to do.
+    fn sleep(&self, timeout: Option<Duration>) -> bool;
 
     /// Whether sockets that were dropped have something to send, and time left to do so. To be asked between polls.
     fn lingers(&self) -> bool;

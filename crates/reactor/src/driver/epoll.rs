@@ -103,12 +103,15 @@ impl EpollDriver {
     }
 
     /// Waits for events; they are kept for [`EpollDriver::dispatch`].
-    fn wait(&self, timeout: Option<Duration>) {
+    fn wait(&self, timeout: Option<Duration>) -> bool {
         self.counters.system_calls.add(1);
         let mut events = self.events.borrow_mut();
         match wait::wait(self.epoll.as_fd(), &mut events, timeout) {
-            Ok(count) => self.arrived.set(without_bells(&mut events[..count])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(count) => {
+                self.arrived.set(without_bells(&mut events[..count]));
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
             Err(error) => panic!("epoll cannot wait on its own descriptor: {error}"),
         }
     }
@@ -170,14 +173,15 @@ impl Driver for EpollDriver {
         self.ring_alarms() || found
     }
 
-    fn sleep(&self, timeout: Option<Duration>) {
+    fn sleep(&self, timeout: Option<Duration>) -> bool {
         // Sending may wake tasks, so it is for the next poll.
         if self.arrived.get() > 0 || !self.dirty.borrow().is_empty() {
-            return;
+            return true;
         }
         let until_alarm = self.alarms.next().map(|next| next.saturating_duration_since(self.now()));
-        self.wait([timeout, until_alarm].into_iter().flatten().min());
+        let was_woken = self.wait([timeout, until_alarm].into_iter().flatten().min());
         self.has_slept.set(true);
+        was_woken
     }
 
     fn lingers(&self) -> bool {

@@ -280,11 +280,10 @@ impl Driver for UringDriver {
         self.complete()
     }
 
-    fn sleep(&self, timeout: Option<Duration>) {
+    fn sleep(&self, timeout: Option<Duration>) -> bool {
         // Starting may wake tasks, which would not be run now.
-        if self.dirty.borrow().is_empty() && self.again.borrow().is_empty() {
-            self.ring.wait(timeout);
-        }
+        let is_idle = self.dirty.borrow().is_empty() && self.again.borrow().is_empty();
+        !is_idle || self.ring.wait(timeout)
     }
 
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()> {

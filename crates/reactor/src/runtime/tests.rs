@@ -8,6 +8,7 @@ use std::task::Poll;
 use sunstar_executor::{Foreign, ShardId, current, spawn, submit_to, timer, yield_now};
 
 use super::*;
+use crate::driver::Backend;
 use crate::signal::{Signal, on};
 use crate::stop::{request_stop, stop_requested};
 
@@ -109,6 +110,23 @@ fn tasks_that_are_left_are_dropped_before_run_returns() {
 fn a_main_function_that_panics_is_an_error_with_its_message() {
     let outcome: Result<(), _> = run(shards(2), || async { panic!("as the test wants") });
     assert!(matches!(outcome, Err(RunError::MainPanicked(message)) if message == "as the test wants"));
+}
+
+#[test]
+fn looking_for_stalls_disturbs_no_sleep() {
+    for backend in [Backend::IoUring, Backend::Epoll] {
+        if crate::LinuxPlatform::with_backend(Some(backend)).is_err() {
+            continue;
+        }
+        let notify = Duration::from_millis(5);
+        let config = Config { reactor_backend: Some(backend), blocked_reactor_notify: notify, ..shards(1) };
+        let sleeps = run(config, move || async move {
+            let before = current::stats().sleeps;
+            timer::sleep(notify * 60).await;
+            current::stats().sleeps - before
+        });
+        assert!(sleeps.expect("it returns") < 10, "a shard with nothing to do sleeps until its timer is due");
+    }
 }
 
 #[test]

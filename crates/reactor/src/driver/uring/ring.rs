@@ -141,13 +141,13 @@ impl Ring {
         }
     }
 
-    /// Submits what there is and waits for a completion, for ever without a `timeout`. Returns early when interrupted.
-    pub(super) fn wait(&self, timeout: Option<Duration>) {
+    /// Submits what there is and waits for a completion, for ever without a `timeout`. Answers false if a signal came first.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> bool {
         self.push_waiting();
         if !self.waiting.borrow().is_empty() || !self.ring.borrow_mut().completion().is_empty() {
-            return;
+            return true;
         }
-        self.enter(1, EnterFlags::GETEVENTS, timeout);
+        self.enter(1, EnterFlags::GETEVENTS, timeout)
     }
 
     /// Whether the kernel has taken all entries.
@@ -186,7 +186,8 @@ impl Ring {
         }
     }
 
-    fn enter(&self, min_complete: u32, mut flags: EnterFlags, timeout: Option<Duration>) {
+    /// Answers false if a signal came first.
+    fn enter(&self, min_complete: u32, mut flags: EnterFlags, timeout: Option<Duration>) -> bool {
         self.counters.system_calls.add(1);
         let mut ring = self.ring.borrow_mut();
         let (staged, has_overflowed) = {
@@ -209,9 +210,10 @@ impl Ring {
         // valid, as `push` was told.
         let answer = unsafe { ring.submitter().enter(staged, min_complete, flags.bits(), arguments) };
         match answer.map_err(|error| error.raw_os_error()) {
-            // The time has passed, a signal came, or there is no memory or no room for completions at this moment: what was
+            // The time has passed, or there is no memory or no room for completions at this moment: what was
             // not submitted stays in the queue for the next call.
-            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) => {}
+            Err(Some(libc::EINTR)) => false,
+            Ok(_) | Err(Some(libc::ETIME | libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) => true,
             Err(error) => panic!("io_uring does not take its own ring: {error:?}"),
         }
     }
