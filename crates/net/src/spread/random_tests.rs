@@ -155,7 +155,7 @@ fn run(seed: u64) {
 
 #[test]
 fn spread_random_loses_no_connection_and_no_byte() {
-    for seed in 0..60 {
+    for seed in 0..300 {
         run(seed);
     }
 }
