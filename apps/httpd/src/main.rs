@@ -28,6 +28,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> Result<(), Error> {
+    // From here on a stop is an orderly one.
+    let stop = stop_requested();
     let asked = SocketAddr::from((args.address, args.port));
     let servers = Sharded::start(|| async { Server::new(answer) }).await?;
     let listen =
@@ -36,7 +38,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     // All shards share one address.
     let addresses = listening.map_err(|error| Error::listening(asked, error))?;
     log::info!("listening on {}", addresses[0]);
-    stop_requested().await;
+    stop.await;
     Ok(servers.stop().await?)
 }
 

@@ -99,7 +99,10 @@ fn processors_that_are_not_there_are_refused() {
     let line = refusal(&["--cpuset", "8191"]);
     assert!(line.starts_with("cpuset 8191: processors 8191 are offline or not allowed; usable are "), "{line}");
     let line = refusal(&["--smp", "1000"]);
-    assert!(line.starts_with("smp 1000: there are only ") && line.ends_with("or say overprovisioned"), "{line}");
+    assert!(
+        line.starts_with("smp 1000: more shards than processors (") && line.ends_with("or say overprovisioned"),
+        "{line}"
+    );
 }
 
 #[test]
