@@ -105,7 +105,7 @@ fn number(request: &Request) -> usize {
 }
 
 /// What each path answers.
-async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
     match request.path() {
         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
         b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
@@ -116,6 +116,14 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
                 exchange.send_body(vec![b'x'; len_bytes]).await?;
                 sleep(Duration::from_micros(100)).await;
             }
+            exchange.end_body()?;
+        }
+        b"/trickle" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("first").await?;
+            exchange.flush().await?;
+            sleep(Duration::from_secs(10)).await;
+            exchange.send_body("second").await?;
             exchange.end_body()?;
         }
         b"/echo" => {
@@ -169,6 +177,13 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
         b"/break-off" => {
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.send_body("not all").await?;
+        }
+        b"/break-off-open" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("not all").await?;
+            if request.query() == Some(b"panic") {
+                panic!("within a response");
+            }
         }
         b"/short" => {
             exchange.respond(Status::OK)?.stream(Some(100));
