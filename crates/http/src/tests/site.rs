@@ -150,22 +150,24 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             response.close();
             response.send("bye");
         }
-        b"/impatient" => {
-            // A wait for the body is given up again and again; what comes is lost by none of them.
-            let mut count = 0;
-            loop {
-                let piece = with_timeout(Duration::from_micros(50), exchange.body()).await;
-                match piece {
-                    Ok(Ok(Some(bytes))) => count += bytes.len(),
-                    Ok(Ok(None)) => break,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => {}
-                }
-            }
-            exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
-        }
+        b"/impatient" => return count_impatiently(exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
+    Ok(())
+}
+
+/// A wait for the body is given up again and again; what comes is lost by none of them.
+async fn count_impatiently(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    loop {
+        match with_timeout(Duration::from_micros(50), exchange.body()).await {
+            Ok(Ok(Some(bytes))) => count += bytes.len(),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
     Ok(())
 }
 
