@@ -7,9 +7,9 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::Instant;
 use sunstar_executor::combine::{with_deadline, with_timeout};
 use sunstar_executor::timer::{now, sleep_until};
+use sunstar_executor::{Instant, maybe_yield};
 use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
@@ -68,6 +68,9 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
+        // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
+        // the last. Where the network has no such bound it has one of its own.
+        let _unsupported = stream.set_send_queue_bytes(1);
         Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
     }
 
@@ -88,9 +91,9 @@ impl Connection {
                     // The requests before it were answered, and their responses wait to be sent.
                     Err(error) => {
                         outcome = Err(error);
-                        self.http.abort();
+                        self.give_up();
                     }
-                    Ok(()) => {}
+                    Ok(()) => maybe_yield().await,
                 },
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
@@ -103,7 +106,10 @@ impl Connection {
                     self.close().await;
                     return outcome;
                 }
-                None => self.receive(stopped.as_mut()).await?,
+                None => {
+                    maybe_yield().await;
+                    self.receive(stopped.as_mut()).await?;
+                }
             }
         }
     }
@@ -131,6 +137,17 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Nobody will answer the request that is being served.
+    fn give_up(&mut self) {
+        let date = self.shared.clock.date();
+        if let Ok(mut response) = self.http.respond(Status::INTERNAL_SERVER_ERROR, Some(&date)) {
+            response.close();
+            response.send("");
+        } else {
+            self.http.abort();
+        }
     }
 
     fn refuse(&mut self, error: sunstar_http1::Error) {
@@ -189,19 +206,24 @@ impl Connection {
             if !self.http.wants_input() {
                 return Err(Error::Truncated);
             }
+            maybe_yield().await;
             let bytes = self.shared.in_time(self.stream.read()).await?;
             self.take_in(bytes);
         }
     }
 
-    /// Hands what is to be sent to the stream.
-    async fn transmit(&mut self) -> Result<(), Error> {
+    /// Hands what is to be sent to the stream, once that has sent the last of it.
+    pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+        self.enqueue();
+        self.lingers = self.expects_input;
+        Ok(())
+    }
+
+    fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.http.poll_transmit(&mut buffers);
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
-        self.lingers = self.expects_input;
-        Ok(())
     }
 
     /// Waits for bytes or for the request to stop.
@@ -292,10 +314,28 @@ impl Connection {
     async fn close(mut self) {
         if self.lingers && cfg!(not(planted = "no_linger")) {
             self.stream.shutdown();
-            // However it ends, the connection does.
-            let to_the_end = async { while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} };
+            let to_the_end = async {
+                while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {
+                    maybe_yield().await;
+                }
+            };
             // However it ends, the connection does.
             let _timed_out = with_timeout(LINGER, to_the_end).await;
         }
+    }
+}
+
+impl Drop for Connection {
+    /// However it ends (a handler may have panicked): responses that are complete leave, and nobody takes a part of one for the
+    /// whole.
+    fn drop(&mut self) {
+        if self.http.in_flight() > 0 {
+            self.give_up();
+        }
+        if self.http.needs_reset() {
+            self.stream.abort();
+        }
+        #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
+        self.enqueue();
     }
 }

@@ -11,7 +11,7 @@ use sunstar_executor::Instant;
 use sunstar_executor::combine::with_deadline;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_executor::{Service, TaskBuilder};
+use sunstar_executor::{Service, TaskBuilder, maybe_yield};
 use sunstar_http1::{Endpoint, Limits, Request};
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
@@ -51,14 +51,15 @@ pub struct ServerStats {
     pub requests: u64,
     /// Connections whose client sent what is refused.
     pub refused: u64,
-    /// Connections that ended by an error of the network or of the application.
+    /// Connections that ended by an error of the network or of the application, which includes a panic and that
+    /// [`Server::serve`] was given up.
     pub failed: u64,
 }
 
 /// An HTTP server of one shard. Its handler is called for every request.
 ///
-/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500; if it answers an error, the
-/// connection ends.
+/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500. So is one that it fails or
+/// panics on before it has begun to answer, and then the connection ends. If it has begun, the connection ends within the response.
 pub struct Server<F> {
     shared: Rc<Shared>,
     handler: Rc<F>,
@@ -182,6 +183,7 @@ where
             #[cfg(not(planted = "gate_left_early"))]
             drop(inside);
         });
+        maybe_yield().await;
     }
 }
 
@@ -190,26 +192,32 @@ async fn serve<F>(shared: Rc<Shared>, handler: &F, stream: Stream) -> Result<(),
 where
     F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
 {
-    let _live = Live::new(&shared);
+    let mut live = Live::new(&shared);
     let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
-    shared.failed.set(shared.failed.get() + u64::from(served.is_err()));
+    live.has_failed = served.is_err();
     served
 }
 
-/// Counts a connection for as long as it is there.
-struct Live<'a>(&'a Shared);
+/// Counts a connection for as long as it is there, and how it ends.
+struct Live<'a> {
+    shared: &'a Shared,
+    /// Until it has ended well.
+    has_failed: bool,
+}
 
 impl<'a> Live<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
-        Self(shared)
+        Self { shared, has_failed: true }
     }
 }
 
 impl Drop for Live<'_> {
     fn drop(&mut self) {
-        self.0.live.set(self.0.live.get() - 1);
+        let shared = self.shared;
+        shared.live.set(shared.live.get() - 1);
+        shared.failed.set(shared.failed.get() + u64::from(self.has_failed));
     }
 }
 

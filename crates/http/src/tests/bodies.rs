@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sunstar_executor::timer::sleep;
+use sunstar_executor::timer::{now, sleep};
 
 use super::client::Client;
 use super::site::{body, quiet};
@@ -89,5 +89,19 @@ fn who_waits_to_be_asked_for_the_body_is_asked_if_it_is_wanted() {
         let answer = client.answer().await.unwrap();
         assert_eq!((answer.body.as_slice(), answer.closes(), client.interim), (&b"hello, world"[..], true, 0));
         client.closed().await;
+    });
+}
+
+#[test]
+fn a_piece_of_a_response_leaves_before_the_next_one_is_made() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.ask("GET", "/trickle");
+        client.transmit().await.unwrap();
+        let begun = now();
+        let first = client.stream.read().await.unwrap();
+        assert!(first.ends_with(b"5\r\nfirst\r\n") && now() - begun < Duration::from_secs(1));
+        client.http.handle_input(first).unwrap();
+        assert_eq!(client.answer().await.unwrap().body, b"firstsecond");
     });
 }

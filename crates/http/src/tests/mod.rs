@@ -7,4 +7,5 @@ mod keep_alive;
 mod refusals;
 mod site;
 mod stop;
+mod stuck;
 mod sweep;

@@ -197,3 +197,21 @@ fn frames_go_back_when_they_were_sent() {
     let frames = script.endpoint.counters().frames;
     assert_eq!((frames.in_use_frames, frames.high_water_frames, frames.exhausted), (0, 1, 0));
 }
+
+#[test]
+fn a_body_that_only_the_end_of_the_connection_ends_must_not_break_off_unnoticed() {
+    for (version, length, needs_reset) in [("1.0", None, true), ("1.0", Some(9), false), ("1.1", None, false)] {
+        let mut script = Script::new();
+        script.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n")).expect_request("/");
+        script.connection.respond(Status::OK, None).unwrap().stream(length);
+        script.connection.send_body("123").unwrap();
+        assert_eq!(script.connection.needs_reset(), needs_reset, "{version}, {length:?}");
+        script.connection.abort();
+        assert_eq!(script.connection.needs_reset(), needs_reset, "{version}, {length:?}");
+    }
+    let mut script = Script::new();
+    script.send("GET / HTTP/1.0\r\n\r\n").expect_request("/");
+    script.connection.respond(Status::OK, None).unwrap().stream(None);
+    script.connection.end_body().unwrap();
+    assert!(!script.connection.needs_reset());
+}
