@@ -57,3 +57,41 @@ fn without_descriptors_the_others_are_served_and_later_all() {
         drop(waiting);
     });
 }
+
+#[test]
+fn without_descriptors_a_listener_that_is_closed_drains_later() {
+    if !is_alone("shortage::without_descriptors_a_listener_that_is_closed_drains_later") {
+        return;
+    }
+    limit_descriptors();
+    on_each_driver(1, || async {
+        let (listener, address) = listen(&loopback());
+        let inet = address.inet().expect("it is one");
+        let waiting: Vec<_> = (0..3).map(|_| TcpStream::connect(inet).expect("it listens")).collect();
+        let mut hoard = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            hoard.push(file);
+        }
+        listener.close();
+        let acceptor = spawn(async move {
+            let mut accepted = Vec::new();
+            loop {
+                match accept(&listener).await {
+                    Ok(connection) => accepted.push(connection),
+                    Err(error) => return (accepted.len(), error),
+                }
+            }
+        });
+        let before = io_stats();
+        let first_failure = async {
+            while io_stats().accept_failures == before.accept_failures && !acceptor.is_finished() {
+                sunstar_executor::timer::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        with_timeout(PATIENCE, first_failure).await.expect("it is counted");
+        drop(hoard);
+        let answer = with_timeout(PATIENCE, acceptor).await.expect("it tries again").expect("no panic");
+        assert_eq!(answer, (3, Error::Stopped));
+        drop(waiting);
+    });
+}
