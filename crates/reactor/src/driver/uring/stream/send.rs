@@ -201,6 +201,11 @@ impl Stream {
         }
     }
 
+    /// Whether an operation is under way that needs the descriptor, or a file.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sender.sending.get() != Sending::Idle
+    }
+
     /// Tells the kernel to send no more, if it does.
     pub(super) fn cancel_send(&self, driver: &UringDriver) {
         if let Sending::Busy { operation, is_cancelled: false } = self.sender.sending.get() {
