@@ -239,10 +239,10 @@ impl Stream {
         }
     }
 
-    /// Turns the answer of a socket that can't send without copying into nothing sent.
+    /// Turns the answer of a socket that can't send without copying, or of a user who may lock no more memory, into nothing sent.
     fn without_refusal(&self, result: Result<u32, i32>) -> Result<u32, i32> {
         match result {
-            Err(libc::EOPNOTSUPP | libc::EINVAL) if !self.sender.copies_anyhow.replace(true) => Ok(0),
+            Err(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM) if !self.sender.copies_anyhow.replace(true) => Ok(0),
             result => result,
         }
     }
