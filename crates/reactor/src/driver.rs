@@ -4,6 +4,7 @@
 //! What they share, such as making and binding a socket, is in [`crate::posix`].
 
 pub(crate) mod epoll;
+mod file;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 mod selection;

@@ -2,6 +2,7 @@
 
 mod connecting;
 mod datagrams;
+mod files;
 mod listening;
 mod net_spread;
 mod net_streams;

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::task::Poll;
 
+use rustix::fs::{Advice, fadvise};
 use sunstar_executor::combine::when_all;
 use sunstar_executor::{JoinHandle, spawn, yield_now};
 use sunstar_net::socket::StreamOption;
@@ -96,6 +97,11 @@ impl World {
     async fn write(&self, stream: &Stream, offset: usize, len: usize) -> Result<(), Error> {
         self.persist(|| writable(stream)).await?;
         if self.rng.one_in(4) {
+            if self.rng.one_in(3) {
+                // From now on it must be read from the disk.
+                let file = self.file.downcast_ref::<File>().expect("it is one");
+                fadvise(file, 0, None, Advice::DontNeed).expect("it is a file");
+            }
             stream.enqueue_file(&self.file, (offset % 251) as u64, len as u64)?;
         } else {
             stream.enqueue(Buffer::from(pattern(offset, len)));
@@ -214,6 +220,7 @@ async fn one_seed(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(&pattern(0, FILE_BYTES)).expect("it is ours");
+    file.sync_all().expect("it can be written");
     let file: Rc<File> = Rc::new(file);
     let (next_id, served, orderly) = (Cell::new(0), RefCell::default(), RefCell::default());
     let world = Rc::new(World { rng: Rng::new(seed), file, next_id, served, orderly });
