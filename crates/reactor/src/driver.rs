@@ -82,6 +82,9 @@ pub(crate) trait Driver {
     /// Closes what lingers, and lets nothing linger from now on. The shard ends.
     fn finish(&self);
 
+    /// Gives memory back that load has left behind and that nobody uses.
+    fn free_unused_memory(&self);
+
     /// What has been counted.
     fn counters(&self) -> &IoCounters;
 

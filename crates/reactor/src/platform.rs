@@ -83,6 +83,11 @@ impl LinuxPlatform {
         Ok(())
     }
 
+    /// Gives memory back that load has left behind and that nobody uses.
+    pub(crate) fn free_unused_memory(&self) {
+        self.inner.driver.free_unused_memory();
+    }
+
     /// How often a poll has found something.
     pub(crate) fn events(&self) -> u64 {
         self.inner.events.get()

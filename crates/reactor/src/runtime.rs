@@ -3,6 +3,7 @@
 mod control;
 mod rendezvous;
 mod shard;
+mod slack;
 
 use std::future::Future;
 use std::io;

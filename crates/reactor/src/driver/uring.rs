@@ -301,6 +301,11 @@ impl Driver for UringDriver {
         self.sockets.all().iter().filter(|socket| socket.lingers()).for_each(|socket| socket.stop(self));
     }
 
+    fn free_unused_memory(&self) {
+        self.frames.free_unused_memory();
+        self.datagram_frames.get().into_iter().for_each(Frames::free_unused_memory);
+    }
+
     fn counters(&self) -> &IoCounters {
         self.ring.counters()
     }
