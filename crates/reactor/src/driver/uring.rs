@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
+use crate::clock::Clock;
 use crate::io_stats::IoCounters;
 use crate::posix::DetachedStream;
 
@@ -50,14 +51,12 @@ const DATAGRAM_GROUP: u16 = 1;
 /// The operation of bells; the index of the bell stands above it.
 const BELL: u8 = 1;
 
-/// How long the driver, when it ends, waits at most for what it has cancelled.
-const END_TIME: Duration = Duration::from_secs(1);
+/// How long the driver, when it ends, waits at most for what it has cancelled: that takes long only on a machine with too much
+/// to do, or where a disk does not answer.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// How many pauses of listeners one message in the log stands for, after the first ones.
 const PAUSES_PER_LOG: u64 = 1024;
-
-/// How often it looks meanwhile.
-const END_LOOKS: u32 = 10;
 
 /// The io_uring driver of one shard.
 pub(crate) struct UringDriver {
@@ -237,7 +236,10 @@ impl UringDriver {
 
     /// Calls the kernel until nothing is under way or the time is over; answers whether nothing is.
     fn settle(&self) -> bool {
-        for _ in 0..END_LOOKS {
+        // Each wait ends with the first thing that happens, of which there may be many.
+        let clock = Clock::new();
+        let deadline = clock.now() + END_TIME;
+        loop {
             loop {
                 self.start_dirty();
                 self.ring.exchange();
@@ -248,9 +250,12 @@ impl UringDriver {
             if self.ring.is_submitted() && self.sockets.all().iter().all(|socket| !socket.base().is_busy()) {
                 return true;
             }
-            self.ring.wait(Some(END_TIME / END_LOOKS));
+            let left = deadline.saturating_duration_since(clock.now());
+            if left.is_zero() {
+                return false;
+            }
+            self.ring.wait(Some(left));
         }
-        false
     }
 }
 
