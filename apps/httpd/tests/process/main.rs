@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod memory;
 mod requests;
 mod server;
 mod starts;
