@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
-use sunstar::http::{self, Exchange, HeaderName, Request, Server, Status};
+use sunstar::http::{self, Exchange, HeaderName, Request, RouteError, Router, Server, Status};
 use sunstar::net::ListenerOptions;
 use sunstar::prelude::*;
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 async fn serve(args: Args) -> Result<(), Error> {
     let asked = SocketAddr::from((args.address, args.port));
-    let servers = Sharded::start(|| async { Server::new(answer) }).await?;
+    let servers = Sharded::start(|| async { Server::new(routes().expect("the routes are well-formed")) }).await?;
     let listen =
         move |server: std::rc::Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
     let listening: Result<Vec<_>, _> = servers.map(listen).await?.into_iter().collect();
@@ -40,13 +40,23 @@ async fn serve(args: Args) -> Result<(), Error> {
     Ok(servers.stop().await?)
 }
 
-async fn answer(request: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
-    let (status, body) = match request.path() {
-        b"/" => (Status::OK, Buffer::from(HELLO)),
-        b"/shard" => (Status::OK, Buffer::from(format!("{}\n", shard_id()).into_bytes())),
-        _ => (Status::NOT_FOUND, Buffer::from("not found\n")),
-    };
-    let mut response = exchange.respond(status)?;
+/// What the server has.
+fn routes() -> Result<Router, RouteError> {
+    let mut router = Router::new();
+    router.get("/", hello)?.get("/shard", shard)?;
+    Ok(router)
+}
+
+async fn hello(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
+    text(exchange, Buffer::from(HELLO))
+}
+
+async fn shard(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
+    text(exchange, Buffer::from(format!("{}\n", shard_id()).into_bytes()))
+}
+
+fn text(exchange: &mut Exchange<'_>, body: Buffer) -> Result<(), http::Error> {
+    let mut response = exchange.respond(Status::OK)?;
     response.header(HeaderName::CONTENT_TYPE, "text/plain")?;
     response.send(body);
     Ok(())

@@ -16,6 +16,7 @@ use sunstar_packet::Buffer;
 
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::Handler;
 use crate::server::Shared;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
@@ -72,10 +73,7 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(mut self, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    pub(crate) async fn serve(mut self, handler: &impl Handler) -> Result<(), Error> {
         let shared = Rc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.aborted());
         let mut outcome = Ok(());
@@ -108,23 +106,21 @@ impl Connection {
         }
     }
 
-    async fn answer<F>(&mut self, request: Request, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    async fn answer(&mut self, request: Request, handler: &impl Handler) -> Result<(), Error> {
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        match handler(request, &mut Exchange::new(self, has_body)).await {
+        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => {}
+            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
+            Err(Error::Parameter(error)) => error.status(),
             Err(error) => return Err(error),
-        }
+        };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
-            if let Ok(response) = self.respond(Status::INTERNAL_SERVER_ERROR) {
+            if let Ok(response) = self.respond(status) {
                 response.send("");
             } else {
                 self.http.abort();

@@ -5,6 +5,7 @@ use sunstar_packet::Buffer;
 
 use crate::connection::{Connection, Piece};
 use crate::error::Error;
+use crate::router::Params;
 
 /// One request on its way through the application: its body comes in by this, its response goes out.
 ///
@@ -13,11 +14,30 @@ pub struct Exchange<'a> {
     connection: &'a mut Connection,
     /// More of the request's body may come.
     has_body: bool,
+    /// What a router has found.
+    params: Option<Params>,
 }
 
 impl<'a> Exchange<'a> {
     pub(crate) fn new(connection: &'a mut Connection, has_body: bool) -> Self {
-        Self { connection, has_body }
+        Self { connection, has_body, params: None }
+    }
+
+    pub(crate) fn set_params(&mut self, params: Params) {
+        self.params = Some(params);
+    }
+
+    /// The pattern that the request's path has fitted; `None` where it fitted none, or no [`Router`](crate::Router) was asked.
+    ///
+    /// Clients can't make up new ones, so it suits the labels of metrics.
+    pub fn pattern(&self) -> Option<&str> {
+        self.params.as_ref().map(Params::pattern)
+    }
+
+    /// The values of the parameters in the request's path; `None` where [`Exchange::pattern`] is. They are the caller's own, so that
+    /// a response may be begun while they are looked at.
+    pub fn params(&self) -> Option<Params> {
+        self.params.clone()
     }
 
     /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.

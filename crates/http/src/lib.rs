@@ -34,16 +34,23 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The tests of the router are used by a fuzz target too, which knows the crate by its name.
+#[cfg(test)]
+extern crate self as sunstar_http;
 
 mod clock;
 mod connection;
 mod error;
 mod exchange;
+mod handler;
+mod router;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use exchange::Exchange;
+pub use handler::Handler;
+pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
 pub use sunstar_http1::{HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};

@@ -5,6 +5,7 @@ mod client;
 mod endings;
 mod keep_alive;
 mod refusals;
+mod routes;
 mod site;
 mod stop;
 mod sweep;
