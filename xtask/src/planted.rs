@@ -67,6 +67,7 @@ const PLANTED: &[Planted] = &[
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: HTTP1, name: "trailers_unfiltered", kind: Kind::Plain, tests: "trailers_that_frame" },
     Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
