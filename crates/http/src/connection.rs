@@ -1,5 +1,6 @@
 //! The loop around the state machine of one connection.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -10,10 +11,11 @@ use smallvec::SmallVec;
 use sunstar_executor::Instant;
 use sunstar_executor::combine::{with_deadline, with_timeout};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
+use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
+use crate::access_log::{self, Entry};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -41,6 +43,12 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// What was handed to the stream.
+    sent_bytes: u64,
+    /// Of the response that was begun last.
+    status: Option<Status>,
+    /// How the access log names the client, if there is one.
+    client: Option<Box<str>>,
 }
 
 /// How far a connection is with stopping.
@@ -69,7 +77,19 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
-        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
+        let client = shared.access_log.get().map(|_| access_log::client(&stream));
+        Self {
+            stream,
+            http,
+            shared,
+            phase: Phase::Serving,
+            keeps_alive: true,
+            expects_input: true,
+            lingers: false,
+            sent_bytes: 0,
+            status: None,
+            client,
+        }
     }
 
     /// Serves requests until the connection ends.
@@ -93,7 +113,14 @@ impl Connection {
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => self.refuse(error),
+                Some(Event::Error(error)) => {
+                    let entry = self.begin_entry(None);
+                    self.refuse(error);
+                    // Else the request was logged before.
+                    if self.status.is_some() {
+                        self.finish_entry(entry);
+                    }
+                }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit().await?,
@@ -112,13 +139,16 @@ impl Connection {
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
+        let entry = self.begin_entry(Some(&request));
+        let (status, outcome) = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
-            Err(Error::Parameter(error)) => error.status(),
-            Err(error) => return Err(error),
+            Ok(()) | Err(Error::Refused(_)) => (Some(Status::INTERNAL_SERVER_ERROR), Ok(())),
+            Err(Error::Parameter(error)) => (Some(error.status()), Ok(())),
+            Err(error) => (None, Err(error)),
         };
-        if self.http.in_flight() == before {
+        if let Some(status) = status
+            && self.http.in_flight() == before
+        {
             // Whatever it has begun to send is no response.
             if let Ok(response) = self.respond(status) {
                 response.send("");
@@ -126,7 +156,27 @@ impl Connection {
                 self.http.abort();
             }
         }
-        Ok(())
+        self.finish_entry(entry);
+        outcome
+    }
+
+    /// Takes note of a request for the access log, if there is one.
+    fn begin_entry(&mut self, request: Option<&Request>) -> Option<Entry> {
+        self.status = None;
+        self.shared.access_log.get()?;
+        Some(Entry::new(request, self.shared.clock.date(), self.produced_bytes()))
+    }
+
+    fn finish_entry(&self, entry: Option<Entry>) {
+        if let (Some(entry), Some(log)) = (entry, self.shared.access_log.get()) {
+            let client = self.client.as_deref().unwrap_or("-");
+            entry.finish(log, client, self.status, self.produced_bytes());
+        }
+    }
+
+    /// What was sent and what waits to be.
+    fn produced_bytes(&self) -> u64 {
+        self.sent_bytes + self.http.output_bytes() as u64
     }
 
     fn refuse(&mut self, error: sunstar_http1::Error) {
@@ -147,7 +197,9 @@ impl Connection {
             self.drain_at_once();
         }
         let date = self.shared.clock.date();
-        Ok(self.http.respond(status, Some(&date))?)
+        let response = self.http.respond(status, Some(&date))?;
+        self.status = Some(status);
+        Ok(response)
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
@@ -158,8 +210,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn end_body(&mut self) -> Result<(), Error> {
-        Ok(self.http.end_body()?)
+    pub(crate) fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        Ok(self.http.end_body_with(trailers)?)
+    }
+
+    pub(crate) fn trailers(&self) -> Option<&Headers> {
+        self.http.trailers()
     }
 
     /// Waits for the next part of the body of the request that is being served.
@@ -194,7 +250,7 @@ impl Connection {
     async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
-        self.http.poll_transmit(&mut buffers);
+        self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
         self.lingers = self.expects_input;
         Ok(())

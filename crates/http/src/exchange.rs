@@ -1,6 +1,6 @@
 //! A request and its response, under the application's hands.
 
-use sunstar_http1::{ResponseWriter, Status};
+use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
 use sunstar_packet::Buffer;
 
 use crate::connection::{Connection, Piece};
@@ -68,6 +68,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The fields behind the request's body, when [`Exchange::body`] has come to its end (RFC 9110 §6.5); `None` if there are none.
+    /// Their size is bounded by [`Limits::trailer_bytes`](crate::Limits::trailer_bytes). Those that frame, route or authorise are
+    /// left out.
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.connection.trailers()
+    }
+
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
     ///
     /// If the future is dropped while it waits, the bytes are sent nevertheless.
@@ -83,6 +90,17 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, or it is too short.
     pub fn end_body(&mut self) -> Result<(), Error> {
-        self.connection.end_body()
+        self.connection.end_body_with(&HeaderLines::new())
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it if it goes in chunks; to others they are not
+    /// sent. [`ResponseWriter::announce_trailers`] tells of them in time, [`Request::takes_trailers`](crate::Request::takes_trailers)
+    /// whether the client cares.
+    ///
+    /// # Errors
+    /// If no body is being sent, a field may not stand there (RFC 9110 §6.5.1; then it may be tried again), or the body is too
+    /// short.
+    pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        self.connection.end_body_with(trailers)
     }
 }

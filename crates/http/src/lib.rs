@@ -38,6 +38,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_http;
 
+mod access_log;
 mod clock;
 mod connection;
 mod error;
@@ -48,9 +49,10 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessFormat, AccessLog, MAX_LOGGED_BYTES};
 pub use error::Error;
 pub use exchange::Exchange;
 pub use handler::Handler;
 pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
-pub use sunstar_http1::{HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
+pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};

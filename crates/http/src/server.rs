@@ -1,7 +1,7 @@
 //! A shard's server: accepts, serves, stops.
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -15,6 +15,7 @@ use sunstar_executor::{Service, TaskBuilder};
 use sunstar_http1::{Endpoint, Limits};
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
+use crate::access_log::AccessLog;
 use crate::clock::DateClock;
 use crate::connection::Connection;
 use crate::error::Error;
@@ -27,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) clock: DateClock,
+    /// Empty while requests are not logged.
+    pub(crate) access_log: OnceCell<AccessLog>,
     pub(crate) stop: AbortSource,
     /// When the server was asked to stop.
     pub(crate) stopped_at: Cell<Instant>,
@@ -72,6 +75,7 @@ impl<H: Handler + 'static> Server<H> {
         let shared = Shared {
             endpoint: Endpoint::new(limits),
             clock: DateClock::new(),
+            access_log: OnceCell::new(),
             stop: AbortSource::new(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
@@ -82,6 +86,14 @@ impl<H: Handler + 'static> Server<H> {
             failed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+    }
+
+    /// Writes a line about each request. The first log that a server is given counts.
+    #[must_use]
+    pub fn with_access_log(self, log: AccessLog) -> Self {
+        // Which one counts is documented.
+        let _ = self.shared.access_log.set(log);
+        self
     }
 
     /// Listens at an address, and serves what connects there until the server stops. Answers the address with the port that it

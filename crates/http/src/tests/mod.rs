@@ -1,5 +1,6 @@
 //! The server on simulated hosts.
 
+mod access_log;
 mod bodies;
 mod client;
 mod endings;

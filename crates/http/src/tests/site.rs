@@ -9,7 +9,7 @@ use std::time::Duration;
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_executor::{Instant, Sharded};
-use sunstar_http1::{BodyLength, HeaderName};
+use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
 use sunstar_net::{Address, ListenerOptions};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError};
@@ -122,7 +122,7 @@ fn number(request: &Request) -> usize {
 }
 
 /// What each path answers.
-async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
     match request.path() {
         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
         b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
@@ -142,6 +142,21 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
                 exchange.send_body(bytes).await?;
             }
             exchange.end_body()?;
+        }
+        b"/trailers" => {
+            let mut count = 0;
+            while let Some(bytes) = exchange.body().await? {
+                assert!(exchange.trailers().is_none());
+                count += bytes.len();
+            }
+            let digest = exchange.trailers().and_then(|trailers| trailers.get("digest")).map(<[u8]>::to_vec);
+            let mut lines = HeaderLines::new();
+            lines.add(HeaderName::constant("Digest"), digest.as_deref().unwrap_or(b"none"))?;
+            let mut response = exchange.respond(Status::OK)?;
+            response.announce_trailers(&[HeaderName::constant("Digest")]);
+            response.stream(None);
+            exchange.send_body(count.to_string().into_bytes()).await?;
+            exchange.end_body_with(&lines)?;
         }
         b"/count" => {
             let mut count = 0;
