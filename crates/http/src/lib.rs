@@ -5,21 +5,28 @@
 //!
 //! ```no_run
 //! use sunstar_executor::{Sharded, current};
-//! use sunstar_http::{Error, Exchange, Request, Server, Status};
+//! use sunstar_http::{Error, Exchange, Request, RouteError, Router, Server, Status};
 //! use sunstar_net::ListenerOptions;
 //!
-//! async fn greet(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
-//!     match request.path() {
-//!         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
-//!         b"/shard" => exchange.respond(Status::OK)?.send(current::shard_id().to_string().into_bytes()),
-//!         _ => exchange.respond(Status::NOT_FOUND)?.send("no such thing"),
-//!     }
+//! async fn hello(_: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+//!     exchange.respond(Status::OK)?.send("hello, world");
 //!     Ok(())
+//! }
+//!
+//! async fn shard(_: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+//!     exchange.respond(Status::OK)?.send(current::shard_id().to_string().into_bytes());
+//!     Ok(())
+//! }
+//!
+//! fn routes() -> Result<Router, RouteError> {
+//!     let mut router = Router::new();
+//!     router.get("/", hello)?.get("/shard", shard)?;
+//!     Ok(router)
 //! }
 //!
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 //! let address = std::net::SocketAddr::from(([127, 0, 0, 1], 10000));
-//! let servers = Sharded::start(|| async { Server::new(greet) }).await?;
+//! let servers = Sharded::start(|| async { Server::new(routes().expect("the routes are well-formed")) }).await?;
 //! for listening in servers.map(move |server| async move { server.listen(address, ListenerOptions::default()).await }).await? {
 //!     listening?;
 //! }
@@ -27,6 +34,9 @@
 //! servers.stop().await?;
 //! # Ok(()) }
 //! ```
+//!
+//! A [`Router`] finds the [`Handler`] of a request by its path and method. Where there is but one handler, it can be the server's
+//! instead. [`AccessLog`] writes a line about each request.
 //!
 //! A server stops in order: it lets no more connections in, serves those that are established, answers every request whose bytes
 //! have arrived, and closes.
