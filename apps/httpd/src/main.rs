@@ -34,6 +34,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> Result<(), Error> {
+    // From here on a stop is an orderly one.
+    let stop = stop_requested();
     let asked = SocketAddr::from((args.address, args.port));
     let access_log = AccessLogOption::open(args.access_log)?;
     let log = access_log.clone();
@@ -48,7 +50,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     // All shards share one address.
     let addresses = listening.map_err(|error| Error::listening(asked, error))?;
     log::info!("listening on {}", addresses[0]);
-    stop_requested().await;
+    stop.await;
     servers.stop().await?;
     access_log.flush().await;
     Ok(())

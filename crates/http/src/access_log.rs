@@ -29,8 +29,8 @@ pub enum AccessFormat {
 /// Where lines about requests go, and what they look like; for [`Server::with_access_log`](crate::Server::with_access_log).
 ///
 /// A line has the client's address, when the request's head had come, the request line, the status, how many bytes the response has
-/// with its head, and how long it took until the handler was done, in microseconds. There is one for each request that had an
-/// answer, or ended the connection without one: then the status is `-`. A request that was refused before it was understood has `-`
+/// with its head, and how long it took until the handler was done, in microseconds. If the connection ends before there is an answer,
+/// the status is `-`. A request that was refused before it was understood has `-`
 /// in place of its line.
 ///
 /// What clients send is escaped: quotes, backslashes, and all bytes but visible ASCII and spaces. So nobody can forge a line, nor
@@ -80,6 +80,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(request: Option<&Request>, date: Date, sent_bytes: u64) -> Self {
         Self { headers: request.map(|request| request.headers().clone()), date, begun: now(), sent_bytes }
+    }
+
+    /// Whether it is about a request that was understood.
+    pub(crate) fn has_request(&self) -> bool {
+        self.headers.is_some()
     }
 
     /// Writes the line, when the request was dealt with; until then the connection has sent so many bytes.

@@ -8,9 +8,9 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::Instant;
 use sunstar_executor::combine::{with_deadline, with_timeout};
 use sunstar_executor::timer::{now, sleep_until};
+use sunstar_executor::{Instant, maybe_yield};
 use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     status: Option<Status>,
     /// How the access log names the client, if there is one.
     client: Option<Box<str>>,
+    /// What it will say about the request that is being served.
+    entry: Option<Box<Entry>>,
 }
 
 /// How far a connection is with stopping.
@@ -77,6 +79,9 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
+        // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
+        // the last. Where the network has no such bound it has one of its own.
+        let _unsupported = stream.set_send_queue_bytes(1);
         let client = shared.access_log.get().map(|_| access_log::client(&stream));
         Self {
             stream,
@@ -89,6 +94,7 @@ impl Connection {
             sent_bytes: 0,
             status: None,
             client,
+            entry: None,
         }
     }
 
@@ -106,20 +112,18 @@ impl Connection {
                     // The requests before it were answered, and their responses wait to be sent.
                     Err(error) => {
                         outcome = Err(error);
-                        self.http.abort();
+                        self.give_up();
+                        self.finish_entry();
                     }
-                    Ok(()) => {}
+                    Ok(()) => maybe_yield().await,
                 },
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
                 Some(Event::Error(error)) => {
-                    let entry = self.begin_entry(None);
+                    self.begin_entry(None);
                     self.refuse(error);
-                    // Else the request was logged before.
-                    if self.status.is_some() {
-                        self.finish_entry(entry);
-                    }
+                    self.finish_entry();
                 }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
@@ -128,7 +132,10 @@ impl Connection {
                     self.close().await;
                     return outcome;
                 }
-                None => self.receive(stopped.as_mut()).await?,
+                None => {
+                    maybe_yield().await;
+                    self.receive(stopped.as_mut()).await?;
+                }
             }
         }
     }
@@ -139,16 +146,14 @@ impl Connection {
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        let entry = self.begin_entry(Some(&request));
-        let (status, outcome) = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
+        self.begin_entry(Some(&request));
+        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => (Some(Status::INTERNAL_SERVER_ERROR), Ok(())),
-            Err(Error::Parameter(error)) => (Some(error.status()), Ok(())),
-            Err(error) => (None, Err(error)),
+            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
+            Err(Error::Parameter(error)) => error.status(),
+            Err(error) => return Err(error),
         };
-        if let Some(status) = status
-            && self.http.in_flight() == before
-        {
+        if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
             if let Ok(response) = self.respond(status) {
                 response.send("");
@@ -156,27 +161,44 @@ impl Connection {
                 self.http.abort();
             }
         }
-        self.finish_entry(entry);
-        outcome
+        self.finish_entry();
+        Ok(())
     }
 
     /// Takes note of a request for the access log, if there is one.
-    fn begin_entry(&mut self, request: Option<&Request>) -> Option<Entry> {
+    fn begin_entry(&mut self, request: Option<&Request>) {
         self.status = None;
-        self.shared.access_log.get()?;
-        Some(Entry::new(request, self.shared.clock.date(), self.produced_bytes()))
+        if self.shared.access_log.get().is_some() {
+            let date = self.shared.clock.date();
+            self.entry = Some(Box::new(Entry::new(request, date, self.produced_bytes())));
+        }
     }
 
-    fn finish_entry(&self, entry: Option<Entry>) {
-        if let (Some(entry), Some(log)) = (entry, self.shared.access_log.get()) {
-            let client = self.client.as_deref().unwrap_or("-");
-            entry.finish(log, client, self.status, self.produced_bytes());
+    fn finish_entry(&mut self) {
+        if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
+            // If there is neither, the client's bytes are refused behind a request that was logged.
+            if entry.has_request() || self.status.is_some() {
+                let client = self.client.as_deref().unwrap_or("-");
+                entry.finish(log, client, self.status, self.produced_bytes());
+            }
         }
     }
 
     /// What was sent and what waits to be.
     fn produced_bytes(&self) -> u64 {
         self.sent_bytes + self.http.output_bytes() as u64
+    }
+
+    /// Nobody will answer the request that is being served.
+    fn give_up(&mut self) {
+        let date = self.shared.clock.date();
+        if let Ok(mut response) = self.http.respond(Status::INTERNAL_SERVER_ERROR, Some(&date)) {
+            response.close();
+            response.send("");
+            self.status = Some(Status::INTERNAL_SERVER_ERROR);
+        } else {
+            self.http.abort();
+        }
     }
 
     fn refuse(&mut self, error: sunstar_http1::Error) {
@@ -241,19 +263,24 @@ impl Connection {
             if !self.http.wants_input() {
                 return Err(Error::Truncated);
             }
+            maybe_yield().await;
             let bytes = self.shared.in_time(self.stream.read()).await?;
             self.take_in(bytes);
         }
     }
 
-    /// Hands what is to be sent to the stream.
-    async fn transmit(&mut self) -> Result<(), Error> {
+    /// Hands what is to be sent to the stream, once that has sent the last of it.
+    pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+        self.enqueue();
+        self.lingers = self.expects_input;
+        Ok(())
+    }
+
+    fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
-        self.lingers = self.expects_input;
-        Ok(())
     }
 
     /// Waits for bytes or for the request to stop.
@@ -344,10 +371,29 @@ impl Connection {
     async fn close(mut self) {
         if self.lingers && cfg!(not(planted = "no_linger")) {
             self.stream.shutdown();
-            // However it ends, the connection does.
-            let to_the_end = async { while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} };
+            let to_the_end = async {
+                while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {
+                    maybe_yield().await;
+                }
+            };
             // However it ends, the connection does.
             let _timed_out = with_timeout(LINGER, to_the_end).await;
         }
+    }
+}
+
+impl Drop for Connection {
+    /// However it ends (a handler may have panicked): responses that are complete leave, and nobody takes a part of one for the
+    /// whole.
+    fn drop(&mut self) {
+        if self.http.in_flight() > 0 {
+            self.give_up();
+        }
+        self.finish_entry();
+        if self.http.needs_reset() {
+            self.stream.abort();
+        }
+        #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
+        self.enqueue();
     }
 }

@@ -77,12 +77,26 @@ impl<'a> Exchange<'a> {
 
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
     ///
+    /// Parts are collected until there are [`Limits::output_bytes`](crate::Limits::output_bytes) of them, the handler waits for the
+    /// request's body or is done. [`Exchange::flush`] lets them leave earlier.
+    ///
     /// If the future is dropped while it waits, the bytes are sent nevertheless.
     ///
     /// # Errors
     /// If no body is being sent, it would become too long, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
         self.connection.send_body(bytes.into()).await
+    }
+
+    /// Lets what was sent so far leave, as far as it was collected, and waits while the client does not take it. For responses that
+    /// grow slowly.
+    ///
+    /// If the future is dropped while it waits, what was collected leaves later.
+    ///
+    /// # Errors
+    /// If the network fails.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        self.connection.transmit().await
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun.

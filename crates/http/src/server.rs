@@ -11,7 +11,7 @@ use sunstar_executor::Instant;
 use sunstar_executor::combine::with_deadline;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_executor::{Service, TaskBuilder};
+use sunstar_executor::{Service, TaskBuilder, maybe_yield};
 use sunstar_http1::{Endpoint, Limits};
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
@@ -54,11 +54,15 @@ pub struct ServerStats {
     pub requests: u64,
     /// Connections whose client sent what is refused.
     pub refused: u64,
-    /// Connections that ended by an error of the network or of the application.
+    /// Connections that ended by an error of the network or of the application, which includes a panic and that
+    /// [`Server::serve`] was given up.
     pub failed: u64,
 }
 
 /// An HTTP server of one shard. Its [`Handler`], often a [`Router`](crate::Router), is called for every request.
+///
+/// A request that it leaves unanswered is answered by 500. So is one that it fails or panics on before it has begun to answer, and
+/// then the connection ends. If it has begun, the connection ends within the response.
 pub struct Server<H> {
     shared: Rc<Shared>,
     handler: Rc<H>,
@@ -185,31 +189,38 @@ where
             #[cfg(not(planted = "gate_left_early"))]
             drop(inside);
         });
+        maybe_yield().await;
     }
 }
 
 /// Serves one connection and counts it.
 async fn serve(shared: Rc<Shared>, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
-    let _live = Live::new(&shared);
+    let mut live = Live::new(&shared);
     let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
-    shared.failed.set(shared.failed.get() + u64::from(served.is_err()));
+    live.has_failed = served.is_err();
     served
 }
 
-/// Counts a connection for as long as it is there.
-struct Live<'a>(&'a Shared);
+/// Counts a connection for as long as it is there, and how it ends.
+struct Live<'a> {
+    shared: &'a Shared,
+    /// Until it has ended well.
+    has_failed: bool,
+}
 
 impl<'a> Live<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
-        Self(shared)
+        Self { shared, has_failed: true }
     }
 }
 
 impl Drop for Live<'_> {
     fn drop(&mut self) {
-        self.0.live.set(self.0.live.get() - 1);
+        let shared = self.shared;
+        shared.live.set(shared.live.get() - 1);
+        shared.failed.set(shared.failed.get() + u64::from(self.has_failed));
     }
 }
 

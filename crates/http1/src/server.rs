@@ -77,6 +77,8 @@ pub struct Connection {
     stopping: bool,
     /// No further response will be sent.
     over: bool,
+    /// The last response was ended by nothing but the end of the connection.
+    is_cut_off: bool,
 }
 
 impl Connection {
@@ -93,6 +95,7 @@ impl Connection {
             awaits_continue: false,
             stopping: false,
             over: false,
+            is_cut_off: false,
         }
     }
 
@@ -132,6 +135,12 @@ impl Connection {
     /// side down and read on for a while.
     pub fn should_close(&self) -> bool {
         self.over && self.output.is_empty()
+    }
+
+    /// Whether a response has broken off that only the end of the connection ends, as it is with HTTP/1.0: who does not reset the
+    /// connection lets the client take the part for the whole.
+    pub fn needs_reset(&self) -> bool {
+        self.is_cut_off || self.sending == Some(BodyWriter::UntilClose)
     }
 
     /// Takes bytes that have arrived. Those that nobody will look at are dropped.
@@ -398,6 +407,7 @@ impl Connection {
 
     fn finish(&mut self) {
         self.over = true;
+        self.is_cut_off = self.needs_reset();
         self.sending = None;
         self.exchanges.clear();
         self.read_no_more();

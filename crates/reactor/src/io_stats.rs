@@ -32,7 +32,8 @@ pub struct IoStats {
     pub completion_overflows: u64,
     /// Streams that were dropped and closed before all that they had to send was sent: the time was up, or the shard ended.
     pub cut_off_streams: u64,
-    /// Datagrams that were dropped since the receive queue or the send queue was full.
+    /// Datagrams that were dropped since they were too long to be received, or could not be sent. Those for which the kernel
+    /// has no room when they come in are not among them; it counts them by itself (`RcvbufErrors` of `/proc/net/snmp`).
     pub dropped_datagrams: u64,
 }
 

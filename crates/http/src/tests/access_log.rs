@@ -111,7 +111,7 @@ fn what_is_refused_or_fails_is_told_too() {
                     "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
                     "\"POST /count HTTP/1.1\" 400 ",
                 ),
-                ("GET /fail HTTP/1.1\r\nHost: a\r\n\r\n", "\"GET /fail HTTP/1.1\" - 0"),
+                ("GET /fail HTTP/1.1\r\nHost: a\r\n\r\n", "\"GET /fail HTTP/1.1\" 500 "),
                 // Only the answered request, not the body that breaks off behind it.
                 ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx", "\"POST / HTTP/1.1\" 200 "),
             ] {
@@ -125,4 +125,19 @@ fn what_is_refused_or_fails_is_told_too() {
         },
     )
     .unwrap();
+}
+
+#[test]
+fn a_handler_that_panics_has_a_line() {
+    let failed = visit_server(
+        Sim::new(1),
+        || logged(AccessFormat::Common),
+        |_| async {
+            let mut client = Client::connect().await.unwrap();
+            assert_eq!(client.get("/panic").await.unwrap().status(), 500);
+        },
+    );
+    assert!(failed.is_err(), "the simulator knows of the panic");
+    let lines = lines();
+    assert!(lines.len() == 1 && lines[0].starts_with("\"GET /panic HTTP/1.1\" 500 "), "{lines:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sunstar_executor::timer::sleep;
+use sunstar_executor::timer::{now, sleep};
 
 use super::client::Client;
 use super::site::{body, quiet};
@@ -110,5 +110,19 @@ fn trailers_come_and_go_behind_chunks() {
             assert_eq!(answer.head.headers().get("trailer"), Some(&b"Digest"[..]));
             assert_eq!(client.http.trailers().unwrap().get("digest"), Some(expected.as_bytes()));
         }
+    });
+}
+
+#[test]
+fn a_piece_of_a_response_leaves_before_the_next_one_is_made() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.ask("GET", "/trickle");
+        client.transmit().await.unwrap();
+        let begun = now();
+        let first = client.stream.read().await.unwrap();
+        assert!(first.ends_with(b"5\r\nfirst\r\n") && now() - begun < Duration::from_secs(1));
+        client.http.handle_input(first).unwrap();
+        assert_eq!(client.answer().await.unwrap().body, b"firstsecond");
     });
 }

@@ -9,4 +9,5 @@ mod refusals;
 mod routes;
 mod site;
 mod stop;
+mod stuck;
 mod sweep;

@@ -135,6 +135,14 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             }
             exchange.end_body()?;
         }
+        b"/trickle" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("first").await?;
+            exchange.flush().await?;
+            sleep(Duration::from_secs(10)).await;
+            exchange.send_body("second").await?;
+            exchange.end_body()?;
+        }
         b"/echo" => {
             let length = if let BodyLength::Known(length) = request.body() { Some(length) } else { None };
             exchange.respond(Status::OK)?.stream(length);
@@ -174,22 +182,24 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             response.close();
             response.send("bye");
         }
-        b"/impatient" => {
-            // A wait for the body is given up again and again; what comes is lost by none of them.
-            let mut count = 0;
-            loop {
-                let piece = with_timeout(Duration::from_micros(50), exchange.body()).await;
-                match piece {
-                    Ok(Ok(Some(bytes))) => count += bytes.len(),
-                    Ok(Ok(None)) => break,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => {}
-                }
-            }
-            exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
-        }
+        b"/impatient" => return count_impatiently(exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
+    Ok(())
+}
+
+/// A wait for the body is given up again and again; what comes is lost by none of them.
+async fn count_impatiently(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    loop {
+        match with_timeout(Duration::from_micros(50), exchange.body()).await {
+            Ok(Ok(Some(bytes))) => count += bytes.len(),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
     Ok(())
 }
 
@@ -201,6 +211,13 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
         b"/break-off" => {
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.send_body("not all").await?;
+        }
+        b"/break-off-open" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("not all").await?;
+            if request.query() == Some(b"panic") {
+                panic!("within a response");
+            }
         }
         b"/short" => {
             exchange.respond(Status::OK)?.stream(Some(100));

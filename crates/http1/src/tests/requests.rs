@@ -163,7 +163,18 @@ fn targets_have_the_forms_of_an_origin_server() {
         assert_eq!(String::from_utf8_lossy(request.path()), path, "{line}");
         assert_eq!(request.authority(), Some(authority.as_bytes()), "{line}");
     }
-    for line in ["GET *", "GET x", "GET b:80", "GET ftp://b/", "GET http:///x", "GET http://u@b/", "GET ?x"] {
+    for line in [
+        "GET *",
+        "GET x",
+        "GET b:80",
+        "GET ftp://b/",
+        "GET http:///x",
+        "GET http://u@b/",
+        "GET ?x",
+        "GET /#x",
+        "GET /a?b#",
+        "GET http://b#x",
+    ] {
         Script::new().send(format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n")).expect_error(Error::Target);
     }
     Script::new().send("CONNECT b:80 HTTP/1.1\r\nHost: b\r\n\r\n").expect_error(Error::Method);

@@ -237,3 +237,21 @@ fn what_may_not_be_a_trailer_is_not_sent_as_one() {
     script.expect_output("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     assert_eq!(script.connection.end_body_with(&HeaderLines::new()), Err(BodyError::NotStreaming));
 }
+
+#[test]
+fn a_body_that_only_the_end_of_the_connection_ends_must_not_break_off_unnoticed() {
+    for (version, length, needs_reset) in [("1.0", None, true), ("1.0", Some(9), false), ("1.1", None, false)] {
+        let mut script = Script::new();
+        script.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n")).expect_request("/");
+        script.connection.respond(Status::OK, None).unwrap().stream(length);
+        script.connection.send_body("123").unwrap();
+        assert_eq!(script.connection.needs_reset(), needs_reset, "{version}, {length:?}");
+        script.connection.abort();
+        assert_eq!(script.connection.needs_reset(), needs_reset, "{version}, {length:?}");
+    }
+    let mut script = Script::new();
+    script.send("GET / HTTP/1.0\r\n\r\n").expect_request("/");
+    script.connection.respond(Status::OK, None).unwrap().stream(None);
+    script.connection.end_body().unwrap();
+    assert!(!script.connection.needs_reset());
+}

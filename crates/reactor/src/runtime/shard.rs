@@ -80,6 +80,8 @@ impl Seat {
         let failing = |action| move |source| (action, source);
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
+        } else if let Some(cpuset) = &config.cpuset {
+            affinity::confine_to(cpuset).map_err(failing("be confined to the processors to use"))?;
         }
         let platform = LinuxPlatform::with_backend(Some(backend)).map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));

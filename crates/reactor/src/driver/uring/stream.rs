@@ -17,7 +17,7 @@ use sunstar_net::{Address, Error};
 use sunstar_packet::{Buffer, ForeignBuffer};
 
 use super::UringDriver;
-use super::sockets::{Base, Completion, Place, Socket};
+use super::sockets::{Base, Completion, Place, Socket, close};
 use crate::driver::LINGER_TIME;
 use crate::driver::incoming::Incoming;
 use crate::driver::outgoing::Outgoing;
@@ -108,6 +108,10 @@ impl Stream {
 
     /// Lets the stream go: nobody reads any more, what is to be sent has some time left.
     fn close(&self, driver: &UringDriver) {
+        if self.outgoing.failure().is_some() && self.incoming.failure().is_none() {
+            // The peer must not take what it got for all, which an orderly end would say.
+            return self.abort(driver, Error::Stopped);
+        }
         self.incoming.end(Err(Error::Stopped));
         drop(self.incoming.take_all());
         if self.phase.get() == Phase::Open {
@@ -168,6 +172,19 @@ impl Stream {
         self.cancel_send(driver);
         if !self.base.is_busy() {
             self.base.close(driver);
+        } else if self.receiving.get() == Receiving::Idle && !self.is_sending() {
+            self.close_before_notifications(driver);
+        }
+    }
+
+    /// Closes the descriptor though the peer has not taken all that was sent without copying: the end must not wait for that,
+    /// nor may a peer that reads no more keep a descriptor. The slot holds the bytes until the kernel is done with them, which
+    /// is when the peer has taken them, or has taken nothing for a while.
+    fn close_before_notifications(&self, driver: &UringDriver) {
+        if let Some(descriptor) = self.base.take_descriptor() {
+            // Without it the kernel waits for as long as the peer says that it is full.
+            let _ = set_option(descriptor.as_fd(), StreamOption::UserTimeout(Some(LINGER_TIME)));
+            close(driver, descriptor);
         }
     }
 

@@ -174,12 +174,15 @@ impl Core {
         if self.descriptor.is_closed() {
             return;
         }
-        if self.outgoing.has_more() && !self.driver().is_finished.get() {
-            self.closing.set(Closing::Sending);
-            self.flush_later();
-        } else {
-            self.descriptor.close();
+        if self.outgoing.failure().is_some() && self.incoming.failure().is_none() {
+            // The peer must not take what it got for all, which an orderly end would say.
+            self.abort(Error::Stopped);
         }
+        if !self.outgoing.has_more() {
+            return self.descriptor.close();
+        }
+        self.closing.set(Closing::Sending);
+        if self.driver().is_finished.get() { self.cut_off() } else { self.flush_later() }
     }
 }
 

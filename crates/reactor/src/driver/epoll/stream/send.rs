@@ -69,8 +69,11 @@ impl Core {
     }
 
     fn send_end(&self) -> Result<(), Errno> {
-        self.call(|socket| shutdown(socket, Shutdown::Write))?;
-        self.outgoing.shutdown_done();
+        match self.call(|socket| shutdown(socket, Shutdown::Write)) {
+            // The peer may have been faster to end it all. How, the reader hears.
+            Ok(()) | Err(Errno::NOTCONN) => self.outgoing.shutdown_done(),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

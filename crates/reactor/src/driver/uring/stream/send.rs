@@ -201,6 +201,11 @@ impl Stream {
         }
     }
 
+    /// Whether an operation is under way that needs the descriptor, or a file.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sender.sending.get() != Sending::Idle
+    }
+
     /// Tells the kernel to send no more, if it does.
     pub(super) fn cancel_send(&self, driver: &UringDriver) {
         if let Sending::Busy { operation, is_cancelled: false } = self.sender.sending.get() {
@@ -234,10 +239,10 @@ impl Stream {
         }
     }
 
-    /// Turns the answer of a socket that can't send without copying into nothing sent.
+    /// Turns the answer of a socket that can't send without copying, or of a user who may lock no more memory, into nothing sent.
     fn without_refusal(&self, result: Result<u32, i32>) -> Result<u32, i32> {
         match result {
-            Err(libc::EOPNOTSUPP | libc::EINVAL) if !self.sender.copies_anyhow.replace(true) => Ok(0),
+            Err(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM) if !self.sender.copies_anyhow.replace(true) => Ok(0),
             result => result,
         }
     }
