@@ -5,11 +5,10 @@ mod replay;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
-use sunstar_executor::{Executor, ExecutorConfig, Instant, Platform, Round};
+use sunstar_executor::Round;
 use sunstar_http::{Error, Exchange, HeaderName, Request, Router, Server, Status};
-use sunstar_packet::{Buffer, Doorbell};
+use sunstar_packet::Buffer;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -34,41 +33,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// A shard that is driven by hand, at a time that stands still.
-struct Still;
-
-impl Platform for Still {
-    fn now(&self) -> Instant {
-        Instant::ORIGIN
-    }
-
-    fn unix_time(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn entropy(&self, bytes: &mut [u8]) {
-        bytes.fill(7);
-    }
-
-    fn poll(&self) -> bool {
-        false
-    }
-
-    fn sleep(&self, _deadline: Option<Instant>) {
-        unreachable!("rounds are driven by the test");
-    }
-
-    fn doorbell(&self) -> Box<dyn Doorbell> {
-        Box::new(Silent)
-    }
-}
-
-struct Silent;
-
-impl Doorbell for Silent {
-    fn ring(&self) {}
-}
 
 const REQUESTS: usize = 2000;
 
@@ -97,7 +61,7 @@ fn router(marks: &Marks, allocates: bool) -> Router {
 
 /// How many allocations the later ones of many equal requests cost, the first of them in one piece of input.
 fn allocations_of(target: &str, pipelined: usize, allocates: bool) -> u64 {
-    let executor = Executor::new(ExecutorConfig::default(), Box::new(Still));
+    let executor = replay::executor();
     let marks: Marks = Rc::new(RefCell::new(Vec::with_capacity(REQUESTS)));
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n");
     let input = Buffer::from(request.repeat(pipelined).into_bytes());

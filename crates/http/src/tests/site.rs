@@ -151,21 +151,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             }
             exchange.end_body()?;
         }
-        b"/trailers" => {
-            let mut count = 0;
-            while let Some(bytes) = exchange.body().await? {
-                assert!(exchange.trailers().is_none());
-                count += bytes.len();
-            }
-            let digest = exchange.trailers().and_then(|trailers| trailers.get("digest")).map(<[u8]>::to_vec);
-            let mut lines = HeaderLines::new();
-            lines.add(HeaderName::constant("Digest"), digest.as_deref().unwrap_or(b"none"))?;
-            let mut response = exchange.respond(Status::OK)?;
-            response.announce_trailers(&[HeaderName::constant("Digest")]);
-            response.stream(None);
-            exchange.send_body(count.to_string().into_bytes()).await?;
-            exchange.end_body_with(&lines)?;
-        }
+        b"/trailers" => trailers(exchange).await?,
         b"/count" => {
             let mut count = 0;
             while let Some(bytes) = exchange.body().await? {
@@ -201,6 +187,23 @@ async fn count_impatiently(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     }
     exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
     Ok(())
+}
+
+/// Counts the body, and sends the digest behind it back behind the answer.
+async fn trailers(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    while let Some(bytes) = exchange.body().await? {
+        assert!(exchange.trailers().is_none());
+        count += bytes.len();
+    }
+    let digest = exchange.trailers().and_then(|trailers| trailers.get("digest")).map(<[u8]>::to_vec);
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Digest"), digest.as_deref().unwrap_or(b"none"))?;
+    let mut response = exchange.respond(Status::OK)?;
+    response.announce_trailers(&[HeaderName::constant("Digest")]);
+    response.stream(None);
+    exchange.send_body(count.to_string().into_bytes()).await?;
+    exchange.end_body_with(&lines)
 }
 
 /// The handlers that leave something to be desired.

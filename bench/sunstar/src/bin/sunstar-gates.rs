@@ -3,9 +3,6 @@
 //! Everything runs in one thread under a clock that moves only when told, so that each run executes the same
 //! instructions. Only what [`measured`] calls is counted; the same work was done once before, so caches and pools are warm.
 
-#[path = "../../../../../crates/http/tests/replay/mod.rs"]
-mod replay;
-
 use std::cell::Cell;
 use std::hint::black_box;
 use std::pin::pin;
@@ -21,7 +18,6 @@ use sunstar_executor::message::Mesh;
 use sunstar_executor::{
     Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round, ShardId, post, spawn, submit_to, timer,
 };
-use sunstar_http::{Error, Exchange, Handler, Request, Router, Server};
 use sunstar_http1::{Connection, Date, Endpoint, Event, HeaderLines, HeaderName, Status};
 use sunstar_packet::{Buffer, Doorbell};
 
@@ -35,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 type Work = fn(&World, u64);
 
 /// The gates: name, shards, work.
-const GATES: [(&str, usize, Work); 12] = [
+const GATES: [(&str, usize, Work); 9] = [
     ("spawn", 1, spawn_and_join),
     ("wake", 1, wake),
     ("timer", 1, timer_cancel),
@@ -45,9 +41,6 @@ const GATES: [(&str, usize, Work); 12] = [
     ("http_wrk", 0, http_from_wrk),
     ("http_pipe", 0, http_pipelined),
     ("http_browser", 0, http_from_browser),
-    ("http_server", 1, http_served),
-    ("http_router", 1, http_routed),
-    ("http_param", 1, http_with_parameter),
 ];
 
 fn main() -> ExitCode {
@@ -180,45 +173,6 @@ fn http(count: u64, pipelined: usize, request: &str) {
         connection.poll_transmit(&mut out);
         black_box(&mut out).clear();
     }
-}
-
-/// The request of `http_wrk` through a server whose one handler is a function.
-fn http_served(world: &World, count: u64) {
-    serve(world, count, "/", || Server::new(greet));
-}
-
-/// The same through a router.
-fn http_routed(world: &World, count: u64) {
-    serve(world, count, "/", || Server::new(router()));
-}
-
-/// The same, for a route with a parameter, whose value nobody asks for.
-fn http_with_parameter(world: &World, count: u64) {
-    serve(world, count, "/users/42", || Server::new(router()));
-}
-
-fn router() -> Router {
-    let mut router = Router::new();
-    for pattern in ["/", "/shard", "/metrics", "/users/{id}", "/users/{id}/posts", "/file/{path...}"] {
-        router.get(pattern, greet).expect("the pattern is well-formed");
-    }
-    router
-}
-
-fn serve<H: Handler + 'static>(world: &World, count: u64, target: &str, server: fn() -> Server<H>) {
-    let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
-    world.run(async move {
-        let stream = replay::stream(Buffer::from(request.into_bytes()), count);
-        server().serve(stream).await.expect("the client ends in order");
-    });
-}
-
-async fn greet(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
-    black_box(request.path());
-    let mut response = exchange.respond(Status::OK)?;
-    response.header(HeaderName::CONTENT_TYPE, "text/plain")?;
-    response.send("hello, world");
-    Ok(())
 }
 
 /// Answers like the twelve bytes of `httpd`.
