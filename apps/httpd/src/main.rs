@@ -1,6 +1,6 @@
 //! A small HTTP server on every core: the first thing to try, and what the benchmarks measure.
 //!
-//! `/` answers a hello, `/shard` the number of the shard that served it.
+//! `/` answers a hello, `/shard` the number of the shard that served it, `/metrics` the metrics of all shards.
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
 async fn serve(args: Args) -> Result<(), Error> {
     let asked = SocketAddr::from((args.address, args.port));
     let servers = Sharded::start(|| async { Server::new(answer) }).await?;
+    let published: Result<Vec<_>, _> =
+        servers.map(|server| async move { server.publish("httpd") }).await?.into_iter().collect();
+    published?;
     let listen =
         move |server: std::rc::Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
     let listening: Result<Vec<_>, _> = servers.map(listen).await?.into_iter().collect();
@@ -41,6 +44,9 @@ async fn serve(args: Args) -> Result<(), Error> {
 }
 
 async fn answer(request: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
+    if request.path() == b"/metrics" {
+        return http::serve_metrics(request, exchange).await;
+    }
     let (status, body) = match request.path() {
         b"/" => (Status::OK, Buffer::from(HELLO)),
         b"/shard" => (Status::OK, Buffer::from(format!("{}\n", shard_id()).into_bytes())),

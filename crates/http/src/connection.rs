@@ -16,6 +16,7 @@ use sunstar_packet::Buffer;
 
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::metrics::{self, Unsent};
 use crate::server::Shared;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
@@ -40,6 +41,9 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// The status of the latest response.
+    status: Status,
+    unsent: Unsent,
 }
 
 /// How far a connection is with stopping.
@@ -68,7 +72,17 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
-        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
+        Self {
+            stream,
+            http,
+            shared,
+            phase: Phase::Serving,
+            keeps_alive: true,
+            expects_input: true,
+            lingers: false,
+            status: Status::OK,
+            unsent: Unsent::default(),
+        }
     }
 
     /// Serves requests until the connection ends.
@@ -95,7 +109,11 @@ impl Connection {
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => self.refuse(error),
+                Some(Event::Error(error)) => {
+                    if self.refuse(error) {
+                        self.count_response(metrics::arrival());
+                    }
+                }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit().await?,
@@ -112,6 +130,7 @@ impl Connection {
     where
         F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
     {
+        let arrival = metrics::arrival();
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
@@ -128,18 +147,26 @@ impl Connection {
                 response.send("");
             } else {
                 self.http.abort();
+                return Ok(());
             }
         }
+        self.count_response(arrival);
         Ok(())
     }
 
-    fn refuse(&mut self, error: sunstar_http1::Error) {
+    fn count_response(&mut self, arrival: Instant) {
+        self.shared.figures.count_response(self.status);
+        self.unsent.add(arrival, &self.shared.figures);
+    }
+
+    /// Answers a message that is refused; answers itself whether somebody waits for that.
+    fn refuse(&mut self, error: sunstar_http1::Error) -> bool {
         log::debug!("refused: {error}");
         self.shared.count_refusal();
         // Nobody waits if a body breaks off whose request was answered already.
-        if let Ok(response) = self.respond(error.status()) {
-            response.send("");
-        }
+        let Ok(response) = self.respond(error.status()) else { return false };
+        response.send("");
+        true
     }
 
     fn on_message_end(&mut self) {
@@ -151,7 +178,9 @@ impl Connection {
             self.drain_at_once();
         }
         let date = self.shared.clock.date();
-        Ok(self.http.respond(status, Some(&date))?)
+        let response = self.http.respond(status, Some(&date))?;
+        self.status = status;
+        Ok(response)
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
@@ -200,6 +229,7 @@ impl Connection {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.http.poll_transmit(&mut buffers);
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
+        self.unsent.send(&self.shared.figures);
         self.lingers = self.expects_input;
         Ok(())
     }

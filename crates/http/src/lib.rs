@@ -39,11 +39,13 @@ mod clock;
 mod connection;
 mod error;
 mod exchange;
+mod metrics;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use exchange::Exchange;
+pub use metrics::serve_metrics;
 pub use server::{Server, ServerStats};
 pub use sunstar_http1::{HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};

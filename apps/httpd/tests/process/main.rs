@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod metrics;
 mod requests;
 mod server;
 mod starts;

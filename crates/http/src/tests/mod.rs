@@ -4,6 +4,7 @@ mod bodies;
 mod client;
 mod endings;
 mod keep_alive;
+mod metrics;
 mod refusals;
 mod site;
 mod stop;

@@ -14,7 +14,7 @@ use sunstar_net::{Address, ListenerOptions};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError};
 
-use crate::{Error, Exchange, Limits, Request, Server, ServerStats, Status};
+use crate::{Error, Exchange, Limits, Request, Server, ServerStats, Status, serve_metrics};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
@@ -65,6 +65,7 @@ pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
     sim.host("server", SHARDS, move || async move {
         let limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
         let servers = Sharded::start(move || async move { Server::with_limits(site, limits) }).await.unwrap();
+        servers.map(|server| async move { server.publish("site") }).await.unwrap().into_iter().for_each(Result::unwrap);
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
         let listen = move |server: Rc<Server<_>>| {
             let address = address.clone();
@@ -156,6 +157,7 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
             }
             exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
         }
+        b"/metrics" => return serve_metrics(request, exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())

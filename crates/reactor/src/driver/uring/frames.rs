@@ -165,8 +165,8 @@ impl Frames {
         unsafe { slice::from_raw_parts(block.start().as_ptr(), len) }
     }
 
-    #[cfg(test)]
-    fn lent(&self) -> u16 {
+    /// How many frames are lent.
+    pub(super) fn lent(&self) -> u16 {
         self.pool().lent.get()
     }
 }

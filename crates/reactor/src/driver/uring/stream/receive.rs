@@ -108,10 +108,7 @@ impl Stream {
     fn received_nothing(&self, driver: &UringDriver, error: Option<Errno>) {
         match error {
             // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end.
-            None => self.incoming.end(match self.outgoing.failure() {
-                Some(_) => Err(Error::ConnectionReset),
-                None => Ok(()),
-            }),
+            None => self.receive_end(driver, self.outgoing.failure().map_or(Ok(()), |_| Err(Error::ConnectionReset))),
             // Whoever cancelled it knows, or lets it go on when it is read again.
             Some(Errno::CANCELED) => {}
             Some(Errno::NOBUFS) => {
@@ -125,9 +122,16 @@ impl Stream {
             Some(Errno::INTR | Errno::AGAIN) => self.wants_receive.set(true),
             Some(error) => {
                 let error = from_errno(error);
-                self.incoming.end(Err(error));
+                self.receive_end(driver, Err(error));
                 self.outgoing.fail(error);
             }
         }
+    }
+
+    fn receive_end(&self, driver: &UringDriver, how: Result<(), Error>) {
+        if how == Err(Error::ConnectionReset) && !self.incoming.has_ended() {
+            driver.counters().resets.add(1);
+        }
+        self.incoming.end(how);
     }
 }
