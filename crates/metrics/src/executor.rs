@@ -13,7 +13,7 @@ use crate::registry::{Registration, Registry};
 /// A figure of the executor: what it means, and where it is found.
 type Figure = (Family, fn(&Stats) -> u64);
 
-const FIGURES: [Figure; 20] = [
+const FIGURES: [Figure; 23] = [
     (Family::counter("sunstar_executor_rounds_total", "Rounds of the shard."), |stats| stats.rounds),
     (Family::counter("sunstar_executor_sleeps_total", "How often the shard went to sleep."), |stats| stats.sleeps),
     (Family::counter("sunstar_tasks_spawned_total", "Tasks that were started."), |stats| stats.spawned_tasks),
@@ -64,6 +64,19 @@ const FIGURES: [Figure; 20] = [
     ),
     (Family::counter("sunstar_messages_panicked_total", "Messages and requests that panicked."), |stats| {
         stats.panicked_messages
+    }),
+    (Family::gauge("sunstar_messages_waiting", "Messages and replies that wait for room in a ring."), |stats| {
+        stats.waiting_messages
+    }),
+    (
+        Family::counter(
+            "sunstar_messages_refused_aliens_total",
+            "Messages of other threads that found too many under way.",
+        ),
+        |stats| stats.refused_aliens,
+    ),
+    (Family::gauge("sunstar_executor_residents", "Things of the shard that may come home from elsewhere."), |stats| {
+        stats.residents
     }),
     (Family::gauge("sunstar_timers_armed", "Timers that are armed."), |stats| stats.armed_timers),
     (Family::counter("sunstar_timers_started_total", "Timers that were armed."), |stats| stats.started_timers),

@@ -147,6 +147,9 @@ impl Registry {
     ///
     /// # Errors
     /// As for [`Registry::counter`]; the metric is that of the first family that is refused, and none is registered.
+    ///
+    /// # Panics
+    /// If there is no family.
     pub fn observe(
         self: &Rc<Self>,
         families: &[Family],
@@ -185,7 +188,7 @@ impl Registry {
         labels: &[(&'static str, &str)],
         source: Source,
     ) -> Result<Registration, RegisterError> {
-        let first = families.first().copied().unwrap_or(LEFT_OUT);
+        let first = *families.first().expect("an observer shows something");
         let labels = Labels::new(labels).map_err(|refusal| first.refused(refusal))?;
         let mut table = self.table.borrow_mut();
         for family in &families {

@@ -167,6 +167,7 @@ fn the_executor_is_shown() {
         assert!(values(&gathered, "sunstar_messages_sent_total")[0] >= 1.0);
         // The limit of the collection before is a timer.
         assert!(values(&gather().await, "sunstar_timers_started_total")[0] >= 1.0);
+        assert!(values(&gathered, "sunstar_executor_residents")[0] >= 1.0);
         group.destroy().await.unwrap();
         twin.destroy().await.unwrap();
     });
