@@ -23,7 +23,7 @@
 //!
 //! A sample bears the number of its shard as the label `shard`, unless its family is [summed](Family::summed) over the shards.
 //!
-//! [`gather`] asks every shard by one message and puts the answers together. [`prometheus`] writes them as text for
+//! [`gather()`] asks every shard by one message and puts the answers together. [`prometheus`] writes them as text for
 //! Prometheus, [`collectd`] sends them to a collectd server. What the executor, the messages, the timers and the listeners of a shard count is in each registry
 //! from the start.
 //!

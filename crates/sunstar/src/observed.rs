@@ -195,3 +195,23 @@ impl Window {
         self.ratio.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_utilisation_is_that_of_at_least_a_second() {
+        let window = Window::default();
+        let at = |up_ms: u64, busy_ms: u64| {
+            let mut times = TimeStats::default();
+            times.up = Duration::from_millis(up_ms);
+            times.asleep = Duration::from_millis(up_ms - busy_ms);
+            window.utilisation(Instant::from_nanos(up_ms * 1_000_000), &times)
+        };
+        assert_eq!(at(999, 999), 0.0, "nothing is known yet");
+        assert_eq!(at(1000, 500), 0.5);
+        assert_eq!(at(1999, 1499), 0.5, "it is too soon");
+        assert_eq!(at(3000, 2000), 0.75);
+    }
+}

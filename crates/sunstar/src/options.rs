@@ -83,7 +83,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PORT", default_value_t = 9180)]
     prometheus_port: u16,
 
-    /// Send metrics to collectd there, as in 192.0.2.1 or [2001:db8::1]:25826 [default port: 25826]
+    /// Send metrics to collectd there, as in 192.0.2.1 or 192.0.2.1:25826 [default port: 25826]
     #[arg(long, value_name = "ADDRESS", value_parser = collectd_address)]
     collectd: Option<SocketAddr>,
 

@@ -32,7 +32,7 @@ Framework options:
       --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
       --prometheus-address <ADDRESS>    Address at which Prometheus gets metrics [default: 127.0.0.1]
       --prometheus-port <PORT>          Port at which Prometheus gets metrics; 0 for none [default: 9180]
-      --collectd <ADDRESS>              Send metrics to collectd there, as in 192.0.2.1 or [2001:db8::1]:25826 [default port: 25826]
+      --collectd <ADDRESS>              Send metrics to collectd there, as in 192.0.2.1 or 192.0.2.1:25826 [default port: 25826]
       --collectd-poll-period-ms <MS>    Milliseconds from one report to collectd to the next [default: 1000]
       --collectd-hostname <NAME>        What collectd calls this host [default: its name]
       --config <FILE>                   TOML file with any of these options by their long names; the command line wins
