@@ -35,7 +35,7 @@ const PACKAGES: &[Package] = &[
     },
     Package {
         name: "collectd-core",
-        program: "collectd",
+        program: "/usr/sbin/collectd",
         why: "takes the metrics that httpd sends to it",
         steps: &["tools"],
     },

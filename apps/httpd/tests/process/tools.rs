@@ -130,7 +130,7 @@ fn collectd(folder: &Path, port: u16) -> Killed {
     );
     let file = folder.join("collectd.conf");
     fs::write(&file, configuration).expect("a file");
-    let started = Command::new("collectd").args(["-f", "-C"]).arg(file).spawn();
+    let started = Command::new("/usr/sbin/collectd").args(["-f", "-C"]).arg(file).spawn();
     Killed(started.expect("collectd can be started"))
 }
 
