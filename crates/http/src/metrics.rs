@@ -156,14 +156,21 @@ pub async fn serve_metrics(request: Request, exchange: &mut Exchange<'_>) -> Res
         response.send("");
         return Ok(());
     }
+    // Boxed: a handler that also answers other paths is as large as its largest branch, and is moved for each request.
+    let text = Box::pin(collect()).await;
+    let mut response = exchange.respond(Status::OK)?;
+    response.header(HeaderName::CONTENT_TYPE, prometheus::CONTENT_TYPE)?;
+    response.send(Buffer::from(text.into_bytes()));
+    Ok(())
+}
+
+/// The metrics of all shards as text. There may be many, so others get their turn in between.
+async fn collect() -> String {
     let gathered = gather().await;
     let mut text = String::new();
     for family in &gathered.families {
         prometheus::write(&mut text, family);
         maybe_yield().await;
     }
-    let mut response = exchange.respond(Status::OK)?;
-    response.header(HeaderName::CONTENT_TYPE, prometheus::CONTENT_TYPE)?;
-    response.send(Buffer::from(text.into_bytes()));
-    Ok(())
+    text
 }
