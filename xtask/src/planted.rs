@@ -68,6 +68,8 @@ const PLANTED: &[Planted] = &[
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "trailers_unfiltered", kind: Kind::Plain, tests: "trailers_that_frame" },
+    Planted { package: METRICS, name: "bound_outside", kind: Kind::Plain, tests: "a_value_lies_between" },
+    Planted { package: METRICS, name: "lost_at_packet_end", kind: Kind::Plain, tests: "property_packets" },
     Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
@@ -85,6 +87,7 @@ const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 
 /// Shows the planted bugs.

@@ -1,6 +1,6 @@
 //! A small HTTP server on every core: the first thing to try, and what the benchmarks measure.
 //!
-//! `/` answers a hello, `/shard` the number of the shard that served it.
+//! `/` answers a hello, `/shard` the number of the shard that served it, `/metrics` the metrics of all shards.
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +44,9 @@ async fn serve(args: Args) -> Result<(), Error> {
         log.log().into_iter().fold(server, Server::with_access_log)
     })
     .await?;
+    let published: Result<Vec<_>, _> =
+        servers.map(|server| async move { server.publish("httpd") }).await?.into_iter().collect();
+    published?;
     let listen =
         move |server: std::rc::Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
     let listening: Result<Vec<_>, _> = servers.map(listen).await?.into_iter().collect();
@@ -101,7 +104,7 @@ impl AccessLogOption {
 /// What the server has.
 fn routes() -> Result<Router, RouteError> {
     let mut router = Router::new();
-    router.get("/", hello)?.get("/shard", shard)?;
+    router.get("/", hello)?.get("/shard", shard)?.get("/metrics", http::serve_metrics)?;
     Ok(router)
 }
 

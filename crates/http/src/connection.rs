@@ -19,6 +19,7 @@ use crate::access_log::{self, Entry};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
+use crate::metrics::{self, Unsent};
 use crate::server::Shared;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
@@ -45,8 +46,10 @@ pub(crate) struct Connection {
     lingers: bool,
     /// What was handed to the stream.
     sent_bytes: u64,
-    /// Of the response that was begun last.
+    /// Of the response that was begun last, if that was to the request that is being served.
     status: Option<Status>,
+    /// Requests whose responses were not handed to the stream.
+    unsent: Unsent,
     /// How the access log names the client, if there is one.
     client: Option<Box<str>>,
     /// What it will say about the request that is being served.
@@ -93,6 +96,7 @@ impl Connection {
             lingers: false,
             sent_bytes: 0,
             status: None,
+            unsent: Unsent::default(),
             client,
             entry: None,
         }
@@ -113,7 +117,7 @@ impl Connection {
                     Err(error) => {
                         outcome = Err(error);
                         self.give_up();
-                        self.finish_entry();
+                        self.finish_entry(metrics::arrival());
                     }
                     Ok(()) => maybe_yield().await,
                 },
@@ -123,7 +127,7 @@ impl Connection {
                 Some(Event::Error(error)) => {
                     self.begin_entry(None);
                     self.refuse(error);
-                    self.finish_entry();
+                    self.finish_entry(metrics::arrival());
                 }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
@@ -141,6 +145,7 @@ impl Connection {
     }
 
     async fn answer(&mut self, request: Request, handler: &impl Handler) -> Result<(), Error> {
+        let arrival = metrics::arrival();
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
@@ -161,7 +166,7 @@ impl Connection {
                 self.http.abort();
             }
         }
-        self.finish_entry();
+        self.finish_entry(arrival);
         Ok(())
     }
 
@@ -174,12 +179,18 @@ impl Connection {
         }
     }
 
-    fn finish_entry(&mut self) {
+    /// A request that was taken up at `arrival` was answered, or is given up.
+    fn finish_entry(&mut self, arrival: Instant) {
+        let status = self.status.take();
+        if let Some(status) = status {
+            self.shared.figures.count_response(status);
+            self.unsent.add(arrival, &self.shared.figures);
+        }
         if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
             // If there is neither, the client's bytes are refused behind a request that was logged.
-            if entry.has_request() || self.status.is_some() {
+            if entry.has_request() || status.is_some() {
                 let client = self.client.as_deref().unwrap_or("-");
-                entry.finish(log, client, self.status, self.produced_bytes());
+                entry.finish(log, client, status, self.produced_bytes());
             }
         }
     }
@@ -273,6 +284,7 @@ impl Connection {
     pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
         self.enqueue();
+        self.unsent.send(&self.shared.figures);
         self.lingers = self.expects_input;
         Ok(())
     }
@@ -389,7 +401,7 @@ impl Drop for Connection {
         if self.http.in_flight() > 0 {
             self.give_up();
         }
-        self.finish_entry();
+        self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
         }

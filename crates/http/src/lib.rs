@@ -54,6 +54,7 @@ mod connection;
 mod error;
 mod exchange;
 mod handler;
+mod metrics;
 mod router;
 mod server;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use access_log::{AccessFormat, AccessLog, MAX_LOGGED_BYTES};
 pub use error::Error;
 pub use exchange::Exchange;
 pub use handler::Handler;
+pub use metrics::serve_metrics;
 pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
 pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};

@@ -13,6 +13,7 @@ use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
 use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Service, TaskBuilder, maybe_yield};
 use sunstar_http1::{Endpoint, Limits};
+use sunstar_metrics::RegisterError;
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
 use crate::access_log::AccessLog;
@@ -20,6 +21,7 @@ use crate::clock::DateClock;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::handler::Handler;
+use crate::metrics::{self, Figures};
 
 /// When the server stops, clients have so long to send the rest of a request that is being served, and to take responses.
 const GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) stopped_at: Cell<Instant>,
     /// Holds those who listen and the connections.
     inside: Rc<Gate>,
+    pub(crate) figures: Figures,
     live: Cell<u64>,
     accepted: Cell<u64>,
     requests: Cell<u64>,
@@ -83,6 +86,7 @@ impl<H: Handler + 'static> Server<H> {
             stop: AbortSource::new(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
+            figures: Figures::new(),
             live: Cell::new(0),
             accepted: Cell::new(0),
             requests: Cell::new(0),
@@ -131,14 +135,19 @@ impl<H: Handler + 'static> Server<H> {
 
     /// What the server has done.
     pub fn stats(&self) -> ServerStats {
-        let shared = &*self.shared;
-        ServerStats {
-            accepted: shared.accepted.get(),
-            live: shared.live.get(),
-            requests: shared.requests.get(),
-            refused: shared.refused.get(),
-            failed: shared.failed.get(),
-        }
+        self.shared.stats()
+    }
+
+    /// Shows what the server does in the metrics of its shard, as `sunstar_http_…` with the label `server` and this name; and
+    /// names it in the log. A server has one name.
+    ///
+    /// # Errors
+    /// If a server of the shard has this name already.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn publish(&self, name: &'static str) -> Result<(), RegisterError> {
+        metrics::publish(&self.shared, name)
     }
 }
 
@@ -151,7 +160,8 @@ impl<H: Handler + 'static> Service for Server<H> {
         self.shared.stop.request_abort();
         self.shared.inside.close().await;
         let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
-        log::info!("served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
+        let name = self.shared.figures.name().unwrap_or("HTTP");
+        log::info!("{name}: served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
     }
 }
 
@@ -235,6 +245,16 @@ impl Shared {
             sleep_until(self.stopped_at.get() + GRACE).await;
         };
         with_deadline(deadline, wait).await.unwrap_or(Err(sunstar_net::Error::Stopped))
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        ServerStats {
+            accepted: self.accepted.get(),
+            live: self.live.get(),
+            requests: self.requests.get(),
+            refused: self.refused.get(),
+            failed: self.failed.get(),
+        }
     }
 
     pub(crate) fn count_request(&self) {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
-use crate::io_stats::IoCounters;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 pub(crate) use selection::{make, select};
 
@@ -87,6 +87,9 @@ pub(crate) trait Driver {
 
     /// What has been counted.
     fn counters(&self) -> &IoCounters;
+
+    /// What is in use at the moment.
+    fn levels(&self) -> IoLevels;
 
     /// Lets `bell`, an eventfd, end sleeps. Each write to it is one event; nobody reads its count.
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()>;

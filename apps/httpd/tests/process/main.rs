@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod memory;
+mod metrics;
 mod requests;
 mod server;
 mod starts;

@@ -5,6 +5,7 @@ mod bodies;
 mod client;
 mod endings;
 mod keep_alive;
+mod metrics;
 mod refusals;
 mod routes;
 mod site;

@@ -14,7 +14,7 @@ use sunstar_net::{Address, ListenerOptions};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError};
 
-use crate::{Error, Exchange, Handler, Limits, Request, Server, ServerStats, Status};
+use crate::{Error, Exchange, Handler, Limits, Request, Server, ServerStats, Status, serve_metrics};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
@@ -82,6 +82,7 @@ fn add_server_of<H: Handler + 'static>(sim: &mut Sim, server: fn() -> Server<H>)
     let told = Rc::clone(&control);
     sim.host("server", SHARDS, move || async move {
         let servers = Sharded::start(move || async move { server() }).await.unwrap();
+        servers.map(|server| async move { server.publish("site") }).await.unwrap().into_iter().for_each(Result::unwrap);
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
         let listen = move |server: Rc<Server<H>>| {
             let address = address.clone();
@@ -169,6 +170,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             response.send("bye");
         }
         b"/impatient" => return count_impatiently(exchange).await,
+        b"/metrics" => return serve_metrics(request, exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())

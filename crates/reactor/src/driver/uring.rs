@@ -28,7 +28,7 @@ use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
 use crate::clock::Clock;
-use crate::io_stats::IoCounters;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 
 use super::Driver;
@@ -291,6 +291,11 @@ impl Driver for UringDriver {
 
     fn counters(&self) -> &IoCounters {
         self.ring.counters()
+    }
+
+    fn levels(&self) -> IoLevels {
+        let (lent_frames, frames) = (self.frames.lent().into(), STREAM_FRAMES.frames.into());
+        IoLevels { open_sockets: self.sockets.len(), lent_frames, frames }
     }
 
     fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {

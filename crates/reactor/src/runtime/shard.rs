@@ -124,8 +124,8 @@ impl Engine {
     fn run(&self, mut look: impl FnMut() -> Next) {
         let _fuse = Fuse(self.shard);
         self.watch_for_stalls();
-        let patience = self.config.patience();
-        let mut idle_since = None;
+        let (patience, times) = (self.config.patience(), self.platform.times());
+        times.begin(self.platform.now());
         let mut waits_for_room = 0;
         let mut input_at_sleep = self.input();
         let mut slack = Slack::default();
@@ -139,12 +139,12 @@ impl Engine {
                     thread::yield_now();
                     waits_for_room = 0;
                 }
-                idle_since = None;
+                times.work(self.executor.round_start());
                 continue;
             };
             // As the round began it was idle already, so its time will do: polling reads the clock once per round.
             let now = self.executor.round_start();
-            let idle = now - *idle_since.get_or_insert(now);
+            let idle = times.poll(now);
             // Polling pays where input follows input. After work that only timers made, none is in sight.
             let expects_none =
                 |patience| deadline.is_none_or(|deadline| deadline > now + patience) && self.input() == input_at_sleep;
@@ -154,9 +154,9 @@ impl Engine {
                     self.free_unused_memory();
                     slack.freed();
                 } else {
+                    times.sleep(now);
                     self.sleep([until, slack_due].into_iter().flatten().min());
                 }
-                idle_since = None;
                 input_at_sleep = self.input();
             }
             // No pause of the processor: it can take longer than a message from another shard.

@@ -146,6 +146,9 @@ fn readers_who_hold_all_they_got_do_not_stop_others() {
         assert_eq!(held.iter().map(|bytes| bytes.len()).sum::<usize>(), CHUNKS << 16);
         let stats = io_stats();
         assert!(stats.copied_out_bytes > 0 && stats.short_frames > 0, "{stats:?}");
+        assert!(stats.lent_frames >= 256 && stats.lent_frames <= stats.frames, "{stats:?}");
+        drop(held);
+        assert_eq!(io_stats().lent_frames, 0);
         let (client, server) = pair().await;
         write(&client, "hello").await.expect("it is connected");
         assert_eq!(read(&server).await, Ok(Buffer::from("hello")));

@@ -181,8 +181,8 @@ impl Frames {
         }
     }
 
-    #[cfg(test)]
-    fn lent(&self) -> u16 {
+    /// How many frames are lent.
+    pub(super) fn lent(&self) -> u16 {
         self.pool().lent.get()
     }
 }

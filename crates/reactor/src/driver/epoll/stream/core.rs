@@ -131,6 +131,9 @@ impl Core {
     /// Nothing more comes. A stream that has failed does not send either.
     fn receive_end(&self, how: Result<(), Error>) {
         self.may_receive.set(false);
+        if how == Err(Error::ConnectionReset) && !self.incoming.has_ended() {
+            self.driver().counters.resets.add(1);
+        }
         self.incoming.end(how);
         if let Err(error) = how {
             self.outgoing.fail(error);
