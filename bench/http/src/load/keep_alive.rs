@@ -30,22 +30,7 @@ pub(crate) fn run(
     connections: usize,
     window: &mut Window,
 ) -> Result<()> {
-    let mut ring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_cqsize(4096)
-        .build(2048)
-        .context("making an io_uring")?;
-    ring.submitter().register_ring_fd().context("registering the ring")?;
-    let mut frames = Frames::new(&ring, connections, response).context("providing buffers")?;
-    let (mut open, mut files) = (Vec::with_capacity(connections), Vec::with_capacity(connections));
-    for _ in 0..connections {
-        let stream = target::connect(address)?;
-        files.push(stream.as_raw_fd());
-        open.push(Connection { _stream: stream, got: 0 });
-    }
-    ring.submitter().register_files(&files).context("registering the connections")?;
+    let (mut ring, mut frames, mut open) = set_up(address, response, connections)?;
     for index in 0..connections {
         receive(&mut ring, index)?;
         ask(&mut ring, index, request)?;
@@ -87,6 +72,27 @@ pub(crate) fn run(
             ask(&mut ring, index, request)?;
         }
     }
+}
+
+/// Connects as often as asked for, and makes a ring that knows the connections by their index, with frames for an answer of each.
+fn set_up(address: SocketAddr, response: usize, connections: usize) -> Result<(IoUring, Frames, Vec<Connection>)> {
+    let mut ring = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_cqsize(4096)
+        .build(2048)
+        .context("making an io_uring")?;
+    ring.submitter().register_ring_fd().context("registering the ring")?;
+    let frames = Frames::new(&ring, connections, response).context("providing buffers")?;
+    let (mut open, mut files) = (Vec::with_capacity(connections), Vec::with_capacity(connections));
+    for _ in 0..connections {
+        let stream = target::connect(address)?;
+        files.push(stream.as_raw_fd());
+        open.push(Connection { _stream: stream, got: 0 });
+    }
+    ring.submitter().register_files(&files).context("registering the connections")?;
+    Ok((ring, frames, open))
 }
 
 /// Submits what there is and lets the kernel complete what has come, if there is either.
