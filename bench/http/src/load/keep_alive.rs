@@ -76,7 +76,7 @@ pub(crate) fn run(
 
 /// Connects as often as asked for, and makes a ring that knows the connections by their index, with frames for an answer of each.
 fn set_up(address: SocketAddr, response: usize, connections: usize) -> Result<(IoUring, Frames, Vec<Connection>)> {
-    let mut ring = IoUring::builder()
+    let ring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_taskrun_flag()
