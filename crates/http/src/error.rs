@@ -22,6 +22,12 @@ pub enum Error {
     /// A field's value is none.
     #[error("{0}")]
     BadValue(BadValue),
+    /// A file could not be read.
+    #[error("a file: {0}")]
+    Storage(#[from] sunstar_storage::Error),
+    /// A body could not be compressed, for want of memory.
+    #[error("the encoder failed")]
+    Encoder,
     /// A body has another length than was said.
     #[error("{0}")]
     Body(BodyError),

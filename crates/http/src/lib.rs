@@ -35,10 +35,17 @@
 
 extern crate alloc;
 
+#[cfg(feature = "compression")]
+extern crate std;
+
 mod clock;
+#[cfg(feature = "compression")]
+pub mod compress;
 mod connection;
 mod error;
 mod exchange;
+#[cfg(feature = "files")]
+pub mod files;
 mod server;
 #[cfg(test)]
 mod tests;

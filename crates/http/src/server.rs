@@ -37,6 +37,12 @@ pub(crate) struct Shared {
     requests: Cell<u64>,
     refused: Cell<u64>,
     failed: Cell<u64>,
+    /// Bodies that are being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) encoders: Cell<usize>,
+    /// Bodies that were sent as they are since too many were being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) uncompressed: Cell<u64>,
 }
 
 /// What a server has done on its shard.
@@ -53,6 +59,9 @@ pub struct ServerStats {
     pub refused: u64,
     /// Connections that ended by an error of the network or of the application.
     pub failed: u64,
+    /// Bodies that were sent as they are since too many others were being compressed.
+    #[cfg(feature = "compression")]
+    pub uncompressed: u64,
 }
 
 /// An HTTP server of one shard. Its handler is called for every request.
@@ -86,6 +95,10 @@ where
             requests: Cell::new(0),
             refused: Cell::new(0),
             failed: Cell::new(0),
+            #[cfg(feature = "compression")]
+            encoders: Cell::new(0),
+            #[cfg(feature = "compression")]
+            uncompressed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
     }
@@ -128,6 +141,8 @@ where
             requests: shared.requests.get(),
             refused: shared.refused.get(),
             failed: shared.failed.get(),
+            #[cfg(feature = "compression")]
+            uncompressed: shared.uncompressed.get(),
         }
     }
 }

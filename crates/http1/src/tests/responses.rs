@@ -197,3 +197,29 @@ fn frames_go_back_when_they_were_sent() {
     let frames = script.endpoint.counters().frames;
     assert_eq!((frames.in_use_frames, frames.high_water_frames, frames.exhausted), (0, 1, 0));
 }
+
+#[test]
+fn bytes_that_pass_by_the_connection_are_counted() {
+    let begun = |line: &str, length| {
+        let mut script = asked(line);
+        script.connection.respond(Status::OK, None).unwrap().stream(length);
+        script.transmit();
+        script
+    };
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(7), Ok(7));
+    assert_eq!(script.connection.skip_body(4), Err(BodyError::TooLong));
+    script.connection.send_body("abc").unwrap();
+    assert_eq!(script.connection.end_body(), Ok(()));
+    script.expect_output("abc").expect_open();
+    assert_eq!(script.connection.skip_body(1), Err(BodyError::NotStreaming));
+
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(9), Ok(9));
+    assert_eq!(script.connection.end_body(), Err(BodyError::TooShort));
+    script.expect_closed();
+
+    assert_eq!(begun("HEAD / HTTP/1.1", Some(10)).connection.skip_body(10), Ok(0));
+    assert_eq!(begun("GET / HTTP/1.1", None).connection.skip_body(10), Err(BodyError::Chunked));
+    assert_eq!(begun("GET / HTTP/1.0", None).connection.skip_body(10), Ok(10));
+}
