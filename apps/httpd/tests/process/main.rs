@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod files;
 mod requests;
 mod server;
 mod starts;

@@ -122,8 +122,8 @@ fn date(headers: &Headers, name: &str) -> Option<u64> {
 mod tests {
     use sunstar_storage::{Identity, Kind};
 
-    use crate::compress::tests::request;
     use super::*;
+    use crate::compress::tests::request;
 
     const NOW: u64 = 784_111_800;
     /// Before, at, and after the file's time.

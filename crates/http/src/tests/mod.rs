@@ -3,6 +3,8 @@
 mod bodies;
 mod client;
 mod endings;
+#[cfg(feature = "files")]
+mod files;
 mod keep_alive;
 mod refusals;
 mod site;

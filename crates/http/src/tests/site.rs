@@ -90,6 +90,7 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
         requests: sum.requests + shard.requests,
         refused: sum.refused + shard.refused,
         failed: sum.failed + shard.failed,
+        #[cfg(feature = "compression")]
         uncompressed: sum.uncompressed + shard.uncompressed,
     })
 }
