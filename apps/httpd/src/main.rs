@@ -46,7 +46,8 @@ async fn serve(args: Args) -> Result<(), Error> {
         .await?,
         root.unwrap_or_default(),
     );
-    for failure in sites.map(|site| async move { site.failure }).await?.into_iter().flatten() {
+    let failures = sites.map(|site| async move { site.failure }).await?;
+    if let Some(failure) = failures.into_iter().flatten().next() {
         return Err(Error::usage(format_args!("cannot serve {}: {failure}", shown.display())));
     }
     let make = move || async move {

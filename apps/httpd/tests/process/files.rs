@@ -11,7 +11,7 @@ use super::server::{Httpd, Setup, command, with_each, with_each_backend};
 
 /// Bytes that differ from place to place.
 pub(super) fn content(len_bytes: usize) -> Vec<u8> {
-    (0..len_bytes as u32).flat_map(|at| (at / 4).wrapping_mul(2_654_435_761).to_le_bytes()).take(len_bytes).collect()
+    (0_u32..).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(len_bytes).collect()
 }
 
 /// Makes a directory of its own for a test, and beside it something that nobody may get.
@@ -151,7 +151,7 @@ fn downloads_that_are_given_up_leave_nothing_behind() {
             let fields = ["", "Accept-Encoding: zstd\r\n", "Range: bytes=0-9,50-99999\r\n"][number % 3];
             let path = if number % 3 == 1 { "page.txt" } else { "large" };
             client.send(format!("GET /file/{path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes()).unwrap();
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 // Some of it has arrived.
                 let mut some = [0; 1];
                 std::io::Read::read_exact(&mut client.stream, &mut some).unwrap();

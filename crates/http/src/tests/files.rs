@@ -467,7 +467,7 @@ fn sim_sweep_files() {
                 match answer.status() {
                     200 => assert!(decoded(&answer) == text(len)),
                     206 => {
-                        let (first, last) = (first.min(last) as usize, first.max(last) as usize);
+                        let [first, last] = [first.min(last), first.max(last)].map(|at| usize::try_from(at).unwrap());
                         assert!(answer.body == text(len)[first..len.min(last + 1)]);
                     }
                     status => assert_eq!(status, 416),

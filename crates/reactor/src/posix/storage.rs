@@ -67,13 +67,13 @@ impl DirectoryHandle for PosixDirectory {
             match open_below(&self.root, &path, ResolveFlags::CACHED) {
                 Err(Errno::AGAIN) => {}
                 Err(Errno::INVAL) => self.asks_cache.set(false),
-                opened => return Wait::ready(PosixFile::new(opened)),
+                opened => return Wait::ready(PosixFile::opened(opened)),
             }
         }
         let root = Arc::clone(&self.root);
         Wait::later(async move {
             let opened = on_helper(move || Ok(open_patiently(&root, &path)));
-            PosixFile::new(opened.await?)
+            PosixFile::opened(opened.await?)
         })
     }
 }
@@ -86,7 +86,8 @@ struct PosixFile {
 }
 
 impl PosixFile {
-    fn new(opened: Result<OwnedFd, Errno>) -> Result<Rc<dyn FileHandle>, Error> {
+    /// What was opened, if it is of a kind that is served.
+    fn opened(opened: Result<OwnedFd, Errno>) -> Result<Rc<dyn FileHandle>, Error> {
         let descriptor = opened.map_err(from_errno)?;
         let stat = fstat(&descriptor).map_err(from_errno)?;
         let metadata = metadata(&stat).ok_or(Error::WrongKind)?;
