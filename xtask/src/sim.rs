@@ -12,6 +12,9 @@ use crate::steps;
 /// The scenarios, by a part of their names.
 const TESTS: &str = "sim_sweep";
 
+/// The packages that have scenarios; each must have at least one.
+const PACKAGES: [&str; 2] = ["sunstar-sim", "sunstar-http"];
+
 /// Tells them which seeds to try: one, or a range.
 const SEEDS: &str = "SUNSTAR_SIM_SEEDS";
 
@@ -71,15 +74,19 @@ pub(crate) fn smoke(seeds: u64) -> Result<Count> {
 }
 
 fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -> Result<Count> {
-    let mut command = cargo(&["test", "--locked", "--lib", "-p", "sunstar-sim", "-p", "sunstar-http"]);
-    if is_optimised {
-        command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+    let mut total = Count::default();
+    for package in PACKAGES {
+        let mut command = cargo(&["test", "--locked", "--lib", "-p", package]);
+        if is_optimised {
+            command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+        }
+        command.arg(TESTS).env(SEEDS, format!("{first}..{}", first.saturating_add(count)));
+        if let Some(trace) = trace {
+            command.env(TRACE, std::path::absolute(trace)?);
+        }
+        total.add(steps::counted(&mut command)?);
     }
-    command.arg(TESTS).env(SEEDS, format!("{first}..{}", first.saturating_add(count)));
-    if let Some(trace) = trace {
-        command.env(TRACE, std::path::absolute(trace)?);
-    }
-    steps::counted(&mut command)
+    Ok(total)
 }
 
 fn all_passed(count: Count) -> Result<()> {

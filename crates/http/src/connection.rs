@@ -1,5 +1,6 @@
 //! The loop around the state machine of one connection.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
 use core::future::{Future, poll_fn};
@@ -8,16 +9,18 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::Instant;
 use sunstar_executor::combine::{with_deadline, with_timeout};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
+use sunstar_executor::{Instant, maybe_yield};
+use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 use sunstar_storage::File;
 
+use crate::access_log::{self, Entry};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::Handler;
 use crate::server::Shared;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
@@ -45,6 +48,14 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// What was handed to the stream.
+    sent_bytes: u64,
+    /// Of the response that was begun last.
+    status: Option<Status>,
+    /// How the access log names the client, if there is one.
+    client: Option<Box<str>>,
+    /// What it will say about the request that is being served.
+    entry: Option<Box<Entry>>,
 }
 
 /// How far a connection is with stopping.
@@ -73,14 +84,27 @@ enum Input {
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
         let http = shared.endpoint.accept();
-        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
+        // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
+        // the last. Where the network has no such bound it has one of its own.
+        let _unsupported = stream.set_send_queue_bytes(1);
+        let client = shared.access_log.get().map(|_| access_log::client(&stream));
+        Self {
+            stream,
+            http,
+            shared,
+            phase: Phase::Serving,
+            keeps_alive: true,
+            expects_input: true,
+            lingers: false,
+            sent_bytes: 0,
+            status: None,
+            client,
+            entry: None,
+        }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(mut self, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    pub(crate) async fn serve(mut self, handler: &impl Handler) -> Result<(), Error> {
         let shared = Rc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.aborted());
         let mut outcome = Ok(());
@@ -93,14 +117,19 @@ impl Connection {
                     // The requests before it were answered, and their responses wait to be sent.
                     Err(error) => {
                         outcome = Err(error);
-                        self.http.abort();
+                        self.give_up();
+                        self.finish_entry();
                     }
-                    Ok(()) => {}
+                    Ok(()) => maybe_yield().await,
                 },
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => self.refuse(error),
+                Some(Event::Error(error)) => {
+                    self.begin_entry(None);
+                    self.refuse(error);
+                    self.finish_entry();
+                }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit().await?,
@@ -108,34 +137,73 @@ impl Connection {
                     self.close().await;
                     return outcome;
                 }
-                None => self.receive(stopped.as_mut()).await?,
+                None => {
+                    maybe_yield().await;
+                    self.receive(stopped.as_mut()).await?;
+                }
             }
         }
     }
 
-    async fn answer<F>(&mut self, request: Request, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    async fn answer(&mut self, request: Request, handler: &impl Handler) -> Result<(), Error> {
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        match handler(request, &mut Exchange::new(self, has_body)).await {
+        self.begin_entry(Some(&request));
+        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => {}
+            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
+            Err(Error::Parameter(error)) => error.status(),
             Err(error) => return Err(error),
-        }
+        };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
-            if let Ok(response) = self.respond(Status::INTERNAL_SERVER_ERROR) {
+            if let Ok(response) = self.respond(status) {
                 response.send("");
             } else {
                 self.http.abort();
             }
         }
+        self.finish_entry();
         Ok(())
+    }
+
+    /// Takes note of a request for the access log, if there is one.
+    fn begin_entry(&mut self, request: Option<&Request>) {
+        self.status = None;
+        if self.shared.access_log.get().is_some() {
+            let date = self.shared.clock.date();
+            self.entry = Some(Box::new(Entry::new(request, date, self.produced_bytes())));
+        }
+    }
+
+    fn finish_entry(&mut self) {
+        if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
+            // If there is neither, the client's bytes are refused behind a request that was logged.
+            if entry.has_request() || self.status.is_some() {
+                let client = self.client.as_deref().unwrap_or("-");
+                entry.finish(log, client, self.status, self.produced_bytes());
+            }
+        }
+    }
+
+    /// What was sent and what waits to be.
+    fn produced_bytes(&self) -> u64 {
+        self.sent_bytes + self.http.output_bytes() as u64
+    }
+
+    /// Nobody will answer the request that is being served.
+    fn give_up(&mut self) {
+        let date = self.shared.clock.date();
+        if let Ok(mut response) = self.http.respond(Status::INTERNAL_SERVER_ERROR, Some(&date)) {
+            response.close();
+            response.send("");
+            self.status = Some(Status::INTERNAL_SERVER_ERROR);
+        } else {
+            self.http.abort();
+        }
     }
 
     fn refuse(&mut self, error: sunstar_http1::Error) {
@@ -161,7 +229,9 @@ impl Connection {
             self.drain_at_once();
         }
         let date = self.shared.clock.date();
-        Ok(self.http.respond(status, Some(&date))?)
+        let response = self.http.respond(status, Some(&date))?;
+        self.status = Some(status);
+        Ok(response)
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
@@ -177,7 +247,8 @@ impl Connection {
     pub(crate) async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
         // The head leaves together with the file.
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
-        self.hand_over();
+        self.enqueue();
+        self.lingers = self.expects_input;
         // Of no bytes it only says whether the network takes the file.
         let takes = |handle: &Rc<dyn Any>| self.stream.enqueue_file(handle, offset, 0).is_ok();
         let Some(handle) = file.network_handle().filter(takes) else {
@@ -186,6 +257,7 @@ impl Connection {
         // Nothing waits between the two, so what is accounted for is sent.
         let len_bytes = self.http.skip_body(len_bytes)?;
         self.stream.enqueue_file(&handle, offset, len_bytes)?;
+        self.sent_bytes += len_bytes;
         Ok(self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?)
     }
 
@@ -205,8 +277,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn end_body(&mut self) -> Result<(), Error> {
-        Ok(self.http.end_body()?)
+    pub(crate) fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        Ok(self.http.end_body_with(trailers)?)
+    }
+
+    pub(crate) fn trailers(&self) -> Option<&Headers> {
+        self.http.trailers()
     }
 
     /// Waits for the next part of the body of the request that is being served.
@@ -232,24 +308,25 @@ impl Connection {
             if !self.http.wants_input() {
                 return Err(Error::Truncated);
             }
+            maybe_yield().await;
             let bytes = self.shared.in_time(self.stream.read()).await?;
             self.take_in(bytes);
         }
     }
 
-    /// Hands what is to be sent to the stream.
-    async fn transmit(&mut self) -> Result<(), Error> {
+    /// Hands what is to be sent to the stream, once that has sent the last of it.
+    pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
-        self.hand_over();
+        self.enqueue();
+        self.lingers = self.expects_input;
         Ok(())
     }
 
     /// Puts what is to be sent into the stream's queue, which has room.
-    fn hand_over(&mut self) {
+    fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
-        self.http.poll_transmit(&mut buffers);
+        self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
-        self.lingers = self.expects_input;
     }
 
     /// Waits for bytes or for the request to stop.
@@ -340,10 +417,29 @@ impl Connection {
     async fn close(mut self) {
         if self.lingers && cfg!(not(planted = "no_linger")) {
             self.stream.shutdown();
-            // However it ends, the connection does.
-            let to_the_end = async { while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {} };
+            let to_the_end = async {
+                while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {
+                    maybe_yield().await;
+                }
+            };
             // However it ends, the connection does.
             let _timed_out = with_timeout(LINGER, to_the_end).await;
         }
+    }
+}
+
+impl Drop for Connection {
+    /// However it ends (a handler may have panicked): responses that are complete leave, and nobody takes a part of one for the
+    /// whole.
+    fn drop(&mut self) {
+        if self.http.in_flight() > 0 {
+            self.give_up();
+        }
+        self.finish_entry();
+        if self.http.needs_reset() {
+            self.stream.abort();
+        }
+        #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
+        self.enqueue();
     }
 }

@@ -1,7 +1,7 @@
 //! A shard's server: accepts, serves, stops.
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -11,14 +11,15 @@ use sunstar_executor::Instant;
 use sunstar_executor::combine::with_deadline;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_executor::{Service, TaskBuilder};
-use sunstar_http1::{Endpoint, Limits, Request};
+use sunstar_executor::{Service, TaskBuilder, maybe_yield};
+use sunstar_http1::{Endpoint, Limits};
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
+use crate::access_log::AccessLog;
 use crate::clock::DateClock;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::handler::Handler;
 
 /// When the server stops, clients have so long to send the rest of a request that is being served, and to take responses.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) clock: DateClock,
+    /// Empty while requests are not logged.
+    pub(crate) access_log: OnceCell<AccessLog>,
     pub(crate) stop: AbortSource,
     /// When the server was asked to stop.
     pub(crate) stopped_at: Cell<Instant>,
@@ -57,36 +60,35 @@ pub struct ServerStats {
     pub requests: u64,
     /// Connections whose client sent what is refused.
     pub refused: u64,
-    /// Connections that ended by an error of the network or of the application.
+    /// Connections that ended by an error of the network or of the application, which includes a panic and that
+    /// [`Server::serve`] was given up.
     pub failed: u64,
     /// Bodies that were sent as they are since too many others were being compressed.
     #[cfg(feature = "compression")]
     pub uncompressed: u64,
 }
 
-/// An HTTP server of one shard. Its handler is called for every request.
+/// An HTTP server of one shard. Its [`Handler`], often a [`Router`](crate::Router), is called for every request.
 ///
-/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500; if it answers an error, the
-/// connection ends.
-pub struct Server<F> {
+/// A request that it leaves unanswered is answered by 500. So is one that it fails or panics on before it has begun to answer, and
+/// then the connection ends. If it has begun, the connection ends within the response.
+pub struct Server<H> {
     shared: Rc<Shared>,
-    handler: Rc<F>,
+    handler: Rc<H>,
 }
 
-impl<F> Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Server<H> {
     /// A server with the default [`Limits`].
-    pub fn new(handler: F) -> Self {
+    pub fn new(handler: H) -> Self {
         Self::with_limits(handler, Limits::DEFAULT)
     }
 
     /// A server.
-    pub fn with_limits(handler: F, limits: Limits) -> Self {
+    pub fn with_limits(handler: H, limits: Limits) -> Self {
         let shared = Shared {
             endpoint: Endpoint::new(limits),
             clock: DateClock::new(),
+            access_log: OnceCell::new(),
             stop: AbortSource::new(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
@@ -101,6 +103,14 @@ where
             uncompressed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+    }
+
+    /// Writes a line about each request. The first log that a server is given counts.
+    #[must_use]
+    pub fn with_access_log(self, log: AccessLog) -> Self {
+        // Which one counts is documented.
+        let _ = self.shared.access_log.set(log);
+        self
     }
 
     /// Listens at an address, and serves what connects there until the server stops. Answers the address with the port that it
@@ -147,10 +157,7 @@ where
     }
 }
 
-impl<F> Service for Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Service for Server<H> {
     /// Stops in order: lets no more connections in, serves those that are established, answers every request whose bytes have
     /// arrived, and waits until all connections are closed. A client that has a response to take or a request to finish has
     /// 5 s for it. For handlers it waits as long as they run; who can't wait so long drops the future.
@@ -163,16 +170,16 @@ where
     }
 }
 
-impl<F> fmt::Debug for Server<F> {
+impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("live", &self.shared.live).finish_non_exhaustive()
     }
 }
 
 /// Accepts until the server stops and all that is established was accepted.
-async fn accept<F>(shared: Rc<Shared>, handler: Rc<F>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
+async fn accept<H>(shared: Rc<Shared>, handler: Rc<H>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
 where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+    H: Handler + 'static,
 {
     let mut stopped = pin!(shared.stop.aborted());
     let mut is_open = true;
@@ -197,34 +204,38 @@ where
             #[cfg(not(planted = "gate_left_early"))]
             drop(inside);
         });
+        maybe_yield().await;
     }
 }
 
 /// Serves one connection and counts it.
-async fn serve<F>(shared: Rc<Shared>, handler: &F, stream: Stream) -> Result<(), Error>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-{
-    let _live = Live::new(&shared);
+async fn serve(shared: Rc<Shared>, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
+    let mut live = Live::new(&shared);
     let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
-    shared.failed.set(shared.failed.get() + u64::from(served.is_err()));
+    live.has_failed = served.is_err();
     served
 }
 
-/// Counts a connection for as long as it is there.
-struct Live<'a>(&'a Shared);
+/// Counts a connection for as long as it is there, and how it ends.
+struct Live<'a> {
+    shared: &'a Shared,
+    /// Until it has ended well.
+    has_failed: bool,
+}
 
 impl<'a> Live<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
-        Self(shared)
+        Self { shared, has_failed: true }
     }
 }
 
 impl Drop for Live<'_> {
     fn drop(&mut self) {
-        self.0.live.set(self.0.live.get() - 1);
+        let shared = self.shared;
+        shared.live.set(shared.live.get() - 1);
+        shared.failed.set(shared.failed.get() + u64::from(self.has_failed));
     }
 }
 

@@ -99,6 +99,7 @@ mod response;
 mod server;
 mod status;
 mod text;
+mod trailers;
 
 #[cfg(test)]
 mod tests;

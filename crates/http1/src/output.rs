@@ -5,7 +5,7 @@ use core::mem;
 
 use sunstar_packet::{Buffer, BufferMut, Pool};
 
-use crate::headers::{BadValue, HeaderName};
+use crate::headers::{BadValue, HeaderLines, HeaderName};
 use crate::text;
 
 /// Of one frame; holds the small responses to a handful of pipelined requests.
@@ -132,6 +132,8 @@ pub enum BodyError {
     TooShort,
     /// The body goes in chunks, so all of it must pass through the connection.
     Chunked,
+    /// A field may not stand behind a body (RFC 9110 §6.5.1); the body was not ended.
+    Trailer,
 }
 
 impl core::fmt::Display for BodyError {
@@ -141,6 +143,7 @@ impl core::fmt::Display for BodyError {
             Self::TooLong => "the body is longer than was announced",
             Self::TooShort => "the body is shorter than was announced",
             Self::Chunked => "the body goes in chunks",
+            Self::Trailer => "a field may not stand behind a body",
         })
     }
 }
@@ -194,12 +197,12 @@ impl BodyWriter {
         Ok(len_bytes)
     }
 
-    pub(crate) fn finish(self, output: &mut Output, frames: &Pool) -> Result<(), BodyError> {
+    pub(crate) fn finish(self, output: &mut Output, frames: &Pool, trailers: &HeaderLines) -> Result<(), BodyError> {
         match self {
             Self::Known(1..) => return Err(BodyError::TooShort),
             Self::Chunked => {
                 output.begin(frames);
-                output.put(b"0\r\n\r\n");
+                [b"0\r\n", trailers.as_bytes(), b"\r\n"].into_iter().for_each(|part| output.put(part));
             }
             Self::Known(0) | Self::UntilClose | Self::Nothing => {}
         }

@@ -143,6 +143,11 @@ impl Request {
         self.expects_continue
     }
 
+    /// Whether the client wants what follows a chunked body, and does not merely drop it (`TE: trailers`, RFC 9110 §10.1.4).
+    pub fn takes_trailers(&self) -> bool {
+        self.version == Version::Http11 && self.headers.has_element("te", "trailers")
+    }
+
     fn path_and_query(&self) -> &[u8] {
         let target = self.target();
         absolute(target).map_or(target, |(_, rest)| rest)
@@ -191,6 +196,8 @@ pub(crate) fn check(head: &[u8], parts: &RequestParts) -> Result<Checked, Error>
 /// Whether a target has a form that an origin server knows (RFC 9112 §3.2).
 fn fits(target: &[u8], method: Method) -> bool {
     match target {
+        // A fragment is the client's own business; where it is cut off, and where not, others see another target.
+        _ if target.contains(&b'#') => false,
         [b'/', ..] => true,
         b"*" => method == Method::Options,
         _ => absolute(target).is_some_and(|(authority, _)| !authority.is_empty() && text::is_authority(authority)),
@@ -206,5 +213,5 @@ fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
         let (begin, rest) = target.split_at_checked(scheme.len())?;
         begin.eq_ignore_ascii_case(scheme).then_some(rest)
     })?;
-    Some(rest.split_at(rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len())))
+    Some(rest.split_at(rest.iter().position(|byte| b"/?".contains(byte)).unwrap_or(rest.len())))
 }

@@ -1,5 +1,6 @@
 //! The server's side of a connection.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use sunstar_packet::Buffer;
@@ -10,12 +11,13 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::framing::Version;
 use crate::head;
-use crate::headers::{Fields, Headers};
+use crate::headers::{Fields, HeaderLines, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::request::{self, Method, Request};
 use crate::respond::{RespondError, ResponseWriter};
 use crate::status::Status;
+use crate::trailers::is_forbidden;
 
 /// What has arrived, in the order in which the client sent it.
 #[derive(Debug)]
@@ -68,11 +70,15 @@ pub struct Connection {
     sending: Option<BodyWriter>,
     /// The connection ends after the response that is being sent.
     last: bool,
+    /// Behind the last body that has ended, until the next request.
+    trailers: Option<Box<Headers>>,
     /// The client waits before it sends the last request's body.
     awaits_continue: bool,
     stopping: bool,
     /// No further response will be sent.
     over: bool,
+    /// The last response was ended by nothing but the end of the connection.
+    is_cut_off: bool,
 }
 
 impl Connection {
@@ -85,9 +91,11 @@ impl Connection {
             output: Output::default(),
             sending: None,
             last: false,
+            trailers: None,
             awaits_continue: false,
             stopping: false,
             over: false,
+            is_cut_off: false,
         }
     }
 
@@ -129,6 +137,12 @@ impl Connection {
         self.over && self.output.is_empty()
     }
 
+    /// Whether a response has broken off that only the end of the connection ends, as it is with HTTP/1.0: who does not reset the
+    /// connection lets the client take the part for the whole.
+    pub fn needs_reset(&self) -> bool {
+        self.is_cut_off || self.sending == Some(BodyWriter::UntilClose)
+    }
+
     /// Takes bytes that have arrived. Those that nobody will look at are dropped.
     ///
     /// # Errors
@@ -166,6 +180,9 @@ impl Connection {
             Reading::Head => self.poll_head(),
             Reading::Body(reader) => {
                 let piece = reader.poll(&mut self.input);
+                if matches!(piece, Ok(Piece::End)) {
+                    self.trailers = reader.take_trailers();
+                }
                 self.on_piece(piece)
             }
             Reading::Over => None,
@@ -174,6 +191,12 @@ impl Connection {
             self.settle();
         }
         event
+    }
+
+    /// The fields behind the body that has ended last (RFC 9110 §6.5), until the next request is handed out; `None` if there are
+    /// none. Those that may not stand there, because they frame, route, or authorise, are left out (§6.5.1).
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.trailers.as_deref()
     }
 
     /// Moves what is to be sent to the end of `out`, and answers how many bytes it has.
@@ -242,8 +265,24 @@ impl Connection {
     /// # Errors
     /// When no body is being sent, or it is too short: then the connection ends.
     pub fn end_body(&mut self) -> Result<(), BodyError> {
+        self.end_body_with(&HeaderLines::new())
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it (RFC 9110 §6.5) if it goes in chunks; to others
+    /// they are not sent.
+    ///
+    /// Whatever is on the way may drop them, so nothing may depend on them; [`Request::takes_trailers`] tells of clients that
+    /// want them.
+    ///
+    /// # Errors
+    /// When no body is being sent, a field may not stand there (nothing was done then), or the body is too short: then the
+    /// connection ends.
+    pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), BodyError> {
+        if trailers.names().any(is_forbidden) {
+            return Err(BodyError::Trailer);
+        }
         let sending = self.sending.take().ok_or(BodyError::NotStreaming)?;
-        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames);
+        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames, trailers);
         self.last |= finished.is_err();
         self.on_answered();
         finished
@@ -312,6 +351,7 @@ impl Connection {
             keeps_alive: request.keeps_alive(),
         });
         self.awaits_continue = request.expects_continue();
+        self.trailers = None;
         match body {
             Some(body) => self.reading = Reading::Body(body),
             None => self.on_message_end(request.keeps_alive()),
@@ -381,6 +421,7 @@ impl Connection {
 
     fn finish(&mut self) {
         self.over = true;
+        self.is_cut_off = self.needs_reset();
         self.sending = None;
         self.exchanges.clear();
         self.read_no_more();

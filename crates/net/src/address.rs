@@ -68,6 +68,27 @@ impl From<UnixAddress> for Address {
     }
 }
 
+impl TryFrom<Address> for SocketAddr {
+    type Error = Error;
+
+    /// [`Error::Unsupported`] if it is of another kind.
+    fn try_from(address: Address) -> Result<Self, Error> {
+        address.inet().ok_or(Error::Unsupported)
+    }
+}
+
+impl TryFrom<Address> for UnixAddress {
+    type Error = Error;
+
+    /// [`Error::Unsupported`] if it is of another kind.
+    fn try_from(address: Address) -> Result<Self, Error> {
+        match address {
+            Address::Unix(address) => Ok(address),
+            Address::Inet(_) => Err(Error::Unsupported),
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -52,11 +52,13 @@ mod stream;
 mod tcp;
 #[cfg(test)]
 mod testing;
+mod typed;
 mod udp;
 mod unix;
 
 pub use address::{Address, UnixAddress};
 pub use buffered::{BufReader, BufWriter, DEFAULT_WRITE_BUFFER_BYTES};
+pub use datagram::{DatagramReceiver, DatagramSender, Datagrams};
 pub use error::Error;
 pub use listener::{DEFAULT_ACCEPT_QUEUE, Listener, ListenerOptions, ListenerStats, Spread};
 pub use socket::{ConnectOptions, DatagramOptions, Detached, Keepalive, StreamOption};
@@ -64,5 +66,6 @@ pub use stream::{
     BorrowedReadHalf, BorrowedWriteHalf, OwnedReadHalf, OwnedWriteHalf, Read, ReadHalf, Stream, Write, WriteHalf,
 };
 pub use tcp::{TcpListener, TcpStream};
+pub use typed::{AddressKind, TypedListener, TypedStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

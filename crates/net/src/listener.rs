@@ -109,8 +109,8 @@ impl Listener {
     /// Dropping the future undoes what it did.
     ///
     /// # Errors
-    /// [`Error::AddressInUse`] also if this shard listens there already, or others do with another [`Spread`]. Otherwise what
-    /// the network says; [`Error::Unsupported`] if the shard has no network; [`Error::Stopped`] if the program ends.
+    /// [`Error::AddressInUse`] also if this shard listens there already, or others do with another [`Spread`] or are
+    /// [closing](Listener::close). Otherwise what the network says; [`Error::Unsupported`] if the shard has no network; [`Error::Stopped`] if the program ends.
     ///
     /// # Panics
     /// When polled outside of any shard.

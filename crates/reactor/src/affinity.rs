@@ -27,8 +27,16 @@ pub fn allowed_cpus() -> io::Result<CpuSet> {
 /// # Errors
 /// What the system says, for instance when `cpu` is offline or not allowed.
 pub(crate) fn pin_to(cpu: u32) -> io::Result<()> {
+    confine_to(&[cpu].into_iter().collect())
+}
+
+/// Lets the calling thread run on these processors only.
+///
+/// # Errors
+/// What the system says, for instance when none of them is online and allowed.
+pub(crate) fn confine_to(cpus: &CpuSet) -> io::Result<()> {
     let mut mask: Mask = [0; _];
-    mask[word(cpu)] |= bit(cpu);
+    cpus.iter().for_each(|cpu| mask[word(cpu)] |= bit(cpu));
     // SAFETY: the kernel reads as many bytes as the mask has.
     let answer = unsafe { libc::sched_setaffinity(0, size_of_val(&mask), mask.as_ptr().cast()) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -16,7 +16,7 @@ pub struct Config {
     /// How many shards to run. Without it one per usable processor, but no more than the processor time that the
     /// process's control group (version 2) may use, rounded up to whole processors.
     pub smp: Option<usize>,
-    /// The processors to use; all that the process may use without it.
+    /// The processors to use; all that the process may use without it. Shards that are not pinned stay on these too.
     pub cpuset: Option<CpuSet>,
     /// Whether the processors are shared with others: then shards do not poll when idle, are not pinned unless
     /// that is asked for, and may outnumber the processors.

@@ -4,6 +4,7 @@
 //! What they share, such as making and binding a socket, is in [`crate::posix`].
 
 pub(crate) mod epoll;
+mod file;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 mod selection;
@@ -80,6 +81,9 @@ pub(crate) trait Driver {
 
     /// Closes what lingers, and lets nothing linger from now on. The shard ends.
     fn finish(&self);
+
+    /// Gives memory back that load has left behind and that nobody uses.
+    fn free_unused_memory(&self);
 
     /// What has been counted.
     fn counters(&self) -> &IoCounters;

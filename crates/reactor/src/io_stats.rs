@@ -28,11 +28,14 @@ pub struct IoStats {
     pub zero_copy_sends: u64,
     /// Such sends of which the kernel said that it had to copy after all.
     pub zero_copies_in_vain: u64,
+    /// Chunks of files that were not in memory when they were to be sent, so that they were read beside the shard.
+    pub cold_file_chunks: u64,
     /// How often the ring of completions was full, so that the kernel had to keep some elsewhere.
     pub completion_overflows: u64,
     /// Streams that were dropped and closed before all that they had to send was sent: the time was up, or the shard ended.
     pub cut_off_streams: u64,
-    /// Datagrams that were dropped since the receive queue or the send queue was full.
+    /// Datagrams that were dropped since they were too long to be received, or could not be sent. Those for which the kernel
+    /// has no room when they come in are not among them; it counts them by itself (`RcvbufErrors` of `/proc/net/snmp`).
     pub dropped_datagrams: u64,
 }
 
@@ -60,6 +63,7 @@ pub(crate) struct IoCounters {
     pub(crate) short_frames: Counter,
     pub(crate) zero_copy_sends: Counter,
     pub(crate) zero_copies_in_vain: Counter,
+    pub(crate) cold_file_chunks: Counter,
     pub(crate) completion_overflows: Counter,
     pub(crate) cut_off_streams: Counter,
     pub(crate) dropped_datagrams: Counter,
@@ -79,6 +83,7 @@ impl IoCounters {
             short_frames: self.short_frames.0.get(),
             zero_copy_sends: self.zero_copy_sends.0.get(),
             zero_copies_in_vain: self.zero_copies_in_vain.0.get(),
+            cold_file_chunks: self.cold_file_chunks.0.get(),
             completion_overflows: self.completion_overflows.0.get(),
             cut_off_streams: self.cut_off_streams.0.get(),
             dropped_datagrams: self.dropped_datagrams.0.get(),

@@ -53,7 +53,7 @@ pub enum PlacementError {
         usable: CpuSet,
     },
     /// More shards than processors were asked for, and sharing them was not.
-    #[error("smp {shards}: there are only {cpus} processors; use fewer shards, or say overprovisioned")]
+    #[error("smp {shards}: more shards than processors ({cpus}); use fewer shards, or say overprovisioned")]
     TooFewCpus {
         /// The shards asked for.
         shards: usize,

@@ -55,7 +55,7 @@ impl LinuxPlatform {
     /// # Errors
     /// If the process or the system has no file descriptor left, or the backend does not work here.
     pub fn with_backend(backend: Option<Backend>) -> io::Result<Self> {
-        let backend = backend.map_or_else(|| driver::select(None).map(|selection| selection.backend), Ok)?;
+        let backend = backend.map_or_else(|| driver::select(None, 1).map(|selection| selection.backend), Ok)?;
         let driver = driver::make(backend)?;
         let bell = Arc::new(EventBell::new()?);
         driver.watch_bell(bell.as_fd())?;
@@ -81,6 +81,11 @@ impl LinuxPlatform {
         self.driver().watch_bell(bell)?;
         self.inner.sources.borrow_mut().push(source);
         Ok(())
+    }
+
+    /// Gives memory back that load has left behind and that nobody uses.
+    pub(crate) fn free_unused_memory(&self) {
+        self.inner.driver.free_unused_memory();
     }
 
     /// How often a poll has found something.

@@ -24,22 +24,22 @@ pub fn request_stop() -> bool {
 
 /// Waits until the runtime of the calling shard is asked to stop, by [`request_stop`] or a signal.
 ///
-/// May be called on any shard, by any number of tasks. The wait begins with the first poll. Dropping the future ends it:
-/// if nobody waits any more when the stop is requested, and nobody has been told, the main function is given no time.
+/// May be called on any shard, by any number of tasks. The wait begins with this call, not with the first poll: a main function
+/// that makes the future before it takes work is given time from then on. Dropping the future ends it: if nobody waits any more
+/// when the stop is requested, and nobody has been told, the main function is given no time.
 ///
 /// # Panics
 /// Outside of a runtime's shard.
 pub fn stop_requested() -> StopRequested {
     let stop = context::try_with(|context| Arc::clone(context.control().stop()));
-    let stop = stop.expect("stop_requested is called by tasks of a running runtime");
-    StopRequested { stop, key: None }
+    StopRequested::new(stop.expect("stop_requested is called by tasks of a running runtime"))
 }
 
 /// The future of [`stop_requested`].
 pub struct StopRequested {
     stop: Arc<Stop>,
-    /// Under which the task's waker is kept, once it waits.
-    key: Option<u64>,
+    /// Under which the task's waker is kept.
+    key: u64,
 }
 
 /// The request of one runtime, shared by its shards.
@@ -53,7 +53,7 @@ pub(crate) struct Stop {
 
 #[derive(Default)]
 struct Waiters {
-    /// Those who wait; the waker is gone once it was woken.
+    /// Those who wait; there is no waker before the first poll, and none once it was woken.
     wakers: BTreeMap<u64, Option<Waker>>,
     /// Whether somebody has been told.
     told: bool,
@@ -98,19 +98,27 @@ impl Stop {
     }
 }
 
+impl StopRequested {
+    fn new(stop: Arc<Stop>) -> Self {
+        let mut waiters = stop.waiters();
+        let key = waiters.next_key;
+        waiters.next_key += 1;
+        waiters.wakers.insert(key, None);
+        drop(waiters);
+        Self { stop, key }
+    }
+}
+
 impl Future for StopRequested {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let mut waiters = this.stop.waiters();
-        if this.stop.is_requested() {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiters = self.stop.waiters();
+        if self.stop.is_requested() {
             waiters.told = true;
             return Poll::Ready(());
         }
-        let key = *this.key.get_or_insert(waiters.next_key);
-        waiters.next_key = waiters.next_key.max(key + 1);
-        let old = waiters.wakers.insert(key, Some(cx.waker().clone()));
+        let old = waiters.wakers.insert(self.key, Some(cx.waker().clone()));
         drop(waiters);
         drop(old);
         Poll::Pending
@@ -119,10 +127,8 @@ impl Future for StopRequested {
 
 impl Drop for StopRequested {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let waker = self.stop.waiters().wakers.remove(&key);
-            drop(waker);
-        }
+        let waker = self.stop.waiters().wakers.remove(&self.key);
+        drop(waker);
     }
 }
 
@@ -148,7 +154,7 @@ mod tests {
     }
 
     fn waiting(stop: &Arc<Stop>) -> StopRequested {
-        StopRequested { stop: Arc::clone(stop), key: None }
+        StopRequested::new(Arc::clone(stop))
     }
 
     #[test]
@@ -186,10 +192,10 @@ mod tests {
     fn who_waits_or_has_been_told_listens() {
         let stop = Arc::<Stop>::default();
         let mut cx = Context::from_waker(Waker::noop());
+        assert!(!stop.is_listened_to());
         let mut first = waiting(&stop);
-        assert!(!stop.is_listened_to(), "it has not been polled");
+        assert!(stop.is_listened_to(), "not only once it was polled");
         assert!(Pin::new(&mut first).poll(&mut cx).is_pending());
-        assert!(stop.is_listened_to());
         drop(first);
         assert!(!stop.is_listened_to(), "nobody waits any more");
         let mut second = waiting(&stop);

@@ -87,8 +87,8 @@ pub(crate) struct ShardState {
     pub(crate) is_asleep: bool,
     /// When it wants to be woken.
     pub(crate) deadline: Option<Instant>,
-    /// When an event will wake it.
-    pub(crate) alarm: Option<Instant>,
+    /// When events will wake it: the next one last.
+    pub(crate) alarms: Vec<Instant>,
 }
 
 impl ShardState {
@@ -110,13 +110,19 @@ impl ShardState {
             local::set(Rc::clone(&stack));
             socket::install(stack);
         });
-        Self { executor: Some(executor), io, is_scheduled: false, is_asleep: false, deadline: None, alarm: None }
+        Self { executor: Some(executor), io, is_scheduled: false, is_asleep: false, deadline: None, alarms: Vec::new() }
     }
 
     /// The tasks that live on the shard, by name.
     pub(crate) fn tasks(&self, host: &str) -> Vec<String> {
         let names = self.executor.as_ref().map(Executor::task_names).unwrap_or_default();
         names.into_iter().map(|name| format!("task {name} on shard {} of {host}", self.io.place.shard)).collect()
+    }
+
+    /// How many tasks have panicked on it, if any.
+    pub(crate) fn panics(&self, host: &str) -> Option<String> {
+        let count = self.executor.as_ref()?.stats().panicked_tasks;
+        (count > 0).then(|| format!("{count} tasks panicked on shard {} of {host}", self.io.place.shard))
     }
 }
 

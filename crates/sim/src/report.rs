@@ -12,13 +12,13 @@ use crate::network::NetworkCounters;
 pub struct Report {
     /// The seed that it came from.
     pub seed: u64,
-    /// When it ended.
+    /// When the last host with a purpose was stopped, before the network came to rest.
     pub ended_at: Instant,
     /// The digest of the whole trace: equal for equal traces.
     pub digest: u64,
     /// Rounds of all shards.
     pub rounds: u64,
-    /// Events: arrivals, timers that were due, rounds that waited for their time.
+    /// Events that were scheduled: arrivals, timers, rounds that waited for their time.
     pub events: u64,
     /// What the network did.
     pub network: NetworkCounters,

@@ -13,17 +13,18 @@ use crate::world::{Event, Signal};
 
 impl Sim {
     /// Runs a round of one of the shards that are ready; or, if none is, lets time pass until the next event. Answers false
-    /// if that is after `until`.
-    pub(crate) fn step(&mut self, until: Instant) -> Result<bool, Failure> {
+    /// if that is after `until`; without it there must be one.
+    pub(crate) fn step(&mut self, until: Option<Instant>) -> Result<bool, Failure> {
         self.take_signals();
         if let Some(shard) = self.pick() {
             self.run_round(shard)?;
             return Ok(true);
         }
+        self.forget_void_alarms();
         let Some(at) = self.world.next_event_at() else {
-            return if until == Instant::FAR_FUTURE { Err(Failure::Deadlock(self.waits())) } else { Ok(false) };
+            return if until.is_none() { Err(Failure::Deadlock(self.waits())) } else { Ok(false) };
         };
-        if at > until {
+        if until.is_some_and(|until| at > until) {
             return Ok(false);
         }
         if at > Instant::ORIGIN + self.options.time_limit {
@@ -115,10 +116,26 @@ impl Sim {
     fn set_alarm(&mut self, index: usize) {
         let shard = &mut self.shards[index];
         if let Some(deadline) = shard.deadline
-            && shard.alarm.is_none_or(|alarm| deadline < alarm)
+            && shard.alarms.last().is_none_or(|&alarm| deadline < alarm)
         {
-            shard.alarm = Some(deadline);
+            shard.alarms.push(deadline);
             self.world.schedule(deadline, Event::Timer(index));
+        }
+    }
+
+    /// Takes out the alarms to come that nobody waits for any more, so that no time passes for them.
+    fn forget_void_alarms(&mut self) {
+        while let Some((index, at)) = self.world.next_alarm() {
+            let shard = &self.shards[index];
+            if !shard.is_scheduled && shard.deadline.is_some_and(|deadline| deadline <= at) {
+                return;
+            }
+            self.world.forget_next();
+            self.shards[index].alarms.pop();
+            // A shard that is going to run says afterwards when it wants to be woken.
+            if !self.shards[index].is_scheduled {
+                self.set_alarm(index);
+            }
         }
     }
 
@@ -158,23 +175,11 @@ impl Sim {
         Ok(())
     }
 
+    /// What a shard waits for is due; void alarms have been taken out before.
     fn alarm(&mut self, index: usize) {
-        let now = self.world.now();
-        let shard = &mut self.shards[index];
-        // An alarm that was set before another, earlier one says nothing any more.
-        if shard.alarm.is_none_or(|alarm| alarm > now) {
-            return;
-        }
-        shard.alarm = None;
-        if shard.is_scheduled {
-            return;
-        }
-        if shard.deadline.is_some_and(|deadline| deadline <= now) {
-            self.futile_rounds = 0;
-            self.make_ready(index);
-        } else {
-            self.set_alarm(index);
-        }
+        self.shards[index].alarms.pop();
+        self.futile_rounds = 0;
+        self.make_ready(index);
     }
 
     /// The time of what is left of a host is over.
@@ -194,6 +199,10 @@ impl Sim {
         let unfinished = self.hosts.iter().filter(|host| host.phase == Phase::Running && !host.is_background);
         let tasks = unfinished
             .flat_map(|state| self.shards[state.shards.clone()].iter().flat_map(|shard| shard.tasks(&state.host.name)));
-        tasks.chain(self.network.waits()).collect()
+        // Others may wait for what a task would have done.
+        let panics = self.hosts.iter().flat_map(|state| {
+            self.shards[state.shards.clone()].iter().filter_map(|shard| shard.panics(&state.host.name))
+        });
+        tasks.chain(self.network.waits()).chain(panics).collect()
     }
 }

@@ -44,7 +44,9 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 
 fn parse(text: &str) -> Option<Range<u64>> {
     match text.split_once("..") {
-        Some((first, end)) => Some(first.parse().ok()?..end.parse().ok()?),
+        Some((first, end)) => {
+            Some(first.parse().ok()?..end.parse().ok()?).filter(|seeds: &Range<u64>| !seeds.is_empty())
+        }
         None => {
             let seed: u64 = text.parse().ok()?;
             Some(seed..seed.checked_add(1)?)
@@ -62,6 +64,7 @@ mod tests {
         assert_eq!(parse("7"), Some(7..8));
         assert_eq!(parse("3..5"), Some(3..5));
         assert_eq!(parse("x").or(parse("3..")).or(parse("")), None);
+        assert_eq!(parse("5..5").or(parse("5..3")), None, "a range that is empty would pass without a test");
     }
 
     #[test]

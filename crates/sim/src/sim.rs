@@ -165,7 +165,7 @@ impl Sim {
     /// What went wrong. The world should not be used any more then.
     pub fn run_until(&mut self, mut condition: impl FnMut(&Self) -> bool) -> Result<(), SimError> {
         while !self.has_ended() && !condition(self) {
-            self.step(Instant::FAR_FUTURE).map_err(|failure| self.error(failure))?;
+            self.step(None).map_err(|failure| self.error(failure))?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Sim {
     /// As [`Sim::run_until`].
     pub fn run_for(&mut self, time: Duration) -> Result<(), SimError> {
         let until = self.now() + time;
-        while self.step(until).map_err(|failure| self.error(failure))? {}
+        while self.step(Some(until)).map_err(|failure| self.error(failure))? {}
         self.world.pass_until(until);
         Ok(())
     }
@@ -185,12 +185,20 @@ impl Sim {
     ///
     /// # Errors
     /// What went wrong.
+    ///
+    /// # Panics
+    /// If all hosts are in the background: then nothing would run.
     pub fn run(mut self) -> Result<Report, SimError> {
+        assert!(
+            self.hosts.iter().any(|host| !host.is_background),
+            "all hosts are in the background: nothing would run"
+        );
         self.run_until(|_| false)?;
+        let ended_at = self.now();
         self.finish().map_err(|failure| self.error(failure))?;
         Ok(Report {
             seed: self.seed,
-            ended_at: self.now(),
+            ended_at,
             digest: self.digest(),
             rounds: self.rounds,
             events: self.world.scheduled(),
@@ -246,5 +254,7 @@ impl Drop for Sim {
         }
         self.world.forget_events();
         self.network.clear();
+        // Something that was leaked may keep the world.
+        self.world.trace().close();
     }
 }

@@ -167,6 +167,12 @@ impl Trace {
         *self.sink.borrow_mut() = Some(sink);
     }
 
+    /// Lets the sink go, which writes out what it holds.
+    pub(crate) fn close(&self) {
+        let sink = self.sink.take();
+        drop(sink);
+    }
+
     pub(crate) fn digest(&self) -> u64 {
         self.digest.get()
     }

@@ -126,9 +126,29 @@ impl World {
         self.scheduled.get()
     }
 
+    /// How many events wait for their time.
+    #[cfg(test)]
+    pub(crate) fn events_to_come(&self) -> usize {
+        self.events.borrow().len()
+    }
+
     /// When the next event is due.
     pub(crate) fn next_event_at(&self) -> Option<Instant> {
         self.events.borrow().peek().map(|entry| entry.at)
+    }
+
+    /// The shard whose alarm is the next event, and when that is; none if it is another.
+    pub(crate) fn next_alarm(&self) -> Option<(usize, Instant)> {
+        match self.events.borrow().peek()? {
+            Entry { at, event: Event::Timer(shard), .. } => Some((*shard, *at)),
+            _ => None,
+        }
+    }
+
+    /// Takes out the next event as if it had never been scheduled.
+    pub(crate) fn forget_next(&self) {
+        let next = self.events.borrow_mut().pop();
+        drop(next);
     }
 
     /// Advances the clock to the next event and answers it.

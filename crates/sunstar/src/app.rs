@@ -50,16 +50,17 @@ const FRAMEWORK_OPTIONS: &str = "Framework options";
 ///
 /// fn main() -> std::process::ExitCode {
 ///     App::new("server").run(|(): ()| async {
+///         let stop = stop_requested();
 ///         let server = Sharded::start(|| async { Server::default() }).await?;
-///         stop_requested().await;
+///         stop.await;
 ///         server.stop().await?;
 ///         Ok(())
 ///     })
 /// }
 /// ```
 ///
-/// A second signal cuts the time short, a third one ends the process at once. A main function that does not await
-/// `stop_requested` is dropped as soon as a stop is requested.
+/// A second signal cuts the time short, a third one ends the process at once. A main function that has no
+/// future of `stop_requested` is dropped as soon as a stop is requested, so it makes one before it takes work.
 ///
 /// # Exit code
 /// | code | when |

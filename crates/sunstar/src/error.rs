@@ -90,7 +90,9 @@ impl Ending {
             RunError::Stopped { listened: false, .. } => return Self::Done,
             RunError::Placement(_) => true,
             RunError::Start { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+                // So many shards need more descriptors than the process may have.
+                let too_many = source.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
+                too_many || matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
             }
             _ => false,
         };
@@ -192,6 +194,8 @@ mod tests {
         let start = |kind| RunError::Start { shard: 0, cpu: 0, action: "x", source: io::Error::from(kind) };
         assert_eq!(code(start(io::ErrorKind::PermissionDenied)), 2);
         assert_eq!(code(start(io::ErrorKind::OutOfMemory)), 1);
+        let full = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert_eq!(code(RunError::Start { shard: 5, cpu: 0, action: "x", source: full }), 2);
         assert_eq!(code(RunError::MainPanicked(String::new())), 1);
         assert_eq!(code(RunError::Stopped { waited: Duration::ZERO, listened: true }), 1);
         assert_eq!(code(RunError::Stopped { waited: Duration::ZERO, listened: false }), 0);

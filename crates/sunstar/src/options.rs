@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use sunstar_reactor::{Backend, Config, CpuSet};
 
@@ -23,7 +23,7 @@ pub(crate) const CONFIG: &str = "config";
 #[group(skip)]
 pub(crate) struct Options {
     /// Shards to run [default: one per processor]
-    #[arg(short = 'c', long, value_name = "N", value_parser = shards)]
+    #[arg(short = 'c', long, value_name = "N", value_parser = shards, allow_negative_numbers = true)]
     smp: Option<usize>,
 
     /// Processors to run on, as in 0,2-3 [default: all]
@@ -32,11 +32,11 @@ pub(crate) struct Options {
 
     /// Share the processors with others: don't pin, don't poll, allow more shards than processors
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    #[arg(action = ArgAction::Set, value_parser = truth)]
     overprovisioned: Option<bool>,
 
     /// Whether to pin each shard to its processor, 0 or 1 [default: 1, 0 if overprovisioned]
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
     thread_affinity: Option<bool>,
 
     /// Driver: io_uring or epoll [default: the best that works]
@@ -45,19 +45,19 @@ pub(crate) struct Options {
 
     /// Poll for ever rather than sleep when idle
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(action = ArgAction::Set, value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    #[arg(action = ArgAction::Set, value_parser = truth)]
     poll_mode: Option<bool>,
 
     /// Microseconds to poll without work before sleeping [default: 200, 0 if overprovisioned]
-    #[arg(long, value_name = "US")]
+    #[arg(long, value_name = "US", value_parser = whole, allow_negative_numbers = true)]
     idle_poll_time_us: Option<u32>,
 
     /// Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction
-    #[arg(long, value_name = "MS", default_value = "0.5", value_parser = task_quota)]
+    #[arg(long, value_name = "MS", default_value = "0.5", value_parser = task_quota, allow_negative_numbers = true)]
     task_quota_ms: f64,
 
     /// Milliseconds after which a task that has not yielded is reported; 0 for never
-    #[arg(long, value_name = "MS", default_value = "25")]
+    #[arg(long, value_name = "MS", default_value = "25", value_parser = whole, allow_negative_numbers = true)]
     blocked_reactor_notify_ms: u32,
 
     /// Network stack: posix, the kernel's
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     network_stack: String,
 
     /// Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
     stop_timeout_s: f64,
 
     /// off, error, warn, info, debug or trace, also for single modules, as in net=debug,info
@@ -118,6 +118,18 @@ fn shards(text: &str) -> Result<usize, String> {
         Ok(_) => Err(format!("there are at most {MAX_SHARDS} shards")),
         Err(_) => Err("it must be a whole number".to_owned()),
     }
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("it must be 0 or 1".to_owned()),
+    }
+}
+
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u32::MAX))
 }
 
 fn backend() -> impl TypedValueParser<Value = Backend> {

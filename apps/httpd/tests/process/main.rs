@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod files;
+mod memory;
 mod requests;
 mod server;
 mod starts;

@@ -1,5 +1,8 @@
 //! Handlers that answer nothing, not all, or an error.
 
+use std::future::Future;
+
+use sunstar_net::Error;
 use sunstar_sim::{Failure, Sim};
 
 use super::client::{Client, Ending};
@@ -37,7 +40,7 @@ fn a_response_that_is_not_finished_ends_the_connection_within() {
 #[test]
 fn a_failing_handler_ends_the_connection_after_the_responses_before() {
     let stats = quiet(|| async {
-        assert_eq!(statuses(&["/", "/", "/fail", "/"]).await, (vec![200, 200], Ending::Closed));
+        assert_eq!(statuses(&["/", "/", "/fail", "/"]).await, (vec![200, 200, 500], Ending::Closed));
     });
     assert_eq!((stats.requests, stats.failed), (3, 1));
 }
@@ -56,11 +59,41 @@ fn a_body_that_is_refused_while_it_is_echoed_breaks_the_response_off() {
 
 #[test]
 fn a_panic_ends_its_connection_alone() {
-    let failed = visit(Sim::new(1), |_| async {
+    panicking(|| async {
         let mut other = Client::connect().await.unwrap();
-        assert_eq!(statuses(&["/panic", "/"]).await, (vec![], Ending::Closed));
+        assert_eq!(statuses(&["/panic", "/"]).await, (vec![500], Ending::Closed));
         assert_eq!(other.get("/").await.unwrap().status(), 200);
     });
+}
+
+#[test]
+fn a_panic_takes_no_response_with_it_that_was_complete() {
+    panicking(|| async {
+        assert_eq!(statuses(&["/", "/", "/panic", "/"]).await, (vec![200, 200, 500], Ending::Closed));
+    });
+}
+
+#[test]
+fn a_response_that_only_the_end_of_the_connection_ends_is_reset_when_it_breaks_off() {
+    async fn is_reset(target: &str) {
+        let mut client = Client::connect().await.unwrap();
+        client.raw(format!("GET {target} HTTP/1.0\r\n\r\n").into_bytes()).await.unwrap();
+        let ending = loop {
+            match client.stream.read().await {
+                Ok(bytes) if bytes.is_empty() => break None,
+                Ok(_) => {}
+                Err(error) => break Some(error),
+            }
+        };
+        assert_eq!(ending, Some(Error::ConnectionReset), "{target}");
+    }
+    quiet(|| is_reset("/break-off-open"));
+    panicking(|| is_reset("/break-off-open?panic"));
+}
+
+/// As [`visit`]; one handler panics.
+fn panicking<M: Future<Output = ()> + 'static>(main: impl FnOnce() -> M + 'static) {
+    let failed = visit(Sim::new(1), |_| main());
     // The simulator knows of the panic; the server has stopped in order nevertheless.
     let failure = failed.err().map(|error| error.failure);
     assert!(matches!(failure, Some(Failure::TasksPanicked { count: 1, .. })), "{failure:?}");

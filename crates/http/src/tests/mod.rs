@@ -1,5 +1,6 @@
 //! The server on simulated hosts.
 
+mod access_log;
 mod bodies;
 mod client;
 mod endings;
@@ -7,6 +8,8 @@ mod endings;
 mod files;
 mod keep_alive;
 mod refusals;
+mod routes;
 mod site;
 mod stop;
+mod stuck;
 mod sweep;

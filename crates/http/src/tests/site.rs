@@ -9,15 +9,16 @@ use std::time::Duration;
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_executor::{Instant, Sharded};
-use sunstar_http1::{BodyLength, HeaderName};
+use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
 use sunstar_net::{Address, ListenerOptions};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError};
 
-use crate::{Error, Exchange, Limits, Request, Server, ServerStats, Status};
+use crate::{Error, Exchange, Handler, Limits, Request, Server, ServerStats, Status};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
+const LIMITS: Limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
 
 /// What the server is told, and what it tells.
 #[derive(Default)]
@@ -38,8 +39,21 @@ pub(super) fn visit<M>(
 where
     M: Future<Output = ()> + 'static,
 {
+    visit_server(sim, || Server::with_limits(site, LIMITS), main)
+}
+
+/// The same with a server of one's own.
+pub(super) fn visit_server<H, M>(
+    sim: Sim,
+    server: fn() -> Server<H>,
+    main: impl FnOnce(Rc<Control>) -> M + 'static,
+) -> Result<(Report, Rc<Control>), SimError>
+where
+    H: Handler + 'static,
+    M: Future<Output = ()> + 'static,
+{
     let mut sim = sim;
-    let control = add_server(&mut sim);
+    let control = add_server_of(&mut sim, server);
     let stop = Rc::clone(&control);
     sim.host("client", 1, move || async move {
         main(Rc::clone(&stop)).await;
@@ -60,13 +74,16 @@ where
 
 /// Adds a host that serves the site until it is told to stop.
 pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
+    add_server_of(sim, || Server::with_limits(site, LIMITS))
+}
+
+fn add_server_of<H: Handler + 'static>(sim: &mut Sim, server: fn() -> Server<H>) -> Rc<Control> {
     let control = Rc::new(Control::default());
     let told = Rc::clone(&control);
     sim.host("server", SHARDS, move || async move {
-        let limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
-        let servers = Sharded::start(move || async move { Server::with_limits(site, limits) }).await.unwrap();
+        let servers = Sharded::start(move || async move { server() }).await.unwrap();
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
-        let listen = move |server: Rc<Server<_>>| {
+        let listen = move |server: Rc<Server<H>>| {
             let address = address.clone();
             async move { server.listen(address, ListenerOptions::default()).await }
         };
@@ -107,7 +124,7 @@ fn number(request: &Request) -> usize {
 }
 
 /// What each path answers.
-async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
     match request.path() {
         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
         b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
@@ -120,6 +137,14 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
             }
             exchange.end_body()?;
         }
+        b"/trickle" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("first").await?;
+            exchange.flush().await?;
+            sleep(Duration::from_secs(10)).await;
+            exchange.send_body("second").await?;
+            exchange.end_body()?;
+        }
         b"/echo" => {
             let length = if let BodyLength::Known(length) = request.body() { Some(length) } else { None };
             exchange.respond(Status::OK)?.stream(length);
@@ -128,6 +153,7 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
             }
             exchange.end_body()?;
         }
+        b"/trailers" => trailers(exchange).await?,
         b"/count" => {
             let mut count = 0;
             while let Some(bytes) = exchange.body().await? {
@@ -144,23 +170,42 @@ async fn site(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error
             response.close();
             response.send("bye");
         }
-        b"/impatient" => {
-            // A wait for the body is given up again and again; what comes is lost by none of them.
-            let mut count = 0;
-            loop {
-                let piece = with_timeout(Duration::from_micros(50), exchange.body()).await;
-                match piece {
-                    Ok(Ok(Some(bytes))) => count += bytes.len(),
-                    Ok(Ok(None)) => break,
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => {}
-                }
-            }
-            exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
-        }
+        b"/impatient" => return count_impatiently(exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())
+}
+
+/// A wait for the body is given up again and again; what comes is lost by none of them.
+async fn count_impatiently(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    loop {
+        match with_timeout(Duration::from_micros(50), exchange.body()).await {
+            Ok(Ok(Some(bytes))) => count += bytes.len(),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
+    Ok(())
+}
+
+/// Counts the body, and sends the digest behind it back behind the answer.
+async fn trailers(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    while let Some(bytes) = exchange.body().await? {
+        assert!(exchange.trailers().is_none());
+        count += bytes.len();
+    }
+    let digest = exchange.trailers().and_then(|trailers| trailers.get("digest")).map(<[u8]>::to_vec);
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Digest"), digest.as_deref().unwrap_or(b"none"))?;
+    let mut response = exchange.respond(Status::OK)?;
+    response.announce_trailers(&[HeaderName::constant("Digest")]);
+    response.stream(None);
+    exchange.send_body(count.to_string().into_bytes()).await?;
+    exchange.end_body_with(&lines)
 }
 
 /// The handlers that leave something to be desired.
@@ -171,6 +216,13 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
         b"/break-off" => {
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.send_body("not all").await?;
+        }
+        b"/break-off-open" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("not all").await?;
+            if request.query() == Some(b"panic") {
+                panic!("within a response");
+            }
         }
         b"/short" => {
             exchange.respond(Status::OK)?.stream(Some(100));

@@ -138,18 +138,21 @@ impl<R> BufReader<R> {
         copy.freeze()
     }
 
-    /// Where `delimiter` first is from `start` on, among what was read.
-    fn find(&self, delimiter: u8, start: usize) -> Option<usize> {
+    /// Where `delimiter` first is among what was read.
+    fn find(&self, delimiter: u8) -> Option<usize> {
         let mut before = 0;
         for part in &self.chain {
-            let skip = start.saturating_sub(before).min(part.len());
-            if let Some(at) = part[skip..].iter().position(|&byte| byte == delimiter) {
-                return Some(before + skip + at);
+            if let Some(at) = position(part, delimiter) {
+                return Some(before + at);
             }
             before += part.len();
         }
         None
     }
+}
+
+fn position(part: &[u8], delimiter: u8) -> Option<usize> {
+    part.iter().position(|&byte| byte == delimiter)
 }
 
 impl<R: Read> BufReader<R> {
@@ -219,18 +222,19 @@ impl<R: Read> BufReader<R> {
     /// [`Error::LimitExceeded`] if the delimiter is not among the first `limit_bytes`, [`Error::UnexpectedEnd`] if the stream
     /// ends after some bytes without it; the bytes can still be read then. Otherwise as for [`Read::poll_read`].
     pub async fn read_until(&mut self, delimiter: u8, limit_bytes: usize) -> Result<Option<Buffer>, Error> {
-        let mut searched = 0;
+        let mut found = self.find(delimiter);
         loop {
-            if let Some(at) = self.find(delimiter, searched) {
+            if let Some(at) = found {
                 return if at < limit_bytes { Ok(Some(self.take(at + 1))) } else { Err(Error::LimitExceeded) };
             }
-            searched = self.buffered_bytes;
+            let searched = self.buffered_bytes;
             if searched >= limit_bytes {
                 return Err(Error::LimitExceeded);
             }
             if !self.fill().await? {
                 return if searched == 0 { Ok(None) } else { Err(Error::UnexpectedEnd) };
             }
+            found = self.chain.back().and_then(|last| position(last, delimiter)).map(|at| searched + at);
         }
     }
 

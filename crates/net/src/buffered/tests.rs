@@ -1,11 +1,13 @@
 //! Reading and writing in pieces, over streams of a network that splits them anywhere.
 
+use core::task::{Context, Poll};
+
 use sunstar_packet::Buffer;
 
 use super::*;
 use crate::error::Error;
 use crate::stream::tests::pair;
-use crate::stream::{OwnedReadHalf, Stream};
+use crate::stream::{OwnedReadHalf, Read, Stream};
 use crate::testing::World;
 
 /// A reader of what is sent, in exactly these pieces, and then the end.
@@ -74,6 +76,28 @@ fn a_look_ahead_takes_nothing() {
         assert_eq!(reader.read_exact(0).await.unwrap(), "");
         let (_, mut rest) = reader.into_parts();
         assert_eq!(rest.next().unwrap(), "f");
+    });
+}
+
+/// A source that yields so many single bytes, and then the end of the line.
+struct Trickle(u32);
+
+impl Read for Trickle {
+    fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or_default();
+        Poll::Ready(Ok(if left.is_some() { "x" } else { "\n" }.into()))
+    }
+}
+
+/// If each piece made it look at all pieces before, this would take as long as a test is allowed to.
+#[test]
+fn a_long_line_in_single_bytes_is_looked_at_once() {
+    const LEN: u32 = 300_000;
+    let world = World::new(1, 1);
+    world.run(0, async {
+        let line = BufReader::new(Trickle(LEN)).read_line(1 << 20).await.unwrap().unwrap();
+        assert_eq!(line.len(), LEN as usize);
     });
 }
 

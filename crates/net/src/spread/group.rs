@@ -29,6 +29,8 @@ pub(super) struct Group {
     returned: RefCell<VecDeque<Detached>>,
     /// No member had room; one will tell.
     is_held_back: Cell<bool>,
+    /// A member wanted no more connections to be let in.
+    is_closing: Cell<bool>,
     /// The network has no more connections.
     is_drained: Cell<bool>,
     counters: Rc<GroupCounters>,
@@ -72,6 +74,7 @@ impl Group {
             rows: RefCell::new(Rows::new(options.spread, options.accept_queue)),
             returned: RefCell::default(),
             is_held_back: Cell::new(false),
+            is_closing: Cell::new(false),
             is_drained: Cell::new(false),
             counters: Rc::default(),
             task: RefCell::default(),
@@ -207,13 +210,24 @@ pub(super) async fn serve(group: Rc<Group>, spreading: Rc<Spreading>) {
     let _ = post(REGISTRY, move || registry::retire(id)).await;
 }
 
-/// A shard registers with the owner; answers whether the group goes on and has it as a member.
-pub(super) async fn register(id: GroupId, shard: ShardId, report: Arc<Report>) -> bool {
+/// What an owner answers to a shard that registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Registered {
+    Member,
+    /// It accepts what is established, and then the address is free.
+    Closing,
+    /// The group is gone.
+    Ended,
+}
+
+/// A shard registers with the owner, to be a member.
+pub(super) async fn register(id: GroupId, shard: ShardId, report: Arc<Report>) -> Registered {
     let spreading = Spreading::here();
     loop {
         match spreading.group(id) {
-            None => return false,
-            Some(group) if group.add(shard, Arc::clone(&report)) => return true,
+            None => return Registered::Ended,
+            Some(group) if group.is_closing.get() => return Registered::Closing,
+            Some(group) if group.add(shard, Arc::clone(&report)) => return Registered::Member,
             Some(_) => {}
         }
         // What the shard sent when it left is still under way.
@@ -224,6 +238,7 @@ pub(super) async fn register(id: GroupId, shard: ShardId, report: Arc<Report>) -
 /// A member wants no more connections to be let in.
 pub(super) fn close(id: GroupId) {
     if let Some(group) = Spreading::here().group(id) {
+        group.is_closing.set(true);
         group.intake.socket.close();
         group.look_again();
     }

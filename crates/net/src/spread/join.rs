@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use sunstar_executor::{ShardId, current, spawn, submit_to};
 
 use super::direct::listen_options;
-use super::group::{self, Group, GroupCounters};
+use super::group::{self, Group, GroupCounters, Registered};
 use super::member::{self, Member, Membership};
 use super::registry::{self, Claim, REGISTRY, Wish};
 use super::shard::{GroupId, Spreading};
@@ -99,11 +99,14 @@ impl Bind<'_> {
         let member = self.add(id, owner, local, counters);
         let (here, report) = (current::shard_id(), member.tally.report());
         let answer = ask(owner, move || group::register(id, here, report)).await;
-        if answer != Ok(true) {
-            self.spreading.remove_member(id);
-            return answer.map(|_| None);
+        if let Ok(Registered::Member) = answer {
+            return Ok(Some(self.start(member)));
         }
-        Ok(Some(self.start(member)))
+        self.spreading.remove_member(id);
+        match answer? {
+            Registered::Closing => Err(Error::AddressInUse),
+            _ => Ok(None),
+        }
     }
 
     fn add(&self, id: GroupId, owner: ShardId, local: Address, counters: Option<Rc<GroupCounters>>) -> Rc<Member> {

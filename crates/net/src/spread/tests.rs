@@ -356,3 +356,23 @@ fn a_dropped_bind_leaves_nothing() {
         bind(&world, 1, 80, ListenerOptions::default());
     }
 }
+
+#[test]
+fn a_listener_that_closes_is_joined_by_nobody() {
+    let world = World::new(1, 2);
+    let mut closing = bind(&world, 0, 80, ListenerOptions { accept_queue: 1, ..ListenerOptions::default() });
+    // They wait in the network still.
+    let clients = connect(&world, 3, 80);
+    world.enter(0, || closing.close());
+    world.settle();
+    let bound = world.run(1, TcpListener::bind(address(80), ListenerOptions::default()));
+    assert_eq!(bound.err(), Some(Error::AddressInUse));
+    world.run(0, async move {
+        for _ in &clients {
+            closing.accept().await.unwrap();
+        }
+        assert_eq!(closing.accept().await.err(), Some(Error::Stopped));
+    });
+    let _server = Server::start(&world, 1, bind(&world, 1, 80, ListenerOptions::default()));
+    connect(&world, 1, 80);
+}

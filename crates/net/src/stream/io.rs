@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 use core::any::Any;
 use core::future::poll_fn;
+use core::ops::DerefMut;
 use core::task::{Context, Poll};
 
 use sunstar_packet::Buffer;
@@ -68,13 +69,15 @@ impl Write for Stream {
     }
 }
 
-impl<T: Read + ?Sized> Read for &mut T {
+/// What is a stream in another form, such as [`TcpStream`](crate::TcpStream), or borrows one.
+impl<T: DerefMut<Target: Read> + ?Sized> Read for T {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
         (**self).poll_read(cx)
     }
 }
 
-impl<T: Write + ?Sized> Write for &mut T {
+/// What is a stream in another form, such as [`TcpStream`](crate::TcpStream), or borrows one.
+impl<T: DerefMut<Target: Write> + ?Sized> Write for T {
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         (**self).poll_writable(cx)
     }

@@ -286,3 +286,19 @@ fn datagrams_come_with_their_senders() {
         assert_eq!(there.recv_from().await.unwrap().0, "pong");
     });
 }
+
+#[test]
+fn one_task_receives_datagrams_while_another_sends() {
+    let world = World::new(1, 1);
+    world.run(0, async {
+        let (mut receiver, mut sender) = UdpSocket::bind(any_port()).unwrap().into_split();
+        let mut peer = UdpSocket::bind(any_port()).unwrap();
+        let here = receiver.local_address().unwrap();
+        let receiving = spawn(async move { receiver.recv_from().await });
+        sender.send_to("ping", peer.local_address().unwrap()).await.unwrap();
+        assert_eq!(peer.recv_from().await, Ok(("ping".into(), here)));
+        let (_, to_here) = peer.split();
+        to_here.send_to("pong", here).await.unwrap();
+        assert_eq!(receiving.await.unwrap().unwrap().0, "pong");
+    });
+}

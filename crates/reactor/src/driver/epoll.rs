@@ -195,6 +195,10 @@ impl Driver for EpollDriver {
         dirty.into_iter().chain(watched).for_each(|socket| socket.finish());
     }
 
+    fn free_unused_memory(&self) {
+        self.frames.free_unused_memory();
+    }
+
     fn counters(&self) -> &IoCounters {
         &self.counters
     }

@@ -16,6 +16,7 @@ use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle,
 use super::RunError;
 use super::control::Control;
 use super::rendezvous::Abandoned;
+use super::slack::{self, Slack};
 use crate::affinity;
 use crate::config::Config;
 use crate::context::{Entered, ShardContext};
@@ -81,6 +82,8 @@ impl Seat {
         let failing = |action| move |source| (action, source);
         if config.pins_threads() {
             affinity::pin_to(place.cpu).map_err(failing("be pinned to it"))?;
+        } else if let Some(cpuset) = &config.cpuset {
+            affinity::confine_to(cpuset).map_err(failing("be confined to the processors to use"))?;
         }
         let platform = LinuxPlatform::with_backend(Some(backend)).map_err(failing("make its driver"))?;
         let context = ShardContext::enter(platform.clone(), Arc::clone(&control));
@@ -129,6 +132,7 @@ impl Engine {
         let mut idle_since = None;
         let mut waits_for_room = 0;
         let mut input_at_sleep = self.input();
+        let mut slack = Slack::default();
         loop {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
@@ -149,7 +153,13 @@ impl Engine {
             let expects_none =
                 |patience| deadline.is_none_or(|deadline| deadline > now + patience) && self.input() == input_at_sleep;
             if patience.is_some_and(|patience| idle >= patience || idle.is_zero() && expects_none(patience)) {
-                self.sleep(until);
+                let slack_due = slack.due(self.input(), now);
+                if slack_due.is_some_and(|due| due <= now) {
+                    self.free_unused_memory();
+                    slack.freed();
+                } else {
+                    self.sleep([until, slack_due].into_iter().flatten().min());
+                }
                 idle_since = None;
                 input_at_sleep = self.input();
             }
@@ -170,6 +180,13 @@ impl Engine {
         }
         self.executor.end_sleep();
         self.watch_for_stalls();
+    }
+
+    /// Gives back what load has left behind.
+    fn free_unused_memory(&self) {
+        self.executor.free_unused_memory();
+        self.platform.free_unused_memory();
+        slack::trim_heap();
     }
 
     fn watch_for_stalls(&self) {

@@ -237,6 +237,20 @@ fn shards_run_on_the_processors_they_were_placed_on() {
 }
 
 #[test]
+fn shards_that_are_not_pinned_stay_on_the_processors_to_use() {
+    let allowed = affinity::allowed_cpus().expect("Linux knows");
+    let last: CpuSet = allowed.iter().last().into_iter().collect();
+    for thread_affinity in [None, Some(false)] {
+        let config = Config { cpuset: Some(last.clone()), thread_affinity, ..shards(2) };
+        let on = run(config, || async { submit_to(ShardId::new(1), async || affinity::allowed_cpus()).await });
+        let on = on.expect("it returns").expect("the shard runs").expect("Linux knows");
+        assert_eq!(on, last);
+    }
+    let on = run(shards(1), || async { affinity::allowed_cpus().expect("Linux knows") });
+    assert_eq!(on.expect("it returns"), allowed);
+}
+
+#[test]
 fn by_default_every_allowed_processor_has_a_shard() {
     let config = Config { stop_on_signals: false, ..Config::default() };
     run(config, || async { yield_now().await }).expect("all shards start, pinned, and stop");

@@ -150,6 +150,21 @@ fn udp_both_ways() {
 }
 
 #[test]
+fn one_task_receives_datagrams_while_another_sends() {
+    on_each_driver(1, || async {
+        let (mut receiver, mut sender) = UdpSocket::bind(any_port()).unwrap().into_split();
+        let mut peer = UdpSocket::bind(any_port()).unwrap();
+        let here = receiver.local_address().unwrap();
+        let receiving = spawn(async move { receiver.recv_from().await });
+        yield_now().await;
+        sender.send_to("ping", peer.local_address().unwrap()).await.unwrap();
+        assert_eq!(peer.recv_from().await, Ok(("ping".into(), here)));
+        peer.send_to("pong", here).await.unwrap();
+        assert_eq!(receiving.await.unwrap().unwrap().0, "pong");
+    });
+}
+
+#[test]
 fn a_live_stream_moves_with_its_unread_bytes() {
     on_each_driver(2, || async {
         for _ in 0..20 {

@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use sunstar_net::socket::{DatagramOptions, DatagramSocket};
+use sunstar_net::socket::{DEFAULT_SEND_QUEUE_BYTES, DatagramOptions, DatagramSocket};
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 
@@ -47,6 +47,8 @@ pub(super) struct DatagramQueue {
     arrived: RefCell<VecDeque<(Vec<u8>, SocketAddrV4)>>,
     error: Cell<Option<Error>>,
     receiver: WakerSlot,
+    /// What was put into the send queue since the shard has last sent.
+    queued_bytes: Cell<usize>,
 }
 
 impl Bound for DatagramQueue {
@@ -88,6 +90,7 @@ impl Network {
             arrived: RefCell::default(),
             error: Cell::new(None),
             receiver: WakerSlot::default(),
+            queued_bytes: Cell::new(0),
         });
         add(&self.gauges.sockets, 1);
         self.with_host(host, |host| host.datagrams.add(&queue));
@@ -221,12 +224,24 @@ impl DatagramSocket for SimDatagram {
         }
     }
 
-    fn poll_writable(&self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(self.queue().error.take().map_or(Ok(()), Err))
+    /// A full queue leaves when the shard polls next. So time passes for who does nothing but send.
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let queue = self.queue();
+        if let Some(error) = queue.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        if queue.queued_bytes.get() < DEFAULT_SEND_QUEUE_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        queue.queued_bytes.set(0);
+        queue.io.wake(cx.waker().clone());
+        Poll::Pending
     }
 
     fn enqueue(&self, bytes: Buffer, to: Option<&Address>) {
         let queue = self.queue();
+        // An empty one takes a place, too.
+        queue.queued_bytes.set(queue.queued_bytes.get().saturating_add(bytes.len().max(1)));
         let to = match to {
             Some(address) => inet(address),
             None => queue.peer.get().ok_or(Error::NotConnected),

@@ -6,6 +6,7 @@ use std::mem::forget;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{TaskBuilder, spawn, yield_now};
 
@@ -170,4 +171,104 @@ fn who_sleeps_costs_nothing() {
     let report = sim.run().unwrap();
     assert_eq!(report.ended_at.as_nanos() / 1_000_000_000, 500_001);
     assert!(report.rounds < 30 && report.events < 30, "{} rounds, {} events", report.rounds, report.events);
+}
+
+#[test]
+fn a_panicked_task_that_makes_others_wait_is_named() {
+    let mut sim = Sim::new(1);
+    sim.background_host("server", 2, || async {
+        let listener = listen(80);
+        let stream = accept(&listener).await;
+        drop(spawn(async { panic!("oh dear") }));
+        pending::<()>().await;
+        drop(stream);
+    });
+    sim.host("client", 1, || async {
+        drop(read(&connect(&at("server", 80)).await.unwrap()).await);
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Deadlock(_)));
+    assert!(text.contains("1 tasks panicked on shard 0 of server"), "{text}");
+}
+
+/// Waits for something that comes soon, with a limit that is after the end of the world.
+async fn brief_wait() {
+    let refused = with_timeout(Duration::from_secs(86_400), connect(&at("host", 9))).await;
+    assert!(refused.is_ok_and(|outcome| outcome.is_err()));
+}
+
+#[test]
+fn a_limit_that_was_not_reached_is_no_event() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 1, brief_wait);
+    let report = sim.run().unwrap();
+    assert!(report.ended_at.as_nanos() < 1_100_000_000, "{:?}", report.ended_at);
+
+    let mut sim = Sim::new(1);
+    sim.host("host", 1, || async {
+        brief_wait().await;
+        pending::<()>().await;
+    });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Deadlock(_)), "{text}");
+}
+
+#[test]
+fn a_distant_timer_costs_the_same_however_often_the_shard_sleeps() {
+    let mut sim = Sim::new(1);
+    sim.background_host("server", 1, || async {
+        let stream = accept(&listen(80)).await;
+        while let Ok(bytes) = read(&stream).await
+            && !bytes.is_empty()
+        {
+            write(&stream, bytes).await.unwrap();
+        }
+    });
+    sim.host("client", 1, || async {
+        let stream = connect(&at("server", 80)).await.unwrap();
+        let talk = async {
+            for _ in 0..1000 {
+                write(&stream, "x").await.unwrap();
+                drop(read(&stream).await.unwrap());
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        with_timeout(Duration::from_secs(1800), talk).await.unwrap();
+    });
+    sim.run_until(|sim| sim.network_counters().segments >= 1000).unwrap();
+    assert!(sim.world.events_to_come() < 20, "{}", sim.world.events_to_come());
+}
+
+#[test]
+fn any_time_may_be_let_pass() {
+    let mut sim = Sim::with_options(1, SimOptions { time_limit: Duration::MAX, ..SimOptions::default() });
+    sim.background_host("host", 1, pending);
+    sim.run_for(Duration::MAX).unwrap();
+    sim.run_for(Duration::MAX).unwrap();
+}
+
+#[test]
+#[should_panic = "all hosts are in the background"]
+fn a_world_in_which_nobody_has_a_purpose_is_refused() {
+    let mut sim = Sim::new(1);
+    sim.background_host("server", 1, || async { panic!("nobody would notice") });
+    drop(sim.run());
+}
+
+#[test]
+fn the_trace_of_a_world_that_leaks_is_complete() {
+    struct Sink(Rc<RefCell<Vec<&'static str>>>);
+    impl Drop for Sink {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push("flushed");
+        }
+    }
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sink = Sink(Rc::clone(&seen));
+    let mut sim = Sim::new(1);
+    sim.trace_to(move |_| sink.0.borrow_mut().push("line"));
+    sim.host("host", 1, || async { forget(listen(80)) });
+    let (failure, text) = failure(sim);
+    assert!(matches!(failure, Failure::Leak(_)), "{text}");
+    assert_eq!(seen.borrow().last(), Some(&"flushed"));
 }

@@ -1,8 +1,9 @@
 //! Datagrams keep the contract, and are lost, doubled and overtaken as the options say.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
-use sunstar_executor::timer::sleep;
+use sunstar_executor::timer::{now, sleep};
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 
@@ -33,6 +34,22 @@ fn datagrams_keep_their_bounds_and_senders() {
         assert_eq!(receive(&socket).await.err(), Some(Error::ConnectionRefused));
     };
     pair(Sim::new(1), server, client).unwrap();
+}
+
+#[test]
+fn time_passes_for_who_does_nothing_but_send() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 1, || async {
+        let (socket, to, start) = (bind(0), at("host", 9), now());
+        let mut sent = 0;
+        while now() - start < Duration::from_micros(100) {
+            poll_fn(|cx| socket.poll_writable(cx)).await.unwrap_or(());
+            socket.enqueue(vec![0; 1000].into(), Some(&to));
+            sent += 1;
+            assert!(sent < 1_000_000, "the clock stands still");
+        }
+    });
+    sim.run().unwrap();
 }
 
 /// Sends numbered datagrams and answers those that arrived.

@@ -60,6 +60,12 @@ fn impossible_values_name_the_option_and_the_rule() {
         (["--smp", "0"], "invalid value '0' for '--smp <N>': there must be at least one shard"),
         (["-c", "1025"], "invalid value '1025' for '--smp <N>': there are at most 1024 shards"),
         (["-c", "x"], "invalid value 'x' for '--smp <N>': it must be a whole number"),
+        (["-c", "-1"], "invalid value '-1' for '--smp <N>': it must be a whole number"),
+        (["--thread-affinity", "2"], "invalid value '2' for '--thread-affinity <BOOL>': it must be 0 or 1"),
+        (
+            ["--blocked-reactor-notify-ms", "1.5"],
+            "invalid value '1.5' for '--blocked-reactor-notify-ms <MS>': it must be a whole number from 0 to 4294967295",
+        ),
         (
             ["--cpuset", "2-"],
             "invalid value '2-' for '--cpuset <LIST>': \"2-\" is no list of processors: items are decimal numbers or \
@@ -93,7 +99,10 @@ fn processors_that_are_not_there_are_refused() {
     let line = refusal(&["--cpuset", "8191"]);
     assert!(line.starts_with("cpuset 8191: processors 8191 are offline or not allowed; usable are "), "{line}");
     let line = refusal(&["--smp", "1000"]);
-    assert!(line.starts_with("smp 1000: there are only ") && line.ends_with("or say overprovisioned"), "{line}");
+    assert!(
+        line.starts_with("smp 1000: more shards than processors (") && line.ends_with("or say overprovisioned"),
+        "{line}"
+    );
 }
 
 #[test]

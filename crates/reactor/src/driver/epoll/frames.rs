@@ -72,6 +72,12 @@ impl Frames {
         })
     }
 
+    /// Gives memory back that nobody uses.
+    pub(super) fn free_unused_memory(&self) {
+        self.pool.free_unused_memory();
+        drop(self.spare.take());
+    }
+
     /// Calls `f` with empty memory for at least so many bytes.
     fn with_spare<R>(&self, bytes: usize, f: impl FnOnce(&mut BufferMut) -> R) -> R {
         let mut spare = self.spare.borrow_mut();
