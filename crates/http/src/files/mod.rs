@@ -37,11 +37,11 @@ use path::{PathError, Target};
 ///
 /// ```no_run
 /// use sunstar_http::files::{Files, FilesOptions};
-/// use sunstar_http::{Server, Status};
+/// use sunstar_http::{Exchange, Request, Server};
 ///
 /// # async fn start() -> Result<(), sunstar_storage::Error> {
 /// let files = Files::open("/srv/www", FilesOptions::default()).await?;
-/// let server = Server::new(async move |request, exchange| files.serve(&request, request.path(), exchange).await);
+/// let server = Server::new(async move |request: Request, exchange: &mut Exchange<'_>| files.serve(&request, request.path(), exchange).await);
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

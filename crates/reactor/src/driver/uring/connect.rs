@@ -6,9 +6,11 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use io_uring::opcode;
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrAny};
 use sunstar_net::socket::{Connecting, StreamSocket};
 use sunstar_net::{Address, Error};
@@ -21,6 +23,10 @@ use crate::posix::{DetachedStream, address};
 
 /// Connects.
 const CONNECT: u8 = 1;
+
+/// A Unix socket whose queue is full is waited for by a thread of the kernel, in turns of so long: now and then such a thread does not
+/// notice that it is cancelled.
+const FULL_QUEUE_TURN: Duration = Duration::from_millis(100);
 
 /// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +67,9 @@ pub(super) fn connect(driver: Rc<UringDriver>, descriptor: OwnedFd, to: &Address
 fn begin(driver: Rc<UringDriver>, descriptor: OwnedFd, to: &Address) -> Result<Handle, Error> {
     let to = address::to_system(to)?;
     rustix::io::ioctl_fionbio(&descriptor, false).map_err(from_errno)?;
+    if is_unix(&to) {
+        set_socket_timeout(&descriptor, Timeout::Send, Some(FULL_QUEUE_TURN)).map_err(from_errno)?;
+    }
     let make = |place: Place| Connection {
         base: Base::new(place, descriptor),
         phase: Cell::new(Phase::New),
@@ -70,6 +79,10 @@ fn begin(driver: Rc<UringDriver>, descriptor: OwnedFd, to: &Address) -> Result<H
     let connection = driver.sockets.insert(make);
     connection.base.touch(&driver);
     Ok(Handle { driver, connection })
+}
+
+fn is_unix(to: &SocketAddrAny) -> bool {
+    to.address_family() == AddressFamily::UNIX
 }
 
 impl Socket for Connection {
@@ -93,9 +106,13 @@ impl Socket for Connection {
     fn complete(&self, driver: &UringDriver, _operation: u8, completion: Completion) {
         self.base.note(&completion);
         if self.phase.get() == Phase::UnderWay {
-            let outcome = completion.result.map(drop).map_err(|error| from_errno(Errno::from_raw_os_error(error)));
-            self.phase.set(Phase::Done(outcome));
-            self.waiter.wake();
+            let outcome = completion.result.map(drop).map_err(Errno::from_raw_os_error);
+            if outcome == Err(Errno::AGAIN) && is_unix(&self.to) {
+                self.phase.set(Phase::New);
+            } else {
+                self.phase.set(Phase::Done(outcome.map_err(from_errno)));
+                self.waiter.wake();
+            }
         }
         self.base.touch(driver);
     }
@@ -119,7 +136,10 @@ impl Future for Handle {
         outcome?;
         let descriptor = self.connection.base.take_descriptor().expect("a connected socket is taken but once");
         self.driver.counters().connected.add(1);
-        let is_tcp = self.connection.to.address_family() != AddressFamily::UNIX;
+        let is_tcp = !is_unix(&self.connection.to);
+        if !is_tcp {
+            set_socket_timeout(&descriptor, Timeout::Send, None).map_err(from_errno)?;
+        }
         let stream = DetachedStream { blocks: true, is_tcp, ..DetachedStream::new(descriptor) };
         Poll::Ready(stream::open(Rc::clone(&self.driver), stream).map_err(from_io))
     }
