@@ -35,6 +35,7 @@
 
 extern crate alloc;
 
+pub mod client;
 mod clock;
 mod connection;
 mod error;

@@ -256,7 +256,10 @@ impl ClientConnection {
         self.interim = 0;
         self.unanswered.pop_front();
         match body {
-            Some(body) => self.reading = Reading::Body(body, response.keeps_alive()),
+            Some(body) => {
+                let keeps_alive = response.keeps_alive() && response.body() != BodyLength::UntilClose;
+                self.reading = Reading::Body(body, keeps_alive);
+            }
             None => self.on_message_end(response.keeps_alive()),
         }
         ClientEvent::Response(response)

@@ -181,3 +181,13 @@ fn a_connection_is_idle_when_nothing_is_under_way() {
     client.handle_end_of_input();
     assert!(!client.is_idle());
 }
+
+#[test]
+fn a_body_until_the_end_of_the_connection_ends_it() {
+    let mut client = client();
+    get(&mut client, "GET");
+    receive(&mut client, "HTTP/1.1 200 OK\r\n\r\nx");
+    client.handle_end_of_input();
+    assert!(matches!(client.poll_event(), Some(ClientEvent::End)));
+    assert!(client.is_closed(), "whatever version the server has");
+}

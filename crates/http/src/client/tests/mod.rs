@@ -1,0 +1,9 @@
+//! The client on simulated hosts.
+
+mod bodies;
+mod faults;
+mod pool;
+mod sweep;
+mod timeouts;
+mod uris;
+mod world;
