@@ -106,7 +106,9 @@ async fn serve(mut peer: Peer, mut random: Random, seen: Seen, is_hostile: bool)
         if is_hostile && random.below(20) == 0 {
             return peer.reset();
         }
-        if method == "POST" {
+        if head.contains("Content-Length: 9\r\n") {
+            peer.take(9).await;
+        } else if method == "POST" {
             // Chunks of nine bytes, as the client sends them.
             let mut line = peer.take(3).await;
             while line == b"9\r\n" {
@@ -189,7 +191,9 @@ async fn exchange(
     skips_body: bool,
     random: &mut Random,
 ) -> Result<Option<String>, ClientError> {
-    let mut response = if is_upload {
+    let mut response = if is_upload && random.below(2) == 0 {
+        client.post(uri).body("123456789").send().await?
+    } else if is_upload {
         let mut upload = client.post(uri).stream(None).await?;
         for _ in 0..random.below(5) {
             match upload.send_body("123456789").await {
