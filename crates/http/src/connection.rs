@@ -1,5 +1,6 @@
 //! The loop around the state machine of one connection.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -10,12 +11,15 @@ use smallvec::SmallVec;
 use sunstar_executor::combine::{with_deadline, with_timeout};
 use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Instant, maybe_yield};
-use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
+use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
+use crate::access_log::{self, Entry};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::Handler;
+use crate::metrics::{self, Unsent};
 use crate::server::Shared;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
@@ -40,6 +44,16 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// What was handed to the stream.
+    sent_bytes: u64,
+    /// Of the response that was begun last, if that was to the request that is being served.
+    status: Option<Status>,
+    /// Requests whose responses were not handed to the stream.
+    unsent: Unsent,
+    /// How the access log names the client, if there is one.
+    client: Option<Box<str>>,
+    /// What it will say about the request that is being served.
+    entry: Option<Box<Entry>>,
 }
 
 /// How far a connection is with stopping.
@@ -71,14 +85,25 @@ impl Connection {
         // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
-        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
+        let client = shared.access_log.get().map(|_| access_log::client(&stream));
+        Self {
+            stream,
+            http,
+            shared,
+            phase: Phase::Serving,
+            keeps_alive: true,
+            expects_input: true,
+            lingers: false,
+            sent_bytes: 0,
+            status: None,
+            unsent: Unsent::default(),
+            client,
+            entry: None,
+        }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(mut self, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    pub(crate) async fn serve(mut self, handler: &impl Handler) -> Result<(), Error> {
         let shared = Rc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.aborted());
         let mut outcome = Ok(());
@@ -92,13 +117,18 @@ impl Connection {
                     Err(error) => {
                         outcome = Err(error);
                         self.give_up();
+                        self.finish_entry(metrics::arrival());
                     }
                     Ok(()) => maybe_yield().await,
                 },
                 // Of a body that the application did not read.
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => self.refuse(error),
+                Some(Event::Error(error)) => {
+                    self.begin_entry(None);
+                    self.refuse(error);
+                    self.finish_entry(metrics::arrival());
+                }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit().await?,
@@ -114,29 +144,60 @@ impl Connection {
         }
     }
 
-    async fn answer<F>(&mut self, request: Request, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    async fn answer(&mut self, request: Request, handler: &impl Handler) -> Result<(), Error> {
+        let arrival = metrics::arrival();
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        match handler(request, &mut Exchange::new(self, has_body)).await {
+        self.begin_entry(Some(&request));
+        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => {}
+            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
+            Err(Error::Parameter(error)) => error.status(),
             Err(error) => return Err(error),
-        }
+        };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
-            if let Ok(response) = self.respond(Status::INTERNAL_SERVER_ERROR) {
+            if let Ok(response) = self.respond(status) {
                 response.send("");
             } else {
                 self.http.abort();
             }
         }
+        self.finish_entry(arrival);
         Ok(())
+    }
+
+    /// Takes note of a request for the access log, if there is one.
+    fn begin_entry(&mut self, request: Option<&Request>) {
+        self.status = None;
+        if self.shared.access_log.get().is_some() {
+            let date = self.shared.clock.date();
+            self.entry = Some(Box::new(Entry::new(request, date, self.produced_bytes())));
+        }
+    }
+
+    /// A request that was taken up at `arrival` was answered, or is given up.
+    fn finish_entry(&mut self, arrival: Instant) {
+        let status = self.status.take();
+        if let Some(status) = status {
+            self.shared.figures.count_response(status);
+            self.unsent.add(arrival, &self.shared.figures);
+        }
+        if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
+            // If there is neither, the client's bytes are refused behind a request that was logged.
+            if entry.has_request() || status.is_some() {
+                let client = self.client.as_deref().unwrap_or("-");
+                entry.finish(log, client, status, self.produced_bytes());
+            }
+        }
+    }
+
+    /// What was sent and what waits to be.
+    fn produced_bytes(&self) -> u64 {
+        self.sent_bytes + self.http.output_bytes() as u64
     }
 
     /// Nobody will answer the request that is being served.
@@ -145,6 +206,7 @@ impl Connection {
         if let Ok(mut response) = self.http.respond(Status::INTERNAL_SERVER_ERROR, Some(&date)) {
             response.close();
             response.send("");
+            self.status = Some(Status::INTERNAL_SERVER_ERROR);
         } else {
             self.http.abort();
         }
@@ -168,7 +230,9 @@ impl Connection {
             self.drain_at_once();
         }
         let date = self.shared.clock.date();
-        Ok(self.http.respond(status, Some(&date))?)
+        let response = self.http.respond(status, Some(&date))?;
+        self.status = Some(status);
+        Ok(response)
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
@@ -179,8 +243,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn end_body(&mut self) -> Result<(), Error> {
-        Ok(self.http.end_body()?)
+    pub(crate) fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        Ok(self.http.end_body_with(trailers)?)
+    }
+
+    pub(crate) fn trailers(&self) -> Option<&Headers> {
+        self.http.trailers()
     }
 
     /// Waits for the next part of the body of the request that is being served.
@@ -216,13 +284,14 @@ impl Connection {
     pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
         self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
         self.enqueue();
+        self.unsent.send(&self.shared.figures);
         self.lingers = self.expects_input;
         Ok(())
     }
 
     fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
-        self.http.poll_transmit(&mut buffers);
+        self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
     }
 
@@ -332,6 +401,7 @@ impl Drop for Connection {
         if self.http.in_flight() > 0 {
             self.give_up();
         }
+        self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
         }

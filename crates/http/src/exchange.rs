@@ -1,10 +1,11 @@
 //! A request and its response, under the application's hands.
 
-use sunstar_http1::{ResponseWriter, Status};
+use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
 use sunstar_packet::Buffer;
 
 use crate::connection::{Connection, Piece};
 use crate::error::Error;
+use crate::router::Params;
 
 /// One request on its way through the application: its body comes in by this, its response goes out.
 ///
@@ -13,11 +14,30 @@ pub struct Exchange<'a> {
     connection: &'a mut Connection,
     /// More of the request's body may come.
     has_body: bool,
+    /// What a router has found.
+    params: Option<Params>,
 }
 
 impl<'a> Exchange<'a> {
     pub(crate) fn new(connection: &'a mut Connection, has_body: bool) -> Self {
-        Self { connection, has_body }
+        Self { connection, has_body, params: None }
+    }
+
+    pub(crate) fn set_params(&mut self, params: Params) {
+        self.params = Some(params);
+    }
+
+    /// The pattern that the request's path has fitted; `None` where it fitted none, or no [`Router`](crate::Router) was asked.
+    ///
+    /// Clients can't make up new ones, so it suits the labels of metrics.
+    pub fn pattern(&self) -> Option<&str> {
+        self.params.as_ref().map(Params::pattern)
+    }
+
+    /// The values of the parameters in the request's path; `None` where [`Exchange::pattern`] is. They are the caller's own, so that
+    /// a response may be begun while they are looked at.
+    pub fn params(&self) -> Option<Params> {
+        self.params.clone()
     }
 
     /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.
@@ -46,6 +66,13 @@ impl<'a> Exchange<'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// The fields behind the request's body, when [`Exchange::body`] has come to its end (RFC 9110 §6.5); `None` if there are none.
+    /// Their size is bounded by [`Limits::trailer_bytes`](crate::Limits::trailer_bytes). Those that frame, route or authorise are
+    /// left out.
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.connection.trailers()
     }
 
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
@@ -77,6 +104,17 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, or it is too short.
     pub fn end_body(&mut self) -> Result<(), Error> {
-        self.connection.end_body()
+        self.connection.end_body_with(&HeaderLines::new())
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it if it goes in chunks; to others they are not
+    /// sent. [`ResponseWriter::announce_trailers`] tells of them in time, [`Request::takes_trailers`](crate::Request::takes_trailers)
+    /// whether the client cares.
+    ///
+    /// # Errors
+    /// If no body is being sent, a field may not stand there (RFC 9110 §6.5.1; then it may be tried again), or the body is too
+    /// short.
+    pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        self.connection.end_body_with(trailers)
     }
 }

@@ -1,7 +1,7 @@
 //! A shard's server: accepts, serves, stops.
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -12,13 +12,16 @@ use sunstar_executor::combine::with_deadline;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
 use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Service, TaskBuilder, maybe_yield};
-use sunstar_http1::{Endpoint, Limits, Request};
+use sunstar_http1::{Endpoint, Limits};
+use sunstar_metrics::RegisterError;
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
+use crate::access_log::AccessLog;
 use crate::clock::DateClock;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::handler::Handler;
+use crate::metrics::{self, Figures};
 
 /// When the server stops, clients have so long to send the rest of a request that is being served, and to take responses.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,11 +30,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) clock: DateClock,
+    /// Empty while requests are not logged.
+    pub(crate) access_log: OnceCell<AccessLog>,
     pub(crate) stop: AbortSource,
     /// When the server was asked to stop.
     pub(crate) stopped_at: Cell<Instant>,
     /// Holds those who listen and the connections.
     inside: Rc<Gate>,
+    pub(crate) figures: Figures,
     live: Cell<u64>,
     accepted: Cell<u64>,
     requests: Cell<u64>,
@@ -56,32 +62,31 @@ pub struct ServerStats {
     pub failed: u64,
 }
 
-/// An HTTP server of one shard. Its handler is called for every request.
+/// An HTTP server of one shard. Its [`Handler`], often a [`Router`](crate::Router), is called for every request.
 ///
-/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500. So is one that it fails or
-/// panics on before it has begun to answer, and then the connection ends. If it has begun, the connection ends within the response.
-pub struct Server<F> {
+/// A request that it leaves unanswered is answered by 500. So is one that it fails or panics on before it has begun to answer, and
+/// then the connection ends. If it has begun, the connection ends within the response.
+pub struct Server<H> {
     shared: Rc<Shared>,
-    handler: Rc<F>,
+    handler: Rc<H>,
 }
 
-impl<F> Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Server<H> {
     /// A server with the default [`Limits`].
-    pub fn new(handler: F) -> Self {
+    pub fn new(handler: H) -> Self {
         Self::with_limits(handler, Limits::DEFAULT)
     }
 
     /// A server.
-    pub fn with_limits(handler: F, limits: Limits) -> Self {
+    pub fn with_limits(handler: H, limits: Limits) -> Self {
         let shared = Shared {
             endpoint: Endpoint::new(limits),
             clock: DateClock::new(),
+            access_log: OnceCell::new(),
             stop: AbortSource::new(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
+            figures: Figures::new(),
             live: Cell::new(0),
             accepted: Cell::new(0),
             requests: Cell::new(0),
@@ -89,6 +94,14 @@ where
             failed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+    }
+
+    /// Writes a line about each request. The first log that a server is given counts.
+    #[must_use]
+    pub fn with_access_log(self, log: AccessLog) -> Self {
+        // Which one counts is documented.
+        let _ = self.shared.access_log.set(log);
+        self
     }
 
     /// Listens at an address, and serves what connects there until the server stops. Answers the address with the port that it
@@ -122,21 +135,23 @@ where
 
     /// What the server has done.
     pub fn stats(&self) -> ServerStats {
-        let shared = &*self.shared;
-        ServerStats {
-            accepted: shared.accepted.get(),
-            live: shared.live.get(),
-            requests: shared.requests.get(),
-            refused: shared.refused.get(),
-            failed: shared.failed.get(),
-        }
+        self.shared.stats()
+    }
+
+    /// Shows what the server does in the metrics of its shard, as `sunstar_http_…` with the label `server` and this name; and
+    /// names it in the log. A server has one name.
+    ///
+    /// # Errors
+    /// If a server of the shard has this name already.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn publish(&self, name: &'static str) -> Result<(), RegisterError> {
+        metrics::publish(&self.shared, name)
     }
 }
 
-impl<F> Service for Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Service for Server<H> {
     /// Stops in order: lets no more connections in, serves those that are established, answers every request whose bytes have
     /// arrived, and waits until all connections are closed. A client that has a response to take or a request to finish has
     /// 5 s for it. For handlers it waits as long as they run; who can't wait so long drops the future.
@@ -145,20 +160,21 @@ where
         self.shared.stop.request_abort();
         self.shared.inside.close().await;
         let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
-        log::info!("served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
+        let name = self.shared.figures.name().unwrap_or("HTTP");
+        log::info!("{name}: served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
     }
 }
 
-impl<F> fmt::Debug for Server<F> {
+impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("live", &self.shared.live).finish_non_exhaustive()
     }
 }
 
 /// Accepts until the server stops and all that is established was accepted.
-async fn accept<F>(shared: Rc<Shared>, handler: Rc<F>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
+async fn accept<H>(shared: Rc<Shared>, handler: Rc<H>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
 where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+    H: Handler + 'static,
 {
     let mut stopped = pin!(shared.stop.aborted());
     let mut is_open = true;
@@ -188,10 +204,7 @@ where
 }
 
 /// Serves one connection and counts it.
-async fn serve<F>(shared: Rc<Shared>, handler: &F, stream: Stream) -> Result<(), Error>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-{
+async fn serve(shared: Rc<Shared>, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
     let mut live = Live::new(&shared);
     let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
     live.has_failed = served.is_err();
@@ -232,6 +245,16 @@ impl Shared {
             sleep_until(self.stopped_at.get() + GRACE).await;
         };
         with_deadline(deadline, wait).await.unwrap_or(Err(sunstar_net::Error::Stopped))
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        ServerStats {
+            accepted: self.accepted.get(),
+            live: self.live.get(),
+            requests: self.requests.get(),
+            refused: self.refused.get(),
+            failed: self.failed.get(),
+        }
     }
 
     pub(crate) fn count_request(&self) {

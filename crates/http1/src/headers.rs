@@ -168,6 +168,11 @@ impl HeaderLines {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.0.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| line.split(|&byte| byte == b':').next().unwrap_or_default())
+    }
 }
 
 /// The value of a header field has a line end, a NUL or another control character; it was not written.

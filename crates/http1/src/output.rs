@@ -5,7 +5,7 @@ use core::mem;
 
 use sunstar_packet::{Buffer, BufferMut, Pool};
 
-use crate::headers::{BadValue, HeaderName};
+use crate::headers::{BadValue, HeaderLines, HeaderName};
 use crate::text;
 
 /// Of one frame; holds the small responses to a handful of pipelined requests.
@@ -130,6 +130,8 @@ pub enum BodyError {
     TooLong,
     /// The body is shorter than was announced. The connection ends, so that the peer notices.
     TooShort,
+    /// A field may not stand behind a body (RFC 9110 §6.5.1); the body was not ended.
+    Trailer,
 }
 
 impl core::fmt::Display for BodyError {
@@ -138,6 +140,7 @@ impl core::fmt::Display for BodyError {
             Self::NotStreaming => "no body is being sent",
             Self::TooLong => "the body is longer than was announced",
             Self::TooShort => "the body is shorter than was announced",
+            Self::Trailer => "a field may not stand behind a body",
         })
     }
 }
@@ -180,12 +183,12 @@ impl BodyWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(self, output: &mut Output, frames: &Pool) -> Result<(), BodyError> {
+    pub(crate) fn finish(self, output: &mut Output, frames: &Pool, trailers: &HeaderLines) -> Result<(), BodyError> {
         match self {
             Self::Known(1..) => return Err(BodyError::TooShort),
             Self::Chunked => {
                 output.begin(frames);
-                output.put(b"0\r\n\r\n");
+                [b"0\r\n", trailers.as_bytes(), b"\r\n"].into_iter().for_each(|part| output.put(part));
             }
             Self::Known(0) | Self::UntilClose | Self::Nothing => {}
         }

@@ -185,7 +185,8 @@ pub trait DatagramSocket: 'static {
     /// What the network says.
     fn local_address(&self) -> Result<Address, Error>;
 
-    /// The next datagram and its sender. What comes while the receive queue is full is dropped and counted.
+    /// The next datagram and its sender. What comes while the receive queue is full is dropped, and counted by the
+    /// network.
     ///
     /// # Errors
     /// An error concerns a datagram that was sent before (nobody listens there) or the moment.

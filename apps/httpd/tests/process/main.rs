@@ -2,6 +2,8 @@
 
 mod abuse;
 mod client;
+mod memory;
+mod metrics;
 mod requests;
 mod server;
 mod starts;

@@ -97,7 +97,7 @@ impl Outgoing<'_> {
     async fn attempt(&self, pool: &Rc<Pool>, needs_fresh: bool) -> Result<Sent, Failure> {
         let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
         if needs_fresh {
-            drop(slot.transport.take());
+            slot.close();
         }
         if let Some(transport) = &slot.transport {
             debug_assert!(transport.is_idle(), "a connection is put back only when it is of use");

@@ -64,6 +64,7 @@ pub use stats::ClientStats;
 pub use uri::{Authority, Scheme, Uri, UriError};
 
 use pool::Pool;
+use sunstar_executor::Service;
 
 /// A client of one shard. Clones share its connections.
 ///
@@ -100,6 +101,14 @@ impl Client {
     /// What the client has done, and what it has now.
     pub fn stats(&self) -> ClientStats {
         self.0.stats()
+    }
+}
+
+/// One client per shard by [`Sharded`](sunstar_executor::Sharded). Stopping it closes the connections that are kept; requests
+/// under way go on.
+impl Service for Client {
+    async fn stop(&self) {
+        self.0.close_idle();
     }
 }
 

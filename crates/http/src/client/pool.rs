@@ -89,6 +89,13 @@ impl Slot {
         &self.pool
     }
 
+    /// Closes the connection, if there is one, and keeps the right to another.
+    pub(super) fn close(&mut self) {
+        if self.transport.take().is_some() {
+            self.pool.count_lost(Health::Good);
+        }
+    }
+
     /// Reads the rest of a response, as long as that is little, so that the connection may be kept.
     pub(super) fn drain(mut self) {
         let Some(transport) = self.transport.take() else { return };
@@ -275,6 +282,21 @@ impl Pool {
                     self.counters.count(|stats| &mut stats.expired);
                 }
             }
+        }
+    }
+
+    /// Closes all connections that are kept.
+    pub(super) fn close_idle(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let of_host = |(name, host): (&Authority, &mut Host)| {
+            host.idle.drain(..).map(|idle| (name.clone(), idle.transport)).collect::<Vec<_>>()
+        };
+        let idle: Vec<_> = state.hosts.iter_mut().flat_map(of_host).collect();
+        drop(state);
+        for (host, transport) in idle {
+            self.count_lost(Health::Good);
+            drop(transport);
+            self.put_back(&host, None);
         }
     }
 

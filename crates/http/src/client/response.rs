@@ -1,5 +1,6 @@
 //! Responses.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::poll_fn;
@@ -24,6 +25,7 @@ pub struct Response {
     reading: Reading,
     /// Of a body whose length is known.
     left_bytes: Option<u64>,
+    trailers: Option<Box<Headers>>,
 }
 
 enum Reading {
@@ -40,7 +42,7 @@ impl Response {
             BodyLength::Chunked | BodyLength::UntilClose => None,
         };
         let reading = if head.body() == BodyLength::Empty { Reading::Ended } else { Reading::Body(slot) };
-        Self { head, reading, left_bytes }
+        Self { head, reading, left_bytes, trailers: None }
     }
 
     /// The status.
@@ -68,6 +70,12 @@ impl Response {
         self.left_bytes
     }
 
+    /// The fields behind the body, when it has ended and there are any. Those that may not stand there are left out
+    /// (RFC 9110 §6.5.1).
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.trailers.as_deref()
+    }
+
     /// The next piece of the body, without its coding; `None` at its end. Who does not ask holds the server back.
     ///
     /// Dropping the future loses nothing.
@@ -90,6 +98,7 @@ impl Response {
                 Ok(Some(bytes))
             }
             Ok(Piece::End) => {
+                self.trailers = transport.http().trailers().cloned().map(Box::new);
                 self.reading = Reading::Ended;
                 Ok(None)
             }

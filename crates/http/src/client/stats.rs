@@ -22,7 +22,8 @@ pub struct ClientStats {
     pub stale: u64,
     /// Kept connections that were dropped because the server sent what nothing was asked for.
     pub unasked: u64,
-    /// Kept connections that were closed because nobody used them, or others needed their place.
+    /// Kept connections that were closed because nobody used them, others needed their place, or another one of the same host
+    /// had failed.
     pub expired: u64,
     /// Connections that were closed within a request or a response: that was dropped, took too long, or failed.
     pub broken_off: u64,

@@ -1,10 +1,13 @@
 //! The server on simulated hosts.
 
+mod access_log;
 mod bodies;
 mod client;
 mod endings;
 mod keep_alive;
+mod metrics;
 mod refusals;
+mod routes;
 mod site;
 mod stop;
 mod stuck;

@@ -191,3 +191,16 @@ fn a_body_until_the_end_of_the_connection_ends_it() {
     assert!(matches!(client.poll_event(), Some(ClientEvent::End)));
     assert!(client.is_closed(), "whatever version the server has");
 }
+
+#[test]
+fn trailers_stay_until_the_next_response() {
+    let mut client = client();
+    get(&mut client, "GET");
+    get(&mut client, "GET");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: 42\r\nAge: 1\r\n\r\n";
+    assert_eq!(receive(&mut client, chunked).len(), 3);
+    let trailers = client.trailers().expect("there are some");
+    assert_eq!(trailers.iter().collect::<Vec<_>>(), [(&b"Digest"[..], &b"42"[..])]);
+    receive(&mut client, "HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(client.trailers().is_none());
+}

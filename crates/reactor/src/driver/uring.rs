@@ -27,7 +27,8 @@ use rustix::io::Errno;
 use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
-use crate::io_stats::IoCounters;
+use crate::clock::Clock;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 
 use super::Driver;
@@ -50,14 +51,12 @@ const DATAGRAM_GROUP: u16 = 1;
 /// The operation of bells; the index of the bell stands above it.
 const BELL: u8 = 1;
 
-/// How long the driver, when it ends, waits at most for what it has cancelled.
-const END_TIME: Duration = Duration::from_secs(1);
+/// How long the driver, when it ends, waits at most for what it has cancelled: that takes long only on a machine with too much
+/// to do, or where a disk does not answer.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// How many pauses of listeners one message in the log stands for, after the first ones.
 const PAUSES_PER_LOG: u64 = 1024;
-
-/// How often it looks meanwhile.
-const END_LOOKS: u32 = 10;
 
 /// The io_uring driver of one shard.
 pub(crate) struct UringDriver {
@@ -77,12 +76,8 @@ pub(crate) struct UringDriver {
     lingering: Cell<u32>,
     /// Sockets that are to be started once more in the next poll.
     again: RefCell<Vec<Place>>,
-    /// Listeners that wait for a descriptor; no more than there are sockets.
-    paused_listeners: RefCell<Vec<Place>>,
     /// How often listeners have paused.
     pauses: Cell<u64>,
-    /// Whether a descriptor was closed since listeners were last looked at.
-    descriptors_freed: Cell<bool>,
     /// Copies of the bells' descriptors, watched for ever.
     bells: RefCell<Vec<OwnedFd>>,
 }
@@ -105,9 +100,7 @@ impl UringDriver {
             starved: RefCell::default(),
             lingering: Cell::new(0),
             again: RefCell::default(),
-            paused_listeners: RefCell::default(),
             pauses: Cell::new(0),
-            descriptors_freed: Cell::new(false),
             bells: RefCell::default(),
         })
     }
@@ -142,7 +135,6 @@ impl UringDriver {
     /// Turns what was asked for into entries.
     fn start_dirty(&self) {
         self.refill_frames();
-        self.resume_listeners();
         while let Some(place) = { self.again.borrow_mut().pop() } {
             self.sockets.get(place).into_iter().for_each(|socket| socket.base().touch(self));
         }
@@ -170,29 +162,13 @@ impl UringDriver {
             // As many as there are frames for: the others would find none again.
             let count = self.starved.borrow().len().min(usize::from(STREAM_FRAMES.offered));
             let fed: Vec<_> = self.starved.borrow_mut().drain(..count).collect();
-            fed.into_iter().filter_map(|place| self.sockets.get(place)).for_each(|socket| socket.base().touch(self));
+            fed.into_iter().filter_map(|place| self.sockets.get(place)).for_each(|socket| socket.base().feed(self));
         }
-    }
-
-    /// Notes that a socket receives again when there are frames.
-    fn starve(&self, place: Place) {
-        self.starved.borrow_mut().push_back(place);
     }
 
     /// Has a socket started once more in the next poll, after what is submitted now may have completed.
     fn look_again(&self, place: Place) {
         self.again.borrow_mut().push(place);
-    }
-
-    /// Lets listeners that ran out of descriptors try again when some were closed.
-    fn resume_listeners(&self) {
-        if self.descriptors_freed.replace(false) && !self.paused_listeners.borrow().is_empty() {
-            let listeners = self.paused_listeners.take();
-            listeners
-                .into_iter()
-                .filter_map(|place| self.sockets.get(place))
-                .for_each(|socket| socket.base().touch(self));
-        }
     }
 
     /// Deals with completions, those of one ring full at most, and answers whether any concerned
@@ -236,8 +212,11 @@ impl UringDriver {
     }
 
     /// Calls the kernel until nothing is under way or the time is over; answers whether nothing is.
-    fn settle(&self) -> bool {
-        for _ in 0..END_LOOKS {
+    fn settle(&self, limit: Duration) -> bool {
+        // Each wait ends with the first thing that happens, of which there may be many.
+        let clock = Clock::new();
+        let deadline = clock.now() + limit;
+        loop {
             loop {
                 self.start_dirty();
                 self.ring.exchange();
@@ -248,9 +227,12 @@ impl UringDriver {
             if self.ring.is_submitted() && self.sockets.all().iter().all(|socket| !socket.base().is_busy()) {
                 return true;
             }
-            self.ring.wait(Some(END_TIME / END_LOOKS));
+            let left = deadline.saturating_duration_since(clock.now());
+            if left.is_zero() {
+                return false;
+            }
+            self.ring.wait(Some(left));
         }
-        false
     }
 }
 
@@ -258,7 +240,7 @@ impl Drop for UringDriver {
     fn drop(&mut self) {
         // What is left are sockets that nobody has any more.
         self.sockets.all().iter().for_each(|socket| socket.stop(self));
-        if !self.settle() {
+        if !self.settle(END_TIME) {
             log::error!("the kernel does not end what was cancelled; its memory is kept for ever");
             mem::forget(self.sockets.all());
             return;
@@ -282,7 +264,8 @@ impl Driver for UringDriver {
 
     fn sleep(&self, timeout: Option<Duration>) -> bool {
         // Starting may wake tasks, which would not be run now.
-        let is_idle = self.dirty.borrow().is_empty() && self.again.borrow().is_empty();
+        let is_idle =
+            self.dirty.borrow().is_empty() && self.again.borrow().is_empty() && self.starved.borrow().is_empty();
         !is_idle || self.ring.wait(timeout)
     }
 
@@ -301,8 +284,18 @@ impl Driver for UringDriver {
         self.sockets.all().iter().filter(|socket| socket.lingers()).for_each(|socket| socket.stop(self));
     }
 
+    fn free_unused_memory(&self) {
+        self.frames.free_unused_memory();
+        self.datagram_frames.get().into_iter().for_each(Frames::free_unused_memory);
+    }
+
     fn counters(&self) -> &IoCounters {
         self.ring.counters()
+    }
+
+    fn levels(&self) -> IoLevels {
+        let (lent_frames, frames) = (self.frames.lent().into(), STREAM_FRAMES.frames.into());
+        IoLevels { open_sockets: self.sockets.len(), lent_frames, frames }
     }
 
     fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {

@@ -3,16 +3,22 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 
 /// Lets no more connections in: attempts get no answer, while those that are being made come into being.
 ///
 /// The kernel gives listening sockets no other way to do that. Closing one resets what waits to be accepted; this, then
 /// accepting until nothing waits, then closing it, resets nothing. Peers that got no answer try again after a second and find the
-/// port closed, or another socket at it. Of no use for Unix sockets: without its path nobody finds one.
+/// port closed, or another socket at it. A Unix socket refuses at once.
 ///
 /// # Errors
 /// What the system says; then connections may still come in.
-pub(crate) fn let_no_more_in(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn let_no_more_in(listener: BorrowedFd<'_>, is_tcp: bool) -> Result<(), Errno> {
+    // TCP would drop what waits.
+    if is_tcp { drop_attempts(listener) } else { shutdown(listener, Shutdown::Read) }
+}
+
+fn drop_attempts(listener: BorrowedFd<'_>) -> Result<(), Errno> {
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
     // The filter sees TCP's header. The sockets of connections inherit it, where it does no harm: theirs have begun.
@@ -53,7 +59,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let mut early = TcpStream::connect(address).expect("it listens");
-        let_no_more_in(listener.as_fd()).expect("sockets take filters");
+        let_no_more_in(listener.as_fd(), true).expect("sockets take filters");
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(20));
         assert_eq!(late.map_err(|error| error.kind()).err(), Some(std::io::ErrorKind::TimedOut));
         let (accepted, _) = listener.accept().expect("it waits");

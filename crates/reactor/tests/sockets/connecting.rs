@@ -150,3 +150,37 @@ fn a_hundred_thousand_connections_in_a_row_leave_nothing_behind() {
         assert_eq!(descriptors(), before);
     }
 }
+
+#[test]
+fn a_wait_for_a_full_unix_socket_can_be_given_up() {
+    if !is_alone("connecting::a_wait_for_a_full_unix_socket_can_be_given_up") {
+        return;
+    }
+    on_each_driver(1, || async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [.., address] = addresses(&folder);
+        let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
+        let listener = network().listen(&address, &options).expect("the name is free");
+        let mut clients = Vec::new();
+        while let Ok(client) = with_timeout(Duration::from_millis(100), connect(&address)).await {
+            clients.push(client.expect("it listens"));
+        }
+        sunstar_executor::timer::sleep(Duration::from_millis(5)).await;
+        let before = descriptors();
+        for _ in 0..20 {
+            assert!(matches!(with_timeout(Duration::from_millis(1), connect(&address)).await, Err(TimedOut)));
+        }
+        let all_gone = async {
+            while descriptors() != before {
+                sunstar_executor::timer::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        with_timeout(Duration::from_secs(5), all_gone).await.expect("nothing is left of them");
+        let mut count = 0;
+        while let Ok(accepted) = with_timeout(Duration::from_millis(20), accept(&listener)).await {
+            accepted.expect("one has connected");
+            count += 1;
+        }
+        assert_eq!(count, clients.len());
+    });
+}

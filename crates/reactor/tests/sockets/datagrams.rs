@@ -135,3 +135,24 @@ fn what_is_queued_is_sent_when_the_socket_is_dropped() {
         }
     });
 }
+
+#[test]
+fn a_connected_socket_receives_from_its_peer_only() {
+    on_each_driver(1, || async {
+        for is_waited_for in [false, true] {
+            let (socket, to) = bind(&loopback());
+            let (peer, peer_address) = bind(&loopback());
+            let (stranger, _) = bind(&loopback());
+            if is_waited_for {
+                let wait = with_timeout(std::time::Duration::from_millis(1), receive(&socket));
+                assert!(wait.await.is_err());
+            }
+            send(&stranger, "from elsewhere", Some(&to)).await.expect("there is room");
+            sunstar_executor::timer::sleep(std::time::Duration::from_millis(2)).await;
+            socket.connect(&peer_address).expect("it can be");
+            send(&peer, "from the peer", Some(&to)).await.expect("there is room");
+            let received = with_timeout(PATIENCE, receive(&socket)).await.expect("it was sent");
+            assert_eq!(received, Ok((Buffer::from("from the peer"), peer_address)), "{is_waited_for}");
+        }
+    });
+}

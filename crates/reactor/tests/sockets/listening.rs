@@ -113,3 +113,21 @@ fn connections_are_counted_and_dropped_waits_lose_none() {
         assert_eq!((now.accepted - before.accepted, now.accept_failures), (300, before.accept_failures));
     });
 }
+
+#[test]
+fn a_closed_listener_drains_all_that_its_queue_holds() {
+    on_each_driver(1, || async {
+        let (listener, address) = listen(&loopback());
+        let inet = address.inet().expect("it is one");
+        let mut clients = Vec::new();
+        while let Ok(client) = TcpStream::connect_timeout(&inet, std::time::Duration::from_millis(100)) {
+            clients.push(client);
+        }
+        listener.close();
+        let mut count = 0;
+        while accept(&listener).await.is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, clients.len());
+    });
+}

@@ -1,7 +1,9 @@
 //! Sockets, operation by operation, on each driver that the machine has.
 
+mod closing;
 mod connecting;
 mod datagrams;
+mod files;
 mod listening;
 mod net_spread;
 mod net_streams;

@@ -135,7 +135,18 @@ fn floor(address: SocketAddr, load: Load) -> Command {
 fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str) -> Command {
     let mut command = built("httpd");
     command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
-    command.args(["--smp", "1", "--cpuset", cpu, "--reactor-backend", backend, "--log-level", "warn"]);
+    command.args([
+        "--smp",
+        "1",
+        "--cpuset",
+        cpu,
+        "--reactor-backend",
+        backend,
+        "--log-level",
+        "warn",
+        "--prometheus-port",
+        "0",
+    ]);
     if load != Load::Latency {
         command.args(["--idle-poll-time-us", "0"]);
     }

@@ -50,6 +50,19 @@ fn bodies_of_all_forms_are_read_and_the_connection_kept() {
 }
 
 #[test]
+fn trailers_are_there_when_the_body_has_ended() {
+    let text =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nDigest: 42\r\nContent-Length: 1\r\n\r\n";
+    scripted(ClientOptions::default(), raw(text), |client| async move {
+        let mut response = client.get(&at("/")).send().await.unwrap();
+        assert!(response.trailers().is_none());
+        assert_eq!(response.collect(10).await.unwrap(), b"ok");
+        let trailers = response.trailers().expect("there are some");
+        assert_eq!(trailers.iter().collect::<Vec<_>>(), [(&b"Digest"[..], &b"42"[..])]);
+    });
+}
+
+#[test]
 fn bodies_that_end_with_the_connection_are_read_and_the_connection_is_not_kept() {
     for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n"] {
         let closing = move |mut peer: Peer| async move {

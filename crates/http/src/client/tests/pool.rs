@@ -168,6 +168,18 @@ fn only_so_many_are_kept_and_only_for_so_long() {
 }
 
 #[test]
+fn stopping_closes_what_is_kept() {
+    let stats = scripted(ClientOptions::default(), echo_targets, |client| async move {
+        let mut response = client.get(&at("/a")).send().await.unwrap();
+        get(&client, "/b").await.unwrap();
+        sunstar_executor::Service::stop(&client).await;
+        assert_eq!(client.stats().open, 1, "requests under way go on");
+        assert_eq!(response.collect(10).await.unwrap(), b"/a");
+    });
+    assert_eq!((stats.connected, stats.expired, stats.idle), (2, 1, 1));
+}
+
+#[test]
 fn hosts_without_connections_are_forgotten() {
     let options = ClientOptions { idle_per_host: 0, waiting_per_host: 0, ..ClientOptions::default() };
     scripted(options, echo_targets, |client| async move {

@@ -36,6 +36,8 @@ struct Core {
     descriptor: Descriptor,
     receiver: Waiter,
     may_receive: Cell<bool>,
+    /// The only one to receive from. The kernel's queue may hold what came from elsewhere before.
+    peer: RefCell<Option<Address>>,
     queue: RefCell<VecDeque<(Buffer, Option<SocketAddrAny>)>>,
     queued_bytes: Cell<usize>,
     writer: Waiter,
@@ -53,6 +55,7 @@ impl Datagrams {
             descriptor: Descriptor::new(driver, descriptor),
             receiver: Waiter::default(),
             may_receive: Cell::new(true),
+            peer: RefCell::default(),
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
             writer: Waiter::default(),
@@ -112,7 +115,11 @@ impl DatagramSocket for Datagrams {
 
     fn connect(&self, peer: &Address) -> Result<(), Error> {
         let peer = address::to_system(peer)?;
-        self.0.descriptor.with(|socket| connect(socket, &peer).map_err(from_errno))
+        self.0.descriptor.with(|socket| connect(socket, &peer).map_err(from_errno))?;
+        // Not always what was asked for: a host may have many addresses.
+        let peer = self.0.descriptor.with(address::peer)?;
+        self.0.peer.replace(Some(peer));
+        Ok(())
     }
 }
 
@@ -133,8 +140,10 @@ impl Core {
             };
             match received {
                 Ok(Ok((bytes, from))) => {
-                    let from = from.map_or(Ok(Address::Unix(UnixAddress::Unnamed)), address::from_system);
-                    return Poll::Ready(from.map(|from| (bytes, from)));
+                    let from = from.map_or(Ok(Address::Unix(UnixAddress::Unnamed)), address::from_system)?;
+                    if self.peer.borrow().as_ref().is_none_or(|peer| *peer == from) {
+                        return Poll::Ready(Ok((bytes, from)));
+                    }
                 }
                 Ok(Err(_too_long)) => driver.counters.dropped_datagrams.add(1),
                 Err(Errno::INTR) => {}

@@ -82,9 +82,9 @@ impl ListenSocket for Listener {
 
     fn close(&self) {
         let core = &self.0;
-        if core.is_tcp && !core.is_closing.get() {
-            // Where there are no such filters, some that come in meanwhile are reset.
-            let _ = core.descriptor.with(|listener| let_no_more_in(listener).map_err(from_errno));
+        if !core.is_closing.get() {
+            // Where this fails, some that come in meanwhile are reset.
+            let _ = core.descriptor.with(|listener| let_no_more_in(listener, core.is_tcp).map_err(from_errno));
         }
         core.is_closing.set(true);
         core.may_accept.set(true);
@@ -108,7 +108,10 @@ impl Core {
                 }
                 Err(Errno::AGAIN) => self.may_accept.set(false),
                 Err(Errno::INTR) => {}
-                Err(Errno::BADF | Errno::INVAL | Errno::NOTCONN) => return Poll::Ready(Err(Error::Stopped)),
+                Err(Errno::BADF | Errno::INVAL | Errno::NOTCONN) => {
+                    self.descriptor.close();
+                    return Poll::Ready(Err(Error::Stopped));
+                }
                 Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => self.pause(error),
                 // Something has happened to one connection before it was accepted (accept(2), "Error handling").
                 Err(_) => driver.counters.accept_failures.add(1),

@@ -5,7 +5,7 @@ mod send;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -174,8 +174,10 @@ impl DatagramSocket for Handle {
 
     fn connect(&self, peer: &Address) -> Result<(), Error> {
         let system = address::to_system(peer)?;
-        self.socket.base.with_descriptor(|socket| rustix::net::connect(socket, &system).map_err(from_errno))?;
-        self.socket.receiver.keep_only(peer);
+        let connect = |socket: BorrowedFd<'_>| rustix::net::connect(socket, &system).map_err(from_errno);
+        self.socket.base.with_descriptor(connect)?;
+        // Not always what was asked for: a host may have many addresses.
+        self.socket.receiver.keep_only(self.socket.base.with_descriptor(address::peer)?);
         Ok(())
     }
 }
@@ -190,7 +192,7 @@ impl Drop for Handle {
         let lingers = !socket.sender.is_done();
         socket.phase.set(if lingers { Phase::Lingering } else { Phase::Closing });
         driver.lingering.set(driver.lingering.get() + u32::from(lingers));
-        if socket.sender.is_queue_empty() {
+        if socket.sender.is_queue_empty() && driver.ring.is_submitted() {
             // What is under way holds the file, so this frees the address as soon as that is done.
             drop(socket.base.take_descriptor());
         }

@@ -11,7 +11,7 @@ use io_uring::opcode;
 use io_uring::types::Timespec;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use sunstar_net::socket::{DEFAULT_BACKLOG, Detached, ListenSocket};
+use sunstar_net::socket::{Detached, ListenSocket};
 use sunstar_net::{Address, Error};
 
 use super::UringDriver;
@@ -29,12 +29,8 @@ const PAUSE: u8 = 2;
 /// Accepted connections that wait to be fetched before the listener stops to accept. Further ones wait in the kernel.
 const ACCEPT_QUEUE: usize = 256;
 
-/// How long a listener waits after an error that would come again at once, such as that no descriptor is left. It goes on
-/// earlier if a descriptor is closed.
+/// How long a listener waits after an error that would come again at once, such as that no descriptor is left.
 static PAUSE_TIME: Timespec = Timespec::new().nsec(100_000_000);
-
-/// Connections that a closed listener still takes from the kernel at most, so that a flood can't keep it open.
-const DRAINED_CONNECTIONS: u32 = DEFAULT_BACKLOG;
 
 /// Whether the kernel accepts for the listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +47,8 @@ enum Accepting {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Open,
-    /// It accepts what is established, this many at most, and then stops.
-    Draining(u32),
+    /// It accepts what is established, and then stops.
+    Draining,
     /// Its descriptor is closed as soon as nothing is under way.
     Closing,
 }
@@ -62,8 +58,6 @@ struct Listener {
     base: Base,
     phase: Cell<Phase>,
     accepting: Cell<Accepting>,
-    /// Whether the timer that ends a pause runs.
-    has_timer: Cell<bool>,
     accepted: RefCell<VecDeque<OwnedFd>>,
     acceptor: Waiter,
     is_tcp: bool,
@@ -85,7 +79,6 @@ pub(super) fn open(driver: Rc<UringDriver>, descriptor: OwnedFd, with_peer: bool
         base: Base::new(place, descriptor),
         phase: Cell::new(Phase::Open),
         accepting: Cell::new(Accepting::Idle),
-        has_timer: Cell::new(false),
         accepted: RefCell::default(),
         acceptor: Waiter::default(),
         is_tcp,
@@ -103,12 +96,15 @@ impl Listener {
         self.base.touch(driver);
         // Accepting holds the file: only when it has ended does closing the descriptor close the socket.
         driver.ring.exchange();
-        drop(self.base.take_descriptor());
+        // An entry that the kernel has not taken would concern whatever gets the number next.
+        if driver.ring.is_submitted() {
+            drop(self.base.take_descriptor());
+        }
     }
 
     fn start_accept(&self, driver: &UringDriver) {
-        let may_accept = matches!(self.accepting.get(), Accepting::Idle | Accepting::Paused);
-        if !may_accept || self.phase.get() != Phase::Open || self.accepted.borrow().len() > ACCEPT_QUEUE / 2 {
+        let may_accept = self.accepting.get() == Accepting::Idle && self.phase.get() == Phase::Open;
+        if !may_accept || self.accepted.borrow().len() > ACCEPT_QUEUE / 2 {
             return;
         }
         self.accepting.set(Accepting::Armed);
@@ -131,8 +127,9 @@ impl Listener {
         }
         match completion.result {
             Ok(number) => self.accept(driver, number),
-            // Whoever cancelled it knows.
+            // Whoever cancelled it knows, or shut the socket down.
             Err(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            Err(libc::EINVAL) if self.phase.get() == Phase::Draining => {}
             Err(error) => self.accept_failed(driver, Errno::from_raw_os_error(error)),
         }
         if self.accepting.get() == Accepting::Idle {
@@ -168,13 +165,10 @@ impl Listener {
 
     fn pause(&self, driver: &UringDriver, error: Errno) {
         self.accepting.set(Accepting::Paused);
-        driver.paused_listeners.borrow_mut().push(self.base.place());
-        if !self.has_timer.replace(true) {
-            driver.warn_of_pause(error);
-            let entry = opcode::Timeout::new(&raw const PAUSE_TIME).build();
-            // SAFETY: the time is static.
-            unsafe { self.base.submit(driver, PAUSE, entry) };
-        }
+        driver.warn_of_pause(error);
+        let entry = opcode::Timeout::new(&raw const PAUSE_TIME).build();
+        // SAFETY: the time is static.
+        unsafe { self.base.submit(driver, PAUSE, entry) };
     }
 
     /// A connection that is there, or that there will be none; nothing if the kernel has the listener in hand.
@@ -186,8 +180,8 @@ impl Listener {
         match self.phase.get() {
             Phase::Open => None,
             Phase::Closing => Some(Err(Error::Stopped)),
-            Phase::Draining(_) if self.base.is_busy() => None,
-            Phase::Draining(left) => Some(self.drain(driver, left)),
+            Phase::Draining if self.base.is_busy() => None,
+            Phase::Draining => self.drain(driver),
         }
     }
 
@@ -197,18 +191,26 @@ impl Listener {
         Detached::new(DetachedStream { blocks: true, is_tcp: self.is_tcp, ..DetachedStream::new(descriptor) }, peer)
     }
 
-    /// Accepts what is established, once the kernel does not accept by itself any more.
-    fn drain(&self, driver: &UringDriver, left: u32) -> Result<Detached, Error> {
-        let accept = |socket: BorrowedFd<'_>| accept_with(socket, SocketFlags::CLOEXEC).map_err(from_errno);
-        if left > 0
-            && let Ok(descriptor) = self.base.with_descriptor(accept)
-        {
-            driver.counters().accepted.add(1);
-            self.phase.set(Phase::Draining(left - 1));
-            return Ok(self.detached(descriptor));
+    /// Accepts what is established, once the kernel does not accept by itself any more; nothing while that can't be done.
+    fn drain(&self, driver: &UringDriver) -> Option<Result<Detached, Error>> {
+        let accept = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC));
+        while self.phase.get() == Phase::Draining {
+            match self.base.with_descriptor(accept) {
+                Ok(Ok(descriptor)) => {
+                    driver.counters().accepted.add(1);
+                    return Some(Ok(self.detached(descriptor)));
+                }
+                Ok(Err(Errno::AGAIN | Errno::INVAL)) | Err(_) => break,
+                Ok(Err(Errno::INTR)) => {}
+                Ok(Err(error)) => self.accept_failed(driver, error),
+            }
+            if self.base.is_busy() {
+                // Until the pause is over.
+                return None;
+            }
         }
         self.close_now(driver);
-        Err(Error::Stopped)
+        Some(Err(Error::Stopped))
     }
 }
 
@@ -223,10 +225,13 @@ impl Socket for Listener {
             return;
         }
         self.cancel_accept(driver);
-        if self.has_timer.get() {
+        if self.phase.get() != Phase::Closing {
+            return;
+        }
+        if self.accepting.get() == Accepting::Paused {
             self.base.cancel(driver, PAUSE);
         }
-        if self.phase.get() == Phase::Closing && !self.base.is_busy() {
+        if !self.base.is_busy() {
             self.base.close(driver);
         }
     }
@@ -236,7 +241,7 @@ impl Socket for Listener {
             self.completed_accept(driver, completion);
         } else {
             self.base.note(&completion);
-            self.has_timer.set(false);
+            self.accepting.set(Accepting::Idle);
             self.base.touch(driver);
         }
         if !self.base.is_busy() {
@@ -274,10 +279,10 @@ impl ListenSocket for Handle {
 
     fn close(&self) {
         if self.listener.phase.get() == Phase::Open {
-            self.listener.phase.set(Phase::Draining(DRAINED_CONNECTIONS));
+            self.listener.phase.set(Phase::Draining);
             // Where this fails, some that come in meanwhile are reset. What is drained is accepted by calls that must not block.
             let _ = self.listener.base.with_descriptor(|listener| {
-                let _ = let_no_more_in(listener);
+                let _ = let_no_more_in(listener, self.listener.is_tcp);
                 rustix::io::ioctl_fionbio(listener, true).map_err(from_errno)
             });
             self.listener.base.touch(&self.driver);

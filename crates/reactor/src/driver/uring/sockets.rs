@@ -119,6 +119,8 @@ pub(super) struct Base {
     in_flight: Cell<u32>,
     /// Whether the socket is on the list of those that have something to start.
     is_dirty: Cell<bool>,
+    /// Whether the socket is on the list of those that found no frame.
+    is_starved: Cell<bool>,
 }
 
 /// In the place of a descriptor that was given away.
@@ -131,6 +133,7 @@ impl Base {
             descriptor: Cell::new(descriptor.into_raw_fd()),
             in_flight: Cell::new(0),
             is_dirty: Cell::new(false),
+            is_starved: Cell::new(false),
         }
     }
 
@@ -166,6 +169,24 @@ impl Base {
         if !self.is_dirty.replace(true) {
             driver.dirty.borrow_mut().push(self.place);
         }
+    }
+
+    /// Lets the driver call [`Socket::start`] when it is this socket's turn to receive, since there was no frame for it.
+    pub(super) fn starve(&self, driver: &UringDriver) {
+        if !self.is_starved.replace(true) {
+            driver.starved.borrow_mut().push_back(self.place);
+        }
+    }
+
+    /// Whether it is not the socket's turn to receive.
+    pub(super) fn is_starved(&self) -> bool {
+        self.is_starved.get()
+    }
+
+    /// Notes that it is.
+    pub(super) fn feed(&self, driver: &UringDriver) {
+        self.is_starved.set(false);
+        self.touch(driver);
     }
 
     /// Notes that [`Socket::start`] is being called.
@@ -231,7 +252,6 @@ pub(super) fn close(driver: &UringDriver, descriptor: OwnedFd) {
     let _ = descriptor.into_raw_fd();
     // SAFETY: the entry points to nothing.
     unsafe { driver.ring.push(&entry) };
-    driver.descriptors_freed.set(true);
 }
 
 /// The table of sockets.
@@ -278,6 +298,11 @@ impl Sockets {
         slot.generation = (slot.generation + 1) & u32::try_from(GENERATION_MASK).expect("24 bits");
         self.free.borrow_mut().push(place.slot);
         slot.socket.take()
+    }
+
+    /// How many sockets there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.borrow().len() - self.free.borrow().len()
     }
 
     /// All sockets, at this moment.

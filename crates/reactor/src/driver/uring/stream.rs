@@ -1,5 +1,6 @@
 //! Streams.
 
+mod file;
 mod receive;
 mod send;
 
@@ -17,7 +18,7 @@ use sunstar_net::{Address, Error};
 use sunstar_packet::{Buffer, ForeignBuffer};
 
 use super::UringDriver;
-use super::sockets::{Base, Completion, Place, Socket};
+use super::sockets::{Base, Completion, Place, Socket, close};
 use crate::driver::LINGER_TIME;
 use crate::driver::incoming::Incoming;
 use crate::driver::outgoing::Outgoing;
@@ -37,6 +38,8 @@ const LINGER: u8 = 3;
 const READ_FILE: u8 = 4;
 /// Sends what was read of a file.
 const SEND_FILE: u8 = 5;
+/// Waits until a file can be sent.
+const WAIT_FOR_ROOM: u8 = 6;
 /// The first of the operations that send without copying.
 const ZERO_COPY: u8 = 16;
 
@@ -108,6 +111,10 @@ impl Stream {
 
     /// Lets the stream go: nobody reads any more, what is to be sent has some time left.
     fn close(&self, driver: &UringDriver) {
+        if self.outgoing.failure().is_some() && self.incoming.failure().is_none() {
+            // The peer must not take what it got for all, which an orderly end would say.
+            return self.abort(driver, Error::Stopped);
+        }
         self.incoming.end(Err(Error::Stopped));
         drop(self.incoming.take_all());
         if self.phase.get() == Phase::Open {
@@ -168,6 +175,19 @@ impl Stream {
         self.cancel_send(driver);
         if !self.base.is_busy() {
             self.base.close(driver);
+        } else if self.receiving.get() == Receiving::Idle && !self.is_sending() {
+            self.close_before_notifications(driver);
+        }
+    }
+
+    /// Closes the descriptor though the peer has not taken all that was sent without copying: the end must not wait for that,
+    /// nor may a peer that reads no more keep a descriptor. The slot holds the bytes until the kernel is done with them, which
+    /// is when the peer has taken them, or has taken nothing for a while.
+    fn close_before_notifications(&self, driver: &UringDriver) {
+        if let Some(descriptor) = self.base.take_descriptor() {
+            // Without it the kernel waits for as long as the peer says that it is full.
+            let _ = set_option(descriptor.as_fd(), StreamOption::UserTimeout(Some(LINGER_TIME)));
+            close(driver, descriptor);
         }
     }
 
@@ -208,6 +228,7 @@ impl Socket for Stream {
             LINGER => self.linger_over(driver, completion),
             READ_FILE => self.file_read(driver, completion),
             SEND_FILE => self.file_sent(driver, completion),
+            WAIT_FOR_ROOM => self.has_room(driver, completion),
             _ => self.sent_without_copy(driver, operation - ZERO_COPY, completion),
         }
         if self.phase.get() != Phase::Open {

@@ -1,11 +1,16 @@
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 
-use sunstar_packet::Buffer;
+use rustix::net::sockopt;
+use sunstar_net::socket::StreamOption;
+use sunstar_packet::{Buffer, Doorbell};
 
 use super::super::testing::Wakes;
 use super::*;
+use crate::bell::EventBell;
 
 /// More than the submission queue has entries.
 const MANY: usize = 600;
@@ -115,4 +120,51 @@ fn a_driver_that_goes_ends_what_is_under_way_and_leaves_what_is_lent() {
     theirs.read_to_end(&mut rest).expect("the descriptor was closed");
     assert!(rest.len() < 16 << 20);
     assert_eq!(*lent, *b"lent");
+}
+
+#[test]
+fn who_finds_no_frame_waits_for_its_turn() {
+    let Some(driver) = driver() else { return };
+    let pairs: Vec<_> = (0..MANY).map(|_| pair(&driver)).collect();
+    for (stream, theirs) in &pairs {
+        assert!(Wakes::default().poll(|cx| stream.poll_read(cx)).is_pending());
+        (&*theirs).write_all(b"hello").expect("there is room");
+    }
+    let mut waiting: Vec<_> = pairs.iter().map(|(stream, _)| stream).collect();
+    while !waiting.is_empty() {
+        driver.poll();
+        assert!(driver.starved.borrow().len() < MANY);
+        waiting.retain(|stream| Wakes::default().poll(|cx| stream.poll_read(cx)).is_pending());
+    }
+    let attempts = driver.counters().snapshot().short_frames;
+    assert!((1..MANY as u64).contains(&attempts), "{attempts} attempts found no frame");
+}
+
+#[test]
+fn the_end_waits_for_bytes_on_their_way_however_often_a_bell_rings() {
+    let Some(driver) = driver() else { return };
+    let bell = EventBell::new().expect("a descriptor is free");
+    driver.watch_bell(bell.as_fd()).expect("an eventfd can be watched");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    // Connections inherit it.
+    sockopt::set_socket_recv_buffer_size(&listener, 128 << 10).expect("it can be set");
+    let ours = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    let (mut theirs, _) = listener.accept().expect("one has connected");
+    let detached = DetachedStream { blocks: true, is_tcp: true, ..DetachedStream::new(ours.into()) };
+    let stream = Rc::clone(&driver).stream(detached).expect("it is connected");
+    stream.set_option(StreamOption::SendBufferBytes(4 << 20)).expect("TCP has it");
+    stream.enqueue(Buffer::from(vec![7; 800_000]));
+    while Wakes::default().poll(|cx| stream.poll_flush(cx)).is_pending() {
+        driver.poll();
+    }
+    drop(stream);
+    let peer = std::thread::spawn(move || {
+        for _ in 0..30 {
+            bell.ring();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        theirs.read_to_end(&mut Vec::new()).expect("it ends in order")
+    });
+    assert!(driver.settle(Duration::from_secs(30)));
+    assert_eq!(peer.join().expect("no panic"), 800_000);
 }

@@ -39,6 +39,8 @@ pub(super) struct Receiver {
     receiving: Cell<Receiving>,
     wants_receive: Cell<bool>,
     queue: RefCell<VecDeque<Result<(Buffer, Address), Error>>>,
+    /// The only one to receive from.
+    peer: RefCell<Option<Address>>,
     reader: Waiter,
     /// Tells the kernel how much room senders' addresses have.
     layout: libc::msghdr,
@@ -53,6 +55,7 @@ impl Default for Receiver {
             receiving: Cell::default(),
             wants_receive: Cell::new(false),
             queue: RefCell::default(),
+            peer: RefCell::default(),
             reader: Waiter::default(),
             layout,
         }
@@ -60,9 +63,18 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Drops what came from elsewhere.
-    pub(super) fn keep_only(&self, peer: &Address) {
-        self.queue.borrow_mut().retain(|entry| !matches!(entry, Ok((_, from)) if from != peer));
+    /// Drops what came and still comes from elsewhere: the kernel's queue may hold some of it.
+    pub(super) fn keep_only(&self, peer: Address) {
+        self.peer.replace(Some(peer));
+        let queue = self.queue.take();
+        self.queue.replace(queue.into_iter().filter(|entry| self.is_welcome(entry)).collect());
+    }
+
+    fn is_welcome(&self, entry: &Result<(Buffer, Address), Error>) -> bool {
+        match (entry, &*self.peer.borrow()) {
+            (Ok((_, from)), Some(peer)) => from == peer,
+            _ => true,
+        }
     }
 
     /// Lets the reader look again.
@@ -165,7 +177,7 @@ impl Datagrams {
     }
 
     fn push(&self, driver: &UringDriver, entry: Result<(Buffer, Address), Error>) {
-        if self.phase.get() != Phase::Open {
+        if self.phase.get() != Phase::Open || !self.receiver.is_welcome(&entry) {
             return;
         }
         self.receiver.queue.borrow_mut().push_back(entry);

@@ -13,7 +13,7 @@ use sunstar_net::socket::DEFAULT_SEND_QUEUE_BYTES;
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 
-use super::{Datagrams, PAUSE, SEND};
+use super::{Datagrams, PAUSE, Phase, SEND};
 use crate::driver::uring::UringDriver;
 use crate::driver::uring::message::Message;
 use crate::driver::uring::sockets::Completion;
@@ -201,7 +201,8 @@ impl Datagrams {
             letter.is_under_way = false;
             (mem::take(&mut letter.bytes), letter.to.take())
         };
-        if completion.result == Err(libc::EAGAIN) && self.base.with_descriptor(|_| Ok(())).is_ok() {
+        let may_wait = self.phase.get() != Phase::Closing && self.base.with_descriptor(|_| Ok(())).is_ok();
+        if completion.result == Err(libc::EAGAIN) && may_wait {
             sender.queued_bytes.set(sender.queued_bytes.get() + bytes.len() + DATAGRAM_COST_BYTES);
             sender.queue.borrow_mut().push_front((bytes, to));
             return self.pause(driver);

@@ -46,7 +46,7 @@ impl Stream {
 
     pub(super) fn start_receive(&self, driver: &UringDriver) {
         let is_wanted = self.wants_receive.get() && self.phase.get() == Phase::Open && !self.incoming.has_ended();
-        if !is_wanted || self.receiving.get() != Receiving::Idle {
+        if !is_wanted || self.receiving.get() != Receiving::Idle || self.base.is_starved() {
             return;
         }
         self.wants_receive.set(false);
@@ -87,7 +87,7 @@ impl Stream {
         }
         if self.receiving.get() == Receiving::Idle {
             self.detacher.wake();
-            if self.wants_receive.get() {
+            if self.wants_receive.get() && !self.base.is_starved() {
                 self.base.touch(driver);
             }
         }
@@ -107,11 +107,15 @@ impl Stream {
     /// The end, for which `error` is none, or an error.
     fn received_nothing(&self, driver: &UringDriver, error: Option<Errno>) {
         match error {
-            // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end.
-            None => self.incoming.end(match self.outgoing.failure() {
-                Some(_) => Err(Error::ConnectionReset),
-                None => Ok(()),
-            }),
+            // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end. That the
+            // peer takes no more says nothing of what it sent before.
+            None => self.receive_end(
+                driver,
+                match self.outgoing.failure() {
+                    None | Some(Error::BrokenPipe) => Ok(()),
+                    Some(_) => Err(Error::ConnectionReset),
+                },
+            ),
             // Whoever cancelled it knows, or lets it go on when it is read again.
             Some(Errno::CANCELED) => {}
             Some(Errno::NOBUFS) => {
@@ -119,15 +123,22 @@ impl Stream {
                 // Who has enough to read asks again after reading.
                 if self.queue_is_below(RECEIVE_QUEUE_BYTES, RECEIVE_QUEUE_BUFFERS) {
                     self.wants_receive.set(true);
-                    driver.starve(self.base.place());
+                    self.base.starve(driver);
                 }
             }
             Some(Errno::INTR | Errno::AGAIN) => self.wants_receive.set(true),
             Some(error) => {
                 let error = from_errno(error);
-                self.incoming.end(Err(error));
+                self.receive_end(driver, Err(error));
                 self.outgoing.fail(error);
             }
         }
+    }
+
+    fn receive_end(&self, driver: &UringDriver, how: Result<(), Error>) {
+        if how == Err(Error::ConnectionReset) && !self.incoming.has_ended() {
+            driver.counters().resets.add(1);
+        }
+        self.incoming.end(how);
     }
 }
