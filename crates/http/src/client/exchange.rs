@@ -6,6 +6,7 @@ use core::future::poll_fn;
 use core::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
+use sunstar_executor::maybe_yield;
 use sunstar_executor::timer::sleep;
 use sunstar_http1::{ClientConnection, HeaderLines, HeaderName};
 use sunstar_packet::Buffer;
@@ -195,6 +196,7 @@ impl Outgoing<'_> {
 
 /// Waits until the stream takes what was written, or the response is there.
 pub(super) async fn send_written(transport: &mut Transport, pool: &Pool) -> Result<Option<Head>, ClientError> {
+    maybe_yield().await;
     progress(transport, Goal::Sent, pool.options.body_idle_timeout, Phase::Send).await
 }
 

@@ -42,9 +42,9 @@ impl Default for RetryPolicy {
 /// What a [`Client`](super::Client) does, how often and for how long. All of it is per client, hence per shard.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Connections to one host at most, those that are being made and those that wait included. 64.
+    /// Connections to one host at most, those that are being made and those that nobody uses included; one with 0. 64.
     pub connections_per_host: usize,
-    /// Connections to all hosts at most. 1,024.
+    /// Connections to all hosts at most; one with 0. 1,024.
     pub connections: usize,
     /// Connections to one host that are kept for later. More are closed. 32; with 0 none is kept.
     pub idle_per_host: usize,

@@ -7,6 +7,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 
 use sunstar_executor::combine::with_timeout;
+use sunstar_executor::maybe_yield;
 use sunstar_http1::BodyLength;
 use sunstar_packet::Buffer;
 
@@ -91,6 +92,8 @@ impl Response {
         };
         let timeout = slot.pool().options.body_idle_timeout;
         let Some(transport) = &mut slot.transport else { return Ok(None) };
+        // A server that always has more must not keep the shard to itself.
+        maybe_yield().await;
         let piece = with_timeout(timeout, poll_fn(|cx| transport.poll_body(cx))).await;
         match piece.unwrap_or(Err(ClientError::TimedOut(Phase::Body))) {
             Ok(Piece::Bytes(bytes)) => {
