@@ -27,7 +27,7 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ClientError>>>>
 ///         "backend" => [10, 0, 0, 7].into(),
 ///         _ => return Err(ClientError::UnknownHost),
 ///     };
-///     Stream::connect((ip, authority.port()).into()).await.map_err(ClientError::Connect)
+///     Stream::connect(std::net::SocketAddr::new(ip, authority.port())).await.map_err(ClientError::Connect)
 /// }
 ///
 /// let client = Client::with_connector(ClientOptions::default(), connect);
