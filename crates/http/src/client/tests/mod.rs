@@ -1,6 +1,7 @@
 //! The client on simulated hosts.
 
 mod bodies;
+mod endless;
 mod faults;
 mod pool;
 mod sweep;
