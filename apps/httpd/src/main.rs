@@ -1,17 +1,22 @@
 //! A small HTTP server on every core: the first thing to try, and what the benchmarks measure.
 //!
-//! `/` answers a hello, `/shard` the number of the shard that served it, `/metrics` the metrics of all shards.
+//! `/` answers a hello, `/shard` the number of the shard that served it, `/metrics` the metrics of all shards, and `/file/` what is
+//! below the directory of `--root`.
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
+use sunstar::http::files::{Files, FilesOptions};
 use sunstar::http::{self, AccessFormat, AccessLog, Exchange, HeaderName, Request, RouteError, Router, Server, Status};
 use sunstar::logging::{LogFile, LogStats};
 use sunstar::net::ListenerOptions;
 use sunstar::prelude::*;
 use sunstar::reactor::blocking;
+use sunstar::storage;
 
 /// What `/` answers.
 const HELLO: &[u8] = b"Hello world\n";
@@ -27,6 +32,9 @@ struct Args {
     /// Log requests: into this file, or without one as `access` into the log
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
     access_log: Option<Option<PathBuf>>,
+    /// The directory whose files are served below /file/; without it there are none
+    #[arg(long, value_name = "DIRECTORY")]
+    root: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -39,22 +47,29 @@ async fn serve(args: Args) -> Result<(), Error> {
     let asked = SocketAddr::from((args.address, args.port));
     let access_log = AccessLogOption::open(args.access_log)?;
     let log = access_log.clone();
+    let root = args.root.clone();
+    let sites = Sharded::start(move || Site::open(root)).await?;
+    let failures = sites.map(|site| async move { site.failure }).await?;
+    if let Some(failure) = failures.into_iter().flatten().next() {
+        let root = args.root.unwrap_or_default();
+        return Err(Error::usage(format_args!("cannot serve {}: {failure}", root.display())));
+    }
     let servers = Sharded::start(move || async move {
-        let server = Server::new(routes().expect("the routes are well-formed"));
+        let server = Server::new(routes(sites.local()).expect("the routes are well-formed"));
         log.log().into_iter().fold(server, Server::with_access_log)
     })
     .await?;
     let published: Result<Vec<_>, _> =
         servers.map(|server| async move { server.publish("httpd") }).await?.into_iter().collect();
     published?;
-    let listen =
-        move |server: std::rc::Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
+    let listen = move |server: Rc<Server<_>>| async move { server.listen(asked, ListenerOptions::default()).await };
     let listening: Result<Vec<_>, _> = servers.map(listen).await?.into_iter().collect();
     // All shards share one address.
     let addresses = listening.map_err(|error| Error::listening(asked, error))?;
     log::info!("listening on {}", addresses[0]);
     stop.await;
     servers.stop().await?;
+    sites.stop().await?;
     access_log.flush().await;
     Ok(())
 }
@@ -102,11 +117,46 @@ impl AccessLogOption {
 }
 
 /// What the server has.
-fn routes() -> Result<Router, RouteError> {
+fn routes(site: Rc<Site>) -> Result<Router, RouteError> {
     let mut router = Router::new();
     router.get("/", hello)?.get("/shard", shard)?.get("/metrics", http::serve_metrics)?;
+    if site.files.is_some() {
+        let files = async move |request: Request, exchange: &mut Exchange<'_>| site.file(&request, exchange).await;
+        router.any("/file/{path...}", files)?;
+    }
     Ok(router)
 }
+
+/// The files of a shard.
+struct Site {
+    files: Option<Files>,
+    /// Why there are none, though there should be.
+    failure: Option<storage::Error>,
+}
+
+impl Site {
+    async fn open(root: Option<PathBuf>) -> Self {
+        let Some(root) = root else { return Self { files: None, failure: None } };
+        match Files::open(root.as_os_str().as_bytes(), FilesOptions::default()).await {
+            Ok(files) => Self { files: Some(files), failure: None },
+            Err(failure) => Self { files: None, failure: Some(failure) },
+        }
+    }
+
+    async fn file(&self, request: &Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
+        // As it came: what is encoded in it is the files' business.
+        let path = exchange.params().and_then(|params| params.raw("path").map(<[u8]>::to_vec));
+        match (&self.files, path) {
+            (Some(files), Some(path)) => files.serve(request, &path, exchange).await,
+            _ => {
+                exchange.respond(Status::NOT_FOUND)?.send("");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Service for Site {}
 
 async fn hello(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
     text(exchange, Buffer::from(HELLO))

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use core::any::Any;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
@@ -14,6 +15,7 @@ use sunstar_executor::{Instant, maybe_yield};
 use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
+use sunstar_storage::File;
 
 use crate::access_log::{self, Entry};
 use crate::error::Error;
@@ -31,6 +33,9 @@ const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// When the server stops, a connection takes in at most so many bytes more: no receive buffer holds more than that.
 const LAST_BYTES: usize = 8 << 20;
+
+/// Of a file that the network does not take as such, so many bytes are read at once.
+const FILE_PIECE_BYTES: usize = 64 << 10;
 
 /// One connection: its stream, and what has become of its bytes.
 pub(crate) struct Connection {
@@ -225,6 +230,11 @@ impl Connection {
         self.expects_input = self.keeps_alive;
     }
 
+    #[cfg(feature = "compression")]
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
         if self.shared.stop.abort_requested() {
             self.drain_at_once();
@@ -239,6 +249,41 @@ impl Connection {
         self.http.send_body(bytes)?;
         if self.http.output_bytes() > self.shared.endpoint.limits().output_bytes {
             self.transmit().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a part of a file behind all output so far, and waits until the stream is about to send its last bytes: so what
+    /// follows is held back by a client that does not read, as it is behind bodies from memory.
+    pub(crate) async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
+        // The head leaves together with the file.
+        self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+        self.enqueue();
+        self.lingers = self.expects_input;
+        // Of no bytes it only says whether the network takes the file.
+        let takes = |handle: &Rc<dyn Any>| self.stream.enqueue_file(handle, offset, 0).is_ok();
+        let Some(handle) = file.network_handle().filter(takes) else {
+            return self.copy_file(file, offset, len_bytes).await;
+        };
+        // Nothing waits between the two, so what is accounted for is sent.
+        let len_bytes = self.http.skip_body(len_bytes)?;
+        self.stream.enqueue_file(&handle, offset, len_bytes)?;
+        self.sent_bytes += len_bytes;
+        Ok(self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?)
+    }
+
+    /// As [`Connection::send_file`], by way of memory.
+    async fn copy_file(&mut self, file: &File, mut offset: u64, len_bytes: u64) -> Result<(), Error> {
+        let end = offset.saturating_add(len_bytes);
+        while offset < end {
+            let piece_bytes = usize::try_from(end - offset).map_or(FILE_PIECE_BYTES, |left| left.min(FILE_PIECE_BYTES));
+            let bytes = file.read_at(offset, piece_bytes).await?;
+            if bytes.is_empty() {
+                // The client notices by the end of the connection.
+                return Err(Error::Storage(sunstar_storage::Error::Truncated));
+            }
+            offset += bytes.len() as u64;
+            self.send_body(bytes).await?;
         }
         Ok(())
     }
@@ -289,6 +334,7 @@ impl Connection {
         Ok(())
     }
 
+    /// Puts what is to be sent into the stream's queue, which has room.
     fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;

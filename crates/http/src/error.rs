@@ -24,6 +24,12 @@ pub enum Error {
     /// A field's value is none.
     #[error("{0}")]
     BadValue(BadValue),
+    /// A file could not be read.
+    #[error("a file: {0}")]
+    Storage(#[from] sunstar_storage::Error),
+    /// A body could not be compressed, for want of memory.
+    #[error("the encoder failed")]
+    Encoder,
     /// A parameter of the path has no value that suits the handler; answered by 400.
     #[error("{0}")]
     Parameter(ParamError),

@@ -1,8 +1,13 @@
 //! A request and its response, under the application's hands.
 
+#[cfg(feature = "compression")]
+use sunstar_http1::Request;
 use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
 use sunstar_packet::Buffer;
+use sunstar_storage::File;
 
+#[cfg(feature = "compression")]
+use crate::compress::{Accepted, Coding, Encoder};
 use crate::connection::{Connection, Piece};
 use crate::error::Error;
 use crate::router::Params;
@@ -86,6 +91,34 @@ impl<'a> Exchange<'a> {
     /// If no body is being sent, it would become too long, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
         self.connection.send_body(bytes.into()).await
+    }
+
+    /// Sends a part of a file as the next part of the body that [`ResponseWriter::stream`] has begun with a known length. Where the
+    /// network can, the bytes go from the file to it without passing through memory here. Waits while the client does not take
+    /// them.
+    ///
+    /// If the file turns out to be shorter, the connection ends: the client can't be told otherwise.
+    ///
+    /// If the future is dropped while it waits, what was handed to the network is sent nevertheless.
+    ///
+    /// # Errors
+    /// If no body is being sent, it would become too long, or goes in chunks; if the file or the network fails.
+    pub async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
+        self.connection.send_file(file, offset, len_bytes).await
+    }
+
+    /// Compresses the response's body as the client likes it best (`Accept-Encoding`), or not at all: if it takes nothing of the kind, or
+    /// too many bodies are being compressed on this shard.
+    #[cfg(feature = "compression")]
+    pub fn encoder(&self, request: &Request) -> Encoder {
+        let best = Accepted::of(request.headers()).best();
+        best.and_then(|coding| self.encoder_for(coding)).unwrap_or_else(Encoder::identity)
+    }
+
+    /// Compresses the body in a certain way, unless too many are being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) fn encoder_for(&self, coding: Coding) -> Option<Encoder> {
+        Encoder::new(coding, self.connection.shared())
     }
 
     /// Lets what was sent so far leave, as far as it was collected, and waits while the client does not take it. For responses that

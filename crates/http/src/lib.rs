@@ -49,12 +49,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_http;
 
+#[cfg(feature = "compression")]
+extern crate std;
+
 mod access_log;
 pub mod client;
 mod clock;
+#[cfg(feature = "compression")]
+pub mod compress;
 mod connection;
 mod error;
 mod exchange;
+#[cfg(feature = "files")]
+pub mod files;
 mod handler;
 mod metrics;
 mod router;

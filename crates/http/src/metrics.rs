@@ -44,8 +44,25 @@ const EXHAUSTED: Family = Family::counter(
     "sunstar_http_output_frames_exhausted_total",
     "How often output was put into memory of the heap since no frame was left.",
 );
-const FAMILIES: [Family; 10] =
-    [RESPONSES, LATENCY, REQUESTS, CONNECTIONS, LIVE, REFUSED, FAILED, JOINED, FRAMES, EXHAUSTED];
+#[cfg(feature = "compression")]
+const UNCOMPRESSED: Family = Family::counter(
+    "sunstar_http_uncompressed_total",
+    "Responses that were not compressed since too many were being compressed.",
+);
+const FAMILIES: &[Family] = &[
+    RESPONSES,
+    LATENCY,
+    REQUESTS,
+    CONNECTIONS,
+    LIVE,
+    REFUSED,
+    FAILED,
+    JOINED,
+    FRAMES,
+    EXHAUSTED,
+    #[cfg(feature = "compression")]
+    UNCOMPRESSED,
+];
 
 /// Codes have three digits.
 const CODES: usize = 1000;
@@ -119,7 +136,7 @@ pub(crate) fn arrival() -> Instant {
 pub(crate) fn publish(shared: &Rc<Shared>, name: &'static str) -> Result<(), RegisterError> {
     let server = Rc::downgrade(shared);
     let registration =
-        Registry::here().observe(&FAMILIES, &[("server", name)], move |readings| show(&server, readings))?;
+        Registry::here().observe(FAMILIES, &[("server", name)], move |readings| show(&server, readings))?;
     // Of two names the first one counts.
     let _ = shared.figures.published.set((name, registration));
     Ok(())
@@ -139,6 +156,8 @@ fn show(server: &Weak<Shared>, readings: &mut Readings<'_>) {
     readings.show(&LIVE, &[], stats.live);
     readings.show(&REFUSED, &[], stats.refused);
     readings.show(&FAILED, &[], stats.failed);
+    #[cfg(feature = "compression")]
+    readings.show(&UNCOMPRESSED, &[], stats.uncompressed);
     let endpoint = shared.endpoint.counters();
     readings.show(&JOINED, &[], endpoint.joined_bytes);
     readings.show(&FRAMES, &[], endpoint.frames.in_use_frames);

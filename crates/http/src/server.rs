@@ -43,6 +43,12 @@ pub(crate) struct Shared {
     requests: Cell<u64>,
     refused: Cell<u64>,
     failed: Cell<u64>,
+    /// Bodies that are being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) encoders: Cell<usize>,
+    /// Bodies that were sent as they are since too many were being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) uncompressed: Cell<u64>,
 }
 
 /// What a server has done on its shard.
@@ -60,6 +66,9 @@ pub struct ServerStats {
     /// Connections that ended by an error of the network or of the application, which includes a panic and that
     /// [`Server::serve`] was given up.
     pub failed: u64,
+    /// Bodies that were sent as they are since too many others were being compressed.
+    #[cfg(feature = "compression")]
+    pub uncompressed: u64,
 }
 
 /// An HTTP server of one shard. Its [`Handler`], often a [`Router`](crate::Router), is called for every request.
@@ -92,6 +101,10 @@ impl<H: Handler + 'static> Server<H> {
             requests: Cell::new(0),
             refused: Cell::new(0),
             failed: Cell::new(0),
+            #[cfg(feature = "compression")]
+            encoders: Cell::new(0),
+            #[cfg(feature = "compression")]
+            uncompressed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
     }
@@ -254,6 +267,8 @@ impl Shared {
             requests: self.requests.get(),
             refused: self.refused.get(),
             failed: self.failed.get(),
+            #[cfg(feature = "compression")]
+            uncompressed: self.uncompressed.get(),
         }
     }
 

@@ -130,6 +130,8 @@ pub enum BodyError {
     TooLong,
     /// The body is shorter than was announced. The connection ends, so that the peer notices.
     TooShort,
+    /// The body goes in chunks, so all of it must pass through the connection.
+    Chunked,
     /// A field may not stand behind a body (RFC 9110 §6.5.1); the body was not ended.
     Trailer,
 }
@@ -140,6 +142,7 @@ impl core::fmt::Display for BodyError {
             Self::NotStreaming => "no body is being sent",
             Self::TooLong => "the body is longer than was announced",
             Self::TooShort => "the body is shorter than was announced",
+            Self::Chunked => "the body goes in chunks",
             Self::Trailer => "a field may not stand behind a body",
         })
     }
@@ -181,6 +184,17 @@ impl BodyWriter {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of bytes that are sent by somebody else; answers how many of them are to be sent.
+    pub(crate) fn skip(&mut self, len_bytes: u64) -> Result<u64, BodyError> {
+        match self {
+            Self::Nothing => return Ok(0),
+            Self::Known(left) => *left = left.checked_sub(len_bytes).ok_or(BodyError::TooLong)?,
+            Self::UntilClose => {}
+            Self::Chunked => return Err(BodyError::Chunked),
+        }
+        Ok(len_bytes)
     }
 
     pub(crate) fn finish(self, output: &mut Output, frames: &Pool, trailers: &HeaderLines) -> Result<(), BodyError> {

@@ -246,6 +246,20 @@ impl Connection {
         sending.write(&mut self.output, &self.endpoint.0.frames, buffer.into())
     }
 
+    /// Takes note that the next `len_bytes` of the body that [`ResponseWriter::stream`] has begun don't pass through the connection:
+    /// the owner sends them by itself, from a file for instance, behind all that [`Connection::poll_transmit`] hands out before this
+    /// call. Answers how many bytes it shall send: none if the response goes without body, as to `HEAD`.
+    ///
+    /// # Errors
+    /// When no body is being sent, it would become too long, or it goes in chunks; nothing is to be sent then.
+    ///
+    /// # Panics
+    /// When there is output, which would be sent too late: see [`Connection::has_output`].
+    pub fn skip_body(&mut self, len_bytes: u64) -> Result<u64, BodyError> {
+        assert!(!self.has_output(), "the output before is to be taken first");
+        self.sending.as_mut().ok_or(BodyError::NotStreaming)?.skip(len_bytes)
+    }
+
     /// Ends the body that [`ResponseWriter::stream`] has begun.
     ///
     /// # Errors

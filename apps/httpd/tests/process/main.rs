@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod files;
 mod memory;
 mod metrics;
 mod requests;

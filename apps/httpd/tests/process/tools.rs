@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::server::{Httpd, PATIENCE, command, served, with_each};
+use super::files::{content, root, serve};
+use super::server::{Httpd, PATIENCE, command, served, with_each, with_each_backend};
 
 /// Runs a program to its good end; answers what it printed.
 fn run(program: &str, arguments: &[&str]) -> String {
@@ -40,6 +41,59 @@ fn curl() {
         assert!(run("curl", &["-sS", &shard]).trim_end().parse::<usize>().unwrap() < setup.shards);
         let upload = ["-sS", "-H", "Expect: 100-continue", "-d", &"x".repeat(100_000), "-o", "/dev/null"];
         assert_eq!(run("curl", &[&upload[..], &["-w", "%{http_code}", &httpd.url("/none")]].concat()), "404");
+        httpd.stop();
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn curl_downloads() {
+    let root = root("curl");
+    let folder = root.parent().expect("it has one").to_owned();
+    let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    with_each_backend(|setup| {
+        let httpd = serve(setup, &root);
+        let (large, page) = (httpd.url("/file/large"), httpd.url("/file/page.txt"));
+        let text = "Hello world\n".repeat(10_000);
+        // In two parts, the second one asked for as the rest of the first.
+        let (out, tag) = (at("out"), at("tag"));
+        drop(fs::remove_file(&out));
+        run("curl", &["-sS", "-r", "0-1234567", "-o", &out, &large]);
+        run("curl", &["-sS", "-C", "-", "-o", &out, &large]);
+        assert!(fs::read(&out).unwrap() == content(3_000_000));
+        let parts = run("curl", &["-sS", "-r", "0-4,12-16,-6", "-w", "%{http_code}", &page]);
+        assert!(parts.matches("Content-Range: bytes ").count() == 3 && parts.ends_with("--\r\n206"), "{parts}");
+        assert!(run("curl", &["-sS", "--compressed", &page]) == text);
+        for coding in ["gzip", "br", "zstd"] {
+            let accept = format!("Accept-Encoding: {coding}");
+            let report = run(
+                "curl",
+                &["-sS", "-H", &accept, "-o", &out, "-w", "%header{content-encoding} %{size_download}", &page],
+            );
+            let (got, len_bytes) = report.split_once(' ').unwrap();
+            assert!(got == coding && len_bytes.parse::<usize>().unwrap() < text.len() / 20, "{report}");
+        }
+        for save in [["--etag-save", tag.as_str()], ["--etag-compare", tag.as_str()]] {
+            let code = run(
+                "curl",
+                &[&["-sS", "-o", "/dev/null", "-w", "%{http_code}"], &save[..], &[large.as_str()]].concat(),
+            );
+            assert_eq!(code, if save[0] == "--etag-save" { "200" } else { "304" });
+        }
+        let newer = run(
+            "curl",
+            &["-sS", "-z", &root.join("large").to_string_lossy(), "-o", "/dev/null", "-w", "%{http_code}", &large],
+        );
+        assert_eq!(newer, "304");
+        let followed = run("curl", &["-sSL", "-w", "%{num_redirects}", &httpd.url("/file/sub")]);
+        assert_eq!(followed, "<p>1");
+        assert_eq!(
+            run(
+                "curl",
+                &["-sS", "--path-as-is", "-w", "%{http_code}", "-o", "/dev/null", &httpd.url("/file/../secret")]
+            ),
+            "404"
+        );
         httpd.stop();
     });
 }

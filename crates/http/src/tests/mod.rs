@@ -4,6 +4,8 @@ mod access_log;
 mod bodies;
 mod client;
 mod endings;
+#[cfg(feature = "files")]
+mod files;
 mod keep_alive;
 mod metrics;
 mod refusals;

@@ -108,6 +108,8 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
         requests: sum.requests + shard.requests,
         refused: sum.refused + shard.refused,
         failed: sum.failed + shard.failed,
+        #[cfg(feature = "compression")]
+        uncompressed: sum.uncompressed + shard.uncompressed,
     })
 }
 

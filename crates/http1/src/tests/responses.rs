@@ -199,6 +199,32 @@ fn frames_go_back_when_they_were_sent() {
 }
 
 #[test]
+fn bytes_that_pass_by_the_connection_are_counted() {
+    let begun = |line: &str, length| {
+        let mut script = asked(line);
+        script.connection.respond(Status::OK, None).unwrap().stream(length);
+        script.transmit();
+        script
+    };
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(7), Ok(7));
+    assert_eq!(script.connection.skip_body(4), Err(BodyError::TooLong));
+    script.connection.send_body("abc").unwrap();
+    assert_eq!(script.connection.end_body(), Ok(()));
+    script.expect_output("abc").expect_open();
+    assert_eq!(script.connection.skip_body(1), Err(BodyError::NotStreaming));
+
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(9), Ok(9));
+    assert_eq!(script.connection.end_body(), Err(BodyError::TooShort));
+    script.expect_closed();
+
+    assert_eq!(begun("HEAD / HTTP/1.1", Some(10)).connection.skip_body(10), Ok(0));
+    assert_eq!(begun("GET / HTTP/1.1", None).connection.skip_body(10), Err(BodyError::Chunked));
+    assert_eq!(begun("GET / HTTP/1.0", None).connection.skip_body(10), Ok(10));
+}
+
+#[test]
 fn trailers_are_sent_behind_chunks_only() {
     let mut lines = HeaderLines::new();
     lines.add(HeaderName::constant("Digest"), "42").unwrap().add(HeaderName::constant("X"), "").unwrap();

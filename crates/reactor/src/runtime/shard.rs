@@ -24,6 +24,7 @@ use crate::driver::Backend;
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
 use crate::posix::PosixStack;
+use crate::posix::storage::PosixStorage;
 use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
 
@@ -89,7 +90,10 @@ impl Seat {
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
         let executor = Executor::with_links(options, Box::new(platform.clone()), links);
-        executor.enter(|| sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver()))));
+        executor.enter(|| {
+            sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver())));
+            sunstar_storage::platform::install(Rc::new(PosixStorage));
+        });
         let detector = |stalls| StallDetector::new(shard, Arc::clone(executor.progress()), stalls);
         let stalls = config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
         Ok(Engine { shard, stalls, executor, platform, config, control, _context: context })
