@@ -40,6 +40,7 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
+    Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",
         program: "promtool",

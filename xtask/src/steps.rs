@@ -39,7 +39,11 @@ const STEPS: &[Step] = &[
     Step { name: "docs", about: "the documentation, warnings denied", run: docs },
     Step { name: "tests", about: "unit, integration and compile-fail tests", run: tests },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
-    Step { name: "tools", about: "httpd under curl, ab, wrk, Chromium, promtool and collectd", run: tools },
+    Step {
+        name: "tools",
+        about: "httpd under curl, ab, wrk, Chromium, promtool and collectd; the HTTP client at nginx",
+        run: tools,
+    },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
     Step { name: "loom", about: "loom models", run: || loom::run(None, loom::PREEMPTIONS).map(Outcome::Done) },
     Step { name: "planted", about: "planted bugs are found", run: planted },
@@ -213,10 +217,13 @@ fn tests() -> Result<Outcome> {
     Ok(Outcome::Done(count))
 }
 
-/// The tests that drive httpd by programs that are not the repository's.
+/// The tests that drive httpd by programs that are not the repository's, and the HTTP client at a server that is not.
 fn tools() -> Result<Outcome> {
-    let command = ["test", "--locked", "-p", "httpd", "--test", "process", "tools::", "--", "--ignored"];
-    counted(&mut cargo(&command)).map(Outcome::Done)
+    let httpd = ["test", "--locked", "-p", "httpd", "--test", "process", "tools::", "--", "--ignored"];
+    let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
+    let mut count = counted(&mut cargo(&httpd))?;
+    count.add(counted(&mut cargo(&client))?);
+    Ok(Outcome::Done(count))
 }
 
 fn doctests() -> Result<Outcome> {

@@ -1,4 +1,5 @@
-//! HTTP servers: a thin loop around the state machine of `sunstar_http1`, over whatever network the shard has.
+//! HTTP servers and [clients](client): thin loops around the state machines of `sunstar_http1`, over whatever network the shard
+//! has.
 //!
 //! A [`Server`] belongs to one shard. Started on all of them by [`Sharded`](sunstar_executor::Sharded), they share an
 //! address:
@@ -52,6 +53,7 @@ extern crate self as sunstar_http;
 extern crate std;
 
 mod access_log;
+pub mod client;
 mod clock;
 #[cfg(feature = "compression")]
 pub mod compress;

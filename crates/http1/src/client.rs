@@ -1,4 +1,4 @@
-//! The client's side of a connection: as much as tests, the simulator and load generators need.
+//! The client's side of a connection.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -21,7 +21,8 @@ use crate::text;
 /// What has arrived, in the order in which the server sent it.
 #[derive(Debug)]
 pub enum ClientEvent {
-    /// An interim response, such as 100; the final one is still to come.
+    /// An interim response, such as 100; the final one is still to come. There are at most
+    /// [`Limits::interim_responses`](crate::Limits::interim_responses) of them before each.
     Interim(Response),
     /// The response to the oldest request. Unless [`Response::body`] says that there is none, its body follows.
     Response(Response),
@@ -72,6 +73,8 @@ pub struct ClientConnection {
     reading: Reading,
     /// Of each request without response: whether it was `HEAD`, which has no body. The oldest first.
     unanswered: VecDeque<bool>,
+    /// Interim responses to the oldest of them so far.
+    interim: usize,
     output: Output,
     sending: Option<BodyWriter>,
     /// Behind the last body that has ended, until the next response.
@@ -85,6 +88,7 @@ impl ClientConnection {
             input: Input::default(),
             reading: Reading::Head,
             unanswered: VecDeque::new(),
+            interim: 0,
             output: Output::default(),
             sending: None,
             trailers: None,
@@ -110,6 +114,19 @@ impl ClientConnection {
     /// How many requests have no response yet.
     pub fn in_flight(&self) -> usize {
         self.unanswered.len()
+    }
+
+    /// Whether nothing is under way in either direction: every response has come to its end, every request was taken to its end
+    /// by [`ClientConnection::poll_transmit`], and no byte came that nothing was asked for. Only then may another request be sent to
+    /// a connection that was put aside.
+    pub fn is_idle(&self) -> bool {
+        let is_quiet = matches!(self.reading, Reading::Head) && self.input.is_empty() && !self.input.has_ended();
+        is_quiet && self.unanswered.is_empty() && self.sending.is_none() && self.output.is_empty()
+    }
+
+    /// Whether the body of a request is being sent, that is begun and not ended.
+    pub fn is_sending(&self) -> bool {
+        self.sending.is_some()
     }
 
     /// Whether no response will come any more, nor can a request be sent.
@@ -216,6 +233,10 @@ impl ClientConnection {
             let status = Status::new(parts.code).ok_or(Error::StartLine)?;
             let declared = parts.parts.framing.response_body(parts.parts.version)?;
             let is_head = is_head.ok_or(Error::Unasked)?;
+            // What follows would be in a protocol that nobody asked for (RFC 9110 §15.2.2).
+            if status == Status::SWITCHING_PROTOCOLS {
+                return Err(Error::Unasked);
+            }
             let length = if is_head || status.forbids_body() { BodyLength::Empty } else { declared };
             let body = BodyReader::new(length, &shared.limits)?;
             Ok(Some((parts.parts.len, (parts, status, length, body))))
@@ -237,12 +258,20 @@ impl ClientConnection {
 
     fn on_response(&mut self, response: Response, body: Option<BodyReader>) -> ClientEvent {
         if response.status().is_interim() {
+            self.interim += 1;
+            if self.interim > self.endpoint.0.limits.interim_responses {
+                return self.on_error(Error::TooManyInterim);
+            }
             return ClientEvent::Interim(response);
         }
+        self.interim = 0;
         self.unanswered.pop_front();
         self.trailers = None;
         match body {
-            Some(body) => self.reading = Reading::Body(body, response.keeps_alive()),
+            Some(body) => {
+                let keeps_alive = response.keeps_alive() && response.body() != BodyLength::UntilClose;
+                self.reading = Reading::Body(body, keeps_alive);
+            }
             None => self.on_message_end(response.keeps_alive()),
         }
         ClientEvent::Response(response)

@@ -47,8 +47,10 @@ pub enum Error {
     Method,
     /// A version other than 1.0 and 1.1.
     Version,
-    /// A response that nothing was asked for.
+    /// A response that nothing was asked for, or a switch to another protocol.
     Unasked,
+    /// There are more interim responses than [`Limits::interim_responses`](crate::Limits::interim_responses).
+    TooManyInterim,
 }
 
 impl Error {
@@ -65,7 +67,8 @@ impl Error {
             | Self::Chunk
             | Self::Trailer
             | Self::Truncated
-            | Self::Unasked => Status::BAD_REQUEST,
+            | Self::Unasked
+            | Self::TooManyInterim => Status::BAD_REQUEST,
             Self::BodyTooLarge => Status::CONTENT_TOO_LARGE,
             Self::StartLineTooLong => Status::URI_TOO_LONG,
             Self::Expectation => Status::EXPECTATION_FAILED,
@@ -96,6 +99,7 @@ impl Error {
             Self::Method => "the method is not for origin servers",
             Self::Version => "the version is neither 1.0 nor 1.1",
             Self::Unasked => "a response came that nothing was asked for",
+            Self::TooManyInterim => "there are too many interim responses",
         }
     }
 }

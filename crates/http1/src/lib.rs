@@ -72,7 +72,8 @@
 //!
 //! # The other side
 //!
-//! A [`ClientConnection`] is the client's side. It is as simple as tests, the simulator and load generators need it.
+//! A [`ClientConnection`] is the client's side. It takes any number of requests; whose responses went wrong, or that has
+//! anything left in it when a response was read ([`ClientConnection::is_idle`]), is of no use for another one.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -27,6 +27,8 @@ pub struct Limits {
     pub trailer_bytes: usize,
     /// Requests that are not answered yet. The input behind them is left alone until one of them is.
     pub pipelined_requests: usize,
+    /// Interim responses (1xx) before a final one. More of them end the client's side of the connection.
+    pub interim_responses: usize,
     /// Input that is kept until it can be looked at. With more, [`wants_input`](crate::Connection::wants_input) is false.
     pub input_bytes: usize,
     /// Buffers of input that are kept, as small ones may hold much memory.
@@ -45,6 +47,7 @@ impl Limits {
         chunk_extension_bytes: 4 << 10,
         trailer_bytes: 4 << 10,
         pipelined_requests: 32,
+        interim_responses: 16,
         input_bytes: 64 << 10,
         input_buffers: 16,
         output_bytes: 64 << 10,

@@ -130,6 +130,69 @@ fn an_end_between_responses_is_none_of_a_response() {
 }
 
 #[test]
+fn a_switch_of_protocols_is_refused() {
+    let mut client = client();
+    get(&mut client, "GET");
+    let events = receive(&mut client, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    assert!(matches!(&events[..], [ClientEvent::Error(Error::Unasked)]), "{events:?}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn interim_responses_are_bounded_for_each_request() {
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(16);
+    let mut client = client();
+    for _ in 0..2 {
+        get(&mut client, "GET");
+        let events = receive(&mut client, &format!("{interim}HTTP/1.1 204 None\r\n\r\n"));
+        assert!(matches!(events.last(), Some(ClientEvent::Response(_))) && events.len() == 17);
+    }
+    get(&mut client, "GET");
+    let events = receive(&mut client, &format!("{interim}HTTP/1.1 103 Early Hints\r\n\r\n"));
+    assert!(matches!(events.last(), Some(ClientEvent::Error(Error::TooManyInterim))), "{events:?}");
+}
+
+#[test]
+fn a_connection_is_idle_when_nothing_is_under_way() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n";
+    let mut client = client();
+    assert!(client.is_idle());
+    get(&mut client, "GET");
+    assert!(!client.is_idle(), "a request is to be sent");
+    output(&mut client);
+    assert!(!client.is_idle(), "no response came");
+    receive(&mut client, ok);
+    assert!(!client.is_idle(), "a body is under way");
+    receive(&mut client, "x");
+    assert!(client.is_idle());
+
+    client.request("POST", "/", "a").unwrap().stream(None);
+    output(&mut client);
+    receive(&mut client, &format!("{ok}x"));
+    assert!(client.is_sending() && !client.is_idle(), "the body was not sent to its end");
+    client.end_body().unwrap();
+    output(&mut client);
+    assert!(client.is_idle());
+
+    client.handle_input(Buffer::from_static(b"\r\n")).unwrap();
+    assert!(!client.is_idle(), "what was not asked for has come");
+
+    let mut client = self::client();
+    client.handle_end_of_input();
+    assert!(!client.is_idle());
+}
+
+#[test]
+fn a_body_until_the_end_of_the_connection_ends_it() {
+    let mut client = client();
+    get(&mut client, "GET");
+    receive(&mut client, "HTTP/1.1 200 OK\r\n\r\nx");
+    client.handle_end_of_input();
+    assert!(matches!(client.poll_event(), Some(ClientEvent::End)));
+    assert!(client.is_closed(), "whatever version the server has");
+}
+
+#[test]
 fn trailers_stay_until_the_next_response() {
     let mut client = client();
     get(&mut client, "GET");

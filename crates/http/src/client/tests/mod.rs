@@ -1,0 +1,10 @@
+//! The client on simulated hosts.
+
+mod bodies;
+mod endless;
+mod faults;
+mod pool;
+mod sweep;
+mod timeouts;
+mod uris;
+mod world;

@@ -1,0 +1,122 @@
+//! Servers that take their time, on the virtual clock.
+
+use std::time::Duration;
+
+use sunstar_executor::timer::{now, sleep};
+use sunstar_net::Stream;
+
+use super::world::{Peer, at, get, scripted};
+use crate::client::{Authority, Client, ClientError, ClientOptions, Phase};
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Whether so much time has passed, give or take a tenth of a second.
+fn is_about(passed: Duration, expected: Duration) -> bool {
+    (expected..expected + Duration::from_millis(100)).contains(&passed)
+}
+
+#[test]
+fn a_response_that_does_not_begin_ends_by_the_timeout() {
+    let silent = |mut peer: Peer| async move {
+        peer.head().await;
+        peer.say("HTTP/1.1 200 OK\r\n").await;
+        peer.closed().await;
+    };
+    let options = ClientOptions { head_timeout: seconds(7), ..ClientOptions::default() };
+    let stats = scripted(options, silent, |client| async move {
+        let begun = now();
+        assert_eq!(get(&client, "/").await, Err(ClientError::TimedOut(Phase::Head)));
+        assert!(is_about(now() - begun, seconds(7)));
+    });
+    assert_eq!((stats.timed_out, stats.connected, stats.retried, stats.open), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_body_may_take_long_but_not_stand_still() {
+    let dripping = |mut peer: Peer| async move {
+        peer.head().await;
+        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").await;
+        for _ in 0..5 {
+            sleep(seconds(20)).await;
+            peer.say("x").await;
+        }
+        peer.closed().await;
+    };
+    let stats = scripted(ClientOptions::default(), dripping, |client| async move {
+        let mut response = client.get(&at("/")).send().await.unwrap();
+        for _ in 0..5 {
+            assert_eq!(response.body().await.unwrap().unwrap(), b"x");
+        }
+        let begun = now();
+        for _ in 0..2 {
+            assert_eq!(response.body().await, Err(ClientError::TimedOut(Phase::Body)), "and again");
+        }
+        assert!(is_about(now() - begun, seconds(30)));
+        assert_eq!(client.stats().open, 0);
+    });
+    assert_eq!((stats.timed_out, stats.broken_off), (1, 1));
+}
+
+#[test]
+fn a_request_that_is_not_taken_ends_by_the_timeout() {
+    let deaf = |mut peer: Peer| async move {
+        peer.head().await;
+        sleep(seconds(500)).await;
+    };
+    let stats = scripted(ClientOptions::default(), deaf, |client| async move {
+        for whole in [true, false] {
+            let begun = now();
+            let request = client.post(&at("/"));
+            let error = if whole {
+                request.body(vec![0; 100 << 20]).send().await.err()
+            } else {
+                let mut upload = request.stream(None).await.unwrap();
+                loop {
+                    if let Err(error) = upload.send_body(vec![0; 10 << 10]).await {
+                        break Some(error);
+                    }
+                }
+            };
+            assert_eq!(error, Some(ClientError::TimedOut(Phase::Send)));
+            assert!(is_about(now() - begun, seconds(30)));
+        }
+    });
+    assert_eq!((stats.timed_out, stats.broken_off, stats.open), (2, 2, 0));
+}
+
+#[test]
+fn a_large_body_may_take_long_to_be_taken() {
+    let slow = |mut peer: Peer| async move {
+        peer.head().await;
+        for _ in 0..16 {
+            sleep(seconds(10)).await;
+            peer.take(256 << 10).await;
+        }
+        peer.answer("thanks").await;
+        peer.closed().await;
+    };
+    scripted(ClientOptions::default(), slow, |client| async move {
+        let begun = now();
+        let mut response = client.post(&at("/")).body(vec![0; 4 << 20]).send().await.unwrap();
+        assert_eq!(response.collect(100).await.unwrap(), b"thanks");
+        assert!(now() - begun >= seconds(160));
+    });
+}
+
+#[test]
+fn connections_that_do_not_come_about_end_by_the_timeout_and_are_tried_again() {
+    let stuck = |_: Authority| core::future::pending::<Result<Stream, ClientError>>();
+    let mut sim = sunstar_sim::Sim::new(1);
+    sim.host("client", 1, move || async move {
+        let client = Client::with_connector(ClientOptions::default(), stuck);
+        let begun = now();
+        let outcome = client.post("http://server/").send().await;
+        assert_eq!(outcome.err(), Some(ClientError::TimedOut(Phase::Connect)));
+        assert!(is_about(now() - begun, seconds(30) + Duration::from_millis(150)), "three times, with pauses");
+        let stats = client.stats();
+        assert_eq!((stats.timed_out, stats.connect_failed, stats.open), (3, 3, 0));
+    });
+    sim.run().unwrap();
+}
