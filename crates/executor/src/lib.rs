@@ -11,6 +11,7 @@ mod atomic;
 pub mod combine;
 mod counter;
 pub mod current;
+mod erased;
 mod executor;
 mod foreign;
 pub mod group;
@@ -32,6 +33,7 @@ pub mod timer;
 
 pub use alien::Alien;
 pub use counter::Stats;
+pub use erased::ErasedFuture;
 pub use executor::{Executor, ExecutorConfig};
 pub use foreign::{Foreign, IntoForeign};
 pub use group::SchedulingGroup;

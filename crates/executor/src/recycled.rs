@@ -34,24 +34,44 @@ impl<T> Recycled<T> {
 
     /// Takes the value out and gives the block back.
     pub fn into_inner(self) -> T {
-        let this = ManuallyDrop::new(self);
-        let _block = Block(this.value);
+        let place = self.into_raw();
+        let _block = Block::of(place);
         // SAFETY: the value is there until it is taken, which happens once: `self` is used up and not dropped.
-        unsafe { this.value.read() }
+        unsafe { place.read() }
+    }
+
+    /// Where the value is, which is not dropped any more. Whoever has this owns the value and its [`Block`].
+    pub(crate) fn into_raw(self) -> NonNull<T> {
+        ManuallyDrop::new(self).value
     }
 }
 
-/// The memory of a value that is gone; dropping it gives it back.
-struct Block<T>(NonNull<T>);
+/// The memory of a value that is gone or will be first; dropping it gives it back.
+pub(crate) struct Block {
+    memory: NonNull<u8>,
+    layout: Layout,
+}
 
-impl<T> Drop for Block<T> {
+impl Block {
+    /// The memory that a [`Recycled`] of this value has, or had before it was made an object of a trait. It must be given back
+    /// once.
+    #[inline]
+    pub(crate) fn of<T: ?Sized>(value: NonNull<T>) -> Self {
+        // SAFETY: it points to a value, whose size is known as long as it is there; that of a sized one is always known.
+        let layout = Layout::for_value(unsafe { value.as_ref() });
+        Self { memory: value.cast(), layout }
+    }
+}
+
+impl Drop for Block {
+    #[inline]
     fn drop(&mut self) {
-        let (block, layout) = (self.0.cast::<u8>(), Layout::new::<T>());
-        // SAFETY: it was allocated with the layout of `T`, by a recycler or in place of one, and is not used again.
-        let released = current::try_with(|shard| unsafe { shard.recycler.release(block, layout) });
+        let Self { memory, layout } = *self;
+        // SAFETY: it was allocated with the layout of the value, by a recycler or in place of one, and is not used again.
+        let released = current::try_with(|shard| unsafe { shard.recycler.release(memory, layout) });
         if released.is_none() {
             // SAFETY: as above.
-            unsafe { recycler::free(block, layout) };
+            unsafe { recycler::free(memory, layout) };
         }
     }
 }
@@ -59,9 +79,9 @@ impl<T> Drop for Block<T> {
 impl<T> Drop for Recycled<T> {
     fn drop(&mut self) {
         // Given back also if the value panics when it is dropped.
-        let block = Block(self.value);
+        let _block = Block::of(self.value);
         // SAFETY: the value is there, owned, and not used again.
-        unsafe { block.0.drop_in_place() };
+        unsafe { self.value.drop_in_place() };
     }
 }
 
