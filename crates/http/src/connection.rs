@@ -1,22 +1,22 @@
 //! The loop around the state machine of one connection.
 
 use alloc::rc::Rc;
-use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
-use core::task::{Context, Poll, Waker};
+use core::future::poll_fn;
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::combine::{with_deadline, with_timeout};
-use sunstar_executor::timer::{now, sleep_until};
+use sunstar_executor::timer::now;
 use sunstar_executor::{Instant, maybe_yield};
-use sunstar_http1::{BodyLength, Event, Request, ResponseWriter, Status};
+use sunstar_http1::{Awaits, BodyLength, Event, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::server::Shared;
+use crate::server::{GRACE, Shared, add_one};
+use crate::waits::{Wait, Waits};
+use crate::watch::Watch;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
 /// a reset (RFC 9112 §9.6).
@@ -40,6 +40,13 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// The stream has failed, or was ended for the client's sake: nothing can be said any more.
+    is_broken: bool,
+    /// The client has taken too long to send.
+    has_timed_out: bool,
+    /// What was handed to the stream.
+    sent_bytes: u64,
+    waits: Waits,
 }
 
 /// How far a connection is with stopping.
@@ -62,6 +69,17 @@ pub(crate) enum Piece {
 /// What came of a wait for input.
 enum Input {
     Bytes(Buffer),
+    Overdue(Overdue),
+}
+
+/// Why a connection waits no longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    /// The client did not send.
+    Input,
+    /// It does not take what it was sent.
+    Output,
+    /// The server has stopped, and has waited for as long as it does then.
     Stop,
 }
 
@@ -71,21 +89,32 @@ impl Connection {
         // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
-        Self { stream, http, shared, phase: Phase::Serving, keeps_alive: true, expects_input: true, lingers: false }
+        let waits = Waits::new(&shared.patience);
+        Self {
+            stream,
+            http,
+            shared,
+            phase: Phase::Serving,
+            keeps_alive: true,
+            expects_input: true,
+            lingers: false,
+            is_broken: false,
+            has_timed_out: false,
+            sent_bytes: 0,
+            waits,
+        }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(mut self, handler: &F) -> Result<(), Error>
+    pub(crate) async fn serve<F>(mut self, mut watch: Watch<'_>, handler: &F) -> Result<(), Error>
     where
         F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
     {
-        let shared = Rc::clone(&self.shared);
-        let mut stopped = pin!(shared.stop.aborted());
         let mut outcome = Ok(());
         loop {
             match self.http.poll_event() {
-                Some(Event::Request(request)) => match self.answer(request, handler).await {
-                    Err(Error::Net(error)) => return Err(Error::Net(error)),
+                Some(Event::Request(request)) => match self.answer(request, &mut watch, handler).await {
+                    Err(error) if self.is_broken => return Err(error),
                     #[cfg(planted = "unsent_at_failure")]
                     Err(error) => return Err(error),
                     // The requests before it were answered, and their responses wait to be sent.
@@ -101,20 +130,20 @@ impl Connection {
                 Some(Event::Error(error)) => self.refuse(error),
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
-                None if self.http.has_output() => self.transmit().await?,
+                None if self.http.has_output() => self.transmit(&mut watch).await?,
                 None if self.http.should_close() => {
-                    self.close().await;
+                    self.close(&mut watch).await;
                     return outcome;
                 }
                 None => {
                     maybe_yield().await;
-                    self.receive(stopped.as_mut()).await?;
+                    self.receive(&mut watch).await?;
                 }
             }
         }
     }
 
-    async fn answer<F>(&mut self, request: Request, handler: &F) -> Result<(), Error>
+    async fn answer<F>(&mut self, request: Request, watch: &mut Watch<'_>, handler: &F) -> Result<(), Error>
     where
         F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
     {
@@ -123,9 +152,11 @@ impl Connection {
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        match handler(request, &mut Exchange::new(self, has_body)).await {
+        self.waits.on_request(&self.shared.patience);
+        match handler(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+            Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => {}
+            Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => {}
             Err(error) => return Err(error),
         }
         if self.http.in_flight() == before {
@@ -171,10 +202,10 @@ impl Connection {
         Ok(self.http.respond(status, Some(&date))?)
     }
 
-    pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
+    pub(crate) async fn send_body(&mut self, bytes: Buffer, watch: &mut Watch<'_>) -> Result<(), Error> {
         self.http.send_body(bytes)?;
         if self.http.output_bytes() > self.shared.endpoint.limits().output_bytes {
-            self.transmit().await?;
+            self.transmit(watch).await?;
         }
         Ok(())
     }
@@ -183,8 +214,13 @@ impl Connection {
         Ok(self.http.end_body()?)
     }
 
+    /// Bounds what may still come of the body of the request that is being served.
+    pub(crate) fn limit_body(&mut self, bytes: u64) {
+        self.http.limit_body(bytes);
+    }
+
     /// Waits for the next part of the body of the request that is being served.
-    pub(crate) async fn next_piece(&mut self) -> Result<Piece, Error> {
+    pub(crate) async fn next_piece(&mut self, watch: &mut Watch<'_>) -> Result<Piece, Error> {
         loop {
             match self.http.poll_event() {
                 Some(Event::Body(bytes)) => return Ok(Piece::Bytes(bytes)),
@@ -199,80 +235,191 @@ impl Connection {
                 Some(Event::Request(_)) => unreachable!("the end of a body comes before the next request"),
                 None => {}
             }
+            if !self.http.wants_input() {
+                return Err(if self.has_timed_out { Error::TimedOut } else { Error::Answered });
+            }
             self.http.send_continue();
             if self.http.has_output() {
-                self.transmit().await?;
-            }
-            if !self.http.wants_input() {
-                return Err(Error::Truncated);
+                self.transmit(watch).await?;
             }
             maybe_yield().await;
-            let bytes = self.shared.in_time(self.stream.read()).await?;
-            self.take_in(bytes);
+            let mut wait = self.waits.input(Awaits::Body, &self.shared.patience);
+            match poll_fn(|cx| self.poll_input(cx, watch, &mut wait)).await? {
+                Input::Bytes(bytes) => self.take_in_body(bytes, &wait),
+                Input::Overdue(overdue) => return Err(self.on_overdue(overdue)),
+            }
         }
     }
 
     /// Hands what is to be sent to the stream, once that has sent the last of it.
-    pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
-        self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+    pub(crate) async fn transmit(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
+        let mut wait = None;
+        if let Err(overdue) = poll_fn(|cx| self.poll_writable(cx, watch, &mut wait)).await? {
+            return Err(self.on_overdue(overdue));
+        }
         self.enqueue();
         self.lingers = self.expects_input;
         Ok(())
     }
 
+    fn poll_writable(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch<'_>,
+        wait: &mut Option<Wait>,
+    ) -> Poll<Result<Result<(), Overdue>, Error>> {
+        if let Poll::Ready(outcome) = self.stream.poll_writable(cx) {
+            return Poll::Ready(outcome.map(Ok).map_err(|error| self.on_failure(error)));
+        }
+        let wait = wait.get_or_insert_with(|| self.waits.output(&self.shared.patience));
+        self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Err(overdue)))
+    }
+
     fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
-        self.http.poll_transmit(&mut buffers);
+        self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
         buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
     }
 
     /// Waits for bytes or for the request to stop.
-    async fn receive(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<(), Error> {
+    async fn receive(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         match self.phase {
-            Phase::Serving => match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await {
-                Ok(Input::Bytes(bytes)) => self.take_in(bytes),
-                // Many clients leave by a reset when they have all that they asked for.
-                Err(Error::Net(_)) if self.http.is_idle() => self.take_in(Buffer::new()),
-                Err(error) => return Err(error),
-                Ok(Input::Stop) => {
-                    self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
-                    // What was sent before was sent to a client that has been waited for since.
-                    self.lingers = false;
-                    #[cfg(planted = "no_last_look")]
-                    self.stop_after_input();
-                }
-            },
-            Phase::Draining(until, left_bytes) => match with_deadline(sleep_until(until), self.stream.read()).await {
-                Ok(bytes) => {
-                    let bytes = bytes?;
-                    let left_bytes = left_bytes.checked_sub(bytes.len());
-                    self.take_in(bytes);
-                    match left_bytes {
-                        Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
-                        None => self.stop_after_input(),
+            Phase::Serving => {
+                let awaits = self.http.awaits();
+                let mut wait = self.waits.input(awaits, &self.shared.patience);
+                let input = poll_fn(|cx| {
+                    // The request to stop comes first: a client that always has more to say must not put it off.
+                    if self.shared.stop.abort_requested() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    self.poll_input(cx, watch, &mut wait).map_ok(Some)
+                });
+                match input.await {
+                    Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes, &wait),
+                    Ok(Some(Input::Bytes(bytes))) => self.take_in(bytes),
+                    Ok(Some(Input::Overdue(Overdue::Input))) => self.give_up_input(awaits),
+                    Ok(Some(Input::Overdue(overdue))) => return Err(self.on_overdue(overdue)),
+                    // Many clients leave by a reset when they have all that they asked for.
+                    Err(_) if self.http.is_idle() => self.take_in(Buffer::new()),
+                    Err(error) => return Err(error),
+                    Ok(None) => {
+                        self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
+                        // What was sent before was sent to a client that has been waited for since.
+                        self.lingers = false;
+                        #[cfg(planted = "no_last_look")]
+                        self.stop_after_input();
                     }
                 }
-                Err(_) => self.stop_after_input(),
-            },
+            }
+            Phase::Draining(until, left_bytes) => {
+                let read = poll_fn(|cx| match self.stream.poll_read(cx) {
+                    Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+                    Poll::Pending => watch.poll_until(cx, until).map(|()| None),
+                });
+                let Some(bytes) = read.await else {
+                    self.stop_after_input();
+                    return Ok(());
+                };
+                let bytes = bytes.map_err(|error| self.on_failure(error))?;
+                let left_bytes = left_bytes.checked_sub(bytes.len());
+                self.take_in(bytes);
+                match left_bytes {
+                    Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
+                    None => self.stop_after_input(),
+                }
+            }
             // What is there of a next request is not all of it.
             Phase::Drained => self.http.abort(),
         }
         Ok(())
     }
 
-    /// The request to stop comes first: a client that always has more to say must not put it off.
     fn poll_input(
         &mut self,
         cx: &mut Context<'_>,
-        stopped: Pin<&mut impl Future<Output = ()>>,
+        watch: &mut Watch<'_>,
+        wait: &mut Wait,
     ) -> Poll<Result<Input, Error>> {
-        if self.shared.stop.abort_requested() {
-            return Poll::Ready(Ok(Input::Stop));
-        }
         if let Poll::Ready(bytes) = self.stream.poll_read(cx) {
-            return Poll::Ready(bytes.map(Input::Bytes).map_err(Error::Net));
+            return Poll::Ready(bytes.map(Input::Bytes).map_err(|error| self.on_failure(error)));
         }
-        stopped.poll(cx).map(|()| Ok(Input::Stop))
+        self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Input::Overdue(overdue)))
+    }
+
+    /// Whether the client has taken too long, or the server has waited long enough after a stop.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>, watch: &mut Watch<'_>, wait: &mut Wait) -> Poll<Overdue> {
+        let shared = &*self.shared;
+        let stop = if shared.stop.abort_requested() {
+            shared.stopped_at.get() + GRACE
+        } else {
+            watch.listen(cx);
+            Instant::FAR_FUTURE
+        };
+        loop {
+            let end = wait.input.min(wait.output).min(stop);
+            ready!(watch.poll_until(cx, end.min(wait.look)));
+            let is_over = end <= wait.look;
+            if is_over && end == stop {
+                return Poll::Ready(Overdue::Stop);
+            }
+            let unacknowledged_bytes = if is_over && !wait.is_idle { 0 } else { self.stream.unacknowledged_bytes() };
+            if is_over && unacknowledged_bytes == 0 {
+                return Poll::Ready(if end == wait.input { Overdue::Input } else { Overdue::Output });
+            }
+            if !self.waits.look(wait, self.sent_bytes, unacknowledged_bytes, &shared.patience) {
+                return Poll::Ready(Overdue::Output);
+            }
+        }
+    }
+
+    /// The stream has failed.
+    fn on_failure(&mut self, error: sunstar_net::Error) -> Error {
+        self.is_broken = true;
+        Error::Net(error)
+    }
+
+    /// Ends what is waited for no longer.
+    fn on_overdue(&mut self, overdue: Overdue) -> Error {
+        match overdue {
+            Overdue::Input => {
+                self.give_up_input(Awaits::Body);
+                Error::TimedOut
+            }
+            Overdue::Output => {
+                self.is_broken = true;
+                add_one(&self.shared.output_timeouts);
+                // What waits to be sent holds memory, and more of it in the network.
+                self.stream.abort();
+                self.http.abort();
+                Error::TimedOut
+            }
+            Overdue::Stop => self.on_failure(sunstar_net::Error::Stopped),
+        }
+    }
+
+    /// Waits no longer for the rest of what the client is sending.
+    fn give_up_input(&mut self, awaits: Awaits) {
+        let shared = &*self.shared;
+        add_one(match awaits {
+            Awaits::Body => &shared.body_timeouts,
+            Awaits::Request if !self.waits.is_new() => &shared.idle_timeouts,
+            _ => &shared.head_timeouts,
+        });
+        self.has_timed_out = true;
+        self.http.give_up_input();
+        match awaits {
+            // Nobody has asked anything.
+            Awaits::Request | Awaits::Nothing => {
+                self.lingers = false;
+                self.http.abort();
+            }
+            // Nobody waits if the request was answered already.
+            Awaits::Head | Awaits::Body => {
+                if let Ok(response) = self.respond(Status::REQUEST_TIMEOUT) {
+                    response.send("");
+                }
+            }
+        }
     }
 
     /// Takes in what has arrived, so that the last response can say that it is the last one.
@@ -310,17 +457,28 @@ impl Connection {
         }
     }
 
+    fn take_in_body(&mut self, bytes: Buffer, wait: &Wait) {
+        self.waits.on_body(wait, bytes.len(), &self.shared.patience);
+        self.take_in(bytes);
+    }
+
     /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(mut self) {
-        if self.lingers && cfg!(not(planted = "no_linger")) {
-            self.stream.shutdown();
-            let to_the_end = async {
-                while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {
-                    maybe_yield().await;
-                }
-            };
-            // However it ends, the connection does.
-            let _timed_out = with_timeout(LINGER, to_the_end).await;
+    async fn close(mut self, watch: &mut Watch<'_>) {
+        if !self.lingers || cfg!(planted = "no_linger") {
+            return;
+        }
+        self.stream.shutdown();
+        let deadline = now() + LINGER;
+        // However it ends, the connection does.
+        while let Some(Ok(bytes)) = poll_fn(|cx| match self.stream.poll_read(cx) {
+            Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+            Poll::Pending => watch.poll_until(cx, deadline).map(|()| None),
+        })
+        .await
+            && !bytes.is_empty()
+            && now() < deadline
+        {
+            maybe_yield().await;
         }
     }
 }

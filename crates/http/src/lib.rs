@@ -30,6 +30,9 @@
 //!
 //! A server stops in order: it lets no more connections in, serves those that are established, answers every request whose bytes
 //! have arrived, and closes.
+//!
+//! It is made to stand in front of strangers: [`ServerOptions`] bound what clients may ask for ([`Limits`]), how long they may take
+//! ([`Timeouts`]), and how many there are.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -39,11 +42,17 @@ mod clock;
 mod connection;
 mod error;
 mod exchange;
+mod options;
 mod server;
 #[cfg(test)]
 mod tests;
+mod timeouts;
+mod waits;
+mod watch;
 
 pub use error::Error;
 pub use exchange::Exchange;
+pub use options::ServerOptions;
 pub use server::{Server, ServerStats};
 pub use sunstar_http1::{HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
+pub use timeouts::{Pace, Timeouts};

@@ -23,6 +23,8 @@ pub(crate) enum BodyReader {
     Chunked(Chunked),
     /// So many bytes may still come.
     UntilClose(u64),
+    /// More is missing than may come.
+    TooLarge,
 }
 
 impl BodyReader {
@@ -37,9 +39,20 @@ impl BodyReader {
         }
     }
 
+    /// Allows at most so many bytes more.
+    pub(crate) fn limit(&mut self, body_bytes: u64) {
+        match self {
+            Self::Known(left) if *left > body_bytes => *self = Self::TooLarge,
+            Self::Known(_) | Self::TooLarge => {}
+            Self::Chunked(chunked) => chunked.limit(body_bytes),
+            Self::UntilClose(left) => *left = body_bytes.min(*left),
+        }
+    }
+
     /// Takes the next piece from the input, without copying it.
     pub(crate) fn poll(&mut self, input: &mut Input) -> Result<Piece, Error> {
         match self {
+            Self::TooLarge => Err(Error::BodyTooLarge),
             Self::Known(0) => Ok(Piece::End),
             Self::Known(left) => {
                 let count = within(input.peek().len(), *left);

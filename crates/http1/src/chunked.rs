@@ -62,6 +62,11 @@ impl Chunked {
         }
     }
 
+    /// Allows at most so many bytes of data more.
+    pub(crate) fn limit(&mut self, body_bytes: u64) {
+        self.body_bytes = self.body_bytes.min(body_bytes);
+    }
+
     /// Says what `bytes`, of which there is at least one, begins with; the caller takes as many away.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Item, Error> {
         for (at, &byte) in bytes.iter().enumerate() {

@@ -10,14 +10,21 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_executor::{Instant, Sharded};
 use sunstar_http1::{BodyLength, HeaderName};
-use sunstar_net::{Address, ListenerOptions};
+use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
-use sunstar_sim::{Report, Sim, SimError};
+use sunstar_sim::{Report, Sim, SimError, resolve};
 
-use crate::{Error, Exchange, Limits, Request, Server, ServerStats, Status};
+use crate::{Error, Exchange, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
+
+/// How the server treats its clients, unless a test says otherwise: it has small limits and ends nothing.
+pub(super) const OPTIONS: ServerOptions = ServerOptions {
+    limits: Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT },
+    timeouts: Timeouts::OFF,
+    ..ServerOptions::DEFAULT
+};
 
 /// What the server is told, and what it tells.
 #[derive(Default)]
@@ -38,8 +45,20 @@ pub(super) fn visit<M>(
 where
     M: Future<Output = ()> + 'static,
 {
+    visit_with(sim, OPTIONS, main)
+}
+
+/// As [`visit`], of a server with these options.
+pub(super) fn visit_with<M>(
+    sim: Sim,
+    options: ServerOptions,
+    main: impl FnOnce(Rc<Control>) -> M + 'static,
+) -> Result<(Report, Rc<Control>), SimError>
+where
+    M: Future<Output = ()> + 'static,
+{
     let mut sim = sim;
-    let control = add_server(&mut sim);
+    let control = add_server_with(&mut sim, options);
     let stop = Rc::clone(&control);
     sim.host("client", 1, move || async move {
         main(Rc::clone(&stop)).await;
@@ -58,13 +77,25 @@ where
     control.stats.get()
 }
 
+/// As [`quiet`], of a server with these options.
+pub(super) fn quiet_with<M>(options: ServerOptions, main: impl FnOnce() -> M + 'static) -> ServerStats
+where
+    M: Future<Output = ()> + 'static,
+{
+    let (_, control) = visit_with(Sim::new(1), options, |_| main()).unwrap();
+    control.stats.get()
+}
+
 /// Adds a host that serves the site until it is told to stop.
 pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
+    add_server_with(sim, OPTIONS)
+}
+
+fn add_server_with(sim: &mut Sim, options: ServerOptions) -> Rc<Control> {
     let control = Rc::new(Control::default());
     let told = Rc::clone(&control);
     sim.host("server", SHARDS, move || async move {
-        let limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
-        let servers = Sharded::start(move || async move { Server::with_limits(site, limits) }).await.unwrap();
+        let servers = Sharded::start(move || async move { Server::with_options(site, options) }).await.unwrap();
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
         let listen = move |server: Rc<Server<_>>| {
             let address = address.clone();
@@ -87,9 +118,14 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
     shards.into_iter().fold(ServerStats::default(), |sum, shard| ServerStats {
         accepted: sum.accepted + shard.accepted,
         live: sum.live + shard.live,
+        held_back: sum.held_back + shard.held_back,
         requests: sum.requests + shard.requests,
         refused: sum.refused + shard.refused,
         failed: sum.failed + shard.failed,
+        head_timeouts: sum.head_timeouts + shard.head_timeouts,
+        body_timeouts: sum.body_timeouts + shard.body_timeouts,
+        idle_timeouts: sum.idle_timeouts + shard.idle_timeouts,
+        output_timeouts: sum.output_timeouts + shard.output_timeouts,
     })
 }
 
@@ -102,6 +138,11 @@ pub(super) fn body(len_bytes: usize) -> Vec<u8> {
 fn number(request: &Request) -> usize {
     let query = request.query().expect("a number");
     std::str::from_utf8(query).unwrap().parse().unwrap()
+}
+
+/// Where nobody listens.
+fn nobody(ip: Ipv4Addr) -> Address {
+    Address::Inet((ip, 9).into())
 }
 
 /// What each path answers.
@@ -150,6 +191,11 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             response.close();
             response.send("bye");
         }
+        b"/limited" => {
+            exchange.limit_body(10);
+            while exchange.body().await?.is_some() {}
+            exchange.respond(Status::OK)?.send("few enough");
+        }
         b"/impatient" => return count_impatiently(exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
@@ -187,12 +233,19 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
                 panic!("within a response");
             }
         }
+        b"/answered" => {
+            let mut response = exchange.respond(Status::OK)?;
+            response.close();
+            response.send("bye");
+            assert_eq!(exchange.body().await, Err(Error::Answered));
+        }
+        b"/upstream" => drop(Stream::connect(resolve("server").map(nobody).expect("it is itself")).await?),
         b"/short" => {
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.end_body()?;
         }
         b"/panic" => panic!("on request"),
-        b"/fail" => return Err(Error::Truncated),
+        b"/fail" => return Err(Error::Handler("on request")),
         _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
     }
     Ok(())
