@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 use sunstar_executor::timer::now;
-use sunstar_executor::{Instant, maybe_yield};
+use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
 use sunstar_http1::{Awaits, BodyLength, Event, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
@@ -66,6 +66,16 @@ pub(crate) enum Piece {
     End,
 }
 
+/// What is to be done next.
+enum Step<'a> {
+    /// Answer a request. What that needs has memory of its own, since a connection that waits for its next request has none of it.
+    Answer(ErasedFuture<'a, Result<(), Error>>),
+    /// Look again.
+    Noted,
+    /// Send, receive or close.
+    Nothing,
+}
+
 /// What came of a wait for input.
 enum Input {
     Bytes(Buffer),
@@ -106,28 +116,27 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(mut self, mut watch: Watch<'_>, handler: &F) -> Result<(), Error>
+    pub(crate) async fn serve<F>(&mut self, mut watch: Watch<'_>, handler: &F) -> Result<(), Error>
     where
         F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
     {
         let mut outcome = Ok(());
         loop {
-            match self.http.poll_event() {
-                Some(Event::Request(request)) => match self.answer(request, &mut watch, handler).await {
-                    Err(error) if self.is_broken => return Err(error),
-                    #[cfg(planted = "unsent_at_failure")]
-                    Err(error) => return Err(error),
-                    // The requests before it were answered, and their responses wait to be sent.
-                    Err(error) => {
-                        outcome = Err(error);
-                        self.give_up();
-                    }
-                    Ok(()) => maybe_yield().await,
-                },
-                // Of a body that the application did not read.
-                Some(Event::Body(_)) => {}
-                Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => self.refuse(error),
+            let answered = match self.step(&mut watch, handler) {
+                Step::Answer(answering) => Some(answering.await),
+                Step::Noted => continue,
+                Step::Nothing => None,
+            };
+            match answered {
+                Some(Ok(())) => maybe_yield().await,
+                Some(Err(error)) if self.is_broken => return Err(error),
+                #[cfg(planted = "unsent_at_failure")]
+                Some(Err(error)) => return Err(error),
+                // The requests before it were answered, and their responses wait to be sent.
+                Some(Err(error)) => {
+                    outcome = Err(error);
+                    self.give_up();
+                }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit(&mut watch).await?,
@@ -141,6 +150,24 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Looks at what has arrived.
+    fn step<'a, F>(&'a mut self, watch: &'a mut Watch<'_>, handler: &'a F) -> Step<'a>
+    where
+        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
+    {
+        match self.http.poll_event() {
+            Some(Event::Request(request)) => {
+                return Step::Answer(ErasedFuture::new(self.answer(request, watch, handler)));
+            }
+            // Of a body that the application did not read.
+            Some(Event::Body(_)) => {}
+            Some(Event::End) => self.on_message_end(),
+            Some(Event::Error(error)) => self.refuse(error),
+            None => return Step::Nothing,
+        }
+        Step::Noted
     }
 
     async fn answer<F>(&mut self, request: Request, watch: &mut Watch<'_>, handler: &F) -> Result<(), Error>
@@ -463,7 +490,7 @@ impl Connection {
     }
 
     /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(mut self, watch: &mut Watch<'_>) {
+    async fn close(&mut self, watch: &mut Watch<'_>) {
         if !self.lingers || cfg!(planted = "no_linger") {
             return;
         }

@@ -233,7 +233,8 @@ where
     let shared = Rc::clone(&live.shared);
     let stopped = pin!(shared.stop.aborted());
     let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
-    let served = Connection::new(stream, Rc::clone(&shared)).serve(Watch::new(stopped, alarm), handler).await;
+    let mut connection = Connection::new(stream, Rc::clone(&shared));
+    let served = connection.serve(Watch::new(stopped, alarm), handler).await;
     live.has_failed = served.is_err_and(|error| error != Error::TimedOut);
     served
 }
