@@ -1,8 +1,10 @@
 //! The system packages that checks need beyond the Rust toolchain, and how they come onto the machine.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::command::{exists, program, run};
 
@@ -31,7 +33,19 @@ const PACKAGES: &[Package] = &[
         why: "is the browser that loads a page of httpd",
         steps: &["tools"],
     },
+    Package {
+        name: "collectd-core",
+        program: "/usr/sbin/collectd",
+        why: "takes the metrics that httpd sends to it",
+        steps: &["tools"],
+    },
     Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
+    Package {
+        name: "prometheus",
+        program: "promtool",
+        why: "has promtool, which checks the metrics that httpd shows",
+        steps: &["tools"],
+    },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
         name: "binutils",
@@ -69,7 +83,7 @@ pub(crate) fn provide(steps: &[&str], install: bool) -> Result<()> {
         println!("missing: the package {}, which {}", package.name, package.why);
     }
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !install || !root || !exists("apt-get") {
         println!("to install what is missing: apt-get install {} (as root)", names.join(" "));
         return Ok(());
@@ -77,6 +91,34 @@ pub(crate) fn provide(steps: &[&str], install: bool) -> Result<()> {
     run(program("apt-get", &["update", "-q"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
     let mut arguments = vec!["install", "-q", "-y", "--no-install-recommends"];
     arguments.extend(names);
+    let _quiet = NoServices::new()?;
     run(program("apt-get", &arguments).env("DEBIAN_FRONTEND", "noninteractive"))?;
     Ok(())
+}
+
+/// Keeps packages from starting services while it lives: only their programs are wanted. See invoke-rc.d(8).
+struct NoServices {
+    is_ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn new() -> Result<Self> {
+        let is_ours = !Path::new(POLICY).exists();
+        if is_ours {
+            fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("writing {POLICY}"))?;
+            fs::set_permissions(POLICY, Permissions::from_mode(0o755))?;
+        }
+        Ok(Self { is_ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // It is root's, who has made it.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
 }

@@ -55,15 +55,21 @@ const PLANTED: &[Planted] = &[
     Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
     Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
     Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
+    Planted { package: HTTP, name: "empty_parameter", kind: Kind::Plain, tests: "property_router" },
+    Planted { package: HTTP, name: "encoded_is_other", kind: Kind::Plain, tests: "property_router" },
     Planted { package: HTTP, name: "gate_left_early", kind: Kind::Plain, tests: "tests::stop" },
     Planted { package: HTTP, name: "no_last_look", kind: Kind::Plain, tests: "sim_sweep" },
     Planted { package: HTTP, name: "no_linger", kind: Kind::Plain, tests: "refusals" },
+    Planted { package: HTTP, name: "stale_span", kind: Kind::Plain, tests: "property_router" },
     Planted { package: HTTP, name: "unsent_at_failure", kind: Kind::Plain, tests: "endings" },
     Planted { package: HTTP, name: "unsent_at_stop", kind: Kind::Plain, tests: "sim_sweep" },
     Planted { package: HTTP1, name: "chunk_one_short", kind: Kind::Plain, tests: "property_conversations" },
     Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
     Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
     Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
+    Planted { package: HTTP1, name: "trailers_unfiltered", kind: Kind::Plain, tests: "trailers_that_frame" },
+    Planted { package: METRICS, name: "bound_outside", kind: Kind::Plain, tests: "a_value_lies_between" },
+    Planted { package: METRICS, name: "lost_at_packet_end", kind: Kind::Plain, tests: "property_packets" },
     Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
     Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
@@ -81,6 +87,7 @@ const PACKET: &str = "sunstar-packet";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 
 /// Shows the planted bugs.

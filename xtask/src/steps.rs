@@ -39,7 +39,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", about: "the documentation, warnings denied", run: docs },
     Step { name: "tests", about: "unit, integration and compile-fail tests", run: tests },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
-    Step { name: "tools", about: "httpd under curl, ab, wrk and Chromium", run: tools },
+    Step { name: "tools", about: "httpd under curl, ab, wrk, Chromium, promtool and collectd", run: tools },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
     Step { name: "loom", about: "loom models", run: || loom::run(None, loom::PREEMPTIONS).map(Outcome::Done) },
     Step { name: "planted", about: "planted bugs are found", run: planted },

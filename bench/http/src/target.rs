@@ -1,10 +1,29 @@
 //! The server under load: what is asked, and what an answer looks like.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// Connects, and lets what is sent leave at once: no small segment waits for others, and the congestion control is one
+/// that does not space segments out in time.
+///
+/// # Errors
+/// If the server can't be reached, or the system has no such congestion control.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+    stream.set_nodelay(true)?;
+    let name = b"reno";
+    let length = libc::socklen_t::try_from(name.len())?;
+    // SAFETY: the kernel reads the name, whose length is given.
+    let answer = unsafe {
+        libc::setsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_ptr().cast(), length)
+    };
+    ensure!(answer == 0, "TCP_CONGESTION: {}", io::Error::last_os_error());
+    Ok(stream)
+}
 
 /// The request, as wrk sends it.
 pub fn request(address: SocketAddr, path: &str, keep_alive: bool) -> Vec<u8> {

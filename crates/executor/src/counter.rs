@@ -74,4 +74,20 @@ pub struct Stats {
     pub held_rings: u64,
     /// Messages and requests from elsewhere that panicked.
     pub panicked_messages: u64,
+    /// Messages and replies that wait for room in a ring now.
+    pub waiting_messages: u64,
+    /// Messages of threads that are no shards that were refused because as many as may be were under way.
+    pub refused_aliens: u64,
+    /// Things of this shard that may come home from elsewhere now: the memory of tasks, and what was sent to others.
+    pub residents: u64,
+    /// Timers that are armed now.
+    pub armed_timers: u64,
+    /// Timers that were armed; another deadline for an armed one counts as a cancellation and an arming.
+    pub started_timers: u64,
+    /// Timers that fired.
+    pub fired_timers: u64,
+    /// Timers that were cancelled while they were armed.
+    pub cancelled_timers: u64,
+    /// Timers whose closure panicked.
+    pub panicked_timers: u64,
 }

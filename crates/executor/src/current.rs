@@ -118,6 +118,15 @@ pub fn try_shard_id() -> Option<ShardId> {
     try_with(|shard| shard.exchange.id())
 }
 
+/// Fills `bytes` with entropy of the current shard's platform; a simulator draws them from its seed.
+///
+/// # Panics
+/// Outside of any shard, and if the platform has none to give.
+#[track_caller]
+pub fn entropy(bytes: &mut [u8]) {
+    with(|shard| shard.platform.entropy(bytes));
+}
+
 /// How many shards the program has.
 ///
 /// # Panics

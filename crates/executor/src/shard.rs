@@ -281,7 +281,7 @@ impl Shard {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let counters = &self.counters;
+        let (counters, timers) = (&self.counters, self.timers.counters());
         Stats {
             rounds: counters.rounds.value(),
             sleeps: counters.sleeps.value(),
@@ -298,6 +298,14 @@ impl Shard {
             overflowed_replies: counters.overflowed_replies.value(),
             held_rings: counters.held_rings.value(),
             panicked_messages: counters.panicked_messages.value(),
+            waiting_messages: self.exchange.waiting() as u64,
+            refused_aliens: self.exchange.refused_aliens() as u64,
+            residents: self.home.residents() as u64,
+            armed_timers: self.timers.len() as u64,
+            started_timers: timers.armed,
+            fired_timers: timers.fired,
+            cancelled_timers: timers.cancelled,
+            panicked_timers: self.timers.panicked(),
         }
     }
 }

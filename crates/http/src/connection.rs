@@ -1,6 +1,8 @@
 //! The loop around the state machine of one connection.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
+use core::any::Any;
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
@@ -8,12 +10,16 @@ use core::time::Duration;
 use smallvec::SmallVec;
 use sunstar_executor::timer::now;
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
-use sunstar_http1::{Awaits, BodyLength, Event, Request, ResponseWriter, Status};
+use sunstar_http1::{Awaits, BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
+use sunstar_storage::File;
 
+use crate::access_log::{self, Entry};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::handler::Handler;
+use crate::metrics::{self, Unsent};
 use crate::server::{GRACE, Shared, add_one};
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
@@ -27,6 +33,9 @@ const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// When the server stops, a connection takes in at most so many bytes more: no receive buffer holds more than that.
 const LAST_BYTES: usize = 8 << 20;
+
+/// Of a file that the network does not take as such, so many bytes are read at once.
+const FILE_PIECE_BYTES: usize = 64 << 10;
 
 /// One connection: its stream, and what has become of its bytes.
 pub(crate) struct Connection {
@@ -44,9 +53,17 @@ pub(crate) struct Connection {
     is_broken: bool,
     /// The client has taken too long to send.
     has_timed_out: bool,
+    waits: Waits,
     /// What was handed to the stream.
     sent_bytes: u64,
-    waits: Waits,
+    /// Of the response that was begun last, if that was to the request that is being served.
+    status: Option<Status>,
+    /// Requests whose responses were not handed to the stream.
+    unsent: Unsent,
+    /// How the access log names the client, if there is one.
+    client: Option<Box<str>>,
+    /// What it will say about the request that is being served.
+    entry: Option<Box<Entry>>,
 }
 
 /// How far a connection is with stopping.
@@ -99,6 +116,7 @@ impl Connection {
         // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
+        let client = shared.access_log.get().map(|_| access_log::client(&stream));
         let waits = Waits::new(&shared.patience);
         Self {
             stream,
@@ -110,16 +128,17 @@ impl Connection {
             lingers: false,
             is_broken: false,
             has_timed_out: false,
-            sent_bytes: 0,
             waits,
+            sent_bytes: 0,
+            status: None,
+            unsent: Unsent::default(),
+            client,
+            entry: None,
         }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve<F>(&mut self, mut watch: Watch<'_>, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    pub(crate) async fn serve(&mut self, mut watch: Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
         let mut outcome = Ok(());
         loop {
             let answered = match self.step(&mut watch, handler) {
@@ -136,6 +155,7 @@ impl Connection {
                 Some(Err(error)) => {
                     outcome = Err(error);
                     self.give_up();
+                    self.finish_entry(metrics::arrival());
                 }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
@@ -153,10 +173,7 @@ impl Connection {
     }
 
     /// Looks at what has arrived.
-    fn step<'a, F>(&'a mut self, watch: &'a mut Watch<'_>, handler: &'a F) -> Step<'a>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    fn step<'a>(&'a mut self, watch: &'a mut Watch<'_>, handler: &'a impl Handler) -> Step<'a> {
         match self.http.poll_event() {
             Some(Event::Request(request)) => {
                 return Step::Answer(ErasedFuture::new(self.answer(request, watch, handler)));
@@ -164,37 +181,72 @@ impl Connection {
             // Of a body that the application did not read.
             Some(Event::Body(_)) => {}
             Some(Event::End) => self.on_message_end(),
-            Some(Event::Error(error)) => self.refuse(error),
+            Some(Event::Error(error)) => {
+                self.begin_entry(None);
+                self.refuse(error);
+                self.finish_entry(metrics::arrival());
+            }
             None => return Step::Nothing,
         }
         Step::Noted
     }
 
-    async fn answer<F>(&mut self, request: Request, watch: &mut Watch<'_>, handler: &F) -> Result<(), Error>
-    where
-        F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-    {
+    async fn answer(&mut self, request: Request, watch: &mut Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
+        let arrival = metrics::arrival();
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
         self.waits.on_request(&self.shared.patience);
-        match handler(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+        self.begin_entry(Some(&request));
+        let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
             Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => {}
+            Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
+            Err(Error::Parameter(error)) => error.status(),
             Err(error) => return Err(error),
-        }
+        };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
-            if let Ok(response) = self.respond(Status::INTERNAL_SERVER_ERROR) {
+            if let Ok(response) = self.respond(status) {
                 response.send("");
             } else {
                 self.http.abort();
             }
         }
+        self.finish_entry(arrival);
         Ok(())
+    }
+
+    /// Takes note of a request for the access log, if there is one.
+    fn begin_entry(&mut self, request: Option<&Request>) {
+        self.status = None;
+        if self.shared.access_log.get().is_some() {
+            let date = self.shared.clock.date();
+            self.entry = Some(Box::new(Entry::new(request, date, self.produced_bytes())));
+        }
+    }
+
+    /// A request that was taken up at `arrival` was answered, or is given up.
+    fn finish_entry(&mut self, arrival: Instant) {
+        let status = self.status.take();
+        if let Some(status) = status {
+            self.shared.figures.count_response(status);
+            self.unsent.add(arrival, &self.shared.figures);
+        }
+        if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
+            // If there is neither, the client's bytes are refused behind a request that was logged.
+            if entry.has_request() || status.is_some() {
+                let client = self.client.as_deref().unwrap_or("-");
+                entry.finish(log, client, status, self.produced_bytes());
+            }
+        }
+    }
+
+    /// What was sent and what waits to be.
+    fn produced_bytes(&self) -> u64 {
+        self.sent_bytes + self.http.output_bytes() as u64
     }
 
     /// Nobody will answer the request that is being served.
@@ -203,6 +255,7 @@ impl Connection {
         if let Ok(mut response) = self.http.respond(Status::INTERNAL_SERVER_ERROR, Some(&date)) {
             response.close();
             response.send("");
+            self.status = Some(Status::INTERNAL_SERVER_ERROR);
         } else {
             self.http.abort();
         }
@@ -221,12 +274,19 @@ impl Connection {
         self.expects_input = self.keeps_alive;
     }
 
+    #[cfg(feature = "compression")]
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     pub(crate) fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
         if self.shared.stop.abort_requested() {
             self.drain_at_once();
         }
         let date = self.shared.clock.date();
-        Ok(self.http.respond(status, Some(&date))?)
+        let response = self.http.respond(status, Some(&date))?;
+        self.status = Some(status);
+        Ok(response)
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer, watch: &mut Watch<'_>) -> Result<(), Error> {
@@ -237,8 +297,59 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn end_body(&mut self) -> Result<(), Error> {
-        Ok(self.http.end_body()?)
+    /// Sends a part of a file behind all output so far, and waits until the stream is about to send its last bytes: so what
+    /// follows is held back by a client that does not read, as it is behind bodies from memory.
+    pub(crate) async fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        len_bytes: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
+        // The head leaves together with the file.
+        self.writable(watch).await?;
+        self.enqueue();
+        self.lingers = self.expects_input;
+        // Of no bytes it only says whether the network takes the file.
+        let takes = |handle: &Rc<dyn Any>| self.stream.enqueue_file(handle, offset, 0).is_ok();
+        let Some(handle) = file.network_handle().filter(takes) else {
+            return self.copy_file(file, offset, len_bytes, watch).await;
+        };
+        // Nothing waits between the two, so what is accounted for is sent.
+        let len_bytes = self.http.skip_body(len_bytes)?;
+        self.stream.enqueue_file(&handle, offset, len_bytes)?;
+        self.sent_bytes += len_bytes;
+        self.writable(watch).await
+    }
+
+    /// As [`Connection::send_file`], by way of memory.
+    async fn copy_file(
+        &mut self,
+        file: &File,
+        mut offset: u64,
+        len_bytes: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
+        let end = offset.saturating_add(len_bytes);
+        while offset < end {
+            let piece_bytes = usize::try_from(end - offset).map_or(FILE_PIECE_BYTES, |left| left.min(FILE_PIECE_BYTES));
+            let bytes = file.read_at(offset, piece_bytes).await?;
+            if bytes.is_empty() {
+                // The client notices by the end of the connection.
+                return Err(Error::Storage(sunstar_storage::Error::Truncated));
+            }
+            offset += bytes.len() as u64;
+            self.send_body(bytes, watch).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        Ok(self.http.end_body_with(trailers)?)
+    }
+
+    pub(crate) fn trailers(&self) -> Option<&Headers> {
+        self.http.trailers()
     }
 
     /// Bounds what may still come of the body of the request that is being served.
@@ -280,13 +391,20 @@ impl Connection {
 
     /// Hands what is to be sent to the stream, once that has sent the last of it.
     pub(crate) async fn transmit(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
-        let mut wait = None;
-        if let Err(overdue) = poll_fn(|cx| self.poll_writable(cx, watch, &mut wait)).await? {
-            return Err(self.on_overdue(overdue));
-        }
+        self.writable(watch).await?;
         self.enqueue();
+        self.unsent.send(&self.shared.figures);
         self.lingers = self.expects_input;
         Ok(())
+    }
+
+    /// Waits until the stream has sent what it was given.
+    async fn writable(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
+        let mut wait = None;
+        match poll_fn(|cx| self.poll_writable(cx, watch, &mut wait)).await? {
+            Ok(()) => Ok(()),
+            Err(overdue) => Err(self.on_overdue(overdue)),
+        }
     }
 
     fn poll_writable(
@@ -302,6 +420,7 @@ impl Connection {
         self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Err(overdue)))
     }
 
+    /// Puts what is to be sent into the stream's queue, which has room.
     fn enqueue(&mut self) {
         let mut buffers = SmallVec::<[Buffer; 4]>::new();
         self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
@@ -517,6 +636,7 @@ impl Drop for Connection {
         if self.http.in_flight() > 0 {
             self.give_up();
         }
+        self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
         }

@@ -3,6 +3,8 @@
 use sunstar_http1::{BadValue, BodyError, RespondError};
 use thiserror::Error as ThisError;
 
+use crate::router::ParamError;
+
 /// Why a request could not be served. The connection ends with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ThisError)]
 #[non_exhaustive]
@@ -31,6 +33,15 @@ pub enum Error {
     /// A field's value is none.
     #[error("{0}")]
     BadValue(BadValue),
+    /// A file could not be read.
+    #[error("a file: {0}")]
+    Storage(#[from] sunstar_storage::Error),
+    /// A body could not be compressed, for want of memory.
+    #[error("the encoder failed")]
+    Encoder,
+    /// A parameter of the path has no value that suits the handler; answered by 400.
+    #[error("{0}")]
+    Parameter(ParamError),
     /// A body has another length than was said.
     #[error("{0}")]
     Body(BodyError),
@@ -45,6 +56,12 @@ impl From<RespondError> for Error {
 impl From<BadValue> for Error {
     fn from(error: BadValue) -> Self {
         Self::BadValue(error)
+    }
+}
+
+impl From<ParamError> for Error {
+    fn from(error: ParamError) -> Self {
+        Self::Parameter(error)
     }
 }
 

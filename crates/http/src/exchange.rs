@@ -1,10 +1,16 @@
 //! A request and its response, under the application's hands.
 
-use sunstar_http1::{ResponseWriter, Status};
+#[cfg(feature = "compression")]
+use sunstar_http1::Request;
+use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
 use sunstar_packet::Buffer;
+use sunstar_storage::File;
 
+#[cfg(feature = "compression")]
+use crate::compress::{Accepted, Coding, Encoder};
 use crate::connection::{Connection, Piece};
 use crate::error::Error;
+use crate::router::Params;
 use crate::watch::Watch;
 
 /// One request on its way through the application: its body comes in by this, its response goes out.
@@ -15,11 +21,30 @@ pub struct Exchange<'a> {
     watch: Watch<'a>,
     /// More of the request's body may come.
     has_body: bool,
+    /// What a router has found.
+    params: Option<Params>,
 }
 
 impl<'a> Exchange<'a> {
     pub(crate) fn new(connection: &'a mut Connection, watch: Watch<'a>, has_body: bool) -> Self {
-        Self { connection, watch, has_body }
+        Self { connection, watch, has_body, params: None }
+    }
+
+    pub(crate) fn set_params(&mut self, params: Params) {
+        self.params = Some(params);
+    }
+
+    /// The pattern that the request's path has fitted; `None` where it fitted none, or no [`Router`](crate::Router) was asked.
+    ///
+    /// Clients can't make up new ones, so it suits the labels of metrics.
+    pub fn pattern(&self) -> Option<&str> {
+        self.params.as_ref().map(Params::pattern)
+    }
+
+    /// The values of the parameters in the request's path; `None` where [`Exchange::pattern`] is. They are the caller's own, so that
+    /// a response may be begun while they are looked at.
+    pub fn params(&self) -> Option<Params> {
+        self.params.clone()
     }
 
     /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.
@@ -57,6 +82,13 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The fields behind the request's body, when [`Exchange::body`] has come to its end (RFC 9110 §6.5); `None` if there are none.
+    /// Their size is bounded by [`Limits::trailer_bytes`](crate::Limits::trailer_bytes). Those that frame, route or authorise are
+    /// left out.
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.connection.trailers()
+    }
+
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
     ///
     /// Parts are collected until there are [`Limits::output_bytes`](crate::Limits::output_bytes) of them, the handler waits for the
@@ -68,6 +100,34 @@ impl<'a> Exchange<'a> {
     /// If no body is being sent, it would become too long, the client does not take it in time, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
         self.connection.send_body(bytes.into(), &mut self.watch).await
+    }
+
+    /// Sends a part of a file as the next part of the body that [`ResponseWriter::stream`] has begun with a known length. Where the
+    /// network can, the bytes go from the file to it without passing through memory here. Waits while the client does not take
+    /// them.
+    ///
+    /// If the file turns out to be shorter, the connection ends: the client can't be told otherwise.
+    ///
+    /// If the future is dropped while it waits, what was handed to the network is sent nevertheless.
+    ///
+    /// # Errors
+    /// If no body is being sent, it would become too long, or goes in chunks; if the file or the network fails.
+    pub async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
+        self.connection.send_file(file, offset, len_bytes, &mut self.watch).await
+    }
+
+    /// Compresses the response's body as the client likes it best (`Accept-Encoding`), or not at all: if it takes nothing of the kind, or
+    /// too many bodies are being compressed on this shard.
+    #[cfg(feature = "compression")]
+    pub fn encoder(&self, request: &Request) -> Encoder {
+        let best = Accepted::of(request.headers()).best();
+        best.and_then(|coding| self.encoder_for(coding)).unwrap_or_else(Encoder::identity)
+    }
+
+    /// Compresses the body in a certain way, unless too many are being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) fn encoder_for(&self, coding: Coding) -> Option<Encoder> {
+        Encoder::new(coding, self.connection.shared())
     }
 
     /// Lets what was sent so far leave, as far as it was collected, and waits while the client does not take it. For responses that
@@ -86,6 +146,17 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, or it is too short.
     pub fn end_body(&mut self) -> Result<(), Error> {
-        self.connection.end_body()
+        self.connection.end_body_with(&HeaderLines::new())
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it if it goes in chunks; to others they are not
+    /// sent. [`ResponseWriter::announce_trailers`] tells of them in time, [`Request::takes_trailers`](crate::Request::takes_trailers)
+    /// whether the client cares.
+    ///
+    /// # Errors
+    /// If no body is being sent, a field may not stand there (RFC 9110 §6.5.1; then it may be tried again), or the body is too
+    /// short.
+    pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
+        self.connection.end_body_with(trailers)
     }
 }

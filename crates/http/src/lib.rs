@@ -5,21 +5,28 @@
 //!
 //! ```no_run
 //! use sunstar_executor::{Sharded, current};
-//! use sunstar_http::{Error, Exchange, Request, Server, Status};
+//! use sunstar_http::{Error, Exchange, Request, RouteError, Router, Server, Status};
 //! use sunstar_net::ListenerOptions;
 //!
-//! async fn greet(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
-//!     match request.path() {
-//!         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
-//!         b"/shard" => exchange.respond(Status::OK)?.send(current::shard_id().to_string().into_bytes()),
-//!         _ => exchange.respond(Status::NOT_FOUND)?.send("no such thing"),
-//!     }
+//! async fn hello(_: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+//!     exchange.respond(Status::OK)?.send("hello, world");
 //!     Ok(())
+//! }
+//!
+//! async fn shard(_: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+//!     exchange.respond(Status::OK)?.send(current::shard_id().to_string().into_bytes());
+//!     Ok(())
+//! }
+//!
+//! fn routes() -> Result<Router, RouteError> {
+//!     let mut router = Router::new();
+//!     router.get("/", hello)?.get("/shard", shard)?;
+//!     Ok(router)
 //! }
 //!
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 //! let address = std::net::SocketAddr::from(([127, 0, 0, 1], 10000));
-//! let servers = Sharded::start(|| async { Server::new(greet) }).await?;
+//! let servers = Sharded::start(|| async { Server::new(routes().expect("the routes are well-formed")) }).await?;
 //! for listening in servers.map(move |server| async move { server.listen(address, ListenerOptions::default()).await }).await? {
 //!     listening?;
 //! }
@@ -27,6 +34,9 @@
 //! servers.stop().await?;
 //! # Ok(()) }
 //! ```
+//!
+//! A [`Router`] finds the [`Handler`] of a request by its path and method. Where there is but one handler, it can be the server's
+//! instead. [`AccessLog`] writes a line about each request.
 //!
 //! A server stops in order: it lets no more connections in, serves those that are established, answers every request whose bytes
 //! have arrived, and closes.
@@ -37,12 +47,26 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The tests of the router are used by a fuzz target too, which knows the crate by its name.
+#[cfg(test)]
+extern crate self as sunstar_http;
 
+#[cfg(feature = "compression")]
+extern crate std;
+
+mod access_log;
 mod clock;
+#[cfg(feature = "compression")]
+pub mod compress;
 mod connection;
 mod error;
 mod exchange;
+#[cfg(feature = "files")]
+pub mod files;
+mod handler;
+mod metrics;
 mod options;
+mod router;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -50,9 +74,13 @@ mod timeouts;
 mod waits;
 mod watch;
 
+pub use access_log::{AccessFormat, AccessLog, MAX_LOGGED_BYTES};
 pub use error::Error;
 pub use exchange::Exchange;
+pub use handler::Handler;
+pub use metrics::serve_metrics;
 pub use options::ServerOptions;
+pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
-pub use sunstar_http1::{HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
+pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
 pub use timeouts::{Pace, Timeouts};

@@ -1,7 +1,7 @@
 //! A shard's server: accepts, serves, stops.
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -11,13 +11,16 @@ use sunstar_executor::Instant;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder, Semaphore};
 use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Service, TaskBuilder, maybe_yield};
-use sunstar_http1::{Endpoint, Limits, Request};
+use sunstar_http1::{Endpoint, Limits};
+use sunstar_metrics::RegisterError;
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 
+use crate::access_log::AccessLog;
 use crate::clock::DateClock;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::handler::Handler;
+use crate::metrics::{self, Figures};
 use crate::options::ServerOptions;
 use crate::timeouts::Patience;
 use crate::watch::Watch;
@@ -30,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) patience: Patience,
     pub(crate) clock: DateClock,
+    /// Empty while requests are not logged.
+    pub(crate) access_log: OnceCell<AccessLog>,
     pub(crate) stop: AbortSource,
     /// When the server was asked to stop.
     pub(crate) stopped_at: Cell<Instant>,
@@ -37,6 +42,7 @@ pub(crate) struct Shared {
     inside: Rc<Gate>,
     /// How many more connections may be served; none if there may be any number.
     room: Option<Semaphore>,
+    pub(crate) figures: Figures,
     live: Cell<u64>,
     accepted: Cell<u64>,
     held_back: Cell<u64>,
@@ -47,6 +53,12 @@ pub(crate) struct Shared {
     pub(crate) body_timeouts: Cell<u64>,
     pub(crate) idle_timeouts: Cell<u64>,
     pub(crate) output_timeouts: Cell<u64>,
+    /// Bodies that are being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) encoders: Cell<usize>,
+    /// Bodies that were sent as they are since too many were being compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) uncompressed: Cell<u64>,
 }
 
 /// What a server has done on its shard.
@@ -74,41 +86,43 @@ pub struct ServerStats {
     pub idle_timeouts: u64,
     /// Connections that were reset because their client did not take what it was sent.
     pub output_timeouts: u64,
+    /// Bodies that were sent as they are since too many others were being compressed.
+    #[cfg(feature = "compression")]
+    pub uncompressed: u64,
 }
 
-/// An HTTP server of one shard. Its handler is called for every request.
+/// An HTTP server of one shard. Its [`Handler`], often a [`Router`](crate::Router), is called for every request.
 ///
-/// The handler answers by [`Exchange::respond`]. A request that it leaves unanswered is answered by 500. So is one that it fails or
-/// panics on before it has begun to answer, and then the connection ends. If it has begun, the connection ends within the response.
-pub struct Server<F> {
+/// A request that it leaves unanswered is answered by 500. So is one that it fails or panics on before it has begun to answer, and
+/// then the connection ends. If it has begun, the connection ends within the response.
+pub struct Server<H> {
     shared: Rc<Shared>,
-    handler: Rc<F>,
+    handler: Rc<H>,
 }
 
-impl<F> Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Server<H> {
     /// A server with the default [`ServerOptions`].
-    pub fn new(handler: F) -> Self {
+    pub fn new(handler: H) -> Self {
         Self::with_options(handler, ServerOptions::DEFAULT)
     }
 
     /// A server with these limits, and the default options otherwise.
-    pub fn with_limits(handler: F, limits: Limits) -> Self {
+    pub fn with_limits(handler: H, limits: Limits) -> Self {
         Self::with_options(handler, ServerOptions { limits, ..ServerOptions::DEFAULT })
     }
 
     /// A server.
-    pub fn with_options(handler: F, options: ServerOptions) -> Self {
+    pub fn with_options(handler: H, options: ServerOptions) -> Self {
         let shared = Shared {
             endpoint: Endpoint::new(options.limits),
             patience: options.timeouts.into(),
             room: (options.connections > 0).then(|| Semaphore::new(options.connections)),
             clock: DateClock::new(),
+            access_log: OnceCell::new(),
             stop: AbortSource::new(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
+            figures: Figures::new(),
             live: Cell::new(0),
             accepted: Cell::new(0),
             held_back: Cell::new(0),
@@ -119,8 +133,20 @@ where
             body_timeouts: Cell::new(0),
             idle_timeouts: Cell::new(0),
             output_timeouts: Cell::new(0),
+            #[cfg(feature = "compression")]
+            encoders: Cell::new(0),
+            #[cfg(feature = "compression")]
+            uncompressed: Cell::new(0),
         };
         Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+    }
+
+    /// Writes a line about each request. The first log that a server is given counts.
+    #[must_use]
+    pub fn with_access_log(self, log: AccessLog) -> Self {
+        // Which one counts is documented.
+        let _ = self.shared.access_log.set(log);
+        self
     }
 
     /// Listens at an address, and serves what connects there until the server stops. Answers the address with the port that it
@@ -154,26 +180,23 @@ where
 
     /// What the server has done.
     pub fn stats(&self) -> ServerStats {
-        let shared = &*self.shared;
-        ServerStats {
-            accepted: shared.accepted.get(),
-            live: shared.live.get(),
-            held_back: shared.held_back.get(),
-            requests: shared.requests.get(),
-            refused: shared.refused.get(),
-            failed: shared.failed.get(),
-            head_timeouts: shared.head_timeouts.get(),
-            body_timeouts: shared.body_timeouts.get(),
-            idle_timeouts: shared.idle_timeouts.get(),
-            output_timeouts: shared.output_timeouts.get(),
-        }
+        self.shared.stats()
+    }
+
+    /// Shows what the server does in the metrics of its shard, as `sunstar_http_…` with the label `server` and this name; and
+    /// names it in the log. A server has one name.
+    ///
+    /// # Errors
+    /// If a server of the shard has this name already.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn publish(&self, name: &'static str) -> Result<(), RegisterError> {
+        metrics::publish(&self.shared, name)
     }
 }
 
-impl<F> Service for Server<F>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
-{
+impl<H: Handler + 'static> Service for Server<H> {
     /// Stops in order: lets no more connections in, serves those that are established, answers every request whose bytes have
     /// arrived, and waits until all connections are closed. A client that has a response to take or a request to finish has
     /// 5 s for it. For handlers it waits as long as they run; who can't wait so long drops the future.
@@ -182,20 +205,21 @@ where
         self.shared.stop.request_abort();
         self.shared.inside.close().await;
         let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
-        log::info!("served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
+        let name = self.shared.figures.name().unwrap_or("HTTP");
+        log::info!("{name}: served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
     }
 }
 
-impl<F> fmt::Debug for Server<F> {
+impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("live", &self.shared.live).finish_non_exhaustive()
     }
 }
 
 /// Accepts until the server stops and all that is established was accepted.
-async fn accept<F>(shared: Rc<Shared>, handler: Rc<F>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
+async fn accept<H>(shared: Rc<Shared>, handler: Rc<H>, mut listener: Listener, inside: GateHolder<Rc<Gate>>)
 where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error> + 'static,
+    H: Handler + 'static,
 {
     let mut stopped = pin!(shared.stop.aborted());
     let mut is_open = true;
@@ -226,10 +250,7 @@ where
 }
 
 /// Serves one connection.
-async fn serve<F>(mut live: Live, handler: &F, stream: Stream) -> Result<(), Error>
-where
-    F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
-{
+async fn serve(mut live: Live, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
     let shared = Rc::clone(&live.shared);
     let stopped = pin!(shared.stop.aborted());
     let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
@@ -277,6 +298,23 @@ impl Shared {
             add_one(&self.held_back);
             // It is not closed; the connection takes its unit itself.
             drop(room.acquire(1).await);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        ServerStats {
+            accepted: self.accepted.get(),
+            live: self.live.get(),
+            held_back: self.held_back.get(),
+            requests: self.requests.get(),
+            refused: self.refused.get(),
+            failed: self.failed.get(),
+            head_timeouts: self.head_timeouts.get(),
+            body_timeouts: self.body_timeouts.get(),
+            idle_timeouts: self.idle_timeouts.get(),
+            output_timeouts: self.output_timeouts.get(),
+            #[cfg(feature = "compression")]
+            uncompressed: self.uncompressed.get(),
         }
     }
 

@@ -1,10 +1,13 @@
 //! Received bodies: how their bytes are found in the input (RFC 9112 §6, §7.1).
 
+use alloc::boxed::Box;
+
 use sunstar_packet::Buffer;
 
 use crate::chunked::{Chunked, Item};
 use crate::error::Error;
 use crate::framing::BodyLength;
+use crate::headers::Headers;
 use crate::input::Input;
 use crate::limits::Limits;
 
@@ -46,6 +49,14 @@ impl BodyReader {
             Self::Known(_) | Self::TooLarge => {}
             Self::Chunked(chunked) => chunked.limit(body_bytes),
             Self::UntilClose(left) => *left = body_bytes.min(*left),
+        }
+    }
+
+    /// The fields behind the body, when it has ended.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<Headers>> {
+        match self {
+            Self::Chunked(chunked) => chunked.take_trailers(),
+            Self::Known(_) | Self::UntilClose(_) | Self::TooLarge => None,
         }
     }
 

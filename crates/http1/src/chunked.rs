@@ -1,9 +1,13 @@
 //! The chunked transfer coding (RFC 9112 §7.1), decoded byte by byte outside of data, so that splits don't matter.
 
+use alloc::boxed::Box;
+
 use crate::body::within;
 use crate::error::Error;
+use crate::headers::Headers;
 use crate::limits::Limits;
 use crate::text::{is_token_byte, is_value_byte};
+use crate::trailers::TrailerReader;
 
 /// A size has at most so many digits; a 64-bit number needs no more.
 const SIZE_DIGITS: u8 = 16;
@@ -47,7 +51,7 @@ pub(crate) struct Chunked {
     /// How much of each may still come.
     body_bytes: u64,
     extension_bytes: usize,
-    trailer_bytes: usize,
+    trailers: TrailerReader,
 }
 
 impl Chunked {
@@ -58,13 +62,18 @@ impl Chunked {
             digits: 0,
             body_bytes: limits.body_bytes,
             extension_bytes: limits.chunk_extension_bytes,
-            trailer_bytes: limits.trailer_bytes,
+            trailers: TrailerReader::new(limits),
         }
     }
 
     /// Allows at most so many bytes of data more.
     pub(crate) fn limit(&mut self, body_bytes: u64) {
         self.body_bytes = self.body_bytes.min(body_bytes);
+    }
+
+    /// The fields behind the body, when it has ended.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<Headers>> {
+        self.trailers.finish()
     }
 
     /// Says what `bytes`, of which there is at least one, begins with; the caller takes as many away.
@@ -152,11 +161,14 @@ impl Chunked {
         if byte == b'\r' {
             return match self.state {
                 State::TrailerStart => Ok(State::EndLineFeed),
-                State::TrailerValue => Ok(State::TrailerLineFeed),
+                State::TrailerValue => {
+                    self.trailers.end_line()?;
+                    Ok(State::TrailerLineFeed)
+                }
                 _ => Err(Error::Trailer),
             };
         }
-        self.trailer_bytes = self.trailer_bytes.checked_sub(1).ok_or(Error::TrailersTooLarge)?;
+        self.trailers.push(byte)?;
         match self.state {
             State::TrailerValue if is_value_byte(byte) => Ok(State::TrailerValue),
             State::TrailerName if byte == b':' => Ok(State::TrailerValue),

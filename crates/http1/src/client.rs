@@ -1,5 +1,6 @@
 //! The client's side of a connection: as much as tests, the simulator and load generators need.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
@@ -73,6 +74,8 @@ pub struct ClientConnection {
     unanswered: VecDeque<bool>,
     output: Output,
     sending: Option<BodyWriter>,
+    /// Behind the last body that has ended, until the next response.
+    trailers: Option<Box<Headers>>,
 }
 
 impl ClientConnection {
@@ -84,7 +87,14 @@ impl ClientConnection {
             unanswered: VecDeque::new(),
             output: Output::default(),
             sending: None,
+            trailers: None,
         }
+    }
+
+    /// The fields behind the body that has ended last, until the next response is handed out; `None` if there are none. Those that
+    /// may not stand there are left out (RFC 9110 §6.5.1).
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.trailers.as_deref()
     }
 
     /// Whether [`ClientConnection::handle_input`] takes a buffer.
@@ -144,7 +154,7 @@ impl ClientConnection {
     /// When no body is being sent, or it is too short: then the connection is of no use any more.
     pub fn end_body(&mut self) -> Result<(), BodyError> {
         let sending = self.sending.take().ok_or(BodyError::NotStreaming)?;
-        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames);
+        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames, &HeaderLines::new());
         if finished.is_err() {
             self.finish();
         }
@@ -186,6 +196,7 @@ impl ClientConnection {
                     Ok(Piece::Pending) => None,
                     Ok(Piece::Data(buffer)) => Some(ClientEvent::Body(buffer)),
                     Ok(Piece::End) => {
+                        self.trailers = reader.take_trailers();
                         self.on_message_end(keeps_alive);
                         Some(ClientEvent::End)
                     }
@@ -229,6 +240,7 @@ impl ClientConnection {
             return ClientEvent::Interim(response);
         }
         self.unanswered.pop_front();
+        self.trailers = None;
         match body {
             Some(body) => self.reading = Reading::Body(body, response.keeps_alive()),
             None => self.on_message_end(response.keeps_alive()),

@@ -168,6 +168,11 @@ impl HeaderLines {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.0.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| line.split(|&byte| byte == b':').next().unwrap_or_default())
+    }
 }
 
 /// The value of a header field has a line end, a NUL or another control character; it was not written.
@@ -193,16 +198,28 @@ const RESERVED: [&str; 9] =
     ["connection", "content-length", "date", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl<'a> HeaderName<'a> {
+    /// `Accept-Ranges`.
+    pub const ACCEPT_RANGES: HeaderName<'static> = HeaderName::constant("Accept-Ranges");
     /// `Allow`.
     pub const ALLOW: HeaderName<'static> = HeaderName::constant("Allow");
     /// `Cache-Control`.
     pub const CACHE_CONTROL: HeaderName<'static> = HeaderName::constant("Cache-Control");
+    /// `Content-Encoding`.
+    pub const CONTENT_ENCODING: HeaderName<'static> = HeaderName::constant("Content-Encoding");
+    /// `Content-Range`.
+    pub const CONTENT_RANGE: HeaderName<'static> = HeaderName::constant("Content-Range");
     /// `Content-Type`.
     pub const CONTENT_TYPE: HeaderName<'static> = HeaderName::constant("Content-Type");
+    /// `ETag`.
+    pub const ETAG: HeaderName<'static> = HeaderName::constant("ETag");
+    /// `Last-Modified`.
+    pub const LAST_MODIFIED: HeaderName<'static> = HeaderName::constant("Last-Modified");
     /// `Location`.
     pub const LOCATION: HeaderName<'static> = HeaderName::constant("Location");
     /// `Server`.
     pub const SERVER: HeaderName<'static> = HeaderName::constant("Server");
+    /// `Vary`.
+    pub const VARY: HeaderName<'static> = HeaderName::constant("Vary");
 
     /// The name, or `None` when it is no token or reserved.
     pub const fn new(name: &'a str) -> Option<Self> {

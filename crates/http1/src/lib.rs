@@ -100,6 +100,7 @@ mod response;
 mod server;
 mod status;
 mod text;
+mod trailers;
 
 #[cfg(test)]
 mod tests;

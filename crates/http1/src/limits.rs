@@ -22,7 +22,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Extensions of all chunks of one body; they are skipped. More of them in a request are answered by 400.
     pub chunk_extension_bytes: usize,
-    /// The trailer section of a chunked body; it is checked and skipped. Larger ones of requests are answered by 431.
+    /// The trailer section of a chunked body, at most 40 KiB, of as many fields as a head. Larger ones of requests are answered by
+    /// 431.
     pub trailer_bytes: usize,
     /// Requests that are not answered yet. The input behind them is left alone until one of them is.
     pub pipelined_requests: usize,

@@ -5,7 +5,7 @@ use core::mem;
 
 use sunstar_packet::{Buffer, BufferMut, Pool};
 
-use crate::headers::{BadValue, HeaderName};
+use crate::headers::{BadValue, HeaderLines, HeaderName};
 use crate::text;
 
 /// Of one frame; holds the small responses to a handful of pipelined requests.
@@ -130,6 +130,10 @@ pub enum BodyError {
     TooLong,
     /// The body is shorter than was announced. The connection ends, so that the peer notices.
     TooShort,
+    /// The body goes in chunks, so all of it must pass through the connection.
+    Chunked,
+    /// A field may not stand behind a body (RFC 9110 §6.5.1); the body was not ended.
+    Trailer,
 }
 
 impl core::fmt::Display for BodyError {
@@ -138,6 +142,8 @@ impl core::fmt::Display for BodyError {
             Self::NotStreaming => "no body is being sent",
             Self::TooLong => "the body is longer than was announced",
             Self::TooShort => "the body is shorter than was announced",
+            Self::Chunked => "the body goes in chunks",
+            Self::Trailer => "a field may not stand behind a body",
         })
     }
 }
@@ -180,12 +186,23 @@ impl BodyWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(self, output: &mut Output, frames: &Pool) -> Result<(), BodyError> {
+    /// Takes note of bytes that are sent by somebody else; answers how many of them are to be sent.
+    pub(crate) fn skip(&mut self, len_bytes: u64) -> Result<u64, BodyError> {
+        match self {
+            Self::Nothing => return Ok(0),
+            Self::Known(left) => *left = left.checked_sub(len_bytes).ok_or(BodyError::TooLong)?,
+            Self::UntilClose => {}
+            Self::Chunked => return Err(BodyError::Chunked),
+        }
+        Ok(len_bytes)
+    }
+
+    pub(crate) fn finish(self, output: &mut Output, frames: &Pool, trailers: &HeaderLines) -> Result<(), BodyError> {
         match self {
             Self::Known(1..) => return Err(BodyError::TooShort),
             Self::Chunked => {
                 output.begin(frames);
-                output.put(b"0\r\n\r\n");
+                [b"0\r\n", trailers.as_bytes(), b"\r\n"].into_iter().for_each(|part| output.put(part));
             }
             Self::Known(0) | Self::UntilClose | Self::Nothing => {}
         }

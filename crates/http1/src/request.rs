@@ -143,6 +143,11 @@ impl Request {
         self.expects_continue
     }
 
+    /// Whether the client wants what follows a chunked body, and does not merely drop it (`TE: trailers`, RFC 9110 §10.1.4).
+    pub fn takes_trailers(&self) -> bool {
+        self.version == Version::Http11 && self.headers.has_element("te", "trailers")
+    }
+
     fn path_and_query(&self) -> &[u8] {
         let target = self.target();
         absolute(target).map_or(target, |(_, rest)| rest)

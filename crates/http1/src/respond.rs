@@ -81,6 +81,18 @@ impl<'a> ResponseWriter<'a> {
         self
     }
 
+    /// Announces the names of the fields that [`Connection::end_body_with`] will send (RFC 9110 §6.6.2).
+    pub fn announce_trailers(&mut self, names: &[HeaderName<'_>]) -> &mut Self {
+        if self.exchange.version == Version::Http11 {
+            for (at, name) in names.iter().enumerate() {
+                self.connection.output.put(if at == 0 { b"Trailer: " } else { b", " });
+                self.connection.output.put(name.as_str().as_bytes());
+            }
+            self.connection.output.put(if names.is_empty() { b"" } else { b"\r\n" });
+        }
+        self
+    }
+
     /// Ends the connection after this response.
     pub fn close(&mut self) -> &mut Self {
         self.close = true;

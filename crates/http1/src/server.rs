@@ -1,5 +1,6 @@
 //! The server's side of a connection.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use sunstar_packet::Buffer;
@@ -10,12 +11,13 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::framing::Version;
 use crate::head;
-use crate::headers::{Fields, Headers};
+use crate::headers::{Fields, HeaderLines, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::request::{self, Method, Request};
 use crate::respond::{RespondError, ResponseWriter};
 use crate::status::Status;
+use crate::trailers::is_forbidden;
 
 /// What has arrived, in the order in which the client sent it.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub struct Connection {
     sending: Option<BodyWriter>,
     /// The connection ends after the response that is being sent.
     last: bool,
+    /// Behind the last body that has ended, until the next request.
+    trailers: Option<Box<Headers>>,
     /// The client waits before it sends the last request's body.
     awaits_continue: bool,
     stopping: bool,
@@ -100,6 +104,7 @@ impl Connection {
             output: Output::default(),
             sending: None,
             last: false,
+            trailers: None,
             awaits_continue: false,
             stopping: false,
             over: false,
@@ -227,6 +232,9 @@ impl Connection {
             Reading::Head => self.poll_head(),
             Reading::Body(reader) => {
                 let piece = reader.poll(&mut self.input);
+                if matches!(piece, Ok(Piece::End)) {
+                    self.trailers = reader.take_trailers();
+                }
                 self.on_piece(piece)
             }
             Reading::Over => None,
@@ -235,6 +243,12 @@ impl Connection {
             self.settle();
         }
         event
+    }
+
+    /// The fields behind the body that has ended last (RFC 9110 §6.5), until the next request is handed out; `None` if there are
+    /// none. Those that may not stand there, because they frame, route, or authorise, are left out (§6.5.1).
+    pub fn trailers(&self) -> Option<&Headers> {
+        self.trailers.as_deref()
     }
 
     /// Moves what is to be sent to the end of `out`, and answers how many bytes it has.
@@ -284,13 +298,43 @@ impl Connection {
         sending.write(&mut self.output, &self.endpoint.0.frames, buffer.into())
     }
 
+    /// Takes note that the next `len_bytes` of the body that [`ResponseWriter::stream`] has begun don't pass through the connection:
+    /// the owner sends them by itself, from a file for instance, behind all that [`Connection::poll_transmit`] hands out before this
+    /// call. Answers how many bytes it shall send: none if the response goes without body, as to `HEAD`.
+    ///
+    /// # Errors
+    /// When no body is being sent, it would become too long, or it goes in chunks; nothing is to be sent then.
+    ///
+    /// # Panics
+    /// When there is output, which would be sent too late: see [`Connection::has_output`].
+    pub fn skip_body(&mut self, len_bytes: u64) -> Result<u64, BodyError> {
+        assert!(!self.has_output(), "the output before is to be taken first");
+        self.sending.as_mut().ok_or(BodyError::NotStreaming)?.skip(len_bytes)
+    }
+
     /// Ends the body that [`ResponseWriter::stream`] has begun.
     ///
     /// # Errors
     /// When no body is being sent, or it is too short: then the connection ends.
     pub fn end_body(&mut self) -> Result<(), BodyError> {
+        self.end_body_with(&HeaderLines::new())
+    }
+
+    /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it (RFC 9110 §6.5) if it goes in chunks; to others
+    /// they are not sent.
+    ///
+    /// Whatever is on the way may drop them, so nothing may depend on them; [`Request::takes_trailers`] tells of clients that
+    /// want them.
+    ///
+    /// # Errors
+    /// When no body is being sent, a field may not stand there (nothing was done then), or the body is too short: then the
+    /// connection ends.
+    pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), BodyError> {
+        if trailers.names().any(is_forbidden) {
+            return Err(BodyError::Trailer);
+        }
         let sending = self.sending.take().ok_or(BodyError::NotStreaming)?;
-        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames);
+        let finished = sending.finish(&mut self.output, &self.endpoint.0.frames, trailers);
         self.last |= finished.is_err();
         self.on_answered();
         finished
@@ -359,6 +403,7 @@ impl Connection {
             keeps_alive: request.keeps_alive(),
         });
         self.awaits_continue = request.expects_continue();
+        self.trailers = None;
         match body {
             Some(body) => self.reading = Reading::Body(body),
             None => self.on_message_end(request.keeps_alive()),

@@ -60,8 +60,9 @@ pub use address::{Address, UnixAddress};
 pub use buffered::{BufReader, BufWriter, DEFAULT_WRITE_BUFFER_BYTES};
 pub use datagram::{DatagramReceiver, DatagramSender, Datagrams};
 pub use error::Error;
-pub use listener::{DEFAULT_ACCEPT_QUEUE, Listener, ListenerOptions, ListenerStats, Spread};
+pub use listener::{AcceptStats, DEFAULT_ACCEPT_QUEUE, Listener, ListenerOptions, ListenerStats, Spread};
 pub use socket::{ConnectOptions, DatagramOptions, Detached, Keepalive, StreamOption};
+pub use spread::accept_stats;
 pub use stream::{
     BorrowedReadHalf, BorrowedWriteHalf, OwnedReadHalf, OwnedWriteHalf, Read, ReadHalf, Stream, Write, WriteHalf,
 };

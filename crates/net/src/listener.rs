@@ -84,6 +84,22 @@ pub struct ListenerStats {
     pub held_back: u64,
 }
 
+/// What all listeners of a shard have done; see [`accept_stats`](crate::accept_stats).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct AcceptStats {
+    /// Streams that were accepted on this shard.
+    pub accepted: u64,
+    /// Connections that another shard handed over.
+    pub handed_over_from: u64,
+    /// Streams accepted on this shard that are there still.
+    pub live: u64,
+    /// Connections that were closed because this shard could not make a stream of them.
+    pub refused: u64,
+    /// Errors of the network while this shard accepted from it.
+    pub failures: u64,
+}
+
 /// Listens for streams.
 ///
 /// Every shard that shall have connections binds the same address. The first one has the listening socket and accepts for all;

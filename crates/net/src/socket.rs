@@ -144,10 +144,10 @@ pub trait StreamSocket: 'static {
     fn enqueue(&self, bytes: Buffer);
 
     /// Puts a part of a file into the send queue, in order with the bytes. The file is one that the network's platform knows;
-    /// if it ends early, the stream fails, since the peer can't be told otherwise.
+    /// if it ends early, the stream fails, since the peer can't be told otherwise. A part of no bytes changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there are no files.
+    /// [`Error::Unsupported`] where there are no files, or this is none, also for a part of no bytes.
     fn enqueue_file(&self, file: &Rc<dyn Any>, offset: u64, len_bytes: u64) -> Result<(), Error>;
 
     /// Waits until the network has taken all that was put into the send queue, and the end of it where

@@ -33,3 +33,4 @@ pub(crate) use direct::Direct;
 pub(crate) use join::join;
 pub(crate) use member::Membership;
 pub(crate) use tally::Live;
+pub use tally::accept_stats;

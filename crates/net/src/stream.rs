@@ -222,6 +222,14 @@ impl Stream {
         self.socket.enqueue(bytes.into());
     }
 
+    /// Puts a part of a file into the send queue without waiting, as [`Stream::enqueue`] does bytes; see [`Stream::send_file`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there are no files, or this is none.
+    pub fn enqueue_file(&mut self, file: &Rc<dyn Any>, offset: u64, len_bytes: u64) -> Result<(), Error> {
+        self.socket.enqueue_file(file, offset, len_bytes)
+    }
+
     /// Waits until the network has taken all that was written. It says nothing about what the peer has received.
     ///
     /// # Errors

@@ -38,7 +38,8 @@ pub struct PoolCounters {
     pub in_use_frames: usize,
     /// The most frames that have been out at the same time.
     pub high_water_frames: usize,
-    /// Bytes taken from the allocator; they are kept until the pool and all its frames are gone.
+    /// Bytes taken from the allocator; they are kept until [`Pool::free_unused_memory`], or until the pool and all its frames
+    /// are gone.
     pub reserved_bytes: usize,
     /// How often [`Pool::take`] had no frame, because of the limit or for lack of memory.
     pub exhausted: u64,
@@ -135,6 +136,15 @@ impl Pool {
         Some(unsafe { BufferMut::from_block(frame.cast(), self.core.headroom, 0) })
     }
 
+    /// Gives the memory of all frames back to the allocator, if none of them is out. The next [`Pool::take`] gets new memory.
+    pub fn free_unused_memory(&self) {
+        if self.core.in_use.get() == 0 {
+            self.core.free.set(None);
+            self.core.fresh.set(0);
+            self.core.free_slabs();
+        }
+    }
+
     /// What the pool has done and does.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {
@@ -197,6 +207,16 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Frees the memory of all frames: none is out, and none is handed out that was made before.
+    fn free_slabs(&self) {
+        for slab in self.slabs.borrow_mut().drain(..) {
+            // SAFETY: each slab was allocated with this layout, and nobody has a frame in it, as the callers have made sure.
+            unsafe { dealloc(slab.as_ptr(), self.slab) };
+        }
+    }
+}
+
 unsafe fn release_frame(block: NonNull<Block>) {
     let frame = block.cast::<Frame>();
     // SAFETY: only frames have this release function, and the core that they keep keeps them.
@@ -211,9 +231,7 @@ unsafe fn release_frame(block: NonNull<Block>) {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        for slab in self.slabs.get_mut().drain(..) {
-            // SAFETY: each slab was allocated with this layout; no frame is out, as it would keep the core.
-            unsafe { dealloc(slab.as_ptr(), self.slab) };
-        }
+        // No frame is out, as it would keep the core.
+        self.free_slabs();
     }
 }

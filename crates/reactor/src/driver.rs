@@ -4,6 +4,7 @@
 //! What they share, such as making and binding a socket, is in [`crate::posix`].
 
 pub(crate) mod epoll;
+mod file;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 mod selection;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
-use crate::io_stats::IoCounters;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 pub(crate) use selection::{make, select};
 
@@ -81,8 +82,14 @@ pub(crate) trait Driver {
     /// Closes what lingers, and lets nothing linger from now on. The shard ends.
     fn finish(&self);
 
+    /// Gives memory back that load has left behind and that nobody uses.
+    fn free_unused_memory(&self);
+
     /// What has been counted.
     fn counters(&self) -> &IoCounters;
+
+    /// What is in use at the moment.
+    fn levels(&self) -> IoLevels;
 
     /// Lets `bell`, an eventfd, end sleeps. Each write to it is one event; nobody reads its count.
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()>;

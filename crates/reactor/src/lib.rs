@@ -33,6 +33,7 @@ pub mod runtime;
 pub mod signal;
 mod stall;
 mod stop;
+mod time_stats;
 pub mod topology;
 
 pub use blocking::{BlockingError, MAX_BLOCKING_CALLS, blocking};
@@ -44,3 +45,4 @@ pub use platform::LinuxPlatform;
 pub use runtime::{RunError, run};
 pub use stall::{StallStats, stall_stats};
 pub use stop::{StopRequested, request_stop, stop_requested};
+pub use time_stats::{TimeStats, time_stats};

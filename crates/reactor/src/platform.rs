@@ -16,6 +16,7 @@ use sunstar_packet::Doorbell;
 use crate::bell::{EventBell, SharedBell};
 use crate::clock::{self, Clock};
 use crate::driver::{self, Backend, Driver};
+use crate::time_stats::TimeCounters;
 
 /// Something that fills a place in memory and rings a bell.
 pub(crate) trait Source {
@@ -39,6 +40,7 @@ struct Inner {
     sources: RefCell<Vec<Rc<dyn Source>>>,
     /// How often a source had something.
     events: Cell<u64>,
+    times: TimeCounters,
 }
 
 impl LinuxPlatform {
@@ -55,11 +57,18 @@ impl LinuxPlatform {
     /// # Errors
     /// If the process or the system has no file descriptor left, or the backend does not work here.
     pub fn with_backend(backend: Option<Backend>) -> io::Result<Self> {
-        let backend = backend.map_or_else(|| driver::select(None).map(|selection| selection.backend), Ok)?;
+        let backend = backend.map_or_else(|| driver::select(None, 1).map(|selection| selection.backend), Ok)?;
         let driver = driver::make(backend)?;
         let bell = Arc::new(EventBell::new()?);
         driver.watch_bell(bell.as_fd())?;
-        let inner = Inner { driver, bell, clock: Clock::new(), sources: RefCell::default(), events: Cell::new(0) };
+        let inner = Inner {
+            driver,
+            bell,
+            clock: Clock::new(),
+            sources: RefCell::default(),
+            events: Cell::new(0),
+            times: TimeCounters::default(),
+        };
         Ok(Self { inner: Rc::new(inner) })
     }
 
@@ -81,6 +90,16 @@ impl LinuxPlatform {
         self.driver().watch_bell(bell)?;
         self.inner.sources.borrow_mut().push(source);
         Ok(())
+    }
+
+    /// Gives memory back that load has left behind and that nobody uses.
+    pub(crate) fn free_unused_memory(&self) {
+        self.inner.driver.free_unused_memory();
+    }
+
+    /// What the shard does with its time.
+    pub(crate) fn times(&self) -> &TimeCounters {
+        &self.inner.times
     }
 
     /// How often a poll has found something.

@@ -1,9 +1,11 @@
 //! The kernel's network: making, binding and configuring sockets. What happens on them is the driver's business.
+//! And its files.
 
 pub(crate) mod address;
 pub(crate) mod error;
 pub(crate) mod listener;
 mod path;
+pub(crate) mod storage;
 pub(crate) mod stream;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 mod control;
 mod rendezvous;
 mod shard;
+mod slack;
 
 use std::future::Future;
 use std::io;
@@ -94,7 +95,7 @@ where
     T: Send + 'static,
 {
     let places = places(&config)?;
-    let backend = backend(&config, places[0])?;
+    let backend = backend(&config, &places)?;
     let control = Arc::new(Control::new(places.len()));
     let config = Arc::new(config);
     let mut main = Some(main);
@@ -123,9 +124,9 @@ where
 }
 
 /// The backend of all shards, which the log is told of.
-fn backend(config: &Config, first: Place) -> Result<Backend, RunError> {
-    let failed = |source| RunError::Start { shard: 0, cpu: first.cpu, action: "make its driver", source };
-    let selection = driver::select(config.reactor_backend).map_err(failed)?;
+fn backend(config: &Config, places: &[Place]) -> Result<Backend, RunError> {
+    let failed = |source| RunError::Start { shard: 0, cpu: places[0].cpu, action: "make its driver", source };
+    let selection = driver::select(config.reactor_backend, places.len()).map_err(failed)?;
     log::info!("{selection}");
     Ok(selection.backend)
 }

@@ -2,7 +2,9 @@
 //!
 //! The refusal is a filter of system calls (`seccomp(2)`), which holds for the thread that sets it and those that it starts.
 
+use std::env;
 use std::io;
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
@@ -25,7 +27,10 @@ impl log::Log for Lines {
     fn flush(&self) {}
 }
 
-/// Runs a runtime of two shards on a thread of its own, and answers what came of it and what was logged about backends.
+/// More than one, so that a later one may lack what the first one had.
+const SHARDS: usize = 4;
+
+/// Runs a runtime of some shards on a thread of its own, and answers what came of it and what was logged about backends.
 fn run_logged(backend: Option<Backend>, is_refused: bool) -> (Result<(), RunError>, Vec<String>) {
     let _ = log::set_logger(&LINES);
     log::set_max_level(log::LevelFilter::Info);
@@ -33,7 +38,7 @@ fn run_logged(backend: Option<Backend>, is_refused: bool) -> (Result<(), RunErro
         if is_refused {
             refuse_io_uring();
         }
-        let config = Config { smp: Some(2), overprovisioned: true, reactor_backend: backend, ..Config::default() };
+        let config = Config { smp: Some(SHARDS), overprovisioned: true, reactor_backend: backend, ..Config::default() };
         (thread::current().id(), run(config, || async {}))
     });
     let (id, outcome) = started.join().expect("no panic");
@@ -100,4 +105,67 @@ fn what_is_asked_for_is_used() {
     let (outcome, lines) = run_logged(Some(Backend::Epoll), false);
     outcome.expect("it works");
     assert_eq!(lines, ["reactor backend: epoll, as asked for"]);
+}
+
+/// Runs the rest of test `name` in a process of its own, as a user without rights: the answer is whether this is that process.
+fn is_alone_without_rights(name: &str) -> bool {
+    const ALONE: &str = "SUNSTAR_TEST_ALONE";
+    const NOBODY: libc::uid_t = 65534;
+    if env::var_os(ALONE).is_some() {
+        // SAFETY: changes who this process is, which nothing in it depends on. Without rights it fails, and is not needed.
+        unsafe { libc::setuid(NOBODY) };
+        // SAFETY: asks who this process is.
+        assert_ne!(unsafe { libc::geteuid() }, 0);
+        return true;
+    }
+    let mut child = Command::new(env::current_exe().expect("tests run from a file"));
+    child.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, "1");
+    assert!(child.status().expect("this program can be started").success());
+    false
+}
+
+fn limit(resource: libc::__rlimit_resource_t, most: libc::rlim_t) {
+    let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes a limit.
+    assert_eq!(unsafe { libc::getrlimit(resource, &raw mut present) }, 0);
+    let limit = libc::rlimit { rlim_cur: most, ..present };
+    // SAFETY: the kernel reads a limit.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+#[test]
+fn a_user_who_may_lock_no_memory_gets_a_backend_that_works() {
+    if !is_alone_without_rights("a_user_who_may_lock_no_memory_gets_a_backend_that_works") {
+        return;
+    }
+    limit(libc::RLIMIT_MEMLOCK, 0);
+    for is_refused in [false, true] {
+        let (outcome, lines) = run_logged(None, is_refused);
+        outcome.expect("one of them works");
+        let line = lines.last().expect("it is logged");
+        // Kernels differ in whether they count the memory of rings.
+        let has_ring = line == "reactor backend: io_uring, which works here and costs the least";
+        let has_none = line.starts_with("reactor backend: epoll, since io_uring does not work here: ");
+        assert!(has_none || has_ring && !is_refused, "{line}");
+    }
+}
+
+#[test]
+fn a_shortage_that_only_later_shards_feel_is_a_clear_error_or_none() {
+    if !is_alone_without_rights("a_shortage_that_only_later_shards_feel_is_a_clear_error_or_none") {
+        return;
+    }
+    let mut failures = 0;
+    for descriptors in 4.. {
+        limit(libc::RLIMIT_NOFILE, descriptors);
+        match run_logged(None, false).0 {
+            Ok(()) => break,
+            Err(RunError::Start { source, .. }) if source.to_string().contains("Too many open files") => failures += 1,
+            // The topology and the limits of processors are read from files, before any shard.
+            Err(RunError::Topology(_) | RunError::Affinity(_)) => failures += 1,
+            Err(error) => panic!("{error} with {descriptors} descriptors"),
+        }
+        assert!(descriptors < 100, "{SHARDS} shards need no more");
+    }
+    assert!(failures > 0, "some have too few");
 }

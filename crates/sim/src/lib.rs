@@ -68,7 +68,8 @@
 //! Threads, real clocks, hash maps with random state that are iterated over, and decisions by addresses in memory are not.
 //! While a round goes on the clock stands still, so a task that waits for time to pass without yielding waits for ever.
 //!
-//! There are IPv4 addresses only. Unix sockets, IPv6 and files are refused as [unsupported](sunstar_net::Error::Unsupported).
+//! There are IPv4 addresses only. Unix sockets and IPv6 are refused as [unsupported](sunstar_net::Error::Unsupported). Files are those
+//! of [`MemoryFiles`], on the shards that install them.
 //!
 //! [`Platform::entropy`]: sunstar_executor::Platform::entropy
 #![forbid(unsafe_code)]
@@ -83,6 +84,7 @@ mod report;
 mod scheduler;
 mod seeds;
 mod sim;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -96,3 +98,4 @@ pub use random::Random;
 pub use report::{HostReport, Report};
 pub use seeds::{SEEDS_VARIABLE, for_each_seed};
 pub use sim::{Sim, TRACE_VARIABLE};
+pub use storage::MemoryFiles;

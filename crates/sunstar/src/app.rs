@@ -15,6 +15,7 @@ use crate::config_file;
 use crate::error::{Ending, Error};
 use crate::logging::{self, LogFilter};
 use crate::options::{CONFIG, Options};
+use crate::telling::Telling;
 
 const APPLICATION_OPTIONS: &str = "Application options";
 const FRAMEWORK_OPTIONS: &str = "Framework options";
@@ -61,6 +62,12 @@ const FRAMEWORK_OPTIONS: &str = "Framework options";
 ///
 /// A second signal cuts the time short, a third one ends the process at once. A main function that has no
 /// future of `stop_requested` is dropped as soon as a stop is requested, so it makes one before it takes work.
+///
+/// # Metrics
+/// While the main function runs, shard 0 answers Prometheus at `--prometheus-address` (this host, by default) and
+/// `--prometheus-port` (9180; 0 for not at all) with the [metrics](crate::metrics) of all shards, at the path `/metrics`. With
+/// `--collectd ADDRESS` they are sent to collectd. If the port is in use, the application ends at once, with exit code 2: of several
+/// on one host, each needs a port of its own.
 ///
 /// # Exit code
 /// | code | when |
@@ -168,6 +175,7 @@ impl App {
 struct Request<A> {
     runtime: Config,
     log_level: LogFilter,
+    telling: Telling,
     args: A,
 }
 
@@ -177,7 +185,7 @@ impl<A: Args> Request<A> {
         let options = Options::from_arg_matches(&matches).map_err(refused)?;
         let args = A::from_arg_matches(&matches).map_err(refused)?;
         let runtime = options.runtime().map_err(Ending::Failed)?;
-        Ok(Self { runtime, log_level: options.log_level, args })
+        Ok(Self { runtime, telling: options.telling(), log_level: options.log_level, args })
     }
 
     fn start<F, M>(self, main: F) -> Result<Ending, Error>
@@ -188,8 +196,8 @@ impl<A: Args> Request<A> {
     {
         logging::install(&self.log_level)
             .map_err(|error| Error::failure(format!("cannot start the log's thread: {error}")))?;
-        let args = self.args;
-        match sunstar_reactor::run(self.runtime, move || main(args)) {
+        let (args, telling) = (self.args, self.telling);
+        match sunstar_reactor::run(self.runtime, move || telling.around(async move { main(args).await })) {
             Ok(outcome) => outcome.map(|()| Ending::Done),
             Err(error) => Ok(Ending::of_runtime(error)),
         }

@@ -28,15 +28,17 @@ mod config_file;
 mod error;
 mod escape;
 pub mod logging;
+mod observed;
 mod options;
+mod telling;
 
 pub use app::App;
 pub use error::Error;
 pub use sunstar_reactor::{request_stop, stop_requested};
 pub use {clap, log};
 pub use {
-    sunstar_executor as executor, sunstar_http as http, sunstar_net as net, sunstar_packet as packet,
-    sunstar_reactor as reactor,
+    sunstar_executor as executor, sunstar_http as http, sunstar_metrics as metrics, sunstar_net as net,
+    sunstar_packet as packet, sunstar_reactor as reactor, sunstar_storage as storage,
 };
 
 /// What most applications use.

@@ -11,7 +11,10 @@
 //! Shards never wait for standard error, which may be a pipe that nobody reads. They put lines into a queue of
 //! [`QUEUE_LINES`] that a thread writes from, each with one system call. When the queue is full, lines are dropped,
 //! which is counted ([`stats`]) and told by a line once there is room.
+//!
+//! A [`LogFile`] takes lines of another form in the same way, such as those of an access log.
 
+mod file;
 mod filter;
 mod line;
 mod writer;
@@ -25,12 +28,13 @@ use std::time::{Duration, SystemTime};
 
 use log::{Log, Metadata, Record};
 
+pub use file::LogFile;
 pub use filter::{LogFilter, LogFilterError};
 pub use line::MAX_LINE_BYTES;
 pub use writer::{LogStats, QUEUE_LINES};
 
 use line::Origin;
-use writer::Writer;
+use writer::{Notice, Writer};
 
 /// How long is waited for the queue to be written out when the process ends.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,7 +74,7 @@ pub(crate) fn install(filter: &LogFilter) -> io::Result<()> {
         return Ok(());
     }
     let out = io::stderr().as_fd().try_clone_to_owned()?;
-    let logger = Logger { filter: filter.clone(), writer: Writer::start(out)? };
+    let logger = Logger { filter: filter.clone(), writer: Writer::start(out, Notice::InPlace)? };
     let logger = LOGGER.get_or_init(|| logger);
     if log::set_logger(logger).is_ok() {
         log::set_max_level(filter.max_level());

@@ -1,14 +1,17 @@
 //! The options that every application has.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
+use sunstar_metrics::collectd;
 use sunstar_reactor::{Backend, Config, CpuSet};
 
 use crate::error::Error;
 use crate::logging::LogFilter;
+use crate::telling::Telling;
 
 /// The most shards that one process has. Between each two of them lie two rings, so that memory grows with the square.
 const MAX_SHARDS: usize = 1024;
@@ -72,6 +75,26 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LEVELS", default_value = "info")]
     pub(crate) log_level: LogFilter,
 
+    /// Address at which Prometheus gets metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    prometheus_address: IpAddr,
+
+    /// Port at which Prometheus gets metrics; 0 for none
+    #[arg(long, value_name = "PORT", default_value_t = 9180)]
+    prometheus_port: u16,
+
+    /// Send metrics to collectd there, as in 192.0.2.1 or 192.0.2.1:25826 [default port: 25826]
+    #[arg(long, value_name = "ADDRESS", value_parser = collectd_address)]
+    collectd: Option<SocketAddr>,
+
+    /// Milliseconds from one report to collectd to the next
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    collectd_poll_period_ms: u32,
+
+    /// What collectd calls this host [default: its name]
+    #[arg(long, value_name = "NAME")]
+    collectd_hostname: Option<String>,
+
     /// TOML file with any of these options by their long names; the command line wins
     #[arg(id = CONFIG, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -104,6 +127,32 @@ impl Options {
             stop_timeout: Duration::from_secs_f64(self.stop_timeout_s),
             ..Config::default()
         })
+    }
+}
+
+impl Options {
+    /// To whom metrics are told.
+    pub(crate) fn telling(&self) -> Telling {
+        let prometheus = (self.prometheus_port != 0).then(|| (self.prometheus_address, self.prometheus_port).into());
+        let collectd = self.collectd.map(|address| collectd::Options {
+            address,
+            period: Duration::from_millis(self.collectd_poll_period_ms.into()),
+            host: self.collectd_hostname.clone().unwrap_or_else(host_name),
+        });
+        Telling { prometheus, collectd }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn collectd_address(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse().ok();
+    let without = || Some(SocketAddr::new(text.parse().ok()?, collectd::DEFAULT_PORT));
+    match with_port.or_else(without) {
+        Some(address) if address.port() != 0 => Ok(address),
+        _ => Err("it must be an IP address, with or without a port".to_owned()),
     }
 }
 

@@ -17,8 +17,9 @@ use crate::command::{Count, exists, program, read, root, target_dir};
 const BASELINE_PATH: &str = "bench/gates.toml";
 /// More than so much above the baseline fails; so much below asks for a new one.
 const TOLERANCE: f64 = 0.03;
-/// The function of `sunstar-gates` under which instructions count.
-const MEASURED: &str = "sunstar_gates::measured*";
+const PROGRAMS: [&str; 2] = ["sunstar-gates", "sunstar-gates-http"];
+/// The function of the programs under which instructions count.
+const MEASURED: &str = "sunstar_gates*::measured*";
 const HEADER: &str = "\
 # Instructions per operation, counted by `cargo xtask bench gates` and recorded by its `--bless`.
 # They hold for the compiler named, and for builds with `--profile bench`.
@@ -129,16 +130,18 @@ fn compiler() -> Result<String> {
 fn count_all() -> Result<BTreeMap<String, f64>> {
     ensure!(exists("valgrind"), "the gates need valgrind");
     build_sunstar()?;
-    let gates = target_dir("release").join("sunstar-gates");
-    let gates = gates.to_string_lossy();
-    let list = read(&mut program(&gates, &["--list"]))?;
     let mut counted = BTreeMap::new();
-    for line in list.lines() {
-        let (name, operations) = line.split_once(' ').context("a gate's line has its name and a number")?;
-        let operations: f64 = operations.parse().context("a gate's number of operations")?;
-        let instructions = count(&gates, name).with_context(|| format!("counting {name}"))?;
-        // A tenth of an instruction is precise enough for anybody.
-        counted.insert(name.to_owned(), (instructions / operations * 10.0).round() / 10.0);
+    for name in PROGRAMS {
+        let gates = target_dir("release").join(name);
+        let gates = gates.to_string_lossy();
+        let list = read(&mut program(&gates, &["--list"]))?;
+        for line in list.lines() {
+            let (name, operations) = line.split_once(' ').context("a gate's line has its name and a number")?;
+            let operations: f64 = operations.parse().context("a gate's number of operations")?;
+            let instructions = count(&gates, name).with_context(|| format!("counting {name}"))?;
+            // A tenth of an instruction is precise enough for anybody.
+            counted.insert(name.to_owned(), (instructions / operations * 10.0).round() / 10.0);
+        }
     }
     Ok(counted)
 }

@@ -42,16 +42,19 @@ enum Load {
     Connect,
     /// One connection, one request at a time; polling as it is by default.
     Latency,
+    /// A file of 1 MiB again and again on 8 connections; idle polling off.
+    Download,
 }
 
 impl Load {
-    const ALL: [Self; 3] = [Self::KeepAlive, Self::Connect, Self::Latency];
+    const ALL: [Self; 4] = [Self::KeepAlive, Self::Connect, Self::Latency, Self::Download];
 
     fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
             Self::Connect => "connect",
             Self::Latency => "latency",
+            Self::Download => "download",
         }
     }
 
@@ -60,7 +63,18 @@ impl Load {
             Self::KeepAlive => "64",
             Self::Connect => "32",
             Self::Latency => "1",
+            Self::Download => "8",
         }
+    }
+
+    /// What is asked for.
+    fn path(self) -> &'static str {
+        if self == Self::Download { server::FILE_PATH } else { "/" }
+    }
+
+    /// Who is measured: the floor has no files.
+    fn peers(self) -> impl Iterator<Item = Peer> + Clone {
+        Peer::ALL.into_iter().filter(move |&peer| self != Self::Download || peer != Peer::Floor)
     }
 }
 
@@ -116,8 +130,8 @@ fn contest(load: Load, options: &Options) -> Result<Table> {
     let mut table = Table::new(load);
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
-        for place in 0..Peer::ALL.len() {
-            let peer = Peer::ALL[(round + place) % Peer::ALL.len()];
+        let count = load.peers().count();
+        for peer in load.peers().cycle().skip(round % count).take(count) {
             let figures = measure(load, peer, options.seconds)
                 .with_context(|| format!("{} under {}", peer.name(), load.name()))?;
             println!("{:<10} {:<18} {figures:?}", load.name(), peer.name());
@@ -135,7 +149,16 @@ fn measure(load: Load, peer: Peer, seconds: f64) -> Result<Figures> {
     let client = target_dir("release").join("http-load");
     let mut command = program(&client.to_string_lossy(), &[load.name()]);
     command.args(["--address", &server.address().to_string(), "--connections", load.connections()]);
-    command.args(["--seconds", &seconds.to_string(), "--pids", &server.pids()?, "--cpu", &LOAD_CPU.to_string()]);
+    command.args([
+        "--path",
+        load.path(),
+        "--seconds",
+        &seconds.to_string(),
+        "--pids",
+        &server.pids()?,
+        "--cpu",
+        &LOAD_CPU.to_string(),
+    ]);
     let output = read(&mut command)?;
     server.stop()?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))

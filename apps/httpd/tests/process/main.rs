@@ -2,6 +2,9 @@
 
 mod abuse;
 mod client;
+mod files;
+mod memory;
+mod metrics;
 mod requests;
 mod server;
 mod starts;

@@ -1,7 +1,7 @@
 //! What it answers.
 
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, served, with_each, with_each_backend};
+use super::server::{Httpd, Setup, command, served, with_each, with_each_backend};
 
 #[test]
 fn pages_are_served_on_one_connection() {
@@ -74,4 +74,39 @@ fn shards_have_equal_shares() {
         drop(clients);
         assert_eq!(served(&httpd.stop()), [(320, 32), (320, 32)]);
     });
+}
+
+#[test]
+fn requests_are_logged_where_they_are_asked_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    with_each_backend(|setup| {
+        let path = folder.path().join(setup.backend);
+        let httpd = Httpd::run(command(setup).arg(format!("--access-log={}", path.display())));
+        let ask = |httpd: &Httpd, target: &str| Client::connect(httpd.address).unwrap().get(target).unwrap();
+        for target in ["/", "/elsewhere\"", "/shard?x"] {
+            ask(&httpd, target);
+        }
+        let log = httpd.stop();
+        assert!(log.contains("the access log has 3 more lines: 0 were dropped"), "{log}");
+        let lines = std::fs::read_to_string(&path).unwrap();
+        // The shards' lines may come in any order.
+        let mut requests: Vec<_> = lines.lines().map(|line| line.split('"').nth(1).unwrap()).collect();
+        requests.sort_unstable();
+        assert_eq!(requests, ["GET / HTTP/1.1", "GET /elsewhere\\", "GET /shard?x HTTP/1.1"]);
+        assert!(lines.lines().all(|line| line.starts_with("127.0.0.1 - - [")), "{lines}");
+        // Another run adds to it.
+        let httpd = Httpd::run(command(setup).arg(format!("--access-log={}", path.display())));
+        ask(&httpd, "/");
+        httpd.stop();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+
+        let httpd = Httpd::run(command(setup).arg("--access-log"));
+        ask(&httpd, "/");
+        let log = httpd.stop();
+        assert!(log.contains("access: 127.0.0.1 - - [") && log.contains("\"GET / HTTP/1.1\" 200 "), "{log}");
+    });
+    let mut refused = command(Setup { backend: "epoll", shards: 1 });
+    let output = refused.args(["--port", "0", "--access-log=/no/such/folder/log"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && told.contains("/no/such/folder/log"), "{told}");
 }

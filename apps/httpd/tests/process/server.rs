@@ -57,7 +57,8 @@ pub(super) fn limited(setup: Setup, files: u32) -> Command {
 
 fn options(command: &mut Command, setup: Setup) {
     command.args(["--overprovisioned", "--blocked-reactor-notify-ms", "0", "--reactor-backend", setup.backend]);
-    command.args(["--smp", &setup.shards.to_string()]);
+    // Several run at the same time.
+    command.args(["--smp", &setup.shards.to_string(), "--prometheus-port", "0"]);
 }
 
 /// httpd while it runs. It is killed if the test fails.

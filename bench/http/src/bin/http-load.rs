@@ -2,6 +2,8 @@
 
 #[path = "../load/connect.rs"]
 mod connect;
+#[path = "../load/download.rs"]
+mod download;
 #[path = "../load/frames.rs"]
 mod frames;
 #[path = "../load/keep_alive.rs"]
@@ -48,6 +50,8 @@ enum Mode {
     Connect,
     /// One connection, one request at a time; the client spins
     Latency,
+    /// Request after request on each connection, for large responses that nobody looks at
+    Download,
 }
 
 /// What was measured within the window.
@@ -138,6 +142,7 @@ fn main() -> Result<()> {
     match cli.mode {
         Mode::KeepAlive => keep_alive::run(cli.address, &request, response, cli.connections, &mut window)?,
         Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
+        Mode::Download => download::run(cli.address, &request, response, cli.connections, &mut window)?,
         Mode::Latency => latencies = latency::run(cli.address, &request, response, &mut window)?,
     }
     let mut figures = window.figures.expect("the load ends with the window");

@@ -7,37 +7,43 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// Frames of the ring, a power of two: more than connections have answers under way.
-const FRAMES: u16 = 1024;
 /// Bytes of a frame.
-const FRAME_BYTES: u32 = 4096;
+const FRAME_BYTES: u32 = 2048;
+/// The most entries that the kernel allows.
+const MOST_FRAMES: usize = 1 << 15;
 const PAGE_BYTES: usize = 4096;
 
 /// The frames of one ring. They live as long as the program.
 pub(crate) struct Frames {
     ring: *mut BufRingEntry,
+    /// A power of two.
+    count: u16,
     memory: Box<[u8]>,
     tail: u16,
 }
 
 impl Frames {
-    /// Gives all frames to the kernel, as group 0.
+    /// Gives frames for so many answers of so many bytes to the kernel, as group 0: no more, so that they stay in the
+    /// processor's cache.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn new(uring: &IoUring) -> io::Result<Self> {
-        let bytes = usize::from(FRAMES) * size_of::<BufRingEntry>();
+    pub(crate) fn new(uring: &IoUring, answers: usize, bytes: usize) -> io::Result<Self> {
+        let pieces = bytes.div_ceil(FRAME_BYTES as usize) + 1;
+        let count = answers.saturating_mul(pieces).min(MOST_FRAMES).next_power_of_two();
+        let count = u16::try_from(count).expect("within the bound");
+        let bytes = usize::from(count) * size_of::<BufRingEntry>();
         let layout = Layout::from_size_align(bytes, PAGE_BYTES).expect("a page is a power of two");
         // SAFETY: the layout is not empty.
         let ring = unsafe { alloc_zeroed(layout) }.cast::<BufRingEntry>();
         if ring.is_null() {
             handle_alloc_error(layout);
         }
-        let memory = vec![0; usize::from(FRAMES) * FRAME_BYTES as usize].into_boxed_slice();
-        let mut frames = Self { ring, memory, tail: 0 };
-        (0..FRAMES).for_each(|frame| frames.put_back(frame));
+        let memory = vec![0; usize::from(count) * FRAME_BYTES as usize].into_boxed_slice();
+        let mut frames = Self { ring, count, memory, tail: 0 };
+        (0..count).for_each(|frame| frames.put_back(frame));
         // SAFETY: the ring is never freed.
-        unsafe { uring.submitter().register_buf_ring_with_flags(ring.addr() as u64, FRAMES, 0, 0)? };
+        unsafe { uring.submitter().register_buf_ring_with_flags(ring.addr() as u64, count, 0, 0)? };
         Ok(frames)
     }
 
@@ -49,7 +55,7 @@ impl Frames {
     /// Gives a frame back to the kernel.
     pub(crate) fn put_back(&mut self, frame: u16) {
         let start = usize::from(frame) * FRAME_BYTES as usize;
-        let place = usize::from(self.tail & (FRAMES - 1));
+        let place = usize::from(self.tail & (self.count - 1));
         // SAFETY: the place is within the ring, and the kernel looks at it only after the tail was moved past it.
         unsafe {
             let entry = &mut *self.ring.add(place);

@@ -122,6 +122,7 @@ fn requests_that_run_count_as_under_way_and_refusals_are_counted() {
     assert!(matches!(hang(), Err(AlienError::Full(_))));
     assert!(matches!(alien.post(ONE, || ()), Err(AlienError::Full(_))));
     assert_eq!((alien.refused(ONE), alien.refused(ZERO)), (2, 0));
+    assert_eq!((shards[1].stats().refused_aliens, shards[0].stats().refused_aliens), (2, 0));
     // Those that run don't keep their shard from stopping its messages.
     shards[1].stop_messages();
     drop(shards.pop());

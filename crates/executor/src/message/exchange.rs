@@ -204,6 +204,16 @@ impl Exchange {
         !self.blocked.borrow().is_empty()
     }
 
+    /// How many messages and replies wait for room, to all shards.
+    pub(crate) fn waiting(&self) -> usize {
+        self.blocked.borrow().iter().map(|lane| lane.waiting()).sum()
+    }
+
+    /// How many messages of threads that are no shards were refused here.
+    pub(crate) fn refused_aliens(&self) -> usize {
+        self.mesh.refused_aliens(self.id)
+    }
+
     /// Sends and receives no more, and drops what has arrived or waits. Others learn of it.
     pub(crate) fn stop(&self, shard: &Shard) {
         self.lanes.iter().for_each(|lane| lane.stop());

@@ -90,6 +90,11 @@ impl Lane {
         }
     }
 
+    /// How many messages and replies wait for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len() + self.overflow.borrow().len()
+    }
+
     /// Whether a message or a reply waits for room.
     #[cold]
     fn is_waited_for(&self) -> bool {

@@ -47,6 +47,10 @@ impl Waiting {
         self.queue.borrow().is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
     /// Appends a message.
     pub(super) fn add(&self, message: Message) -> Rc<Waiter> {
         let message = Cell::new(Some(message));

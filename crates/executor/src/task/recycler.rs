@@ -141,11 +141,13 @@ fn from_heap(layout: Layout) -> NonNull<u8> {
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-impl Drop for Recycler {
-    fn drop(&mut self) {
+impl Recycler {
+    /// Gives all free blocks back to the heap.
+    pub(crate) fn free_unused(&self) {
         for (index, class) in self.classes.iter().enumerate() {
             let layout = Layout::from_size_align(size_of_class(index), LINE).expect("a size class is small");
             let mut next = class.top.take();
+            class.room.set(Class::new(index).room.get());
             while let Some(block) = next {
                 // SAFETY: as in `allocate`; each block on the stack came from the heap with its class's layout.
                 unsafe {
@@ -154,6 +156,12 @@ impl Drop for Recycler {
                 }
             }
         }
+    }
+}
+
+impl Drop for Recycler {
+    fn drop(&mut self) {
+        self.free_unused();
     }
 }
 
@@ -195,6 +203,8 @@ mod tests {
         let below = |block: &NonNull<FreeBlock>| unsafe { block.as_ref() }.below;
         assert_eq!(core::iter::successors(class.top.get(), below).count(), KEPT_PER_CLASS / 1024);
         assert_eq!(class.room.get(), 0);
+        recycler.free_unused();
+        assert_eq!((class.top.get(), class.room.get() as usize), (None, KEPT_PER_CLASS / 1024));
     }
 
     #[test]

@@ -93,6 +93,27 @@ fn who_waits_to_be_asked_for_the_body_is_asked_if_it_is_wanted() {
 }
 
 #[test]
+fn trailers_come_and_go_behind_chunks() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for (fields, expected) in [("Digest: 42\r\nHost: x\r\n", "42"), ("", "none")] {
+            let head = "POST /trailers HTTP/1.1\r\nHost: server\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n";
+            client.ask("GET", "/");
+            client.transmit().await.unwrap();
+            client.answer().await.unwrap();
+            // The client's machine sends no trailers, but must know that something was asked.
+            client.ask("POST", "/");
+            client.http.poll_transmit(&mut Vec::new());
+            client.raw(format!("{head}2\r\nab\r\n0\r\n{fields}\r\n").into_bytes()).await.unwrap();
+            let answer = client.answer().await.unwrap();
+            assert_eq!((answer.status(), answer.body.as_slice()), (200, &b"2"[..]));
+            assert_eq!(answer.head.headers().get("trailer"), Some(&b"Digest"[..]));
+            assert_eq!(client.http.trailers().unwrap().get("digest"), Some(expected.as_bytes()));
+        }
+    });
+}
+
+#[test]
 fn a_piece_of_a_response_leaves_before_the_next_one_is_made() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();

@@ -1,11 +1,16 @@
 //! The server on simulated hosts.
 
+mod access_log;
 mod bodies;
 mod client;
 mod endings;
+#[cfg(feature = "files")]
+mod files;
 mod keep_alive;
 mod limits;
+mod metrics;
 mod refusals;
+mod routes;
 mod site;
 mod stop;
 mod stuck;

@@ -9,22 +9,22 @@ use std::time::Duration;
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_executor::{Instant, Sharded};
-use sunstar_http1::{BodyLength, HeaderName};
+use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
 use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError, resolve};
 
-use crate::{Error, Exchange, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts};
+use crate::{
+    Error, Exchange, Handler, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts, serve_metrics,
+};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
+const LIMITS: Limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
 
 /// How the server treats its clients, unless a test says otherwise: it has small limits and ends nothing.
-pub(super) const OPTIONS: ServerOptions = ServerOptions {
-    limits: Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT },
-    timeouts: Timeouts::OFF,
-    ..ServerOptions::DEFAULT
-};
+pub(super) const OPTIONS: ServerOptions =
+    ServerOptions { limits: LIMITS, timeouts: Timeouts::OFF, ..ServerOptions::DEFAULT };
 
 /// What the server is told, and what it tells.
 #[derive(Default)]
@@ -57,8 +57,20 @@ pub(super) fn visit_with<M>(
 where
     M: Future<Output = ()> + 'static,
 {
+    visit_server(sim, move || Server::with_options(site, options), main)
+}
+/// The same with a server of one's own.
+pub(super) fn visit_server<H, M>(
+    sim: Sim,
+    server: impl Fn() -> Server<H> + Clone + Send + 'static,
+    main: impl FnOnce(Rc<Control>) -> M + 'static,
+) -> Result<(Report, Rc<Control>), SimError>
+where
+    H: Handler + 'static,
+    M: Future<Output = ()> + 'static,
+{
     let mut sim = sim;
-    let control = add_server_with(&mut sim, options);
+    let control = add_server_of(&mut sim, server);
     let stop = Rc::clone(&control);
     sim.host("client", 1, move || async move {
         main(Rc::clone(&stop)).await;
@@ -88,16 +100,25 @@ where
 
 /// Adds a host that serves the site until it is told to stop.
 pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
-    add_server_with(sim, OPTIONS)
+    add_server_of(sim, || Server::with_options(site, OPTIONS))
 }
 
-fn add_server_with(sim: &mut Sim, options: ServerOptions) -> Rc<Control> {
+fn add_server_of<H: Handler + 'static>(
+    sim: &mut Sim,
+    server: impl Fn() -> Server<H> + Clone + Send + 'static,
+) -> Rc<Control> {
     let control = Rc::new(Control::default());
     let told = Rc::clone(&control);
     sim.host("server", SHARDS, move || async move {
-        let servers = Sharded::start(move || async move { Server::with_options(site, options) }).await.unwrap();
+        let servers = Sharded::start(move || {
+            let server = server.clone();
+            async move { server() }
+        })
+        .await
+        .unwrap();
+        servers.map(|server| async move { server.publish("site") }).await.unwrap().into_iter().for_each(Result::unwrap);
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
-        let listen = move |server: Rc<Server<_>>| {
+        let listen = move |server: Rc<Server<H>>| {
             let address = address.clone();
             async move { server.listen(address, ListenerOptions::default()).await }
         };
@@ -126,6 +147,8 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
         body_timeouts: sum.body_timeouts + shard.body_timeouts,
         idle_timeouts: sum.idle_timeouts + shard.idle_timeouts,
         output_timeouts: sum.output_timeouts + shard.output_timeouts,
+        #[cfg(feature = "compression")]
+        uncompressed: sum.uncompressed + shard.uncompressed,
     })
 }
 
@@ -175,6 +198,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             }
             exchange.end_body()?;
         }
+        b"/trailers" => trailers(exchange).await?,
         b"/count" => {
             let mut count = 0;
             while let Some(bytes) = exchange.body().await? {
@@ -197,6 +221,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             exchange.respond(Status::OK)?.send("few enough");
         }
         b"/impatient" => return count_impatiently(exchange).await,
+        b"/metrics" => return serve_metrics(request, exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())
@@ -215,6 +240,23 @@ async fn count_impatiently(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     }
     exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
     Ok(())
+}
+
+/// Counts the body, and sends the digest behind it back behind the answer.
+async fn trailers(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut count = 0;
+    while let Some(bytes) = exchange.body().await? {
+        assert!(exchange.trailers().is_none());
+        count += bytes.len();
+    }
+    let digest = exchange.trailers().and_then(|trailers| trailers.get("digest")).map(<[u8]>::to_vec);
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Digest"), digest.as_deref().unwrap_or(b"none"))?;
+    let mut response = exchange.respond(Status::OK)?;
+    response.announce_trailers(&[HeaderName::constant("Digest")]);
+    response.stream(None);
+    exchange.send_body(count.to_string().into_bytes()).await?;
+    exchange.end_body_with(&lines)
 }
 
 /// The handlers that leave something to be desired.

@@ -128,3 +128,16 @@ fn an_end_between_responses_is_none_of_a_response() {
     client.handle_end_of_input();
     assert!(client.poll_event().is_none() && client.is_closed());
 }
+
+#[test]
+fn trailers_stay_until_the_next_response() {
+    let mut client = client();
+    get(&mut client, "GET");
+    get(&mut client, "GET");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: 42\r\nAge: 1\r\n\r\n";
+    assert_eq!(receive(&mut client, chunked).len(), 3);
+    let trailers = client.trailers().expect("there are some");
+    assert_eq!(trailers.iter().collect::<Vec<_>>(), [(&b"Digest"[..], &b"42"[..])]);
+    receive(&mut client, "HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(client.trailers().is_none());
+}

@@ -76,6 +76,8 @@ fn what_is_around_chunks_is_bounded() {
         ("1;abc\r\nx\r\n0;\r\nA:bcd\r\n\r\n", None),
         ("1;abc\r\nx\r\n0;a\r\n", Some(Error::Chunk)),
         ("0\r\nA:b\r\nC:d\r\n\r\n", Some(Error::TrailersTooLarge)),
+        ("0\r\nA:bcd\r\n\r\n", None),
+        ("0\r\nA:bcde\r\n\r\n", Some(Error::TrailersTooLarge)),
         ("00000000000000000\r\n\r\n", Some(Error::Chunk)),
     ] {
         let mut script = Script::with(limits);
@@ -83,6 +85,25 @@ fn what_is_around_chunks_is_bounded() {
         let last = core::iter::from_fn(|| script.connection.poll_event()).last().unwrap();
         let expected = error.map_or("End".to_string(), |error| format!("Error({error:?})"));
         assert_eq!(format!("{last:?}"), expected, "{body}");
+    }
+}
+
+#[test]
+fn trailers_are_bounded_whatever_the_limits_say() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+    let unlimited = Limits { trailer_bytes: usize::MAX, headers: usize::MAX, input_bytes: 1 << 20, ..Limits::DEFAULT };
+    for (limits, trailers, expected) in [
+        (unlimited, format!("{}\r\n", "A:\r\n".repeat(crate::MAX_HEADERS)), "End"),
+        (unlimited, format!("{}\r\n", "A:\r\n".repeat(crate::MAX_HEADERS + 1)), "Error(TrailersTooLarge)"),
+        (unlimited, format!("A:{}\r\n\r\n", "b".repeat((40 << 10) - 2)), "End"),
+        (unlimited, format!("A:{}\r\n\r\n", "b".repeat((40 << 10) - 1)), "Error(TrailersTooLarge)"),
+        (Limits { headers: 2, ..unlimited }, "A:b\r\nC:d\r\n\r\n".to_owned(), "End"),
+        (Limits { headers: 2, ..unlimited }, "A:b\r\nC:d\r\nE:\r\n\r\n".to_owned(), "Error(TrailersTooLarge)"),
+    ] {
+        let mut script = Script::with(limits);
+        script.send(post).send(trailers).request();
+        let last = core::iter::from_fn(|| script.connection.poll_event()).last().unwrap();
+        assert_eq!(format!("{last:?}"), expected);
     }
 }
 

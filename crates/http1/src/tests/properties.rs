@@ -30,6 +30,7 @@ const FRAGMENTS: &[&str] = &[
     "14;x=y\r\n01234567890123456789\r\n",
     "0\r\n\r\n",
     "0\r\nTrailer: x\r\n\r\n",
+    "0\r\nDigest: x\r\nHost:\r\n\r\n",
     "\n",
     "\r",
     " ",

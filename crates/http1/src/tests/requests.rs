@@ -62,13 +62,52 @@ impl Script {
 }
 
 #[test]
-fn chunks_are_decoded_and_trailers_skipped() {
+fn chunks_are_decoded_and_trailers_kept_until_the_next_request() {
     let mut script = Script::new();
     script.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n");
     assert_eq!(script.request().body(), BodyLength::Chunked);
     script
         .send("3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n0;last\r\nT: v\r\nU:\r\n\r\nGET /n HTTP/1.1\r\nHost:\r\n\r\n");
-    script.expect_body("abc").expect_body("0123456789").expect_end().expect_request("/n");
+    script.expect_body("abc").expect_body("0123456789");
+    assert!(script.connection.trailers().is_none());
+    script.expect_end();
+    let trailers = script.connection.trailers().expect("there are some");
+    assert_eq!(trailers.iter().collect::<Vec<_>>(), [(&b"T"[..], &b"v"[..]), (b"U", b"")]);
+    assert_eq!(trailers.get("t"), Some(&b"v"[..]));
+    script.expect_request("/n");
+    assert!(script.connection.trailers().is_none());
+}
+
+#[test]
+fn trailers_that_frame_route_or_authorise_are_left_out() {
+    let mut script = Script::new();
+    script.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    script.send("content-Length: 5\r\nHost: evil\r\nAuthorization: x\r\nSet-Cookie: a=b\r\nDigest:  ok \r\n\r\n");
+    script.request();
+    script.expect_end();
+    let trailers = script.connection.trailers().expect("there is one");
+    assert_eq!(trailers.iter().collect::<Vec<_>>(), [(&b"Digest"[..], &b"ok"[..])]);
+
+    script.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTE: trailers\r\n\r\n");
+    script.answer("").request();
+    script.expect_end();
+    assert!(script.connection.trailers().is_none(), "nothing is left");
+}
+
+#[test]
+fn clients_tell_whether_they_take_trailers() {
+    let mut script = Script::new();
+    for (version, fields, expected) in [
+        ("1.1", "TE: trailers\r\n", true),
+        ("1.1", "te: gzip;q=0.5, Trailers\r\n", true),
+        ("1.1", "TE: gzip\r\n", false),
+        ("1.1", "", false),
+        ("1.0", "TE: trailers\r\nConnection: keep-alive\r\n", false),
+    ] {
+        script.send(format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n"));
+        assert_eq!(script.request().takes_trailers(), expected, "{version} {fields}");
+        script.answer("");
+    }
 }
 
 #[test]

@@ -199,6 +199,72 @@ fn frames_go_back_when_they_were_sent() {
 }
 
 #[test]
+fn bytes_that_pass_by_the_connection_are_counted() {
+    let begun = |line: &str, length| {
+        let mut script = asked(line);
+        script.connection.respond(Status::OK, None).unwrap().stream(length);
+        script.transmit();
+        script
+    };
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(7), Ok(7));
+    assert_eq!(script.connection.skip_body(4), Err(BodyError::TooLong));
+    script.connection.send_body("abc").unwrap();
+    assert_eq!(script.connection.end_body(), Ok(()));
+    script.expect_output("abc").expect_open();
+    assert_eq!(script.connection.skip_body(1), Err(BodyError::NotStreaming));
+
+    let mut script = begun("GET / HTTP/1.1", Some(10));
+    assert_eq!(script.connection.skip_body(9), Ok(9));
+    assert_eq!(script.connection.end_body(), Err(BodyError::TooShort));
+    script.expect_closed();
+
+    assert_eq!(begun("HEAD / HTTP/1.1", Some(10)).connection.skip_body(10), Ok(0));
+    assert_eq!(begun("GET / HTTP/1.1", None).connection.skip_body(10), Err(BodyError::Chunked));
+    assert_eq!(begun("GET / HTTP/1.0", None).connection.skip_body(10), Ok(10));
+}
+
+#[test]
+fn trailers_are_sent_behind_chunks_only() {
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Digest"), "42").unwrap().add(HeaderName::constant("X"), "").unwrap();
+    let names = [HeaderName::constant("Digest"), HeaderName::constant("X")];
+    let fields = "Trailer: Digest, X\r\n";
+    for (request, length, expected) in [
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            None,
+            format!("{fields}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nDigest: 42\r\nX: \r\n\r\n"),
+        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Some(2), format!("{fields}Content-Length: 2\r\n\r\nab")),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", None, format!("{fields}Transfer-Encoding: chunked\r\n\r\n")),
+        ("GET / HTTP/1.0\r\n\r\n", None, "Connection: close\r\n\r\nab".to_owned()),
+    ] {
+        let mut script = Script::new();
+        script.send(request).request();
+        let mut response = script.connection.respond(Status::OK, None).unwrap();
+        response.announce_trailers(&names).announce_trailers(&[]);
+        response.stream(length);
+        script.connection.send_body("ab").unwrap();
+        script.connection.end_body_with(&lines).unwrap();
+        script.expect_output(format!("HTTP/1.1 200 OK\r\n{expected}"));
+    }
+}
+
+#[test]
+fn what_may_not_be_a_trailer_is_not_sent_as_one() {
+    let mut script = Script::new();
+    script.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").request();
+    script.connection.respond(Status::OK, None).unwrap().stream(None);
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Digest"), "42").unwrap().add(HeaderName::CONTENT_TYPE, "text/plain").unwrap();
+    assert_eq!(script.connection.end_body_with(&lines), Err(BodyError::Trailer));
+    script.connection.end_body().unwrap();
+    script.expect_output("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(script.connection.end_body_with(&HeaderLines::new()), Err(BodyError::NotStreaming));
+}
+
+#[test]
 fn a_body_that_only_the_end_of_the_connection_ends_must_not_break_off_unnoticed() {
     for (version, length, needs_reset) in [("1.0", None, true), ("1.0", Some(9), false), ("1.1", None, false)] {
         let mut script = Script::new();

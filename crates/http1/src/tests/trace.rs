@@ -1,6 +1,9 @@
 //! What a connection does with some bytes, however they are split: the check behind the fuzz target and the properties.
 
-use sunstar_http1::{ClientConnection, ClientEvent, Connection, Endpoint, Error, Event, Limits, Request, Status};
+use sunstar_http1::{
+    ClientConnection, ClientEvent, Connection, Endpoint, Error, Event, HeaderLines, HeaderName, Headers, Limits,
+    Request, Status,
+};
 use sunstar_packet::Buffer;
 
 /// Small, so that short inputs reach them.
@@ -57,7 +60,8 @@ fn split(input: &[u8], seed: u64) -> Vec<&[u8]> {
 enum Seen {
     Head(String),
     Body(Vec<u8>),
-    End,
+    /// With what followed the body.
+    End(String),
     Error(Error),
 }
 
@@ -112,7 +116,7 @@ fn serve_events(connection: &mut Connection, served: &mut Served) {
                     false
                 }
                 Event::End => {
-                    served.seen.push(Seen::End);
+                    served.seen.push(Seen::End(trailers(connection.trailers())));
                     true
                 }
                 Event::Error(error) => {
@@ -136,6 +140,16 @@ fn serve_events(connection: &mut Connection, served: &mut Served) {
     served.answered.push(method);
 }
 
+/// The fields behind a body, of which none may frame a message.
+fn trailers(fields: Option<&Headers>) -> String {
+    for (name, value) in fields.into_iter().flat_map(Headers::iter) {
+        let forbidden = ["content-length", "transfer-encoding", "host", "trailer", "authorization", "content-type"];
+        assert!(forbidden.iter().all(|other| !name.eq_ignore_ascii_case(other.as_bytes())), "{}", name.escape_ascii());
+        assert!(!name.is_empty() && !value.iter().any(|byte| b"\r\n\0".contains(byte)));
+    }
+    format!("{fields:?}")
+}
+
 /// Asks for everything that a request's head can be asked for.
 fn look_at(request: &Request) {
     let _ = (request.path(), request.query(), request.authority(), request.target(), request.headers().get("host"));
@@ -156,7 +170,12 @@ fn answer(connection: &mut Connection, number: usize) {
     for _ in 0..2 {
         connection.send_body("parts").expect("a body is being sent");
     }
-    connection.end_body().expect("it has the length announced");
+    if number.is_multiple_of(2) {
+        return connection.end_body().expect("it has the length announced");
+    }
+    let mut lines = HeaderLines::new();
+    lines.add(HeaderName::constant("Checksum"), "42").expect("a good value");
+    connection.end_body_with(&lines).expect("it has the length announced");
 }
 
 /// Lets a client read what a server has sent.
@@ -205,7 +224,7 @@ fn see_responses(client: &mut ClientConnection, seen: &mut Vec<Seen>) {
         match event {
             ClientEvent::Response(head) | ClientEvent::Interim(head) => seen.push(Seen::Head(format!("{head:?}"))),
             ClientEvent::Body(body) => see_body(seen, &body),
-            ClientEvent::End => seen.push(Seen::End),
+            ClientEvent::End => seen.push(Seen::End(trailers(client.trailers()))),
             ClientEvent::Error(error) => seen.push(Seen::Error(error)),
         }
     }

@@ -31,7 +31,7 @@ impl Direct {
         let socket = stack.listen(address, &listen_options(options))?;
         let address = socket.local_address()?;
         spreading.direct.borrow_mut().push(address.clone());
-        Ok(Self { intake: Intake::new(socket), tally: Rc::default(), spreading, address })
+        Ok(Self { intake: Intake::new(socket), tally: Tally::new(), spreading, address })
     }
 
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, Error>> {

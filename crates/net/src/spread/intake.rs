@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use sunstar_executor::timer::{Sleep, sleep};
 
-use super::tally::{Live, Tally, add};
+use super::tally::{Live, Tally, Totals, add};
 use crate::error::Error;
 use crate::socket::{Detached, ListenSocket};
 use crate::stream::Stream;
@@ -26,11 +26,18 @@ pub(super) struct Intake {
     /// The last outcome was an error, which was logged.
     is_failing: Cell<bool>,
     failures: Cell<u64>,
+    totals: Rc<Totals>,
 }
 
 impl Intake {
     pub(super) fn new(socket: Rc<dyn ListenSocket>) -> Self {
-        Self { socket, pause: RefCell::default(), is_failing: Cell::new(false), failures: Cell::new(0) }
+        Self {
+            socket,
+            pause: RefCell::default(),
+            is_failing: Cell::new(false),
+            failures: Cell::new(0),
+            totals: Totals::here(),
+        }
     }
 
     /// How often accepting failed.
@@ -58,6 +65,7 @@ impl Intake {
 
     fn fail(&self, error: Error) {
         add(&self.failures);
+        add(&self.totals.failures);
         // These concern the connection that was to be accepted; the next one can be had at once.
         if matches!(error, Error::ConnectionAborted | Error::ConnectionReset) {
             return;
@@ -73,11 +81,11 @@ impl Intake {
 pub(super) fn attach(connection: Detached, tally: &Tally, live: Live) -> Option<Stream> {
     match Stream::attach_counted(connection, live) {
         Ok(stream) => {
-            add(&tally.accepted);
+            tally.accept();
             Some(stream)
         }
         Err(error) => {
-            add(&tally.refused);
+            tally.refuse();
             log::warn!("a connection was closed because no stream could be made of it: {error}");
             None
         }

@@ -13,7 +13,7 @@ use sunstar_executor::{ShardId, current, post};
 use super::group::{self, GroupCounters};
 use super::intake::attach;
 use super::shard::{GroupId, Spreading};
-use super::tally::{Tally, add};
+use super::tally::Tally;
 use crate::address::Address;
 use crate::error::Error;
 use crate::listener::ListenerStats;
@@ -72,7 +72,7 @@ impl Member {
             owner,
             address,
             queue: RefCell::default(),
-            tally: Rc::default(),
+            tally: Tally::new(),
             counters,
             notes: Notes::default(),
             is_finished: Cell::new(false),
@@ -186,7 +186,7 @@ async fn run_errands(member: &Member) -> Result<(), Stopped> {
 pub(super) fn deliver(id: GroupId, connection: Detached) {
     // The owner sends connections to members only.
     let Some(member) = Spreading::here().member(id) else { return };
-    add(&member.tally.handed_over_from);
+    member.tally.take_over();
     member.push(connection);
 }
 

@@ -3,7 +3,13 @@
 //! Whatever happens, every connection is served and every byte comes back.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Read;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use sunstar_executor::{ShardId, spawn};
 
@@ -153,9 +159,31 @@ fn run(seed: u64) {
     assert_eq!(world.network.ends(), 0, "every stream has ended");
 }
 
+/// A seed that no run before had.
+fn fresh_seed() -> u64 {
+    let mut bytes = [0; 4];
+    let mut source = File::open("/dev/urandom").expect("the system has a source of randomness");
+    source.read_exact(&mut bytes).expect("it never ends");
+    u32::from_le_bytes(bytes).into()
+}
+
 #[test]
 fn spread_random_loses_no_connection_and_no_byte() {
-    for seed in 0..300 {
+    let number_from = |variable| Some(std::env::var(variable).ok()?.parse::<u64>().expect("a number"));
+    // So many seconds long, new seeds; without it, always the same.
+    let seconds = number_from("SUNSTAR_CANCEL_SECONDS");
+    let is_over = Arc::new(AtomicBool::new(false));
+    if let Some(seconds) = seconds {
+        let is_over = Arc::clone(&is_over);
+        thread::spawn(move || {
+            thread::sleep(Duration::from_secs(seconds));
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+    let first = number_from("SUNSTAR_SEED").unwrap_or_else(|| seconds.map_or(0, |_| fresh_seed()));
+    let last = seconds.map_or(first + 299, |_| u64::MAX);
+    for seed in (first..=last).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+        println!("SUNSTAR_SEED={seed}");
         run(seed);
     }
 }

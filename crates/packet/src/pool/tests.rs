@@ -90,3 +90,17 @@ fn a_frame_comes_back_with_its_whole_room() {
     let again = pool.take().expect("it came back");
     assert_eq!((again.headroom(), again.len(), again.tailroom()), (16, 0, 64));
 }
+
+#[test]
+fn memory_is_given_back_when_no_frame_is_out() {
+    let pool = pool(2048, 0, 8);
+    let frame = pool.take().expect("the first frame");
+    let reserved_bytes = pool.counters().reserved_bytes;
+    pool.free_unused_memory();
+    assert_eq!(pool.counters().reserved_bytes, reserved_bytes, "a frame is out");
+    drop(frame);
+    pool.free_unused_memory();
+    assert_eq!(pool.counters().reserved_bytes, 0);
+    let frames: Vec<_> = (0..8).map(|_| pool.take().expect("below the limit")).collect();
+    assert_eq!((frames.len(), pool.counters().reserved_bytes), (8, reserved_bytes));
+}

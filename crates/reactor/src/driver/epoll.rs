@@ -30,7 +30,7 @@ use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket
 
 use super::Driver;
 use crate::clock::Clock;
-use crate::io_stats::IoCounters;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 use alarms::Alarms;
 use descriptor::Watched;
@@ -58,6 +58,7 @@ pub(crate) struct EpollDriver {
     is_finished: Cell<bool>,
     /// How many polls there were.
     polls: Cell<u64>,
+    open_sockets: Cell<usize>,
     counters: IoCounters,
 }
 
@@ -77,6 +78,7 @@ impl EpollDriver {
             lingering: Cell::new(0),
             is_finished: Cell::new(false),
             polls: Cell::new(0),
+            open_sockets: Cell::new(0),
             counters: IoCounters::default(),
         })
     }
@@ -195,8 +197,17 @@ impl Driver for EpollDriver {
         dirty.into_iter().chain(watched).for_each(|socket| socket.finish());
     }
 
+    fn free_unused_memory(&self) {
+        self.frames.free_unused_memory();
+    }
+
     fn counters(&self) -> &IoCounters {
         &self.counters
+    }
+
+    fn levels(&self) -> IoLevels {
+        let (lent_frames, frames) = self.frames.lent();
+        IoLevels { open_sockets: self.open_sockets.get(), lent_frames, frames }
     }
 
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()> {

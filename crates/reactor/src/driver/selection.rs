@@ -35,19 +35,24 @@ impl fmt::Display for Selection {
     }
 }
 
-/// Selects the backend by trying: it sets up all that a driver needs from the system, and lets it go.
+/// Selects the backend by trying: it sets up all that the drivers of so many shards need from the system at the same time, and
+/// lets it go. So what is enough for some shards only is found out before any of them starts.
 ///
 /// # Errors
 /// If the one that was `asked_for` does not work here.
-pub(crate) fn select(asked_for: Option<Backend>) -> io::Result<Selection> {
+pub(crate) fn select(asked_for: Option<Backend>, shards: usize) -> io::Result<Selection> {
     if let Some(backend) = asked_for {
-        make(backend)?;
+        try_out(backend, shards)?;
         return Ok(Selection { backend, why: Reason::AskedFor });
     }
-    Ok(match make(Backend::IoUring) {
-        Ok(_) => Selection { backend: Backend::IoUring, why: Reason::ItWorks },
+    Ok(match try_out(Backend::IoUring, shards) {
+        Ok(()) => Selection { backend: Backend::IoUring, why: Reason::ItWorks },
         Err(error) => Selection { backend: Backend::Epoll, why: Reason::Lacking(error) },
     })
+}
+
+fn try_out(backend: Backend, shards: usize) -> io::Result<()> {
+    (0..shards).map(|_| make(backend)).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// Makes a driver for the calling thread.

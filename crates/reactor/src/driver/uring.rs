@@ -28,7 +28,7 @@ use sunstar_net::Address;
 use sunstar_net::socket::{Connecting, DatagramSocket, ListenSocket, StreamSocket};
 
 use crate::clock::Clock;
-use crate::io_stats::IoCounters;
+use crate::io_stats::{IoCounters, IoLevels};
 use crate::posix::DetachedStream;
 
 use super::Driver;
@@ -51,8 +51,9 @@ const DATAGRAM_GROUP: u16 = 1;
 /// The operation of bells; the index of the bell stands above it.
 const BELL: u8 = 1;
 
-/// How long the driver, when it ends, waits at most for what it has cancelled.
-const END_TIME: Duration = Duration::from_secs(1);
+/// How long the driver, when it ends, waits at most for what it has cancelled: that takes long only on a machine with too much
+/// to do, or where a disk does not answer.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// How many pauses of listeners one message in the log stands for, after the first ones.
 const PAUSES_PER_LOG: u64 = 1024;
@@ -212,6 +213,7 @@ impl UringDriver {
 
     /// Calls the kernel until nothing is under way or the time is over; answers whether nothing is.
     fn settle(&self, limit: Duration) -> bool {
+        // Each wait ends with the first thing that happens, of which there may be many.
         let clock = Clock::new();
         let deadline = clock.now() + limit;
         loop {
@@ -282,8 +284,18 @@ impl Driver for UringDriver {
         self.sockets.all().iter().filter(|socket| socket.lingers()).for_each(|socket| socket.stop(self));
     }
 
+    fn free_unused_memory(&self) {
+        self.frames.free_unused_memory();
+        self.datagram_frames.get().into_iter().for_each(Frames::free_unused_memory);
+    }
+
     fn counters(&self) -> &IoCounters {
         self.ring.counters()
+    }
+
+    fn levels(&self) -> IoLevels {
+        let (lent_frames, frames) = (self.frames.lent().into(), STREAM_FRAMES.frames.into());
+        IoLevels { open_sockets: self.sockets.len(), lent_frames, frames }
     }
 
     fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {

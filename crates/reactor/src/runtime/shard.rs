@@ -16,6 +16,7 @@ use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle,
 use super::RunError;
 use super::control::Control;
 use super::rendezvous::Abandoned;
+use super::slack::{self, Slack};
 use crate::affinity;
 use crate::config::Config;
 use crate::context::{Entered, ShardContext};
@@ -23,6 +24,7 @@ use crate::driver::Backend;
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
 use crate::posix::PosixStack;
+use crate::posix::storage::PosixStorage;
 use crate::signal::{self, LastResort, STOP_SIGNALS};
 use crate::stall::StallDetector;
 
@@ -88,7 +90,10 @@ impl Seat {
         let mut options = ExecutorConfig::default();
         options.task_quota = config.task_quota;
         let executor = Executor::with_links(options, Box::new(platform.clone()), links);
-        executor.enter(|| sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver()))));
+        executor.enter(|| {
+            sunstar_net::socket::install(Rc::new(PosixStack::new(platform.driver())));
+            sunstar_storage::platform::install(Rc::new(PosixStorage));
+        });
         let detector = |stalls| StallDetector::new(shard, Arc::clone(executor.progress()), stalls);
         let stalls = config.stalls().map(detector).transpose().map_err(failing("watch for stalls"))?;
         Ok(Engine { shard, stalls, executor, platform, config, control, _context: context })
@@ -123,10 +128,11 @@ impl Engine {
     fn run(&self, mut look: impl FnMut() -> Next) {
         let _fuse = Fuse(self.shard);
         self.watch_for_stalls();
-        let patience = self.config.patience();
-        let mut idle_since = None;
+        let (patience, times) = (self.config.patience(), self.platform.times());
+        times.begin(self.platform.now());
         let mut waits_for_room = 0;
         let mut input_at_sleep = self.input();
+        let mut slack = Slack::default();
         loop {
             let round = self.executor.round();
             let Next::GoOn { until } = look() else { return };
@@ -137,18 +143,24 @@ impl Engine {
                     thread::yield_now();
                     waits_for_room = 0;
                 }
-                idle_since = None;
+                times.work(self.executor.round_start());
                 continue;
             };
             // As the round began it was idle already, so its time will do: polling reads the clock once per round.
             let now = self.executor.round_start();
-            let idle = now - *idle_since.get_or_insert(now);
+            let idle = times.poll(now);
             // Polling pays where input follows input. After work that only timers made, none is in sight.
             let expects_none =
                 |patience| deadline.is_none_or(|deadline| deadline > now + patience) && self.input() == input_at_sleep;
             if patience.is_some_and(|patience| idle >= patience || idle.is_zero() && expects_none(patience)) {
-                self.sleep(until);
-                idle_since = None;
+                let slack_due = slack.due(self.input(), now);
+                if slack_due.is_some_and(|due| due <= now) {
+                    self.free_unused_memory();
+                    slack.freed();
+                } else {
+                    times.sleep(now);
+                    self.sleep([until, slack_due].into_iter().flatten().min());
+                }
                 input_at_sleep = self.input();
             }
             // No pause of the processor: it can take longer than a message from another shard.
@@ -168,6 +180,13 @@ impl Engine {
         }
         self.executor.end_sleep();
         self.watch_for_stalls();
+    }
+
+    /// Gives back what load has left behind.
+    fn free_unused_memory(&self) {
+        self.executor.free_unused_memory();
+        self.platform.free_unused_memory();
+        slack::trim_heap();
     }
 
     fn watch_for_stalls(&self) {

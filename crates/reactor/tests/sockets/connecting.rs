@@ -161,17 +161,16 @@ fn a_wait_for_a_full_unix_socket_can_be_given_up() {
         let [.., address] = addresses(&folder);
         let options = ListenOptions { backlog: 1, ..ListenOptions::default() };
         let listener = network().listen(&address, &options).expect("the name is free");
+        let before = descriptors();
         let mut clients = Vec::new();
         while let Ok(client) = with_timeout(Duration::from_millis(100), connect(&address)).await {
             clients.push(client.expect("it listens"));
         }
-        sunstar_executor::timer::sleep(Duration::from_millis(5)).await;
-        let before = descriptors();
         for _ in 0..20 {
             assert!(matches!(with_timeout(Duration::from_millis(1), connect(&address)).await, Err(TimedOut)));
         }
         let all_gone = async {
-            while descriptors() != before {
+            while descriptors() != before + clients.len() {
                 sunstar_executor::timer::sleep(Duration::from_millis(1)).await;
             }
         };

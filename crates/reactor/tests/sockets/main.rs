@@ -3,6 +3,7 @@
 mod closing;
 mod connecting;
 mod datagrams;
+mod files;
 mod listening;
 mod net_spread;
 mod net_streams;

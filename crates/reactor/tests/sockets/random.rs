@@ -5,10 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{Advice, fadvise};
 use sunstar_executor::combine::when_all;
 use sunstar_executor::{JoinHandle, spawn, yield_now};
 use sunstar_net::socket::StreamOption;
@@ -96,6 +101,11 @@ impl World {
     async fn write(&self, stream: &Stream, offset: usize, len: usize) -> Result<(), Error> {
         self.persist(|| writable(stream)).await?;
         if self.rng.one_in(4) {
+            if self.rng.one_in(3) {
+                // From now on it must be read from the disk.
+                let file = self.file.downcast_ref::<File>().expect("it is one");
+                fadvise(file, 0, None, Advice::DontNeed).expect("it is a file");
+            }
             stream.enqueue_file(&self.file, (offset % 251) as u64, len as u64)?;
         } else {
             stream.enqueue(Buffer::from(pattern(offset, len)));
@@ -214,6 +224,7 @@ async fn one_seed(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(&pattern(0, FILE_BYTES)).expect("it is ours");
+    file.sync_all().expect("it can be written");
     let file: Rc<File> = Rc::new(file);
     let (next_id, served, orderly) = (Cell::new(0), RefCell::default(), RefCell::default());
     let world = Rc::new(World { rng: Rng::new(seed), file, next_id, served, orderly });
@@ -241,11 +252,47 @@ async fn one_seed(seed: u64) {
     assert!(world.orderly.borrow().iter().all(|id| served.contains_key(id)), "each connection was accepted");
 }
 
-fn run_seeds(seeds: std::ops::Range<u64>) {
+/// How long to go on with new seeds, in seconds. Without it the seeds are always the same.
+const SECONDS: &str = "SUNSTAR_CANCEL_SECONDS";
+
+/// The seed to begin with.
+const SEED: &str = "SUNSTAR_SEED";
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+/// A seed that no run before had.
+fn fresh_seed() -> u64 {
+    let mut bytes = [0; 4];
+    let mut source = File::open("/dev/urandom").expect("the system has a source of randomness");
+    source.read_exact(&mut bytes).expect("it never ends");
+    u32::from_le_bytes(bytes).into()
+}
+
+/// Becomes true after so many seconds.
+fn timer(seconds: u64) -> Arc<AtomicBool> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let timer = Arc::clone(&is_over);
+    thread::spawn(move || {
+        thread::sleep(Duration::from_secs(seconds));
+        timer.store(true, Ordering::Relaxed);
+    });
+    is_over
+}
+
+fn run_seeds(usual: std::ops::Range<u64>) {
+    let seconds = number_from(SECONDS);
+    let first = number_from(SEED).unwrap_or_else(|| seconds.map_or(usual.start, |_| fresh_seed()));
+    let last = seconds.map_or(first + usual.end - usual.start, |_| u64::MAX);
     for backend in backends() {
         let before = descriptors();
-        for seed in seeds.clone() {
-            println!("seed {seed}");
+        // Half of the time for each driver.
+        let is_over = seconds.map(|seconds| timer(seconds / 2));
+        let goes_on = |_: &u64| is_over.as_ref().is_none_or(|is_over| !is_over.load(Ordering::Relaxed));
+        for seed in (first..last).take_while(goes_on) {
+            println!("{SEED}={seed}");
             on_driver(backend, 1, move || one_seed(seed));
             assert_eq!(descriptors(), before, "after seed {seed}");
         }
@@ -256,13 +303,5 @@ fn run_seeds(seeds: std::ops::Range<u64>) {
 fn dropped_futures_lose_nothing() {
     if is_alone("random::dropped_futures_lose_nothing") {
         run_seeds(0..8);
-    }
-}
-
-#[test]
-#[ignore = "takes a while"]
-fn dropped_futures_lose_nothing_for_long() {
-    if is_alone("random::dropped_futures_lose_nothing_for_long") {
-        run_seeds(100..400);
     }
 }

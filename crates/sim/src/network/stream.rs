@@ -14,6 +14,7 @@ use sunstar_packet::Buffer;
 use super::connection::Connection;
 use super::half::{Half, Holder, Item};
 use super::{Gauges, Network, add, subtract};
+use crate::storage::Content;
 use crate::trace::{Record, Side};
 use crate::world::{ShardIo, Signal};
 
@@ -242,8 +243,16 @@ impl StreamSocket for SimStream {
         self.list();
     }
 
-    fn enqueue_file(&self, _file: &Rc<dyn Any>, _offset: u64, _len_bytes: u64) -> Result<(), Error> {
-        Err(Error::Unsupported)
+    /// What the file has now is sent.
+    fn enqueue_file(&self, file: &Rc<dyn Any>, offset: u64, len_bytes: u64) -> Result<(), Error> {
+        let content = file.downcast_ref::<Content>().ok_or(Error::Unsupported)?;
+        let bytes = content.slice(offset, len_bytes);
+        let is_whole = bytes.len() as u64 == len_bytes;
+        self.enqueue(bytes);
+        if !is_whole {
+            self.abort();
+        }
+        Ok(())
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -26,8 +26,16 @@ const FLUSH_PERIOD: Duration = Duration::from_millis(1);
 pub struct LogStats {
     /// Lines that were written.
     pub written: u64,
-    /// Lines that were dropped because [`QUEUE_LINES`] waited, or because standard error is closed.
+    /// Lines that were dropped because [`QUEUE_LINES`] waited, or because they could not be written.
     pub dropped: u64,
+}
+
+/// Where it is told that lines were dropped.
+pub(super) enum Notice {
+    /// Among the lines.
+    InPlace,
+    /// In the process's log, with this name, since the lines have a form of their own.
+    InLog(String),
 }
 
 /// Takes lines without ever waiting; a thread writes them.
@@ -55,10 +63,10 @@ struct Counters {
 
 impl Writer {
     /// A writer to `out`, which may be set to block or not.
-    pub(super) fn start(out: OwnedFd) -> io::Result<Self> {
+    pub(super) fn start(out: OwnedFd, notice: Notice) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
         let counters = Arc::<Counters>::default();
-        let thread = WriterThread { out, entries, counters: Arc::clone(&counters), told: 0 };
+        let thread = WriterThread { out, notice, entries, counters: Arc::clone(&counters), told: 0 };
         thread::Builder::new().name("log".to_owned()).spawn(move || thread.run())?;
         Ok(Self { queue, counters })
     }
@@ -98,6 +106,7 @@ fn count(counter: &AtomicU64) {
 
 struct WriterThread {
     out: OwnedFd,
+    notice: Notice,
     entries: Receiver<Entry>,
     counters: Arc<Counters>,
     /// How many refused lines have been told of.
@@ -126,6 +135,10 @@ impl WriterThread {
         }
         let count = refused - self.told;
         self.told = refused;
+        if let Notice::InLog(name) = &self.notice {
+            log::warn!("{count} lines of {name} were dropped: they came faster than it took them");
+            return;
+        }
         let message = format_args!("{count} lines were dropped: they came faster than standard error took them");
         let record = Record::builder().level(Level::Warn).target(module_path!()).args(message).build();
         // Not counted: it is no line of the application's.
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn lines_come_out_in_order() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let writer = Writer::start(write).expect("a thread");
+        let writer = Writer::start(write, Notice::InPlace).expect("a thread");
         (0..10).for_each(|number| writer.put(format!("{number}\n")));
         writer.flush(PATIENCE);
         assert_eq!(writer.stats(), LogStats { written: 10, dropped: 0 });
@@ -187,7 +200,7 @@ mod tests {
     fn nobody_waits_for_a_reader_and_dropped_lines_are_told_of() {
         for flags in [PipeFlags::CLOEXEC, PipeFlags::CLOEXEC | PipeFlags::NONBLOCK] {
             let (read, write) = pipe_with(flags).expect("a pipe");
-            let writer = Writer::start(write).expect("a thread");
+            let writer = Writer::start(write, Notice::InPlace).expect("a thread");
             (0..MORE_THAN_FITS).for_each(|number| writer.put(long_line(number)));
             writer.flush(Duration::from_millis(5));
             let dropped = writer.stats().dropped;
@@ -203,10 +216,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_a_form_of_its_own_has_no_other_lines() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let writer = Writer::start(write, Notice::InLog("a file".to_owned())).expect("a thread");
+        (0..MORE_THAN_FITS).for_each(|number| writer.put(long_line(number)));
+        writer.flush(Duration::from_millis(5));
+        let dropped = writer.stats().dropped;
+        assert!(dropped > 0);
+        drop(writer);
+        let lines: Vec<String> = BufReader::new(File::from(read)).lines().map(|line| line.expect("text")).collect();
+        assert!(lines.iter().all(|line| line.ends_with("xxx")));
+        assert_eq!(lines.len() as u64 + dropped, MORE_THAN_FITS as u64);
+    }
+
+    #[test]
     fn a_closed_reader_is_counted() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         drop(read);
-        let writer = Writer::start(write).expect("a thread");
+        let writer = Writer::start(write, Notice::InPlace).expect("a thread");
         writer.put("gone\n".to_owned());
         writer.flush(PATIENCE);
         assert_eq!(writer.stats(), LogStats { written: 0, dropped: 1 });

@@ -2,6 +2,7 @@
 
 mod config_file;
 mod log;
+mod metrics;
 mod options;
 mod stop;
 
@@ -11,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Options that suit any machine.
-const ANYWHERE: [&str; 3] = ["--smp", "1", "--overprovisioned"];
+const ANYWHERE: [&str; 5] = ["--smp", "1", "--overprovisioned", "--prometheus-port", "0"];
 
 /// The fixture. A signal that whoever runs the tests ignores is not ignored in it.
 fn fixture(arguments: &[&str]) -> Command {
@@ -56,7 +57,11 @@ impl Running {
     /// Starts it and waits for its first line.
     fn start(arguments: &[&str]) -> Self {
         let mut command = fixture(&[&ANYWHERE, arguments].concat());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// The same for a command.
+    fn start_with(command: &mut Command) -> Self {
         let mut child = command.spawn().expect("it can be started");
         let out = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut running = Self { child, out };

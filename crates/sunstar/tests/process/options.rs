@@ -30,6 +30,11 @@ Framework options:
       --network-stack <NAME>            Network stack: posix, the kernel's [default: posix]
       --stop-timeout-s <S>              Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction [default: 10]
       --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
+      --prometheus-address <ADDRESS>    Address at which Prometheus gets metrics [default: 127.0.0.1]
+      --prometheus-port <PORT>          Port at which Prometheus gets metrics; 0 for none [default: 9180]
+      --collectd <ADDRESS>              Send metrics to collectd there, as in 192.0.2.1 or 192.0.2.1:25826 [default port: 25826]
+      --collectd-poll-period-ms <MS>    Milliseconds from one report to collectd to the next [default: 1000]
+      --collectd-hostname <NAME>        What collectd calls this host [default: its name]
       --config <FILE>                   TOML file with any of these options by their long names; the command line wins
   -h, --help                            Show this help
   -V, --version                         Show the version
@@ -78,6 +83,14 @@ fn impossible_values_name_the_option_and_the_rule() {
         (
             ["--network-stack", "native"],
             "invalid value 'native' for '--network-stack <NAME>'; [possible values: posix]",
+        ),
+        (
+            ["--collectd", "localhost"],
+            "invalid value 'localhost' for '--collectd <ADDRESS>': it must be an IP address, with or without a port",
+        ),
+        (
+            ["--collectd-poll-period-ms", "0"],
+            "invalid value '0' for '--collectd-poll-period-ms <MS>': 0 is not in 1..=4294967295",
         ),
         (["--task-quota-ms", "0"], "invalid value '0' for '--task-quota-ms <MS>': it must be more than 0"),
         (

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -52,11 +52,12 @@ impl Server {
     pub(super) fn start(peer: Peer, load: Load, cpu: usize) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
         let cpu = cpu.to_string();
+        let root = files()?;
         let mut command = match peer {
             Peer::Floor => floor(address, load),
-            Peer::Nginx => nginx(address, load)?,
-            Peer::IoUring => httpd(address, load, &cpu, "io_uring"),
-            Peer::Epoll => httpd(address, load, &cpu, "epoll"),
+            Peer::Nginx => nginx(address, load, &root)?,
+            Peer::IoUring => httpd(address, load, &cpu, "io_uring", &root),
+            Peer::Epoll => httpd(address, load, &cpu, "epoll", &root),
         };
         let mut pinned = program("taskset", &["-c", &cpu]);
         pinned.arg(command.get_program()).args(command.get_args());
@@ -132,10 +133,12 @@ fn floor(address: SocketAddr, load: Load) -> Command {
     command
 }
 
-fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str) -> Command {
+fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str, root: &Path) -> Command {
     let mut command = built("httpd");
     command.args(["--address", &address.ip().to_string(), "--port", &address.port().to_string()]);
-    command.args(["--smp", "1", "--cpuset", cpu, "--reactor-backend", backend, "--log-level", "warn"]);
+    let fixed = ["--smp", "1", "--log-level", "warn", "--prometheus-port", "0"];
+    command.args(fixed).args(["--cpuset", cpu, "--reactor-backend", backend]);
+    command.arg("--root").arg(root);
     if load != Load::Latency {
         command.args(["--idle-poll-time-us", "0"]);
     }
@@ -147,22 +150,39 @@ fn built(name: &str) -> Command {
 }
 
 /// One worker that answers from memory and logs nothing.
-fn nginx(address: SocketAddr, load: Load) -> Result<Command> {
+fn nginx(address: SocketAddr, load: Load, root: &Path) -> Result<Command> {
     let folder = target_dir("bench").join("nginx");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let keep_alive = if load == Load::Connect { "keepalive_timeout 0;" } else { "keepalive_requests 1000000000;" };
     let configuration = format!(
         "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
          events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; {keep_alive} default_type text/plain;\n\
-         server {{ listen {address}; location = / {{ return 200 \"Hello world\\n\"; }} }} }}\n",
-        folder = folder.display()
+         http {{ access_log off; {keep_alive} default_type text/plain; sendfile on; tcp_nopush on;\n\
+         server {{ listen {address}; location = / {{ return 200 \"Hello world\\n\"; }}\n\
+         location /file/ {{ alias {root}/; }} }} }}\n",
+        folder = folder.display(),
+        root = root.display()
     );
     let path = folder.join("nginx.conf");
     write(&path, &configuration)?;
     let mut command = program("nginx", &[]);
     command.arg("-p").arg(&folder).arg("-c").arg(&path);
     Ok(command)
+}
+
+/// The file that is downloaded, as httpd and nginx are set up.
+pub(super) const FILE_PATH: &str = "/file/mebibyte";
+const FILE_BYTES: usize = 1 << 20;
+
+/// Makes the directory with the file.
+fn files() -> Result<PathBuf> {
+    let folder = target_dir("bench").join("files");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let path = folder.join("mebibyte");
+    if !path.exists() {
+        fs::write(&path, vec![b'x'; FILE_BYTES]).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(folder)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

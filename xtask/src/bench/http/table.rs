@@ -28,6 +28,7 @@ const KEEP_ALIVE: [Bar; 3] = [
 ];
 const CONNECT: [Bar; 1] = [bar(Peer::IoUring, Peer::Nginx, 1.0)];
 const LATENCY: [Bar; 1] = [bar(Peer::IoUring, Peer::Nginx, 0.4)];
+const DOWNLOAD: [Bar; 2] = [bar(Peer::IoUring, Peer::Nginx, 1.0), bar(Peer::Epoll, Peer::Nginx, 1.0)];
 
 /// The figures of one load, by peer and round.
 pub(super) struct Table {
@@ -38,7 +39,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(load: Load) -> Self {
-        Self { load, rows: Peer::ALL.map(|peer| (peer, Vec::new())).to_vec(), noise: Vec::new() }
+        Self { load, rows: load.peers().map(|peer| (peer, Vec::new())).collect(), noise: Vec::new() }
     }
 
     pub(super) fn add(&mut self, peer: Peer, figures: Figures) {
@@ -90,6 +91,7 @@ impl Table {
         let (bars, what): (&[Bar], _) = match self.load {
             Load::KeepAlive => (&KEEP_ALIVE, "processor time per request"),
             Load::Connect => (&CONNECT, "processor time per request"),
+            Load::Download => (&DOWNLOAD, "processor time per request"),
             Load::Latency => (&LATENCY, "median latency"),
         };
         for Bar { who, to, limit } in bars {

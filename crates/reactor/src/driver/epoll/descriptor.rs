@@ -35,6 +35,7 @@ pub(super) struct Descriptor {
 
 impl Descriptor {
     pub(super) fn new(driver: Rc<EpollDriver>, descriptor: OwnedFd) -> Self {
+        driver.open_sockets.set(driver.open_sockets.get() + 1);
         Self { driver, descriptor: RefCell::new(Some(descriptor)), key: Cell::new(0) }
     }
 
@@ -84,7 +85,7 @@ impl Descriptor {
 
     /// Takes the descriptor away. Nobody watches it any more.
     pub(super) fn take(&self) -> Option<OwnedFd> {
-        let descriptor = self.descriptor.take()?;
+        let descriptor = self.release()?;
         if self.is_watched() {
             self.driver.counters.system_calls.add(1);
             // It can't fail while the descriptor is open.
@@ -97,11 +98,17 @@ impl Descriptor {
     /// Closes the descriptor. Events that are on their way find nobody.
     pub(super) fn close(&self) {
         // Closing takes it off the watched ones, as no copy of it exists.
-        if let Some(descriptor) = self.descriptor.take() {
+        if let Some(descriptor) = self.release() {
             self.driver.counters.system_calls.add(1);
             drop(descriptor);
         }
         self.forget();
+    }
+
+    fn release(&self) -> Option<OwnedFd> {
+        let descriptor = self.descriptor.take()?;
+        self.driver.open_sockets.set(self.driver.open_sockets.get() - 1);
+        Some(descriptor)
     }
 
     fn forget(&self) {
@@ -110,5 +117,11 @@ impl Descriptor {
             let socket = self.driver.table.borrow_mut().remove(key);
             drop(socket);
         }
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        drop(self.release());
     }
 }

@@ -36,6 +36,11 @@ impl Frames {
         Self { pool: Pool::new(options).expect("the frames are small"), spare: RefCell::new(None) }
     }
 
+    /// How many frames are lent, and how many may be.
+    pub(super) fn lent(&self) -> (usize, usize) {
+        (self.pool.counters().in_use_frames, LIMIT_FRAMES)
+    }
+
     /// Receives what is there, at most [`FRAME_BYTES`], without waiting; nothing if the stream has ended.
     pub(super) fn receive(&self, socket: BorrowedFd<'_>, counters: &IoCounters) -> Result<Buffer, Errno> {
         counters.system_calls.add(1);
@@ -70,6 +75,12 @@ impl Frames {
             counters.received_bytes.add(len_bytes as u64);
             Ok(Ok((Buffer::copy_from_slice(bytes), from)))
         })
+    }
+
+    /// Gives memory back that nobody uses.
+    pub(super) fn free_unused_memory(&self) {
+        self.pool.free_unused_memory();
+        drop(self.spare.take());
     }
 
     /// Calls `f` with empty memory for at least so many bytes.

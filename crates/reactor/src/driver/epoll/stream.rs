@@ -1,6 +1,7 @@
 //! Stream sockets.
 
 mod core;
+mod file;
 mod send;
 
 use std::any::Any;

@@ -12,7 +12,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use sunstar_packet::{Access, Block, Buffer};
 
 use super::ring::Ring;
@@ -165,8 +165,24 @@ impl Frames {
         unsafe { slice::from_raw_parts(block.start().as_ptr(), len) }
     }
 
-    #[cfg(test)]
-    fn lent(&self) -> u16 {
+    /// Gives the memory of frames back to the system that neither the kernel nor anybody else has.
+    pub(super) fn free_unused_memory(&self) {
+        let pool = self.pool();
+        let mut free = pool.free.borrow_mut();
+        // Neighbours go together. As a side effect the first frames are on top again.
+        free.sort_unstable_by(|a, b| b.cmp(a));
+        for run in free.chunk_by(|above, below| *above == *below + 1) {
+            let Some(lowest) = run.last() else { continue };
+            let start = pool.headers[usize::from(*lowest)].block.start();
+            let len = run.len() * pool.options.frame_bytes as usize;
+            // SAFETY: the frames lie side by side, and nobody has any of them: what they hold is of no use. They stay mapped.
+            let given = unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxDontNeed) };
+            debug_assert!(given.is_ok(), "frames are whole pages");
+        }
+    }
+
+    /// How many frames are lent.
+    pub(super) fn lent(&self) -> u16 {
         self.pool().lent.get()
     }
 }
@@ -309,6 +325,21 @@ mod tests {
         assert_eq!(frames.lent(), 0);
         drop(fill(&frames, &counters, &mut head, b"lent again"));
         assert_eq!(copied(&counters), (96, 9600));
+    }
+
+    #[test]
+    fn memory_that_is_given_back_is_zero_and_what_is_used_stays() {
+        let frames = Frames::unregistered(OPTIONS).expect("memory is free");
+        let (counters, mut head) = (IoCounters::default(), 0);
+        let held = fill(&frames, &counters, &mut head, b"held");
+        let gone: Vec<_> = (0..2).map(|_| fill(&frames, &counters, &mut head, b"gone")).collect();
+        let places: Vec<_> = gone.iter().map(|buffer| buffer.as_ptr()).collect();
+        drop(gone);
+        frames.free_unused_memory();
+        assert_eq!(*held, *b"held");
+        // SAFETY: the frames are mapped as long as the pool lives, and nobody writes to them now.
+        assert!(places.iter().all(|place| unsafe { place.read() } == 0));
+        assert_eq!(*fill(&frames, &counters, &mut head, b"used again"), *b"used again");
     }
 
     #[test]

@@ -300,6 +300,11 @@ impl Sockets {
         slot.socket.take()
     }
 
+    /// How many sockets there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.borrow().len() - self.free.borrow().len()
+    }
+
     /// All sockets, at this moment.
     pub(super) fn all(&self) -> Vec<Rc<dyn Socket>> {
         self.slots.borrow().iter().filter_map(|slot| slot.socket.clone()).collect()

@@ -1,5 +1,6 @@
 //! Streams.
 
+mod file;
 mod receive;
 mod send;
 
@@ -37,6 +38,8 @@ const LINGER: u8 = 3;
 const READ_FILE: u8 = 4;
 /// Sends what was read of a file.
 const SEND_FILE: u8 = 5;
+/// Waits until a file can be sent.
+const WAIT_FOR_ROOM: u8 = 6;
 /// The first of the operations that send without copying.
 const ZERO_COPY: u8 = 16;
 
@@ -225,6 +228,7 @@ impl Socket for Stream {
             LINGER => self.linger_over(driver, completion),
             READ_FILE => self.file_read(driver, completion),
             SEND_FILE => self.file_sent(driver, completion),
+            WAIT_FOR_ROOM => self.has_room(driver, completion),
             _ => self.sent_without_copy(driver, operation - ZERO_COPY, completion),
         }
         if self.phase.get() != Phase::Open {

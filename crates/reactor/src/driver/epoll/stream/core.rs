@@ -13,6 +13,7 @@ use sunstar_packet::Buffer;
 use super::super::descriptor::{Descriptor, Watched};
 use super::super::frames::FRAME_BYTES;
 use super::super::{EpollDriver, wait::Bits};
+use super::file::FileReading;
 use crate::driver::incoming::Incoming;
 use crate::driver::outgoing::Outgoing;
 use crate::driver::waiter::Waiter;
@@ -40,6 +41,7 @@ pub(in super::super) struct Core {
     /// What sending failed with, if reading would not tell of it by itself.
     pub(super) broken: Cell<Option<Error>>,
     pub(super) closing: Cell<Closing>,
+    pub(super) file_reading: FileReading,
 }
 
 /// How far the stream is on its way to be closed.
@@ -71,6 +73,7 @@ impl Core {
             is_dirty: Cell::new(false),
             broken: Cell::new(None),
             closing: Cell::new(Closing::No),
+            file_reading: FileReading::default(),
         })
     }
 
@@ -128,6 +131,9 @@ impl Core {
     /// Nothing more comes. A stream that has failed does not send either.
     fn receive_end(&self, how: Result<(), Error>) {
         self.may_receive.set(false);
+        if how == Err(Error::ConnectionReset) && !self.incoming.has_ended() {
+            self.driver().counters.resets.add(1);
+        }
         self.incoming.end(how);
         if let Err(error) = how {
             self.outgoing.fail(error);

@@ -3,28 +3,32 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
 use sunstar_net::Error;
 
 use super::super::descriptor::Watched;
 use super::core::{Closing, Core};
-use crate::driver::LINGER_TIME;
-use crate::driver::outgoing::{FilePart, Next};
+use crate::driver::outgoing::Next;
+use crate::driver::{LINGER_TIME, file};
 use crate::posix::error::from_errno;
 
 /// System calls that one stream makes to send before others get their turn.
 const SENDS_AT_ONCE: usize = 16;
 
-/// The most bytes of a file that are sent by one system call.
-const FILE_CHUNK_BYTES: usize = 256 << 10;
+/// For how many of them a chunk of a file counts.
+const SENDS_PER_CHUNK: usize = SENDS_AT_ONCE / file::CHUNKS_AT_ONCE;
 
 impl Core {
     /// Sends as much as the kernel takes. What it does not take is sent when an event says that there is room.
     pub(super) fn send(self: &Rc<Self>) {
-        for _ in 0..SENDS_AT_ONCE {
+        let mut turn = SENDS_AT_ONCE;
+        while turn > 0 {
+            if self.file_reading.is_under_way() {
+                return self.linger();
+            }
             let next = self.outgoing.next();
+            turn = turn.saturating_sub(if matches!(next, Next::File(_)) { SENDS_PER_CHUNK } else { 1 });
             if !matches!(next, Next::Nothing) && !self.may_send.get() {
                 return self.wait_for_room();
             }
@@ -53,18 +57,7 @@ impl Core {
                 _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
             })
         })?;
-        self.sent(count);
-        Ok(())
-    }
-
-    fn send_file(&self, part: &FilePart) -> Result<(), Errno> {
-        let mut offset = part.offset;
-        let len_bytes = usize::try_from(part.len_bytes).map_or(FILE_CHUNK_BYTES, |len| len.min(FILE_CHUNK_BYTES));
-        match self.call(|socket| sendfile(socket, &*part.file, Some(&mut offset), len_bytes))? {
-            // The file is shorter than was promised to the peer, who must not take what it got for all.
-            0 => self.abort(Error::ConnectionAborted),
-            count => self.sent(count),
-        }
+        self.sent(count as u64);
         Ok(())
     }
 
@@ -77,15 +70,15 @@ impl Core {
         Ok(())
     }
 
-    fn call<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> Result<R, Errno> {
+    pub(super) fn call<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>) -> Result<R, Errno> {
         let descriptor = self.descriptor.borrow().ok_or(Errno::NOTCONN)?;
         self.driver().counters.system_calls.add(1);
         f(descriptor.as_fd())
     }
 
-    fn sent(&self, count: usize) {
-        self.driver().counters.sent_bytes.add(count as u64);
-        self.outgoing.advance(count as u64);
+    pub(super) fn sent(&self, count: u64) {
+        self.driver().counters.sent_bytes.add(count);
+        self.outgoing.advance(count);
     }
 
     fn send_failed(&self, errno: Errno) {
@@ -102,6 +95,11 @@ impl Core {
             self.outgoing.fail(error);
             return self.sent_all();
         }
+        self.linger();
+    }
+
+    /// Gives a stream that was closed a limited time to send the rest.
+    fn linger(self: &Rc<Self>) {
         let driver = self.driver();
         if self.closing.get() == Closing::Sending {
             self.closing.set(Closing::Lingering);

@@ -109,10 +109,13 @@ impl Stream {
         match error {
             // The kernel tells once that a connection was reset. If sending has heard of it, this is no orderly end. That the
             // peer takes no more says nothing of what it sent before.
-            None => self.incoming.end(match self.outgoing.failure() {
-                None | Some(Error::BrokenPipe) => Ok(()),
-                Some(_) => Err(Error::ConnectionReset),
-            }),
+            None => self.receive_end(
+                driver,
+                match self.outgoing.failure() {
+                    None | Some(Error::BrokenPipe) => Ok(()),
+                    Some(_) => Err(Error::ConnectionReset),
+                },
+            ),
             // Whoever cancelled it knows, or lets it go on when it is read again.
             Some(Errno::CANCELED) => {}
             Some(Errno::NOBUFS) => {
@@ -126,9 +129,16 @@ impl Stream {
             Some(Errno::INTR | Errno::AGAIN) => self.wants_receive.set(true),
             Some(error) => {
                 let error = from_errno(error);
-                self.incoming.end(Err(error));
+                self.receive_end(driver, Err(error));
                 self.outgoing.fail(error);
             }
         }
+    }
+
+    fn receive_end(&self, driver: &UringDriver, how: Result<(), Error>) {
+        if how == Err(Error::ConnectionReset) && !self.incoming.has_ended() {
+            driver.counters().resets.add(1);
+        }
+        self.incoming.end(how);
     }
 }

@@ -6,18 +6,16 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::mem;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
 
-use super::{Phase, READ_FILE, SEND, SEND_FILE, Stream, ZERO_COPY};
-use crate::driver::outgoing::{FilePart, MAX_SLICES, Next};
+use super::{Phase, SEND, Stream, ZERO_COPY};
+use crate::driver::outgoing::{MAX_SLICES, Next};
 use crate::driver::uring::UringDriver;
 use crate::driver::uring::message::Message;
 use crate::driver::uring::sockets::Completion;
@@ -26,9 +24,6 @@ use crate::posix::error::from_errno;
 /// From how many bytes on it pays to send without copying: below, the page references and the notification cost more than the
 /// copy.
 const ZERO_COPY_BYTES: usize = 32 * 1024;
-
-/// Bytes of a file that are read at once.
-const FILE_CHUNK_BYTES: usize = 128 * 1024;
 
 /// How many sends of a stream may wait for the notification that their memory is free.
 const MAX_ZERO_COPIES: usize = 4;
@@ -40,11 +35,11 @@ const REPORT_USAGE: u16 = 1 << 3;
 const COPIED: i32 = i32::MIN;
 
 /// All at once, and no signal if the peer is gone.
-const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+pub(super) const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// Under what operation a send is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Sending {
+pub(super) enum Sending {
     #[default]
     Idle,
     /// The operation, and whether it was cancelled.
@@ -54,15 +49,15 @@ enum Sending {
 /// What the kernel reads.
 #[derive(Default)]
 pub(super) struct Sender {
-    sending: Cell<Sending>,
+    pub(super) sending: Cell<Sending>,
     /// The buffers of [`SEND`].
     buffers: RefCell<Vec<Buffer>>,
     /// How the buffers of the present operation are told to the kernel, if they are several.
     message: RefCell<Option<Box<Message>>>,
     /// The file that is being read.
-    file: RefCell<Option<Rc<File>>>,
+    pub(super) file: RefCell<Option<Rc<File>>>,
     /// What was read of a file, or is being read.
-    chunk: RefCell<Box<[u8]>>,
+    pub(super) chunk: RefCell<Box<[u8]>>,
     /// Buffers sent without copying, by operation; empty ones are free.
     zero_copies: RefCell<Vec<Vec<Buffer>>>,
     /// Whether it showed that the kernel copies anyhow, or can't do it on this socket.
@@ -77,7 +72,7 @@ impl Stream {
         match self.outgoing.next() {
             Next::Nothing => {}
             Next::Bytes => self.send_bytes(driver),
-            Next::File(part) => self.read_file(driver, &part),
+            Next::File(_) => self.send_file(driver),
             Next::Shutdown => self.send_end(),
         }
     }
@@ -89,7 +84,7 @@ impl Stream {
         let zero_copy = self.zero_copy_operation(driver, &buffers);
         let operation = zero_copy.unwrap_or(SEND);
         let is_last = self.phase.get() != Phase::Open && self.outgoing.is_short();
-        let flags = if is_last { FLAGS | libc::MSG_MORE } else { FLAGS };
+        let flags = if is_last || self.outgoing.has_files() { FLAGS | libc::MSG_MORE } else { FLAGS };
         let entry = self.send_entry(&buffers, zero_copy.is_some(), flags);
         match zero_copy {
             None => *self.sender.buffers.borrow_mut() = buffers,
@@ -143,51 +138,6 @@ impl Stream {
             })
         })?;
         Some(ZERO_COPY + u8::try_from(free).expect("there are few"))
-    }
-
-    /// Reads what is next of a file. That waits for the disk, so the kernel does it on a thread of its own where it must.
-    fn read_file(&self, driver: &UringDriver, part: &FilePart) {
-        let mut chunk = self.sender.chunk.borrow_mut();
-        if chunk.is_empty() {
-            *chunk = vec![0; FILE_CHUNK_BYTES].into_boxed_slice();
-        }
-        let len = u32::try_from(part.len_bytes).unwrap_or(u32::MAX).min(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
-        let file = Fd(part.file.as_raw_fd());
-        let entry = opcode::Read::new(file, chunk.as_mut_ptr(), len).offset(part.offset).build();
-        *self.sender.file.borrow_mut() = Some(Rc::clone(&part.file));
-        self.sender.sending.set(Sending::Busy { operation: READ_FILE, is_cancelled: false });
-        // SAFETY: the chunk and the file are the socket's, and left alone until the completion.
-        unsafe { self.base.submit(driver, READ_FILE, entry) };
-    }
-
-    /// Sends what was read of a file.
-    pub(super) fn file_read(&self, driver: &UringDriver, completion: Completion) {
-        self.base.note(&completion);
-        drop(self.sender.file.take());
-        self.sender.sending.set(Sending::Idle);
-        match completion.result.map_err(Errno::from_raw_os_error) {
-            _ if self.outgoing.failure().is_some() => {}
-            // It is shorter than it was said to be, and the peer can't be told otherwise.
-            Ok(0) => self.abort(driver, Error::ConnectionAborted),
-            Ok(len) => {
-                let chunk = self.sender.chunk.borrow();
-                let entry = opcode::Send::new(self.base.fd(), chunk.as_ptr(), len).flags(FLAGS).build();
-                self.sender.sending.set(Sending::Busy { operation: SEND_FILE, is_cancelled: false });
-                // SAFETY: the chunk is the socket's, and left alone until the completion.
-                unsafe { self.base.submit(driver, SEND_FILE, entry) };
-            }
-            Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => self.base.touch(driver),
-            Err(error) => self.outgoing.fail(from_errno(error)),
-        }
-    }
-
-    /// Takes note of what was sent of a file.
-    pub(super) fn file_sent(&self, driver: &UringDriver, completion: Completion) {
-        self.base.note(&completion);
-        self.send_done(driver, completion.result);
-        if !matches!(self.outgoing.next(), Next::File(_)) {
-            drop(self.sender.chunk.take());
-        }
     }
 
     /// Ends the sending side, which no kernel waits for.
@@ -247,7 +197,7 @@ impl Stream {
         }
     }
 
-    fn send_done(&self, driver: &UringDriver, result: Result<u32, i32>) {
+    pub(super) fn send_done(&self, driver: &UringDriver, result: Result<u32, i32>) {
         self.sender.sending.set(Sending::Idle);
         match result.map_err(Errno::from_raw_os_error) {
             // The queue may have been dropped meanwhile.

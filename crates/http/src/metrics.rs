@@ -1,0 +1,195 @@
+//! What servers count, and the handler that shows all metrics.
+
+use alloc::boxed::Box;
+use alloc::rc::{Rc, Weak};
+use alloc::string::String;
+use core::cell::{Cell, OnceCell};
+use core::fmt::Write;
+
+use sunstar_executor::Instant;
+use sunstar_executor::maybe_yield;
+use sunstar_executor::timer::{lowres, now};
+use sunstar_http1::{HeaderName, Method, Request, Status};
+use sunstar_metrics::{
+    Buckets, Distribution, Family, Readings, RegisterError, Registration, Registry, gather, prometheus,
+};
+use sunstar_packet::Buffer;
+
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::server::Shared;
+
+const RESPONSES: Family =
+    Family::counter("sunstar_http_responses_total", "Requests that were answered, by the status of the response.");
+const LATENCY: Family = Family::histogram(
+    "sunstar_http_response_seconds",
+    "From the begin of the round in which a request was taken up until its response was handed to the network.",
+    Buckets::LATENCY,
+);
+const REQUESTS: Family = Family::counter("sunstar_http_requests_total", "Requests whose heads were received.");
+const CONNECTIONS: Family = Family::counter("sunstar_http_connections_total", "Connections that were served or are.");
+const LIVE: Family = Family::gauge("sunstar_http_connections_live", "Connections that are there.");
+const REFUSED: Family =
+    Family::counter("sunstar_http_refused_total", "Messages of clients that broke the protocol or a limit.");
+const FAILED: Family = Family::counter(
+    "sunstar_http_failed_total",
+    "Connections that ended by an error of the network or of the application.",
+);
+const JOINED: Family = Family::counter(
+    "sunstar_http_joined_bytes_total",
+    "Bytes of heads that were copied since they did not lie in one piece.",
+);
+const FRAMES: Family = Family::gauge("sunstar_http_output_frames", "Frames in which output lies that was not sent.");
+const EXHAUSTED: Family = Family::counter(
+    "sunstar_http_output_frames_exhausted_total",
+    "How often output was put into memory of the heap since no frame was left.",
+);
+#[cfg(feature = "compression")]
+const UNCOMPRESSED: Family = Family::counter(
+    "sunstar_http_uncompressed_total",
+    "Responses that were not compressed since too many were being compressed.",
+);
+const FAMILIES: &[Family] = &[
+    RESPONSES,
+    LATENCY,
+    REQUESTS,
+    CONNECTIONS,
+    LIVE,
+    REFUSED,
+    FAILED,
+    JOINED,
+    FRAMES,
+    EXHAUSTED,
+    #[cfg(feature = "compression")]
+    UNCOMPRESSED,
+];
+
+/// Codes have three digits.
+const CODES: usize = 1000;
+
+/// What a server counts for metrics alone.
+pub(crate) struct Figures {
+    by_code: Box<[Cell<u64>]>,
+    latency: Distribution,
+    /// The server's name, and its place in the registry.
+    published: OnceCell<(&'static str, Registration)>,
+}
+
+impl Figures {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_code: (0..CODES).map(|_| Cell::new(0)).collect(),
+            latency: Distribution::new(Buckets::LATENCY),
+            published: OnceCell::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count_response(&self, status: Status) {
+        let count = &self.by_code[usize::from(status.code())];
+        count.set(count.get() + 1);
+    }
+
+    /// The name under which the server is published.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        self.published.get().map(|(name, _)| *name)
+    }
+}
+
+/// The requests of a connection whose responses were written and not handed to the network yet.
+#[derive(Default)]
+pub(crate) struct Unsent {
+    count: u64,
+    /// When the round began in which they were taken up.
+    since: Instant,
+}
+
+impl Unsent {
+    /// A request that was taken up at `since` was answered. Those before it that were taken up in another round are timed now, a little
+    /// too early.
+    #[inline]
+    pub(crate) fn add(&mut self, since: Instant, figures: &Figures) {
+        if self.count > 0 && self.since != since {
+            self.send(figures);
+        }
+        self.since = since;
+        self.count += 1;
+    }
+
+    /// The responses leave now. Those that leave together are timed together, by one look at the clock.
+    #[inline]
+    pub(crate) fn send(&mut self, figures: &Figures) {
+        if self.count > 0 {
+            let time = now().as_nanos() - self.since.as_nanos();
+            figures.latency.record_many(time, core::mem::take(&mut self.count));
+        }
+    }
+}
+
+/// When the request that is being looked at is taken up: with all others of this round, at its begin.
+#[inline]
+pub(crate) fn arrival() -> Instant {
+    lowres::now()
+}
+
+/// Shows a server's figures in the metrics of its shard.
+pub(crate) fn publish(shared: &Rc<Shared>, name: &'static str) -> Result<(), RegisterError> {
+    let server = Rc::downgrade(shared);
+    let registration =
+        Registry::here().observe(FAMILIES, &[("server", name)], move |readings| show(&server, readings))?;
+    // Of two names the first one counts.
+    let _ = shared.figures.published.set((name, registration));
+    Ok(())
+}
+
+fn show(server: &Weak<Shared>, readings: &mut Readings<'_>) {
+    let Some(shared) = server.upgrade() else { return };
+    for (code, count) in shared.figures.by_code.iter().enumerate().filter(|(_, count)| count.get() > 0) {
+        let mut digits = String::new();
+        write!(digits, "{code}").expect("a string takes what is written to it");
+        readings.show(&RESPONSES, &[("code", &digits)], count.get());
+    }
+    readings.show_distribution(&LATENCY, &[], &shared.figures.latency);
+    let stats = shared.stats();
+    readings.show(&REQUESTS, &[], stats.requests);
+    readings.show(&CONNECTIONS, &[], stats.accepted);
+    readings.show(&LIVE, &[], stats.live);
+    readings.show(&REFUSED, &[], stats.refused);
+    readings.show(&FAILED, &[], stats.failed);
+    #[cfg(feature = "compression")]
+    readings.show(&UNCOMPRESSED, &[], stats.uncompressed);
+    let endpoint = shared.endpoint.counters();
+    readings.show(&JOINED, &[], endpoint.joined_bytes);
+    readings.show(&FRAMES, &[], endpoint.frames.in_use_frames);
+    readings.show(&EXHAUSTED, &[], endpoint.frames.exhausted);
+}
+
+/// Answers with the metrics of all shards, as text for Prometheus: a handler for the path `/metrics`.
+///
+/// # Errors
+/// If the request was answered already.
+pub async fn serve_metrics(request: Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    if !matches!(request.method(), Method::Get | Method::Head) {
+        let mut response = exchange.respond(Status::METHOD_NOT_ALLOWED)?;
+        response.header(HeaderName::ALLOW, "GET, HEAD")?;
+        response.send("");
+        return Ok(());
+    }
+    // Boxed: a handler that also answers other paths is as large as its largest branch, and is moved for each request.
+    let text = Box::pin(collect()).await;
+    let mut response = exchange.respond(Status::OK)?;
+    response.header(HeaderName::CONTENT_TYPE, prometheus::CONTENT_TYPE)?;
+    response.send(Buffer::from(text.into_bytes()));
+    Ok(())
+}
+
+/// The metrics of all shards as text. There may be many, so others get their turn in between.
+async fn collect() -> String {
+    let gathered = gather().await;
+    let mut text = String::new();
+    for family in &gathered.families {
+        prometheus::write(&mut text, family);
+        maybe_yield().await;
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! What servers tell of themselves.
+
+use std::time::Duration;
+
+use sunstar_executor::timer::sleep;
+
+use super::client::Client;
+use super::site::quiet;
+
+/// The sum of a text's values of a name, on lines that contain this.
+fn figure(text: &str, name: &str, label: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+async fn metrics(client: &mut Client) -> String {
+    String::from_utf8(client.get("/metrics").await.unwrap().body).unwrap()
+}
+
+#[test]
+fn responses_are_counted_by_status_and_timed() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for target in ["/", "/", "/pieces?3", "/elsewhere", "/nothing", "/sleep?20"] {
+            client.get(target).await.unwrap();
+        }
+        let mut refused = Client::connect().await.unwrap();
+        refused.ask("GET", "/");
+        refused.http.poll_transmit(&mut Vec::new());
+        refused.raw("NONSENSE\r\n\r\n").await.unwrap();
+        assert_eq!(refused.answer().await.unwrap().status(), 400);
+        let text = metrics(&mut client).await;
+        let responses = |code: &str| figure(&text, "sunstar_http_responses_total", &format!("code=\"{code}\""));
+        assert_eq!(["200", "404", "500", "400"].map(responses), [4.0, 1.0, 1.0, 1.0], "{text}");
+        let server = |name: &str| figure(&text, &format!("sunstar_http_{name}"), "server=\"site\"");
+        assert_eq!((server("response_seconds_count"), server("requests_total")), (7.0, 7.0), "{text}");
+        assert!((0.02..0.03).contains(&server("response_seconds_sum")), "{text}");
+        assert_eq!((server("connections_total"), server("refused_total")), (2.0, 1.0));
+        assert!(server("connections_live") >= 1.0);
+    });
+}
+
+#[test]
+fn pipelined_responses_are_all_timed() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for _ in 0..10 {
+            client.ask("GET", "/");
+        }
+        client.ask("GET", "/sleep?10");
+        client.ask("GET", "/");
+        client.transmit().await.unwrap();
+        for _ in 0..12 {
+            client.answer().await.unwrap();
+        }
+        let text = metrics(&mut client).await;
+        assert_eq!(figure(&text, "sunstar_http_response_seconds_count", ""), 12.0);
+        // Those that were answered at once wait for the slow one behind them. Only the last was taken up after it.
+        assert_eq!(figure(&text, "sunstar_http_response_seconds_bucket", "le=\"0.008388608\""), 1.0, "{text}");
+    });
+}
+
+#[test]
+fn a_refused_body_is_one_response() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.raw("POST /count HTTP/1.1\r\nHost: server\r\nContent-Length: 1001\r\n\r\n").await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        let text = metrics(&mut Client::connect().await.unwrap()).await;
+        assert_eq!(figure(&text, "sunstar_http_responses_total", ""), 1.0, "{text}");
+        assert_eq!(figure(&text, "sunstar_http_responses_total", "code=\"413\""), 1.0, "{text}");
+    });
+}
+
+#[test]
+fn metrics_are_for_get_and_head() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        let answer = client.get("/metrics").await.unwrap();
+        let fields = answer.head.headers();
+        assert_eq!(fields.get("content-type"), Some(&b"text/plain; version=0.0.4; charset=utf-8"[..]));
+        client.ask("HEAD", "/metrics");
+        client.ask("DELETE", "/metrics");
+        client.transmit().await.unwrap();
+        let (head, delete) = (client.answer().await.unwrap(), client.answer().await.unwrap());
+        assert_eq!((head.status(), head.body.len()), (200, 0));
+        assert_eq!((delete.status(), delete.head.headers().get("allow")), (405, Some(&b"GET, HEAD"[..])));
+    });
+}

@@ -1,0 +1,105 @@
+//! A shard without time and a stream without a network: the same bytes come again and again, and what is sent is dropped.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use sunstar_executor::{Executor, ExecutorConfig, Instant, Platform};
+use sunstar_net::socket::{Detached, StreamOption, StreamSocket};
+use sunstar_net::{Address, Error, Stream};
+use sunstar_packet::{Buffer, Doorbell};
+
+/// A stream from which `bytes` are read `count` times, and then the end.
+pub(crate) fn stream(bytes: Buffer, count: u64) -> Stream {
+    Stream::new(Rc::new(Replay { bytes, left: Cell::new(count) }))
+}
+
+struct Replay {
+    bytes: Buffer,
+    left: Cell<u64>,
+}
+
+impl StreamSocket for Replay {
+    fn local_address(&self) -> Result<Address, Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn peer_address(&self) -> Result<Address, Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn poll_read(&self, _cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
+        let Some(left) = self.left.get().checked_sub(1) else { return Poll::Ready(Ok(Buffer::new())) };
+        self.left.set(left);
+        Poll::Ready(Ok(self.bytes.clone()))
+    }
+
+    fn poll_writable(&self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn enqueue(&self, bytes: Buffer) {
+        std::hint::black_box(bytes);
+    }
+
+    fn enqueue_file(&self, _file: &Rc<dyn Any>, _offset: u64, _len_bytes: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn poll_flush(&self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn shutdown(&self) {}
+
+    fn abort(&self) {}
+
+    fn poll_detach(&self, _cx: &mut Context<'_>) -> Poll<Result<Detached, Error>> {
+        Poll::Ready(Err(Error::Unsupported))
+    }
+
+    fn set_option(&self, _option: StreamOption) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A shard that is driven by hand, at a time that stands still.
+pub(crate) fn executor() -> Executor {
+    Executor::new(ExecutorConfig::default(), Box::new(Still))
+}
+
+struct Still;
+
+impl Platform for Still {
+    fn now(&self) -> Instant {
+        Instant::ORIGIN
+    }
+
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn entropy(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+
+    fn poll(&self) -> bool {
+        false
+    }
+
+    fn sleep(&self, _deadline: Option<Instant>) {
+        unreachable!("rounds are driven by hand");
+    }
+
+    fn doorbell(&self) -> Box<dyn Doorbell> {
+        Box::new(Silent)
+    }
+}
+
+struct Silent;
+
+impl Doorbell for Silent {
+    fn ring(&self) {}
+}

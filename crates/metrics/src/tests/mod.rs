@@ -1,0 +1,5 @@
+mod collectd;
+mod parser;
+mod registry;
+mod shards;
+mod text;
