@@ -1,10 +1,12 @@
 //! The loop around the state machine of one connection.
 
+mod overdue;
+
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
 use core::future::poll_fn;
-use core::task::{Context, Poll, Waker, ready};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
@@ -20,7 +22,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::metrics::{self, Unsent};
-use crate::server::{GRACE, Shared, add_one};
+use crate::server::Shared;
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
 
@@ -490,82 +492,6 @@ impl Connection {
             return Poll::Ready(bytes.map(Input::Bytes).map_err(|error| self.on_failure(error)));
         }
         self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Input::Overdue(overdue)))
-    }
-
-    /// Whether the client has taken too long, or the server has waited long enough after a stop.
-    fn poll_overdue(&mut self, cx: &mut Context<'_>, watch: &mut Watch<'_>, wait: &mut Wait) -> Poll<Overdue> {
-        let shared = &*self.shared;
-        let stop = if shared.stop.abort_requested() {
-            shared.stopped_at.get() + GRACE
-        } else {
-            watch.listen(cx);
-            Instant::FAR_FUTURE
-        };
-        loop {
-            let end = wait.input.min(wait.output).min(stop);
-            ready!(watch.poll_until(cx, end.min(wait.look)));
-            let is_over = end <= wait.look;
-            if is_over && end == stop {
-                return Poll::Ready(Overdue::Stop);
-            }
-            let unacknowledged_bytes = if is_over && !wait.is_idle { 0 } else { self.stream.unacknowledged_bytes() };
-            if is_over && unacknowledged_bytes == 0 {
-                return Poll::Ready(if end == wait.input { Overdue::Input } else { Overdue::Output });
-            }
-            if !self.waits.look(wait, self.sent_bytes, unacknowledged_bytes, &shared.patience) {
-                return Poll::Ready(Overdue::Output);
-            }
-        }
-    }
-
-    /// The stream has failed.
-    fn on_failure(&mut self, error: sunstar_net::Error) -> Error {
-        self.is_broken = true;
-        Error::Net(error)
-    }
-
-    /// Ends what is waited for no longer.
-    fn on_overdue(&mut self, overdue: Overdue) -> Error {
-        match overdue {
-            Overdue::Input => {
-                self.give_up_input(Awaits::Body);
-                Error::TimedOut
-            }
-            Overdue::Output => {
-                self.is_broken = true;
-                add_one(&self.shared.output_timeouts);
-                // What waits to be sent holds memory, and more of it in the network.
-                self.stream.abort();
-                self.http.abort();
-                Error::TimedOut
-            }
-            Overdue::Stop => self.on_failure(sunstar_net::Error::Stopped),
-        }
-    }
-
-    /// Waits no longer for the rest of what the client is sending.
-    fn give_up_input(&mut self, awaits: Awaits) {
-        let shared = &*self.shared;
-        add_one(match awaits {
-            Awaits::Body => &shared.body_timeouts,
-            Awaits::Request if !self.waits.is_new() => &shared.idle_timeouts,
-            _ => &shared.head_timeouts,
-        });
-        self.has_timed_out = true;
-        self.http.give_up_input();
-        match awaits {
-            // Nobody has asked anything.
-            Awaits::Request | Awaits::Nothing => {
-                self.lingers = false;
-                self.http.abort();
-            }
-            // Nobody waits if the request was answered already.
-            Awaits::Head | Awaits::Body => {
-                if let Ok(response) = self.respond(Status::REQUEST_TIMEOUT) {
-                    response.send("");
-                }
-            }
-        }
     }
 
     /// Takes in what has arrived, so that the last response can say that it is the last one.
