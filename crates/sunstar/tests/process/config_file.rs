@@ -20,7 +20,7 @@ fn path(file: &NamedTempFile) -> &str {
 #[track_caller]
 fn shown(text: &str, arguments: &[&str]) -> String {
     let file = file(text);
-    let (code, out, errors) = ended(&[&["--config", path(&file)], arguments].concat());
+    let (code, out, errors) = ended(&[&["--prometheus-port", "0", "--config", path(&file)], arguments].concat());
     assert_eq!(code, Some(0), "{errors}");
     out
 }
