@@ -19,8 +19,8 @@ fn path(file: &NamedTempFile) -> &str {
 /// What the fixture makes of a file and further arguments.
 #[track_caller]
 fn shown(text: &str, arguments: &[&str]) -> String {
-    let file = file(text);
-    let (code, out, errors) = ended(&[&["--prometheus-port", "0", "--config", path(&file)], arguments].concat());
+    let file = file(&format!("prometheus-port = 0\n{text}"));
+    let (code, out, errors) = ended(&[&["--config", path(&file)], arguments].concat());
     assert_eq!(code, Some(0), "{errors}");
     out
 }
