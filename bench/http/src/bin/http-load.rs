@@ -145,13 +145,14 @@ fn main() -> Result<()> {
     }
     let keeps = !matches!(cli.mode, Mode::Connect);
     let request = target::request(cli.address, &cli.path, keeps);
-    let response = target::response_bytes(cli.address, &request)?;
+    let depth = if matches!(cli.mode, Mode::Pipelined) { cli.depth } else { 1 };
+    let batch = request.repeat(depth.into());
+    let response = target::response_bytes(cli.address, &batch, depth)?;
     let mut window = Window::new(cli.pids, cli.seconds);
     let mut latencies = Vec::new();
-    let depth = if matches!(cli.mode, Mode::Pipelined) { cli.depth } else { 1 };
     match cli.mode {
         Mode::KeepAlive | Mode::Pipelined => {
-            let (batch, answers) = (request.repeat(depth.into()), response * usize::from(depth));
+            let answers = response * usize::from(depth);
             keep_alive::run(cli.address, &batch, answers, cli.connections, depth, &mut window)?;
         }
         Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
