@@ -3,6 +3,7 @@
 mod asan;
 mod bench;
 mod command;
+mod fuzz;
 mod licenses;
 mod link;
 mod loom;
@@ -67,6 +68,14 @@ enum Command {
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
+    /// Run the fuzz targets (needs the nightly toolchain and cargo-fuzz)
+    Fuzz {
+        /// Targets to run; all of them if none is named
+        targets: Vec<String>,
+        /// For how long, per target
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Run the simulator's scenarios over many seeds, or one again
     Sim(sim::Options),
     /// Run the tests of the crates with unsafe code under AddressSanitizer (needs the nightly toolchain)
@@ -105,6 +114,7 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Planted { names, .. } => planted::run(&names).map(drop),
         Command::Soak { seconds } => soak::run(seconds).map(drop),
+        Command::Fuzz { targets, seconds } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),
         Command::Asan => asan::run().map(drop),
         Command::Bench { args } => bench::run(&args),
