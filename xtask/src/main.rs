@@ -62,11 +62,14 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Run the randomised cancellation tests for long
+    /// Run the randomised tests, of cancellation and of clients that misbehave, for long
     Soak {
         /// For how long, per test
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// Only tests whose name contains this
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
     },
     /// Run the fuzz targets (needs the nightly toolchain and cargo-fuzz)
     Fuzz {
@@ -113,7 +116,7 @@ fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Planted { names, .. } => planted::run(&names).map(drop),
-        Command::Soak { seconds } => soak::run(seconds).map(drop),
+        Command::Soak { seconds, only } => soak::run(seconds, only.as_deref()).map(drop),
         Command::Fuzz { targets, seconds } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),
         Command::Asan => asan::run().map(drop),
