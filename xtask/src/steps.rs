@@ -173,7 +173,7 @@ fn fmt() -> Result<Outcome> {
     checks([
         &mut cargo(&["fmt", "--all", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", link::MANIFEST, "--check"]),
-        &mut cargo(&["fmt", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
+        &mut cargo(&["fmt", "--all", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
     ])
 }

@@ -119,10 +119,11 @@ impl Window {
         }
         let start = self.started.as_ref().expect("the window began before it ends");
         let count = requests - start.requests;
+        ensure!(count > 0, "no answer was counted within the measured time: is it too short?");
         let seconds = (now - start.at).as_secs_f64();
         let server = (cpu::of_processes(&self.pids)? - start.server).as_secs_f64();
         let client = (cpu::of_process(std::process::id())? - start.client).as_secs_f64();
-        let each = |time: f64| time * 1e6 / count.max(1) as f64;
+        let each = |time: f64| time * 1e6 / count as f64;
         self.figures = Some(Figures {
             requests: count,
             seconds,

@@ -13,7 +13,7 @@ use crate::Window;
 use crate::frames::Frames;
 
 const SEND: u64 = 1 << 32;
-/// Answered batches between two looks at the clock.
+/// Answered requests between two looks at the clock.
 const LOOK_EVERY: u64 = 1024;
 
 struct Connection {
@@ -22,7 +22,8 @@ struct Connection {
     got: usize,
 }
 
-/// Loads the server until the window ends: each connection sends the batch of `depth` requests and waits for `response` bytes.
+/// Loads the server until the window ends: each connection sends the batch of `depth` requests (64 at most) and waits for
+/// `response` bytes.
 pub(crate) fn run(
     address: SocketAddr,
     batch: &[u8],
@@ -67,7 +68,7 @@ pub(crate) fn run(
             ensure!(connection.got == response, "more responses than requests");
             connection.got = 0;
             batches += 1;
-            if batches.is_multiple_of(LOOK_EVERY) && !window.goes_on(batches * u64::from(depth))? {
+            if batches.is_multiple_of(LOOK_EVERY / u64::from(depth)) && !window.goes_on(batches * u64::from(depth))? {
                 return Ok(());
             }
             ask(&mut ring, index, batch)?;
