@@ -14,7 +14,7 @@ use crate::recycled::{Block, Recycled};
 /// Owns a pinned future whose type is not known, in memory of the current shard's free blocks.
 ///
 /// It is as a `Pin<Box<dyn Future>>` otherwise, and for what is called by a table: a handler per route costs no allocation once
-/// blocks of its size have been used. A future of more than 1,024 bytes, or aligned to more than 64, comes from the heap; see
+/// blocks of its size have been used. A future of more than 4,096 bytes, or aligned to more than 64, comes from the heap; see
 /// [`Recycled`].
 ///
 /// Dropping it drops the future, at any point.

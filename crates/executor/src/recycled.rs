@@ -14,7 +14,7 @@ use crate::task::recycler;
 ///
 /// It is for objects that come and go with load, such as the state of a connection: the next one is made where the last
 /// one was, which the processor most likely still has in its cache. Otherwise it is as a `Box`. Blocks are of multiples
-/// of 64 bytes; a value of more than 1,024 bytes, or aligned to more than 64, always comes from the heap, as do all
+/// of 64 bytes; a value of more than 4,096 bytes, or aligned to more than 64, always comes from the heap, as do all
 /// outside of any shard. The value may outlive its shard.
 pub struct Recycled<T> {
     value: NonNull<T>,

@@ -1,18 +1,18 @@
 //! The loop around the state machine of one connection.
 
+mod overdue;
+
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
-use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
+use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_executor::combine::{with_deadline, with_timeout};
-use sunstar_executor::timer::{now, sleep_until};
-use sunstar_executor::{Instant, maybe_yield};
-use sunstar_http1::{BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
+use sunstar_executor::timer::now;
+use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
+use sunstar_http1::{Awaits, BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 use sunstar_storage::File;
@@ -23,6 +23,8 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::metrics::{self, Unsent};
 use crate::server::Shared;
+use crate::waits::{Wait, Waits};
+use crate::watch::Watch;
 
 /// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
 /// a reset (RFC 9112 §9.6).
@@ -49,6 +51,11 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// The stream has failed, or was ended for the client's sake: nothing can be said any more.
+    is_broken: bool,
+    /// The client has taken too long to send.
+    has_timed_out: bool,
+    waits: Waits,
     /// What was handed to the stream.
     sent_bytes: u64,
     /// Of the response that was begun last, if that was to the request that is being served.
@@ -78,9 +85,30 @@ pub(crate) enum Piece {
     End,
 }
 
+/// What is to be done next.
+enum Step<'a> {
+    /// Answer a request. What that needs has memory of its own, since a connection that waits for its next request has none of it.
+    Answer(ErasedFuture<'a, Result<(), Error>>),
+    /// Look again.
+    Noted,
+    /// Send, receive or close.
+    Nothing,
+}
+
 /// What came of a wait for input.
 enum Input {
     Bytes(Buffer),
+    Overdue(Overdue),
+}
+
+/// Why a connection waits no longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    /// The client did not send.
+    Input,
+    /// It does not take what it was sent.
+    Output,
+    /// The server has stopped, and has waited for as long as it does then.
     Stop,
 }
 
@@ -91,6 +119,7 @@ impl Connection {
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
         let client = shared.access_log.get().map(|_| access_log::client(&stream));
+        let waits = Waits::new(&shared.patience);
         Self {
             stream,
             http,
@@ -99,6 +128,9 @@ impl Connection {
             keeps_alive: true,
             expects_input: true,
             lingers: false,
+            is_broken: false,
+            has_timed_out: false,
+            waits,
             sent_bytes: 0,
             status: None,
             unsent: Unsent::default(),
@@ -108,58 +140,72 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve(mut self, handler: &impl Handler) -> Result<(), Error> {
-        let shared = Rc::clone(&self.shared);
-        let mut stopped = pin!(shared.stop.aborted());
+    pub(crate) async fn serve(&mut self, mut watch: Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
         let mut outcome = Ok(());
         loop {
-            match self.http.poll_event() {
-                Some(Event::Request(request)) => match self.answer(request, handler).await {
-                    Err(Error::Net(error)) => return Err(Error::Net(error)),
-                    #[cfg(planted = "unsent_at_failure")]
-                    Err(error) => return Err(error),
-                    // The requests before it were answered, and their responses wait to be sent.
-                    Err(error) => {
-                        outcome = Err(error);
-                        self.give_up();
-                        self.finish_entry(metrics::arrival());
-                    }
-                    Ok(()) => maybe_yield().await,
-                },
-                // Of a body that the application did not read.
-                Some(Event::Body(_)) => {}
-                Some(Event::End) => self.on_message_end(),
-                Some(Event::Error(error)) => {
-                    self.begin_entry(None);
-                    self.refuse(error);
+            let answered = match self.step(&mut watch, handler) {
+                Step::Answer(answering) => Some(answering.await),
+                Step::Noted => continue,
+                Step::Nothing => None,
+            };
+            match answered {
+                Some(Ok(())) => maybe_yield().await,
+                Some(Err(error)) if self.is_broken => return Err(error),
+                #[cfg(planted = "unsent_at_failure")]
+                Some(Err(error)) => return Err(error),
+                // The requests before it were answered, and their responses wait to be sent.
+                Some(Err(error)) => {
+                    outcome = Err(error);
+                    self.give_up();
                     self.finish_entry(metrics::arrival());
                 }
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
-                None if self.http.has_output() => self.transmit().await?,
+                None if self.http.has_output() => self.transmit(&mut watch).await?,
                 None if self.http.should_close() => {
-                    self.close().await;
+                    self.close(&mut watch).await;
                     return outcome;
                 }
                 None => {
                     maybe_yield().await;
-                    self.receive(stopped.as_mut()).await?;
+                    self.receive(&mut watch).await?;
                 }
             }
         }
     }
 
-    async fn answer(&mut self, request: Request, handler: &impl Handler) -> Result<(), Error> {
+    /// Looks at what has arrived.
+    fn step<'a>(&'a mut self, watch: &'a mut Watch<'_>, handler: &'a impl Handler) -> Step<'a> {
+        match self.http.poll_event() {
+            Some(Event::Request(request)) => {
+                return Step::Answer(ErasedFuture::new(self.answer(request, watch, handler)));
+            }
+            // Of a body that the application did not read.
+            Some(Event::Body(_)) => {}
+            Some(Event::End) => self.on_message_end(),
+            Some(Event::Error(error)) => {
+                self.begin_entry(None);
+                self.refuse(error);
+                self.finish_entry(metrics::arrival());
+            }
+            None => return Step::Nothing,
+        }
+        Step::Noted
+    }
+
+    async fn answer(&mut self, request: Request, watch: &mut Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
         let arrival = metrics::arrival();
         self.shared.count_request();
         let before = self.http.in_flight();
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
+        self.waits.on_request(&self.shared.patience);
         self.begin_entry(Some(&request));
-        let status = match handler.handle(request, &mut Exchange::new(self, has_body)).await {
+        let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+            Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
-            Ok(()) | Err(Error::Refused(_)) => Status::INTERNAL_SERVER_ERROR,
+            Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
             Err(Error::Parameter(error)) => error.status(),
             Err(error) => return Err(error),
         };
@@ -245,35 +291,47 @@ impl Connection {
         Ok(response)
     }
 
-    pub(crate) async fn send_body(&mut self, bytes: Buffer) -> Result<(), Error> {
+    pub(crate) async fn send_body(&mut self, bytes: Buffer, watch: &mut Watch<'_>) -> Result<(), Error> {
         self.http.send_body(bytes)?;
         if self.http.output_bytes() > self.shared.endpoint.limits().output_bytes {
-            self.transmit().await?;
+            self.transmit(watch).await?;
         }
         Ok(())
     }
 
     /// Sends a part of a file behind all output so far, and waits until the stream is about to send its last bytes: so what
     /// follows is held back by a client that does not read, as it is behind bodies from memory.
-    pub(crate) async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
+    pub(crate) async fn send_file(
+        &mut self,
+        file: &File,
+        offset: u64,
+        len_bytes: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
         // The head leaves together with the file.
-        self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+        self.writable(watch).await?;
         self.enqueue();
         self.lingers = self.expects_input;
         // Of no bytes it only says whether the network takes the file.
         let takes = |handle: &Rc<dyn Any>| self.stream.enqueue_file(handle, offset, 0).is_ok();
         let Some(handle) = file.network_handle().filter(takes) else {
-            return self.copy_file(file, offset, len_bytes).await;
+            return self.copy_file(file, offset, len_bytes, watch).await;
         };
         // Nothing waits between the two, so what is accounted for is sent.
         let len_bytes = self.http.skip_body(len_bytes)?;
         self.stream.enqueue_file(&handle, offset, len_bytes)?;
         self.sent_bytes += len_bytes;
-        Ok(self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?)
+        self.writable(watch).await
     }
 
     /// As [`Connection::send_file`], by way of memory.
-    async fn copy_file(&mut self, file: &File, mut offset: u64, len_bytes: u64) -> Result<(), Error> {
+    async fn copy_file(
+        &mut self,
+        file: &File,
+        mut offset: u64,
+        len_bytes: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), Error> {
         let end = offset.saturating_add(len_bytes);
         while offset < end {
             let piece_bytes = usize::try_from(end - offset).map_or(FILE_PIECE_BYTES, |left| left.min(FILE_PIECE_BYTES));
@@ -283,7 +341,7 @@ impl Connection {
                 return Err(Error::Storage(sunstar_storage::Error::Truncated));
             }
             offset += bytes.len() as u64;
-            self.send_body(bytes).await?;
+            self.send_body(bytes, watch).await?;
         }
         Ok(())
     }
@@ -296,8 +354,13 @@ impl Connection {
         self.http.trailers()
     }
 
+    /// Bounds what may still come of the body of the request that is being served.
+    pub(crate) fn limit_body(&mut self, bytes: u64) {
+        self.http.limit_body(bytes);
+    }
+
     /// Waits for the next part of the body of the request that is being served.
-    pub(crate) async fn next_piece(&mut self) -> Result<Piece, Error> {
+    pub(crate) async fn next_piece(&mut self, watch: &mut Watch<'_>) -> Result<Piece, Error> {
         loop {
             match self.http.poll_event() {
                 Some(Event::Body(bytes)) => return Ok(Piece::Bytes(bytes)),
@@ -312,26 +375,51 @@ impl Connection {
                 Some(Event::Request(_)) => unreachable!("the end of a body comes before the next request"),
                 None => {}
             }
+            if !self.http.wants_input() {
+                return Err(if self.has_timed_out { Error::TimedOut } else { Error::Answered });
+            }
             self.http.send_continue();
             if self.http.has_output() {
-                self.transmit().await?;
-            }
-            if !self.http.wants_input() {
-                return Err(Error::Truncated);
+                self.transmit(watch).await?;
             }
             maybe_yield().await;
-            let bytes = self.shared.in_time(self.stream.read()).await?;
-            self.take_in(bytes);
+            let mut wait = self.waits.input(Awaits::Body, &self.shared.patience);
+            match poll_fn(|cx| self.poll_input(cx, watch, &mut wait)).await? {
+                Input::Bytes(bytes) => self.take_in_body(bytes, &wait),
+                Input::Overdue(overdue) => return Err(self.on_overdue(overdue)),
+            }
         }
     }
 
     /// Hands what is to be sent to the stream, once that has sent the last of it.
-    pub(crate) async fn transmit(&mut self) -> Result<(), Error> {
-        self.shared.in_time(poll_fn(|cx| self.stream.poll_writable(cx))).await?;
+    pub(crate) async fn transmit(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
+        self.writable(watch).await?;
         self.enqueue();
         self.unsent.send(&self.shared.figures);
         self.lingers = self.expects_input;
         Ok(())
+    }
+
+    /// Waits until the stream has sent what it was given.
+    async fn writable(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
+        let mut wait = None;
+        match poll_fn(|cx| self.poll_writable(cx, watch, &mut wait)).await? {
+            Ok(()) => Ok(()),
+            Err(overdue) => Err(self.on_overdue(overdue)),
+        }
+    }
+
+    fn poll_writable(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch<'_>,
+        wait: &mut Option<Wait>,
+    ) -> Poll<Result<Result<(), Overdue>, Error>> {
+        if let Poll::Ready(outcome) = self.stream.poll_writable(cx) {
+            return Poll::Ready(outcome.map(Ok).map_err(|error| self.on_failure(error)));
+        }
+        let wait = wait.get_or_insert_with(|| self.waits.output(&self.shared.patience));
+        self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Err(overdue)))
     }
 
     /// Puts what is to be sent into the stream's queue, which has room.
@@ -342,52 +430,68 @@ impl Connection {
     }
 
     /// Waits for bytes or for the request to stop.
-    async fn receive(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<(), Error> {
+    async fn receive(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         match self.phase {
-            Phase::Serving => match poll_fn(|cx| self.poll_input(cx, stopped.as_mut())).await {
-                Ok(Input::Bytes(bytes)) => self.take_in(bytes),
-                // Many clients leave by a reset when they have all that they asked for.
-                Err(Error::Net(_)) if self.http.is_idle() => self.take_in(Buffer::new()),
-                Err(error) => return Err(error),
-                Ok(Input::Stop) => {
-                    self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
-                    // What was sent before was sent to a client that has been waited for since.
-                    self.lingers = false;
-                    #[cfg(planted = "no_last_look")]
-                    self.stop_after_input();
-                }
-            },
-            Phase::Draining(until, left_bytes) => match with_deadline(sleep_until(until), self.stream.read()).await {
-                Ok(bytes) => {
-                    let bytes = bytes?;
-                    let left_bytes = left_bytes.checked_sub(bytes.len());
-                    self.take_in(bytes);
-                    match left_bytes {
-                        Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
-                        None => self.stop_after_input(),
+            Phase::Serving => {
+                let awaits = self.http.awaits();
+                let mut wait = self.waits.input(awaits, &self.shared.patience);
+                let input = poll_fn(|cx| {
+                    // The request to stop comes first: a client that always has more to say must not put it off.
+                    if self.shared.stop.abort_requested() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    self.poll_input(cx, watch, &mut wait).map_ok(Some)
+                });
+                match input.await {
+                    Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes, &wait),
+                    Ok(Some(Input::Bytes(bytes))) => self.take_in(bytes),
+                    Ok(Some(Input::Overdue(Overdue::Input))) => self.give_up_input(awaits),
+                    Ok(Some(Input::Overdue(overdue))) => return Err(self.on_overdue(overdue)),
+                    // Many clients leave by a reset when they have all that they asked for.
+                    Err(_) if self.http.is_idle() => self.take_in(Buffer::new()),
+                    Err(error) => return Err(error),
+                    Ok(None) => {
+                        self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
+                        // What was sent before was sent to a client that has been waited for since.
+                        self.lingers = false;
+                        #[cfg(planted = "no_last_look")]
+                        self.stop_after_input();
                     }
                 }
-                Err(_) => self.stop_after_input(),
-            },
+            }
+            Phase::Draining(until, left_bytes) => {
+                let read = poll_fn(|cx| match self.stream.poll_read(cx) {
+                    Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+                    Poll::Pending => watch.poll_until(cx, until).map(|()| None),
+                });
+                let Some(bytes) = read.await else {
+                    self.stop_after_input();
+                    return Ok(());
+                };
+                let bytes = bytes.map_err(|error| self.on_failure(error))?;
+                let left_bytes = left_bytes.checked_sub(bytes.len());
+                self.take_in(bytes);
+                match left_bytes {
+                    Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
+                    None => self.stop_after_input(),
+                }
+            }
             // What is there of a next request is not all of it.
             Phase::Drained => self.http.abort(),
         }
         Ok(())
     }
 
-    /// The request to stop comes first: a client that always has more to say must not put it off.
     fn poll_input(
         &mut self,
         cx: &mut Context<'_>,
-        stopped: Pin<&mut impl Future<Output = ()>>,
+        watch: &mut Watch<'_>,
+        wait: &mut Wait,
     ) -> Poll<Result<Input, Error>> {
-        if self.shared.stop.abort_requested() {
-            return Poll::Ready(Ok(Input::Stop));
-        }
         if let Poll::Ready(bytes) = self.stream.poll_read(cx) {
-            return Poll::Ready(bytes.map(Input::Bytes).map_err(Error::Net));
+            return Poll::Ready(bytes.map(Input::Bytes).map_err(|error| self.on_failure(error)));
         }
-        stopped.poll(cx).map(|()| Ok(Input::Stop))
+        self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Input::Overdue(overdue)))
     }
 
     /// Takes in what has arrived, so that the last response can say that it is the last one.
@@ -425,17 +529,28 @@ impl Connection {
         }
     }
 
+    fn take_in_body(&mut self, bytes: Buffer, wait: &Wait) {
+        self.waits.on_body(wait, bytes.len(), &self.shared.patience);
+        self.take_in(bytes);
+    }
+
     /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(mut self) {
-        if self.lingers && cfg!(not(planted = "no_linger")) {
-            self.stream.shutdown();
-            let to_the_end = async {
-                while self.stream.read().await.is_ok_and(|bytes| !bytes.is_empty()) {
-                    maybe_yield().await;
-                }
-            };
-            // However it ends, the connection does.
-            let _timed_out = with_timeout(LINGER, to_the_end).await;
+    async fn close(&mut self, watch: &mut Watch<'_>) {
+        if !self.lingers || cfg!(planted = "no_linger") {
+            return;
+        }
+        self.stream.shutdown();
+        let deadline = now() + LINGER;
+        // However it ends, the connection does.
+        while let Some(Ok(bytes)) = poll_fn(|cx| match self.stream.poll_read(cx) {
+            Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+            Poll::Pending => watch.poll_until(cx, deadline).map(|()| None),
+        })
+        .await
+            && !bytes.is_empty()
+            && now() < deadline
+        {
+            maybe_yield().await;
         }
     }
 }

@@ -9,15 +9,24 @@ use crate::router::ParamError;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ThisError)]
 #[non_exhaustive]
 pub enum Error {
-    /// The network failed.
+    /// The client's connection failed.
     #[error(transparent)]
-    Net(#[from] sunstar_net::Error),
+    Net(sunstar_net::Error),
+    /// A connection of the handler's own failed, such as one to another server.
+    #[error("a connection behind the server failed: {0}")]
+    Upstream(#[from] sunstar_net::Error),
+    /// The handler failed, for the reason given.
+    #[error("the handler failed: {0}")]
+    Handler(&'static str),
     /// The client's bytes are refused.
     #[error("refused: {0}")]
     Refused(sunstar_http1::Error),
-    /// The client went away before the request was complete.
-    #[error("the client went away within a request")]
-    Truncated,
+    /// The client took too long to send a request, or to take a response.
+    #[error("the client took too long")]
+    TimedOut,
+    /// The response is complete and the connection ends with it, so the rest of the body is not received.
+    #[error("no more of the body is received after the last response")]
+    Answered,
     /// A response is out of turn.
     #[error("{0}")]
     Respond(RespondError),

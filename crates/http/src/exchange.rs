@@ -11,12 +11,14 @@ use crate::compress::{Accepted, Coding, Encoder};
 use crate::connection::{Connection, Piece};
 use crate::error::Error;
 use crate::router::Params;
+use crate::watch::Watch;
 
 /// One request on its way through the application: its body comes in by this, its response goes out.
 ///
 /// What is left of the body when the response is complete is read and dropped.
 pub struct Exchange<'a> {
     connection: &'a mut Connection,
+    watch: Watch<'a>,
     /// More of the request's body may come.
     has_body: bool,
     /// What a router has found.
@@ -24,8 +26,8 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(connection: &'a mut Connection, has_body: bool) -> Self {
-        Self { connection, has_body, params: None }
+    pub(crate) fn new(connection: &'a mut Connection, watch: Watch<'a>, has_body: bool) -> Self {
+        Self { connection, watch, has_body, params: None }
     }
 
     pub(crate) fn set_params(&mut self, params: Params) {
@@ -53,18 +55,25 @@ impl<'a> Exchange<'a> {
         self.connection.respond(status)
     }
 
+    /// Lets the request's body have at most so many bytes, of which none was asked for yet. More are answered by 413, before any is
+    /// read where the length is known. [`Limits::body_bytes`](crate::Limits::body_bytes) is the bound for all requests.
+    pub fn limit_body(&mut self, bytes: u64) {
+        self.connection.limit_body(bytes);
+    }
+
     /// The next piece of the request's body, without its coding; `None` at its end. A client that waits to be asked for the body
     /// is asked (RFC 9110 §10.1.1).
     ///
     /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// If the body is refused, breaks off, or the network fails.
+    /// If the body is refused, breaks off or does not come in time (which has been answered then, if nothing was before), if the
+    /// response is complete and the connection ends with it, or the network fails.
     pub async fn body(&mut self) -> Result<Option<Buffer>, Error> {
         if !self.has_body {
             return Ok(None);
         }
-        match self.connection.next_piece().await? {
+        match self.connection.next_piece(&mut self.watch).await? {
             Piece::Bytes(bytes) => Ok(Some(bytes)),
             Piece::End => {
                 self.has_body = false;
@@ -88,9 +97,9 @@ impl<'a> Exchange<'a> {
     /// If the future is dropped while it waits, the bytes are sent nevertheless.
     ///
     /// # Errors
-    /// If no body is being sent, it would become too long, or the network fails.
+    /// If no body is being sent, it would become too long, the client does not take it in time, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        self.connection.send_body(bytes.into()).await
+        self.connection.send_body(bytes.into(), &mut self.watch).await
     }
 
     /// Sends a part of a file as the next part of the body that [`ResponseWriter::stream`] has begun with a known length. Where the
@@ -104,7 +113,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, it would become too long, or goes in chunks; if the file or the network fails.
     pub async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
-        self.connection.send_file(file, offset, len_bytes).await
+        self.connection.send_file(file, offset, len_bytes, &mut self.watch).await
     }
 
     /// Compresses the response's body as the client likes it best (`Accept-Encoding`), or not at all: if it takes nothing of the kind, or
@@ -127,9 +136,9 @@ impl<'a> Exchange<'a> {
     /// If the future is dropped while it waits, what was collected leaves later.
     ///
     /// # Errors
-    /// If the network fails.
+    /// If the client does not take it in time, or the network fails.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.connection.transmit().await
+        self.connection.transmit(&mut self.watch).await
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun.

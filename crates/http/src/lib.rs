@@ -41,6 +41,9 @@
 //!
 //! A server stops in order: it lets no more connections in, serves those that are established, answers every request whose bytes
 //! have arrived, and closes.
+//!
+//! It is made to stand in front of strangers: [`ServerOptions`] bound what clients may ask for ([`Limits`]), how long they may take
+//! ([`Timeouts`]), and how many there are.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -64,16 +67,22 @@ mod exchange;
 pub mod files;
 mod handler;
 mod metrics;
+mod options;
 mod router;
 mod server;
 #[cfg(test)]
 mod tests;
+mod timeouts;
+mod waits;
+mod watch;
 
 pub use access_log::{AccessFormat, AccessLog, MAX_LOGGED_BYTES};
 pub use error::Error;
 pub use exchange::Exchange;
 pub use handler::Handler;
 pub use metrics::serve_metrics;
+pub use options::ServerOptions;
 pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
 pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
+pub use timeouts::{Pace, Timeouts};

@@ -8,8 +8,7 @@ use core::pin::pin;
 use core::time::Duration;
 
 use sunstar_executor::Instant;
-use sunstar_executor::combine::with_deadline;
-use sunstar_executor::sync::{AbortSource, Gate, GateHolder};
+use sunstar_executor::sync::{AbortSource, Gate, GateHolder, Semaphore};
 use sunstar_executor::timer::{now, sleep_until};
 use sunstar_executor::{Service, TaskBuilder, maybe_yield};
 use sunstar_http1::{Endpoint, Limits};
@@ -22,13 +21,17 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::metrics::{self, Figures};
+use crate::options::ServerOptions;
+use crate::timeouts::Patience;
+use crate::watch::Watch;
 
 /// When the server stops, clients have so long to send the rest of a request that is being served, and to take responses.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// What a shard's connections share.
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
+    pub(crate) patience: Patience,
     pub(crate) clock: DateClock,
     /// Empty while requests are not logged.
     pub(crate) access_log: OnceCell<AccessLog>,
@@ -37,12 +40,19 @@ pub(crate) struct Shared {
     pub(crate) stopped_at: Cell<Instant>,
     /// Holds those who listen and the connections.
     inside: Rc<Gate>,
+    /// How many more connections may be served; none if there may be any number.
+    room: Option<Semaphore>,
     pub(crate) figures: Figures,
     live: Cell<u64>,
     accepted: Cell<u64>,
+    held_back: Cell<u64>,
     requests: Cell<u64>,
     refused: Cell<u64>,
     failed: Cell<u64>,
+    pub(crate) head_timeouts: Cell<u64>,
+    pub(crate) body_timeouts: Cell<u64>,
+    pub(crate) idle_timeouts: Cell<u64>,
+    pub(crate) output_timeouts: Cell<u64>,
     /// Bodies that are being compressed.
     #[cfg(feature = "compression")]
     pub(crate) encoders: Cell<usize>,
@@ -59,13 +69,23 @@ pub struct ServerStats {
     pub accepted: u64,
     /// Connections that are there.
     pub live: u64,
+    /// How often a connection had to wait because [as many as may be](ServerOptions::connections) were there.
+    pub held_back: u64,
     /// Requests whose heads were received.
     pub requests: u64,
     /// Connections whose client sent what is refused.
     pub refused: u64,
     /// Connections that ended by an error of the network or of the application, which includes a panic and that
-    /// [`Server::serve`] was given up.
+    /// [`Server::serve`] was given up. Those of the clients that took too long are not among them.
     pub failed: u64,
+    /// Connections whose client sent no request, or not all of a head, in time.
+    pub head_timeouts: u64,
+    /// Connections whose client sent a body too slowly.
+    pub body_timeouts: u64,
+    /// Connections that were closed because their client had nothing to ask any more.
+    pub idle_timeouts: u64,
+    /// Connections that were reset because their client did not take what it was sent.
+    pub output_timeouts: u64,
     /// Bodies that were sent as they are since too many others were being compressed.
     #[cfg(feature = "compression")]
     pub uncompressed: u64,
@@ -81,15 +101,22 @@ pub struct Server<H> {
 }
 
 impl<H: Handler + 'static> Server<H> {
-    /// A server with the default [`Limits`].
+    /// A server with the default [`ServerOptions`].
     pub fn new(handler: H) -> Self {
-        Self::with_limits(handler, Limits::DEFAULT)
+        Self::with_options(handler, ServerOptions::DEFAULT)
+    }
+
+    /// A server with these limits, and the default options otherwise.
+    pub fn with_limits(handler: H, limits: Limits) -> Self {
+        Self::with_options(handler, ServerOptions { limits, ..ServerOptions::DEFAULT })
     }
 
     /// A server.
-    pub fn with_limits(handler: H, limits: Limits) -> Self {
+    pub fn with_options(handler: H, options: ServerOptions) -> Self {
         let shared = Shared {
-            endpoint: Endpoint::new(limits),
+            endpoint: Endpoint::new(options.limits),
+            patience: options.timeouts.into(),
+            room: (options.connections > 0).then(|| Semaphore::new(options.connections)),
             clock: DateClock::new(),
             access_log: OnceCell::new(),
             stop: AbortSource::new(),
@@ -98,9 +125,14 @@ impl<H: Handler + 'static> Server<H> {
             figures: Figures::new(),
             live: Cell::new(0),
             accepted: Cell::new(0),
+            held_back: Cell::new(0),
             requests: Cell::new(0),
             refused: Cell::new(0),
             failed: Cell::new(0),
+            head_timeouts: Cell::new(0),
+            body_timeouts: Cell::new(0),
+            idle_timeouts: Cell::new(0),
+            output_timeouts: Cell::new(0),
             #[cfg(feature = "compression")]
             encoders: Cell::new(0),
             #[cfg(feature = "compression")]
@@ -142,8 +174,8 @@ impl<H: Handler + 'static> Server<H> {
     /// # Errors
     /// What ended the connection, unless that was in order; [`sunstar_net::Error::Stopped`] if the server had stopped before.
     pub async fn serve(&self, stream: Stream) -> Result<(), Error> {
-        let _inside = self.shared.inside.enter().map_err(|_| sunstar_net::Error::Stopped)?;
-        serve(Rc::clone(&self.shared), &*self.handler, stream).await
+        let _inside = self.shared.inside.enter().map_err(|_| Error::Net(sunstar_net::Error::Stopped))?;
+        serve(Live::new(Rc::clone(&self.shared)), &*self.handler, stream).await
     }
 
     /// What the server has done.
@@ -200,13 +232,14 @@ where
             listener.poll_accept(cx)
         });
         let Ok(stream) = accepted.await else { return };
-        let (shared, handler) = (Rc::clone(&shared), Rc::clone(&handler));
+        shared.wait_for_room().await;
+        let (live, handler) = (Live::new(Rc::clone(&shared)), Rc::clone(&handler));
         // A clone may be made when the gate is closed already.
         let inside = inside.clone();
         #[cfg(planted = "gate_left_early")]
         drop(inside);
         TaskBuilder::new().name("http connection").spawn(async move {
-            if let Err(error) = serve(shared, &*handler, stream).await {
+            if let Err(error) = serve(live, &*handler, stream).await {
                 log::debug!("a connection ended: {error}");
             }
             #[cfg(not(planted = "gate_left_early"))]
@@ -216,67 +249,84 @@ where
     }
 }
 
-/// Serves one connection and counts it.
-async fn serve(shared: Rc<Shared>, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
-    let mut live = Live::new(&shared);
-    let served = Connection::new(stream, Rc::clone(&shared)).serve(handler).await;
-    live.has_failed = served.is_err();
+/// Serves one connection.
+async fn serve(mut live: Live, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
+    let shared = Rc::clone(&live.shared);
+    let stopped = pin!(shared.stop.aborted());
+    let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
+    let mut connection = Connection::new(stream, Rc::clone(&shared));
+    let served = connection.serve(Watch::new(stopped, alarm), handler).await;
+    live.has_failed = served.is_err_and(|error| error != Error::TimedOut);
     served
 }
 
 /// Counts a connection for as long as it is there, and how it ends.
-struct Live<'a> {
-    shared: &'a Shared,
+struct Live {
+    shared: Rc<Shared>,
     /// Until it has ended well.
     has_failed: bool,
 }
 
-impl<'a> Live<'a> {
-    fn new(shared: &'a Shared) -> Self {
+impl Live {
+    fn new(shared: Rc<Shared>) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
+        if let Some(room) = &shared.room {
+            room.consume(1).forget();
+        }
         Self { shared, has_failed: true }
     }
 }
 
-impl Drop for Live<'_> {
+impl Drop for Live {
     fn drop(&mut self) {
-        let shared = self.shared;
+        let shared = &*self.shared;
         shared.live.set(shared.live.get() - 1);
+        if let Some(room) = &shared.room {
+            room.add_units(1);
+        }
         shared.failed.set(shared.failed.get() + u64::from(self.has_failed));
     }
 }
 
 impl Shared {
-    /// Waits for a client, but when the server stops, not for long.
-    pub(crate) async fn in_time<T>(
-        &self,
-        wait: impl Future<Output = Result<T, sunstar_net::Error>>,
-    ) -> Result<T, sunstar_net::Error> {
-        let deadline = async {
-            self.stop.aborted().await;
-            sleep_until(self.stopped_at.get() + GRACE).await;
-        };
-        with_deadline(deadline, wait).await.unwrap_or(Err(sunstar_net::Error::Stopped))
+    /// Waits until fewer connections are served than may be.
+    async fn wait_for_room(&self) {
+        if let Some(room) = &self.room
+            && room.available_units() == 0
+        {
+            add_one(&self.held_back);
+            // It is not closed; the connection takes its unit itself.
+            drop(room.acquire(1).await);
+        }
     }
 
     pub(crate) fn stats(&self) -> ServerStats {
         ServerStats {
             accepted: self.accepted.get(),
             live: self.live.get(),
+            held_back: self.held_back.get(),
             requests: self.requests.get(),
             refused: self.refused.get(),
             failed: self.failed.get(),
+            head_timeouts: self.head_timeouts.get(),
+            body_timeouts: self.body_timeouts.get(),
+            idle_timeouts: self.idle_timeouts.get(),
+            output_timeouts: self.output_timeouts.get(),
             #[cfg(feature = "compression")]
             uncompressed: self.uncompressed.get(),
         }
     }
 
     pub(crate) fn count_request(&self) {
-        self.requests.set(self.requests.get() + 1);
+        add_one(&self.requests);
     }
 
     pub(crate) fn count_refusal(&self) {
-        self.refused.set(self.refused.get() + 1);
+        add_one(&self.refused);
     }
+}
+
+pub(crate) fn add_one(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
 }

@@ -26,6 +26,8 @@ pub(crate) enum BodyReader {
     Chunked(Chunked),
     /// So many bytes may still come.
     UntilClose(u64),
+    /// More is missing than may come.
+    TooLarge,
 }
 
 impl BodyReader {
@@ -40,17 +42,28 @@ impl BodyReader {
         }
     }
 
+    /// Allows at most so many bytes more.
+    pub(crate) fn limit(&mut self, body_bytes: u64) {
+        match self {
+            Self::Known(left) if *left > body_bytes => *self = Self::TooLarge,
+            Self::Known(_) | Self::TooLarge => {}
+            Self::Chunked(chunked) => chunked.limit(body_bytes),
+            Self::UntilClose(left) => *left = body_bytes.min(*left),
+        }
+    }
+
     /// The fields behind the body, when it has ended.
     pub(crate) fn take_trailers(&mut self) -> Option<Box<Headers>> {
         match self {
             Self::Chunked(chunked) => chunked.take_trailers(),
-            Self::Known(_) | Self::UntilClose(_) => None,
+            Self::Known(_) | Self::UntilClose(_) | Self::TooLarge => None,
         }
     }
 
     /// Takes the next piece from the input, without copying it.
     pub(crate) fn poll(&mut self, input: &mut Input) -> Result<Piece, Error> {
         match self {
+            Self::TooLarge => Err(Error::BodyTooLarge),
             Self::Known(0) => Ok(Piece::End),
             Self::Known(left) => {
                 let count = within(input.peek().len(), *left);

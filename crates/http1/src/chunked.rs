@@ -66,6 +66,11 @@ impl Chunked {
         }
     }
 
+    /// Allows at most so many bytes of data more.
+    pub(crate) fn limit(&mut self, body_bytes: u64) {
+        self.body_bytes = self.body_bytes.min(body_bytes);
+    }
+
     /// The fields behind the body, when it has ended.
     pub(crate) fn take_trailers(&mut self) -> Option<Box<Headers>> {
         self.trailers.finish()

@@ -68,7 +68,8 @@
 //! # Safety in front of strangers
 //!
 //! What two programs could understand differently is refused, see [`Error`]; all that a peer may make us keep is bounded by
-//! [`Limits`]; the work for a head is proportional to its length, however it is split. Timeouts are the server's business.
+//! [`Limits`]; the work for a head is proportional to its length, however it is split. Timeouts are the server's business;
+//! [`Connection::awaits`] says what is waited for.
 //!
 //! # The other side
 //!
@@ -117,5 +118,5 @@ pub use output::{BodyError, COPIED_BODY_BYTES};
 pub use request::{Method, Request};
 pub use respond::{RespondError, ResponseWriter};
 pub use response::Response;
-pub use server::{Connection, Event};
+pub use server::{Awaits, Connection, Event};
 pub use status::Status;

@@ -35,6 +35,19 @@ pub enum Event {
     Error(Error),
 }
 
+/// What a connection waits for, if it waits for input: what limits of time are about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Awaits {
+    /// The first byte of a next request. An empty line in front of it is not yet one (RFC 9112 §2.2).
+    Request,
+    /// The rest of a head.
+    Head,
+    /// The rest of the last request's body.
+    Body,
+    /// Nothing: what comes is not looked at.
+    Nothing,
+}
+
 /// Where in the input the connection is.
 enum Reading {
     /// Before or in a head.
@@ -129,6 +142,22 @@ impl Connection {
             && self.output.is_empty()
     }
 
+    /// What comes next.
+    pub fn awaits(&self) -> Awaits {
+        match self.reading {
+            _ if self.input.has_ended() => Awaits::Nothing,
+            Reading::Head if self.input.is_empty() => Awaits::Request,
+            Reading::Head => Awaits::Head,
+            Reading::Body(_) => Awaits::Body,
+            Reading::Over => Awaits::Nothing,
+        }
+    }
+
+    /// Whether no further response will be sent, nor anything more be read.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Whether the connection may be closed: everything was handed out, and nothing more will come.
     ///
     /// Who closes while the client still sends risks that it loses the last response (RFC 9112 §9.6): better to shut the sending
@@ -172,6 +201,29 @@ impl Connection {
     /// Ends the connection after what waits to be sent, in the midst of a response if need be.
     pub fn abort(&mut self) {
         self.finish();
+    }
+
+    /// Allows the body that is being received, if one is, to have at most so many bytes more, whatever the
+    /// [`Limits`](crate::Limits) allow beyond that. If it has more, it is refused by [`Error::BodyTooLarge`]: at once where its
+    /// length is known.
+    pub fn limit_body(&mut self, bytes: u64) {
+        if let Reading::Body(reader) = &mut self.reading {
+            reader.limit(bytes);
+        }
+    }
+
+    /// Waits no longer for the rest of what the client is sending.
+    ///
+    /// A request whose head was begun is to be answered in its turn, by [`Status::REQUEST_TIMEOUT`] as a rule; so is one whose body
+    /// was, unless it is answered already. The connection ends after that. If nothing was begun, it ends after what is in flight.
+    pub fn give_up_input(&mut self) {
+        match self.awaits() {
+            Awaits::Head => self.expect_refusal(),
+            Awaits::Body => self.end_after_newest(),
+            Awaits::Request | Awaits::Nothing => {}
+        }
+        self.read_no_more();
+        self.settle();
     }
 
     /// What has arrived next; `None` when more input is needed, or answers, or room for output.
@@ -338,7 +390,7 @@ impl Connection {
                 None
             }
             Err(error) => {
-                self.exchanges.push_back(Exchange { version: Version::Http11, is_head: false, keeps_alive: false });
+                self.expect_refusal();
                 Some(self.on_error(error))
             }
         }
@@ -375,14 +427,23 @@ impl Connection {
                 Some(Event::End)
             }
             Err(error) => {
-                // The body's request is the newest one.
-                if let Some(exchange) = self.exchanges.back_mut() {
-                    exchange.keeps_alive = false;
-                }
-                self.last |= self.exchanges.len() <= 1;
+                self.end_after_newest();
                 Some(self.on_error(error))
             }
         }
+    }
+
+    /// What can't be understood, or does not come, is to be answered nevertheless.
+    fn expect_refusal(&mut self) {
+        self.exchanges.push_back(Exchange { version: Version::Http11, is_head: false, keeps_alive: false });
+    }
+
+    /// The body of the newest request does not come to its end.
+    fn end_after_newest(&mut self) {
+        if let Some(exchange) = self.exchanges.back_mut() {
+            exchange.keeps_alive = false;
+        }
+        self.last |= self.exchanges.len() <= 1;
     }
 
     /// Nothing is read behind a request after which the client wants to close (RFC 9112 §9.6).

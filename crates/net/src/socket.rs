@@ -157,6 +157,10 @@ pub trait StreamSocket: 'static {
     /// If the stream failed.
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
 
+    /// How many bytes of those that were put into the send queue the peer's side has not acknowledged, as far as the network knows;
+    /// zero if the stream has failed. It may be as costly as a system call.
+    fn unacknowledged_bytes(&self) -> u64;
+
     /// Ends the sending side after what is in the send queue; the peer reads an end. Reading goes on.
     fn shutdown(&self);
 

@@ -246,6 +246,12 @@ impl Stream {
         self.socket.poll_flush(cx)
     }
 
+    /// How many bytes of those that were written the peer's side has not acknowledged, as far as the network knows; zero if the
+    /// stream has failed. It says nothing about what the peer has read. It may be as costly as a system call.
+    pub fn unacknowledged_bytes(&self) -> u64 {
+        self.socket.unacknowledged_bytes()
+    }
+
     /// Ends the sending side after what was written; the peer reads an end. Reading goes on.
     ///
     /// [`Stream::flush`] waits until it is done.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 /// Blocks are multiples of a cache line and aligned to one.
 const LINE: usize = 64;
-const CLASSES: usize = 16;
+const CLASSES: usize = 64;
 /// The largest block that is kept for reuse, in bytes.
 const LARGEST_KEPT: usize = LINE * CLASSES;
 /// How much free memory a size class keeps for reuse at most, in bytes.

@@ -1,7 +1,9 @@
 //! Handlers that answer nothing, not all, or an error.
 
 use std::future::Future;
+use std::time::Duration;
 
+use sunstar_executor::timer::sleep;
 use sunstar_net::Error;
 use sunstar_sim::{Failure, Sim};
 
@@ -43,6 +45,24 @@ fn a_failing_handler_ends_the_connection_after_the_responses_before() {
         assert_eq!(statuses(&["/", "/", "/fail", "/"]).await, (vec![200, 200, 500], Ending::Closed));
     });
     assert_eq!((stats.requests, stats.failed), (3, 1));
+}
+
+#[test]
+fn a_connection_behind_the_server_that_fails_is_not_the_clients() {
+    let stats = quiet(|| async {
+        // The client goes on sending, and sees the answer nevertheless.
+        let mut client = Client::connect().await.unwrap();
+        client.ask("GET", "/");
+        client.http.poll_transmit(&mut Vec::new());
+        client.raw("POST /upstream HTTP/1.1\r\nHost: server\r\nContent-Length: 900\r\n\r\n").await.unwrap();
+        for _ in 0..9 {
+            client.raw(vec![b'x'; 100]).await.unwrap();
+            sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(client.answer().await.unwrap().status(), 500);
+        client.closed().await;
+    });
+    assert_eq!(stats.failed, 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod endings;
 #[cfg(feature = "files")]
 mod files;
 mod keep_alive;
+mod limits;
 mod metrics;
 mod refusals;
 mod routes;
@@ -14,3 +15,4 @@ mod site;
 mod stop;
 mod stuck;
 mod sweep;
+mod time;

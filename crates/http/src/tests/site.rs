@@ -10,15 +10,21 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_executor::{Instant, Sharded};
 use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
-use sunstar_net::{Address, ListenerOptions};
+use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
-use sunstar_sim::{Report, Sim, SimError};
+use sunstar_sim::{Report, Sim, SimError, resolve};
 
-use crate::{Error, Exchange, Handler, Limits, Request, Server, ServerStats, Status, serve_metrics};
+use crate::{
+    Error, Exchange, Handler, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts, serve_metrics,
+};
 
 pub(super) const PORT: u16 = 80;
 const SHARDS: usize = 2;
 const LIMITS: Limits = Limits { body_bytes: 1000, input_bytes: 4096, ..Limits::DEFAULT };
+
+/// How the server treats its clients, unless a test says otherwise: it has small limits and ends nothing.
+pub(super) const OPTIONS: ServerOptions =
+    ServerOptions { limits: LIMITS, timeouts: Timeouts::OFF, ..ServerOptions::DEFAULT };
 
 /// What the server is told, and what it tells.
 #[derive(Default)]
@@ -39,13 +45,24 @@ pub(super) fn visit<M>(
 where
     M: Future<Output = ()> + 'static,
 {
-    visit_server(sim, || Server::with_limits(site, LIMITS), main)
+    visit_with(sim, OPTIONS, main)
 }
 
+/// As [`visit`], of a server with these options.
+pub(super) fn visit_with<M>(
+    sim: Sim,
+    options: ServerOptions,
+    main: impl FnOnce(Rc<Control>) -> M + 'static,
+) -> Result<(Report, Rc<Control>), SimError>
+where
+    M: Future<Output = ()> + 'static,
+{
+    visit_server(sim, move || Server::with_options(site, options), main)
+}
 /// The same with a server of one's own.
 pub(super) fn visit_server<H, M>(
     sim: Sim,
-    server: fn() -> Server<H>,
+    server: impl Fn() -> Server<H> + Clone + Send + 'static,
     main: impl FnOnce(Rc<Control>) -> M + 'static,
 ) -> Result<(Report, Rc<Control>), SimError>
 where
@@ -72,16 +89,33 @@ where
     control.stats.get()
 }
 
-/// Adds a host that serves the site until it is told to stop.
-pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
-    add_server_of(sim, || Server::with_limits(site, LIMITS))
+/// As [`quiet`], of a server with these options.
+pub(super) fn quiet_with<M>(options: ServerOptions, main: impl FnOnce() -> M + 'static) -> ServerStats
+where
+    M: Future<Output = ()> + 'static,
+{
+    let (_, control) = visit_with(Sim::new(1), options, |_| main()).unwrap();
+    control.stats.get()
 }
 
-fn add_server_of<H: Handler + 'static>(sim: &mut Sim, server: fn() -> Server<H>) -> Rc<Control> {
+/// Adds a host that serves the site until it is told to stop.
+pub(super) fn add_server(sim: &mut Sim) -> Rc<Control> {
+    add_server_of(sim, || Server::with_options(site, OPTIONS))
+}
+
+fn add_server_of<H: Handler + 'static>(
+    sim: &mut Sim,
+    server: impl Fn() -> Server<H> + Clone + Send + 'static,
+) -> Rc<Control> {
     let control = Rc::new(Control::default());
     let told = Rc::clone(&control);
     sim.host("server", SHARDS, move || async move {
-        let servers = Sharded::start(move || async move { server() }).await.unwrap();
+        let servers = Sharded::start(move || {
+            let server = server.clone();
+            async move { server() }
+        })
+        .await
+        .unwrap();
         servers.map(|server| async move { server.publish("site") }).await.unwrap().into_iter().for_each(Result::unwrap);
         let address = Address::Inet((Ipv4Addr::UNSPECIFIED, PORT).into());
         let listen = move |server: Rc<Server<H>>| {
@@ -105,9 +139,14 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
     shards.into_iter().fold(ServerStats::default(), |sum, shard| ServerStats {
         accepted: sum.accepted + shard.accepted,
         live: sum.live + shard.live,
+        held_back: sum.held_back + shard.held_back,
         requests: sum.requests + shard.requests,
         refused: sum.refused + shard.refused,
         failed: sum.failed + shard.failed,
+        head_timeouts: sum.head_timeouts + shard.head_timeouts,
+        body_timeouts: sum.body_timeouts + shard.body_timeouts,
+        idle_timeouts: sum.idle_timeouts + shard.idle_timeouts,
+        output_timeouts: sum.output_timeouts + shard.output_timeouts,
         #[cfg(feature = "compression")]
         uncompressed: sum.uncompressed + shard.uncompressed,
     })
@@ -122,6 +161,11 @@ pub(super) fn body(len_bytes: usize) -> Vec<u8> {
 fn number(request: &Request) -> usize {
     let query = request.query().expect("a number");
     std::str::from_utf8(query).unwrap().parse().unwrap()
+}
+
+/// Where nobody listens.
+fn nobody(ip: Ipv4Addr) -> Address {
+    Address::Inet((ip, 9).into())
 }
 
 /// What each path answers.
@@ -170,6 +214,11 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             let mut response = exchange.respond(Status::OK)?;
             response.close();
             response.send("bye");
+        }
+        b"/limited" => {
+            exchange.limit_body(10);
+            while exchange.body().await?.is_some() {}
+            exchange.respond(Status::OK)?.send("few enough");
         }
         b"/impatient" => return count_impatiently(exchange).await,
         b"/metrics" => return serve_metrics(request, exchange).await,
@@ -226,12 +275,19 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
                 panic!("within a response");
             }
         }
+        b"/answered" => {
+            let mut response = exchange.respond(Status::OK)?;
+            response.close();
+            response.send("bye");
+            assert_eq!(exchange.body().await, Err(Error::Answered));
+        }
+        b"/upstream" => drop(Stream::connect(resolve("server").map(nobody).expect("it is itself")).await?),
         b"/short" => {
             exchange.respond(Status::OK)?.stream(Some(100));
             exchange.end_body()?;
         }
         b"/panic" => panic!("on request"),
-        b"/fail" => return Err(Error::Truncated),
+        b"/fail" => return Err(Error::Handler("on request")),
         _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
     }
     Ok(())

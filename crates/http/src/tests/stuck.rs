@@ -73,6 +73,10 @@ impl StreamSocket for Stuck {
         Poll::Pending
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.queued_bytes() as u64
+    }
+
     fn shutdown(&self) {}
 
     fn abort(&self) {}

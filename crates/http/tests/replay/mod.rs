@@ -52,6 +52,10 @@ impl StreamSocket for Replay {
         Poll::Ready(Ok(()))
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        0
+    }
+
     fn shutdown(&self) {}
 
     fn abort(&self) {}

@@ -242,6 +242,10 @@ impl StreamSocket for MemStream {
         })
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.with(|end| Ok(end.queued.len() as u64)).unwrap_or(0)
+    }
+
     fn shutdown(&self) {
         let _ = self.with(|end| {
             end.is_shut_down = true;

@@ -187,7 +187,6 @@ impl Outgoing {
     }
 
     /// How many bytes are queued, those of files included.
-    #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.queued_bytes.get()
     }

@@ -1,7 +1,7 @@
 //! Streams as far as they are the same for all drivers.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{Shutdown, connect_unspec, shutdown, sockopt};
 use sunstar_executor::IntoForeign;
@@ -71,6 +71,16 @@ fn set_keepalive(socket: BorrowedFd<'_>, keepalive: Keepalive) -> Result<(), Err
     sockopt::set_tcp_keepintvl(socket, keepalive.interval).map_err(from_errno)?;
     sockopt::set_tcp_keepcnt(socket, keepalive.probes).map_err(from_errno)?;
     sockopt::set_socket_keepalive(socket, true).map_err(from_errno)
+}
+
+/// How many bytes of those that the kernel has taken the peer's kernel has not acknowledged; zero where nobody knows.
+pub(crate) fn unacknowledged_bytes(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // The request's type differs among C libraries.
+    let request = libc::TIOCOUTQ as _;
+    // SAFETY: this request (`tcp(7)` calls it `SIOCOUTQ`) writes one `int`, for which there is room.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) };
+    if answer == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 /// Ends a connection at once: what the kernel has not sent is dropped, and the peer sees a reset where there is such a thing.

@@ -270,6 +270,13 @@ impl StreamSocket for SimStream {
         )
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.connection.with(self.side, |half, _| match half.failure {
+            None if !self.is_detached.get() => (half.queued_bytes + half.outstanding_bytes) as u64,
+            _ => 0,
+        })
+    }
+
     fn shutdown(&self) {
         if !self.is_detached.get()
             && !self.connection.with(self.side, |half, _| std::mem::replace(&mut half.is_shut_down, true))

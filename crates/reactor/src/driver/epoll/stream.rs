@@ -73,6 +73,12 @@ impl StreamSocket for Stream {
         self.0.outgoing.poll_flush(cx)
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        let in_kernel = self.0.descriptor.with(|socket| Ok(posix::stream::unacknowledged_bytes(socket)));
+        // What is failed is closed.
+        self.0.outgoing.queued_bytes() + in_kernel.unwrap_or(0)
+    }
+
     fn shutdown(&self) {
         if self.0.outgoing.shutdown() {
             self.0.flush_later();

@@ -23,7 +23,7 @@ use crate::driver::LINGER_TIME;
 use crate::driver::incoming::Incoming;
 use crate::driver::outgoing::Outgoing;
 use crate::driver::waiter::Waiter;
-use crate::posix::stream::{abort, set_option};
+use crate::posix::stream::{abort, set_option, unacknowledged_bytes};
 use crate::posix::{DetachedStream, address};
 use receive::Receiving;
 use send::Sender;
@@ -290,6 +290,12 @@ impl StreamSocket for Handle {
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.stream.outgoing.poll_flush(cx)
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        let in_kernel = self.with_descriptor(|descriptor| Ok(unacknowledged_bytes(descriptor)));
+        // What is failed is closed.
+        self.stream.outgoing.queued_bytes() + in_kernel.unwrap_or(0)
     }
 
     fn shutdown(&self) {

@@ -1,0 +1,95 @@
+//! Clients that take too long, and streams that fail.
+
+use core::task::{Context, Poll, ready};
+
+use sunstar_executor::Instant;
+use sunstar_http1::{Awaits, Status};
+
+use super::{Connection, Overdue};
+use crate::error::Error;
+use crate::server::{GRACE, add_one};
+use crate::waits::Wait;
+use crate::watch::Watch;
+
+impl Connection {
+    /// Whether the client has taken too long, or the server has waited long enough after a stop.
+    pub(super) fn poll_overdue(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch<'_>,
+        wait: &mut Wait,
+    ) -> Poll<Overdue> {
+        let shared = &*self.shared;
+        let stop = if shared.stop.abort_requested() {
+            shared.stopped_at.get() + GRACE
+        } else {
+            watch.listen(cx);
+            Instant::FAR_FUTURE
+        };
+        loop {
+            let end = wait.input.min(wait.output).min(stop);
+            ready!(watch.poll_until(cx, end.min(wait.look)));
+            let is_over = end <= wait.look;
+            if is_over && end == stop {
+                return Poll::Ready(Overdue::Stop);
+            }
+            let unacknowledged_bytes = if is_over && !wait.is_idle { 0 } else { self.stream.unacknowledged_bytes() };
+            if is_over && unacknowledged_bytes == 0 {
+                return Poll::Ready(if end == wait.input { Overdue::Input } else { Overdue::Output });
+            }
+            if !self.waits.look(wait, self.sent_bytes, unacknowledged_bytes, &shared.patience) {
+                return Poll::Ready(Overdue::Output);
+            }
+        }
+    }
+
+    /// The stream has failed.
+    pub(super) fn on_failure(&mut self, error: sunstar_net::Error) -> Error {
+        self.is_broken = true;
+        Error::Net(error)
+    }
+
+    /// Ends what is waited for no longer.
+    pub(super) fn on_overdue(&mut self, overdue: Overdue) -> Error {
+        match overdue {
+            Overdue::Input => {
+                self.give_up_input(Awaits::Body);
+                Error::TimedOut
+            }
+            Overdue::Output => {
+                self.is_broken = true;
+                add_one(&self.shared.output_timeouts);
+                // What waits to be sent holds memory, and more of it in the network.
+                self.stream.abort();
+                self.http.abort();
+                Error::TimedOut
+            }
+            Overdue::Stop => self.on_failure(sunstar_net::Error::Stopped),
+        }
+    }
+
+    /// Waits no longer for the rest of what the client is sending.
+    pub(super) fn give_up_input(&mut self, awaits: Awaits) {
+        let shared = &*self.shared;
+        add_one(match awaits {
+            Awaits::Body => &shared.body_timeouts,
+            Awaits::Request if !self.waits.is_new() => &shared.idle_timeouts,
+            _ => &shared.head_timeouts,
+        });
+        self.has_timed_out = true;
+        self.http.give_up_input();
+        match awaits {
+            // Nobody has asked anything.
+            Awaits::Request | Awaits::Nothing => {
+                self.lingers = false;
+                self.http.abort();
+            }
+            // Nobody waits if the request was answered already.
+            Awaits::Head | Awaits::Body => {
+                if let Ok(response) = self.respond(Status::REQUEST_TIMEOUT) {
+                    response.send("");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How many connections there may be, and how large the bodies of some requests.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sunstar_executor::timer::{now, sleep};
+use sunstar_executor::{Service, spawn};
+use sunstar_net::ListenerOptions;
+use sunstar_sim::Sim;
+
+use super::client::{Client, Ending};
+use super::site::{OPTIONS, PORT, quiet, site};
+use crate::{Server, ServerOptions};
+
+#[test]
+fn connections_beyond_the_bound_wait_for_their_turn() {
+    const BOUND: u64 = 3;
+    let mut sim = Sim::new(1);
+    sim.host("server", 1, || async {
+        let server = Rc::new(Server::with_options(site, ServerOptions { connections: 3, ..OPTIONS }));
+        let any = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, PORT));
+        server.listen(any, ListenerOptions::default()).await.unwrap();
+        for _ in 0..4000 {
+            assert!(server.stats().live <= BOUND, "{}", server.stats().live);
+            sleep(Duration::from_millis(1)).await;
+        }
+        let stats = server.stats();
+        server.stop().await;
+        assert!(stats.accepted == 10 && stats.live == 0 && (1..=7).contains(&stats.held_back), "{stats:?}");
+    });
+    sim.host("client", 1, || async {
+        sleep(Duration::from_millis(10)).await;
+        let begun = now();
+        let visits: Vec<_> = (0..10)
+            .map(|_| {
+                spawn(async {
+                    let mut client = Client::connect().await.unwrap();
+                    let answer = client.get("/sleep?100").await.unwrap();
+                    assert_eq!(answer.status(), 200);
+                })
+            })
+            .collect();
+        for visit in visits {
+            visit.await.unwrap();
+        }
+        let took = now() - begun;
+        assert!((400..600).contains(&took.as_millis()), "three at a time: {took:?}");
+    });
+    sim.run().unwrap();
+}
+
+#[test]
+fn a_handler_may_bound_the_body_of_its_request() {
+    let stats = quiet(|| async {
+        for (length, bytes, status) in
+            [(Some(10), 10, 200), (Some(11), 11, 413), (None, 10, 200), (None, 11, 413), (Some(11), 0, 413)]
+        {
+            let mut client = Client::connect().await.unwrap();
+            client.begin("/limited", length, &[]);
+            client.http.send_body(vec![b'x'; bytes]).unwrap();
+            if bytes > 0 {
+                client.http.end_body().unwrap();
+            }
+            client.transmit().await.unwrap();
+            let answer = client.answer().await.unwrap();
+            assert_eq!((answer.status(), answer.closes()), (status, status != 200), "{length:?} {bytes}");
+        }
+    });
+    assert_eq!((stats.refused, stats.failed), (3, 0));
+}
+
+#[test]
+fn who_waits_for_a_body_after_the_last_response_is_told_so() {
+    let stats = quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.begin("/answered", Some(100), &[]);
+        client.transmit().await.unwrap();
+        assert_eq!(client.answer().await.unwrap().body, b"bye");
+        assert_eq!(client.answer().await.unwrap_err(), Ending::Closed);
+    });
+    assert_eq!((stats.requests, stats.failed), (1, 0));
+}

@@ -1,0 +1,128 @@
+//! For how long a connection waits for its client.
+
+use core::time::Duration;
+
+use sunstar_executor::Instant;
+use sunstar_executor::timer::lowres;
+use sunstar_http1::Awaits;
+
+use crate::timeouts::Patience;
+
+/// A client that has not taken as much as it is to take in such a part of the longest time has taken too little.
+const LEAST_LOOK: u32 = 32;
+
+/// What a connection's client has left of its time.
+pub(crate) struct Waits {
+    /// What the deadline is about; none if a request was handed out since.
+    awaits: Option<Awaits>,
+    deadline: Instant,
+    /// No request has come yet.
+    is_new: bool,
+    /// The client may take so long for the next bytes of a body.
+    body_left: Duration,
+    /// What it had acknowledged at the last look.
+    acknowledged_bytes: u64,
+    /// When the response that is being sent is to be taken; in the far future until it has waited.
+    response_deadline: Instant,
+}
+
+/// One wait for a client.
+pub(crate) struct Wait {
+    since: Instant,
+    /// When input is to have come.
+    pub(crate) input: Instant,
+    /// Unless the client has something to take until then.
+    pub(crate) is_idle: bool,
+    /// When to look at what the client has taken.
+    pub(crate) look: Instant,
+    /// When it is to have taken all.
+    pub(crate) output: Instant,
+}
+
+impl Waits {
+    pub(crate) fn new(patience: &Patience) -> Self {
+        Self {
+            awaits: Some(Awaits::Request),
+            deadline: lowres::now() + patience.head,
+            is_new: true,
+            body_left: Duration::ZERO,
+            acknowledged_bytes: 0,
+            response_deadline: Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Whether no request has come yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// A request has come.
+    pub(crate) fn on_request(&mut self, patience: &Patience) {
+        self.awaits = None;
+        self.is_new = false;
+        self.body_left = patience.body.stall;
+        self.response_deadline = Instant::FAR_FUTURE;
+    }
+
+    /// Begins to wait for input.
+    pub(crate) fn input(&mut self, awaits: Awaits, patience: &Patience) -> Wait {
+        let now = lowres::now();
+        if self.awaits != Some(awaits) {
+            self.awaits = Some(awaits);
+            match awaits {
+                Awaits::Head if self.is_new => {}
+                Awaits::Head => self.deadline = now + patience.head,
+                Awaits::Request => self.deadline = now + patience.idle,
+                Awaits::Body | Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
+            }
+        }
+        let input = if awaits == Awaits::Body { now + self.body_left } else { self.deadline };
+        let is_idle = awaits == Awaits::Request && !self.is_new;
+        Wait { since: now, input, is_idle, look: now + patience.output.stall, output: Instant::FAR_FUTURE }
+    }
+
+    /// Bytes of a body have come in.
+    pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
+        let left = self.body_left.saturating_sub(lowres::now() - wait.since);
+        self.body_left = patience.body.next(left, bytes as u64);
+    }
+
+    /// Begins to wait for output to be taken.
+    pub(crate) fn output(&mut self, patience: &Patience) -> Wait {
+        let now = lowres::now();
+        self.response_deadline = self.response_deadline.min(now + patience.response);
+        Wait {
+            since: now,
+            input: Instant::FAR_FUTURE,
+            is_idle: false,
+            look: now + patience.output.stall,
+            output: self.response_deadline,
+        }
+    }
+
+    /// Looks at what the client has acknowledged of what it was sent. Answers whether that will do.
+    pub(crate) fn look(
+        &mut self,
+        wait: &mut Wait,
+        sent_bytes: u64,
+        unacknowledged_bytes: u64,
+        patience: &Patience,
+    ) -> bool {
+        let acknowledged_bytes = sent_bytes.saturating_sub(unacknowledged_bytes);
+        let progress = acknowledged_bytes.saturating_sub(self.acknowledged_bytes);
+        self.acknowledged_bytes = acknowledged_bytes;
+        if unacknowledged_bytes == 0 {
+            wait.look = Instant::FAR_FUTURE;
+            return true;
+        }
+        let now = lowres::now();
+        if wait.is_idle {
+            // Who takes a response is not idle.
+            self.deadline = self.deadline.max(now + patience.idle);
+            wait.input = self.deadline;
+        }
+        let left = patience.output.next(Duration::ZERO, progress);
+        wait.look = now + left;
+        left >= patience.output.stall / LEAST_LOOK
+    }
+}
