@@ -59,6 +59,10 @@ impl StreamSocket for Endless {
         Poll::Pending
     }
 
+    fn unacknowledged_bytes(&self) -> u64 {
+        0
+    }
+
     fn shutdown(&self) {}
 
     fn abort(&self) {}
