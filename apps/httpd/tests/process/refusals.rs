@@ -45,7 +45,13 @@ fn what_can_be_read_in_two_ways_is_refused_and_nobody_else_suffers() {
             let (begin, end) = case.bytes.split_at(case.bytes.len() / 2);
             for parts in [&[REQUEST, &case.bytes, SMUGGLED][..], &[REQUEST, begin, end, SMUGGLED]] {
                 let text = response(httpd.address, parts);
-                assert_eq!(statuses(&text), ["200", case.status], "{case:?}: {text}");
+                assert_eq!(
+                    statuses(&text),
+                    ["200", case.status],
+                    "{} by {}: {case:?}: {text}",
+                    case.error,
+                    case.section
+                );
             }
             assert_eq!(steady.get("/").unwrap().body, HELLO);
         }
@@ -120,6 +126,9 @@ fn what_is_larger_than_it_may_be_gets_its_status() {
     });
 }
 
+/// 64 bytes.
+const CHUNK: &str = "40\r\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n";
+
 #[test]
 fn what_never_ends_is_ended() {
     const KINDS: &[(&str, &str)] = &[
@@ -127,7 +136,7 @@ fn what_never_ends_is_ended() {
         ("GET /", "x"),
         ("GET / HTTP/1.1\r\nHost: a\r\nA: ", "x"),
         ("GET / HTTP/1.1\r\nHost: a\r\n", "A: b\r\n"),
-        ("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+        ("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNK),
         ("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;", "x"),
         ("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "A: b\r\n"),
     ];
@@ -146,8 +155,8 @@ fn what_never_ends_is_ended() {
         });
         assert_eq!(figure(httpd.address, "sunstar_http_refused_total", ""), KINDS.len() as f64);
         httpd.wait_for_descriptors(descriptors);
-        let grown_kib = httpd.resident_kib().saturating_sub(resident_kib);
-        assert!(grown_kib < 8192, "{grown_kib} KiB more than {resident_kib}");
+        // Of what runs for the first time some stays.
+        httpd.wait_for_resident_kib(resident_kib + 8192);
         httpd.stop();
     });
 }

@@ -108,7 +108,7 @@ fn clients_that_take_too_long_show() {
             for _ in 0..count {
                 let mut client = Client::connect().await.unwrap();
                 client.stream.set_receive_buffer_bytes(2000).unwrap();
-                client.raw(bytes.clone()).await.unwrap();
+                client.raw(bytes.clone().into_bytes()).await.unwrap();
                 clients.push(client);
             }
         }
