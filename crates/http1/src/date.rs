@@ -39,6 +39,7 @@ impl Date {
     }
 
     /// The 29 characters.
+    #[expect(clippy::missing_panics_doc, reason = "the line has a fixed length, which is longer")]
     pub const fn as_bytes(&self) -> &[u8; 29] {
         let text = self.0.split_at(NAME_BYTES).1.first_chunk();
         text.expect("the line is longer")

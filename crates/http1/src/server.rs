@@ -22,7 +22,6 @@ use crate::trailers::is_forbidden;
 
 /// What has arrived, in the order in which the client sent it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation per request")]
 pub enum Event {
     /// A request, which waits for [`Connection::respond`]. Unless [`Request::body`] says that there is none, its body follows.
     Request(Request),

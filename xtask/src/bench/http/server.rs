@@ -21,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) struct Server {
     child: Child,
     address: SocketAddr,
+    /// It serves by a process that it starts.
+    has_worker: bool,
 }
 
 impl Server {
@@ -45,7 +47,7 @@ impl Server {
         pinned.arg(command.get_program()).args(command.get_args());
         command = pinned;
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, has_worker: matches!(peer, Peer::Nginx) };
         server.wait_until_it_listens()?;
         Ok(server)
     }
@@ -57,6 +59,11 @@ impl Server {
                 bail!("it ended with {status}");
             }
             ensure!(Instant::now() < deadline, "it does not listen at {}", self.address);
+            sleep(LOOK_EVERY);
+        }
+        // The master listens before there is the worker, whose time is to be counted.
+        while self.has_worker && !self.pids()?.contains(',') {
+            ensure!(Instant::now() < deadline, "no worker is started");
             sleep(LOOK_EVERY);
         }
         Ok(())
