@@ -21,7 +21,7 @@ pub(crate) fn check(bytes: &[u8]) {
 
 fn expected(value: &[u8], len_bytes: u64) -> Selection {
     let unit_ends = 6.min(value.len());
-    if len_bytes == 0 || value[..unit_ends].to_ascii_lowercase() != b"bytes=" {
+    if len_bytes == 0 || !value[..unit_ends].eq_ignore_ascii_case(b"bytes=") {
         return Selection::All;
     }
     let specs = value[unit_ends..].split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|spec| !spec.is_empty());
