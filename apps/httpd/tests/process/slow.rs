@@ -40,8 +40,8 @@ fn half_sent_heads_stop_nobody_and_end_by_the_timeout() {
                 served
             });
             let half = |_| {
-                let mut client = Client::connect(httpd.address).unwrap();
-                client.send(&REQUEST[..REQUEST.len() / 2]).unwrap();
+                let mut client = Client::connect(httpd.address).expect("it listens");
+                client.send(&REQUEST[..REQUEST.len() / 2]).expect("it is connected");
                 client
             };
             let slow: Vec<_> = (0..crowd).map(half).collect();
@@ -131,8 +131,8 @@ fn who_says_no_more_still_gets_all_answers() {
         let httpd = Httpd::run(command(setup).arg("--root").arg(&root));
         let before = httpd.descriptors();
         let ask = |bytes: &[u8]| {
-            let mut client = Client::connect(httpd.address).unwrap();
-            client.send(bytes).unwrap();
+            let mut client = Client::connect(httpd.address).expect("it listens");
+            client.send(bytes).expect("it is connected");
             client.stream.shutdown(Shutdown::Write).unwrap();
             client
         };
