@@ -270,8 +270,8 @@ fn soak(root: &Path, seed: u64, seconds: u64) {
         let levels = Levels { resident_kib: httpd.resident_kib(), ..kept };
         go_on(httpd.address, seed.wrapping_add(CLIENTS), 4 * time, &corpus);
         levels.wait_for(&httpd);
-        let mut client = Client::connect(httpd.address).unwrap();
-        assert!(client.get("/file/large").unwrap().body == content(LARGE_BYTES));
+        let mut client = Client::connect(httpd.address).expect("it listens");
+        assert!(client.get("/file/large").expect("it answers").body == content(LARGE_BYTES));
         httpd.stop();
     });
 }
