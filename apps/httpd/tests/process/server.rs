@@ -141,15 +141,6 @@ impl Httpd {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// Waits until it occupies no more memory than so much. It gives some back when nothing has come for a second.
-    pub(super) fn wait_for_resident_kib(&self, most_kib: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.resident_kib() > most_kib {
-            assert!(Instant::now() < deadline, "{} KiB are occupied, not {most_kib}", self.resident_kib());
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
     /// Waits until it has no more than so many descriptors open.
     pub(super) fn wait_for_descriptors(&self, most: usize) {
         let deadline = Instant::now() + PATIENCE;

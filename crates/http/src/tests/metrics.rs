@@ -109,6 +109,10 @@ fn clients_that_take_too_long_show() {
                 let mut client = Client::connect().await.unwrap();
                 client.stream.set_receive_buffer_bytes(2000).unwrap();
                 client.raw(bytes.clone().into_bytes()).await.unwrap();
+                // Who is idle has taken its response.
+                if count == 3 {
+                    assert!(!client.stream.read().await.unwrap().is_empty());
+                }
                 clients.push(client);
             }
         }
