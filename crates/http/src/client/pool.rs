@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
@@ -14,6 +14,7 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::sync::{Promise, Promised, promise};
 use sunstar_executor::timer::now;
 use sunstar_http1::Endpoint;
+use sunstar_metrics::{Buckets, Distribution, Registration};
 
 use super::connector::Connector;
 use super::error::{ClientError, Phase};
@@ -29,6 +30,9 @@ pub(super) struct Pool {
     pub(super) connector: Box<dyn Connector>,
     pub(super) endpoint: Endpoint,
     pub(super) counters: Counters,
+    /// From the begin of a request until the head of its response.
+    pub(super) latency: Distribution,
+    pub(super) published: OnceCell<Registration>,
     pub(super) state: RefCell<State>,
     /// Wakes the task that watches what is kept.
     pub(super) watcher: RefCell<Option<Waker>>,
@@ -145,6 +149,8 @@ impl Pool {
             options,
             connector,
             counters: Counters::default(),
+            latency: Distribution::new(Buckets::LATENCY),
+            published: OnceCell::new(),
             state: RefCell::default(),
             watcher: RefCell::default(),
             is_watched: Cell::new(false),
