@@ -158,11 +158,7 @@ impl Connection {
                 #[cfg(planted = "unsent_at_failure")]
                 Some(Err(error)) => return Err(error),
                 // The requests before it were answered, and their responses wait to be sent.
-                Some(Err(error)) => {
-                    outcome = Err(error);
-                    self.give_up();
-                    self.finish_entry(metrics::arrival());
-                }
+                Some(Err(error)) => outcome = Err(error),
                 #[cfg(planted = "unsent_at_stop")]
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit(&mut watch).await?,
@@ -213,7 +209,11 @@ impl Connection {
             // The refusal is what was to be said.
             Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
             Err(Error::Parameter(error)) => error.status(),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.give_up();
+                self.finish_entry(arrival);
+                return Err(error);
+            }
         };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
@@ -572,7 +572,10 @@ impl Drop for Connection {
     /// However it ends (a handler may have panicked): responses that are complete leave, and nobody takes a part of one for the
     /// whole.
     fn drop(&mut self) {
-        if self.http.in_flight() > 0 {
+        if self.is_broken {
+            // Nobody is there to be told of a failure.
+            self.http.abort();
+        } else if self.http.in_flight() > 0 {
             self.give_up();
         }
         self.finish_entry(metrics::arrival());

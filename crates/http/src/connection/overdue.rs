@@ -64,7 +64,12 @@ impl Connection {
                 self.http.abort();
                 Error::TimedOut
             }
-            Overdue::Stop => self.on_failure(sunstar_net::Error::Stopped),
+            Overdue::Stop => {
+                if self.http.in_flight() > 0 {
+                    self.give_up();
+                }
+                self.on_failure(sunstar_net::Error::Stopped)
+            }
         }
     }
 

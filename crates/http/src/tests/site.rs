@@ -287,7 +287,12 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
             exchange.end_body()?;
         }
         b"/panic" => panic!("on request"),
-        b"/fail" => return Err(Error::Handler("on request")),
+        b"/fail" => {
+            if request.query().is_some() {
+                sleep(Duration::from_millis(number(request) as u64)).await;
+            }
+            return Err(Error::Handler("on request"));
+        }
         _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
     }
     Ok(())
