@@ -69,7 +69,7 @@ fn without_a_root_there_are_no_files_and_a_bad_one_is_told() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
             (output.status.code(), errors.as_str()),
-            (Some(2), "httpd: error: cannot serve /no/such/place: there is no such file\n")
+            (Some(2), "httpd: error: cannot serve /no/such/place: there is no such directory\n")
         );
     });
 }

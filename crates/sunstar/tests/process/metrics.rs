@@ -74,6 +74,17 @@ fn a_port_in_use_ends_the_application_with_one_line() {
 }
 
 #[test]
+fn a_collectd_that_cannot_be_told_ends_the_application_with_one_line() {
+    let arguments = ["--overprovisioned", "--log-level", "warn", "--prometheus-port", "0"];
+    // Nobody may send there who has not said that it is for all.
+    let collectd = ["--collectd", "255.255.255.255"];
+    let output = fixture(&[&ALONE[..], &arguments, &collectd].concat()).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = "fixture: error: cannot send to --collectd 255.255.255.255:25826: permission denied\n";
+    assert_eq!((output.status.code(), errors.as_str()), (Some(2), expected));
+}
+
+#[test]
 fn collectd_is_told() {
     let collectd = UdpSocket::bind("127.0.0.1:0").unwrap();
     collectd.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
