@@ -63,6 +63,16 @@ enum Mode {
     Wrk,
 }
 
+/// What is asked of whom.
+pub(crate) struct Load<'a> {
+    address: SocketAddr,
+    /// What a connection sends at once.
+    request: &'a [u8],
+    /// How many bytes are answered.
+    response: usize,
+    connections: usize,
+}
+
 /// What was measured within the window.
 #[derive(Serialize)]
 pub(crate) struct Figures {
@@ -151,14 +161,13 @@ fn main() -> Result<()> {
     let response = target::response_bytes(cli.address, &batch, depth)?;
     let mut window = Window::new(cli.pids, cli.seconds);
     let mut latencies = Vec::new();
+    let answers = response * usize::from(depth);
+    let load = Load { address: cli.address, request: &batch, response: answers, connections: cli.connections };
     match cli.mode {
-        Mode::KeepAlive | Mode::Pipelined => {
-            let answers = response * usize::from(depth);
-            keep_alive::run(cli.address, &batch, answers, cli.connections, depth, &mut window)?;
-        }
-        Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
-        Mode::Download => download::run(cli.address, &request, response, cli.connections, &mut window)?,
-        Mode::Latency => latencies = latency::run(cli.address, &request, response, &mut window)?,
+        Mode::KeepAlive | Mode::Pipelined => keep_alive::run(&load, depth, &mut window)?,
+        Mode::Connect => connect::run(&load, &mut window)?,
+        Mode::Download => download::run(&load, &mut window)?,
+        Mode::Latency => latencies = latency::run(&load, &mut window)?,
         Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");
