@@ -134,7 +134,7 @@ fn routes(site: Rc<Site>) -> Result<Router, RouteError> {
     router.get("/", hello)?.get("/shard", shard)?.post("/count", count)?.get("/metrics", http::serve_metrics)?;
     if site.files.is_some() {
         let files = async move |request: Request, exchange: &mut Exchange<'_>| site.file(&request, exchange).await;
-        router.any("/file/{path...}", files)?;
+        router.get("/file/{path...}", files)?;
     }
     Ok(router)
 }

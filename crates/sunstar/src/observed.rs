@@ -7,7 +7,9 @@ use std::time::Duration;
 use sunstar_executor::timer::now;
 use sunstar_executor::{Instant, current};
 use sunstar_metrics::{Family, Figure, RegisterError, Registration, Registry};
-use sunstar_reactor::{IoStats, StallStats, TimeStats, io_stats, stall_stats, time_stats};
+use sunstar_reactor::{
+    BlockingStats, IoStats, StallStats, TimeStats, blocking_stats, io_stats, stall_stats, time_stats,
+};
 
 use crate::logging;
 
@@ -120,6 +122,26 @@ const FIGURES: &[Figure<IoStats>] = &[
         "Bytes that were copied since too many frames were lent.",
         |stats| stats.copied_out_bytes,
     ),
+    Figure::counter(
+        "sunstar_files_cold_chunks_total",
+        "Chunks of files that were read beside the shard since they were not in memory when they were to be sent.",
+        |stats| stats.cold_file_chunks,
+    ),
+];
+
+const BLOCKING: &[Figure<BlockingStats>] = &[
+    Figure::counter("sunstar_blocking_calls_total", "Calls that block that the helper thread was given.", |stats| {
+        stats.calls
+    }),
+    Figure::gauge("sunstar_blocking_calls_under_way", "Calls that the helper thread has.", |stats| {
+        stats.under_way as u64
+    }),
+    Figure::counter("sunstar_blocking_waits_total", "How often as many of them were there as may be.", |stats| {
+        stats.waits
+    }),
+    Figure::counter("sunstar_blocking_panicked_total", "Calls on the helper thread that panicked.", |stats| {
+        stats.panicked
+    }),
 ];
 
 const LOG_WRITTEN: Family =
@@ -136,6 +158,9 @@ pub(crate) fn register() {
     let mut registered = vec![
         register_times(&registry),
         registry.observe(&Figure::families(FIGURES), &[], |readings| readings.show_figures(FIGURES, &[], &io_stats())),
+        registry.observe(&Figure::families(BLOCKING), &[], |readings| {
+            readings.show_figures(BLOCKING, &[], &blocking_stats());
+        }),
     ];
     if current::shard_id().index() == 0 {
         // The process has one log.

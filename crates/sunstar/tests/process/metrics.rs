@@ -46,6 +46,8 @@ fn prometheus_is_answered_until_the_end() {
         "sunstar_http_requests_total{server=\"prometheus\",shard=\"0\"} 1",
         "sunstar_reactor_stalls_total{shard=\"1\"} 0",
         "sunstar_log_dropped_total 0",
+        "sunstar_blocking_calls_total{shard=\"1\"} 0",
+        "sunstar_files_cold_chunks_total{shard=\"0\"} 0",
     ] {
         assert!(answer.lines().any(|known| known == line), "{line} is not in {answer}");
     }
