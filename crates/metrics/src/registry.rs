@@ -198,7 +198,10 @@ impl Registry {
         let first = *families.first().expect("an observer shows something");
         let labels = Labels::new(labels).map_err(|refusal| first.refused(refusal))?;
         let mut table = self.table.borrow_mut();
-        for family in &families {
+        for (at, family) in families.iter().enumerate() {
+            if families[..at].iter().any(|other| other.name == family.name) {
+                return Err(family.refused(Refusal::Duplicate));
+            }
             family.check().and_then(|()| table.check(family, &labels)).map_err(|refusal| family.refused(refusal))?;
         }
         if table.series + source.series() > MAX_SERIES {

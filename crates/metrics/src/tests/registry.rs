@@ -86,6 +86,7 @@ fn one_name_has_one_meaning_and_labels_once() {
         assert_eq!(refusal(registry.counter(other_help, &[])), Refusal::Different);
         assert_eq!(refusal(registry.counter(THINGS.summed(), &[])), Refusal::Different);
         assert_eq!(refusal(registry.observe(&[LEVEL, THINGS], &[("kind", "book")], |_| {})), Refusal::Duplicate);
+        assert_eq!(refusal(registry.observe(&[LEVEL, LEVEL], &[], |_| {})), Refusal::Duplicate);
         assert!(registry.gauge(LEVEL, &[("kind", "book")]).is_ok(), "a refused observer has registered nothing");
         drop(first);
         assert!(registry.counter(other_help, &[]).is_ok(), "the old meaning is gone");
