@@ -1,5 +1,6 @@
 //! The loop around the state machine of one connection.
 
+mod closing;
 mod overdue;
 
 use alloc::boxed::Box;
@@ -26,15 +27,15 @@ use crate::server::Shared;
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
 
-/// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
-/// a reset (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
 /// When the server stops, a connection waits so long for bytes that have arrived and were not yet handed over by the network.
 const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// When the server stops, a connection takes in at most so many bytes more: no receive buffer holds more than that.
 const LAST_BYTES: usize = 8 << 20;
+
+/// Of a body that is left when its request is answered, so many bytes are read and dropped to keep the connection. With more it
+/// ends.
+const UNREAD_BYTES: u64 = 1 << 20;
 
 /// Of a file that the network does not take as such, so many bytes are read at once.
 const FILE_PIECE_BYTES: usize = 64 << 10;
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// The stream was handed much at once.
+    is_long: bool,
     /// The stream has failed, or was ended for the client's sake: nothing can be said any more.
     is_broken: bool,
     /// The client has taken too long to send.
@@ -128,6 +131,7 @@ impl Connection {
             keeps_alive: true,
             expects_input: true,
             lingers: false,
+            is_long: false,
             is_broken: false,
             has_timed_out: false,
             waits,
@@ -163,7 +167,7 @@ impl Connection {
                 None if matches!(self.phase, Phase::Drained) => return outcome,
                 None if self.http.has_output() => self.transmit(&mut watch).await?,
                 None if self.http.should_close() => {
-                    self.close(&mut watch).await;
+                    self.close(&mut watch).await?;
                     return outcome;
                 }
                 None => {
@@ -223,6 +227,8 @@ impl Connection {
                 self.http.abort();
             }
         }
+        // The rest of its body is of interest to nobody.
+        self.http.limit_body(UNREAD_BYTES);
         self.finish_entry(arrival);
         Ok(())
     }
@@ -430,7 +436,9 @@ impl Connection {
 
     /// Puts what is to be sent into the stream's queue, which has room.
     fn enqueue(&mut self) {
-        self.sent_bytes += self.http.poll_transmit(&mut Queue(&mut self.stream)) as u64;
+        let bytes = self.http.poll_transmit(&mut Queue(&mut self.stream)) as u64;
+        self.sent_bytes += bytes;
+        self.is_long = bytes > closing::LEFT_BYTES;
     }
 
     /// Waits for bytes or for the request to stop.
@@ -536,26 +544,6 @@ impl Connection {
     fn take_in_body(&mut self, bytes: Buffer, wait: &Wait) {
         self.waits.on_body(wait, bytes.len(), &self.shared.patience);
         self.take_in(bytes);
-    }
-
-    /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(&mut self, watch: &mut Watch<'_>) {
-        if !self.lingers || cfg!(planted = "no_linger") {
-            return;
-        }
-        self.stream.shutdown();
-        let deadline = now() + LINGER;
-        // However it ends, the connection does.
-        while let Some(Ok(bytes)) = poll_fn(|cx| match self.stream.poll_read(cx) {
-            Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
-            Poll::Pending => watch.poll_until(cx, deadline).map(|()| None),
-        })
-        .await
-            && !bytes.is_empty()
-            && now() < deadline
-        {
-            maybe_yield().await;
-        }
     }
 }
 

@@ -13,7 +13,7 @@ const LEAST_LOOK: u32 = 32;
 
 /// What a connection's client has left of its time.
 pub(crate) struct Waits {
-    /// What the deadline is about; none if a request was handed out since.
+    /// What the deadline is about; none if a request or a part of a body was handed out since.
     awaits: Option<Awaits>,
     deadline: Instant,
     /// No request has come yet.
@@ -37,6 +37,14 @@ pub(crate) struct Wait {
     pub(crate) look: Instant,
     /// When it is to have taken all.
     pub(crate) output: Instant,
+}
+
+impl Wait {
+    /// For bytes that nobody needs.
+    pub(crate) fn until(deadline: Instant) -> Self {
+        let never = Instant::FAR_FUTURE;
+        Self { since: lowres::now(), input: deadline, is_idle: false, look: never, output: never }
+    }
 }
 
 impl Waits {
@@ -73,18 +81,26 @@ impl Waits {
                 Awaits::Head if self.is_new => {}
                 Awaits::Head => self.deadline = now + patience.head,
                 Awaits::Request => self.deadline = now + patience.idle,
-                Awaits::Body | Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
+                // Who gives a wait up and begins another one has been waiting since the first.
+                Awaits::Body => self.deadline = now + self.body_left,
+                Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
             }
         }
-        let input = if awaits == Awaits::Body { now + self.body_left } else { self.deadline };
         let is_idle = awaits == Awaits::Request && !self.is_new;
-        Wait { since: now, input, is_idle, look: now + patience.output.stall, output: Instant::FAR_FUTURE }
+        Wait {
+            since: now,
+            input: self.deadline,
+            is_idle,
+            look: now + patience.output.stall,
+            output: Instant::FAR_FUTURE,
+        }
     }
 
     /// Bytes of a body have come in.
     pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
         let left = self.body_left.saturating_sub(lowres::now() - wait.since);
         self.body_left = patience.body.next(left, bytes as u64);
+        self.awaits = None;
     }
 
     /// Begins to wait for output to be taken.

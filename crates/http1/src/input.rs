@@ -68,7 +68,7 @@ impl Input {
 
     /// Whether there is room for another buffer.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        self.bytes < limits.input_bytes.max(1) && self.queue.len() < limits.input_buffers
+        self.bytes < limits.input_bytes.max(1) && self.queue.len() < limits.input_buffers.max(1)
     }
 
     pub(crate) fn push(&mut self, buffer: Buffer) {

@@ -20,7 +20,7 @@ use super::connector::Connector;
 use super::error::{ClientError, Phase};
 use super::options::ClientOptions;
 use super::stats::{ClientStats, Counters};
-use super::transport::{Health, Transport, limits};
+use super::transport::{Health, Transport};
 use super::uri::Authority;
 use super::watch::{self, Draining};
 
@@ -145,7 +145,7 @@ enum Asked {
 impl Pool {
     pub(super) fn new(options: ClientOptions, connector: Box<dyn Connector>) -> Rc<Self> {
         Rc::new(Self {
-            endpoint: Endpoint::new(limits(options.limits)),
+            endpoint: Endpoint::new(options.limits),
             options,
             connector,
             counters: Counters::default(),

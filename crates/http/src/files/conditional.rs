@@ -8,6 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use sunstar_http1::{Date, Headers};
 use sunstar_storage::Metadata;
 
+/// The clock of a file system may stand still for so long: a file that was changed twice meanwhile looks as if it was changed once.
+const CLOCK_STEP: Duration = Duration::from_millis(50);
+
 /// What tells the states of a representation apart.
 pub(super) struct Validators {
     /// Opaque, in its quotes (RFC 9110 §8.8.3).
@@ -36,10 +39,16 @@ impl Validators {
         let identity = &metadata.identity;
         let (changed, len_bytes) = (identity.changed.as_nanos(), metadata.len_bytes);
         let mut tag = String::with_capacity(64);
-        write!(tag, "\"{:x}-{:x}-{len_bytes:x}-{changed:x}\"", identity.device, identity.inode)
+        write!(tag, "\"{:x}-{:x}-{len_bytes:x}-{changed:x}", identity.device, identity.inode)
             .expect("a String takes everything");
+        let may_change_unseen = now < identity.changed.saturating_add(CLOCK_STEP);
+        if may_change_unseen {
+            // Nobody who has this state is told later that it still is the same.
+            write!(tag, "-{:x}", now.as_nanos()).expect("a String takes everything");
+        }
+        tag.push('"');
         let now = now.as_secs();
-        Self { tag, is_weak: false, modified: metadata.modified.as_secs().min(now), now }
+        Self { tag, is_weak: may_change_unseen, modified: metadata.modified.as_secs().min(now), now }
     }
 
     /// Those of what is made of the file on the way, which may come out differently another time.
@@ -208,6 +217,23 @@ mod tests {
         assert!(!may(ours().weak(), TAG) && !may(ours().weak(), &weak));
         // It was changed in this second, and may be once more.
         assert!(!may(validators(NOW), "Sun, 06 Nov 1994 08:50:00 GMT"));
+    }
+
+    #[test]
+    fn a_state_that_may_change_unseen_has_a_tag_that_does_not_last() {
+        let changed = Duration::from_secs(NOW);
+        let metadata = Metadata {
+            kind: Kind::Regular,
+            len_bytes: 3,
+            modified: changed,
+            identity: Identity { device: 1, inode: 2, changed },
+        };
+        let after = |millis| Validators::new(&metadata, changed + Duration::from_millis(millis));
+        let (early, late) = (after(0), after(50));
+        assert!(early.etag().starts_with("W/\"1-2-3-") && late.etag().starts_with("\"1-2-3-"));
+        assert_eq!(late.evaluate(request(&[("If-None-Match", &early.etag())]).headers()), Verdict::Go);
+        assert!(!early.may_send_part(request(&[("If-Range", &early.etag())]).headers()));
+        assert_eq!(late.etag(), after(1000).etag());
     }
 
     #[test]

@@ -173,6 +173,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
     match request.path() {
         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
         b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
+        b"/bytes-close" => send_and_close(body(number(&request)), exchange)?,
         b"/pieces" => {
             // Each piece is one byte longer than the last.
             exchange.respond(Status::OK)?.stream(None);
@@ -210,11 +211,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             sleep(Duration::from_millis(number(&request) as u64)).await;
             exchange.respond(Status::OK)?.send("slept");
         }
-        b"/close" => {
-            let mut response = exchange.respond(Status::OK)?;
-            response.close();
-            response.send("bye");
-        }
+        b"/close" => send_and_close("bye", exchange)?,
         b"/limited" => {
             exchange.limit_body(10);
             while exchange.body().await?.is_some() {}
@@ -224,6 +221,13 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
         b"/metrics" => return serve_metrics(request, exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
+    Ok(())
+}
+
+fn send_and_close(body: impl Into<Buffer>, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut response = exchange.respond(Status::OK)?;
+    response.close();
+    response.send(body);
     Ok(())
 }
 

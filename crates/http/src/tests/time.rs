@@ -157,6 +157,17 @@ fn bodies_that_stall_or_drip_end_by_408() {
 }
 
 #[test]
+fn a_handler_that_gives_its_waits_up_gives_the_client_no_more_time() {
+    let stats = counts(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.begin("/impatient", Some(900), &[]);
+        client.transmit().await.unwrap();
+        assert_eq!(last_word(client).await, (408, 20));
+    });
+    assert_eq!((stats.body_timeouts, stats.failed), (1, 0));
+}
+
+#[test]
 fn bodies_that_come_slowly_but_fast_enough_are_served() {
     let options = ServerOptions { limits: Limits { body_bytes: 100_000, ..OPTIONS.limits }, ..timed(TIMEOUTS) };
     let stats = quiet_with(options, || async {
@@ -189,9 +200,14 @@ fn a_body_that_nobody_reads_has_to_come_too() {
 
 /// Asks so many times, and has room for a few bytes of the answers.
 async fn ask_for(target: &str, count: usize) -> Client {
+    ask_with(target, "", count).await
+}
+
+/// As [`ask_for`], with another field.
+async fn ask_with(target: &str, field: &str, count: usize) -> Client {
     let mut client = Client::connect().await.unwrap();
     client.stream.set_receive_buffer_bytes(2000).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: server\r\n\r\n");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: server\r\n{field}\r\n");
     client.raw(request.repeat(count).into_bytes()).await.unwrap();
     client
 }
@@ -236,6 +252,28 @@ fn who_takes_it_slowly_is_served_as_long_as_it_lasts() {
         }
     });
     assert_eq!((stats.output_timeouts, stats.idle_timeouts), (0, 0));
+}
+
+#[test]
+fn who_takes_the_last_response_slowly_gets_all_of_it() {
+    let stats = counts(|| async {
+        // Whoever ends the connection: longer than the network goes on by itself when it is closed.
+        for (target, field) in [("/bytes?6000000", "Connection: close\r\n"), ("/bytes-close?6000000", "")] {
+            let mut client = ask_with(target, field, 1).await;
+            assert_eq!(read_slowly(&mut client, 4000, 1400).await, Ok(()), "{target}");
+        }
+    });
+    assert_eq!(stats.output_timeouts, 0);
+}
+
+#[test]
+fn who_takes_nothing_of_the_last_response_is_reset() {
+    let stats = counts(|| async {
+        let mut client = ask_with("/bytes?1000000", "Connection: close\r\n", 1).await;
+        sleep(65 * SECOND).await;
+        assert_eq!(read_slowly(&mut client, usize::MAX, 1).await, Err(Error::ConnectionReset));
+    });
+    assert_eq!((stats.output_timeouts, stats.live, stats.failed), (1, 0, 0));
 }
 
 #[test]
