@@ -89,6 +89,13 @@ const PLANTED: &[Planted] = &[
     Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
     Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "sockets_streams_buffers" },
     Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: WIRE, name: "carry_lost", kind: Kind::Plain, tests: "property_sums" },
+    Planted { package: WIRE, name: "odd_piece_unswapped", kind: Kind::Plain, tests: "property_sums" },
+    Planted { package: WIRE, name: "option_length_zero", kind: Kind::Plain, tests: "property_options" },
+    Planted { package: WIRE, name: "padding_kept", kind: Kind::Plain, tests: "property_ipv4" },
+    Planted { package: WIRE, name: "sack_without_room", kind: Kind::Plain, tests: "property_any_options" },
+    Planted { package: WIRE, name: "update_minus_zero", kind: Kind::Plain, tests: "property_updates" },
+    Planted { package: WIRE, name: "vlan_unchecked", kind: Kind::Plain, tests: "property_tagged" },
 ];
 
 /// One of each kind, for a run that is to be short.
@@ -101,6 +108,7 @@ const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
+const WIRE: &str = "sunstar-wire";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {
