@@ -2,6 +2,7 @@
 
 pub mod assembler;
 pub mod congestion;
+pub mod connection;
 pub mod prr;
 pub mod rack;
 pub mod rto;

@@ -81,7 +81,7 @@ pub struct Acknowledged {
     pub delivered: u32,
     /// The round-trip time of the newest one that was sent once (Karn's rule, RFC 6298 §3).
     pub rtt: Option<Duration>,
-    /// Whether something arrived that was sent only once: what tells whether a timeout was spurious (RFC 5682).
+    /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
     pub has_original: bool,
 }
 
@@ -138,10 +138,12 @@ impl Scoreboard {
         acks_original: impl Fn(&Transmission) -> bool,
     ) -> Acknowledged {
         let mut result = Acknowledged::default();
-        let mut arrived = |transmission: &Transmission, result: &mut Acknowledged| {
-            rack.on_delivered(now, transmission, acks_original(transmission));
+        let mut arrived = |transmission: &Transmission, is_sacked: bool, result: &mut Acknowledged| {
+            // Behind a gap receivers echo the timestamp from before the gap, which tells nothing (RFC 7323 §4.3).
+            rack.on_delivered(now, transmission, !is_sacked && acks_original(transmission));
             if !transmission.is_retransmission {
                 result.rtt = Some(now - transmission.sent_at);
+            } else if !is_sacked && acks_original(transmission) {
                 result.has_original = true;
             }
         };
@@ -160,17 +162,24 @@ impl Scoreboard {
         &mut self,
         snd_una: Seq,
         result: &mut Acknowledged,
-        arrived: &mut impl FnMut(&Transmission, &mut Acknowledged),
+        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
     ) {
         // Part of a segment that is more than one on the wire: the rest of it stays.
         if let Some(at) = self.segment_across(snd_una) {
             self.split(at, snd_una);
         }
+        // What closes a gap may have been acknowledged long after the rest arrived, if that was not reported.
+        let covered = self.segments.iter().take_while(|segment| segment.end().is_at_or_before(snd_una));
+        let closes_gap = covered
+            .filter(|segment| segment.state != State::Sacked)
+            .any(|segment| segment.transmission.is_retransmission);
         while let Some(segment) = self.segments.pop_front_if(|first| first.end().is_at_or_before(snd_una)) {
             result.acked += segment.len();
             if segment.state != State::Sacked {
                 result.delivered += segment.len();
-                arrived(&segment.transmission, result);
+                if segment.transmission.is_retransmission || !closes_gap {
+                    arrived(&segment.transmission, false, result);
+                }
             }
             self.account(segment.state, segment.len(), false);
         }
@@ -181,7 +190,7 @@ impl Scoreboard {
         &mut self,
         block: SackBlock,
         result: &mut Acknowledged,
-        arrived: &mut impl FnMut(&Transmission, &mut Acknowledged),
+        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
     ) {
         for edge in [block.left, block.right] {
             if let Some(at) = self.segment_across(edge) {
@@ -198,7 +207,7 @@ impl Scoreboard {
             if was != State::Sacked {
                 segment.state = State::Sacked;
                 result.delivered += len;
-                arrived(&segment.transmission, result);
+                arrived(&segment.transmission, true, result);
                 self.account(was, len, false);
                 self.account(State::Sacked, len, true);
             }
@@ -243,6 +252,16 @@ impl Scoreboard {
             self.reported = SackBlocks::NONE;
         }
         lost
+    }
+
+    /// What was taken for lost was not: nothing waits to be sent again any more.
+    pub fn keep_in_flight(&mut self) {
+        for segment in &mut self.segments {
+            if segment.state == State::Lost {
+                segment.state = State::InFlight;
+            }
+        }
+        self.in_flight += core::mem::take(&mut self.lost);
     }
 
     /// The first segment is lost: three duplicates of an acknowledgement said so (RFC 5681 §3.2), or a partial one (RFC 6582).

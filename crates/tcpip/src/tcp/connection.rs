@@ -1,0 +1,334 @@
+//! One side of a connection.
+
+mod acks;
+mod input;
+mod output;
+mod receive;
+mod recovery;
+mod send;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::time::Duration;
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{Seq, WindowScale};
+
+use super::assembler::Assembler;
+use super::congestion::{Algorithm, AlgorithmName, Window};
+use super::rack::Rack;
+use super::rto::Rto;
+use super::scoreboard::Scoreboard;
+use crate::time::Instant;
+use acks::AckPolicy;
+use recovery::{Probe, Recovery};
+use timers::RetransmitTimer;
+
+pub use input::{Reply, Segment};
+pub use output::Outgoing;
+pub use send::SendError;
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Payload bytes of the largest segment that the path takes, without options (RFC 9293 §3.7.1).
+    pub mss: u16,
+    /// Received bytes that wait for the application at most; what the other side is told that it may send.
+    pub receive_capacity: u32,
+    /// Bytes that the application has handed over and the other side has not acknowledged, at most.
+    pub send_capacity: u32,
+    /// How the congestion window moves.
+    pub congestion: AlgorithmName,
+    /// Sends small segments at once, though others are not acknowledged yet (`TCP_NODELAY`: no Nagle, RFC 9293 §3.7.4).
+    pub is_no_delay: bool,
+    /// After so much time without a segment asks whether the other side is there (RFC 9293 §3.8.4).
+    pub keepalive: Option<Keepalive>,
+    /// For so long at most may data be unacknowledged (RFC 5482); none leaves it to [`Options::MAX_TIMEOUTS`].
+    pub user_timeout: Option<Duration>,
+    /// Whether timestamps are offered (RFC 7323 §3).
+    pub offers_timestamps: bool,
+    /// Whether selective acknowledgements are offered (RFC 2018 §2).
+    pub offers_sack: bool,
+}
+
+/// When to ask a silent peer whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// After so much silence the first time (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Then again after so much each time (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// After so many questions without an answer the connection ends (`TCP_KEEPCNT`).
+    pub probes: u8,
+}
+
+impl Options {
+    /// After so many timeouts in a row without an acknowledgement the connection ends: some 15 minutes (`tcp_retries2` of
+    /// Linux; RFC 9293 §3.8.3 asks for at least 100 s).
+    pub const MAX_TIMEOUTS: u8 = 15;
+
+    /// After so many unanswered SYNs the connection attempt ends: some 2 minutes (`tcp_syn_retries` of Linux).
+    pub const MAX_SYN_TIMEOUTS: u8 = 6;
+
+    /// What Ethernet takes, with the buffers that Linux begins with.
+    pub const DEFAULT: Self = Self {
+        mss: 1_460,
+        receive_capacity: 128 << 10,
+        send_capacity: 128 << 10,
+        congestion: AlgorithmName::Cubic,
+        is_no_delay: false,
+        keepalive: None,
+        user_timeout: None,
+        offers_timestamps: true,
+        offers_sack: true,
+    };
+}
+
+/// RFC 9293 §3.3.2. LISTEN and most of SYN-RECEIVED need no connection, and TIME-WAIT none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A SYN was sent.
+    SynSent,
+    /// SYNs have crossed, or a listener was asked.
+    SynReceived,
+    /// Data flow both ways.
+    Established,
+    /// We have ended our stream; it is not acknowledged.
+    FinWait1,
+    /// We have ended our stream, the other side not.
+    FinWait2,
+    /// The other side has ended its stream, we not.
+    CloseWait,
+    /// Both have ended, and ours is not acknowledged.
+    Closing,
+    /// The other side had ended first, and ours is not acknowledged.
+    LastAck,
+    /// Both have ended, and the last acknowledgement may get lost.
+    TimeWait,
+    /// It is over.
+    Closed,
+}
+
+/// Why a connection is over that neither side has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The other side does not listen (`ECONNREFUSED`).
+    Refused,
+    /// The other side has reset the connection (`ECONNRESET`).
+    Reset,
+    /// The other side has not answered in time (`ETIMEDOUT`).
+    TimedOut,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "the other side does not listen on this port",
+            Self::Reset => "the other side has reset the connection",
+            Self::TimedOut => "the other side has not answered in time",
+        })
+    }
+}
+
+impl core::error::Error for Failure {}
+
+/// What both sides have agreed upon, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Agreed {
+    has_timestamps: bool,
+    has_sack: bool,
+    /// By how much the windows that we receive, and those that we send, are shifted; both zero or both agreed.
+    snd_scale: WindowScale,
+    rcv_scale: WindowScale,
+}
+
+/// One side of a TCP connection (RFC 9293), without addresses, which are of no interest here.
+///
+/// Four kinds of methods, none of which waits: what arrives is told by [`Connection::handle_segment`], what the application wants
+/// by [`Connection::send`], [`Connection::receive`], [`Connection::close`]; what must leave is asked for by
+/// [`Connection::poll_transmit`] until there is nothing; and when the connection wants to be looked at again though nothing
+/// arrives, [`Connection::deadline`] tells: then [`Connection::handle_timeout`].
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    failure: Option<Failure>,
+    options: Options,
+    agreed: Agreed,
+
+    /// Sending, RFC 9293 §3.3.1.
+    iss: Seq,
+    snd_una: Seq,
+    snd_nxt: Seq,
+    snd_wnd: u32,
+    snd_wl1: Seq,
+    snd_wl2: Seq,
+    max_snd_wnd: u32,
+    /// Payload of a full segment, beside the options that each one has.
+    snd_mss: u32,
+    board: Scoreboard,
+    unsent: VecDeque<Buffer>,
+    unsent_bytes: u32,
+    fin: Fin,
+
+    window: Window,
+    algorithm: Algorithm,
+    /// The end of the present round: what is sent when it begins is acknowledged when it ends.
+    round_end: Seq,
+    /// Whether the congestion window kept something from being sent since the last acknowledgement.
+    is_cwnd_limited: bool,
+    rto: Rto,
+    rtt_round_end: Seq,
+    rack: Rack,
+    recovery: Option<Box<Recovery>>,
+    probe: Option<Probe>,
+    /// Due: our SYN, a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
+    must_send_syn: bool,
+    must_probe: bool,
+    must_resend: bool,
+    must_ask: bool,
+    /// The window has kept what is left from being a full segment for so long that it may leave as it is.
+    may_send_little: bool,
+    keepalive_probes: u8,
+    retransmit_timer: Option<RetransmitTimer>,
+    timeouts: u8,
+    last_sent_at: Instant,
+    last_heard_at: Instant,
+    duplicate_acks: u8,
+
+    /// Receiving.
+    rcv_nxt: Seq,
+    /// The right edge of the window as the other side knows it.
+    rcv_adv: Seq,
+    last_ack_sent: Seq,
+    ready: VecDeque<Buffer>,
+    ready_bytes: u32,
+    assembler: Option<Box<Assembler>>,
+    /// Where the other side's stream ends, if that was heard, and whether all before it has arrived.
+    peer_fin: Option<Seq>,
+    has_fin: bool,
+    acks: AckPolicy,
+    ts_recent: u32,
+    ts_recent_at: Instant,
+    /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
+    ts_offset: u32,
+}
+
+/// Where the end of our stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    /// The application may send more.
+    Open,
+    /// It may not; what it has sent comes first.
+    Queued,
+    /// It was sent, and not acknowledged.
+    Sent,
+    /// It was acknowledged.
+    Acked,
+}
+
+impl Connection {
+    /// A connection that wants to be opened: a SYN is due. `iss` is the initial sequence number (RFC 6528), `ts_offset` as random.
+    pub fn connect(now: Instant, options: Options, iss: Seq, ts_offset: u32) -> Self {
+        let mut connection = Self::new(now, options, iss, ts_offset);
+        connection.snd_nxt = iss + 1;
+        connection
+    }
+
+    fn new(now: Instant, options: Options, iss: Seq, ts_offset: u32) -> Self {
+        let snd_mss = u32::from(options.mss);
+        Self {
+            state: State::SynSent,
+            failure: None,
+            options,
+            agreed: Agreed::default(),
+            iss,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wnd: 0,
+            snd_wl1: Seq::default(),
+            snd_wl2: Seq::default(),
+            max_snd_wnd: 0,
+            snd_mss,
+            board: Scoreboard::default(),
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            fin: Fin::Open,
+            window: Window::new(snd_mss),
+            algorithm: Algorithm::new(options.congestion),
+            round_end: iss + 1,
+            is_cwnd_limited: false,
+            rto: Rto::default(),
+            rtt_round_end: iss,
+            rack: Rack::default(),
+            recovery: None,
+            probe: None,
+            must_send_syn: true,
+            must_probe: false,
+            must_resend: false,
+            must_ask: false,
+            may_send_little: false,
+            keepalive_probes: 0,
+            retransmit_timer: None,
+            timeouts: 0,
+            last_sent_at: now,
+            last_heard_at: now,
+            duplicate_acks: 0,
+            rcv_nxt: Seq::default(),
+            rcv_adv: Seq::default(),
+            last_ack_sent: Seq::default(),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            assembler: None,
+            peer_fin: None,
+            has_fin: false,
+            acks: AckPolicy::default(),
+            ts_recent: 0,
+            ts_recent_at: now,
+            ts_offset,
+        }
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it is over, if neither side has ended it.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
+    }
+
+    /// Whether data may flow from the other side, or may have.
+    fn is_synchronized(&self) -> bool {
+        !matches!(self.state, State::SynSent | State::SynReceived | State::Closed)
+    }
+
+    /// Ends it at once.
+    fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.unsent.clear();
+        self.unsent_bytes = 0;
+        self.board = Scoreboard::default();
+        self.assembler = None;
+        self.recovery = None;
+        self.retransmit_timer = None;
+        self.acks = AckPolicy::default();
+    }
+
+    /// Our clock as it stands in timestamps: milliseconds (RFC 7323 §5.4).
+    fn ts_now(&self, now: Instant) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "a clock that wraps")]
+        let ms = (now.as_micros() / 1_000) as u32;
+        ms.wrapping_add(self.ts_offset)
+    }
+}
