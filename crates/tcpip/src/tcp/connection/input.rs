@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader};
 
+use super::receive::MAX_WINDOW;
 use super::timers::Purpose;
 use super::{Connection, Failure, Fin, State};
 use crate::tcp::congestion::{Ack, CongestionControl};
@@ -147,7 +148,8 @@ impl Connection {
     fn agree(&mut self, now: Instant, header: &TcpHeader) {
         let options = &header.options;
         self.rcv_nxt = header.seq + 1;
-        self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
+        // What our SYN has told.
+        self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(MAX_WINDOW);
         self.agreed.has_sack = self.options.offers_sack && options.is_sack_permitted;
         self.agreed.has_timestamps = self.options.offers_timestamps && options.timestamps.is_some();
         if let Some(timestamps) = options.timestamps {
@@ -172,6 +174,7 @@ impl Connection {
         }
         self.timeouts = 0;
         self.rto.reset_backoff();
+        self.last_heard_at = now;
         self.snd_una = header.ack;
         self.state = State::Established;
         let scale = if header.flags.contains(TcpFlags::SYN) { 0 } else { self.agreed.snd_scale.shift() };
@@ -245,6 +248,9 @@ impl Connection {
         if news.delivered > 0 || news.acked > 0 {
             self.timeouts = 0;
             self.rto.reset_backoff();
+        } else if self.board.is_empty() {
+            // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
+            self.timeouts = 0;
         }
         if has_duplicate {
             self.on_duplicate();

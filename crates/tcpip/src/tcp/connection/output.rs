@@ -3,6 +3,7 @@
 use sunstar_packet::Buffer;
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps, WindowScale};
 
+use super::receive::MAX_WINDOW;
 use super::{Connection, Fin, State};
 use crate::tcp::scoreboard::{self, Payload};
 use crate::time::Instant;
@@ -51,7 +52,7 @@ impl Connection {
         }
         if self.state == State::SynSent {
             // Nothing to acknowledge; and the window of a SYN counts from the number that the answer will have.
-            header.window = u16::try_from(self.options.receive_capacity).unwrap_or(u16::MAX);
+            header.window = u16::try_from(self.options.receive_capacity.min(MAX_WINDOW)).unwrap_or(u16::MAX);
         } else {
             header.flags |= TcpFlags::ACK;
             header.window = self.advertise(true);
@@ -64,10 +65,14 @@ impl Connection {
 
     /// What was lost, as far as the congestion window lets it out.
     fn again(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        if self.board.lost() == 0 {
+            return None;
+        }
+        self.is_cwnd_limited = true;
         let room = self.window.cwnd.saturating_sub(self.board.in_flight());
         // The first one after a timeout leaves in any case.
         let must_resend = core::mem::take(&mut self.must_resend) || self.board.in_flight() == 0;
-        if self.board.lost() == 0 || (room < self.snd_mss && !must_resend) {
+        if room < self.snd_mss && !must_resend {
             return None;
         }
         let segment = self.board.retransmit(now, max_len.min(room.max(self.snd_mss)))?;

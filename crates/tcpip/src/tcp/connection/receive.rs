@@ -7,7 +7,7 @@ use super::{Connection, State};
 use crate::time::Instant;
 
 /// The largest window that the header can hold.
-const MAX_WINDOW: u32 = 0xffff;
+pub(super) const MAX_WINDOW: u32 = 0xffff;
 
 impl Connection {
     /// The next received bytes, in the device's own memory.
@@ -105,7 +105,8 @@ impl Connection {
     pub(super) fn window_edge(&self) -> Seq {
         let capacity = self.options.receive_capacity;
         let waiting = self.ready_bytes + self.assembler.as_ref().map_or(0, |assembler| assembler.bytes());
-        let edge = self.rcv_nxt + capacity.saturating_sub(waiting);
+        let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
+        let edge = self.rcv_nxt + capacity.saturating_sub(waiting).min(most);
         let step = u32::from(self.options.mss).min(capacity / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
