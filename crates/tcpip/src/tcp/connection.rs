@@ -212,6 +212,7 @@ pub struct Connection {
     peer_fin: Option<Seq>,
     has_fin: bool,
     acks: AckPolicy,
+    may_challenge_at: Instant,
     ts_recent: u32,
     ts_recent_at: Instant,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
@@ -287,6 +288,7 @@ impl Connection {
             peer_fin: None,
             has_fin: false,
             acks: AckPolicy::default(),
+            may_challenge_at: now,
             ts_recent: 0,
             ts_recent_at: now,
             ts_offset,

@@ -14,6 +14,9 @@ use crate::time::Instant;
 /// A timestamp that is older than this says nothing any more (RFC 7323 §5.5).
 const TS_RECENT_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3_600);
 
+/// Between two answers to segments without data that do not fit, as in Linux.
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A segment that arrived, without what the layers below have looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Segment {
@@ -96,17 +99,17 @@ impl Connection {
         if self.is_old_duplicate(now, &segment) || !self.is_acceptable(&segment) {
             // Also what answers keepalive and window probes, whose number lies before the window.
             if !segment.has(TcpFlags::RST) {
-                self.acks.at_once();
+                self.challenge(now, segment.payload_len() > 0);
             }
             return Reply::None;
         }
         if segment.has(TcpFlags::RST) {
-            self.on_reset(&segment);
+            self.on_reset(now, &segment);
             return Reply::None;
         }
         if segment.has(TcpFlags::SYN) {
             // RFC 5961 §4: whoever sent it hears where we are; if it is the other side after a restart, it resets us.
-            self.acks.at_once();
+            self.challenge(now, false);
             return Reply::None;
         }
         if !segment.has(TcpFlags::ACK) {
@@ -200,21 +203,30 @@ impl Connection {
         let (seq, len) = (segment.header.seq, segment.len());
         let window = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
         match (len, window) {
-            (0, 0) => seq == self.rcv_nxt,
-            (0, _) => seq.is_within(self.rcv_nxt, window),
+            // Up to the edge, as in Linux: there is who has filled the window, though what filled it was lost.
+            (0, _) => seq.is_within(self.rcv_nxt, window + 1),
             // Data that a closed window does not take still carries an acknowledgement.
             (_, 0) => seq == self.rcv_nxt,
             (_, _) => seq.is_within(self.rcv_nxt, window) || (seq + len - 1).is_within(self.rcv_nxt, window),
         }
     }
 
+    /// Tells the sender of a segment that does not fit where we are. If it carries no data, at most twice a second (RFC 5961
+    /// §7): the answer may not fit there either, and so on for ever.
+    fn challenge(&mut self, now: Instant, has_data: bool) {
+        if has_data || self.may_challenge_at <= now {
+            self.may_challenge_at = now + CHALLENGE_INTERVAL;
+            self.acks.at_once();
+        }
+    }
+
     /// RFC 5961 §3: only a reset with exactly the expected number is believed; others are asked for one.
-    fn on_reset(&mut self, segment: &Segment) {
+    fn on_reset(&mut self, now: Instant, segment: &Segment) {
         if segment.header.seq == self.rcv_nxt {
             let failure = if self.state == State::SynReceived { Failure::Refused } else { Failure::Reset };
             self.fail(failure);
         } else {
-            self.acks.at_once();
+            self.challenge(now, false);
         }
     }
 
@@ -232,7 +244,7 @@ impl Connection {
         let header = &segment.header;
         let ack = header.ack;
         if ack.is_after(self.snd_nxt) || ack.is_before(self.snd_una - self.max_snd_wnd) {
-            self.acks.at_once();
+            self.challenge(now, false);
             return false;
         }
         if ack.is_before(self.snd_una) {

@@ -102,7 +102,32 @@ fn refuses_impossible_acknowledgements() {
         script.gets(arrives(ACK, 1, 10, ack));
         assert_eq!(script.sent_one().ack, 1);
         assert_eq!(script.received(1), 0);
+        script.wait(500);
     }
+}
+
+/// RFC 5961 §7: segments without data that do not fit are answered twice a second, or two sides could go on for ever.
+#[test]
+fn challenges_are_throttled() {
+    let mut script = Script::established(PLAIN);
+    for round in 0..3 {
+        script.gets(arrives(ACK, 70_000_000, 0, 1));
+        assert_eq!(script.sent_one().ack, 1, "{round}");
+        script.wait(499);
+        script.gets(arrives(ACK, 70_000_000, 0, 1));
+        assert_eq!(script.sent(), []);
+        script.wait(1);
+    }
+}
+
+/// Who has filled the window acknowledges with a number at its edge, though what filled it was lost.
+#[test]
+fn acknowledgements_at_the_edge_count() {
+    let mut script = Script::established(Options { receive_capacity: 4_000, ..PLAIN });
+    script.send(1, 10);
+    script.sent_one();
+    script.gets(arrives(ACK, 4_001, 0, 11));
+    assert_eq!(script.connection.unacknowledged(), 0);
 }
 
 /// RFC 7323 §5.3: a segment with an older timestamp than the last one is from long ago.
