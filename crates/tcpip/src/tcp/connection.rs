@@ -17,10 +17,11 @@ use core::fmt;
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, WindowScale};
+use sunstar_wire::{Seq, TcpOptions, WindowScale};
 
 use super::assembler::Assembler;
 use super::congestion::{Algorithm, AlgorithmName, Window};
+use super::half_open::ts_clock;
 use super::rack::Rack;
 use super::rto::Rto;
 use super::scoreboard::Scoreboard;
@@ -137,14 +138,65 @@ impl fmt::Display for Failure {
 
 impl core::error::Error for Failure {}
 
-/// What both sides have agreed upon, as far as it is known.
+/// What both sides have agreed upon.
 #[derive(Clone, Copy, Debug, Default)]
-struct Agreed {
+pub struct Agreement {
     has_timestamps: bool,
     has_sack: bool,
-    /// By how much the windows that we receive, and those that we send, are shifted; both zero or both agreed.
+    has_scales: bool,
+    /// By how much the windows that we receive, and those that we send, are shifted; zero if that was not agreed upon.
     snd_scale: WindowScale,
     rcv_scale: WindowScale,
+}
+
+impl Agreement {
+    /// What follows from our options and those of their SYN.
+    pub(super) fn new(ours: &Options, theirs: &TcpOptions) -> Self {
+        let scales = theirs.window_scale.map(|scale| (scale, ours.window_scale()));
+        let (snd_scale, rcv_scale) = scales.unwrap_or_default();
+        Self {
+            has_timestamps: ours.offers_timestamps && theirs.timestamps.is_some(),
+            has_sack: ours.offers_sack && theirs.is_sack_permitted,
+            has_scales: scales.is_some(),
+            snd_scale,
+            rcv_scale,
+        }
+    }
+
+    pub(super) fn has_timestamps(&self) -> bool {
+        self.has_timestamps
+    }
+
+    pub(super) fn has_sack(&self) -> bool {
+        self.has_sack
+    }
+
+    pub(super) fn has_scales(&self) -> bool {
+        self.has_scales
+    }
+
+    /// The payload of a full segment: what both sides take, without the timestamps that each segment has (RFC 6691 §2).
+    pub(super) fn mss(&self, ours: &Options, theirs: &TcpOptions) -> u16 {
+        /// RFC 9293 §3.7.1: what is taken by who does not say.
+        const DEFAULT_MSS: u16 = 536;
+        let options = if self.has_timestamps { 12 } else { 0 };
+        let theirs = theirs.mss.map_or(DEFAULT_MSS, Into::into);
+        theirs.min(ours.mss).max(options + 1) - options
+    }
+}
+
+/// How a connection was opened from the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) iss: Seq,
+    pub(super) irs: Seq,
+    pub(super) ts_offset: u32,
+    pub(super) ts_recent: u32,
+    pub(super) mss: u16,
+    pub(super) window: u16,
+    pub(super) agreement: Agreement,
+    /// When our SYN was answered, if that measures a round trip.
+    pub(super) answered_at: Option<Instant>,
 }
 
 /// One side of a TCP connection (RFC 9293), without addresses, which are of no interest here.
@@ -158,7 +210,7 @@ pub struct Connection {
     state: State,
     failure: Option<Failure>,
     options: Options,
-    agreed: Agreed,
+    agreed: Agreement,
 
     /// Sending, RFC 9293 §3.3.1.
     iss: Seq,
@@ -240,13 +292,48 @@ impl Connection {
         connection
     }
 
+    /// A connection that the other side has asked for, and that our answer has reached.
+    pub(super) fn opened(now: Instant, options: Options, opened: &Opened) -> Self {
+        let mut connection = Self::new(now, options, opened.iss, opened.ts_offset);
+        connection.must_send_syn = false;
+        connection.snd_nxt = opened.iss + 1;
+        connection.snd_una = opened.iss + 1;
+        connection.state = State::Established;
+        connection.learn(now, opened.irs, opened.agreement, opened.mss, opened.ts_recent);
+        connection.set_window(opened.irs, connection.snd_una, u32::from(opened.window));
+        if let Some(answered_at) = opened.answered_at {
+            connection.rto.on_sample(now - answered_at);
+        }
+        connection
+    }
+
+    /// What the other side's SYN says.
+    fn learn(&mut self, now: Instant, irs: Seq, agreement: Agreement, mss: u16, ts_recent: u32) {
+        self.agreed = agreement;
+        self.rcv_nxt = irs + 1;
+        self.last_ack_sent = self.rcv_nxt;
+        // What our SYN has told.
+        self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(receive::MAX_WINDOW);
+        (self.ts_recent, self.ts_recent_at) = (ts_recent, now);
+        self.snd_mss = u32::from(mss);
+        self.window = Window::new(self.snd_mss);
+    }
+
+    /// The first window, and the first round, of an open connection.
+    fn set_window(&mut self, seq: Seq, ack: Seq, window: u32) {
+        self.snd_wnd = window;
+        self.max_snd_wnd = window;
+        (self.snd_wl1, self.snd_wl2) = (seq, ack);
+        (self.round_end, self.rtt_round_end) = (self.snd_nxt, self.snd_nxt);
+    }
+
     fn new(now: Instant, options: Options, iss: Seq, ts_offset: u32) -> Self {
         let snd_mss = u32::from(options.mss);
         Self {
             state: State::SynSent,
             failure: None,
             options,
-            agreed: Agreed::default(),
+            agreed: Agreement::default(),
             iss,
             snd_una: iss,
             snd_nxt: iss,
@@ -329,8 +416,6 @@ impl Connection {
 
     /// Our clock as it stands in timestamps: milliseconds (RFC 7323 §5.4).
     fn ts_now(&self, now: Instant) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "a clock that wraps")]
-        let ms = (now.as_micros() / 1_000) as u32;
-        ms.wrapping_add(self.ts_offset)
+        ts_clock(now, self.ts_offset)
     }
 }

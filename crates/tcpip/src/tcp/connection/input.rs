@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader};
 
-use super::receive::MAX_WINDOW;
 use super::timers::Purpose;
-use super::{Connection, Failure, Fin, State};
+use super::{Agreement, Connection, Failure, Fin, State};
 use crate::tcp::congestion::{Ack, CongestionControl};
+use crate::tcp::half_open::ts_clock;
 use crate::tcp::scoreboard::{Acknowledged, Payload};
 use crate::time::Instant;
 
@@ -149,25 +149,10 @@ impl Connection {
 
     /// What the other side's SYN says.
     fn agree(&mut self, now: Instant, header: &TcpHeader) {
-        let options = &header.options;
-        self.rcv_nxt = header.seq + 1;
-        // What our SYN has told.
-        self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(MAX_WINDOW);
-        self.agreed.has_sack = self.options.offers_sack && options.is_sack_permitted;
-        self.agreed.has_timestamps = self.options.offers_timestamps && options.timestamps.is_some();
-        if let Some(timestamps) = options.timestamps {
-            (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, now);
-        }
-        match options.window_scale {
-            Some(scale) => (self.agreed.snd_scale, self.agreed.rcv_scale) = (scale, self.offered_scale()),
-            None => self.agreed.snd_scale = Default::default(),
-        }
-        /// RFC 9293 §3.7.1: what is taken by who does not say.
-        const DEFAULT_MSS: u16 = 536;
-        let theirs = options.mss.map_or(DEFAULT_MSS, Into::into);
-        let timestamps = if self.agreed.has_timestamps { 12 } else { 0 };
-        self.snd_mss = u32::from(theirs.min(self.options.mss).max(timestamps + 1) - timestamps);
-        self.window = crate::tcp::congestion::Window::new(self.snd_mss);
+        let agreement = Agreement::new(&self.options, &header.options);
+        let mss = agreement.mss(&self.options, &header.options);
+        let ts_recent = header.options.timestamps.map_or(0, |timestamps| timestamps.tsval);
+        self.learn(now, header.seq, agreement, mss, ts_recent);
     }
 
     /// Our SYN is acknowledged.
@@ -181,10 +166,7 @@ impl Connection {
         self.snd_una = header.ack;
         self.state = State::Established;
         let scale = if header.flags.contains(TcpFlags::SYN) { 0 } else { self.agreed.snd_scale.shift() };
-        self.snd_wnd = u32::from(header.window) << scale;
-        self.max_snd_wnd = self.snd_wnd;
-        (self.snd_wl1, self.snd_wl2) = (header.seq, header.ack);
-        (self.round_end, self.rtt_round_end) = (self.snd_nxt, self.snd_nxt);
+        self.set_window(header.seq, header.ack, u32::from(header.window) << scale);
         self.retransmit_timer = None;
     }
 
@@ -302,10 +284,9 @@ impl Connection {
 
     fn acknowledge(&mut self, now: Instant, header: &TcpHeader, blocks: sunstar_wire::SackBlocks) -> Acknowledged {
         let echo = header.options.timestamps.filter(|_| self.agreed.has_timestamps).map(|timestamps| timestamps.tsecr);
-        let offset = self.ts_now(Instant::default());
+        let offset = self.ts_offset;
         let acks_original = |transmission: &crate::tcp::rack::Transmission| {
-            #[expect(clippy::cast_possible_truncation, reason = "a clock that wraps")]
-            let sent = ((transmission.sent_at.as_micros() / 1_000) as u32).wrapping_add(offset);
+            let sent = ts_clock(transmission.sent_at, offset);
             echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
         };
         let ack = header.ack;

@@ -1,7 +1,7 @@
 //! What leaves.
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps, WindowScale};
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
 use super::receive::MAX_WINDOW;
 use super::{Connection, Fin, State};
@@ -45,7 +45,7 @@ impl Connection {
         self.last_sent_at = now;
         let mut header = self.header(now, self.iss, TcpFlags::SYN);
         header.options.mss = self.options.mss.try_into().ok();
-        header.options.window_scale = Some(self.offered_scale());
+        header.options.window_scale = Some(self.options.window_scale());
         header.options.is_sack_permitted = self.options.offers_sack;
         if self.options.offers_timestamps {
             header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
@@ -119,6 +119,9 @@ impl Connection {
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
         let len = self.unsent_bytes.min(room).min(max_len);
+        // Several segments at once are full ones, unless nothing follows.
+        let odd = if len > self.snd_mss && len < self.unsent_bytes { len % self.snd_mss } else { 0 };
+        let len = len - odd;
         if self.is_worth_sending(len, congestion) {
             return Some(self.push(now, len));
         }
@@ -229,12 +232,6 @@ impl Connection {
         self.last_ack_sent = self.rcv_nxt;
         self.acks.on_sent();
         header
-    }
-
-    /// The least shift with which the header can hold the whole window (RFC 7323 §2.2).
-    pub(super) fn offered_scale(&self) -> WindowScale {
-        let bits = 32 - (self.options.receive_capacity >> 16).leading_zeros();
-        WindowScale::new(u8::try_from(bits).unwrap_or(u8::MAX))
     }
 }
 
