@@ -33,6 +33,7 @@ pub struct HalfOpen {
 
 /// What a segment means for a half-open connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, to where the connection will live")]
 pub enum Verdict {
     /// It is open; the connection has taken in the segment.
     Open(Connection),
