@@ -44,6 +44,7 @@
 extern crate alloc;
 
 pub mod flows;
+mod slab;
 pub mod tcp;
 pub mod time;
 pub mod timers;

@@ -8,6 +8,9 @@ pub mod prr;
 pub mod rack;
 pub mod rto;
 pub mod scoreboard;
+pub mod secret;
+pub mod sockets;
+pub mod time_wait;
 
 #[cfg(test)]
 mod test_stream {

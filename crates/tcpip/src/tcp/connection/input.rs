@@ -32,7 +32,7 @@ impl Segment {
     }
 
     /// The sequence numbers that it takes.
-    fn len(&self) -> u32 {
+    pub(in crate::tcp) fn len(&self) -> u32 {
         let flags = self.header.flags;
         self.payload_len() + u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN))
     }

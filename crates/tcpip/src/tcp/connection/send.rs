@@ -3,8 +3,11 @@
 use core::fmt;
 
 use sunstar_packet::Buffer;
+use sunstar_wire::{TcpFlags, TcpHeader};
 
 use super::{Connection, Failure, Fin, State};
+use crate::tcp::time_wait::{self, TimeWait};
+use crate::time::Instant;
 
 /// Why nothing was taken.
 #[derive(Debug)]
@@ -70,12 +73,32 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once. Answers whether the other side has to be told by a reset, which is the next that leaves
-    /// (RFC 9293 §3.10.5).
-    pub fn abort(&mut self) -> bool {
+    /// Ends the connection at once, and answers with the reset that tells the other side, if it has to be told (RFC 9293 §3.10.5).
+    pub fn reset(&mut self) -> Option<TcpHeader> {
         let must_tell = !matches!(self.state, State::SynSent | State::TimeWait | State::Closed);
+        let (flags, seq, ack) = (TcpFlags::RST | TcpFlags::ACK, self.snd_nxt, self.rcv_nxt);
         self.end();
         self.failure = Some(Failure::Reset);
-        must_tell
+        must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
+    }
+
+    /// Whether an acknowledgement is due, or will be.
+    pub(in crate::tcp) fn owes_ack(&self, now: Instant) -> bool {
+        self.acks.is_due(now) || self.acks.deadline().is_some()
+    }
+
+    /// What has to be remembered of a connection in [`State::TimeWait`], which is over then. What was received can still be
+    /// read.
+    pub(in crate::tcp) fn retire(&mut self, now: Instant) -> TimeWait {
+        let rest = TimeWait {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            ts_recent: self.ts_recent,
+            ts_offset: self.ts_offset,
+            has_timestamps: self.agreed.has_timestamps,
+            ends_at: now + time_wait::DURATION,
+        };
+        self.end();
+        rest
     }
 }
