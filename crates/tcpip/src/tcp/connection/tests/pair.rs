@@ -40,7 +40,7 @@ impl Pair {
     pub(super) fn new(client: Options, server: Options) -> Self {
         let now = Instant::from_micros(1_000_000);
         let end = |options, iss| End {
-            connection: Connection::connect(now, options, Seq::new(iss), iss),
+            connection: Connection::connect(now, Options::into(options), Seq::new(iss), iss),
             arriving: VecDeque::new(),
             fate: Box::new(|_| vec![Duration::from_millis(10)]),
             to_send: 0,
