@@ -17,6 +17,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("range", 300),
     ("router", 1000),
     ("uri", 300),
+    ("wire", 200),
 ];
 
 /// Fuzzes the targets named, or all, one after the other for `seconds` each. An input that fails ends the run.

@@ -8,6 +8,7 @@ mod bare;
 mod buffers;
 mod http;
 mod memory;
+mod segments;
 mod tasks;
 mod world;
 
@@ -18,6 +19,8 @@ const CHECKS: &[fn() -> bool] = &[
     buffers::buffers_cross_and_come_back,
     http::requests_are_answered,
     http::dates_are_written,
+    segments::checksums_are_those_of_the_rfc,
+    segments::segments_are_built_and_read,
     tasks::instants_add_up,
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,

@@ -1,0 +1,89 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::{Flows, Full};
+
+#[test]
+fn finds_what_was_inserted() {
+    let mut flows = Flows::new(10);
+    assert_eq!(flows.find(1, |_| true), None);
+    flows.insert(1, 100).expect("there is room");
+    flows.insert(1, 101).expect("there is room");
+    assert_eq!(flows.find(1, |place| place == 101), Some(101));
+    assert_eq!(flows.find(1, |_| false), None, "the same hash, another key");
+    assert_eq!(flows.find(2, |_| true), None);
+    assert!(flows.remove(1, 100));
+    assert!(!flows.remove(1, 100));
+    assert_eq!((flows.find(1, |_| true), flows.len()), (Some(101), 1));
+}
+
+#[test]
+fn refuses_more_than_its_limit() {
+    let mut flows = Flows::new(2);
+    assert_eq!([flows.insert(1, 1), flows.insert(2, 2), flows.insert(3, 3)], [Ok(()), Ok(()), Err(Full)]);
+    assert_eq!(flows.find(3, |_| true), None);
+    flows.remove(1, 1);
+    assert_eq!(flows.insert(3, 3), Ok(()));
+}
+
+/// No insertion moves more than a few entries, and the old table is gone before the new one is full.
+#[test]
+fn grows_a_little_at_a_time() {
+    let mut flows = Flows::new(100_000);
+    for place in 0..100_000_u32 {
+        let before = flows.old.used;
+        flows.insert(place.wrapping_mul(0x9e37_79b9), place).expect("there is room");
+        assert!(before.saturating_sub(flows.old.used) <= 8);
+        assert!(flows.old.used == 0 || !flows.slots.is_crowded());
+    }
+    assert!(
+        (0..100_000_u32)
+            .all(|place| flows.find(place.wrapping_mul(0x9e37_79b9), |other| other == place) == Some(place))
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u32),
+    Remove(usize),
+}
+
+proptest! {
+    /// Beside a model, with hashes that collide often and lie around the end of the table.
+    #[test]
+    fn behaves_like_a_map(
+        hashes in prop::collection::vec(prop_oneof![0..4u32, 61..67u32, any::<u32>()], 1..400),
+        removals in prop::collection::vec(any::<(bool, usize)>(), 400),
+    ) {
+        let mut flows = Flows::new(300);
+        let mut model = HashMap::new();
+        let steps = hashes.into_iter().zip(removals).flat_map(|(hash, (removes, which))| {
+            [Some(Step::Insert(hash)), removes.then_some(Step::Remove(which))].into_iter().flatten()
+        });
+        for (place, step) in (0_u32..).zip(steps) {
+            match step {
+                Step::Insert(hash) => {
+                    let result = flows.insert(hash, place);
+                    prop_assert_eq!(result.is_ok(), model.len() < 300);
+                    if result.is_ok() {
+                        model.insert(place, hash);
+                    }
+                }
+                Step::Remove(which) => {
+                    let mut places: Vec<u32> = model.keys().copied().collect();
+                    places.sort_unstable();
+                    if !places.is_empty() {
+                        let place = places[which % places.len()];
+                        prop_assert!(flows.remove(model[&place], place));
+                        model.remove(&place);
+                    }
+                }
+            }
+            prop_assert_eq!(flows.len(), model.len());
+        }
+        for (&place, &hash) in &model {
+            prop_assert_eq!(flows.find(hash, |other| other == place), Some(place));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What arrived before what precedes it.
+
+use alloc::collections::VecDeque;
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{SackBlock, SackBlocks, Seq};
+
+#[cfg(test)]
+mod tests;
+
+/// At most so many pieces are kept, however small: each may hold a whole frame of the device.
+pub const MAX_PIECES: usize = 1_024;
+
+/// Received bytes with gaps before them, in the device's buffers.
+///
+/// Exists only while there are gaps. It knows which ranges to report, the newest first (RFC 2018 §4).
+#[derive(Debug, Default)]
+pub struct Assembler {
+    /// By sequence number; none is empty, and no two overlap.
+    pieces: VecDeque<Piece>,
+    bytes: u32,
+    /// The ranges that were reported last, the newest first.
+    recent: SackBlocks,
+}
+
+#[derive(Debug)]
+struct Piece {
+    seq: Seq,
+    data: Buffer,
+}
+
+impl Piece {
+    fn len(&self) -> u32 {
+        length(&self.data)
+    }
+
+    fn end(&self) -> Seq {
+        self.seq + self.len()
+    }
+}
+
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inserted {
+    /// Bytes that were not there before.
+    pub bytes: u32,
+    /// The first part that was there already: a duplicate to report (RFC 2883 §4).
+    pub duplicate: Option<SackBlock>,
+    /// Bytes that were dropped, since there are [`MAX_PIECES`].
+    pub refused: u32,
+}
+
+impl Assembler {
+    /// How many bytes wait.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// The ranges that wait, the one that changed last first.
+    pub fn sack_blocks(&self) -> SackBlocks {
+        self.recent
+    }
+
+    /// Keeps what of a segment is new. It lies behind the next expected number, and in the window.
+    pub fn insert(&mut self, seq: Seq, mut data: Buffer) -> Inserted {
+        let mut inserted = Inserted::default();
+        let mut at =
+            self.pieces.iter().rposition(|piece| piece.seq.is_at_or_before(seq)).map_or(0, |before| before + 1);
+        let mut seq = seq;
+        if let Some(before) = at.checked_sub(1) {
+            self.skip(before, &mut seq, &mut data, &mut inserted);
+        }
+        while !data.is_empty() {
+            let room = self.pieces.get(at).map_or(u32::MAX, |next| next.seq - seq);
+            let new = data.split_to(data.len().min(room as usize));
+            if !new.is_empty() {
+                seq += length(&new);
+                if self.add(at, seq - length(&new), new, &mut inserted) {
+                    at += 1;
+                }
+            }
+            if !data.is_empty() {
+                self.skip(at, &mut seq, &mut data, &mut inserted);
+                at += 1;
+            }
+        }
+        inserted
+    }
+
+    /// Hands out what has no gap before it any more, and answers how many bytes that are.
+    pub fn take_ready(&mut self, rcv_nxt: Seq, out: &mut impl Extend<Buffer>) -> u32 {
+        let mut next = rcv_nxt;
+        while let Some(mut piece) = self.pieces.pop_front_if(|piece| piece.seq.is_at_or_before(next)) {
+            self.bytes -= piece.len();
+            // What came in order meanwhile may have covered the beginning, or all of it.
+            let known = if cfg!(planted = "overlap_kept") { 0 } else { (next - piece.seq).min(piece.len()) };
+            piece.data.advance(known as usize);
+            next += length(&piece.data);
+            out.extend((!piece.data.is_empty()).then_some(piece.data));
+        }
+        self.recent = self.recent.iter().copied().filter(|block| block.right.is_after(next)).collect();
+        next - rcv_nxt
+    }
+
+    /// Drops from `data`, which begins at `seq`, what the piece at `at` has.
+    fn skip(&self, at: usize, seq: &mut Seq, data: &mut Buffer, inserted: &mut Inserted) {
+        let end = self.pieces[at].end();
+        if !end.is_after(*seq) {
+            return;
+        }
+        let known = (end - *seq).min(length(data));
+        inserted.duplicate.get_or_insert(SackBlock { left: *seq, right: *seq + known });
+        data.advance(known as usize);
+        *seq += known;
+    }
+
+    fn add(&mut self, at: usize, seq: Seq, data: Buffer, inserted: &mut Inserted) -> bool {
+        let len = length(&data);
+        if self.pieces.len() >= MAX_PIECES {
+            inserted.refused += len;
+            return false;
+        }
+        inserted.bytes += len;
+        self.bytes += len;
+        self.pieces.insert(at, Piece { seq, data });
+        self.report(at);
+        true
+    }
+
+    /// Puts the range around a piece in front of those that are reported.
+    fn report(&mut self, at: usize) {
+        let (mut first, mut last) = (at, at);
+        while first > 0 && self.pieces[first - 1].end() == self.pieces[first].seq {
+            first -= 1;
+        }
+        while self.pieces.get(last + 1).is_some_and(|next| next.seq == self.pieces[last].end()) {
+            last += 1;
+        }
+        let block = SackBlock { left: self.pieces[first].seq, right: self.pieces[last].end() };
+        let is_apart = |other: &SackBlock| {
+            other.right.is_before(block.left) || other.left.is_after(block.right) || cfg!(planted = "sack_not_merged")
+        };
+        let others = self.recent.iter().copied().filter(is_apart);
+        self.recent = core::iter::once(block).chain(others).collect();
+    }
+}
+
+/// Buffers of packets are shorter than 4 GiB.
+fn length(data: &Buffer) -> u32 {
+    u32::try_from(data.len()).unwrap_or(u32::MAX)
+}

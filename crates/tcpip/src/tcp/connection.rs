@@ -1,0 +1,467 @@
+//! One side of a connection.
+
+mod acks;
+mod input;
+mod output;
+mod receive;
+mod recovery;
+mod send;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::fmt;
+use core::time::Duration;
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{Seq, TcpOptions, WindowScale};
+
+use super::assembler::Assembler;
+use super::congestion::{Algorithm, AlgorithmName, Window};
+use super::half_open::ts_clock;
+use super::rack::Rack;
+use super::rto::Rto;
+use super::scoreboard::Scoreboard;
+use crate::time::Instant;
+use acks::AckPolicy;
+use recovery::{Probe, Recovery};
+use timers::RetransmitTimer;
+
+pub use input::{Reply, Segment};
+pub use output::Outgoing;
+pub use send::SendError;
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Payload bytes of the largest segment that the path takes, without options (RFC 9293 §3.7.1).
+    pub mss: u16,
+    /// Received bytes that wait for the application at most; what the other side is told that it may send.
+    pub receive_capacity: u32,
+    /// Bytes that the application has handed over and the other side has not acknowledged, at most.
+    pub send_capacity: u32,
+    /// How the congestion window moves.
+    pub congestion: AlgorithmName,
+    /// Sends small segments at once, though others are not acknowledged yet (`TCP_NODELAY`: no Nagle, RFC 9293 §3.7.4).
+    pub is_no_delay: bool,
+    /// After so much time without a segment asks whether the other side is there (RFC 9293 §3.8.4).
+    pub keepalive: Option<Keepalive>,
+    /// For so long at most may data be unacknowledged (RFC 5482); none leaves it to [`Options::MAX_TIMEOUTS`].
+    pub user_timeout: Option<Duration>,
+    /// Whether timestamps are offered (RFC 7323 §3).
+    pub offers_timestamps: bool,
+    /// Whether selective acknowledgements are offered (RFC 2018 §2).
+    pub offers_sack: bool,
+}
+
+/// When to ask a silent peer whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// After so much silence the first time (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Then again after so much each time (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// After so many questions without an answer the connection ends (`TCP_KEEPCNT`).
+    pub probes: u8,
+}
+
+impl Options {
+    /// After so many timeouts in a row without an acknowledgement the connection ends: some 15 minutes (`tcp_retries2` of
+    /// Linux; RFC 9293 §3.8.3 asks for at least 100 s).
+    pub const MAX_TIMEOUTS: u8 = 15;
+
+    /// After so many unanswered SYNs the connection attempt ends: some 2 minutes (`tcp_syn_retries` of Linux).
+    pub const MAX_SYN_TIMEOUTS: u8 = 6;
+
+    /// What Ethernet takes, with the buffers that Linux begins with.
+    pub const DEFAULT: Self = Self {
+        mss: 1_460,
+        receive_capacity: 128 << 10,
+        send_capacity: 128 << 10,
+        congestion: AlgorithmName::Cubic,
+        is_no_delay: false,
+        keepalive: None,
+        user_timeout: None,
+        offers_timestamps: true,
+        offers_sack: true,
+    };
+}
+
+/// RFC 9293 §3.3.2. LISTEN and most of SYN-RECEIVED need no connection, and TIME-WAIT none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A SYN was sent.
+    SynSent,
+    /// SYNs have crossed, or a listener was asked.
+    SynReceived,
+    /// Data flow both ways.
+    Established,
+    /// We have ended our stream; it is not acknowledged.
+    FinWait1,
+    /// We have ended our stream, the other side not.
+    FinWait2,
+    /// The other side has ended its stream, we not.
+    CloseWait,
+    /// Both have ended, and ours is not acknowledged.
+    Closing,
+    /// The other side had ended first, and ours is not acknowledged.
+    LastAck,
+    /// Both have ended, and the last acknowledgement may get lost.
+    TimeWait,
+    /// It is over.
+    Closed,
+}
+
+/// Why a connection is over that neither side has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The other side does not listen (`ECONNREFUSED`).
+    Refused,
+    /// The other side has reset the connection (`ECONNRESET`).
+    Reset,
+    /// The other side has not answered in time (`ETIMEDOUT`).
+    TimedOut,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "the other side does not listen on this port",
+            Self::Reset => "the other side has reset the connection",
+            Self::TimedOut => "the other side has not answered in time",
+        })
+    }
+}
+
+impl core::error::Error for Failure {}
+
+/// What both sides have agreed upon.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Agreement {
+    has_timestamps: bool,
+    has_sack: bool,
+    has_scales: bool,
+    /// By how much the windows that we receive, and those that we send, are shifted; zero if that was not agreed upon.
+    snd_scale: WindowScale,
+    rcv_scale: WindowScale,
+}
+
+impl Agreement {
+    /// What follows from our options and those of their SYN.
+    pub(super) fn new(ours: &Options, theirs: &TcpOptions) -> Self {
+        let scales = theirs.window_scale.map(|scale| (scale, ours.window_scale()));
+        let (snd_scale, rcv_scale) = scales.unwrap_or_default();
+        Self {
+            has_timestamps: ours.offers_timestamps && theirs.timestamps.is_some(),
+            has_sack: ours.offers_sack && theirs.is_sack_permitted,
+            has_scales: scales.is_some(),
+            snd_scale,
+            rcv_scale,
+        }
+    }
+
+    pub(super) fn has_timestamps(&self) -> bool {
+        self.has_timestamps
+    }
+
+    pub(super) fn has_sack(&self) -> bool {
+        self.has_sack
+    }
+
+    pub(super) fn has_scales(&self) -> bool {
+        self.has_scales
+    }
+
+    /// The payload of a full segment: what both sides take, without the timestamps that each segment has (RFC 6691 §2).
+    pub(super) fn mss(&self, ours: &Options, theirs: &TcpOptions) -> u16 {
+        /// RFC 9293 §3.7.1: what is taken by who does not say.
+        const DEFAULT_MSS: u16 = 536;
+        let options = if self.has_timestamps { 12 } else { 0 };
+        let theirs = theirs.mss.map_or(DEFAULT_MSS, Into::into);
+        theirs.min(ours.mss).max(options + 1) - options
+    }
+}
+
+/// How a connection was opened from the other side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) iss: Seq,
+    pub(super) irs: Seq,
+    pub(super) ts_offset: u32,
+    pub(super) ts_recent: u32,
+    pub(super) mss: u16,
+    pub(super) window: u16,
+    pub(super) agreement: Agreement,
+    /// When our SYN was answered, if that measures a round trip.
+    pub(super) answered_at: Option<Instant>,
+}
+
+/// One side of a TCP connection (RFC 9293), without addresses, which are of no interest here.
+///
+/// Four kinds of methods, none of which waits: what arrives is told by [`Connection::handle_segment`], what the application wants
+/// by [`Connection::send`], [`Connection::receive`], [`Connection::close`]; what must leave is asked for by
+/// [`Connection::poll_transmit`] until there is nothing; and when the connection wants to be looked at again though nothing
+/// arrives, [`Connection::deadline`] tells: then [`Connection::handle_timeout`].
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    failure: Option<Failure>,
+    options: Rc<Options>,
+    agreed: Agreement,
+    /// None while nothing is under way in either direction.
+    queues: Option<Box<Queues>>,
+
+    /// Sending, RFC 9293 §3.3.1.
+    iss: Seq,
+    snd_una: Seq,
+    snd_nxt: Seq,
+    snd_wnd: u32,
+    snd_wl1: Seq,
+    snd_wl2: Seq,
+    max_snd_wnd: u32,
+    /// Payload of a full segment, beside the options that each one has.
+    snd_mss: u32,
+    unsent_bytes: u32,
+    fin: Fin,
+
+    window: Window,
+    algorithm: Algorithm,
+    /// The end of the present round: what is sent when it begins is acknowledged when it ends.
+    round_end: Seq,
+    /// Whether the congestion window kept something from being sent since the last acknowledgement.
+    is_cwnd_limited: bool,
+    rto: Rto,
+    rtt_round_end: Seq,
+    rack: Rack,
+    recovery: Option<Box<Recovery>>,
+    probe: Option<Probe>,
+    /// Due: our SYN, a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
+    must_send_syn: bool,
+    must_probe: bool,
+    must_resend: bool,
+    must_ask: bool,
+    /// The window has kept what is left from being a full segment for so long that it may leave as it is.
+    may_send_little: bool,
+    keepalive_probes: u8,
+    retransmit_timer: Option<RetransmitTimer>,
+    timeouts: u8,
+    last_sent_at: Instant,
+    last_heard_at: Instant,
+    duplicate_acks: u8,
+
+    /// Receiving.
+    rcv_nxt: Seq,
+    /// The right edge of the window as the other side knows it.
+    rcv_adv: Seq,
+    last_ack_sent: Seq,
+    ready_bytes: u32,
+    /// Where the other side's stream ends, if that was heard, and whether all before it has arrived.
+    peer_fin: Option<Seq>,
+    has_fin: bool,
+    acks: AckPolicy,
+    may_challenge_at: Instant,
+    ts_recent: u32,
+    ts_recent_at: Instant,
+    /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
+    ts_offset: u32,
+}
+
+/// What is under way: taken out of an idle connection, and used again for the next one that is not.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    board: Scoreboard,
+    unsent: VecDeque<Buffer>,
+    ready: VecDeque<Buffer>,
+    assembler: Option<Box<Assembler>>,
+}
+
+/// Where the end of our stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    /// The application may send more.
+    Open,
+    /// It may not; what it has sent comes first.
+    Queued,
+    /// It was sent, and not acknowledged.
+    Sent,
+    /// It was acknowledged.
+    Acked,
+}
+
+impl Connection {
+    /// A connection that wants to be opened: a SYN is due. `iss` is the initial sequence number (RFC 6528), `ts_offset` as random.
+    pub fn connect(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
+        let mut connection = Self::new(now, options, iss, ts_offset);
+        connection.snd_nxt = iss + 1;
+        connection
+    }
+
+    /// A connection that the other side has asked for, and that our answer has reached.
+    pub(super) fn opened(now: Instant, options: Rc<Options>, opened: &Opened) -> Self {
+        let mut connection = Self::new(now, options, opened.iss, opened.ts_offset);
+        connection.must_send_syn = false;
+        connection.snd_nxt = opened.iss + 1;
+        connection.snd_una = opened.iss + 1;
+        connection.state = State::Established;
+        connection.learn(now, opened.irs, opened.agreement, opened.mss, opened.ts_recent);
+        connection.set_window(opened.irs, connection.snd_una, u32::from(opened.window));
+        if let Some(answered_at) = opened.answered_at {
+            connection.rto.on_sample(now - answered_at);
+        }
+        connection
+    }
+
+    /// What the other side's SYN says.
+    fn learn(&mut self, now: Instant, irs: Seq, agreement: Agreement, mss: u16, ts_recent: u32) {
+        self.agreed = agreement;
+        self.rcv_nxt = irs + 1;
+        self.last_ack_sent = self.rcv_nxt;
+        // What our SYN has told.
+        self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(receive::MAX_WINDOW);
+        (self.ts_recent, self.ts_recent_at) = (ts_recent, now);
+        self.snd_mss = u32::from(mss);
+        self.window = Window::new(self.snd_mss);
+    }
+
+    /// The first window, and the first round, of an open connection.
+    fn set_window(&mut self, seq: Seq, ack: Seq, window: u32) {
+        self.snd_wnd = window;
+        self.max_snd_wnd = window;
+        (self.snd_wl1, self.snd_wl2) = (seq, ack);
+        (self.round_end, self.rtt_round_end) = (self.snd_nxt, self.snd_nxt);
+    }
+
+    fn new(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
+        let snd_mss = u32::from(options.mss);
+        Self {
+            state: State::SynSent,
+            failure: None,
+            algorithm: Algorithm::new(options.congestion),
+            options,
+            agreed: Agreement::default(),
+            queues: None,
+            iss,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wnd: 0,
+            snd_wl1: Seq::default(),
+            snd_wl2: Seq::default(),
+            max_snd_wnd: 0,
+            snd_mss,
+            unsent_bytes: 0,
+            fin: Fin::Open,
+            window: Window::new(snd_mss),
+            round_end: iss + 1,
+            is_cwnd_limited: false,
+            rto: Rto::default(),
+            rtt_round_end: iss,
+            rack: Rack::default(),
+            recovery: None,
+            probe: None,
+            must_send_syn: true,
+            must_probe: false,
+            must_resend: false,
+            must_ask: false,
+            may_send_little: false,
+            keepalive_probes: 0,
+            retransmit_timer: None,
+            timeouts: 0,
+            last_sent_at: now,
+            last_heard_at: now,
+            duplicate_acks: 0,
+            rcv_nxt: Seq::default(),
+            rcv_adv: Seq::default(),
+            last_ack_sent: Seq::default(),
+            ready_bytes: 0,
+            peer_fin: None,
+            has_fin: false,
+            acks: AckPolicy::default(),
+            may_challenge_at: now,
+            ts_recent: 0,
+            ts_recent_at: now,
+            ts_offset,
+        }
+    }
+
+    /// Memory for what is under way, so that it has not to be allocated.
+    pub(super) fn lend(&mut self, queues: impl FnOnce() -> Option<Box<Queues>>) {
+        if self.queues.is_none() {
+            self.queues = queues();
+        }
+    }
+
+    /// The same back, if nothing is under way.
+    pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
+        let is_idle = |queues: &Queues| queues.ready.is_empty() && queues.assembler.is_none();
+        let is_idle =
+            self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
+        self.queues.take_if(|_| is_idle)
+    }
+
+    fn board(&self) -> Option<&Scoreboard> {
+        self.queues.as_ref().map(|queues| &queues.board)
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::in_flight)
+    }
+
+    fn lost(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::lost)
+    }
+
+    fn sacked(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::sacked)
+    }
+
+    fn sacked_segments(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::sacked_segments)
+    }
+
+    fn is_all_acknowledged(&self) -> bool {
+        self.board().is_none_or(Scoreboard::is_empty)
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it is over, if neither side has ended it.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
+    }
+
+    /// Whether data may flow from the other side, or may have.
+    fn is_synchronized(&self) -> bool {
+        !matches!(self.state, State::SynSent | State::SynReceived | State::Closed)
+    }
+
+    /// Ends it at once.
+    fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.unsent_bytes = 0;
+        if let Some(queues) = &mut self.queues {
+            queues.unsent.clear();
+            queues.board = Scoreboard::default();
+            queues.assembler = None;
+        }
+        self.recovery = None;
+        self.retransmit_timer = None;
+        self.acks = AckPolicy::default();
+    }
+
+    /// Our clock as it stands in timestamps: milliseconds (RFC 7323 §5.4).
+    fn ts_now(&self, now: Instant) -> u32 {
+        ts_clock(now, self.ts_offset)
+    }
+}

@@ -1,0 +1,369 @@
+//! What arrives: RFC 9293 §3.10.7, with RFC 5961 and RFC 7323.
+
+use core::time::Duration;
+
+use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader};
+
+use super::timers::Purpose;
+use super::{Agreement, Connection, Failure, Fin, State};
+use crate::tcp::congestion::{Ack, CongestionControl};
+use crate::tcp::half_open::ts_clock;
+use crate::tcp::scoreboard::{Acknowledged, Payload};
+use crate::time::Instant;
+
+/// A timestamp that is older than this says nothing any more (RFC 7323 §5.5).
+const TS_RECENT_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3_600);
+
+/// Between two answers to segments without data that do not fit, as in Linux.
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A segment that arrived, without what the layers below have looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Segment {
+    /// Its header.
+    pub header: TcpHeader,
+    /// Its bytes.
+    pub payload: Payload,
+}
+
+impl Segment {
+    fn payload_len(&self) -> u32 {
+        self.payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+    }
+
+    /// The sequence numbers that it takes.
+    pub(in crate::tcp) fn len(&self) -> u32 {
+        let flags = self.header.flags;
+        self.payload_len() + u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN))
+    }
+
+    fn has(&self, flags: TcpFlags) -> bool {
+        self.header.flags.contains(flags)
+    }
+}
+
+/// What the sender of a segment gets at once, beside what [`Connection::poll_transmit`] has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    None,
+    /// A reset that it believes: with this sequence number (RFC 9293 §3.10.7.1).
+    Reset(Seq),
+}
+
+impl Connection {
+    /// A segment of this connection has arrived. Ask [`Connection::poll_transmit`] afterwards.
+    pub fn handle_segment(&mut self, now: Instant, segment: Segment) -> Reply {
+        match self.state {
+            State::Closed => Reply::None,
+            State::SynSent => self.on_segment_in_syn_sent(now, segment),
+            _ => self.on_segment(now, segment),
+        }
+    }
+
+    /// RFC 9293 §3.10.7.3.
+    fn on_segment_in_syn_sent(&mut self, now: Instant, segment: Segment) -> Reply {
+        let header = &segment.header;
+        if segment.has(TcpFlags::ACK) && header.ack != self.snd_nxt {
+            return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
+        }
+        if segment.has(TcpFlags::RST) {
+            if segment.has(TcpFlags::ACK) {
+                self.fail(Failure::Refused);
+            }
+            return Reply::None;
+        }
+        if !segment.has(TcpFlags::SYN) {
+            return Reply::None;
+        }
+        self.agree(now, header);
+        self.must_send_syn = false;
+        if segment.has(TcpFlags::ACK) {
+            self.on_opened(now, header);
+            // What is due to an answer: the other side waits for it, whether it has data or not.
+            self.acks.at_once();
+            self.take_payload(now, header.seq + 1, segment);
+        } else {
+            // Both sides have opened at once (RFC 9293 §3.5, figure 7).
+            self.state = State::SynReceived;
+            self.must_send_syn = true;
+        }
+        Reply::None
+    }
+
+    /// RFC 9293 §3.10.7.4.
+    fn on_segment(&mut self, now: Instant, segment: Segment) -> Reply {
+        if self.state == State::SynReceived && segment.has(TcpFlags::SYN) && segment.header.seq + 1 == self.rcv_nxt {
+            return self.on_syn_again(now, segment);
+        }
+        if self.is_old_duplicate(now, &segment) || !self.is_acceptable(&segment) {
+            // Also what answers keepalive and window probes, whose number lies before the window.
+            if !segment.has(TcpFlags::RST) {
+                self.challenge(now, segment.payload_len() > 0);
+            }
+            return Reply::None;
+        }
+        if segment.has(TcpFlags::RST) {
+            self.on_reset(now, &segment);
+            return Reply::None;
+        }
+        if segment.has(TcpFlags::SYN) {
+            // RFC 5961 §4: whoever sent it hears where we are; if it is the other side after a restart, it resets us.
+            self.challenge(now, false);
+            return Reply::None;
+        }
+        if !segment.has(TcpFlags::ACK) {
+            return Reply::None;
+        }
+        self.last_heard_at = now;
+        self.keepalive_probes = 0;
+        self.remember_timestamp(now, &segment.header);
+        if self.state == State::SynReceived {
+            if segment.header.ack != self.snd_nxt {
+                return Reply::Reset(segment.header.ack);
+            }
+            self.on_opened(now, &segment.header);
+        }
+        if self.on_ack(now, &segment) && self.state != State::Closed {
+            let seq = segment.header.seq;
+            self.take_payload(now, seq, segment);
+        }
+        Reply::None
+    }
+
+    /// The other side's SYN has come already: here it is with the acknowledgement of ours, or ours has not arrived.
+    fn on_syn_again(&mut self, now: Instant, segment: Segment) -> Reply {
+        let header = &segment.header;
+        if !segment.has(TcpFlags::ACK) {
+            self.must_send_syn = true;
+            return Reply::None;
+        }
+        if header.ack != self.snd_nxt {
+            return Reply::Reset(header.ack);
+        }
+        self.on_opened(now, header);
+        self.acks.at_once();
+        self.take_payload(now, header.seq + 1, segment);
+        Reply::None
+    }
+
+    /// What the other side's SYN says.
+    fn agree(&mut self, now: Instant, header: &TcpHeader) {
+        let agreement = Agreement::new(&self.options, &header.options);
+        let mss = agreement.mss(&self.options, &header.options);
+        let ts_recent = header.options.timestamps.map_or(0, |timestamps| timestamps.tsval);
+        self.learn(now, header.seq, agreement, mss, ts_recent);
+    }
+
+    /// Our SYN is acknowledged.
+    fn on_opened(&mut self, now: Instant, header: &TcpHeader) {
+        if self.timeouts == 0 {
+            self.rto.on_sample(now - self.last_sent_at);
+        }
+        self.timeouts = 0;
+        self.rto.reset_backoff();
+        self.last_heard_at = now;
+        self.snd_una = header.ack;
+        self.state = State::Established;
+        let scale = if header.flags.contains(TcpFlags::SYN) { 0 } else { self.agreed.snd_scale.shift() };
+        self.set_window(header.seq, header.ack, u32::from(header.window) << scale);
+        self.retransmit_timer = None;
+    }
+
+    /// Whether timestamps show that the segment is from long ago (PAWS, RFC 7323 §5.3). A reset needs none.
+    fn is_old_duplicate(&self, now: Instant, segment: &Segment) -> bool {
+        if !self.agreed.has_timestamps || segment.has(TcpFlags::RST) {
+            return false;
+        }
+        let Some(timestamps) = segment.header.options.timestamps else { return false };
+        let is_older = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() < 0;
+        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME
+    }
+
+    /// Whether a part of it lies in the window (RFC 9293 §3.10.7.4, first).
+    fn is_acceptable(&self, segment: &Segment) -> bool {
+        let (seq, len) = (segment.header.seq, segment.len());
+        let window = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        match (len, window) {
+            // Up to the edge, as in Linux: there is who has filled the window, though what filled it was lost.
+            (0, _) => seq.is_within(self.rcv_nxt, window + 1),
+            // Data that a closed window does not take still carries an acknowledgement.
+            (_, 0) => seq == self.rcv_nxt,
+            (_, _) => seq.is_within(self.rcv_nxt, window) || (seq + len - 1).is_within(self.rcv_nxt, window),
+        }
+    }
+
+    /// Tells the sender of a segment that does not fit where we are. If it carries no data, at most twice a second (RFC 5961
+    /// §7): the answer may not fit there either, and so on for ever.
+    fn challenge(&mut self, now: Instant, has_data: bool) {
+        if has_data || self.may_challenge_at <= now {
+            self.may_challenge_at = now + CHALLENGE_INTERVAL;
+            self.acks.at_once();
+        }
+    }
+
+    /// RFC 5961 §3: only a reset with exactly the expected number is believed; others are asked for one.
+    fn on_reset(&mut self, now: Instant, segment: &Segment) {
+        if segment.header.seq == self.rcv_nxt {
+            let failure = if self.state == State::SynReceived { Failure::Refused } else { Failure::Reset };
+            self.fail(failure);
+        } else {
+            self.challenge(now, false);
+        }
+    }
+
+    /// RFC 7323 §4.3: the timestamp to echo is that of the segment that the last acknowledgement was for.
+    fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
+        let Some(timestamps) = header.options.timestamps.filter(|_| self.agreed.has_timestamps) else { return };
+        let is_newer = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0;
+        if is_newer && header.seq.is_at_or_before(self.last_ack_sent) {
+            (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, now);
+        }
+    }
+
+    /// The acknowledgement of a segment. Answers whether its data count (RFC 5961 §5).
+    fn on_ack(&mut self, now: Instant, segment: &Segment) -> bool {
+        let header = &segment.header;
+        let ack = header.ack;
+        if ack.is_after(self.snd_nxt) || ack.is_before(self.snd_una - self.max_snd_wnd) {
+            self.challenge(now, false);
+            return false;
+        }
+        if ack.is_before(self.snd_una) {
+            return true;
+        }
+        let old_window = self.snd_wnd;
+        self.update_window(header);
+        let flight = self.in_flight() + self.lost();
+        let has_duplicate = self.has_duplicate_report(header);
+        let blocks = header.options.sack.iter().copied().skip(usize::from(has_duplicate));
+        let blocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
+        let news = self.acknowledge(now, header, blocks);
+        if news.delivered > 0 || news.acked > 0 {
+            self.timeouts = 0;
+            self.rto.reset_backoff();
+        } else if self.is_all_acknowledged() {
+            // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
+            self.timeouts = 0;
+        }
+        if has_duplicate {
+            self.on_duplicate();
+        }
+        self.count_duplicate_ack(segment, &news, old_window);
+        self.advance(now, &news, flight, has_duplicate);
+        self.on_stream_acked();
+        true
+    }
+
+    /// RFC 2883 §4: the first block reports a duplicate if it lies before the acknowledgement, or in the second block.
+    fn has_duplicate_report(&self, header: &TcpHeader) -> bool {
+        let blocks = &header.options.sack;
+        let Some(first) = blocks.first().filter(|_| self.agreed.has_sack) else { return false };
+        let is_inside =
+            |other: &SackBlock| first.left.is_at_or_after(other.left) && first.right.is_at_or_before(other.right);
+        first.right.is_at_or_before(header.ack) || blocks.get(1).is_some_and(is_inside)
+    }
+
+    fn is_plausible(&self, block: SackBlock, ack: Seq) -> bool {
+        self.agreed.has_sack
+            && block.left.is_before(block.right)
+            && block.left.is_after(ack)
+            && block.right.is_at_or_before(self.snd_nxt)
+    }
+
+    /// RFC 9293 §3.10.7.4, fifth: the window of the newest segment counts.
+    fn update_window(&mut self, header: &TcpHeader) {
+        let is_newer = self.snd_wl1.is_before(header.seq)
+            || (self.snd_wl1 == header.seq && self.snd_wl2.is_at_or_before(header.ack));
+        if is_newer {
+            self.snd_wnd = u32::from(header.window) << self.agreed.snd_scale.shift();
+            self.max_snd_wnd = self.max_snd_wnd.max(self.snd_wnd);
+            (self.snd_wl1, self.snd_wl2) = (header.seq, header.ack);
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant, header: &TcpHeader, blocks: sunstar_wire::SackBlocks) -> Acknowledged {
+        let echo = header.options.timestamps.filter(|_| self.agreed.has_timestamps).map(|timestamps| timestamps.tsecr);
+        let offset = self.ts_offset;
+        let acks_original = |transmission: &crate::tcp::rack::Transmission| {
+            let sent = ts_clock(transmission.sent_at, offset);
+            echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
+        };
+        let ack = header.ack;
+        let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        self.snd_una = ack;
+        self.rack.on_acked(ack);
+        // One sample per round trip (RFC 6298 §3).
+        if let Some(rtt) = news.rtt.filter(|_| ack.is_after(self.rtt_round_end)) {
+            self.rto.on_sample(rtt);
+            self.rtt_round_end = self.snd_nxt;
+        }
+        news
+    }
+
+    /// Peers without SACK: three duplicates of an acknowledgement show a loss (RFC 5681 §3.2).
+    fn count_duplicate_ack(&mut self, segment: &Segment, news: &Acknowledged, old_window: u32) {
+        let is_duplicate =
+            news.acked == 0 && segment.len() == 0 && self.snd_wnd == old_window && !self.is_all_acknowledged();
+        if news.acked > 0 {
+            self.duplicate_acks = 0;
+        } else if is_duplicate && !self.agreed.has_sack {
+            self.duplicate_acks = self.duplicate_acks.saturating_add(1);
+        }
+    }
+
+    /// Losses, recovery, the congestion window and the timer after an acknowledgement.
+    fn advance(&mut self, now: Instant, news: &Acknowledged, flight: u32, has_duplicate: bool) {
+        let found_loss = self.detect_losses(now, flight) | self.detect_by_duplicates(news, flight);
+        let is_spurious = news.has_original;
+        let was_recovering = self.recovery.is_some();
+        let is_paced = self.follow(news, found_loss, is_spurious);
+        self.on_probe_answer(has_duplicate);
+        if news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
+            let begins_round = self.snd_una.is_after(self.round_end);
+            if begins_round {
+                self.round_end = self.snd_nxt;
+            }
+            let ack = Ack {
+                now,
+                bytes: news.delivered,
+                rtt: news.rtt,
+                srtt: self.rto.srtt().unwrap_or_default(),
+                begins_round,
+                is_cwnd_limited: self.is_cwnd_limited,
+            };
+            self.algorithm.on_ack(&mut self.window, &ack);
+        }
+        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
+        if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
+            self.rearm(now);
+        }
+    }
+
+    /// Data and the end of the stream, from `seq` on.
+    fn take_payload(&mut self, now: Instant, seq: Seq, segment: Segment) {
+        let (len, has_fin) = (segment.payload_len(), segment.has(TcpFlags::FIN));
+        if len > 0 && !self.has_fin {
+            self.take_data(now, seq, segment.payload.into_iter());
+        }
+        if has_fin {
+            self.take_fin(seq + len);
+        } else {
+            self.end_if_complete();
+        }
+    }
+
+    /// What the acknowledgement of our FIN changes (RFC 9293 §3.10.7.4, fifth).
+    fn on_stream_acked(&mut self) {
+        if self.fin != Fin::Sent || self.snd_una != self.snd_nxt {
+            return;
+        }
+        self.fin = Fin::Acked;
+        match self.state {
+            State::FinWait1 => self.state = State::FinWait2,
+            State::Closing => self.state = State::TimeWait,
+            State::LastAck => self.end(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What leaves.
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
+
+use super::receive::MAX_WINDOW;
+use super::{Connection, Fin, State};
+use crate::tcp::scoreboard::{self, Payload};
+use crate::time::Instant;
+
+/// A segment to be sent. Its ports are those of whoever knows the addresses.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Its header.
+    pub header: TcpHeader,
+    /// Its bytes.
+    pub payload: Payload,
+    /// If there are more of them than this, they have to be cut into pieces of this size.
+    pub mss: u32,
+}
+
+impl Connection {
+    /// The next segment that has to leave. `max_len` is how many bytes the device takes at once, and cuts; at least one
+    /// segment is always allowed. Ask until there is none.
+    pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        match self.state {
+            State::Closed => None,
+            State::SynSent | State::SynReceived => self.syn(now),
+            _ => {
+                let max_len = (max_len / self.snd_mss).max(1) * self.snd_mss;
+                self.again(now, max_len)
+                    .or_else(|| self.tail_probe(now, max_len))
+                    .or_else(|| self.new_data(now, max_len))
+                    .or_else(|| self.question(now))
+                    .or_else(|| self.pure_ack(now))
+            }
+        }
+    }
+
+    fn syn(&mut self, now: Instant) -> Option<Outgoing> {
+        if !self.must_send_syn {
+            return None;
+        }
+        self.must_send_syn = false;
+        self.last_sent_at = now;
+        let mut header = self.header(now, self.iss, TcpFlags::SYN);
+        header.options.mss = self.options.mss.try_into().ok();
+        header.options.window_scale = Some(self.options.window_scale());
+        header.options.is_sack_permitted = self.options.offers_sack;
+        if self.options.offers_timestamps {
+            header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
+        }
+        if self.state == State::SynSent {
+            // Nothing to acknowledge; and the window of a SYN counts from the number that the answer will have.
+            header.window = u16::try_from(self.options.receive_capacity.min(MAX_WINDOW)).unwrap_or(u16::MAX);
+        } else {
+            header.flags |= TcpFlags::ACK;
+            header.window = self.advertise(true);
+        }
+        if self.retransmit_timer.is_none() {
+            self.rearm(now);
+        }
+        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+    }
+
+    /// What was lost, as far as the congestion window lets it out.
+    fn again(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        if self.lost() == 0 {
+            return None;
+        }
+        self.is_cwnd_limited = true;
+        let room = self.window.cwnd.saturating_sub(self.in_flight());
+        // The first one after a timeout leaves in any case.
+        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
+        if room < self.snd_mss && !must_resend {
+            return None;
+        }
+        let segment = self.queues.get_or_insert_default().board.retransmit(now, max_len.min(room.max(self.snd_mss)))?;
+        Some(self.sent_again(now, segment))
+    }
+
+    fn sent_again(&mut self, now: Instant, segment: scoreboard::Outgoing) -> Outgoing {
+        let bytes = payload_len(&segment.payload) + u32::from(segment.has_fin);
+        self.on_retransmitted(bytes);
+        self.last_sent_at = now;
+        if self.retransmit_timer.is_none() {
+            self.rearm(now);
+        }
+        let mut flags = TcpFlags::ACK | TcpFlags::PSH;
+        if segment.has_fin {
+            flags |= TcpFlags::FIN;
+        }
+        Outgoing { header: self.header(now, segment.seq, flags), payload: segment.payload, mss: self.snd_mss }
+    }
+
+    /// RFC 8985 §7.3: something new if there is, else the last segment again.
+    fn tail_probe(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        if !self.must_probe {
+            return None;
+        }
+        if self.unsent_bytes > 0 && self.peer_room() > 0 {
+            let segment = self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss));
+            self.on_probe_sent(false);
+            return Some(segment);
+        }
+        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
+        let segment = segment.map(|segment| self.sent_again(now, segment));
+        self.on_probe_sent(true);
+        segment
+    }
+
+    /// What the application has handed over, as far as both windows let it out.
+    fn new_data(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        let waiting = self.unsent_bytes + u32::from(self.fin == Fin::Queued);
+        if waiting == 0 {
+            return None;
+        }
+        let congestion = self.window.cwnd.saturating_sub(self.in_flight());
+        let room = congestion.min(self.peer_room());
+        self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
+        let len = self.unsent_bytes.min(room).min(max_len);
+        // Several segments at once are full ones, unless nothing follows.
+        let odd = if len > self.snd_mss && len < self.unsent_bytes { len % self.snd_mss } else { 0 };
+        let len = len - odd;
+        if self.is_worth_sending(len, congestion) {
+            return Some(self.push(now, len));
+        }
+        if self.retransmit_timer.is_none() {
+            self.rearm(now);
+        }
+        None
+    }
+
+    /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
+    /// the largest window that there was.
+    fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
+        let is_last = len == self.unsent_bytes;
+        let ends_stream = is_last && self.fin == Fin::Queued;
+        if ends_stream && (congestion > 0 || self.in_flight() == 0) {
+            return true;
+        }
+        let may_be_small = self.options.is_no_delay || self.snd_una == self.snd_nxt;
+        if self.may_send_little && len > 0 {
+            return true;
+        }
+        len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+    }
+
+    /// How much the other side takes.
+    pub(super) fn peer_room(&self) -> u32 {
+        let edge = self.snd_una + self.snd_wnd + u32::from(cfg!(planted = "window_off_by_one"));
+        if edge.is_after(self.snd_nxt) { edge - self.snd_nxt } else { 0 }
+    }
+
+    /// Makes a segment of the next `len` bytes, and of the end of the stream if it follows.
+    fn push(&mut self, now: Instant, len: u32) -> Outgoing {
+        self.may_send_little = false;
+        let payload = self.take_unsent(len);
+        let is_last = self.unsent_bytes == 0;
+        let has_fin = is_last && self.fin == Fin::Queued;
+        let seq = self.snd_nxt;
+        let mut flags = TcpFlags::ACK;
+        if is_last && len > 0 {
+            flags |= TcpFlags::PSH;
+        }
+        if has_fin {
+            flags |= TcpFlags::FIN;
+            self.fin = Fin::Sent;
+            self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
+        }
+        self.queues.get_or_insert_default().board.push(seq, payload.clone(), has_fin, now);
+        let bytes = len + u32::from(has_fin);
+        self.snd_nxt += bytes;
+        self.on_sent(bytes);
+        let was_idle = self.in_flight() == bytes;
+        self.last_sent_at = now;
+        if was_idle || self.recovery.is_none() {
+            self.rearm(now);
+        }
+        Outgoing { header: self.header(now, seq, flags), payload, mss: self.snd_mss }
+    }
+
+    fn take_unsent(&mut self, len: u32) -> Payload {
+        let unsent = &mut self.queues.get_or_insert_default().unsent;
+        let mut left = len as usize;
+        let mut payload = Payload::new();
+        while left > 0
+            && let Some(first) = unsent.front_mut()
+        {
+            let part: Buffer = first.split_to(left.min(first.len()));
+            if first.is_empty() {
+                unsent.pop_front();
+            }
+            left -= part.len();
+            payload.push(part);
+        }
+        self.unsent_bytes -= len;
+        payload
+    }
+
+    /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
+    fn question(&mut self, now: Instant) -> Option<Outgoing> {
+        if !core::mem::take(&mut self.must_ask) {
+            return None;
+        }
+        let header = self.header(now, self.snd_una - 1, TcpFlags::ACK);
+        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+    }
+
+    fn pure_ack(&mut self, now: Instant) -> Option<Outgoing> {
+        if !self.acks.is_due(now) {
+            return None;
+        }
+        let header = self.header(now, self.snd_nxt, TcpFlags::ACK);
+        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+    }
+
+    /// A header with what every segment says.
+    fn header(&mut self, now: Instant, seq: Seq, flags: TcpFlags) -> TcpHeader {
+        let mut header = TcpHeader { seq, flags, ..TcpHeader::default() };
+        if flags.contains(TcpFlags::SYN) {
+            header.ack = self.rcv_nxt;
+            return header;
+        }
+        header.ack = self.rcv_nxt;
+        header.window = self.advertise(false);
+        let timestamps = TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent };
+        header.options = TcpOptions {
+            timestamps: self.agreed.has_timestamps.then_some(timestamps),
+            sack: self.sack_blocks(),
+            ..TcpOptions::default()
+        };
+        self.last_ack_sent = self.rcv_nxt;
+        self.acks.on_sent();
+        header
+    }
+}
+
+fn payload_len(payload: &Payload) -> u32 {
+    payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}

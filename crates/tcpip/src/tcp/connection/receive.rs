@@ -1,0 +1,143 @@
+//! The receiving side: what arrived, and the window.
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{SackBlocks, Seq};
+
+use super::{Connection, State};
+use crate::tcp::assembler::Assembler;
+use crate::time::Instant;
+
+/// The largest window that the header can hold.
+pub(super) const MAX_WINDOW: u32 = 0xffff;
+
+impl Connection {
+    /// The next received bytes, in the device's own memory.
+    pub fn receive(&mut self) -> Option<Buffer> {
+        let data = self.queues.as_mut()?.ready.pop_front()?;
+        self.ready_bytes -= length(&data);
+        // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
+        if self.is_synchronized()
+            && !self.has_fin
+            && self.window_edge() - self.rcv_adv >= 2 * u32::from(self.options.mss)
+        {
+            self.acks.at_once();
+        }
+        Some(data)
+    }
+
+    /// How many received bytes wait.
+    pub fn receivable(&self) -> u32 {
+        self.ready_bytes
+    }
+
+    /// Whether the other side has ended its stream, and all of it was received.
+    pub fn is_at_end(&self) -> bool {
+        self.has_fin && self.ready_bytes == 0
+    }
+
+    /// Takes in data that begin at `seq`, of which at least a part may be in the window.
+    pub(super) fn take_data(&mut self, now: Instant, mut seq: Seq, data: impl Iterator<Item = Buffer>) {
+        for mut part in data {
+            let (begin, len) = (seq, length(&part));
+            seq += len;
+            if begin.is_before(self.rcv_nxt) {
+                let known = (self.rcv_nxt - begin).min(len);
+                part.advance(known as usize);
+            }
+            let begin = begin.max(self.rcv_nxt);
+            // What is behind the window comes again when there is room.
+            let room = if begin.is_before(self.rcv_adv) { self.rcv_adv - begin } else { 0 };
+            part.truncate(room as usize);
+            if part.is_empty() {
+                self.acks.at_once();
+            } else if begin == self.rcv_nxt {
+                self.take_in_order(now, part);
+            } else {
+                let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
+                assembler.insert(begin, part);
+                self.acks.at_once();
+                self.acks.be_quick();
+            }
+        }
+    }
+
+    fn take_in_order(&mut self, now: Instant, part: Buffer) {
+        let len = length(&part);
+        self.acks.on_data(now, len, u32::from(self.options.mss));
+        self.rcv_nxt += len;
+        self.ready_bytes += len;
+        let queues = self.queues.get_or_insert_default();
+        queues.ready.push_back(part);
+        if let Some(assembler) = &mut queues.assembler {
+            let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
+            self.rcv_nxt += bytes;
+            self.ready_bytes += bytes;
+            if assembler.is_empty() {
+                queues.assembler = None;
+            }
+            // The end of a gap, or of a part of one (RFC 5681 §4.2).
+            self.acks.at_once();
+        }
+    }
+
+    /// The other side's stream ends at `seq`, up to which more may have to arrive.
+    pub(super) fn take_fin(&mut self, seq: Seq) {
+        self.acks.at_once();
+        self.peer_fin.get_or_insert(seq);
+        self.end_if_complete();
+    }
+
+    /// Ends the other side's stream if everything before its end has arrived.
+    pub(super) fn end_if_complete(&mut self) {
+        if self.has_fin || self.peer_fin != Some(self.rcv_nxt) {
+            return;
+        }
+        self.has_fin = true;
+        self.rcv_nxt += 1;
+        self.state = match self.state {
+            State::SynReceived | State::Established => State::CloseWait,
+            State::FinWait1 => State::Closing,
+            State::FinWait2 => State::TimeWait,
+            other => other,
+        };
+    }
+
+    /// Where the window ends if it is told now. It never moves back (RFC 9293 §3.8.6.2.1), and forward only in steps that are
+    /// worth a segment (§3.8.6.2.2).
+    pub(super) fn window_edge(&self) -> Seq {
+        let capacity = self.options.receive_capacity;
+        let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
+        let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
+        let edge = self.rcv_nxt + capacity.saturating_sub(waiting).min(most);
+        let step = u32::from(self.options.mss).min(capacity / 2);
+        let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
+        if is_worth_it { edge } else { self.rcv_adv }
+    }
+
+    /// The window for the next segment, as it stands in the header, and from then on the other side's.
+    pub(super) fn advertise(&mut self, is_syn: bool) -> u16 {
+        let edge = self.window_edge();
+        let room = if edge.is_after(self.rcv_nxt) { edge - self.rcv_nxt } else { 0 };
+        let shift = if is_syn { 0 } else { self.agreed.rcv_scale.shift() };
+        // Rounded up, since a window that was told must not shrink (RFC 7323 §2.4).
+        let window = room.div_ceil(1 << shift).min(MAX_WINDOW);
+        self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + (window << shift));
+        u16::try_from(window).unwrap_or(u16::MAX)
+    }
+
+    fn assembler(&self) -> Option<&Assembler> {
+        self.queues.as_ref()?.assembler.as_deref()
+    }
+
+    /// What arrived behind gaps.
+    pub(super) fn sack_blocks(&self) -> SackBlocks {
+        match self.assembler() {
+            Some(assembler) if self.agreed.has_sack => assembler.sack_blocks(),
+            _ => SackBlocks::NONE,
+        }
+    }
+}
+
+fn length(data: &Buffer) -> u32 {
+    u32::try_from(data.len()).unwrap_or(u32::MAX)
+}

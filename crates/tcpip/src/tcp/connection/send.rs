@@ -1,0 +1,104 @@
+//! What the application hands over.
+
+use core::fmt;
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{TcpFlags, TcpHeader};
+
+use super::{Connection, Failure, Fin, State};
+use crate::tcp::time_wait::{self, TimeWait};
+use crate::time::Instant;
+
+/// Why nothing was taken.
+#[derive(Debug)]
+pub enum SendError {
+    /// There is no room: [`Options::send_capacity`](super::Options::send_capacity) bytes are under way. The bytes come back.
+    Full(Buffer),
+    /// The stream was ended by [`Connection::close`], or the connection is over (`EPIPE`).
+    Closed,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "as many bytes are under way as may be",
+            Self::Closed => "the stream has been ended",
+        })
+    }
+}
+
+impl core::error::Error for SendError {}
+
+impl Connection {
+    /// Takes bytes to be sent, all of them, if there is room for one byte: what is bounded is what is kept waiting, and the
+    /// application decides in what pieces it hands over. They are referenced until the other side has acknowledged them.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send(&mut self, data: Buffer) -> Result<(), SendError> {
+        if self.fin != Fin::Open || self.state == State::Closed {
+            return Err(SendError::Closed);
+        }
+        if self.sendable() == 0 {
+            return Err(SendError::Full(data));
+        }
+        if !data.is_empty() {
+            self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
+            self.queues.get_or_insert_default().unsent.push_back(data);
+        }
+        Ok(())
+    }
+
+    /// For how many bytes there is room.
+    pub fn sendable(&self) -> u32 {
+        self.options.send_capacity.saturating_sub(self.unacknowledged())
+    }
+
+    /// Bytes that the application has handed over and the other side has not acknowledged.
+    pub fn unacknowledged(&self) -> u32 {
+        let outstanding =
+            if matches!(self.state, State::SynSent | State::SynReceived) { 0 } else { self.snd_nxt - self.snd_una };
+        self.unsent_bytes.saturating_add(outstanding)
+    }
+
+    /// Ends our stream: what was handed over is sent, then FIN. Receiving goes on (RFC 9293 §3.10.4).
+    pub fn close(&mut self) {
+        if self.fin != Fin::Open {
+            return;
+        }
+        match self.state {
+            State::SynSent => self.end(),
+            State::SynReceived | State::Established | State::CloseWait => self.fin = Fin::Queued,
+            _ => {}
+        }
+    }
+
+    /// Ends the connection at once, and answers with the reset that tells the other side, if it has to be told (RFC 9293 §3.10.5).
+    pub fn reset(&mut self) -> Option<TcpHeader> {
+        let must_tell = !matches!(self.state, State::SynSent | State::TimeWait | State::Closed);
+        let (flags, seq, ack) = (TcpFlags::RST | TcpFlags::ACK, self.snd_nxt, self.rcv_nxt);
+        self.end();
+        self.failure = Some(Failure::Reset);
+        must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
+    }
+
+    /// Whether an acknowledgement is due, or will be.
+    pub(in crate::tcp) fn owes_ack(&self, now: Instant) -> bool {
+        self.acks.is_due(now) || self.acks.deadline().is_some()
+    }
+
+    /// What has to be remembered of a connection in [`State::TimeWait`], which is over then. What was received can still be
+    /// read.
+    pub(in crate::tcp) fn retire(&mut self, now: Instant) -> TimeWait {
+        let rest = TimeWait {
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            ts_recent: self.ts_recent,
+            ts_offset: self.ts_offset,
+            has_timestamps: self.agreed.has_timestamps,
+            ends_at: now + time_wait::DURATION,
+        };
+        self.end();
+        rest
+    }
+}

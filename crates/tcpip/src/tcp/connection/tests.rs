@@ -1,0 +1,9 @@
+//! Packet scripts, and pairs of connections on a simulated wire.
+
+mod closing;
+mod opening;
+mod pair;
+mod receiving;
+mod script;
+mod sending;
+mod transfer;

@@ -1,0 +1,154 @@
+//! What arrives, and what is said about it.
+
+use super::script::{ACK, MSS, PLAIN, PSH, RST, Script, arrives};
+use crate::tcp::connection::{Failure, Options, State};
+
+/// A connection that has used up its quick acknowledgements.
+fn calm(options: Options) -> (Script, u32) {
+    let mut script = Script::established(options);
+    for segment in 0..16 {
+        script.gets(arrives(ACK | PSH, 1 + 10 * segment, 10, 1));
+        assert_eq!(script.sent_one().ack, 11 + 10 * segment);
+    }
+    assert_eq!(script.received(1), 160);
+    (script, 161)
+}
+
+/// RFC 9293 §3.8.6.3: at most 500 ms (40 here), and every second full segment at once.
+#[test]
+fn delays_acknowledgements() {
+    let (mut script, next) = calm(PLAIN);
+    script.gets(arrives(ACK, next, 10, 1));
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].ack), (40, next + 10));
+    let next = next + 10;
+    script.gets(arrives(ACK, next, MSS, 1));
+    assert_eq!(script.sent(), []);
+    script.gets(arrives(ACK, next + MSS, MSS, 1));
+    assert_eq!(script.sent_one().ack, next + 2 * MSS);
+}
+
+/// Data take the acknowledgement along.
+#[test]
+fn data_carry_the_acknowledgement() {
+    let (mut script, next) = calm(PLAIN);
+    script.gets(arrives(ACK, next, 10, 1));
+    script.send(1, 5);
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.len), (next + 10, 5));
+}
+
+/// RFC 5681 §4.2, RFC 2018 §4: a gap is told at once, and so is its end.
+#[test]
+fn tells_of_gaps_at_once() {
+    let (mut script, next) = calm(PLAIN);
+    script.gets(arrives(ACK, next + 100, 50, 1));
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.sack), (next, vec![(next + 100, next + 150)]));
+    script.gets(arrives(ACK, next, 100, 1));
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.sack), (next + 150, vec![]));
+    assert_eq!(script.received(next), 150);
+}
+
+/// RFC 9293 §3.10.7.4: what lies outside the window is answered, and dropped; what is partly known is cut.
+#[test]
+fn takes_what_is_in_the_window() {
+    let mut script = Script::established(Options { receive_capacity: 5_000, ..PLAIN });
+    script.gets(arrives(ACK, 1, 100, 1));
+    assert_eq!(script.sent_one().ack, 101);
+    for (seq, len) in [(1, 100), (9_000, 10)] {
+        script.gets(arrives(ACK, seq, len, 1));
+        assert_eq!(script.sent_one().ack, 101, "{seq}");
+    }
+    script.gets(arrives(ACK, 51, 100, 1));
+    assert_eq!(script.sent_one().ack, 151);
+    assert_eq!(script.received(1), 150);
+}
+
+/// RFC 9293 §3.8.6.2.2: the window closes as data wait, and opens in steps that are worth a segment.
+#[test]
+fn window_follows_the_application() {
+    let mut script = Script::established(Options { receive_capacity: 4_000, ..PLAIN });
+    for segment in 0..4 {
+        script.gets(arrives(ACK, 1 + MSS * segment, MSS, 1));
+        assert_eq!(script.sent_one().window, 3_000 - MSS * segment);
+    }
+    script.gets(arrives(ACK, 4_001, 1, 1));
+    assert_eq!(script.sent_one().window, 0, "what a closed window does not take is answered");
+    script.connection.receive();
+    assert_eq!(script.sent(), [], "a step of one segment is not told on its own");
+    script.connection.receive();
+    assert_eq!(script.sent_one().window, 2_000);
+}
+
+/// RFC 5961 §3: a reset counts with exactly the expected number; one elsewhere in the window is asked about.
+#[test]
+fn believes_exact_resets_only() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(RST, 2, 0, 0));
+    assert_eq!((script.sent_one().ack, script.connection.state()), (1, State::Established));
+    script.gets(arrives(RST, 70_000_000, 0, 0));
+    assert_eq!((script.sent(), script.connection.state()), (vec![], State::Established));
+    script.gets(arrives(RST, 1, 0, 0));
+    assert_eq!((script.connection.state(), script.connection.failure()), (State::Closed, Some(Failure::Reset)));
+}
+
+/// RFC 5961 §5: acknowledgements of what was never sent, or of long ago, are answered, and their data dropped.
+#[test]
+fn refuses_impossible_acknowledgements() {
+    let mut script = Script::established(PLAIN);
+    for ack in [2, 0_u32.wrapping_sub(70_000)] {
+        script.gets(arrives(ACK, 1, 10, ack));
+        assert_eq!(script.sent_one().ack, 1);
+        assert_eq!(script.received(1), 0);
+        script.wait(500);
+    }
+}
+
+/// RFC 5961 §7: segments without data that do not fit are answered twice a second, or two sides could go on for ever.
+#[test]
+fn challenges_are_throttled() {
+    let mut script = Script::established(PLAIN);
+    for round in 0..3 {
+        script.gets(arrives(ACK, 70_000_000, 0, 1));
+        assert_eq!(script.sent_one().ack, 1, "{round}");
+        script.wait(499);
+        script.gets(arrives(ACK, 70_000_000, 0, 1));
+        assert_eq!(script.sent(), []);
+        script.wait(1);
+    }
+}
+
+/// Who has filled the window acknowledges with a number at its edge, though what filled it was lost.
+#[test]
+fn acknowledgements_at_the_edge_count() {
+    let mut script = Script::established(Options { receive_capacity: 4_000, ..PLAIN });
+    script.send(1, 10);
+    script.sent_one();
+    script.gets(arrives(ACK, 4_001, 0, 11));
+    assert_eq!(script.connection.unacknowledged(), 0);
+}
+
+/// RFC 7323 §5.3: a segment with an older timestamp than the last one is from long ago.
+#[test]
+fn old_timestamps_are_refused() {
+    let mut script = Script::established(Options { offers_timestamps: true, ..PLAIN });
+    script.gets(arrives(ACK, 1, 10, 1).timestamps(1_010, 5_000));
+    assert_eq!(script.sent_one().ack, 11);
+    script.gets(arrives(ACK, 11, 10, 1).timestamps(1_009, 5_000));
+    assert_eq!((script.sent_one().ack, script.received(1)), (11, 10));
+    script.gets(arrives(ACK, 11, 10, 1).timestamps(1_010, 5_000));
+    assert_eq!((script.sent_one().ack, script.received(11)), (21, 10));
+}
+
+/// RFC 7323 §5.5: after 24 days the other side's clock may have turned.
+#[test]
+fn timestamps_of_24_days_ago_do_not_count() {
+    let mut script = Script::established(Options { offers_timestamps: true, ..PLAIN });
+    script.gets(arrives(ACK, 1, 10, 1).timestamps(1_010, 5_000));
+    script.sent_one();
+    script.wait(24 * 24 * 3_600 * 1_000 + 1);
+    script.gets(arrives(ACK, 11, 10, 1).timestamps(1_009, 5_000));
+    assert_eq!(script.sent_one().ack, 21);
+}

@@ -1,0 +1,181 @@
+//! What leaves when.
+
+use core::time::Duration;
+
+use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
+use crate::tcp::test_stream::data;
+
+/// RFC 6928: ten segments, then two for each that is acknowledged (RFC 5681 §3.1).
+#[test]
+fn begins_with_ten_segments() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 50_000);
+    assert_eq!(script.sent_data(), (0..10).map(|segment| (1 + MSS * segment, MSS)).collect::<Vec<_>>());
+    script.wait(50);
+    script.gets(arrives(ACK, 1, 0, 1 + 2 * MSS));
+    assert_eq!(script.sent_data(), [10, 11, 12, 13].map(|segment| (1 + MSS * segment, MSS)));
+}
+
+/// RFC 9293 §3.7.4: small segments wait for the acknowledgement of what is under way, unless asked not to.
+#[test]
+fn nagle_collects_small_writes() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10);
+    assert_eq!(script.sent_data(), [(1, 10)]);
+    script.send(11, 10);
+    script.send(21, 10);
+    assert_eq!(script.sent_data(), []);
+    script.gets(arrives(ACK, 1, 0, 11));
+    assert_eq!(script.sent_data(), [(11, 20)]);
+
+    let mut script = Script::established(Options { is_no_delay: true, ..PLAIN });
+    script.send(1, 10);
+    assert_eq!(script.sent_data(), [(1, 10)]);
+    script.send(11, 10);
+    assert_eq!(script.sent_data(), [(11, 10)]);
+}
+
+/// RFC 9293 §3.8.6.1: a closed window is asked after, less and less often, for as long as it is answered.
+#[test]
+fn asks_whether_the_window_has_opened() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 0, 1).window(0));
+    script.send(1, 10);
+    assert_eq!(script.sent(), []);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let (ms, sent) = script.next();
+        assert_eq!((sent.len(), sent[0].seq, sent[0].len), (1, 0, 0), "an old number, no data");
+        waits.push(ms);
+    }
+    assert_eq!(waits[..4], [300, 600, 1_200, 2_400]);
+    for _ in 0..20 {
+        script.gets(arrives(ACK, 1, 0, 1).window(0));
+        script.next();
+    }
+    script.gets(arrives(ACK, 1, 0, 1).window(1_000));
+    assert_eq!(script.sent_data(), [(1, 10)]);
+}
+
+/// RFC 9293 §3.8.6.2.1: a window that is too small for a segment is used at last all the same.
+#[test]
+fn uses_a_small_window_at_last() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 0, 1).window(300));
+    script.send(1, 5_000);
+    assert_eq!(script.sent_data(), []);
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].seq, sent[0].len), (300, 1, 300));
+}
+
+/// RFC 6298 §5: after a timeout the first segment again, and so on with twice the time; a new acknowledgement ends that.
+#[test]
+fn timeout_sends_the_first_segment_again() {
+    let mut script = Script::established(Options { offers_sack: false, ..PLAIN });
+    script.send(1, 3_000);
+    assert_eq!(script.sent_data().len(), 3);
+    for wait in [300, 600, 1_200] {
+        let (ms, sent) = script.next();
+        assert_eq!((ms, sent[0].seq, sent.len()), (wait, 1, 1));
+    }
+    script.gets(arrives(ACK, 1, 0, 1 + MSS));
+    assert_eq!(script.sent_data(), [(1 + MSS, MSS), (1 + 2 * MSS, MSS)], "slow start");
+    assert_eq!(script.next().0, 300);
+}
+
+/// RFC 9293 §3.8.3: at last it is given up, after more than 100 s.
+#[test]
+fn gives_up_when_nobody_answers() {
+    let mut script = Script::established(PLAIN);
+    let begin = script.now;
+    script.send(1, 10);
+    script.sent_one();
+    while script.connection.state() != State::Closed {
+        script.now = script.connection.deadline().expect("it is not over");
+        script.connection.handle_timeout(script.now);
+        script.sent();
+    }
+    assert_eq!(script.connection.failure(), Some(Failure::TimedOut));
+    assert!((Duration::from_secs(600)..Duration::from_secs(1_200)).contains(&(script.now - begin)));
+    assert!(matches!(script.connection.send(data(11, 1)), Err(SendError::Closed)));
+}
+
+/// RFC 5482.
+#[test]
+fn user_timeout_ends_it_sooner() {
+    let mut script = Script::established(Options { user_timeout: Some(Duration::from_secs(5)), ..PLAIN });
+    let begin = script.now;
+    script.send(1, 10);
+    while script.connection.state() != State::Closed {
+        script.sent();
+        script.now = script.connection.deadline().expect("it is not over");
+        script.connection.handle_timeout(script.now);
+    }
+    let took = script.now - begin;
+    assert!((Duration::from_secs(5)..Duration::from_secs(10)).contains(&took), "{took:?}");
+}
+
+/// RFC 9293 §3.8.4: silence is asked after, and ends the connection if it goes on.
+#[test]
+fn keepalive_asks_and_gives_up() {
+    let second = Duration::from_secs(1);
+    let keepalive = Keepalive { idle: 60 * second, interval: 10 * second, probes: 3 };
+    let mut script = Script::established(Options { keepalive: Some(keepalive), ..PLAIN });
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].seq, sent[0].len), (60_000, 0, 0));
+    script.gets(arrives(ACK, 1, 0, 1));
+    assert_eq!([script.next().0, script.next().0, script.next().0], [60_000, 10_000, 10_000]);
+    script.wait(10_000);
+    assert_eq!(script.connection.failure(), Some(Failure::TimedOut));
+}
+
+/// RFC 8985 §6: what three later ones have overtaken is lost, and sent again at once; and again when that is lost too.
+#[test]
+fn rack_finds_losses() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    for (left, right) in [(1_001, 2_001), (1_001, 3_001)] {
+        script.gets(arrives(ACK, 1, 0, 1).sack(&[(left, right)]));
+        assert_eq!(script.sent_data(), []);
+    }
+    script.gets(arrives(ACK, 1, 0, 1).sack(&[(1_001, 4_001)]));
+    assert_eq!(script.sent_data(), [(1, 1_000)]);
+}
+
+/// RFC 8985 §6.2, step 5: with fewer, a quarter of the round trip later.
+#[test]
+fn rack_waits_for_what_is_late() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    script.gets(arrives(ACK, 1, 0, 1).sack(&[(1_001, 2_001)]));
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].seq, sent[0].len), (25, 1, 1_000));
+}
+
+/// RFC 8985 §7: the end of a burst is probed after two round trips.
+#[test]
+fn probes_the_tail() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 3_000);
+    script.sent();
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].seq, sent.len()), (200, 2_001, 1));
+}
+
+/// The bound on what waits holds, and what does not fit comes back.
+#[test]
+fn sends_as_much_as_may_wait() {
+    let mut script = Script::established(Options { send_capacity: 3_000, ..PLAIN });
+    script.send(1, 2_999);
+    script.send(3_000, 500);
+    let refused = script.connection.send(data(3_500, 10));
+    assert!(matches!(refused, Err(SendError::Full(bytes)) if bytes.len() == 10));
+    script.sent();
+    script.gets(arrives(ACK, 1, 0, 1_001));
+    assert_eq!(script.connection.sendable(), 501);
+}

@@ -1,0 +1,150 @@
+//! A connection that a stranger has asked for and not confirmed yet.
+
+use alloc::rc::Rc;
+use core::time::Duration;
+
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpTimestamps, WindowScale};
+
+use super::connection::{Agreement, Connection, Opened, Options, Reply, Segment};
+use crate::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// Our answer is repeated so often, a second after the first and then twice as long each time, as in Linux
+/// (`tcp_synack_retries`): after some 63 s the stranger is forgotten.
+pub const MAX_ANSWERS: u8 = 5;
+
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What SYN-RECEIVED needs (RFC 9293 §3.3.2), in a few dozen bytes: who floods us with SYNs takes no more (RFC 4987 §3.4).
+#[derive(Clone, Copy, Debug)]
+pub struct HalfOpen {
+    iss: Seq,
+    irs: Seq,
+    ts_offset: u32,
+    ts_recent: u32,
+    /// What their SYN says: the largest segment that they take, and how much.
+    mss: u16,
+    window: u16,
+    agreement: Agreement,
+    answers: u8,
+    answered_at: Instant,
+}
+
+/// What a segment means for a half-open connection.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, to where the connection will live")]
+pub enum Verdict {
+    /// It is open; the connection has taken in the segment.
+    Open(Connection),
+    /// Nothing has changed.
+    Waits,
+    /// The answer is to be sent again.
+    Answer,
+    /// It has nothing to do with this connection, and gets a reset with this number.
+    Reset(Seq),
+    /// The stranger takes it back.
+    Gone,
+}
+
+impl HalfOpen {
+    /// A SYN came, for a listener with those options. Answer with [`HalfOpen::answer`].
+    pub fn new(syn: &TcpHeader, options: &Options, iss: Seq, ts_offset: u32) -> Self {
+        let agreement = Agreement::new(options, &syn.options);
+        Self {
+            iss,
+            irs: syn.seq,
+            ts_offset,
+            ts_recent: syn.options.timestamps.map_or(0, |timestamps| timestamps.tsval),
+            mss: agreement.mss(options, &syn.options),
+            window: syn.window,
+            agreement,
+            answers: 0,
+            answered_at: Instant::default(),
+        }
+    }
+
+    /// Our SYN with the acknowledgement of theirs.
+    pub fn answer(&mut self, now: Instant, options: &Options) -> TcpHeader {
+        self.answers += 1;
+        self.answered_at = now;
+        let mut header = TcpHeader {
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            seq: self.iss,
+            ack: self.irs + 1,
+            ..TcpHeader::default()
+        };
+        header.window = u16::try_from(options.receive_capacity).unwrap_or(u16::MAX);
+        header.options.mss = options.mss.try_into().ok();
+        header.options.is_sack_permitted = self.agreement.has_sack();
+        header.options.window_scale = self.agreement.has_scales().then(|| options.window_scale());
+        let timestamps = TcpTimestamps { tsval: ts_clock(now, self.ts_offset), tsecr: self.ts_recent };
+        header.options.timestamps = self.agreement.has_timestamps().then_some(timestamps);
+        header
+    }
+
+    /// When the answer is due again, or the stranger forgotten.
+    pub fn deadline(&self) -> Instant {
+        self.answered_at + FIRST_TIMEOUT * (1 << self.answers.saturating_sub(1))
+    }
+
+    /// Whether the last answer was the last one, so that [`HalfOpen::deadline`] is the end.
+    pub fn is_last_answer(&self) -> bool {
+        self.answers > MAX_ANSWERS
+    }
+
+    /// A segment of these ports and addresses has come (RFC 9293 §3.10.7.4).
+    pub fn handle_segment(&self, now: Instant, options: &Rc<Options>, segment: Segment) -> Verdict {
+        let header = &segment.header;
+        let has = |flags| header.flags.contains(flags);
+        if has(TcpFlags::SYN) && header.seq == self.irs {
+            // Ours got lost, or theirs came twice.
+            return Verdict::Answer;
+        }
+        if header.seq != self.irs + 1 {
+            // RFC 5961 §3, §4: what is not exactly expected ends nothing.
+            return if has(TcpFlags::RST) { Verdict::Waits } else { Verdict::Answer };
+        }
+        if has(TcpFlags::RST) {
+            return Verdict::Gone;
+        }
+        if !has(TcpFlags::ACK) || has(TcpFlags::SYN) {
+            return Verdict::Waits;
+        }
+        if header.ack != self.iss + 1 {
+            return Verdict::Reset(header.ack);
+        }
+        let opened = Opened {
+            iss: self.iss,
+            irs: self.irs,
+            ts_offset: self.ts_offset,
+            ts_recent: self.ts_recent,
+            mss: self.mss,
+            window: self.window,
+            agreement: self.agreement,
+            // A round trip was measured if the answer was sent once (Karn, RFC 6298 §3).
+            answered_at: (self.answers == 1).then_some(self.answered_at),
+        };
+        let mut connection = Connection::opened(now, Rc::clone(options), &opened);
+        match connection.handle_segment(now, segment) {
+            Reply::None => Verdict::Open(connection),
+            Reply::Reset(seq) => Verdict::Reset(seq),
+        }
+    }
+}
+
+/// A clock in milliseconds as it stands in timestamps (RFC 7323 §5.4).
+pub(super) fn ts_clock(now: Instant, offset: u32) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a clock that wraps")]
+    let ms = (now.as_micros() / 1_000) as u32;
+    ms.wrapping_add(offset)
+}
+
+impl Options {
+    /// The least shift with which the header can hold the whole window (RFC 7323 §2.2).
+    pub(super) fn window_scale(&self) -> WindowScale {
+        let bits = 32 - (self.receive_capacity >> 16).leading_zeros();
+        WindowScale::new(u8::try_from(bits).unwrap_or(u8::MAX))
+    }
+}

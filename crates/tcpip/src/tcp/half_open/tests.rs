@@ -1,0 +1,114 @@
+use core::time::Duration;
+
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps, WindowScale};
+
+use super::{HalfOpen, MAX_ANSWERS, Verdict};
+use crate::tcp::connection::{Connection, Options, Segment, State};
+use crate::tcp::test_stream::data;
+use crate::time::Instant;
+
+const THEIRS: Seq = Seq::new(u32::MAX);
+const OURS: Seq = Seq::new(4_000);
+
+fn at(ms: u64) -> Instant {
+    Instant::from_micros(ms * 1_000)
+}
+
+fn syn(options: TcpOptions) -> TcpHeader {
+    TcpHeader { flags: TcpFlags::SYN, seq: THEIRS, window: 1_000, options, ..TcpHeader::default() }
+}
+
+fn asked(options: TcpOptions) -> (HalfOpen, TcpHeader) {
+    let mut half_open = HalfOpen::new(&syn(options), &Options::DEFAULT, OURS, 0);
+    let answer = half_open.answer(at(1_000), &Options::DEFAULT);
+    (half_open, answer)
+}
+
+fn all_options() -> TcpOptions {
+    TcpOptions {
+        mss: 1_200.try_into().ok(),
+        window_scale: Some(WindowScale::new(3)),
+        is_sack_permitted: true,
+        timestamps: Some(TcpTimestamps { tsval: 77, tsecr: 0 }),
+        ..TcpOptions::default()
+    }
+}
+
+fn gets(half_open: &HalfOpen, flags: TcpFlags, seq: Seq, ack: Seq, len: usize) -> Verdict {
+    let mut segment =
+        Segment { header: TcpHeader { flags, seq, ack, window: 500, ..TcpHeader::default() }, ..Segment::default() };
+    segment.header.options.timestamps = Some(TcpTimestamps { tsval: 80, tsecr: 1_000 });
+    segment.payload.extend((len > 0).then(|| data(0, len)));
+    half_open.handle_segment(at(1_100), &Options::DEFAULT.into(), segment)
+}
+
+fn open(verdict: Verdict) -> Connection {
+    match verdict {
+        Verdict::Open(connection) => connection,
+        other => panic!("not open: {other:?}"),
+    }
+}
+
+/// RFC 9293 §3.5, figure 6, seen by who is asked.
+#[test]
+fn third_segment_opens() {
+    let (half_open, answer) = asked(all_options());
+    assert_eq!((answer.flags, answer.seq, answer.ack), (TcpFlags::SYN | TcpFlags::ACK, OURS, THEIRS + 1));
+    let mut connection = open(gets(&half_open, TcpFlags::ACK, THEIRS + 1, OURS + 1, 10));
+    assert_eq!((connection.state(), connection.receive()), (State::Established, Some(data(0, 10))));
+    // Their window is shifted, the segments leave room for timestamps, and echo theirs.
+    connection.send(data(1, 10_000)).expect("there is room");
+    let first = connection.poll_transmit(at(1_100), 65_000).expect("there are data");
+    assert_eq!((first.header.seq, first.payload.concat().len(), first.mss), (OURS + 1, 3 * 1_188, 1_188));
+    assert_eq!(first.header.options.timestamps, Some(TcpTimestamps { tsval: 1_100, tsecr: 80 }));
+}
+
+/// RFC 7323 §2.2, §3.2, RFC 2018 §2: nothing is said that was not asked for.
+#[test]
+fn answers_with_what_was_offered() {
+    let (_, answer) = asked(TcpOptions::default());
+    assert_eq!(answer.options, TcpOptions { mss: 1_460.try_into().ok(), ..TcpOptions::default() });
+    let (_, answer) = asked(all_options());
+    assert!(answer.options.is_sack_permitted && answer.options.window_scale == Some(WindowScale::new(2)));
+    assert_eq!(answer.options.timestamps, Some(TcpTimestamps { tsval: 1_000, tsecr: 77 }));
+}
+
+/// The answer is repeated when their SYN is, and by itself, and at last the stranger is forgotten.
+#[test]
+fn answers_are_repeated() {
+    let (mut half_open, _) = asked(all_options());
+    assert!(matches!(gets(&half_open, TcpFlags::SYN, THEIRS, Seq::new(0), 0), Verdict::Answer));
+    let mut waits = Vec::new();
+    while !half_open.is_last_answer() {
+        let now = half_open.deadline();
+        waits.push((now - half_open.answered_at).as_secs());
+        half_open.answer(now, &Options::DEFAULT);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16]);
+    assert_eq!(
+        (usize::from(MAX_ANSWERS), half_open.deadline() - half_open.answered_at),
+        (waits.len(), Duration::from_secs(32))
+    );
+}
+
+/// RFC 9293 §3.10.7.4: who acknowledges something else is reset.
+#[test]
+fn wrong_acknowledgements_are_reset() {
+    let (half_open, _) = asked(all_options());
+    let verdict = gets(&half_open, TcpFlags::ACK, THEIRS + 1, OURS + 7, 0);
+    assert!(matches!(verdict, Verdict::Reset(seq) if seq == OURS + 7));
+}
+
+/// RFC 5961 §3: a reset with exactly the expected number takes it back; others do not.
+#[test]
+fn exact_resets_take_it_back() {
+    let (half_open, _) = asked(all_options());
+    assert!(matches!(gets(&half_open, TcpFlags::RST, THEIRS + 9, Seq::new(0), 0), Verdict::Waits));
+    assert!(matches!(gets(&half_open, TcpFlags::RST, THEIRS + 1, Seq::new(0), 0), Verdict::Gone));
+}
+
+/// A flood takes so much memory for each SYN.
+#[test]
+fn is_small() {
+    assert!(size_of::<HalfOpen>() <= 40, "{}", size_of::<HalfOpen>());
+}

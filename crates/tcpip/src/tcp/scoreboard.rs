@@ -1,0 +1,394 @@
+//! What was sent and is not acknowledged yet.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+use sunstar_packet::Buffer;
+use sunstar_wire::{SackBlock, SackBlocks, Seq};
+
+use super::rack::{Rack, Transmission, Verdict};
+use crate::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// The bytes of a segment: parts of what the application has handed over.
+pub type Payload = SmallVec<[Buffer; 2]>;
+
+/// The segments from `snd_una` to `snd_nxt`, with their bytes, and what is known of each (RFC 6675 §2).
+///
+/// Each byte is in flight, or has arrived behind a gap (sacked), or is lost and waits to be sent again. The bytes are referenced until
+/// they are acknowledged by number: a receiver may drop what it has reported (RFC 2018 §8).
+#[derive(Debug, Default)]
+pub struct Scoreboard {
+    /// By sequence number, without gaps; none is empty.
+    segments: VecDeque<Segment>,
+    in_flight: u32,
+    sacked: u32,
+    lost: u32,
+    sacked_segments: u32,
+    /// No segment before this number is lost.
+    first_lost: Seq,
+    /// What was reported last; its segments need not be looked at again.
+    reported: SackBlocks,
+}
+
+#[derive(Debug)]
+struct Segment {
+    seq: Seq,
+    transmission: Transmission,
+    payload: Payload,
+    has_fin: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    InFlight,
+    Sacked,
+    Lost,
+}
+
+impl Segment {
+    fn end(&self) -> Seq {
+        self.transmission.end
+    }
+
+    /// Sequence numbers that it takes.
+    fn len(&self) -> u32 {
+        self.end() - self.seq
+    }
+}
+
+/// A segment to be sent (again).
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The number of its first byte.
+    pub seq: Seq,
+    /// Its bytes.
+    pub payload: Payload,
+    /// Whether it ends the stream.
+    pub has_fin: bool,
+}
+
+/// What an acknowledgement has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Numbers that are acknowledged by `snd_una` now.
+    pub acked: u32,
+    /// Numbers that are known to have arrived and were not before.
+    pub delivered: u32,
+    /// The round-trip time of the newest one that was sent once (Karn's rule, RFC 6298 §3).
+    pub rtt: Option<Duration>,
+    /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
+    pub has_original: bool,
+}
+
+impl Scoreboard {
+    /// Numbers that are in the network, as far as one can know.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Numbers that wait to be sent again.
+    pub fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    /// Numbers that have arrived behind a gap.
+    pub fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    /// Segments that have arrived behind a gap.
+    pub fn sacked_segments(&self) -> u32 {
+        self.sacked_segments
+    }
+
+    /// Whether everything that was sent is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// A new segment is sent, whose number follows the last one's.
+    ///
+    /// # Panics
+    /// If it takes no sequence number.
+    pub fn push(&mut self, seq: Seq, payload: Payload, has_fin: bool, now: Instant) {
+        let len = payload_len(&payload) + u32::from(has_fin);
+        assert!(len > 0, "a segment without bytes is not sent again");
+        debug_assert!(self.segments.back().is_none_or(|last| last.end() == seq));
+        if self.segments.is_empty() {
+            self.first_lost = seq;
+        }
+        let transmission = Transmission { sent_at: now, end: seq + len, is_retransmission: false };
+        self.segments.push_back(Segment { seq, transmission, payload, has_fin, state: State::InFlight });
+        self.in_flight += len;
+    }
+
+    /// Everything before `snd_una` has arrived, and so has what `blocks` say, which lie between it and the last number sent.
+    /// `acks_original` tells of a segment that was sent again whether timestamps prove that an earlier transmission has arrived.
+    pub fn on_ack(
+        &mut self,
+        now: Instant,
+        snd_una: Seq,
+        blocks: SackBlocks,
+        rack: &mut Rack,
+        acks_original: impl Fn(&Transmission) -> bool,
+    ) -> Acknowledged {
+        let mut result = Acknowledged::default();
+        let mut arrived = |transmission: &Transmission, is_sacked: bool, result: &mut Acknowledged| {
+            // Behind a gap receivers echo the timestamp from before the gap, which tells nothing (RFC 7323 §4.3).
+            rack.on_delivered(now, transmission, !is_sacked && acks_original(transmission));
+            if !transmission.is_retransmission {
+                result.rtt = Some(now - transmission.sent_at);
+            } else if !is_sacked && acks_original(transmission) {
+                result.has_original = true;
+            }
+        };
+        self.acknowledge(snd_una, &mut result, &mut arrived);
+        let known = core::mem::replace(&mut self.reported, blocks);
+        for block in blocks.iter() {
+            for part in without(*block, &known) {
+                self.sack(part, &mut result, &mut arrived);
+            }
+        }
+        result
+    }
+
+    /// Drops what lies before `snd_una`.
+    fn acknowledge(
+        &mut self,
+        snd_una: Seq,
+        result: &mut Acknowledged,
+        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
+    ) {
+        // Part of a segment that is more than one on the wire: the rest of it stays.
+        if let Some(at) = self.segment_across(snd_una) {
+            self.split(at, snd_una);
+        }
+        // What closes a gap may have been acknowledged long after the rest arrived, if that was not reported.
+        let covered = self.segments.iter().take_while(|segment| segment.end().is_at_or_before(snd_una));
+        let closes_gap = covered
+            .filter(|segment| segment.state != State::Sacked)
+            .any(|segment| segment.transmission.is_retransmission);
+        while let Some(segment) = self.segments.pop_front_if(|first| first.end().is_at_or_before(snd_una)) {
+            result.acked += segment.len();
+            if segment.state != State::Sacked {
+                result.delivered += segment.len();
+                if segment.transmission.is_retransmission || !closes_gap {
+                    arrived(&segment.transmission, false, result);
+                }
+            }
+            self.account(segment.state, segment.len(), false);
+        }
+        self.first_lost = self.first_lost.max(snd_una);
+    }
+
+    fn sack(
+        &mut self,
+        block: SackBlock,
+        result: &mut Acknowledged,
+        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
+    ) {
+        for edge in [block.left, block.right] {
+            if let Some(at) = self.segment_across(edge) {
+                self.split(at, edge);
+            }
+        }
+        let first = self.segments.partition_point(|segment| segment.seq.is_before(block.left));
+        for at in first..self.segments.len() {
+            let segment = &mut self.segments[at];
+            if !segment.end().is_at_or_before(block.right) {
+                break;
+            }
+            let (was, len) = (segment.state, segment.len());
+            if was != State::Sacked {
+                segment.state = State::Sacked;
+                result.delivered += len;
+                arrived(&segment.transmission, true, result);
+                self.account(was, len, false);
+                self.account(State::Sacked, len, true);
+            }
+        }
+    }
+
+    /// Marks what is lost by now, and answers how much that is and until when to look again.
+    pub fn detect_losses(&mut self, now: Instant, rack: &Rack, reordering_window: Duration) -> (u32, Option<Instant>) {
+        let (mut lost, mut look_again) = (0, None);
+        for at in 0..self.segments.len() {
+            let Segment { transmission, state, .. } = self.segments[at];
+            if state != State::InFlight {
+                continue;
+            }
+            // Who was sent once was sent in the order of numbers: all that follow were sent later still.
+            if !transmission.is_retransmission && rack.is_beyond(&transmission) {
+                break;
+            }
+            match rack.judge(now, &transmission, reordering_window) {
+                Verdict::Open => {}
+                Verdict::LostAt(when) => look_again = look_again.max(Some(when)),
+                Verdict::Lost => lost += self.lose(at),
+            }
+        }
+        (lost, look_again)
+    }
+
+    /// The retransmission timer has rung: the first segment is lost, and with it what RACK finds overdue (RFC 8985 §6.3). What a
+    /// receiver has reported it may have dropped by now, if the first segment was among it (RFC 2018 §8).
+    pub fn on_timeout(&mut self, now: Instant, rack: &Rack, reordering_window: Duration) -> u32 {
+        let has_reneged = self.segments.front().is_some_and(|first| first.state == State::Sacked);
+        let has_reneged = has_reneged && !cfg!(planted = "reneging_ignored");
+        let mut lost = 0;
+        for at in 0..self.segments.len() {
+            let Segment { transmission, state, .. } = self.segments[at];
+            let is_sacked = state == State::Sacked && !has_reneged;
+            let is_overdue = at == 0 || rack.is_overdue(now, &transmission, reordering_window);
+            if !is_sacked && state != State::Lost && (has_reneged || is_overdue) {
+                lost += self.lose(at);
+            }
+        }
+        if has_reneged {
+            self.reported = SackBlocks::NONE;
+        }
+        lost
+    }
+
+    /// What was taken for lost was not: nothing waits to be sent again any more.
+    pub fn keep_in_flight(&mut self) {
+        for segment in &mut self.segments {
+            if segment.state == State::Lost {
+                segment.state = State::InFlight;
+            }
+        }
+        self.in_flight += core::mem::take(&mut self.lost);
+    }
+
+    /// The first segment is lost: three duplicates of an acknowledgement said so (RFC 5681 §3.2), or a partial one (RFC 6582).
+    pub fn lose_first(&mut self) -> u32 {
+        if self.segments.front().is_some_and(|first| first.state == State::InFlight) { self.lose(0) } else { 0 }
+    }
+
+    /// The first segment that is lost, at most `max_len` numbers of it, to be sent again now.
+    pub fn retransmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        if self.lost == 0 {
+            return None;
+        }
+        let from = self.segments.partition_point(|segment| segment.seq.is_before(self.first_lost));
+        let at = (from..self.segments.len()).find(|&at| self.segments[at].state == State::Lost)?;
+        Some(self.send_again(at, now, max_len))
+    }
+
+    /// The last segment, or the last `max_len` numbers of it, to be sent again as a probe (RFC 8985 §7.3); none if nothing is
+    /// in flight.
+    pub fn probe(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        let last = self.segments.iter().rposition(|segment| segment.state == State::InFlight)?;
+        let end = self.segments[last].end();
+        let at = if self.segments[last].len() > max_len {
+            self.split(last, end - max_len);
+            last + 1
+        } else {
+            last
+        };
+        Some(self.send_again(at, now, max_len))
+    }
+
+    fn send_again(&mut self, at: usize, now: Instant, max_len: u32) -> Outgoing {
+        if self.segments[at].len() > max_len {
+            self.split(at, self.segments[at].seq + max_len);
+        }
+        let segment = &mut self.segments[at];
+        let was = segment.state;
+        segment.state = State::InFlight;
+        segment.transmission.sent_at = now;
+        segment.transmission.is_retransmission = true;
+        let outgoing = Outgoing { seq: segment.seq, payload: segment.payload.clone(), has_fin: segment.has_fin };
+        let (len, end) = (segment.len(), segment.end());
+        self.account(was, len, false);
+        self.account(State::InFlight, len, true);
+        if was == State::Lost {
+            self.first_lost = end + u32::from(cfg!(planted = "lost_skipped"));
+        }
+        outgoing
+    }
+
+    fn lose(&mut self, at: usize) -> u32 {
+        let segment = &mut self.segments[at];
+        let (was, len, seq) = (segment.state, segment.len(), segment.seq);
+        segment.state = State::Lost;
+        self.account(was, len, false);
+        self.account(State::Lost, len, true);
+        self.first_lost = self.first_lost.min(seq);
+        len
+    }
+
+    fn account(&mut self, state: State, len: u32, is_added: bool) {
+        let count = match state {
+            State::InFlight => &mut self.in_flight,
+            State::Lost => &mut self.lost,
+            State::Sacked => {
+                let segments = &mut self.sacked_segments;
+                *segments = if is_added { *segments + 1 } else { *segments - 1 };
+                &mut self.sacked
+            }
+        };
+        *count = if is_added { *count + len } else { *count - len };
+    }
+
+    /// The segment that has bytes on both sides of a number.
+    fn segment_across(&self, seq: Seq) -> Option<usize> {
+        let behind = self.segments.partition_point(|segment| segment.seq.is_before(seq));
+        behind.checked_sub(1).filter(|&at| self.segments[at].end().is_after(seq))
+    }
+
+    /// Makes two segments of one.
+    fn split(&mut self, at: usize, seq: Seq) {
+        let segment = &mut self.segments[at];
+        let rest = Segment {
+            seq,
+            transmission: segment.transmission,
+            payload: split_payload(&mut segment.payload, seq - segment.seq),
+            has_fin: core::mem::take(&mut segment.has_fin),
+            state: segment.state,
+        };
+        segment.transmission.end = seq;
+        self.sacked_segments += u32::from(segment.state == State::Sacked);
+        self.segments.insert(at + 1, rest);
+    }
+}
+
+/// The numbers of a payload.
+fn payload_len(payload: &Payload) -> u32 {
+    payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}
+
+/// Leaves the first `count` bytes and answers with the others.
+fn split_payload(payload: &mut Payload, count: u32) -> Payload {
+    let mut left = count as usize;
+    let mut rest = Payload::new();
+    for mut part in core::mem::take(payload) {
+        let first = part.split_to(left.min(part.len()));
+        left -= first.len();
+        payload.extend((!first.is_empty()).then_some(first));
+        rest.extend((!part.is_empty()).then_some(part));
+    }
+    rest
+}
+
+/// The parts of a block that no known one has: at most one more than there are known ones.
+fn without(block: SackBlock, known: &SackBlocks) -> SmallVec<[SackBlock; 5]> {
+    let mut parts: SmallVec<[SackBlock; 5]> = SmallVec::from_slice(&[block]);
+    for other in known.iter() {
+        parts = parts
+            .into_iter()
+            .flat_map(|part| {
+                let before = SackBlock { left: part.left, right: part.right.min(other.left) };
+                let behind = SackBlock { left: part.left.max(other.right), right: part.right };
+                [before, behind]
+            })
+            .filter(|part| part.left.is_before(part.right))
+            .collect();
+    }
+    parts
+}

@@ -1,0 +1,80 @@
+//! What strangers must not be able to guess.
+
+use core::hash::Hasher;
+use core::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+use sunstar_wire::{FourTuple, Seq};
+
+use crate::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// A key of the stack, drawn when it starts, and what follows from it by SipHash, a function for just that.
+#[derive(Clone, Copy)]
+pub struct Secret([u64; 2]);
+
+/// So that the same tuple gives unrelated values for unrelated purposes.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Flow,
+    InitialSequence,
+    TimestampOffset,
+    Port,
+}
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    /// A key of 16 random bytes.
+    pub fn new(key: [u8; 16]) -> Self {
+        let [low, high] = [0, 8].map(|at| u64::from_le_bytes(core::array::from_fn(|byte| key[at + byte])));
+        Self([low, high])
+    }
+
+    /// Where a flow lies in the table of connections.
+    pub(super) fn flow_hash(&self, flow: &FourTuple) -> u32 {
+        let [.., a, b, c, d] = self.hash(Purpose::Flow, flow).to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// The first number of a connection that sends as `flow` (RFC 6528 §3): later connections of the same ports begin later, by one
+    /// each 4 µs, and those of others tell nothing about it.
+    pub(super) fn initial_sequence(&self, now: Instant, flow: &FourTuple) -> Seq {
+        let [.., a, b, c, d] =
+            self.hash(Purpose::InitialSequence, flow).wrapping_add(now.as_micros() / 4).to_be_bytes();
+        Seq::new(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// What is added to our clock in timestamps (RFC 7323 §5.4). It is one for each pair of addresses, so that of two connections
+    /// between them the later one has the later timestamps, whatever its ports (RFC 6191).
+    pub(super) fn timestamp_offset(&self, flow: &FourTuple) -> u32 {
+        let addresses = FourTuple { addresses: flow.addresses, src_port: 0, dst_port: 0 };
+        let [.., a, b, c, d] = self.hash(Purpose::TimestampOffset, &addresses).to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// From where on ports are tried for connections to a destination (RFC 6056 §3.3.3): the source port does not count.
+    pub(super) fn port_offset(&self, flow: &FourTuple) -> u64 {
+        self.hash(Purpose::Port, &FourTuple { src_port: 0, ..*flow })
+    }
+
+    fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {
+        let [low, high] = self.0;
+        let mut hasher = SipHasher13::new_with_keys(low, high ^ purpose as u64);
+        for address in [flow.addresses.src(), flow.addresses.dst()] {
+            match address {
+                IpAddr::V4(v4) => hasher.write(&v4.octets()),
+                IpAddr::V6(v6) => hasher.write(&v6.octets()),
+            }
+        }
+        let ([a, b], [c, d]) = (flow.src_port.to_be_bytes(), flow.dst_port.to_be_bytes());
+        hasher.write(&[a, b, c, d]);
+        hasher.finish()
+    }
+}

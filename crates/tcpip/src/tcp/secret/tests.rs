@@ -1,0 +1,47 @@
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use sunstar_wire::{AddressPair, FourTuple};
+
+use super::Secret;
+use crate::time::Instant;
+
+fn flow(src: u8, src_port: u16) -> FourTuple {
+    let address = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+    let addresses = AddressPair::new(address(src), address(200)).expect("one version");
+    FourTuple { addresses, src_port, dst_port: 80 }
+}
+
+/// RFC 6528 §3.
+#[test]
+fn initial_sequence_grows_with_time_and_differs_by_flow() {
+    let (secret, now) = (Secret::new([7; 16]), Instant::from_micros(1_000_000));
+    let first = secret.initial_sequence(now, &flow(1, 1_000));
+    let later = secret.initial_sequence(now + Duration::from_millis(4), &flow(1, 1_000));
+    assert_eq!(later - first, 1_000);
+    assert_ne!(secret.initial_sequence(now, &flow(1, 1_001)), first);
+    assert_ne!(Secret::new([8; 16]).initial_sequence(now, &flow(1, 1_000)), first);
+}
+
+/// RFC 6191: timestamps of a pair of addresses grow from connection to connection.
+#[test]
+fn timestamp_offset_is_that_of_the_addresses() {
+    let secret = Secret::new([7; 16]);
+    assert_eq!(secret.timestamp_offset(&flow(1, 1_000)), secret.timestamp_offset(&flow(1, 2_000)));
+    assert_ne!(secret.timestamp_offset(&flow(1, 1_000)), secret.timestamp_offset(&flow(2, 1_000)));
+}
+
+#[test]
+fn purposes_are_unrelated() {
+    let (secret, flow) = (Secret::new([7; 16]), flow(1, 0));
+    let values = [
+        u64::from(secret.flow_hash(&flow)),
+        u64::from(secret.initial_sequence(Instant::default(), &flow).value()),
+        u64::from(secret.timestamp_offset(&flow)),
+        secret.port_offset(&flow) & 0xffff_ffff,
+    ];
+    for (at, value) in values.iter().enumerate() {
+        assert!(!values[..at].contains(value));
+    }
+    assert_eq!(format!("{secret:?}"), "Secret", "it is in no log");
+}

@@ -1,0 +1,407 @@
+//! All of a shard's TCP: listeners, connections, those that are half open, and those that are over.
+
+mod input;
+mod listen;
+mod open;
+mod output;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use sunstar_packet::Buffer;
+use sunstar_wire::{FourTuple, TcpHeader};
+
+use super::connection::{Connection, Options, Queues, SendError, State};
+use super::half_open::HalfOpen;
+use super::secret::Secret;
+use super::time_wait::{self, TimeWait};
+use crate::flows::Flows;
+use crate::slab::Slab;
+use crate::time::Instant;
+use crate::timers::Timers;
+use listen::Listener;
+
+/// How many there may be of what strangers can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections; further ones are refused to the application, and reset for others.
+    pub connections: u32,
+    /// Strangers who have not confirmed, all listeners together; further ones are not answered.
+    pub half_open: u32,
+    /// Connections that are over and remembered; further ones are forgotten at once.
+    pub time_wait: u32,
+    /// Resets and answers of no connection that wait to be sent; further ones are dropped.
+    pub replies: u32,
+}
+
+impl Limits {
+    /// For servers with as many connections as a machine of 16 GiB carries.
+    pub const DEFAULT: Self = Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024 };
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections that strangers have opened, and that we have.
+    pub accepted: u64,
+    /// Connections that we have opened, or tried to.
+    pub connects: u64,
+    /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
+    pub resets_sent: u64,
+    /// SYNs that were not answered, since as many strangers as may be had not confirmed, or the backlog was full.
+    pub syns_dropped: u64,
+    /// Confirmations that were not heard, since the backlog was full or there was no room for a connection: they come again.
+    pub confirmations_dropped: u64,
+    /// Strangers who have not confirmed in time.
+    pub half_open_expired: u64,
+    /// Connections that were over and forgotten early, since as many as may be were remembered.
+    pub time_wait_dropped: u64,
+    /// Connections that had been over and were opened anew by the same ports (RFC 6191).
+    pub time_wait_reused: u64,
+    /// Resets and answers that were dropped, since as many as may be waited.
+    pub replies_dropped: u64,
+}
+
+/// Names a connection for as long as the application has not let it go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId {
+    place: u32,
+    generation: u32,
+}
+
+/// Names a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(u32);
+
+/// What the application should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A connection has changed: opened, received, got room, ended.
+    Socket(SocketId),
+    /// A connection can be accepted.
+    Listener(ListenerId),
+}
+
+/// Why a connection can't be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The address is in use (`EADDRINUSE`).
+    InUse,
+    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
+    NoPort,
+    /// There are as many connections as may be (`ENOBUFS`).
+    Full,
+    /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
+    Mixed,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InUse => "the address is in use",
+            Self::NoPort => "all ports for this destination are in use",
+            Self::Full => "there are as many connections as may be",
+            Self::Mixed => "source and destination are of different versions of IP",
+        })
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// A connection and who it is between.
+#[derive(Debug)]
+struct Entry {
+    /// As we send.
+    flow: FourTuple,
+    generation: u32,
+    connection: Connection,
+    /// Whose queue it waits in, until it is accepted.
+    listener: Option<u32>,
+    /// Whether the application has let it go: it ends by itself.
+    is_orphan: bool,
+    has_work: bool,
+    has_event: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    flow: FourTuple,
+    listener: u32,
+    half_open: HalfOpen,
+}
+
+#[derive(Debug)]
+struct Over {
+    flow: FourTuple,
+    time_wait: TimeWait,
+}
+
+/// A shard's TCP, over anything that carries segments between addresses.
+///
+/// Segments come in by [`Sockets::handle_segment`] and leave by [`Sockets::poll_transmit`]; [`Sockets::deadline`] names when
+/// [`Sockets::handle_timeout`] is due, and [`Sockets::poll_event`] what the application should look at.
+#[derive(Debug)]
+pub struct Sockets {
+    secret: Secret,
+    limits: Limits,
+    flows: Flows,
+    connections: Slab<Entry>,
+    half_open: Slab<Waiting>,
+    over: Slab<Over>,
+    connection_timers: Timers,
+    half_open_timers: Timers,
+    over_timers: Timers,
+    listeners: Slab<Listener>,
+    bound: BTreeMap<(u16, IpAddr), u32>,
+    /// Connections that may have something to send.
+    work: VecDeque<u32>,
+    replies: VecDeque<(FourTuple, TcpHeader)>,
+    events: VecDeque<Event>,
+    next_generation: u32,
+    next_port: u64,
+    counters: Counters,
+    /// Memory for what is under way on a connection, from those that are idle now.
+    #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
+    spares: Vec<Box<Queues>>,
+}
+
+/// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
+const MAX_SPARES: usize = 1_024;
+
+/// Where a flow is, in the two upper bits of its place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Connection(u32),
+    HalfOpen(u32),
+    Over(u32),
+}
+
+impl Place {
+    const KIND: u32 = 30;
+
+    fn pack(self) -> u32 {
+        match self {
+            Self::Connection(place) => place,
+            Self::HalfOpen(place) => place | (1 << Self::KIND),
+            Self::Over(place) => place | (2 << Self::KIND),
+        }
+    }
+
+    fn unpack(packed: u32) -> Self {
+        let place = packed & ((1 << Self::KIND) - 1);
+        match packed >> Self::KIND {
+            0 => Self::Connection(place),
+            1 => Self::HalfOpen(place),
+            _ => Self::Over(place),
+        }
+    }
+}
+
+impl Sockets {
+    /// No listeners, no connections.
+    pub fn new(secret: Secret, limits: Limits) -> Self {
+        let flows = [limits.connections, limits.half_open, limits.time_wait].map(|limit| limit as usize).iter().sum();
+        Self {
+            secret,
+            limits,
+            flows: Flows::new(flows),
+            connections: Slab::default(),
+            half_open: Slab::default(),
+            over: Slab::default(),
+            connection_timers: Timers::default(),
+            half_open_timers: Timers::default(),
+            over_timers: Timers::default(),
+            listeners: Slab::default(),
+            bound: BTreeMap::new(),
+            work: VecDeque::new(),
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+            next_generation: 0,
+            next_port: 0,
+            counters: Counters::default(),
+            spares: Vec::new(),
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many connections there are, half-open ones, and ones that are over.
+    pub fn counts(&self) -> [usize; 3] {
+        [self.connections.len(), self.half_open.len(), self.over.len()]
+    }
+
+    /// What the application should look at next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Socket(id) = event
+            && let Some(entry) = self.entry_mut(id)
+        {
+            entry.has_event = false;
+        }
+        Some(event)
+    }
+
+    /// A connection, as long as the application has not let it go.
+    pub fn connection(&self, id: SocketId) -> Option<&Connection> {
+        self.connections.get(id.place).filter(|entry| entry.generation == id.generation).map(|entry| &entry.connection)
+    }
+
+    /// The addresses and ports of a connection, as it sends.
+    pub fn flow(&self, id: SocketId) -> Option<FourTuple> {
+        self.connections.get(id.place).filter(|entry| entry.generation == id.generation).map(|entry| entry.flow)
+    }
+
+    /// Hands over bytes, see [`Connection::send`].
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`].
+    pub fn send(&mut self, id: SocketId, data: Buffer) -> Result<(), SendError> {
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation);
+        let entry = entry.ok_or(SendError::Closed)?;
+        entry.connection.lend(|| self.spares.pop());
+        entry.connection.send(data)?;
+        self.mark(id.place);
+        Ok(())
+    }
+
+    /// The next received bytes, see [`Connection::receive`].
+    pub fn receive(&mut self, id: SocketId) -> Option<Buffer> {
+        let data = self.entry_mut(id)?.connection.receive()?;
+        self.mark(id.place);
+        Some(data)
+    }
+
+    /// Ends our stream, see [`Connection::close`].
+    pub fn close(&mut self, now: Instant, id: SocketId) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.connection.close();
+            self.after_change(now, id.place);
+        }
+    }
+
+    /// Lets a connection go: what was sent still arrives, what comes is dropped, and nobody hears of it any more. If received bytes
+    /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17).
+    pub fn release(&mut self, now: Instant, id: SocketId) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        entry.is_orphan = true;
+        entry.generation = u32::MAX;
+        if entry.connection.receivable() > 0 {
+            self.abort_place(now, id.place);
+        } else {
+            entry.connection.close();
+            self.after_change(now, id.place);
+        }
+    }
+
+    /// Ends a connection at once and lets it go; the other side is reset.
+    pub fn abort(&mut self, now: Instant, id: SocketId) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.is_orphan = true;
+            entry.generation = u32::MAX;
+            self.abort_place(now, id.place);
+        }
+    }
+
+    fn abort_place(&mut self, now: Instant, place: u32) {
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        let (flow, reset) = (entry.flow, entry.connection.reset());
+        if let Some(header) = reset {
+            self.reply(flow, header);
+            self.counters.resets_sent += 1;
+        }
+        self.after_change(now, place);
+    }
+
+    fn entry_mut(&mut self, id: SocketId) -> Option<&mut Entry> {
+        self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation)
+    }
+
+    /// Notes that a connection may have something to send.
+    fn mark(&mut self, place: u32) {
+        if let Some(entry) = self.connections.get_mut(place)
+            && !core::mem::replace(&mut entry.has_work, true)
+        {
+            self.work.push_back(place);
+        }
+    }
+
+    /// Notes that the application should look at a connection.
+    fn notify(&mut self, place: u32) {
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        if !entry.is_orphan && entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true) {
+            self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
+        }
+    }
+
+    /// After anything that may have changed a connection: what it wants to send, and whether it is over.
+    fn after_change(&mut self, now: Instant, place: u32) {
+        self.mark(place);
+        let Some(entry) = self.connections.get(place) else { return };
+        match entry.connection.state() {
+            State::TimeWait => self.retire(now, place),
+            State::Closed if entry.is_orphan => self.remove(place),
+            _ => {}
+        }
+    }
+
+    /// A connection is over on both sides: what has to be remembered of it becomes small. The application keeps what it has
+    /// not read yet.
+    fn retire(&mut self, now: Instant, place: u32) {
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        // Its last acknowledgement leaves first.
+        if entry.connection.owes_ack(now) {
+            return;
+        }
+        let (flow, over) = (entry.flow, entry.connection.retire(now));
+        let hash = self.secret.flow_hash(&flow);
+        self.flows.remove(hash, Place::Connection(place).pack());
+        if self.over.len() < self.limits.time_wait as usize {
+            let over = self.over.insert(Over { flow, time_wait: over });
+            self.over_timers.arm(over, now + time_wait::DURATION);
+            // What was just removed made room.
+            let _ = self.flows.insert(hash, Place::Over(over).pack());
+        } else {
+            self.counters.time_wait_dropped += 1;
+        }
+        self.after_change(now, place);
+    }
+
+    fn remove(&mut self, place: u32) {
+        self.connection_timers.disarm(place);
+        if let Some(entry) = self.connections.remove(place) {
+            self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+        }
+    }
+
+    /// Puts a segment of no connection into the queue.
+    fn reply(&mut self, flow: FourTuple, header: TcpHeader) {
+        if self.replies.len() < self.limits.replies as usize {
+            self.replies.push_back((flow, header));
+        } else {
+            self.counters.replies_dropped += 1;
+        }
+    }
+}
+
+/// The wildcard address of the same version.
+fn unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// The address at which a listener listens, of those that are bound, for a destination.
+fn bound_at(bound: &BTreeMap<(u16, IpAddr), u32>, local: SocketAddr) -> Option<u32> {
+    let exact = bound.get(&(local.port(), local.ip()));
+    exact.or_else(|| bound.get(&(local.port(), unspecified(local.ip())))).copied()
+}

@@ -1,0 +1,205 @@
+//! Segments that arrive, and time that passes.
+
+use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
+
+use super::{Event, ListenerId, Place, Sockets, Waiting, bound_at};
+use crate::tcp::connection::{Reply, Segment, State};
+use crate::tcp::half_open::{self, HalfOpen};
+use crate::tcp::time_wait;
+use crate::time::Instant;
+
+impl Sockets {
+    /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
+    pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
+        let flow = flow.reversed();
+        match self.find(&flow) {
+            Some(Place::Connection(place)) => self.on_connection(now, place, segment),
+            Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment),
+            Some(Place::Over(place)) => self.on_over(now, place, flow, segment),
+            None => self.on_stranger(now, flow, segment),
+        }
+    }
+
+    /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
+    pub fn deadline(&self) -> Option<Instant> {
+        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
+        timers.into_iter().filter_map(|timers| timers.next_deadline()).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(place) = self.connection_timers.poll(now) {
+            let Some(entry) = self.connections.get_mut(place) else { continue };
+            let state = entry.connection.state();
+            entry.connection.handle_timeout(now);
+            let has_ended = entry.connection.state() != state;
+            // What it wants to send sets its timer anew.
+            self.after_change(now, place);
+            if has_ended {
+                self.notify(place);
+            }
+        }
+        while let Some(place) = self.half_open_timers.poll(now) {
+            let Some(waiting) = self.half_open.get(place) else { continue };
+            if waiting.half_open.is_last_answer() {
+                self.counters.half_open_expired += 1;
+                self.forget(place);
+            } else {
+                self.answer(now, place);
+            }
+        }
+        while let Some(place) = self.over_timers.poll(now) {
+            let Some(over) = self.over.get(place) else { continue };
+            if over.time_wait.deadline() > now {
+                self.over_timers.arm(place, over.time_wait.deadline());
+            } else {
+                self.forget_over(place);
+            }
+        }
+    }
+
+    fn on_connection(&mut self, now: Instant, place: u32, segment: Segment) {
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        let flow = entry.flow;
+        entry.connection.lend(|| self.spares.pop());
+        if let Reply::Reset(seq) = entry.connection.handle_segment(now, segment) {
+            self.reset(flow, seq);
+        }
+        // Nobody will read it (RFC 2525 §2.17).
+        if entry_is_orphan(self, place) {
+            self.abort_place(now, place);
+            return;
+        }
+        self.notify(place);
+        self.after_change(now, place);
+    }
+
+    fn on_half_open(&mut self, now: Instant, place: u32, segment: Segment) {
+        let Some(waiting) = self.half_open.get(place) else { return };
+        let (flow, at) = (waiting.flow, waiting.listener);
+        let Some(listener) = self.listeners.get(at) else {
+            self.forget(place);
+            return;
+        };
+        match waiting.half_open.handle_segment(now, &listener.options, segment) {
+            half_open::Verdict::Waits => {}
+            half_open::Verdict::Answer => self.answer(now, place),
+            half_open::Verdict::Reset(seq) => self.reset(flow, seq),
+            half_open::Verdict::Gone => self.forget(place),
+            // The stranger believes that it is open. It will send again what is not acknowledged, or be reset.
+            half_open::Verdict::Open(_) if !listener.has_room() || self.is_full() => {
+                self.counters.confirmations_dropped += 1
+            }
+            half_open::Verdict::Open(connection) => {
+                self.forget(place);
+                let Ok(id) = self.add(flow, connection, Some(at)) else { return };
+                self.counters.accepted += 1;
+                if let Some(listener) = self.listeners.get_mut(at) {
+                    listener.queue.push_back(id);
+                    self.events.push_back(Event::Listener(ListenerId(at)));
+                }
+                self.after_change(now, id.place);
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.len() >= self.limits.connections as usize
+    }
+
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: Segment) {
+        let Some(over) = self.over.get_mut(place) else { return };
+        match over.time_wait.handle_segment(now, &segment) {
+            time_wait::Verdict::Ignore => {}
+            time_wait::Verdict::Answer(header) => self.reply(flow, header),
+            time_wait::Verdict::Reopen => {
+                self.forget_over(place);
+                self.counters.time_wait_reused += 1;
+                self.on_stranger(now, flow, segment);
+            }
+        }
+    }
+
+    /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
+        let header = &segment.header;
+        let has = |flags| header.flags.contains(flags);
+        if has(TcpFlags::RST) {
+            return;
+        }
+        if has(TcpFlags::ACK) {
+            self.reset(flow, header.ack);
+            return;
+        }
+        match bound_at(&self.bound, flow.src()) {
+            Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, header),
+            _ => self.refuse(flow, &segment),
+        }
+    }
+
+    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, syn: &TcpHeader) {
+        let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
+        let Some(listener) = self.listeners.get_mut(at) else { return };
+        if is_flooded || !listener.has_room() || listener.half_open > listener.backlog {
+            self.counters.syns_dropped += 1;
+            return;
+        }
+        let iss = self.secret.initial_sequence(now, &flow);
+        let half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
+        let place = self.half_open.insert(Waiting { flow, listener: at, half_open });
+        if self.flows.insert(self.secret.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
+            self.half_open.remove(place);
+            self.counters.syns_dropped += 1;
+            return;
+        }
+        listener.half_open += 1;
+        self.answer(now, place);
+    }
+
+    /// Sends a half-open connection's answer (again).
+    fn answer(&mut self, now: Instant, place: u32) {
+        let Some(waiting) = self.half_open.get_mut(place) else { return };
+        let Some(listener) = self.listeners.get(waiting.listener) else { return };
+        let (flow, header) = (waiting.flow, waiting.half_open.answer(now, &listener.options));
+        self.half_open_timers.arm(place, waiting.half_open.deadline());
+        self.reply(flow, header);
+    }
+
+    fn forget(&mut self, place: u32) {
+        self.half_open_timers.disarm(place);
+        let Some(waiting) = self.half_open.remove(place) else { return };
+        self.flows.remove(self.secret.flow_hash(&waiting.flow), Place::HalfOpen(place).pack());
+        if let Some(listener) = self.listeners.get_mut(waiting.listener) {
+            listener.half_open -= 1;
+        }
+    }
+
+    fn forget_over(&mut self, place: u32) {
+        self.over_timers.disarm(place);
+        if let Some(over) = self.over.remove(place).filter(|_| !cfg!(planted = "leaked_flow")) {
+            self.flows.remove(self.secret.flow_hash(&over.flow), Place::Over(place).pack());
+        }
+    }
+
+    /// A reset that the sender of a segment with an acknowledgement believes.
+    fn reset(&mut self, flow: FourTuple, seq: Seq) {
+        self.counters.resets_sent += 1;
+        self.reply(flow, TcpHeader { flags: TcpFlags::RST, seq, ..TcpHeader::default() });
+    }
+
+    /// A reset for a segment that acknowledges nothing.
+    fn refuse(&mut self, flow: FourTuple, segment: &Segment) {
+        self.counters.resets_sent += 1;
+        let ack = segment.header.seq + segment.len();
+        let flags = TcpFlags::RST | TcpFlags::ACK;
+        self.reply(flow, TcpHeader { flags, seq: Seq::default(), ack, ..TcpHeader::default() });
+    }
+}
+
+/// Whether data have come for a connection that the application has let go.
+fn entry_is_orphan(sockets: &Sockets, place: u32) -> bool {
+    let entry = sockets.connections.get(place);
+    entry.is_some_and(|entry| {
+        entry.is_orphan && entry.connection.receivable() > 0 && entry.connection.state() != State::Closed
+    })
+}

@@ -1,0 +1,70 @@
+//! Listeners and their backlogs.
+
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::net::SocketAddr;
+
+use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
+use crate::time::Instant;
+
+/// Who listens at an address.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) local: SocketAddr,
+    pub(super) options: Rc<Options>,
+    /// Open connections that nobody has accepted yet.
+    pub(super) queue: VecDeque<SocketId>,
+    /// Strangers who have not confirmed.
+    pub(super) half_open: usize,
+    pub(super) backlog: usize,
+}
+
+impl Listener {
+    /// Whether a further connection has room. As in Linux one more than the backlog has.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() <= self.backlog
+    }
+}
+
+impl Sockets {
+    /// Listens at an address; the unspecified one stands for all of its version. At most `backlog` connections wait to be accepted,
+    /// and about as many to be confirmed.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`].
+    pub fn listen(
+        &mut self,
+        local: SocketAddr,
+        backlog: usize,
+        options: impl Into<Rc<Options>>,
+    ) -> Result<ListenerId, OpenError> {
+        let key = (local.port(), local.ip());
+        if self.bound.contains_key(&key) {
+            return Err(OpenError::InUse);
+        }
+        let listener = Listener { local, options: options.into(), queue: VecDeque::new(), half_open: 0, backlog };
+        let place = self.listeners.insert(listener);
+        self.bound.insert(key, place);
+        Ok(ListenerId(place))
+    }
+
+    /// The connection that has waited longest.
+    pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
+        let id = self.listeners.get_mut(listener.0)?.queue.pop_front()?;
+        let entry = self.entry_mut(id)?;
+        entry.listener = None;
+        // What it received while it waited.
+        self.notify(id.place);
+        Some(id)
+    }
+
+    /// Stops listening. Connections that nobody has accepted are reset, strangers forgotten.
+    pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
+        let Some(removed) = self.listeners.remove(listener.0) else { return };
+        self.bound.remove(&(removed.local.port(), removed.local.ip()));
+        for id in removed.queue {
+            self.abort(now, id);
+        }
+        self.events.retain(|event| *event != Event::Listener(listener));
+    }
+}

@@ -1,0 +1,95 @@
+//! Connections that we open.
+
+use alloc::rc::Rc;
+use core::net::SocketAddr;
+
+use sunstar_wire::{AddressPair, FourTuple};
+
+use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
+use crate::tcp::connection::Connection;
+use crate::time::Instant;
+
+/// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
+const FIRST_PORT: u16 = 32_768;
+const PORTS: u64 = 28_232;
+
+impl Sockets {
+    /// Opens a connection from an address to another one. Port 0 of the source stands for one that is free, and hard to guess (RFC
+    /// 6056).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        src: SocketAddr,
+        dst: SocketAddr,
+        options: impl Into<Rc<Options>>,
+    ) -> Result<SocketId, OpenError> {
+        let addresses = AddressPair::new(src.ip(), dst.ip()).ok_or(OpenError::Mixed)?;
+        if self.connections.len() >= self.limits.connections as usize {
+            return Err(OpenError::Full);
+        }
+        let mut flow = FourTuple { addresses, src_port: src.port(), dst_port: dst.port() };
+        if src.port() == 0 {
+            flow.src_port = self.choose_port(&flow).ok_or(OpenError::NoPort)?;
+        } else if self.find(&flow).is_some() {
+            return Err(OpenError::InUse);
+        }
+        let iss = self.secret.initial_sequence(now, &flow);
+        let ts_offset = self.secret.timestamp_offset(&flow);
+        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), None)?;
+        self.counters.connects += 1;
+        self.mark(id.place);
+        Ok(id)
+    }
+
+    /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.
+    fn choose_port(&mut self, flow: &FourTuple) -> Option<u16> {
+        let offset = self.secret.port_offset(flow);
+        for _ in 0..PORTS {
+            let count = self.next_port;
+            self.next_port = self.next_port.wrapping_add(1);
+            let place = u16::try_from(offset.wrapping_add(count) % PORTS).unwrap_or(0);
+            let candidate = FourTuple { src_port: FIRST_PORT + place, ..*flow };
+            let is_bound = super::bound_at(&self.bound, candidate.src()).is_some();
+            if !is_bound && self.find(&candidate).is_none() {
+                return Some(candidate.src_port);
+            }
+        }
+        None
+    }
+
+    /// Where a flow, as we send it, is.
+    pub(super) fn find(&self, flow: &FourTuple) -> Option<Place> {
+        let is_it = |packed| {
+            let found = match Place::unpack(packed) {
+                Place::Connection(place) => self.connections.get(place).map(|entry| &entry.flow),
+                Place::HalfOpen(place) => self.half_open.get(place).map(|waiting| &waiting.flow),
+                Place::Over(place) => self.over.get(place).map(|over| &over.flow),
+            };
+            found == Some(flow)
+        };
+        self.flows.find(self.secret.flow_hash(flow), is_it).map(Place::unpack)
+    }
+
+    /// Adds a connection to the tables.
+    pub(super) fn add(
+        &mut self,
+        flow: FourTuple,
+        connection: Connection,
+        listener: Option<u32>,
+    ) -> Result<SocketId, OpenError> {
+        let generation = self.next_generation;
+        // The largest one stands for nobody.
+        self.next_generation = (generation + 1) % u32::MAX;
+        let entry =
+            Entry { flow, generation, connection, listener, is_orphan: false, has_work: false, has_event: false };
+        let place = self.connections.insert(entry);
+        if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
+            self.connections.remove(place);
+            return Err(OpenError::Full);
+        }
+        Ok(SocketId { place, generation })
+    }
+}

@@ -1,0 +1,47 @@
+//! Segments that leave.
+
+use sunstar_wire::FourTuple;
+
+use super::{MAX_SPARES, Sockets};
+use crate::tcp::connection::Outgoing;
+use crate::tcp::scoreboard::Payload;
+use crate::time::Instant;
+
+impl Sockets {
+    /// The next segment that has to leave, with who it is between, its ports set. `max_len` is how many bytes of payload the device
+    /// takes at once. Ask until there is none: connections are served in turn, one segment each.
+    pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<(FourTuple, Outgoing)> {
+        if let Some((flow, header)) = self.replies.pop_front() {
+            return Some(addressed(flow, Outgoing { header, payload: Payload::new(), mss: u32::MAX }));
+        }
+        while let Some(place) = self.work.pop_front() {
+            let Some(entry) = self.connections.get_mut(place) else { continue };
+            if let Some(outgoing) = entry.connection.poll_transmit(now, max_len) {
+                self.work.push_back(place);
+                return Some(addressed(entry.flow, outgoing));
+            }
+            entry.has_work = false;
+            self.settle(now, place);
+        }
+        None
+    }
+
+    /// A connection has nothing more to send: sets its timer, or lets it go.
+    fn settle(&mut self, now: Instant, place: u32) {
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        let spare = entry.connection.reclaim();
+        self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
+        match entry.connection.deadline() {
+            Some(deadline) => self.connection_timers.arm(place, deadline),
+            None => self.connection_timers.disarm(place),
+        }
+        if matches!(entry.connection.state(), crate::tcp::connection::State::TimeWait) {
+            self.retire(now, place);
+        }
+    }
+}
+
+fn addressed(flow: FourTuple, mut outgoing: Outgoing) -> (FourTuple, Outgoing) {
+    (outgoing.header.src_port, outgoing.header.dst_port) = (flow.src_port, flow.dst_port);
+    (flow, outgoing)
+}

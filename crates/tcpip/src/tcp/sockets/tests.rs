@@ -1,0 +1,288 @@
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use sunstar_packet::Buffer;
+
+use super::{Event, Limits, ListenerId, OpenError, SocketId, Sockets};
+use crate::tcp::connection::{Failure, Options, Segment, State};
+use crate::tcp::secret::Secret;
+use crate::tcp::test_stream::data;
+use crate::tcp::time_wait;
+use crate::time::Instant;
+
+/// Two stacks, joined without delay; the clock only moves when it is told to.
+struct Two {
+    now: Instant,
+    stacks: [Sockets; 2],
+}
+
+fn address(stack: u8, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1 + stack), port))
+}
+
+impl Two {
+    fn new(limits: Limits) -> Self {
+        let stack = |key| Sockets::new(Secret::new([key; 16]), limits);
+        Self { now: Instant::from_micros(1_000_000), stacks: [stack(1), stack(2)] }
+    }
+
+    fn listening(limits: Limits, backlog: usize) -> (Self, ListenerId) {
+        let mut two = Self::new(limits);
+        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
+        let listener = two.stacks[1].listen(anywhere, backlog, Options::DEFAULT).expect("the port is free");
+        (two, listener)
+    }
+
+    fn connect(&mut self) -> SocketId {
+        self.stacks[0].connect(self.now, address(0, 0), address(1, 80), Options::DEFAULT).expect("there is room")
+    }
+
+    /// Carries what is to be carried until nothing is.
+    fn run(&mut self) {
+        let mut carried = 0;
+        while self.carry(0) | self.carry(1) {
+            carried += 1;
+            assert!(carried < 100_000, "it never ends");
+        }
+    }
+
+    fn carry(&mut self, from: usize) -> bool {
+        let Some((flow, outgoing)) = self.stacks[from].poll_transmit(self.now, 1 << 16) else { return false };
+        assert_eq!((flow.src_port, flow.dst_port), (outgoing.header.src_port, outgoing.header.dst_port));
+        let segment = Segment { header: outgoing.header, payload: outgoing.payload };
+        self.stacks[1 - from].handle_segment(self.now, flow, segment);
+        true
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let deadlines = self.stacks.iter().filter_map(Sockets::deadline);
+            let next = deadlines.min().unwrap_or(end).min(end).max(self.now);
+            self.now = next;
+            self.stacks.iter_mut().for_each(|stack| stack.handle_timeout(next));
+            self.run();
+            if next >= end {
+                return;
+            }
+        }
+    }
+
+    fn state(&self, stack: usize, id: SocketId) -> State {
+        self.stacks[stack].connection(id).expect("it is ours").state()
+    }
+
+    fn events(&mut self, stack: usize) -> Vec<Event> {
+        core::iter::from_fn(|| self.stacks[stack].poll_event()).collect()
+    }
+
+    fn read(&mut self, stack: usize, id: SocketId) -> Vec<u8> {
+        core::iter::from_fn(|| self.stacks[stack].receive(id)).flat_map(|part: Buffer| part.to_vec()).collect()
+    }
+}
+
+/// A pair of connected sockets.
+fn connected() -> (Two, SocketId, SocketId) {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    let client = two.connect();
+    two.run();
+    let server = two.stacks[1].accept(listener).expect("the connection is open");
+    two.events(0);
+    two.events(1);
+    (two, client, server)
+}
+
+#[test]
+fn connects_and_carries_both_streams() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    let client = two.connect();
+    assert_eq!(two.state(0, client), State::SynSent);
+    two.run();
+    assert_eq!((two.state(0, client), two.events(0)), (State::Established, vec![Event::Socket(client)]));
+    assert_eq!(two.events(1), [Event::Listener(listener)]);
+    let server = two.stacks[1].accept(listener).expect("the connection is open");
+    assert_eq!(two.stacks[1].flow(server), two.stacks[0].flow(client).map(|flow| flow.reversed()));
+
+    two.stacks[0].send(client, data(0, 50_000)).expect("there is room");
+    two.stacks[1].send(server, data(7, 500)).expect("there is room");
+    two.run();
+    let mut received = Vec::new();
+    while received.len() < 50_000 {
+        received.extend(two.read(1, server));
+        two.wait(Duration::from_millis(50));
+    }
+    assert_eq!(received, data(0, 50_000).to_vec());
+    assert_eq!(two.read(0, client), data(7, 500).to_vec());
+    assert!(two.events(0).contains(&Event::Socket(client)));
+}
+
+/// Who closes first remembers the connection for a minute, in a few bytes, and nothing is left afterwards.
+#[test]
+fn nothing_is_left_of_a_closed_connection() {
+    let (mut two, client, server) = connected();
+    two.stacks[0].release(two.now, client);
+    two.run();
+    assert!(two.stacks[1].connection(server).expect("it is ours").is_at_end());
+    two.stacks[1].release(two.now, server);
+    two.run();
+    two.wait(Duration::from_secs(1));
+    assert_eq!([two.stacks[0].counts(), two.stacks[1].counts()], [[0, 0, 1], [0, 0, 0]]);
+    two.wait(time_wait::DURATION);
+    assert_eq!([two.stacks[0].counts(), two.stacks[1].counts()], [[0; 3]; 2]);
+    assert_eq!(two.stacks.each_ref().map(|stack| (stack.deadline(), stack.flows.len())), [(None, 0); 2]);
+}
+
+/// RFC 9293 §3.10.7.1.
+#[test]
+fn ports_without_listener_refuse() {
+    let mut two = Two::new(Limits::DEFAULT);
+    let client = two.connect();
+    two.run();
+    let connection = two.stacks[0].connection(client).expect("it is ours");
+    assert_eq!((connection.state(), connection.failure()), (State::Closed, Some(Failure::Refused)));
+    assert_eq!(two.stacks[1].counters().resets_sent, 1);
+    two.stacks[0].release(two.now, client);
+    assert_eq!(two.stacks[0].counts(), [0; 3]);
+}
+
+/// RFC 2525 §2.17: who lets a connection go without reading tells the other side.
+#[test]
+fn unread_data_reset_the_other_side() {
+    for is_late in [false, true] {
+        let (mut two, client, server) = connected();
+        if is_late {
+            two.stacks[1].release(two.now, server);
+            two.run();
+        }
+        two.stacks[0].send(client, data(0, 10)).expect("there is room");
+        two.run();
+        two.stacks[1].release(two.now, server);
+        two.run();
+        let connection = two.stacks[0].connection(client).expect("it is ours");
+        assert_eq!(connection.failure(), Some(Failure::Reset), "late: {is_late}");
+        assert_eq!(two.stacks[1].counts(), [0; 3]);
+    }
+}
+
+/// As in Linux one more than the backlog waits; the others' confirmations are not heard, and they come in when there is room.
+#[test]
+fn backlog_is_kept_and_nobody_is_lost() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 2);
+    let clients: Vec<_> = (0..6).map(|_| two.connect()).collect();
+    two.run();
+    assert!(two.stacks[1].counters().syns_dropped > 0);
+    let mut accepted = 0;
+    for _ in 0..20 {
+        accepted += core::iter::from_fn(|| two.stacks[1].accept(listener)).count();
+        two.wait(Duration::from_secs(1));
+    }
+    assert_eq!(accepted, clients.len());
+    assert!(clients.iter().all(|&client| two.state(0, client) == State::Established));
+}
+
+/// RFC 4987: SYNs of strangers who never confirm take a bounded number of places, and these come back.
+#[test]
+fn floods_are_bounded() {
+    let limits = Limits { half_open: 10, ..Limits::DEFAULT };
+    let (mut two, _) = Two::listening(limits, 1_000);
+    for _ in 0..50 {
+        two.connect();
+    }
+    // What the flooded side answers is lost.
+    while let Some((flow, outgoing)) = two.stacks[0].poll_transmit(two.now, 1_000) {
+        two.stacks[1].handle_segment(two.now, flow, Segment { header: outgoing.header, payload: outgoing.payload });
+    }
+    assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().syns_dropped), ([0, 10, 0], 40));
+    for _ in 0..100 {
+        let Some(deadline) = two.stacks[1].deadline() else { break };
+        two.now = deadline;
+        two.stacks[1].handle_timeout(two.now);
+        while two.stacks[1].poll_transmit(two.now, 1_000).is_some() {}
+    }
+    assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().half_open_expired), ([0; 3], 10));
+}
+
+/// RFC 6191: a client that uses the ports of a connection that is over gets a new one at once.
+#[test]
+fn ports_can_be_used_again() {
+    let (mut two, client, server) = connected();
+    let port = two.stacks[0].flow(client).expect("it is ours").src_port;
+    two.stacks[1].release(two.now, server);
+    two.run();
+    two.stacks[0].release(two.now, client);
+    two.run();
+    two.wait(Duration::from_secs(1));
+    assert_eq!([two.stacks[0].counts(), two.stacks[1].counts()], [[0, 0, 0], [0, 0, 1]], "the server closed first");
+    let again =
+        two.stacks[0].connect(two.now, address(0, port), address(1, 80), Options::DEFAULT).expect("the port is free");
+    two.run();
+    assert_eq!((two.state(0, again), two.stacks[1].counters().time_wait_reused), (State::Established, 1));
+}
+
+#[test]
+fn addresses_in_use_are_refused() {
+    let (mut two, client, _) = connected();
+    let flow = two.stacks[0].flow(client).expect("it is ours");
+    let again = two.stacks[0].connect(two.now, flow.src(), flow.dst(), Options::DEFAULT);
+    assert_eq!(again, Err(OpenError::InUse));
+    let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
+    assert_eq!(two.stacks[1].listen(anywhere, 1, Options::DEFAULT), Err(OpenError::InUse));
+    assert!(two.stacks[1].listen(address(1, 80), 1, Options::DEFAULT).is_ok(), "one address of its own");
+}
+
+#[test]
+fn connections_are_bounded() {
+    let mut two = Two::new(Limits { connections: 3, ..Limits::DEFAULT });
+    for _ in 0..3 {
+        two.connect();
+    }
+    let fourth = two.stacks[0].connect(two.now, address(0, 0), address(1, 80), Options::DEFAULT);
+    assert_eq!(fourth, Err(OpenError::Full));
+}
+
+/// RFC 6056: ports are all used before one is used twice, and nobody can tell the next one.
+#[test]
+fn all_ports_are_used() {
+    let mut two = Two::new(Limits::DEFAULT);
+    let mut ports: Vec<u16> = (0..28_232)
+        .map(|_| {
+            let id = two.connect();
+            two.stacks[0].flow(id).expect("it is ours").src_port
+        })
+        .collect();
+    assert_eq!(two.stacks[0].connect(two.now, address(0, 0), address(1, 80), Options::DEFAULT), Err(OpenError::NoPort));
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 28_232);
+    assert!(
+        two.stacks[0].connect(two.now, address(0, 0), address(1, 81), Options::DEFAULT).is_ok(),
+        "another destination"
+    );
+}
+
+/// An idle connection has no queues: those of the last request serve the next one, of whichever connection.
+#[test]
+fn idle_connections_are_small() {
+    let (mut two, client, server) = connected();
+    for _ in 0..3 {
+        two.stacks[0].send(client, data(0, 100)).expect("there is room");
+        two.run();
+        assert_eq!(two.read(1, server).len(), 100);
+        two.run();
+        two.wait(Duration::from_millis(50));
+        assert_eq!(two.stacks.each_ref().map(|stack| stack.spares.len()), [1, 1]);
+    }
+    assert!(size_of::<Option<super::Entry>>() <= 448, "{} bytes", size_of::<Option<super::Entry>>());
+}
+
+/// What names a connection that is gone names no other one.
+#[test]
+fn names_are_not_used_again() {
+    let (mut two, client, _) = connected();
+    two.stacks[0].abort(two.now, client);
+    two.run();
+    let other = two.connect();
+    assert_ne!(other, client);
+    assert!(two.stacks[0].connection(client).is_none());
+    assert!(two.stacks[0].send(client, data(0, 1)).is_err());
+}

@@ -1,0 +1,77 @@
+//! What is left of a connection that both sides have ended.
+
+use core::time::Duration;
+
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
+
+use super::connection::Segment;
+use super::half_open::ts_clock;
+use crate::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// How long a connection is remembered, RFC 9293 §3.6.1 (which asks for four minutes), as in Linux.
+pub const DURATION: Duration = Duration::from_secs(60);
+
+/// TIME-WAIT (RFC 9293 §3.3.2): answers when the other side has not heard our last acknowledgement, and keeps old segments from
+/// a new connection of the same ports.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeWait {
+    pub(super) snd_nxt: Seq,
+    pub(super) rcv_nxt: Seq,
+    pub(super) ts_recent: u32,
+    pub(super) ts_offset: u32,
+    pub(super) has_timestamps: bool,
+    pub(super) ends_at: Instant,
+}
+
+/// What a segment means for a connection that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Ignore,
+    /// The last acknowledgement again.
+    Answer(TcpHeader),
+    /// A new connection of the same ports: what is old can be told from what is new.
+    Reopen,
+}
+
+impl TimeWait {
+    /// When nothing is left.
+    pub fn deadline(&self) -> Instant {
+        self.ends_at
+    }
+
+    /// A segment of these ports and addresses has come.
+    pub fn handle_segment(&mut self, now: Instant, segment: &Segment) -> Verdict {
+        let header = &segment.header;
+        if header.flags.contains(TcpFlags::RST) {
+            // Whoever could end it by a reset could let old segments into a new connection (RFC 1337).
+            return Verdict::Ignore;
+        }
+        if header.flags.contains(TcpFlags::SYN) && !header.flags.contains(TcpFlags::ACK) && self.is_newer(header) {
+            return Verdict::Reopen;
+        }
+        if header.flags.contains(TcpFlags::FIN) {
+            self.ends_at = now + DURATION;
+        } else if segment.payload.is_empty() && header.seq == self.rcv_nxt {
+            return Verdict::Ignore;
+        }
+        Verdict::Answer(self.answer(now))
+    }
+
+    /// RFC 6191 §2: by timestamps, or by a number beyond all that was used.
+    fn is_newer(&self, header: &TcpHeader) -> bool {
+        match header.options.timestamps.filter(|_| self.has_timestamps) {
+            Some(timestamps) => timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() > 0,
+            None => header.seq.is_after(self.rcv_nxt),
+        }
+    }
+
+    fn answer(&self, now: Instant) -> TcpHeader {
+        let timestamps = TcpTimestamps { tsval: ts_clock(now, self.ts_offset), tsecr: self.ts_recent };
+        let options = TcpOptions { timestamps: self.has_timestamps.then_some(timestamps), ..TcpOptions::default() };
+        TcpHeader { flags: TcpFlags::ACK, seq: self.snd_nxt, ack: self.rcv_nxt, options, ..TcpHeader::default() }
+    }
+}
