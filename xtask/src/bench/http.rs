@@ -1,6 +1,7 @@
 //! `cargo xtask bench http`: httpd beside nginx and beside a bare floor, one server at a time on one processor, the load
 //! client on another.
 
+mod idle;
 mod server;
 mod table;
 
@@ -44,10 +45,12 @@ enum Load {
     Latency,
     /// A file of 1 MiB again and again on 8 connections; idle polling off.
     Download,
+    /// Connections that wait after one request each: memory, once.
+    Idle,
 }
 
 impl Load {
-    const ALL: [Self; 4] = [Self::KeepAlive, Self::Connect, Self::Latency, Self::Download];
+    const ALL: [Self; 5] = [Self::KeepAlive, Self::Connect, Self::Latency, Self::Download, Self::Idle];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,6 +58,7 @@ impl Load {
             Self::Connect => "connect",
             Self::Latency => "latency",
             Self::Download => "download",
+            Self::Idle => "idle",
         }
     }
 
@@ -64,6 +68,7 @@ impl Load {
             Self::Connect => "32",
             Self::Latency => "1",
             Self::Download => "8",
+            Self::Idle => "15,000",
         }
     }
 
@@ -72,9 +77,9 @@ impl Load {
         if self == Self::Download { server::FILE_PATH } else { "/" }
     }
 
-    /// Who is measured: the floor has no files.
+    /// Who is measured: the floor has no files, and keeps nothing of its connections.
     fn peers(self) -> impl Iterator<Item = Peer> + Clone {
-        Peer::ALL.into_iter().filter(move |&peer| self != Self::Download || peer != Peer::Floor)
+        Peer::ALL.into_iter().filter(move |&peer| !matches!(self, Self::Download | Self::Idle) || peer != Peer::Floor)
     }
 }
 
@@ -109,7 +114,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
         options.rounds, options.seconds
     ));
     for load in loads {
-        text.push_str(&contest(load, options)?.markdown());
+        let table = if load == Load::Idle { idle::contest()? } else { contest(load, options)?.markdown() };
+        text.push_str(&table);
     }
     let folder = target_dir("bench");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;

@@ -93,6 +93,7 @@ impl Table {
             Load::Connect => (&CONNECT, "processor time per request"),
             Load::Download => (&DOWNLOAD, "processor time per request"),
             Load::Latency => (&LATENCY, "median latency"),
+            Load::Idle => (&[], "bytes"),
         };
         for Bar { who, to, limit } in bars {
             let Some(ratio) = self.ratio(*who, *to) else { continue };
