@@ -154,8 +154,8 @@ fn nginx(address: SocketAddr, load: Load, root: &Path) -> Result<Command> {
     let folder = target_dir("bench").join("nginx");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let keep_alive = if load == Load::Connect { "keepalive_timeout 0;" } else { "keepalive_requests 1000000000;" };
-    // It has memory for all of them from its start.
-    let connections = if load == Load::Idle { 16_000 } else { 4096 };
+    // It has memory for all of them from its start, and closes idle ones when few are free.
+    let connections = if load == Load::Idle { 18_000 } else { 4096 };
     let configuration = format!(
         "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
          events {{ worker_connections {connections}; }}\n\
