@@ -23,7 +23,7 @@ pub const COPIED_BODY_BYTES: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Output {
-    /// What is complete, first bytes first.
+    /// What is complete, first bytes first. Small responses are in the tail alone, so a connection that waits has no memory here.
     ready: Vec<Buffer>,
     ready_bytes: usize,
     /// What follows it, and is being written.
@@ -42,9 +42,17 @@ impl Output {
 
     /// Moves everything to `out`, and answers how many bytes that were.
     pub(crate) fn take(&mut self, out: &mut impl Extend<Buffer>) -> usize {
-        self.retire();
-        out.extend(self.ready.drain(..));
-        mem::take(&mut self.ready_bytes)
+        let mut bytes = mem::take(&mut self.ready_bytes);
+        if !self.ready.is_empty() {
+            out.extend(mem::take(&mut self.ready));
+        }
+        if let Some(tail) = self.tail.take()
+            && !tail.is_empty()
+        {
+            bytes += tail.len();
+            out.extend([tail.freeze()]);
+        }
+        bytes
     }
 
     /// Begins a head. What was answered is where it starts, for [`Output::put_back`].

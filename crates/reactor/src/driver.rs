@@ -7,6 +7,7 @@ pub(crate) mod epoll;
 mod file;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+mod queue;
 mod selection;
 #[cfg(test)]
 mod testing;

@@ -1,12 +1,12 @@
 //! What a stream has received and nobody has read yet; the same for all drivers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
 
+use super::queue::Queue;
 use super::waiter::Waiter;
 
 /// Received bytes, then the end of them, and the task that waits for either.
@@ -14,7 +14,7 @@ use super::waiter::Waiter;
 /// The bound is the driver's business: it stops to receive when [`Incoming::queued_bytes`] or [`Incoming::len`] is too high.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    queue: RefCell<VecDeque<Buffer>>,
+    queue: RefCell<Queue<Buffer>>,
     queued_bytes: Cell<usize>,
     /// What comes after the bytes, once it is known.
     end: Cell<Option<Result<(), Error>>>,
@@ -75,7 +75,7 @@ impl Incoming {
     }
 
     /// Takes all bytes off, to be read elsewhere.
-    pub(crate) fn take_all(&self) -> VecDeque<Buffer> {
+    pub(crate) fn take_all(&self) -> Queue<Buffer> {
         self.queued_bytes.set(0);
         self.queue.take()
     }
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_is_taken_off_is_not_read_here() {
         let incoming = Incoming::new([bytes("one"), bytes("two")]);
-        assert_eq!(Vec::from(incoming.take_all()), [bytes("one"), bytes("two")]);
+        assert_eq!(incoming.take_all().collect::<Vec<_>>(), [bytes("one"), bytes("two")]);
         assert_eq!((incoming.len(), incoming.queued_bytes()), (0, 0));
         assert_eq!(incoming.read(), None);
     }

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -12,6 +11,7 @@ use sunstar_net::Error;
 use sunstar_net::socket::DEFAULT_SEND_QUEUE_BYTES;
 use sunstar_packet::Buffer;
 
+use super::queue::Queue;
 use super::waiter::Waiter;
 
 #[cfg(test)]
@@ -67,9 +67,9 @@ enum Side {
 /// The send queue of a stream, and the tasks that wait for room in it or for its end.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    queue: RefCell<VecDeque<Item>>,
+    queue: RefCell<Queue<Item>>,
     queued_bytes: Cell<u64>,
-    queued_files: Cell<usize>,
+    queued_files: Cell<u32>,
     limit_bytes: Cell<u64>,
     side: Cell<Side>,
     writer: Waiter,
@@ -124,7 +124,7 @@ impl Outgoing {
         let takes = self.side.get() == Side::Open && len_bytes > 0;
         if takes {
             self.queued_bytes.set(self.queued_bytes.get().saturating_add(len_bytes));
-            self.queued_files.set(self.queued_files.get() + usize::from(matches!(item, Item::File(_))));
+            self.queued_files.set(self.queued_files.get() + u32::from(matches!(item, Item::File(_))));
             self.queue.borrow_mut().push_back(item);
         }
         takes
@@ -234,7 +234,7 @@ impl Outgoing {
 
     /// Adds handles of the bytes that are next to `front`, at most `limit` buffers, up to the first file. For who gives them
     /// to the kernel for a while: they keep the bytes whatever happens to the queue.
-    pub(crate) fn clone_front(&self, limit: usize, front: &mut Vec<Buffer>) {
+    pub(crate) fn clone_front(&self, limit: usize, front: &mut impl Extend<Buffer>) {
         front.extend(leading_bytes(&self.queue.borrow()).take(limit).cloned());
     }
 
@@ -307,6 +307,6 @@ impl Outgoing {
     }
 }
 
-fn leading_bytes(queue: &VecDeque<Item>) -> impl Iterator<Item = &Buffer> {
+fn leading_bytes(queue: &Queue<Item>) -> impl Iterator<Item = &Buffer> {
     queue.iter().map_while(|item| if let Item::Bytes(bytes) = item { Some(bytes) } else { None })
 }

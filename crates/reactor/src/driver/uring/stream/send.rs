@@ -11,6 +11,7 @@ use std::rc::Rc;
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
+use smallvec::SmallVec;
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
 
@@ -46,12 +47,15 @@ pub(super) enum Sending {
     Busy { operation: u8, is_cancelled: bool },
 }
 
+/// The buffers of one send; most are one.
+type Buffers = SmallVec<[Buffer; 1]>;
+
 /// What the kernel reads.
 #[derive(Default)]
 pub(super) struct Sender {
     pub(super) sending: Cell<Sending>,
     /// The buffers of [`SEND`].
-    buffers: RefCell<Vec<Buffer>>,
+    buffers: RefCell<Buffers>,
     /// How the buffers of the present operation are told to the kernel, if they are several.
     message: RefCell<Option<Box<Message>>>,
     /// The file that is being read.
@@ -59,7 +63,7 @@ pub(super) struct Sender {
     /// What was read of a file, or is being read.
     pub(super) chunk: RefCell<Box<[u8]>>,
     /// Buffers sent without copying, by operation; empty ones are free.
-    zero_copies: RefCell<Vec<Vec<Buffer>>>,
+    zero_copies: RefCell<Vec<Buffers>>,
     /// Whether it showed that the kernel copies anyhow, or can't do it on this socket.
     copies_anyhow: Cell<bool>,
 }
@@ -78,8 +82,8 @@ impl Stream {
     }
 
     fn send_bytes(&self, driver: &UringDriver) {
-        let mut buffers = self.sender.buffers.take();
-        debug_assert!(buffers.is_empty(), "cleared when the last send was done");
+        debug_assert!(self.sender.buffers.borrow().is_empty(), "taken when the last send was done");
+        let mut buffers = Buffers::new();
         self.outgoing.clone_front(MAX_SLICES, &mut buffers);
         let zero_copy = self.zero_copy_operation(driver, &buffers);
         let operation = zero_copy.unwrap_or(SEND);
@@ -131,9 +135,9 @@ impl Stream {
             return None;
         }
         let mut slots = self.sender.zero_copies.borrow_mut();
-        let free = slots.iter().position(Vec::is_empty).or_else(|| {
+        let free = slots.iter().position(|buffers| buffers.is_empty()).or_else(|| {
             (slots.len() < MAX_ZERO_COPIES).then(|| {
-                slots.push(Vec::new());
+                slots.push(Buffers::new());
                 slots.len() - 1
             })
         })?;
@@ -167,9 +171,7 @@ impl Stream {
     pub(super) fn sent(&self, driver: &UringDriver, completion: Completion) {
         self.base.note(&completion);
         // Whoever owned them may be told by their end, and do anything: nothing is borrowed meanwhile.
-        let mut buffers = self.sender.buffers.take();
-        buffers.clear();
-        *self.sender.buffers.borrow_mut() = buffers;
+        drop(self.sender.buffers.take());
         self.send_done(driver, completion.result);
     }
 
@@ -186,6 +188,11 @@ impl Stream {
         if !completion.has_more() {
             let buffers = mem::take(&mut self.sender.zero_copies.borrow_mut()[usize::from(index)]);
             drop(buffers);
+            let mut slots = self.sender.zero_copies.borrow_mut();
+            if slots.iter().all(|buffers| buffers.is_empty()) {
+                // A stream that waits keeps no memory for them.
+                *slots = Vec::new();
+            }
         }
     }
 
@@ -199,6 +206,7 @@ impl Stream {
 
     pub(super) fn send_done(&self, driver: &UringDriver, result: Result<u32, i32>) {
         self.sender.sending.set(Sending::Idle);
+        drop(self.sender.message.take());
         match result.map_err(Errno::from_raw_os_error) {
             // The queue may have been dropped meanwhile.
             Ok(count) if self.outgoing.failure().is_none() => {
