@@ -23,7 +23,7 @@ pub const COPIED_BODY_BYTES: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Output {
-    /// What is complete, first bytes first. Small responses are in the tail alone, so a connection that waits has no memory here.
+    /// What is complete, first bytes first. Small responses are in the tail alone and need no memory here.
     ready: Vec<Buffer>,
     ready_bytes: usize,
     /// What follows it, and is being written.
@@ -44,7 +44,7 @@ impl Output {
     pub(crate) fn take(&mut self, out: &mut impl Extend<Buffer>) -> usize {
         let mut bytes = mem::take(&mut self.ready_bytes);
         if !self.ready.is_empty() {
-            out.extend(mem::take(&mut self.ready));
+            out.extend(self.ready.drain(..));
         }
         if let Some(tail) = self.tail.take()
             && !tail.is_empty()
