@@ -3,6 +3,7 @@
 mod asan;
 mod bench;
 mod command;
+mod fuzz;
 mod licenses;
 mod link;
 mod loom;
@@ -61,9 +62,20 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Run the randomised cancellation tests for long
+    /// Run the randomised tests, of cancellation and of clients that misbehave, for long
     Soak {
         /// For how long, per test
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+        /// Only tests whose name contains this
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
+    /// Run the fuzz targets (needs the nightly toolchain and cargo-fuzz)
+    Fuzz {
+        /// Targets to run; all of them if none is named
+        targets: Vec<String>,
+        /// For how long, per target
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
@@ -104,7 +116,8 @@ fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Planted { names, .. } => planted::run(&names).map(drop),
-        Command::Soak { seconds } => soak::run(seconds).map(drop),
+        Command::Soak { seconds, only } => soak::run(seconds, only.as_deref()).map(drop),
+        Command::Fuzz { targets, seconds } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),
         Command::Asan => asan::run().map(drop),
         Command::Bench { args } => bench::run(&args),

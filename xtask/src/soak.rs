@@ -1,29 +1,32 @@
-//! The randomised cancellation tests, for as long as one likes.
+//! The randomised tests, for as long as one likes.
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::command::{Count, cargo};
 use crate::steps;
 
-/// The tests that drop futures at random points: the package, where they are in it, and a part of their names.
+/// The tests that drop futures at random points, and those of clients that misbehave at random: the package, where they are in it,
+/// and a part of their names.
 const TESTS: &[(&str, &[&str], &str)] = &[
     ("sunstar-executor", &["--lib"], "sync_random"),
     ("sunstar-net", &["--lib"], "spread_random"),
     // Sockets of the kernel, on both drivers.
     ("sunstar-reactor", &["--test", "sockets"], "random::"),
+    // httpd as a process, with both drivers.
+    ("httpd", &["--test", "process"], "misbehave::"),
 ];
 
 /// Tells those tests for how long to go on, in seconds each.
-const SECONDS: &str = "SUNSTAR_CANCEL_SECONDS";
+const SECONDS: &str = "SUNSTAR_SOAK_SECONDS";
 
-/// Runs the cancellation tests for `seconds` each, optimised, with their assertions.
+/// Runs these tests, or only those whose names contain `only`, for `seconds` each, optimised, with their assertions.
 ///
 /// # Errors
 /// If they can't be built or there are none.
-pub(crate) fn run(seconds: u64) -> Result<Count> {
-    run_all(seconds, |command| {
+pub(crate) fn run(seconds: u64, only: Option<&str>) -> Result<Count> {
+    run_all(seconds, only, |command| {
         command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
     })
 }
@@ -33,12 +36,14 @@ pub(crate) fn run(seconds: u64) -> Result<Count> {
 /// # Errors
 /// If they can't be built or there are none.
 pub(crate) fn smoke(seconds: u64) -> Result<Count> {
-    run_all(seconds, |_| {})
+    run_all(seconds, None, |_| {})
 }
 
-fn run_all(seconds: u64, set_up: impl Fn(&mut Command)) -> Result<Count> {
+fn run_all(seconds: u64, only: Option<&str>, set_up: impl Fn(&mut Command)) -> Result<Count> {
     let mut count = Count::default();
-    for (package, place, tests) in TESTS {
+    let is_asked = |name: &str| only.is_none_or(|only| name.contains(only));
+    ensure!(TESTS.iter().any(|(.., tests)| is_asked(tests)), "no test's name contains what is asked for");
+    for (package, place, tests) in TESTS.iter().filter(|(.., tests)| is_asked(tests)) {
         let mut command = cargo(&["test", "--locked", "-p", package]);
         command.args(*place);
         set_up(&mut command);

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use crate::command::{Count, cargo, exists, in_ci, run as run_command};
 use crate::{asan, bench, licenses, link, loom, packages, planted, sim, soak, tidy};
 
-/// How long each test of the cancellation smoke runs.
+/// How long each of the randomised tests runs.
 const SMOKE_SECONDS: u64 = 5;
 
 /// How many new seeds the simulator tries.
@@ -49,7 +49,7 @@ const STEPS: &[Step] = &[
     Step { name: "planted", about: "planted bugs are found", run: planted },
     Step {
         name: "cancel",
-        about: "randomised cancellation, briefly",
+        about: "randomised cancellation and misbehaviour, briefly",
         run: || soak::smoke(SMOKE_SECONDS).map(Outcome::Done),
     },
     Step { name: "sim", about: "new seeds of the simulator", run: || sim::smoke(SMOKE_SEEDS).map(Outcome::Done) },
@@ -173,7 +173,7 @@ fn fmt() -> Result<Outcome> {
     checks([
         &mut cargo(&["fmt", "--all", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", link::MANIFEST, "--check"]),
-        &mut cargo(&["fmt", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
+        &mut cargo(&["fmt", "--all", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
     ])
 }

@@ -1,8 +1,10 @@
 //! A small HTTP server on every core: the first thing to try, and what the benchmarks measure.
 //!
-//! `/` answers a hello, `/shard` the number of the shard that served it, `/metrics` the metrics of all shards, and `/file/` what is
-//! below the directory of `--root`.
+//! `/` answers a hello, `/shard` the number of the shard that served it, `/count` how many bytes it was sent, `/metrics` the metrics
+//! of all shards, and `/file/` what is below the directory of `--root`.
 #![forbid(unsafe_code)]
+
+mod options;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +37,8 @@ struct Args {
     /// The directory whose files are served below /file/; without it there are none
     #[arg(long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    clients: options::Clients,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     let access_log = AccessLogOption::open(args.access_log)?;
     let log = access_log.clone();
     let root = args.root.clone();
+    let options = args.clients.server_options();
     let sites = Sharded::start(move || Site::open(root)).await?;
     let failures = sites.map(|site| async move { site.failure }).await?;
     if let Some(failure) = failures.into_iter().flatten().next() {
@@ -55,7 +60,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         return Err(Error::usage(format_args!("cannot serve {}: {failure}", root.display())));
     }
     let servers = Sharded::start(move || async move {
-        let server = Server::new(routes(sites.local()).expect("the routes are well-formed"));
+        let server = Server::with_options(routes(sites.local()).expect("the routes are well-formed"), options);
         log.log().into_iter().fold(server, Server::with_access_log)
     })
     .await?;
@@ -119,7 +124,7 @@ impl AccessLogOption {
 /// What the server has.
 fn routes(site: Rc<Site>) -> Result<Router, RouteError> {
     let mut router = Router::new();
-    router.get("/", hello)?.get("/shard", shard)?.get("/metrics", http::serve_metrics)?;
+    router.get("/", hello)?.get("/shard", shard)?.post("/count", count)?.get("/metrics", http::serve_metrics)?;
     if site.files.is_some() {
         let files = async move |request: Request, exchange: &mut Exchange<'_>| site.file(&request, exchange).await;
         router.any("/file/{path...}", files)?;
@@ -164,6 +169,14 @@ async fn hello(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Erro
 
 async fn shard(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
     text(exchange, Buffer::from(format!("{}\n", shard_id()).into_bytes()))
+}
+
+async fn count(_: Request, exchange: &mut Exchange<'_>) -> Result<(), http::Error> {
+    let mut count: u64 = 0;
+    while let Some(bytes) = exchange.body().await? {
+        count += bytes.len() as u64;
+    }
+    text(exchange, Buffer::from(format!("{count}\n").into_bytes()))
 }
 
 fn text(exchange: &mut Exchange<'_>, body: Buffer) -> Result<(), http::Error> {

@@ -6,10 +6,10 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
 use core::future::poll_fn;
+use core::mem;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use smallvec::SmallVec;
 use sunstar_executor::timer::now;
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
 use sunstar_http1::{Awaits, BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
@@ -142,6 +142,7 @@ impl Connection {
     /// Serves requests until the connection ends.
     pub(crate) async fn serve(&mut self, mut watch: Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
         let mut outcome = Ok(());
+        let mut has_yielded = false;
         loop {
             let answered = match self.step(&mut watch, handler) {
                 Step::Answer(answering) => Some(answering.await),
@@ -149,7 +150,10 @@ impl Connection {
                 Step::Nothing => None,
             };
             match answered {
-                Some(Ok(())) => maybe_yield().await,
+                Some(Ok(())) => {
+                    maybe_yield().await;
+                    has_yielded = true;
+                }
                 Some(Err(error)) if self.is_broken => return Err(error),
                 #[cfg(planted = "unsent_at_failure")]
                 Some(Err(error)) => return Err(error),
@@ -167,7 +171,9 @@ impl Connection {
                     return outcome;
                 }
                 None => {
-                    maybe_yield().await;
+                    if !mem::take(&mut has_yielded) {
+                        maybe_yield().await;
+                    }
                     self.receive(&mut watch).await?;
                 }
             }
@@ -424,9 +430,7 @@ impl Connection {
 
     /// Puts what is to be sent into the stream's queue, which has room.
     fn enqueue(&mut self) {
-        let mut buffers = SmallVec::<[Buffer; 4]>::new();
-        self.sent_bytes += self.http.poll_transmit(&mut buffers) as u64;
-        buffers.into_iter().for_each(|buffer| self.stream.enqueue(buffer));
+        self.sent_bytes += self.http.poll_transmit(&mut Queue(&mut self.stream)) as u64;
     }
 
     /// Waits for bytes or for the request to stop.
@@ -552,6 +556,15 @@ impl Connection {
         {
             maybe_yield().await;
         }
+    }
+}
+
+/// A stream's queue, which takes what is handed out as it comes.
+struct Queue<'a>(&'a mut Stream);
+
+impl Extend<Buffer> for Queue<'_> {
+    fn extend<T: IntoIterator<Item = Buffer>>(&mut self, buffers: T) {
+        buffers.into_iter().for_each(|buffer| self.0.enqueue(buffer));
     }
 }
 

@@ -35,6 +35,14 @@ const FAILED: Family = Family::counter(
     "sunstar_http_failed_total",
     "Connections that ended by an error of the network or of the application.",
 );
+const TIMEOUTS: Family = Family::counter(
+    "sunstar_http_timeouts_total",
+    "Connections that ended since the client took too long, by what was waited for.",
+);
+const HELD_BACK: Family = Family::counter(
+    "sunstar_http_held_back_total",
+    "Connections that had to wait since as many as may be were served.",
+);
 const JOINED: Family = Family::counter(
     "sunstar_http_joined_bytes_total",
     "Bytes of heads that were copied since they did not lie in one piece.",
@@ -57,6 +65,8 @@ const FAMILIES: &[Family] = &[
     LIVE,
     REFUSED,
     FAILED,
+    TIMEOUTS,
+    HELD_BACK,
     JOINED,
     FRAMES,
     EXHAUSTED,
@@ -156,6 +166,15 @@ fn show(server: &Weak<Shared>, readings: &mut Readings<'_>) {
     readings.show(&LIVE, &[], stats.live);
     readings.show(&REFUSED, &[], stats.refused);
     readings.show(&FAILED, &[], stats.failed);
+    for (awaited, count) in [
+        ("head", stats.head_timeouts),
+        ("body", stats.body_timeouts),
+        ("idle", stats.idle_timeouts),
+        ("output", stats.output_timeouts),
+    ] {
+        readings.show(&TIMEOUTS, &[("awaited", awaited)], count);
+    }
+    readings.show(&HELD_BACK, &[], stats.held_back);
     #[cfg(feature = "compression")]
     readings.show(&UNCOMPRESSED, &[], stats.uncompressed);
     let endpoint = shared.endpoint.counters();

@@ -9,9 +9,10 @@ use sunstar_packet::Buffer;
 use crate::body::{BodyReader, Piece};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::framing::BodyLength;
 use crate::head;
-use crate::headers::{BadValue, Fields, HeaderLines, HeaderName, Headers};
+use crate::headers::{BadValue, HeaderLines, HeaderName, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::response::Response;
@@ -227,7 +228,7 @@ impl ClientConnection {
     fn poll_head(&mut self) -> Option<ClientEvent> {
         let shared = &*self.endpoint.0;
         let is_head = self.unanswered.front().copied();
-        let mut fields = Fields::new();
+        let mut fields = Fields::new(&shared.tables);
         let read = self.input.read_head(shared, |bytes| {
             let Some(parts) = head::parse_response(bytes, &shared.limits, &mut fields)? else { return Ok(None) };
             let status = Status::new(parts.code).ok_or(Error::StartLine)?;

@@ -5,6 +5,9 @@ use core::fmt;
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+/// The name of the field, and a colon and a space.
+const NAME_BYTES: usize = 6;
+const LINE_BYTES: usize = NAME_BYTES + 29 + 2;
 const SECONDS_PER_DAY: u64 = 86_400;
 /// The last second of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -13,7 +16,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 ///
 /// A server makes one per second and hands it to each response.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Date([u8; 29]);
+pub struct Date([u8; LINE_BYTES]);
 
 impl Date {
     /// The second that began so many seconds after 1970 began in Greenwich, leap seconds not counted; at most the end of the
@@ -22,7 +25,8 @@ impl Date {
         let seconds = seconds.min(LAST_SECOND);
         let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
         let (year, month, day) = civil(days);
-        let mut text = *b"Thu, 00 Jan 0000 00:00:00 GMT";
+        let mut line = *b"Date: Thu, 00 Jan 0000 00:00:00 GMT\r\n";
+        let text = &mut line[NAME_BYTES..];
         text[..3].copy_from_slice(DAYS[at(days % 7)]);
         text[5..7].copy_from_slice(&two_digits(day));
         text[8..11].copy_from_slice(MONTHS[at(month)]);
@@ -31,18 +35,25 @@ impl Date {
         text[17..19].copy_from_slice(&two_digits(second / 3600));
         text[20..22].copy_from_slice(&two_digits(second / 60 % 60));
         text[23..25].copy_from_slice(&two_digits(second % 60));
-        Self(text)
+        Self(line)
     }
 
     /// The 29 characters.
+    #[expect(clippy::missing_panics_doc, reason = "the line has a fixed length, which is longer")]
     pub const fn as_bytes(&self) -> &[u8; 29] {
+        let text = self.0.split_at(NAME_BYTES).1.first_chunk();
+        text.expect("the line is longer")
+    }
+
+    /// The header line.
+    pub(crate) const fn line(&self) -> &[u8; LINE_BYTES] {
         &self.0
     }
 }
 
 impl fmt::Debug for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        write!(f, "{}", self.as_bytes().escape_ascii())
     }
 }
 

@@ -6,6 +6,7 @@ use core::cell::Cell;
 use sunstar_packet::{Pool, PoolCounters, PoolOptions};
 
 use crate::client::ClientConnection;
+use crate::fields::Tables;
 use crate::limits::Limits;
 use crate::output::{FRAME_BYTES, HEADROOM_BYTES};
 use crate::server::Connection;
@@ -23,6 +24,7 @@ pub struct Endpoint(pub(crate) Rc<Shared>);
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) frames: Pool,
+    pub(crate) tables: Rc<Tables>,
     pub(crate) counters: CounterCells,
 }
 
@@ -64,7 +66,7 @@ impl Endpoint {
     pub fn new(limits: Limits) -> Self {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
         let frames = Pool::new(options).expect("frames are small");
-        Self(Rc::new(Shared { limits, frames, counters: CounterCells::default() }))
+        Self(Rc::new(Shared { limits, frames, tables: Rc::default(), counters: CounterCells::default() }))
     }
 
     /// The server's side of a new connection.

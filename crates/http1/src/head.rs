@@ -3,8 +3,9 @@
 use core::mem::MaybeUninit;
 
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::framing::{Framing, Version};
-use crate::headers::{Field, Fields, Span};
+use crate::headers::{Field, Span};
 use crate::limits::{Limits, MAX_HEADERS};
 
 type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; MAX_HEADERS];
@@ -106,8 +107,7 @@ fn parts(
     if head.len() - start_line_bytes > limits.header_bytes {
         return Err(Error::HeadersTooLarge);
     }
-    fields.clear();
-    fields.reserve(headers.len());
+    fields.restart(headers.len());
     for header in headers {
         let name = Span::of(header.name.as_bytes(), head);
         if name.start().checked_sub(2).is_none_or(|end| head[end] != b'\r') {

@@ -4,13 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
+use crate::fields::Fields;
 use crate::text;
-
-/// So many fields are kept without memory of their own; browsers send up to some twenty.
-const INLINE_FIELDS: usize = 20;
 
 /// A range of a head, which has at most [`MAX_HEAD_BYTES`](crate::limits::MAX_HEAD_BYTES) bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,13 +44,11 @@ const fn low(offset: usize) -> u16 {
     offset as u16
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Field {
     pub(crate) name: Span,
     pub(crate) value: Span,
 }
-
-pub(crate) type Fields = SmallVec<[Field; INLINE_FIELDS]>;
 
 /// The header fields of a message, in the order in which they came.
 ///

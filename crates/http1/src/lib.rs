@@ -89,6 +89,7 @@ mod client;
 mod date;
 mod endpoint;
 mod error;
+mod fields;
 mod framing;
 mod head;
 mod headers;

@@ -1,7 +1,6 @@
 //! Bytes to be sent: heads and small bodies one behind the other in frames, large bodies as they are.
 
 use alloc::vec::Vec;
-use core::mem;
 
 use sunstar_packet::{Buffer, BufferMut, Pool};
 
@@ -23,7 +22,7 @@ pub const COPIED_BODY_BYTES: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Output {
-    /// What is complete, first bytes first. Small responses are in the tail alone and need no memory here.
+    /// What is complete, first bytes first.
     ready: Vec<Buffer>,
     ready_bytes: usize,
     /// What follows it, and is being written.
@@ -42,16 +41,13 @@ impl Output {
 
     /// Moves everything to `out`, and answers how many bytes that were.
     pub(crate) fn take(&mut self, out: &mut impl Extend<Buffer>) -> usize {
-        let mut bytes = mem::take(&mut self.ready_bytes);
+        let bytes = self.bytes();
+        // Most often all of it lies in one frame.
         if !self.ready.is_empty() {
             out.extend(self.ready.drain(..));
+            self.ready_bytes = 0;
         }
-        if let Some(tail) = self.tail.take()
-            && !tail.is_empty()
-        {
-            bytes += tail.len();
-            out.extend([tail.freeze()]);
-        }
+        out.extend(self.tail.take().filter(|tail| !tail.is_empty()).map(BufferMut::freeze));
         bytes
     }
 
@@ -70,11 +66,16 @@ impl Output {
     /// Goes on with a head that was begun.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.put_all([bytes]);
+    }
+
+    /// Goes on with a head that was begun, by several parts.
+    #[inline]
+    pub(crate) fn put_all<const N: usize>(&mut self, parts: [&[u8]; N]) {
         let tail = self.tail.as_mut().expect("a head was begun");
-        if tail.extend_from_slice(bytes).is_err() {
-            let room = bytes.len().max(FRAME_BYTES).max(tail.len());
-            tail.grow(HEADROOM_BYTES, room).expect("there is memory for a head");
-            tail.extend_from_slice(bytes).expect("room was made");
+        if tail.extend_from_slices(parts).is_err() {
+            enlarge(tail, parts.iter().map(|part| part.len()).sum());
+            tail.extend_from_slices(parts).expect("room was made");
         }
     }
 
@@ -82,17 +83,13 @@ impl Output {
         if !text::is_value(value) {
             return Err(BadValue);
         }
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            self.put(part);
-        }
+        self.put_all([name.as_str().as_bytes(), b": ", value, b"\r\n"]);
         Ok(())
     }
 
     /// Ends a head whose body has a known length.
     pub(crate) fn put_length(&mut self, length: u64) {
-        self.put(b"Content-Length: ");
-        self.put(text::Decimal::new(length).as_bytes());
-        self.put(b"\r\n\r\n");
+        self.put_all([b"Content-Length: ", text::Decimal::new(length).as_bytes(), b"\r\n\r\n"]);
     }
 
     /// Puts bytes behind that may lie elsewhere.
@@ -127,6 +124,13 @@ impl Output {
             self.ready.push(tail.freeze());
         }
     }
+}
+
+/// Makes room for so many bytes more of a head.
+#[cold]
+fn enlarge(tail: &mut BufferMut, bytes: usize) {
+    let room = bytes.max(FRAME_BYTES).max(tail.len());
+    tail.grow(HEADROOM_BYTES, room).expect("there is memory for a head");
 }
 
 /// Why a part of a body, or its end, was not taken.
@@ -210,7 +214,7 @@ impl BodyWriter {
             Self::Known(1..) => return Err(BodyError::TooShort),
             Self::Chunked => {
                 output.begin(frames);
-                [b"0\r\n", trailers.as_bytes(), b"\r\n"].into_iter().for_each(|part| output.put(part));
+                output.put_all([b"0\r\n", trailers.as_bytes(), b"\r\n"]);
             }
             Self::Known(0) | Self::UntilClose | Self::Nothing => {}
         }

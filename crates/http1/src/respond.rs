@@ -56,12 +56,13 @@ impl<'a> ResponseWriter<'a> {
     pub(crate) fn new(connection: &'a mut Connection, exchange: Exchange, status: Status, date: Option<&Date>) -> Self {
         let start = connection.output.begin(&connection.endpoint.0.frames);
         let output = &mut connection.output;
-        match status.line() {
-            Some(line) => output.put(line),
-            None => [&b"HTTP/1.1 "[..], &status.digits(), b" \r\n"].into_iter().for_each(|part| output.put(part)),
-        }
-        if let Some(date) = date {
-            [&b"Date: "[..], date.as_bytes(), b"\r\n"].into_iter().for_each(|part| output.put(part));
+        match (status.line(), date) {
+            (Some(line), Some(date)) => output.put_all([line, date.line()]),
+            (Some(line), None) => output.put(line),
+            (None, date) => {
+                let date = date.map_or(&b""[..], |date| date.line());
+                output.put_all([b"HTTP/1.1 ", &status.digits(), b" \r\n", date]);
+            }
         }
         Self { connection, exchange, status, start, close: false, complete: false }
     }

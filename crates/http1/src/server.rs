@@ -9,9 +9,10 @@ use crate::body::{BodyReader, Piece};
 use crate::date::Date;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::framing::Version;
 use crate::head;
-use crate::headers::{Fields, HeaderLines, Headers};
+use crate::headers::{HeaderLines, Headers};
 use crate::input::{Input, InputFull, Progress};
 use crate::output::{BodyError, BodyWriter, Output};
 use crate::request::{self, Method, Request};
@@ -21,7 +22,6 @@ use crate::trailers::is_forbidden;
 
 /// What has arrived, in the order in which the client sent it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation per request")]
 pub enum Event {
     /// A request, which waits for [`Connection::respond`]. Unless [`Request::body`] says that there is none, its body follows.
     Request(Request),
@@ -227,7 +227,16 @@ impl Connection {
     }
 
     /// What has arrived next; `None` when more input is needed, or answers, or room for output.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
+        // It is asked until it has nothing more to say, and most connections have one request at a time.
+        if matches!(self.reading, Reading::Head) && self.input.is_empty() && !self.input.has_ended() && !self.stopping {
+            return None;
+        }
+        self.poll_input()
+    }
+
+    fn poll_input(&mut self) -> Option<Event> {
         let event = match &mut self.reading {
             Reading::Head => self.poll_head(),
             Reading::Body(reader) => {
@@ -373,18 +382,23 @@ impl Connection {
         if is_full || self.output.bytes() > shared.limits.output_bytes {
             return None;
         }
-        let mut fields = Fields::new();
+        let mut fields = Fields::new(&shared.tables);
         let read = self.input.read_head(shared, |bytes| {
             let Some(parts) = head::parse_request(bytes, &shared.limits, &mut fields)? else { return Ok(None) };
             let checked = request::check(&bytes[..parts.parts.len], &parts)?;
-            let body = BodyReader::new(checked.body(), &shared.limits)?;
-            Ok(Some((parts.parts.len, (parts, checked, body))))
+            Ok(Some((parts.parts.len, (parts, checked))))
         });
         match read {
-            Ok(Progress::Complete(head, (parts, checked, body))) => {
-                shared.counters.heads.add(1);
-                Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
-            }
+            Ok(Progress::Complete(head, (parts, checked))) => match BodyReader::new(checked.body(), &shared.limits) {
+                Ok(body) => {
+                    shared.counters.heads.add(1);
+                    Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
+                }
+                Err(error) => {
+                    self.expect_refusal();
+                    Some(self.on_error(error))
+                }
+            },
             Ok(Progress::Partial | Progress::Ended) => None,
             // Whoever has sent a part of a head and gone expects no answer.
             Err(Error::Truncated) => {

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
 use crate::error::Error;
-use crate::headers::{Field, Fields, Headers, Span};
+use crate::fields::Fields;
+use crate::headers::{Field, Headers, Span};
 use crate::limits::{Limits, MAX_HEADERS};
 use crate::text;
 
@@ -101,7 +101,7 @@ impl TrailerReader {
     /// The fields without those that must not be there; `None` if there are none. They were checked byte by byte.
     pub(crate) fn finish(&mut self) -> Option<Box<Headers>> {
         let lines = core::mem::take(&mut self.lines);
-        let mut fields: Fields = SmallVec::new();
+        let mut fields = Fields::on_heap();
         for line in lines.split(|&byte| byte == b'\n') {
             let mut parts = line.splitn(2, |&byte| byte == b':');
             let (Some(name), Some(value)) = (parts.next(), parts.next()) else { continue };

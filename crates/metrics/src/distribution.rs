@@ -189,9 +189,11 @@ mod tests {
         })
     }
 
-    /// Numbers of all magnitudes.
+    /// Numbers of all magnitudes, and those about powers of two, which are bounds.
     fn value() -> impl Strategy<Value = u64> {
-        (any::<u64>(), 0_u32..64).prop_map(|(number, shift)| number >> shift)
+        let any_magnitude = (any::<u64>(), 0_u32..64).prop_map(|(number, shift)| number >> shift);
+        let near_a_bound = (0_u32..63, 0_u64..3).prop_map(|(power, further)| (1 << power) - 1 + further);
+        prop_oneof![any_magnitude, near_a_bound]
     }
 
     #[test]

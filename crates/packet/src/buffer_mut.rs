@@ -194,6 +194,24 @@ impl BufferMut {
         Ok(())
     }
 
+    /// Copies several slices into the tail room, one behind the other.
+    ///
+    /// # Errors
+    /// When the tail room is smaller than all of them; nothing is copied then.
+    #[inline]
+    pub fn extend_from_slices<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<(), NoRoom> {
+        let count = parts.iter().map(|part| part.len()).sum();
+        let mut rest = self.spare_for(count)?;
+        for part in parts {
+            let (here, behind) = rest.split_at_mut(part.len());
+            here.write_copy_of_slice(part);
+            rest = behind;
+        }
+        // SAFETY: so many bytes of the tail room exist and have just been written.
+        unsafe { self.advance_len(count) };
+        Ok(())
+    }
+
     /// The tail room, for somebody who fills it and then calls [`BufferMut::advance_len`].
     pub fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
         let room = self.tailroom();

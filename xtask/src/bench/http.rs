@@ -1,24 +1,27 @@
-//! `cargo xtask bench http`: httpd beside nginx and beside a bare floor, one server at a time on one processor, the load
-//! client on another.
+//! `cargo xtask bench http`: httpd beside nginx, a bare floor and equal servers on other runtimes, one server at a time on one
+//! processor, the load client on another.
 
+mod bars;
 mod idle;
+mod peer;
 mod server;
 mod table;
-
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use self::server::{Peer, Server};
+use self::peer::{Given, Peer, Runtime};
+use self::server::Server;
 use self::table::Table;
-use super::machine;
 use super::noise::Watch;
+use super::{machine, page};
 use crate::command::{cargo, program, read, run as run_program, target_dir};
 
 /// The processors of the server and of the load client.
 const SERVER_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
+/// Requests at once on a connection where they are pipelined.
+const DEPTH: &str = "16";
 
 /// How the benchmark is run.
 #[derive(clap::Args)]
@@ -32,6 +35,17 @@ pub(super) struct Options {
     /// Only loads whose name contains this (may be repeated)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Another server that answers / (may be repeated): {address}, {port} and {cpu} in the command are replaced; without any
+    /// argument it gets `--address IP --port PORT --cpu CPU`
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = Given::parse)]
+    peer: Vec<Given>,
+}
+
+impl Options {
+    /// Everything for a look.
+    pub(super) fn brief() -> Self {
+        Self { rounds: 3, seconds: 1.0, only: Vec::new(), peer: Vec::new() }
+    }
 }
 
 /// A kind of load, and how the servers are set up for it.
@@ -39,32 +53,39 @@ pub(super) struct Options {
 enum Load {
     /// Request after request on 64 connections; idle polling off.
     KeepAlive,
+    /// Batches of requests on 64 connections; idle polling off.
+    Pipelined,
     /// A new connection for each request; idle polling off.
     Connect,
     /// One connection, one request at a time; polling as it is by default.
     Latency,
     /// A file of 1 MiB again and again on 8 connections; idle polling off.
     Download,
+    /// Request after request on 64 connections by wrk; idle polling off.
+    Wrk,
     /// Connections that wait after one request each: memory, once.
     Idle,
 }
 
 impl Load {
-    const ALL: [Self; 5] = [Self::KeepAlive, Self::Connect, Self::Latency, Self::Download, Self::Idle];
+    const ALL: [Self; 7] =
+        [Self::KeepAlive, Self::Pipelined, Self::Connect, Self::Latency, Self::Download, Self::Wrk, Self::Idle];
 
     fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
+            Self::Pipelined => "pipelined",
             Self::Connect => "connect",
             Self::Latency => "latency",
             Self::Download => "download",
+            Self::Wrk => "wrk",
             Self::Idle => "idle",
         }
     }
 
     fn connections(self) -> &'static str {
         match self {
-            Self::KeepAlive => "64",
+            Self::KeepAlive | Self::Pipelined | Self::Wrk => "64",
             Self::Connect => "32",
             Self::Latency => "1",
             Self::Download => "8",
@@ -72,14 +93,20 @@ impl Load {
         }
     }
 
+    /// The kind of load in words.
+    fn about(self) -> String {
+        let connections = self.connections();
+        match self {
+            Self::Pipelined => format!("{connections} connections, {DEPTH} requests at once on each"),
+            Self::Wrk => format!("wrk in the place of http-load, keep-alive, {connections} connections"),
+            Self::Latency => "1 connection".to_owned(),
+            Self::KeepAlive | Self::Connect | Self::Download | Self::Idle => format!("{connections} connections"),
+        }
+    }
+
     /// What is asked for.
     fn path(self) -> &'static str {
         if self == Self::Download { server::FILE_PATH } else { "/" }
-    }
-
-    /// Who is measured: the floor has no files, and keeps nothing of its connections.
-    fn peers(self) -> impl Iterator<Item = Peer> + Clone {
-        Peer::ALL.into_iter().filter(move |&peer| !matches!(self, Self::Download | Self::Idle) || peer != Peer::Floor)
     }
 }
 
@@ -96,52 +123,88 @@ struct Figures {
     p99_us: Option<f64>,
 }
 
+/// Who takes part, and what the page says about that.
+struct Field {
+    peers: Vec<Peer>,
+    facts: Vec<String>,
+}
+
 /// Runs everything and prints the tables; they also go to `http.md` in `target/bench`.
 ///
 /// # Errors
 /// If a program can't be built, or a server or the load client fails.
 pub(super) fn run(options: &Options) -> Result<()> {
-    build()?;
-    let is_asked = |load: &Load| options.only.is_empty() || options.only.iter().any(|only| load.name().contains(only));
-    let loads: Vec<Load> = Load::ALL.into_iter().filter(is_asked).collect();
-    ensure!(!loads.is_empty(), "no load's name contains any of {:?}", options.only);
-    let mut text = format!("# {}\n\n", machine::command_line());
-    for (name, value) in machine::describe()?.into_iter().chain([("nginx".to_owned(), server::nginx_version()?)]) {
-        text.push_str(&format!("- {name}: {value}\n"));
-    }
-    text.push_str(&format!(
-        "- rounds: {} of {} s, interleaved, order rotated; server on processor {SERVER_CPU}, load client (http-load) on {LOAD_CPU}\n",
-        options.rounds, options.seconds
-    ));
-    for load in loads {
-        let table = if load == Load::Idle { idle::contest()? } else { contest(load, options)?.markdown() };
-        text.push_str(&table);
-    }
-    let folder = target_dir("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let path = folder.join("http.md");
-    fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
-    println!("\n{text}\nwritten to {}", path.display());
-    Ok(())
+    let section = measure_all(options)?;
+    let mut text = page::head(&machine::command_line())?;
+    text.push_str(&section);
+    page::write("http.md", &text)
 }
 
-fn build() -> Result<()> {
+/// Runs everything and answers the tables with what is to be said about them.
+///
+/// # Errors
+/// If a program can't be built, or a server or the load client fails. That a peer fails or is missing is in the text.
+pub(super) fn measure_all(options: &Options) -> Result<String> {
+    let is_asked = |load: &Load| options.only.is_empty() || options.only.iter().any(|only| load.name().contains(only));
+    let mut loads: Vec<Load> = Load::ALL.into_iter().filter(is_asked).collect();
+    ensure!(!loads.is_empty(), "no load's name contains any of {:?}", options.only);
+    let Field { peers, mut facts } = field(&options.peer)?;
+    match server::wrk_version() {
+        Some(version) => facts.push(format!("wrk: {version}")),
+        None if loads.contains(&Load::Wrk) => {
+            facts.push("**missing: wrk (Debian's wrk) is not installed, so nothing is measured by it**".to_owned());
+            loads.retain(|load| *load != Load::Wrk);
+        }
+        None => {}
+    }
+    facts.push(format!(
+        "rounds: {} of {} s, interleaved, order rotated; server on processor {SERVER_CPU}, load client (http-load) on {LOAD_CPU}",
+        options.rounds, options.seconds
+    ));
+    let mut text: String = facts.iter().map(|fact| format!("- {fact}\n")).collect();
+    for load in loads {
+        let section = if load == Load::Idle { idle::contest()? } else { contest(load, &peers, options)?.markdown() };
+        text.push_str(&section);
+    }
+    Ok(text)
+}
+
+/// Builds everybody who takes part.
+fn field(given: &[Given]) -> Result<Field> {
     let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
     let built = run_program(cargo(&["build", "--release"]).args(packages))?;
     ensure!(built.success, "the programs don't build");
-    Ok(())
+    let runtimes = Runtime::build()?;
+    let mut facts = vec![format!("nginx: {}", server::nginx_version()?)];
+    for name in Runtime::missing(&runtimes) {
+        facts.push(format!("**missing: {name} can't be built here, so it is not measured**"));
+    }
+    facts.extend(given.iter().map(|given| format!("given peer {}", given.text())));
+    let others = runtimes.into_iter().map(Peer::Rust).chain(given.iter().cloned().map(Peer::Given));
+    let peers = Peer::OURS_AND_BOUNDS.into_iter().chain(others).collect();
+    Ok(Field { peers, facts })
 }
 
-fn contest(load: Load, options: &Options) -> Result<Table> {
-    let mut table = Table::new(load);
+fn contest(load: Load, peers: &[Peer], options: &Options) -> Result<Table> {
+    let has_what_is_asked = |peer: &&Peer| load != Load::Download || peer.has_files();
+    let peers: Vec<Peer> = peers.iter().filter(has_what_is_asked).cloned().collect();
+    let mut table = Table::new(load, &peers);
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
-        let count = load.peers().count();
-        for peer in load.peers().cycle().skip(round % count).take(count) {
-            let figures = measure(load, peer, options.seconds)
-                .with_context(|| format!("{} under {}", peer.name(), load.name()))?;
-            println!("{:<10} {:<18} {figures:?}", load.name(), peer.name());
-            table.add(peer, figures);
+        for peer in peers.iter().cycle().skip(round % peers.len()).take(peers.len()) {
+            let result =
+                measure(load, peer, options.seconds).with_context(|| format!("{} under {}", peer.name(), load.name()));
+            match result {
+                Ok(figures) => {
+                    println!("{:<10} {:<20} {figures:?}", load.name(), peer.name());
+                    table.add(peer, Ok(figures));
+                }
+                Err(error) if peer.may_fail() => {
+                    println!("{:<10} {:<20} FAILED: {error:#}", load.name(), peer.name());
+                    table.add(peer, Err(format!("{error:#}")));
+                }
+                Err(error) => return Err(error),
+            }
         }
         let others = watch.cores_used_by_others();
         println!("{} round {}: others used {others:.2} cores", load.name(), round + 1);
@@ -150,21 +213,13 @@ fn contest(load: Load, options: &Options) -> Result<Table> {
     Ok(table)
 }
 
-fn measure(load: Load, peer: Peer, seconds: f64) -> Result<Figures> {
+fn measure(load: Load, peer: &Peer, seconds: f64) -> Result<Figures> {
     let server = Server::start(peer, load, SERVER_CPU)?;
     let client = target_dir("release").join("http-load");
     let mut command = program(&client.to_string_lossy(), &[load.name()]);
-    command.args(["--address", &server.address().to_string(), "--connections", load.connections()]);
-    command.args([
-        "--path",
-        load.path(),
-        "--seconds",
-        &seconds.to_string(),
-        "--pids",
-        &server.pids()?,
-        "--cpu",
-        &LOAD_CPU.to_string(),
-    ]);
+    command.args(["--address", &server.address().to_string(), "--connections", load.connections(), "--depth", DEPTH]);
+    let (seconds, pids, cpu) = (seconds.to_string(), server.pids()?, LOAD_CPU.to_string());
+    command.args(["--path", load.path(), "--seconds", &seconds, "--pids", &pids, "--cpu", &cpu]);
     let output = read(&mut command)?;
     server.stop()?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use crate::command::{program, read, root};
 
 /// Peers whose versions belong into the report.
-const PEERS: [&str; 6] = ["crossbeam-channel", "crossbeam-queue", "flume", "glommio-ng", "monoio", "tokio"];
+const PEERS: [&str; 9] =
+    ["compio", "crossbeam-channel", "crossbeam-queue", "flume", "glommio-ng", "httparse", "hyper", "monoio", "tokio"];
 
 /// Facts about the machine and the versions, as name and value.
 ///

@@ -1,4 +1,5 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `http`), and instruction counts as gates (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `http`, and without a word both briefly), and instruction counts as gates
+//! (`gates`).
 
 mod bars;
 mod contest;
@@ -6,6 +7,7 @@ mod gates;
 mod http;
 mod machine;
 mod noise;
+mod page;
 mod program;
 mod reactor;
 mod report;
@@ -15,19 +17,19 @@ use clap::{Parser, Subcommand};
 
 use crate::command::Count;
 
-/// Benchmarks.
+/// Benchmarks; without a command `reactor` and `http` briefly, on one page.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Measure tasks, timers and messages of Sunstar and its peers in interleaved rounds
     Reactor(reactor::Options),
-    /// Measure httpd, nginx and a bare floor under load in interleaved rounds
+    /// Measure httpd, nginx, a bare floor and servers on other runtimes under load in interleaved rounds
     Http(http::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
@@ -48,9 +50,23 @@ pub(crate) fn gates() -> anyhow::Result<Count> {
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(words) {
-        Ok(Cli { command: Command::Reactor(options) }) => reactor::run(&options),
-        Ok(Cli { command: Command::Http(options) }) => http::run(&options),
-        Ok(Cli { command: Command::Gates(options) }) => gates::command(&options),
+        Ok(Cli { command: None }) => all_briefly(),
+        Ok(Cli { command: Some(Command::Reactor(options)) }) => reactor::run(&options),
+        Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
+        Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }
+}
+
+/// Measures everything for a short time, and makes one page of it: `bench.md` in `target/bench`.
+fn all_briefly() -> anyhow::Result<()> {
+    let (reactor, http) = (reactor::Options::brief(), http::Options::brief());
+    // What `brief` means.
+    let commands = ["cargo xtask bench reactor --rounds 3 --short", "cargo xtask bench http --rounds 3 --seconds 1"];
+    let mut text = page::head(&machine::command_line())?;
+    text.push_str("- short: for a look, not for claims\n");
+    for (command, figures) in commands.into_iter().zip([reactor::measure_all(&reactor)?, http::measure_all(&http)?]) {
+        text.push_str(&format!("\n# {command}\n\n{figures}"));
+    }
+    page::write("bench.md", &text)
 }

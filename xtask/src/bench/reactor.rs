@@ -1,14 +1,11 @@
 //! `cargo xtask bench reactor`: builds the programs, runs the rounds, writes the report.
 
-use std::fs;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::contest::{Contest, Contestant};
 use super::program::Program;
 use super::report::Report;
-use super::{bars, machine};
-use crate::command::target_dir;
+use super::{bars, machine, page};
 
 /// How the benchmark is run.
 #[derive(clap::Args)]
@@ -24,25 +21,34 @@ pub(super) struct Options {
     pub(super) only: Vec<String>,
 }
 
+impl Options {
+    /// Everything for a look.
+    pub(super) fn brief() -> Self {
+        Self { rounds: 3, short: true, only: Vec::new() }
+    }
+}
+
 /// Runs everything and prints the tables; they also go to `reactor.md` and `reactor.json` in `target/bench`.
 ///
 /// # Errors
 /// If a program can't be built or listed, nothing matches, or the report can't be written. A run that fails is reported as such.
 pub(super) fn run(options: &Options) -> Result<()> {
+    let figures = measure_all(options)?;
+    page::write("reactor.md", &format!("{}{figures}", page::head(&machine::command_line())?))
+}
+
+/// Runs everything and answers the tables with what is to be said about them; every value goes to `reactor.json`.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn measure_all(options: &Options) -> Result<String> {
     let programs = [Program::sunstar()?, Program::peers()?];
     let contests = contests(&programs, options)?;
     ensure!(!contests.is_empty(), "no benchmark's name contains any of {:?}", options.only);
     let outcomes = contests.iter().flat_map(|contest| contest.run(options)).collect();
     let report = Report::new(machine::describe()?, machine::command_line(), options, outcomes, &bars::REACTOR);
-    let folder = target_dir("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let markdown = report.markdown();
-    for (name, text) in [("reactor.md", markdown.clone()), ("reactor.json", report.json()?)] {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    println!("\n{markdown}\nwritten to {}", folder.join("reactor.{md,json}").display());
-    Ok(())
+    page::write_quietly("reactor.json", &report.json()?)?;
+    Ok(report.markdown())
 }
 
 /// The benchmarks asked for, each with everybody to whom it applies, in the order of the lists.

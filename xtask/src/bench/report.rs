@@ -33,12 +33,9 @@ impl Report {
         Self { facts, command, rounds: options.rounds, short: options.short, outcomes, bars }
     }
 
-    /// The report for people.
+    /// The report for people, without the head of its page.
     pub(super) fn markdown(&self) -> String {
-        let mut text = format!("# {}\n\n", self.command);
-        for (name, value) in &self.facts {
-            line(&mut text, format_args!("- {name}: {value}"));
-        }
+        let mut text = String::new();
         line(&mut text, format_args!("- rounds: {}, interleaved, order rotated{}", self.rounds, self.brevity()));
         line(&mut text, format_args!("- {}", self.noise_text()));
         self.bars_table(&mut text);

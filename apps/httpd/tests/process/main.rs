@@ -5,8 +5,13 @@ mod client;
 mod files;
 mod memory;
 mod metrics;
+mod misbehave;
+mod refusals;
+#[path = "../../../../crates/http1/src/tests/refused.rs"]
+mod refused;
 mod requests;
 mod server;
+mod slow;
 mod starts;
 mod stop;
 mod tools;

@@ -3,23 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, PATIENCE, with_each_backend};
+use super::server::{Httpd, PATIENCE, room, with_each_backend};
 
 /// Connections at the peak, if the system allows that many.
 const CROWD: u64 = 5000;
 
 /// What may be left of it: less than a tenth of what the connections take.
 const LEFT_KIB: u64 = 3072;
-
-/// Lets this process, and httpd, have as many descriptors as the system allows; answers how many connections that makes.
-fn room() -> u64 {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it is allowed");
-    maximum.map_or(CROWD, |maximum| CROWD.min(maximum.saturating_sub(200)))
-}
 
 fn connect(httpd: &Httpd, count: u64) -> Vec<Client> {
     let mut clients: Vec<_> = (0..count).map(|_| Client::connect(httpd.address).expect("it listens")).collect();
@@ -30,14 +21,14 @@ fn connect(httpd: &Httpd, count: u64) -> Vec<Client> {
 
 #[test]
 fn after_a_peak_memory_returns_to_its_level() {
-    let crowd = room();
+    let crowd = room(CROWD);
     with_each_backend(|setup| {
         let httpd = Httpd::start(setup);
         drop(connect(&httpd, 100));
         let level = httpd.resident_kib();
         let clients = connect(&httpd, crowd);
         let peak = httpd.resident_kib();
-        assert!(peak > level + 2 * crowd, "connections take memory: {level} KiB, {peak} KiB with {crowd}");
+        assert!(peak > level + crowd, "connections take memory: {level} KiB, {peak} KiB with {crowd}");
         clients.into_iter().for_each(Client::reset);
         let deadline = Instant::now() + PATIENCE;
         while httpd.resident_kib() > level + LEFT_KIB {

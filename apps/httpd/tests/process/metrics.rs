@@ -14,9 +14,36 @@ fn values(text: &str, name: &str, label: &str) -> Vec<f64> {
 }
 
 fn metrics(address: SocketAddr) -> String {
-    let answer = Client::connect(address).and_then(|mut client| client.get("/metrics")).expect("it answers");
+    metrics_by(&mut Client::connect(address).expect("it listens"))
+}
+
+fn metrics_by(client: &mut Client) -> String {
+    let answer = client.get("/metrics").expect("it answers");
     assert_eq!(answer.status(), "200");
     String::from_utf8(answer.body).expect("it is text")
+}
+
+/// The sum of the values of a name, on lines that contain this, over all shards.
+pub(super) fn figure(address: SocketAddr, name: &str, label: &str) -> f64 {
+    values(&metrics(address), name, label).iter().sum()
+}
+
+/// The same, asked on this connection.
+pub(super) fn figure_by(client: &mut Client, name: &str, label: &str) -> f64 {
+    values(&metrics_by(client), name, label).iter().sum()
+}
+
+/// Waits until [`figure`] is this.
+pub(super) fn wait_for_figure(address: SocketAddr, name: &str, label: &str, expected: f64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let value = figure(address, name, label);
+        if value == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} of {label} is {value}, not {expected}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -82,12 +109,7 @@ fn a_reset_shows_in_the_metrics() {
         let mut client = Client::connect(httpd.address).unwrap();
         client.get("/").unwrap();
         client.reset();
-        let seen = || values(&metrics(httpd.address), "sunstar_sockets_resets_total", "").iter().sum::<f64>();
-        let deadline = Instant::now() + PATIENCE;
-        while seen() != 1.0 {
-            assert!(Instant::now() < deadline, "the reset is not counted");
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_for_figure(httpd.address, "sunstar_sockets_resets_total", "", 1.0);
         httpd.stop();
     });
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// The drivers that are tried.
 const BACKENDS: &[&str] = &["epoll", "io_uring"];
@@ -59,6 +59,13 @@ fn options(command: &mut Command, setup: Setup) {
     command.args(["--overprovisioned", "--blocked-reactor-notify-ms", "0", "--reactor-backend", setup.backend]);
     // Several run at the same time.
     command.args(["--smp", &setup.shards.to_string(), "--prometheus-port", "0"]);
+}
+
+/// Lets this process, and httpd, have as many descriptors as the system allows; answers how many connections of `asked` that makes.
+pub(super) fn room(asked: u64) -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it is allowed");
+    maximum.map_or(asked, |maximum| asked.min(maximum.saturating_sub(200)))
 }
 
 /// httpd while it runs. It is killed if the test fails.

@@ -16,6 +16,9 @@ struct Cli {
     /// Close each connection after its first answer
     #[arg(long)]
     close: bool,
+    /// How many requests are sent at once: it answers so often whatever comes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    depth: u16,
 }
 
 const KEPT: &[u8] =
@@ -27,6 +30,7 @@ const CLOSED: &[u8] =
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    let answers = if cli.close { CLOSED } else { KEPT }.repeat(usize::from(cli.depth));
     let listener = TcpListener::bind(cli.address)?;
     listener.set_nonblocking(true)?;
     // SAFETY: plain system calls; the kernel writes at most as many events as the array has.
@@ -43,7 +47,7 @@ fn main() -> Result<()> {
                 if descriptor == listener.as_raw_fd() {
                     accept(epoll, &listener)?;
                 } else {
-                    answer(descriptor, &mut buffer, cli.close);
+                    answer(descriptor, &mut buffer, &answers, cli.close);
                 }
             }
         }
@@ -74,8 +78,7 @@ unsafe fn accept(epoll: RawFd, listener: &TcpListener) -> Result<()> {
     Ok(())
 }
 
-fn answer(descriptor: RawFd, buffer: &mut [u8], close: bool) {
-    let bytes = if close { CLOSED } else { KEPT };
+fn answer(descriptor: RawFd, buffer: &mut [u8], bytes: &[u8], close: bool) {
     // SAFETY: the buffers are valid for their lengths, and the descriptor is this program's.
     unsafe {
         let count = libc::recv(descriptor, buffer.as_mut_ptr().cast(), buffer.len(), 0);

@@ -10,6 +10,8 @@ mod frames;
 mod keep_alive;
 #[path = "../load/latency.rs"]
 mod latency;
+#[path = "../load/wrk.rs"]
+mod wrk;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -31,6 +33,9 @@ struct Cli {
     /// Connections at a time (`latency` uses one)
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// Requests of a batch (for `pipelined`)
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    depth: u16,
     /// Measured time, after a tenth of it for warming up
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -46,17 +51,21 @@ struct Cli {
 enum Mode {
     /// Request after request on each connection
     KeepAlive,
+    /// Requests in batches of `--depth` on each connection
+    Pipelined,
     /// A new connection for each request, which the server closes
     Connect,
     /// One connection, one request at a time; the client spins
     Latency,
     /// Request after request on each connection, for large responses that nobody looks at
     Download,
+    /// wrk instead of this client, request after request on each connection
+    Wrk,
 }
 
 /// What was measured within the window.
 #[derive(Serialize)]
-struct Figures {
+pub(crate) struct Figures {
     requests: u64,
     seconds: f64,
     /// Processor time of the server per request, in microseconds.
@@ -110,10 +119,11 @@ impl Window {
         }
         let start = self.started.as_ref().expect("the window began before it ends");
         let count = requests - start.requests;
+        ensure!(count > 0, "no answer was counted within the measured time: is it too short?");
         let seconds = (now - start.at).as_secs_f64();
         let server = (cpu::of_processes(&self.pids)? - start.server).as_secs_f64();
         let client = (cpu::of_process(std::process::id())? - start.client).as_secs_f64();
-        let each = |time: f64| time * 1e6 / count.max(1) as f64;
+        let each = |time: f64| time * 1e6 / count as f64;
         self.figures = Some(Figures {
             requests: count,
             seconds,
@@ -136,19 +146,29 @@ fn main() -> Result<()> {
     }
     let keeps = !matches!(cli.mode, Mode::Connect);
     let request = target::request(cli.address, &cli.path, keeps);
-    let response = target::response_bytes(cli.address, &request)?;
+    let depth = if matches!(cli.mode, Mode::Pipelined) { cli.depth } else { 1 };
+    let batch = request.repeat(depth.into());
+    let response = target::response_bytes(cli.address, &batch, depth)?;
     let mut window = Window::new(cli.pids, cli.seconds);
     let mut latencies = Vec::new();
     match cli.mode {
-        Mode::KeepAlive => keep_alive::run(cli.address, &request, response, cli.connections, &mut window)?,
+        Mode::KeepAlive | Mode::Pipelined => {
+            let answers = response * usize::from(depth);
+            keep_alive::run(cli.address, &batch, answers, cli.connections, depth, &mut window)?;
+        }
         Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
         Mode::Download => download::run(cli.address, &request, response, cli.connections, &mut window)?,
         Mode::Latency => latencies = latency::run(cli.address, &request, response, &mut window)?,
+        Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");
     latencies.sort_unstable();
     let at = |share: usize| latencies.get(latencies.len() * share / 100).map(|&nanos: &u64| nanos as f64 / 1e3);
     (figures.p50_us, figures.p99_us) = (at(50), at(99));
-    println!("{}", serde_json::to_string(&figures)?);
+    print(&figures)
+}
+
+fn print(figures: &Figures) -> Result<()> {
+    println!("{}", serde_json::to_string(figures)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Many connections with one request each under way, on io_uring: of what the kernel offers it takes the least from the client.
+//! Many connections with one request or one batch of requests each under way, on io_uring: of what the kernel offers it takes the least from the client.
 //!
 //! The client spins: until a processor that sleeps has woken up, the server would run out of requests.
 
@@ -13,7 +13,7 @@ use crate::Window;
 use crate::frames::Frames;
 
 const SEND: u64 = 1 << 32;
-/// Completions between two looks at the clock.
+/// Answered requests between two looks at the clock.
 const LOOK_EVERY: u64 = 1024;
 
 struct Connection {
@@ -22,20 +22,22 @@ struct Connection {
     got: usize,
 }
 
-/// Loads the server until the window ends.
+/// Loads the server until the window ends: each connection sends the batch of `depth` requests (64 at most) and waits for
+/// `response` bytes.
 pub(crate) fn run(
     address: SocketAddr,
-    request: &[u8],
+    batch: &[u8],
     response: usize,
     connections: usize,
+    depth: u16,
     window: &mut Window,
 ) -> Result<()> {
     let (mut ring, mut frames, mut open) = set_up(address, response, connections)?;
     for index in 0..connections {
         receive(&mut ring, index)?;
-        ask(&mut ring, index, request)?;
+        ask(&mut ring, index, batch)?;
     }
-    let mut requests = 0_u64;
+    let mut batches = 0_u64;
     let mut done = Vec::new();
     loop {
         exchange(&mut ring)?;
@@ -49,7 +51,7 @@ pub(crate) fn run(
             let length = usize::try_from(entry.result())
                 .map_err(|_| std::io::Error::from_raw_os_error(-entry.result()))
                 .context("on a connection")?;
-            ensure!(entry.user_data() & SEND == 0, "a small request was not taken at once");
+            ensure!(entry.user_data() & SEND == 0, "a small batch was not taken at once");
             let index = usize::try_from(entry.user_data())?;
             let frame = cqueue::buffer_select(entry.flags()).context("the server closed a connection")?;
             let connection = &mut open[index];
@@ -63,13 +65,13 @@ pub(crate) fn run(
             if connection.got < response {
                 continue;
             }
-            ensure!(connection.got == response, "more than one response to one request");
+            ensure!(connection.got == response, "more responses than requests");
             connection.got = 0;
-            requests += 1;
-            if requests.is_multiple_of(LOOK_EVERY) && !window.goes_on(requests)? {
+            batches += 1;
+            if batches.is_multiple_of(LOOK_EVERY / u64::from(depth)) && !window.goes_on(batches * u64::from(depth))? {
                 return Ok(());
             }
-            ask(&mut ring, index, request)?;
+            ask(&mut ring, index, batch)?;
         }
     }
 }
@@ -111,12 +113,12 @@ fn exchange(ring: &mut IoUring) -> Result<()> {
     Ok(())
 }
 
-/// Queues a request.
-fn ask(ring: &mut IoUring, index: usize, request: &[u8]) -> Result<()> {
-    let length = u32::try_from(request.len())?;
+/// Queues a batch.
+fn ask(ring: &mut IoUring, index: usize, batch: &[u8]) -> Result<()> {
+    let length = u32::try_from(batch.len())?;
     let file = types::Fixed(u32::try_from(index)?);
-    // A send that goes well needs no word; what is missing of a request shows as a missing answer.
-    let send = opcode::Send::new(file, request.as_ptr(), length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+    // A send that goes well needs no word; what is missing of a batch shows as a missing answer.
+    let send = opcode::Send::new(file, batch.as_ptr(), length).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
     push(ring, &send.build().flags(squeue::Flags::SKIP_SUCCESS).user_data(index as u64 | SEND))
 }
 
@@ -128,7 +130,7 @@ fn receive(ring: &mut IoUring, index: usize) -> Result<()> {
 
 fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
     loop {
-        // SAFETY: the request outlives the ring's use, and frames live as long as the program, which ends when this is left.
+        // SAFETY: the batch outlives the ring's use, and frames live as long as the program, which ends when this is left.
         if unsafe { ring.submission().push(entry) }.is_ok() {
             return Ok(());
         }

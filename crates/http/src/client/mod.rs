@@ -40,6 +40,8 @@
 mod connector;
 mod error;
 mod exchange;
+#[cfg(test)]
+pub(crate) mod naive_uri;
 mod options;
 mod pool;
 mod request;

@@ -203,6 +203,7 @@ fn name(host: &str) -> Option<String> {
         .rsplit('.')
         .next()
         .is_some_and(|last| last.starts_with(|digit: char| digit.is_ascii_digit()));
+    let looks_like_address = looks_like_address && cfg!(not(planted = "uri_short_address"));
     if !is_named || (looks_like_address && host.parse::<Ipv4Addr>().is_err()) {
         return None;
     }
@@ -211,5 +212,6 @@ fn name(host: &str) -> Option<String> {
 
 fn port_number(digits: &str) -> Option<u16> {
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = is_number || cfg!(planted = "uri_signed_port");
     digits.parse().ok().filter(|&port| is_number && port > 0)
 }

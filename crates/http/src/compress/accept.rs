@@ -59,7 +59,10 @@ impl Accepted {
                 },
             };
             // Whoever says two things about a coding gets the one that is said first.
+            #[cfg(not(planted = "later_weight"))]
             place.get_or_insert(weight);
+            #[cfg(planted = "later_weight")]
+            place.replace(weight);
         }
         // Content as it is, is taken unless it is excluded; but anything that is named comes before.
         let identity = identity.or(others.filter(|&weight| weight == 0)).unwrap_or(1);

@@ -3,6 +3,8 @@
 mod accept;
 mod encoder;
 #[cfg(test)]
+pub(crate) mod naive_accept;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use accept::{Accepted, Coding};

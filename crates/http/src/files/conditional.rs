@@ -70,6 +70,10 @@ impl Validators {
             if self.is_listed(headers, "if-none-match", false) {
                 return Verdict::NotModified;
             }
+            #[cfg(planted = "date_beside_tag")]
+            if date(headers, "if-modified-since").is_some_and(|since| self.modified <= since) {
+                return Verdict::NotModified;
+            }
         } else if date(headers, "if-modified-since").is_some_and(|since| self.modified <= since) {
             return Verdict::NotModified;
         }

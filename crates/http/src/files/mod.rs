@@ -2,6 +2,12 @@
 
 mod conditional;
 mod media;
+#[cfg(test)]
+pub(crate) mod naive_conditional;
+#[cfg(test)]
+pub(crate) mod naive_path;
+#[cfg(test)]
+pub(crate) mod naive_range;
 mod options;
 mod path;
 mod range;

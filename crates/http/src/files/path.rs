@@ -44,6 +44,8 @@ pub(super) fn decode(encoded: &[u8], dot_files: bool) -> Result<Target, PathErro
         let start = path.len();
         decode_segment(segment, &mut path)?;
         let name = &path[start..];
+        #[cfg(planted = "path_checked_encoded")]
+        let name = segment;
         let is_hidden = name.first() == Some(&b'.') && name != b".well-known" && !dot_files;
         if is_hidden || matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) {
             return Err(PathError::Refused);
@@ -68,6 +70,8 @@ fn decode_segment(mut encoded: &[u8], decoded: &mut Vec<u8>) -> Result<(), PathE
 
 fn digit(byte: u8) -> Result<u8, PathError> {
     match byte {
+        #[cfg(planted = "path_digit_colon")]
+        b':' => Ok(0),
         b'0'..=b'9' => Ok(byte - b'0'),
         b'a'..=b'f' => Ok(byte - b'a' + 10),
         b'A'..=b'F' => Ok(byte - b'A' + 10),

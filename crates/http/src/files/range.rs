@@ -55,6 +55,9 @@ pub(super) fn select(value: &[u8], len_bytes: u64) -> Selection {
 fn part(spec: &[u8], len_bytes: u64) -> Option<Range<u64>> {
     let dash = spec.iter().position(|&byte| byte == b'-')?;
     match (&spec[..dash], &spec[dash + 1..]) {
+        #[cfg(planted = "range_suffix_wraps")]
+        (b"", suffix) => Some(len_bytes.wrapping_sub(number(suffix)?)..len_bytes),
+        #[cfg(not(planted = "range_suffix_wraps"))]
         (b"", suffix) => Some(len_bytes.saturating_sub(number(suffix)?)..len_bytes),
         (first, b"") => Some(number(first)?.min(len_bytes)..len_bytes),
         (first, last) => {
@@ -81,6 +84,8 @@ fn insert(parts: &mut Parts, mut part: Range<u64>) {
         let other = parts.remove(at);
         part = part.start.min(other.start)..part.end.max(other.end);
         place = place.min(at);
+        #[cfg(planted = "range_meets_one")]
+        break;
     }
     parts.insert(place.min(parts.len()), part);
 }

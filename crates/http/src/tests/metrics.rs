@@ -5,7 +5,8 @@ use std::time::Duration;
 use sunstar_executor::timer::sleep;
 
 use super::client::Client;
-use super::site::quiet;
+use super::site::{OPTIONS, quiet, quiet_with};
+use crate::{Pace, ServerOptions, Timeouts};
 
 /// The sum of a text's values of a name, on lines that contain this.
 fn figure(text: &str, name: &str, label: &str) -> f64 {
@@ -85,5 +86,54 @@ fn metrics_are_for_get_and_head() {
         let (head, delete) = (client.answer().await.unwrap(), client.answer().await.unwrap());
         assert_eq!((head.status(), head.body.len()), (200, 0));
         assert_eq!((delete.status(), delete.head.headers().get("allow")), (405, Some(&b"GET, HEAD"[..])));
+    });
+}
+
+#[test]
+fn clients_that_take_too_long_show() {
+    let time = Duration::from_millis(100);
+    let pace = Pace { stall: time, bytes_per_second: 0 };
+    let timeouts =
+        Timeouts { head: Some(time), body: Some(pace), idle: Some(time), output: Some(pace), response: None };
+    quiet_with(ServerOptions { timeouts, ..OPTIONS }, || async {
+        let begin = "HTTP/1.1\r\nHost: server\r\n";
+        let cases = [
+            (1, "GET / HTTP".to_owned()),
+            (2, format!("POST /count {begin}Content-Length: 9\r\n\r\n")),
+            (3, format!("GET / {begin}\r\n")),
+            (4, format!("GET /bytes?1000000 {begin}\r\n")),
+        ];
+        let mut clients = Vec::new();
+        for (count, bytes) in cases {
+            for _ in 0..count {
+                let mut client = Client::connect().await.unwrap();
+                client.stream.set_receive_buffer_bytes(2000).unwrap();
+                client.raw(bytes.clone().into_bytes()).await.unwrap();
+                // Who is idle has taken its response.
+                if count == 3 {
+                    assert!(!client.stream.read().await.unwrap().is_empty());
+                }
+                clients.push(client);
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+        let text = metrics(&mut Client::connect().await.unwrap()).await;
+        let timeouts = |awaited: &str| figure(&text, "sunstar_http_timeouts_total", &format!("awaited=\"{awaited}\""));
+        assert_eq!(["head", "body", "idle", "output"].map(timeouts), [1.0, 2.0, 3.0, 4.0], "{text}");
+        assert_eq!(figure(&text, "sunstar_http_held_back_total", ""), 0.0);
+    });
+}
+
+#[test]
+fn connections_that_have_to_wait_show() {
+    quiet_with(ServerOptions { connections: 1, ..OPTIONS }, || async {
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            clients.push(Client::connect().await.unwrap());
+        }
+        sleep(Duration::from_millis(100)).await;
+        let text = metrics(&mut clients[0]).await;
+        // Each shard accepts one more.
+        assert_eq!(figure(&text, "sunstar_http_held_back_total", ""), 2.0, "{text}");
     });
 }

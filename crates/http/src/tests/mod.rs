@@ -6,6 +6,7 @@ mod client;
 mod endings;
 #[cfg(feature = "files")]
 mod files;
+pub(crate) mod fuzzed;
 mod keep_alive;
 mod limits;
 mod metrics;

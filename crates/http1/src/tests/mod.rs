@@ -4,6 +4,7 @@ mod client;
 mod corpus;
 mod limits;
 mod properties;
+mod refused;
 mod requests;
 mod responses;
 mod smuggling;

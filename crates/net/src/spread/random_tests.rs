@@ -171,7 +171,7 @@ fn fresh_seed() -> u64 {
 fn spread_random_loses_no_connection_and_no_byte() {
     let number_from = |variable| Some(std::env::var(variable).ok()?.parse::<u64>().expect("a number"));
     // So many seconds long, new seeds; without it, always the same.
-    let seconds = number_from("SUNSTAR_CANCEL_SECONDS");
+    let seconds = number_from("SUNSTAR_SOAK_SECONDS");
     let is_over = Arc::new(AtomicBool::new(false));
     if let Some(seconds) = seconds {
         let is_over = Arc::clone(&is_over);

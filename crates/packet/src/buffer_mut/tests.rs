@@ -22,6 +22,16 @@ fn headers_go_in_front_and_payload_behind() {
 }
 
 #[test]
+fn several_parts_are_copied_together_or_not_at_all() {
+    let mut buffer = BufferMut::with_capacity(0, 8);
+    buffer.extend_from_slices([b"ab", b"", b"cde"]).expect("five of eight bytes");
+    assert_eq!(buffer.extend_from_slices([b"f", b"ghi"]), Err(NoRoom { available_bytes: 3 }));
+    assert_eq!(*buffer, *b"abcde");
+    buffer.extend_from_slices([b"f", b"gh"]).expect("the last three");
+    assert_eq!((&buffer[..], buffer.tailroom()), (&b"abcdefgh"[..], 0));
+}
+
+#[test]
 fn new_room_is_zeroed_also_where_bytes_have_been() {
     let mut buffer = BufferMut::with_capacity(4, 4);
     buffer.extend_from_slice(b"abcd").expect("four bytes");

@@ -87,9 +87,11 @@ impl EpollDriver {
         self.clock.now()
     }
 
-    /// Lets a socket send at the end of the round.
+    /// Lets a socket send at the end of the round. After the last round nobody would, and the two would hold each other for ever.
     fn flush_later(&self, socket: Rc<dyn Watched>) {
-        self.dirty.borrow_mut().push(socket);
+        if !self.is_finished.get() {
+            self.dirty.borrow_mut().push(socket);
+        }
     }
 
     /// Lets sockets send what they were given since the last time. Some may ask for another turn.

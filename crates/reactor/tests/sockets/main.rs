@@ -1,5 +1,6 @@
 //! Sockets, operation by operation, on each driver that the machine has.
 
+mod acknowledged;
 mod closing;
 mod connecting;
 mod datagrams;

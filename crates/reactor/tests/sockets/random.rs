@@ -253,7 +253,7 @@ async fn one_seed(seed: u64) {
 }
 
 /// How long to go on with new seeds, in seconds. Without it the seeds are always the same.
-const SECONDS: &str = "SUNSTAR_CANCEL_SECONDS";
+const SECONDS: &str = "SUNSTAR_SOAK_SECONDS";
 
 /// The seed to begin with.
 const SEED: &str = "SUNSTAR_SEED";

@@ -19,7 +19,7 @@ fn path(file: &NamedTempFile) -> &str {
 /// What the fixture makes of a file and further arguments.
 #[track_caller]
 fn shown(text: &str, arguments: &[&str]) -> String {
-    let file = file(text);
+    let file = file(&format!("prometheus-port = 0\n{text}"));
     let (code, out, errors) = ended(&[&["--config", path(&file)], arguments].concat());
     assert_eq!(code, Some(0), "{errors}");
     out

@@ -17,7 +17,7 @@ fn parts(line: &str) -> [&str; 5] {
 }
 
 fn log(arguments: &[&str]) -> String {
-    let common = ["-c", "2", "--overprovisioned", "--play", "log"];
+    let common = ["-c", "2", "--overprovisioned", "--prometheus-port", "0", "--play", "log"];
     let (code, _, errors) = ended(&[&common, arguments].concat());
     assert_eq!(code, Some(0), "{errors}");
     errors

@@ -135,7 +135,7 @@ fn contradictions_are_refused() {
 
 #[test]
 fn shards_may_outnumber_processors_if_that_is_asked_for() {
-    let (code, out, _) = ended(&["-c", "12", "--overprovisioned", "--play", "shards"]);
+    let (code, out, _) = ended(&["-c", "12", "--overprovisioned", "--prometheus-port", "0", "--play", "shards"]);
     assert_eq!((code, out.as_str()), (Some(0), "12\n"));
 }
 

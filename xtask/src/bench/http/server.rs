@@ -9,39 +9,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Load;
+use super::peer::Peer;
+use super::{DEPTH, Load};
 use crate::command::{program, target_dir};
 
 /// Within this time a server listens, and within this time it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Who is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Peer {
-    Floor,
-    Nginx,
-    IoUring,
-    Epoll,
-}
-
-impl Peer {
-    pub(super) const ALL: [Self; 4] = [Self::Floor, Self::Nginx, Self::IoUring, Self::Epoll];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Floor => "floor (bare epoll)",
-            Self::Nginx => "nginx",
-            Self::IoUring => "httpd io_uring",
-            Self::Epoll => "httpd epoll",
-        }
-    }
-}
-
 /// A running server. Dropping it ends it.
 pub(super) struct Server {
     child: Child,
     address: SocketAddr,
+    /// It serves by a process that it starts.
+    has_worker: bool,
 }
 
 impl Server {
@@ -49,21 +30,24 @@ impl Server {
     ///
     /// # Errors
     /// If it can't be started or does not listen.
-    pub(super) fn start(peer: Peer, load: Load, cpu: usize) -> Result<Self> {
+    pub(super) fn start(peer: &Peer, load: Load, cpu: usize) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
         let cpu = cpu.to_string();
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let root = files()?;
         let mut command = match peer {
             Peer::Floor => floor(address, load),
             Peer::Nginx => nginx(address, load, &root)?,
             Peer::IoUring => httpd(address, load, &cpu, "io_uring", &root),
             Peer::Epoll => httpd(address, load, &cpu, "epoll", &root),
+            Peer::Rust(runtime) => runtime.command(&ip, &port, &cpu),
+            Peer::Given(given) => given.command(&ip, &port, &cpu)?,
         };
         let mut pinned = program("taskset", &["-c", &cpu]);
         pinned.arg(command.get_program()).args(command.get_args());
         command = pinned;
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address };
+        let mut server = Self { child, address, has_worker: matches!(peer, Peer::Nginx) };
         server.wait_until_it_listens()?;
         Ok(server)
     }
@@ -75,6 +59,11 @@ impl Server {
                 bail!("it ended with {status}");
             }
             ensure!(Instant::now() < deadline, "it does not listen at {}", self.address);
+            sleep(LOOK_EVERY);
+        }
+        // The master listens before there is the worker, whose time is to be counted.
+        while self.has_worker && !self.pids()?.contains(',') {
+            ensure!(Instant::now() < deadline, "no worker is started");
             sleep(LOOK_EVERY);
         }
         Ok(())
@@ -127,9 +116,11 @@ impl Drop for Server {
 fn floor(address: SocketAddr, load: Load) -> Command {
     let mut command = built("http-floor");
     command.args(["--address", &address.to_string()]);
-    if load == Load::Connect {
-        command.arg("--close");
-    }
+    match load {
+        Load::Connect => command.arg("--close"),
+        Load::Pipelined => command.args(["--depth", DEPTH]),
+        Load::KeepAlive | Load::Latency | Load::Download | Load::Wrk | Load::Idle => &mut command,
+    };
     command
 }
 
@@ -198,4 +189,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 pub(super) fn nginx_version() -> Result<String> {
     let output = program("nginx", &["-v"]).output().context("running nginx (Debian's nginx-light)")?;
     Ok(String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("nginx version: ").to_owned())
+}
+
+/// The version of wrk that is installed, if there is one.
+pub(super) fn wrk_version() -> Option<String> {
+    let output = program("wrk", &["-v"]).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1).map(str::to_owned)
 }

@@ -243,7 +243,7 @@ struct Plan {
 impl Plan {
     /// What the environment asks for.
     fn of_environment() -> Self {
-        let (seed, seconds) = (number_from("SUNSTAR_SEED"), number_from("SUNSTAR_CANCEL_SECONDS"));
+        let (seed, seconds) = (number_from("SUNSTAR_SEED"), number_from("SUNSTAR_SOAK_SECONDS"));
         let over = Arc::new(AtomicBool::new(false));
         let default_cases = if seconds.is_some() {
             u64::MAX

@@ -1,7 +1,7 @@
 //! Randomised tests of cancellation: random operations, polls and drops, with the books checked all along.
 //!
 //! Each case is drawn from one seed, which is printed when it fails: `SUNSTAR_SEED=<seed>` replays it. Long runs set
-//! `SUNSTAR_CANCEL_SECONDS`, the time for each test, whose first seed is then a new one, or `SUNSTAR_CANCEL_ITERATIONS`, the
+//! `SUNSTAR_SOAK_SECONDS`, the time for each test, whose first seed is then a new one, or `SUNSTAR_CANCEL_ITERATIONS`, the
 //! number of cases. The seeds of a run are consecutive.
 //!
 //! What the tests are worth is shown by planted bugs: with any of these the run must fail, e.g.

@@ -74,6 +74,10 @@ impl StreamSocket for Stream {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
+        // Of a connection that was reset the kernel tells a number that means nothing.
+        if self.0.outgoing.failure().is_some() {
+            return 0;
+        }
         let in_kernel = self.0.descriptor.with(|socket| Ok(posix::stream::unacknowledged_bytes(socket)));
         // What is failed is closed.
         self.0.outgoing.queued_bytes() + in_kernel.unwrap_or(0)

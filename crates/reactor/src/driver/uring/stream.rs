@@ -293,6 +293,10 @@ impl StreamSocket for Handle {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
+        // Of a connection that was reset the kernel tells a number that means nothing.
+        if self.stream.outgoing.failure().is_some() {
+            return 0;
+        }
         let in_kernel = self.with_descriptor(|descriptor| Ok(unacknowledged_bytes(descriptor)));
         // What is failed is closed.
         self.stream.outgoing.queued_bytes() + in_kernel.unwrap_or(0)
