@@ -142,6 +142,12 @@ impl Connection {
             && self.output.is_empty()
     }
 
+    /// Whether there is nothing to remember of the client: the connection could be another one's, whose first request it awaits.
+    pub fn is_as_new(&self) -> bool {
+        let is_marked = self.last | self.awaits_continue | self.stopping | self.over | self.is_cut_off;
+        self.is_idle() && !is_marked && self.sending.is_none() && self.trailers.is_none() && self.input.is_as_new()
+    }
+
     /// What comes next.
     pub fn awaits(&self) -> Awaits {
         match self.reading {
