@@ -131,6 +131,12 @@ impl Unsent {
         self.count += 1;
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The responses leave now. Those that leave together are timed together, by one look at the clock.
     #[inline]
     pub(crate) fn send(&mut self, figures: &Figures) {

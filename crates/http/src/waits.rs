@@ -19,7 +19,7 @@ pub(crate) struct Waits {
     /// No request has come yet.
     is_new: bool,
     /// The client may take so long for the next bytes of a body.
-    body_left: Duration,
+    body_left_nanos: u64,
     /// What it had acknowledged at the last look.
     acknowledged_bytes: u64,
     /// When the response that is being sent is to be taken; in the far future until it has waited.
@@ -53,7 +53,7 @@ impl Waits {
             awaits: Some(Awaits::Request),
             deadline: lowres::now() + patience.head,
             is_new: true,
-            body_left: Duration::ZERO,
+            body_left_nanos: 0,
             acknowledged_bytes: 0,
             response_deadline: Instant::FAR_FUTURE,
         }
@@ -68,7 +68,7 @@ impl Waits {
     pub(crate) fn on_request(&mut self, patience: &Patience) {
         self.awaits = None;
         self.is_new = false;
-        self.body_left = patience.body.stall;
+        self.body_left_nanos = nanos(patience.body.stall);
         self.response_deadline = Instant::FAR_FUTURE;
     }
 
@@ -82,7 +82,7 @@ impl Waits {
                 Awaits::Head => self.deadline = now + patience.head,
                 Awaits::Request => self.deadline = now + patience.idle,
                 // Who gives a wait up and begins another one has been waiting since the first.
-                Awaits::Body => self.deadline = now + self.body_left,
+                Awaits::Body => self.deadline = now + Duration::from_nanos(self.body_left_nanos),
                 Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
             }
         }
@@ -98,8 +98,8 @@ impl Waits {
 
     /// Bytes of a body have come in.
     pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
-        let left = self.body_left.saturating_sub(lowres::now() - wait.since);
-        self.body_left = patience.body.next(left, bytes as u64);
+        let left = Duration::from_nanos(self.body_left_nanos).saturating_sub(lowres::now() - wait.since);
+        self.body_left_nanos = nanos(patience.body.next(left, bytes as u64));
         self.awaits = None;
     }
 
@@ -141,4 +141,9 @@ impl Waits {
         wait.look = now + left;
         left >= patience.output.stall / LEAST_LOOK
     }
+}
+
+/// A time without an end is one of some centuries.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

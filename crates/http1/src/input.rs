@@ -61,6 +61,11 @@ impl Input {
         self.bytes == 0 && self.joined.is_none()
     }
 
+    /// Whether there is nothing to remember of what has come.
+    pub(crate) fn is_as_new(&self) -> bool {
+        self.is_empty() && !self.ended && !self.in_empty_line && self.empty_lines == 0
+    }
+
     /// Whether the peer has sent its last byte.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended

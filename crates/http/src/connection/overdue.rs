@@ -23,7 +23,7 @@ impl Connection {
         let stop = if shared.stop.abort_requested() {
             shared.stopped_at.get() + GRACE
         } else {
-            watch.listen(cx);
+            shared.ears.listen(&mut self.ear, cx);
             Instant::FAR_FUTURE
         };
         loop {
