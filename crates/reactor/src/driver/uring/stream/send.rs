@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg};
 use smallvec::SmallVec;
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
@@ -80,9 +80,29 @@ impl Stream {
         }
         match self.outgoing.next() {
             Next::Nothing => {}
+            Next::Bytes if driver.has_few_sockets() && self.outgoing.is_short() => self.send_by_call(driver),
             Next::Bytes => self.send_bytes(driver),
             Next::File(_) => self.send_file(driver),
             Next::Shutdown => self.send_end(),
+        }
+    }
+
+    /// Sends by a call what the kernel takes of a few bytes at once, and has the ring send the rest.
+    fn send_by_call(&self, driver: &UringDriver) {
+        driver.counters().system_calls.add(1);
+        let more = if self.phase.get() == Phase::Open { SendFlags::empty() } else { SendFlags::MORE };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT | more;
+        let outcome = self.base.with_descriptor(|socket| {
+            Ok(self.outgoing.with_slices(|slices| match slices {
+                [bytes] => send(socket, bytes, flags),
+                _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
+            }))
+        });
+        match outcome {
+            Ok(Ok(count)) => self.send_done(driver, Ok(u32::try_from(count).expect("a few bytes"))),
+            Ok(Err(Errno::AGAIN | Errno::INTR)) => self.send_bytes(driver),
+            Ok(Err(error)) => self.send_done(driver, Err(error.raw_os_error())),
+            Err(error) => self.outgoing.fail(error),
         }
     }
 
