@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::metrics::{self, Unsent};
+use crate::planted;
 use crate::server::Shared;
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
@@ -120,6 +121,9 @@ impl Connection {
         let _unsupported = stream.set_send_queue_bytes(1);
         let client = shared.access_log.get().map(|_| access_log::client(&stream));
         let waits = Waits::new(&shared.patience);
+        if planted::is("memory_leaked") {
+            alloc::vec![1_u8; 64 << 10].leak();
+        }
         Self {
             stream,
             http,
@@ -544,7 +548,7 @@ impl Connection {
             return;
         }
         self.stream.shutdown();
-        let deadline = now() + LINGER;
+        let deadline = if planted::is("linger_unbounded") { Instant::FAR_FUTURE } else { now() + LINGER };
         // However it ends, the connection does.
         while let Some(Ok(bytes)) = poll_fn(|cx| match self.stream.poll_read(cx) {
             Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
@@ -578,6 +582,11 @@ impl Drop for Connection {
         self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
+        }
+        if self.is_broken && planted::is("frames_leaked") {
+            let mut frames = alloc::collections::VecDeque::new();
+            self.http.poll_transmit(&mut frames);
+            mem::forget(frames);
         }
         #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
         self.enqueue();

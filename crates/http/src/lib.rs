@@ -68,6 +68,7 @@ pub mod files;
 mod handler;
 mod metrics;
 mod options;
+mod planted;
 mod router;
 mod server;
 #[cfg(test)]
