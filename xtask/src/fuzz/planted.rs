@@ -14,6 +14,9 @@ use crate::planted::{evidence, until};
 /// How much time of a processor a target may take to find a bug.
 const BUDGET_SECONDS: u64 = 60;
 
+/// So much is shown of what a target has noticed.
+const EVIDENCE_LETTERS: usize = 100;
+
 /// The unit in which the kernel says so, as programs see it.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -130,7 +133,8 @@ fn find(target: &str) -> Result<Option<String>> {
     let Some((false, output)) = run_within_budget(&mut command)? else { return Ok(None) };
     let executions = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let executions = executions.unwrap_or("?").trim();
-    Ok(Some(format!("{executions:>8} executions from {harmless} of {all} inputs: {}", evidence(&output))))
+    let how: String = evidence(&output).chars().take(EVIDENCE_LETTERS).collect();
+    Ok(Some(format!("{executions:>8} executions from {harmless} of {all} inputs: {how}")))
 }
 
 /// Copies the inputs of a corpus that a target passes, and answers how many they are, of how many.
