@@ -24,6 +24,7 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::machine::Machine;
 use crate::metrics;
+use crate::planted;
 use crate::server::Shared;
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
@@ -115,6 +116,9 @@ impl Connection {
         let _unsupported = stream.set_send_queue_bytes(1);
         let journal = shared.access_log.get().map(|_| Box::new(Journal::new(&stream)));
         let waits = Waits::new(&shared.patience);
+        if planted::is("memory_leaked") {
+            alloc::vec![1_u8; 64 << 10].leak();
+        }
         Self {
             stream,
             http: Machine::RESTING,
@@ -526,6 +530,11 @@ impl Drop for Connection {
         self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
+        }
+        if self.is_broken && planted::is("frames_leaked") {
+            let mut frames = alloc::collections::VecDeque::new();
+            self.http.poll_transmit(&mut frames);
+            mem::forget(frames);
         }
         #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
         self.enqueue();

@@ -70,6 +70,7 @@ mod handler;
 mod machine;
 mod metrics;
 mod options;
+mod planted;
 mod router;
 mod server;
 #[cfg(test)]

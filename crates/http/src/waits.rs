@@ -6,6 +6,7 @@ use sunstar_executor::Instant;
 use sunstar_executor::timer::lowres;
 use sunstar_http1::Awaits;
 
+use crate::planted;
 use crate::timeouts::Patience;
 
 /// A client that has not taken as much as it is to take in such a part of the longest time has taken too little.
@@ -51,7 +52,7 @@ impl Waits {
     pub(crate) fn new(patience: &Patience) -> Self {
         Self {
             awaits: Some(Awaits::Request),
-            deadline: lowres::now() + patience.head,
+            deadline: if planted::is("head_not_armed") { Instant::FAR_FUTURE } else { lowres::now() + patience.head },
             is_new: true,
             body_left_nanos: 0,
             acknowledged_bytes: 0,
@@ -68,17 +69,26 @@ impl Waits {
     pub(crate) fn on_request(&mut self, patience: &Patience) {
         self.awaits = None;
         self.is_new = false;
-        self.body_left_nanos = nanos(patience.body.stall);
-        self.response_deadline = Instant::FAR_FUTURE;
+        if self.body_left_nanos == 0 || !planted::is("body_time_shared") {
+            self.body_left_nanos = nanos(patience.body.stall);
+        }
+        if !planted::is("response_time_shared") {
+            self.response_deadline = Instant::FAR_FUTURE;
+        }
     }
 
     /// Begins to wait for input.
     pub(crate) fn input(&mut self, awaits: Awaits, patience: &Patience) -> Wait {
         let now = lowres::now();
-        if self.awaits != Some(awaits) {
+        let restarts = match awaits {
+            Awaits::Head => planted::is("head_time_restarts"),
+            Awaits::Request => planted::is("idle_time_restarts") && !self.is_new,
+            Awaits::Body | Awaits::Nothing => false,
+        };
+        if self.awaits != Some(awaits) || restarts {
             self.awaits = Some(awaits);
             match awaits {
-                Awaits::Head if self.is_new => {}
+                Awaits::Head if self.is_new || planted::is("head_time_of_idle") => {}
                 Awaits::Head => self.deadline = now + patience.head,
                 Awaits::Request => self.deadline = now + patience.idle,
                 // Who gives a wait up and begins another one has been waiting since the first.
@@ -99,6 +109,7 @@ impl Waits {
     /// Bytes of a body have come in.
     pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
         let left = Duration::from_nanos(self.body_left_nanos).saturating_sub(lowres::now() - wait.since);
+        let left = if planted::is("body_time_restarts") { patience.body.stall } else { left };
         self.body_left_nanos = nanos(patience.body.next(left, bytes as u64));
         self.awaits = None;
     }
@@ -106,6 +117,9 @@ impl Waits {
     /// Begins to wait for output to be taken.
     pub(crate) fn output(&mut self, patience: &Patience) -> Wait {
         let now = lowres::now();
+        if planted::is("response_time_restarts") {
+            self.response_deadline = Instant::FAR_FUTURE;
+        }
         self.response_deadline = self.response_deadline.min(now + patience.response);
         Wait {
             since: now,
@@ -132,11 +146,13 @@ impl Waits {
             return true;
         }
         let now = lowres::now();
-        if wait.is_idle {
+        if wait.is_idle && !planted::is("taking_is_idle") {
             // Who takes a response is not idle.
             self.deadline = self.deadline.max(now + patience.idle);
             wait.input = self.deadline;
         }
+        let suffices = planted::is("slow_reader_kept") || (planted::is("output_rate_ignored") && progress > 0);
+        let progress = if suffices { u64::MAX } else { progress };
         let left = patience.output.next(Duration::ZERO, progress);
         wait.look = now + left;
         left >= patience.output.stall / LEAST_LOOK

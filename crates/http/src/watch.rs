@@ -7,6 +7,8 @@ use core::task::{Context, Poll};
 use sunstar_executor::Instant;
 use sunstar_executor::timer::Sleep;
 
+use crate::planted;
+
 /// A connection's only timer.
 ///
 /// The timer is moved when a wait needs it earlier, and when it rings, but not when a wait ends: one that rings too early is set to
@@ -30,13 +32,13 @@ impl<'a> Watch<'a> {
         if deadline == Instant::FAR_FUTURE {
             return Poll::Pending;
         }
-        if self.alarm.deadline() > deadline {
+        if self.alarm.deadline() > deadline && !planted::is("alarm_not_moved") {
             self.alarm.as_mut().reset(deadline);
         }
         if self.alarm.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.alarm.deadline() < deadline {
+        if self.alarm.deadline() < deadline && !planted::is("alarm_too_early") {
             // It was set for an earlier wait.
             self.alarm.as_mut().reset(deadline);
             return self.alarm.as_mut().poll(cx);

@@ -80,6 +80,10 @@ impl Chunked {
 
     /// Says what `bytes`, of which there is at least one, begins with; the caller takes as many away.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Item, Error> {
+        #[cfg(planted = "digits_per_piece")]
+        {
+            self.digits = 0;
+        }
         for (at, &byte) in bytes.iter().enumerate() {
             if self.state == State::Data {
                 if at > 0 {

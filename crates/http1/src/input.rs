@@ -166,7 +166,10 @@ impl Input {
             shared.counters.joined_bytes.add(count as u64);
             self.skip(count);
             if found.is_some() {
-                self.empty_lines = 0;
+                #[cfg(not(planted = "empty_lines_pile_up"))]
+                {
+                    self.empty_lines = 0;
+                }
                 let head = joined.freeze();
                 // What looks like an end is one to the parser too, unless it complains before.
                 let (_, parts) = parse(&head)?.ok_or(Error::LineEnd)?;

@@ -401,6 +401,7 @@ impl Connection {
                     Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
                 }
                 Err(error) => {
+                    #[cfg(not(planted = "large_body_unanswered"))]
                     self.expect_refusal();
                     Some(self.on_error(error))
                 }
@@ -409,6 +410,7 @@ impl Connection {
             // Whoever has sent a part of a head and gone expects no answer.
             Err(Error::Truncated) => {
                 shared.counters.errors.add(1);
+                #[cfg(not(planted = "truncated_head_kept"))]
                 self.read_no_more();
                 None
             }
@@ -422,7 +424,7 @@ impl Connection {
     fn on_request(&mut self, request: Request, body: Option<BodyReader>) -> Event {
         self.exchanges.push(Exchange {
             version: request.version(),
-            is_head: request.method() == Method::Head,
+            is_head: request.method() == Method::Head && cfg!(not(planted = "head_answered_whole")),
             keeps_alive: request.keeps_alive(),
         });
         self.awaits_continue = request.expects_continue();

@@ -7,6 +7,7 @@ use sunstar_http1::{Awaits, Status};
 
 use super::{Connection, Overdue};
 use crate::error::Error;
+use crate::planted;
 use crate::server::{GRACE, add_one};
 use crate::waits::Wait;
 use crate::watch::Watch;
@@ -21,7 +22,7 @@ impl Connection {
     ) -> Poll<Overdue> {
         let shared = &*self.shared;
         let stop = if shared.stop.abort_requested() {
-            shared.stopped_at.get() + GRACE
+            if planted::is("grace_unbounded") { Instant::FAR_FUTURE } else { shared.stopped_at.get() + GRACE }
         } else {
             shared.ears.listen(&mut self.ear, cx);
             Instant::FAR_FUTURE
@@ -58,9 +59,13 @@ impl Connection {
             }
             Overdue::Output => {
                 self.is_broken = true;
-                add_one(&self.shared.output_timeouts);
+                if !planted::is("output_timeout_uncounted") {
+                    add_one(&self.shared.output_timeouts);
+                }
                 // What waits to be sent holds memory, and more of it in the network.
-                self.stream.abort();
+                if !planted::is("slow_reader_not_reset") {
+                    self.stream.abort();
+                }
                 self.http.abort();
                 Error::TimedOut
             }
@@ -77,7 +82,8 @@ impl Connection {
     pub(super) fn give_up_input(&mut self, awaits: Awaits) {
         let shared = &*self.shared;
         add_one(match awaits {
-            Awaits::Body => &shared.body_timeouts,
+            Awaits::Body if !planted::is("body_timeout_miscounted") => &shared.body_timeouts,
+            Awaits::Request if planted::is("idle_timeout_miscounted") => &shared.head_timeouts,
             Awaits::Request if !self.waits.is_new() => &shared.idle_timeouts,
             _ => &shared.head_timeouts,
         });
@@ -91,7 +97,9 @@ impl Connection {
             }
             // Nobody waits if the request was answered already.
             Awaits::Head | Awaits::Body => {
-                if let Ok(response) = self.respond(Status::REQUEST_TIMEOUT) {
+                if !planted::is("overdue_unanswered")
+                    && let Ok(response) = self.respond(Status::REQUEST_TIMEOUT)
+                {
                     response.send("");
                 }
             }

@@ -12,7 +12,7 @@ use sunstar_executor::{Instant, Sharded};
 use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
 use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
-use sunstar_sim::{Report, Sim, SimError, resolve};
+use sunstar_sim::{Report, Sim, SimError, SimOptions, resolve};
 
 use crate::{
     Error, Exchange, Handler, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts, serve_metrics,
@@ -80,12 +80,19 @@ where
     Ok((report, control))
 }
 
+/// A world without surprises, which does not wait for long for what never comes.
+pub(super) fn quiet_world() -> Sim {
+    let mut options = SimOptions::default();
+    options.time_limit = Duration::from_secs(400);
+    Sim::with_options(1, options)
+}
+
 /// As [`visit`], in a quiet world that must end well.
 pub(super) fn quiet<M>(main: impl FnOnce() -> M + 'static) -> ServerStats
 where
     M: Future<Output = ()> + 'static,
 {
-    let (_, control) = visit(Sim::new(1), |_| main()).unwrap();
+    let (_, control) = visit(quiet_world(), |_| main()).unwrap();
     control.stats.get()
 }
 
@@ -94,7 +101,7 @@ pub(super) fn quiet_with<M>(options: ServerOptions, main: impl FnOnce() -> M + '
 where
     M: Future<Output = ()> + 'static,
 {
-    let (_, control) = visit_with(Sim::new(1), options, |_| main()).unwrap();
+    let (_, control) = visit_with(quiet_world(), options, |_| main()).unwrap();
     control.stats.get()
 }
 
