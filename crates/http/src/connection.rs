@@ -72,7 +72,7 @@ pub(crate) struct Connection {
 enum Phase {
     /// Nobody has asked to stop.
     Serving,
-    /// What has arrived is taken in: [`LastInput`].
+    /// What has arrived is taken in: [`crate::machine::LastInput`].
     Draining,
     /// All that had arrived was taken in.
     Drained,
