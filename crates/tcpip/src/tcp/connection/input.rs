@@ -241,6 +241,7 @@ impl Connection {
         let news = self.acknowledge(now, header, blocks);
         if news.delivered > 0 || news.acked > 0 {
             self.timeouts = 0;
+            self.is_path_broken = false;
             self.rto.reset_backoff();
         } else if self.is_all_acknowledged() {
             // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.

@@ -1,0 +1,4 @@
+mod arp;
+mod script;
+mod streams;
+mod world;
