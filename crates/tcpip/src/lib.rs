@@ -13,6 +13,7 @@
 //! | [`stack`] | all of it together: interfaces, addresses, routes, sockets; packets in, packets out |
 //! | [`interface`], [`routes`], [`prefix`] | where packets go |
 //! | [`path`] | what is known of the way, and what the way says about packets that did not arrive |
+//! | [`udp`] | UDP sockets |
 //! | [`drops`] | why packets were dropped |
 //! | [`flows`] | the connection of a packet, by one probe |
 //! | [`timers`] | when each of many connections wants to be looked at |
@@ -54,9 +55,11 @@ mod neighbours;
 pub mod path;
 pub mod prefix;
 mod rate;
+mod reassembly;
 pub mod routes;
 mod slab;
 pub mod stack;
 pub mod tcp;
 pub mod time;
 pub mod timers;
+pub mod udp;

@@ -1,17 +1,21 @@
 //! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
 
 mod arp;
+mod icmp;
 mod input;
 mod network;
 mod output;
 mod tcp;
+mod udp;
 
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
@@ -21,14 +25,18 @@ use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
 use crate::prefix::Prefix;
+use crate::rate::TokenBucket;
+use crate::reassembly::Reassembly;
 use crate::routes::{Route, TooManyRoutes};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
+use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use network::Network;
 
 pub use crate::neighbours::NeighbourLimits;
+pub use crate::reassembly::ReassemblyLimits;
 
 /// How much there may be of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,10 @@ pub struct Limits {
     pub tcp: sockets::Limits,
     /// Neighbours.
     pub neighbours: NeighbourLimits,
+    /// Fragments.
+    pub reassembly: ReassemblyLimits,
+    /// UDP sockets.
+    pub udp_sockets: usize,
     /// Routes, those to the networks of our addresses included.
     pub routes: usize,
     /// Paths that are known to be narrower than their first link.
@@ -54,6 +66,8 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         tcp: sockets::Limits::DEFAULT,
         neighbours: NeighbourLimits::DEFAULT,
+        reassembly: ReassemblyLimits::DEFAULT,
+        udp_sockets: 65_536,
         routes: 1_024,
         path_mtus: 1_024,
         outgoing_packets: 4_096,
@@ -75,6 +89,22 @@ pub struct Counters {
     pub arp_replies_sent: u64,
     /// ARP messages from others who use one of our addresses (RFC 5227 §2.4).
     pub arp_conflicts: u64,
+    /// Fragments that came in.
+    pub fragments_received: u64,
+    /// Fragments that were made.
+    pub fragments_sent: u64,
+    /// Echo replies that were sent.
+    pub echo_replies_sent: u64,
+    /// ICMP errors that sockets were told of.
+    pub icmp_errors_received: u64,
+    /// ICMP errors that were sent.
+    pub icmp_errors_sent: u64,
+    /// ICMP errors that were not sent, since there were too many.
+    pub icmp_errors_suppressed: u64,
+    /// Datagrams that UDP sockets have received.
+    pub datagrams_received: u64,
+    /// Datagrams that UDP sockets have sent.
+    pub datagrams_sent: u64,
     /// TCP segments that were cut in two since their options left too little room.
     pub segments_cut: u64,
 }
@@ -84,6 +114,8 @@ pub struct Counters {
 pub enum Event {
     /// Something of TCP.
     Tcp(sockets::Event),
+    /// A UDP socket has received something, or heard of an error.
+    Udp(UdpId),
     /// Another station uses one of our addresses (RFC 5227 §2.4).
     AddressConflict {
         /// Where.
@@ -130,6 +162,14 @@ const MAX_CONFLICT_EVENTS: usize = 16;
 /// In one call so many packets stay inside before others get a turn.
 const TRANSMIT_BUDGET: usize = 256;
 
+/// ICMP errors and echo replies are sent so often at most, and so many at once (RFC 1812 §4.3.2.8; as `icmp_msgs_per_sec` and
+/// `icmp_msgs_burst` of Linux).
+const ICMP_INTERVAL: Duration = Duration::from_millis(1);
+const ICMP_BURST: u32 = 50;
+
+/// Counters of identifications, over which pairs of addresses are spread.
+const IDENTIFICATIONS: usize = 256;
+
 /// The TCP/IP of one shard, as pure state.
 ///
 /// Four kinds of methods, none of which waits. What arrives is told by [`Stack::handle_packets`]; what the application wants, by
@@ -144,7 +184,14 @@ pub struct Stack {
     network: Network,
     neighbours: Neighbours,
     path_mtus: PathMtus,
+    secret: Secret,
+    reassembly: Reassembly,
+    identifications: Box<[u16; IDENTIFICATIONS]>,
+    icmp_errors: TokenBucket,
+    echo_replies: TokenBucket,
     tcp: Sockets,
+    udp: UdpSockets,
+    next_udp_port: u32,
     /// Ready to be sent.
     outgoing: VecDeque<(InterfaceId, Packet)>,
     /// From ourselves to ourselves.
@@ -168,7 +215,14 @@ impl Stack {
             network: Network::new(limits.routes),
             neighbours: Neighbours::new(limits.neighbours),
             path_mtus: PathMtus::new(limits.path_mtus),
+            secret: Secret::new(key),
+            reassembly: Reassembly::new(limits.reassembly),
+            identifications: Box::new([0; IDENTIFICATIONS]),
+            icmp_errors: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
+            echo_replies: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
             tcp: Sockets::new(Secret::new(key), limits.tcp),
+            udp: UdpSockets::new(limits.udp_sockets),
+            next_udp_port: 0,
             outgoing: VecDeque::new(),
             local: VecDeque::new(),
             announcements: VecDeque::new(),
@@ -199,12 +253,16 @@ impl Stack {
     /// # Errors
     /// See [`ConfigError`].
     pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        let interface = self.network.interface_mut(id).ok_or(ConfigError::NoInterface)?;
+        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
         if !is_station(address.address()) {
             return Err(ConfigError::Address);
         }
+        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.remove_address(id, address.address());
+        let interface = self.network.interface_mut(id).ok_or(ConfigError::NoInterface)?;
         interface.add_address(address);
         let is_ethernet = interface.mac().is_some();
+        // Perhaps it was removed with the same address.
         self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
@@ -264,6 +322,11 @@ impl Stack {
         self.neighbours.len()
     }
 
+    /// How many packets are put together from fragments, and bytes that are counted for them, see [`ReassemblyLimits::bytes`].
+    pub fn incomplete_packets(&self) -> (usize, usize) {
+        self.reassembly.level()
+    }
+
     /// Packets have come in by an interface. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
     pub fn handle_packets(&mut self, now: Instant, id: InterfaceId, burst: impl IntoIterator<Item = Packet>) {
         for packet in burst {
@@ -274,13 +337,17 @@ impl Stack {
         }
     }
 
-    /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late.
+    /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late. What [`Stack::poll_transmit`] was
+    /// not asked for, since a device was full, does not count.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.is_interrupted || !self.local.is_empty() || !self.outgoing.is_empty() {
+        if self.is_interrupted {
             return Some(Instant::default());
         }
         let announcement = self.announcement_deadline();
-        [self.tcp.deadline(), self.neighbours.deadline(), announcement].into_iter().flatten().min()
+        [self.tcp.deadline(), self.neighbours.deadline(), self.reassembly.deadline(), announcement]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
@@ -289,6 +356,9 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
+            self.on_expired(now, expired);
+        }
     }
 
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
@@ -318,7 +388,8 @@ impl Stack {
 
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.tcp.poll_event().map(Event::Tcp).or_else(|| self.conflicts.pop_front())
+        let tcp = self.tcp.poll_event().map(Event::Tcp);
+        tcp.or_else(|| self.udp.poll_event().map(Event::Udp)).or_else(|| self.conflicts.pop_front())
     }
 
     fn drop(&mut self, reason: DropReason) {

@@ -145,30 +145,4 @@ impl Stack {
             .map(|announcement| announcement.due)
             .min()
     }
-
-    /// A packet of ours, its IP header in front, can't be delivered on the first link.
-    fn on_undeliverable(&mut self, now: Instant, mut packet: Packet) {
-        /// An IP header with options, and the eight bytes behind it.
-        const QUOTED_BYTES: usize = 68;
-
-        let len = packet.len().min(QUOTED_BYTES);
-        let Ok(head) = packet.contiguous(len, &self.copies) else { return };
-        let Ok(quoted) = sunstar_wire::Quoted::parse(head) else { return };
-        let (flow, seq) = (quoted.four_tuple(), quoted.seq());
-        self.on_path_error(now, flow, seq, crate::path::PathError::Host);
-    }
-
-    /// A packet of ours was not delivered. Answers whether that is believed.
-    pub(super) fn on_path_error(
-        &mut self,
-        now: Instant,
-        flow: Option<sunstar_wire::FourTuple>,
-        seq: Option<sunstar_wire::Seq>,
-        error: crate::path::PathError,
-    ) -> bool {
-        match (flow, seq) {
-            (Some(flow), Some(seq)) => self.tcp.handle_path_error(now, &flow, seq, error),
-            _ => false,
-        }
-    }
 }

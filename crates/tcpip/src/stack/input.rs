@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, Vlan};
+use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
 
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
@@ -91,8 +91,15 @@ impl Stack {
         let (header, payload_len) = self.ipv4_header(&mut packet)?;
         let is_ip_broadcast = self.check_addresses(id, &header)?;
         let is_broadcast = is_link_broadcast || is_ip_broadcast;
-        let arrived = Arrived { interface: id, header, payload_len, is_broadcast };
-        self.deliver(now, arrived, packet)
+        let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
+        if !header.fragment.is_whole() {
+            let whole = self.reassembly.push(now, id, &header, packet, &mut self.drops, &self.copies)?;
+            self.counters.fragments_received += 1;
+            let Some((header, whole)) = whole else { return Ok(()) };
+            arrived = Arrived { header, payload_len: whole.len(), ..arrived };
+            packet = whole;
+        }
+        self.deliver(now, &arrived, packet)
     }
 
     /// Reads the header and leaves the payload.
@@ -138,10 +145,15 @@ impl Stack {
     }
 
     /// Hands a packet to its protocol.
-    fn deliver(&mut self, now: Instant, arrived: Arrived, packet: Packet) -> Result<(), DropReason> {
+    fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: Packet) -> Result<(), DropReason> {
         match arrived.header.protocol {
-            IpProtocol::TCP => self.input_tcp(now, &arrived, packet),
-            _ => Err(DropReason::Protocol),
+            IpProtocol::TCP => self.input_tcp(now, arrived, packet),
+            IpProtocol::UDP => self.input_udp(now, arrived, packet),
+            IpProtocol::ICMP => self.input_icmp(now, arrived, packet),
+            _ => {
+                self.unreachable(now, arrived, &packet, UnreachableCode::PROTOCOL);
+                Err(DropReason::Protocol)
+            }
         }
     }
 

@@ -59,6 +59,11 @@ impl Network {
         address.is_loopback() || self.interfaces.iter().any(|interface| interface.has_address(address.into()))
     }
 
+    /// Whether an address stands for all stations of one of our networks.
+    pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.interfaces.iter().any(|interface| !interface.is_loopback() && interface.is_broadcast(address))
+    }
+
     /// The way to a destination.
     pub(super) fn way(&self, dst: Ipv4Addr) -> Option<Way> {
         if self.is_own(dst) {

@@ -3,12 +3,12 @@
 use core::net::Ipv4Addr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, EthernetHeader, Ipv4Header, MacAddr, Vlan};
+use sunstar_wire::{AddressPair, EtherType, EthernetHeader, Fragment, Ipv4Header, MacAddr, Vlan};
 
 use super::Stack;
 use super::network::{Cast, Way};
 use crate::drops::DropReason;
-use crate::interface::InterfaceId;
+use crate::interface::{InterfaceId, MIN_MTU};
 use crate::neighbours::Output;
 use crate::time::Instant;
 
@@ -63,6 +63,61 @@ impl Stack {
             return None;
         }
         Some(packet)
+    }
+
+    /// Sends a packet that comes from no connection. What does not fit its way is cut; what fits may be cut by routers only if
+    /// the header says so.
+    pub(super) fn emit(&mut self, now: Instant, header: Ipv4Header, packet: Packet) {
+        let Some(way) = self.way(header.dst) else { return };
+        let mtu = self.mtu(now, &way, header.dst);
+        if header.header_len() + packet.len() > mtu {
+            self.emit_fragments(now, &way, header, packet, mtu);
+            return;
+        }
+        let header = if header.dont_fragment { header } else { self.identified(header) };
+        self.emit_one(now, &way, &header, packet);
+    }
+
+    /// Bytes of the largest packet that goes through to a destination, as far as is known.
+    pub(super) fn mtu(&self, now: Instant, way: &Way, dst: Ipv4Addr) -> usize {
+        let link = self.network.interface(way.interface).map_or(MIN_MTU, |interface| interface.options().mtu);
+        self.path_mtus.lookup(now, dst.into()).map_or(link, |path| path.min(link)).into()
+    }
+
+    fn emit_one(&mut self, now: Instant, way: &Way, header: &Ipv4Header, packet: Packet) {
+        let Some(packet) = self.with_ipv4_header(header, packet) else { return };
+        if let Some(ready) = self.link_output(now, way, packet) {
+            self.enqueue(ready);
+        }
+    }
+
+    /// RFC 791 §3.2.
+    fn emit_fragments(&mut self, now: Instant, way: &Way, header: Ipv4Header, mut packet: Packet, mtu: usize) {
+        let header = self.identified(Ipv4Header { dont_fragment: false, ..header });
+        let room = (mtu - header.header_len()) / 8 * 8;
+        let mut offset = 0;
+        while !packet.is_empty() {
+            let len = room.min(packet.len());
+            let Ok(part) = packet.split_to(len) else { return };
+            let fragment = u16::try_from(offset).ok().and_then(|offset| Fragment::new(offset, !packet.is_empty()));
+            let Some(fragment) = fragment else {
+                self.drop(DropReason::TooLong);
+                return;
+            };
+            self.counters.fragments_sent += 1;
+            self.emit_one(now, way, &Ipv4Header { fragment, ..header }, part);
+            offset += len;
+        }
+    }
+
+    /// RFC 6864 §4.3: what may be cut has a number that is not used again soon between the same addresses, and that tells
+    /// nothing about what is sent elsewhere.
+    fn identified(&mut self, header: Ipv4Header) -> Ipv4Header {
+        let addresses = AddressPair::V4 { src: header.src, dst: header.dst };
+        let [a, b, _, slot] = self.secret.identification(addresses, header.protocol).to_be_bytes();
+        let count = &mut self.identifications[usize::from(slot)];
+        *count = count.wrapping_add(1);
+        Ipv4Header { identification: u16::from_be_bytes([a, b]).wrapping_add(*count), ..header }
     }
 
     /// Puts a packet into the queue of those that leave next.
