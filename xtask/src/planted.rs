@@ -89,6 +89,16 @@ const PLANTED: &[Planted] = &[
     Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
     Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "sockets_streams_buffers" },
     Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
+    Planted { package: TCPIP, name: "hole_left", kind: Kind::Plain, tests: "behaves_like_a_map" },
+    Planted { package: TCPIP, name: "leaked_flow", kind: Kind::Plain, tests: "sockets" },
+    Planted { package: TCPIP, name: "lost_skipped", kind: Kind::Plain, tests: "sums_hold" },
+    Planted { package: TCPIP, name: "no_backoff", kind: Kind::Plain, tests: "rto" },
+    Planted { package: TCPIP, name: "no_cascade", kind: Kind::Plain, tests: "sorted_map" },
+    Planted { package: TCPIP, name: "no_fast_convergence", kind: Kind::Plain, tests: "congestion" },
+    Planted { package: TCPIP, name: "overlap_kept", kind: Kind::Plain, tests: "stream" },
+    Planted { package: TCPIP, name: "reneging_ignored", kind: Kind::Plain, tests: "scoreboard" },
+    Planted { package: TCPIP, name: "sack_not_merged", kind: Kind::Plain, tests: "stream_comes_out_in_order" },
+    Planted { package: TCPIP, name: "window_off_by_one", kind: Kind::Plain, tests: "streams_survive_the_wire" },
     Planted { package: WIRE, name: "carry_lost", kind: Kind::Plain, tests: "property_sums" },
     Planted { package: WIRE, name: "odd_piece_unswapped", kind: Kind::Plain, tests: "property_sums" },
     Planted { package: WIRE, name: "option_length_zero", kind: Kind::Plain, tests: "property_options" },
@@ -108,6 +118,7 @@ const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
+const TCPIP: &str = "sunstar-tcpip";
 const WIRE: &str = "sunstar-wire";
 
 /// Shows the planted bugs.
