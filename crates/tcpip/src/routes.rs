@@ -59,7 +59,10 @@ impl Routes {
         if self.routes.len() >= self.limit {
             return Err(TooManyRoutes);
         }
+        #[cfg(not(planted = "metric_first"))]
         let rank = |route: &Route| (u8::MAX - route.prefix.len(), route.metric);
+        #[cfg(planted = "metric_first")]
+        let rank = |route: &Route| (route.metric, u8::MAX - route.prefix.len());
         let at = self.routes.partition_point(|other| rank(other) <= rank(&route));
         self.routes.insert(at, route);
         Ok(())
