@@ -90,9 +90,9 @@ impl Stack {
             self.on_conflict(now, id, arp.spa, arp.sha);
             return Ok(());
         }
-        if !is_probe && is_on_link {
+        if !is_probe {
             // Only who wants something of us is remembered without having been asked (RFC 826).
-            let waiting = self.neighbours.learn(now, id, arp.spa, arp.sha, is_for_us);
+            let waiting = self.neighbours.learn(now, id, arp.spa, arp.sha, is_for_us && is_on_link);
             for packet in waiting {
                 if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {
                     self.enqueue((id, frame));

@@ -174,3 +174,18 @@ fn conflicts_are_told_and_addresses_defended() {
     script.arp(&conflict);
     assert_eq!(script.sent().len(), 1);
 }
+
+/// A router need not share a prefix with us: who was asked is believed.
+#[test]
+fn routers_outside_of_our_networks_are_found() {
+    let mut script = Script::new();
+    let router = Ipv4Addr::new(198, 51, 100, 1);
+    let prefix = crate::prefix::Prefix::ALL_V4;
+    let route = crate::routes::Route { prefix, gateway: Some(router.into()), interface: script.link, metric: 0 };
+    script.stack.add_route(route).expect("there is room");
+    let to = ([203, 0, 113, 5], 80).into();
+    script.stack.connect(script.now, None, to, Options::DEFAULT).expect("there is a way");
+    assert_eq!(script.sent_one().arp().tpa, router);
+    script.arp(&Arp { operation: ArpOperation::Reply, ..Arp::request(mac(8), router, US) });
+    assert_eq!(script.sent_one().ethernet.dst, mac(8));
+}
