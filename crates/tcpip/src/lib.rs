@@ -10,6 +10,11 @@
 //! | [`tcp::congestion`] | how much may be under way: CUBIC and NewReno, with HyStart++ |
 //! | [`tcp::prr`] | how fast to send while lost data are sent again |
 //! | [`tcp::assembler`] | what was received before what precedes it, and what to report of it |
+//! | [`stack`] | all of it together: interfaces, addresses, routes, sockets; packets in, packets out |
+//! | [`interface`], [`routes`], [`prefix`] | where packets go |
+//! | [`path`] | what is known of the way, and what the way says about packets that did not arrive |
+//! | [`udp`] | UDP sockets |
+//! | [`drops`] | why packets were dropped |
 //! | [`flows`] | the connection of a packet, by one probe |
 //! | [`timers`] | when each of many connections wants to be looked at |
 //!
@@ -43,8 +48,18 @@
 
 extern crate alloc;
 
+pub mod drops;
 pub mod flows;
+pub mod interface;
+mod neighbours;
+pub mod path;
+pub mod prefix;
+mod rate;
+mod reassembly;
+pub mod routes;
 mod slab;
+pub mod stack;
 pub mod tcp;
 pub mod time;
 pub mod timers;
+pub mod udp;

@@ -13,7 +13,7 @@ pub mod sockets;
 pub mod time_wait;
 
 #[cfg(test)]
-mod test_stream {
+pub(crate) mod test_stream {
     //! A stream whose every byte is known by its place.
 
     use sunstar_packet::Buffer;

@@ -3,6 +3,7 @@
 mod acks;
 mod input;
 mod output;
+mod path;
 mod receive;
 mod recovery;
 mod send;
@@ -125,6 +126,8 @@ pub enum Failure {
     Reset,
     /// The other side has not answered in time (`ETIMEDOUT`).
     TimedOut,
+    /// There is no way to the other side (`EHOSTUNREACH`).
+    Unreachable,
 }
 
 impl fmt::Display for Failure {
@@ -133,6 +136,7 @@ impl fmt::Display for Failure {
             Self::Refused => "the other side does not listen on this port",
             Self::Reset => "the other side has reset the connection",
             Self::TimedOut => "the other side has not answered in time",
+            Self::Unreachable => "there is no way to the other side",
         })
     }
 }
@@ -244,6 +248,8 @@ pub struct Connection {
     must_probe: bool,
     must_resend: bool,
     must_ask: bool,
+    /// The path has refused segments, and nothing was acknowledged since.
+    is_path_broken: bool,
     /// The window has kept what is left from being a full segment for so long that it may leave as it is.
     may_send_little: bool,
     keepalive_probes: u8,
@@ -366,6 +372,7 @@ impl Connection {
             must_probe: false,
             must_resend: false,
             must_ask: false,
+            is_path_broken: false,
             may_send_little: false,
             keepalive_probes: 0,
             retransmit_timer: None,

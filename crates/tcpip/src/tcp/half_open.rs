@@ -27,6 +27,8 @@ pub struct HalfOpen {
     /// What their SYN says: the largest segment that they take, and how much.
     mss: u16,
     window: u16,
+    /// What we tell them.
+    our_mss: u16,
     agreement: Agreement,
     answers: u8,
     answered_at: Instant,
@@ -59,10 +61,18 @@ impl HalfOpen {
             ts_recent: syn.options.timestamps.map_or(0, |timestamps| timestamps.tsval),
             mss: agreement.mss(options, &syn.options),
             window: syn.window,
+            our_mss: options.mss,
             agreement,
             answers: 0,
             answered_at: Instant::default(),
         }
+    }
+
+    /// The link takes at most so many bytes of payload in a segment without options.
+    pub fn limit_mss(&mut self, link_mss: u16) {
+        let options = if self.agreement.has_timestamps() { 12 } else { 0 };
+        self.our_mss = self.our_mss.min(link_mss);
+        self.mss = self.mss.min(link_mss.max(options + 1) - options);
     }
 
     /// Our SYN with the acknowledgement of theirs.
@@ -76,7 +86,7 @@ impl HalfOpen {
             ..TcpHeader::default()
         };
         header.window = u16::try_from(options.receive_capacity).unwrap_or(u16::MAX);
-        header.options.mss = options.mss.try_into().ok();
+        header.options.mss = self.our_mss.try_into().ok();
         header.options.is_sack_permitted = self.agreement.has_sack();
         header.options.window_scale = self.agreement.has_scales().then(|| options.window_scale());
         let timestamps = TcpTimestamps { tsval: ts_clock(now, self.ts_offset), tsecr: self.ts_recent };

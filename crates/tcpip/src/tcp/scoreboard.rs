@@ -270,6 +270,18 @@ impl Scoreboard {
         if self.segments.front().is_some_and(|first| first.state == State::InFlight) { self.lose(0) } else { 0 }
     }
 
+    /// The path takes no segments with more than `mss` bytes: those that are in flight are lost. Answers how much that is.
+    pub fn lose_larger_than(&mut self, mss: u32) -> u32 {
+        let mut lost = 0;
+        for at in 0..self.segments.len() {
+            let segment = &self.segments[at];
+            if segment.state == State::InFlight && segment.len() > mss + u32::from(segment.has_fin) {
+                lost += self.lose(at);
+            }
+        }
+        lost
+    }
+
     /// The first segment that is lost, at most `max_len` numbers of it, to be sent again now.
     pub fn retransmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
         if self.lost == 0 {

@@ -1,10 +1,10 @@
 //! What strangers must not be able to guess.
 
 use core::hash::Hasher;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use siphasher::sip::SipHasher13;
-use sunstar_wire::{FourTuple, Seq};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Seq};
 
 use crate::time::Instant;
 
@@ -22,6 +22,8 @@ enum Purpose {
     InitialSequence,
     TimestampOffset,
     Port,
+    UdpPort,
+    Identification,
 }
 
 impl core::fmt::Debug for Secret {
@@ -39,8 +41,7 @@ impl Secret {
 
     /// Where a flow lies in the table of connections.
     pub(super) fn flow_hash(&self, flow: &FourTuple) -> u32 {
-        let [.., a, b, c, d] = self.hash(Purpose::Flow, flow).to_be_bytes();
-        u32::from_be_bytes([a, b, c, d])
+        low_half(self.hash(Purpose::Flow, flow))
     }
 
     /// The first number of a connection that sends as `flow` (RFC 6528 §3): later connections of the same ports begin later, by one
@@ -55,13 +56,26 @@ impl Secret {
     /// between them the later one has the later timestamps, whatever its ports (RFC 6191).
     pub(super) fn timestamp_offset(&self, flow: &FourTuple) -> u32 {
         let addresses = FourTuple { addresses: flow.addresses, src_port: 0, dst_port: 0 };
-        let [.., a, b, c, d] = self.hash(Purpose::TimestampOffset, &addresses).to_be_bytes();
-        u32::from_be_bytes([a, b, c, d])
+        low_half(self.hash(Purpose::TimestampOffset, &addresses))
     }
 
     /// From where on ports are tried for connections to a destination (RFC 6056 §3.3.3): the source port does not count.
     pub(super) fn port_offset(&self, flow: &FourTuple) -> u64 {
         self.hash(Purpose::Port, &FourTuple { src_port: 0, ..*flow })
+    }
+
+    /// The `count`-th port to be tried for a UDP socket at an address: none tells anything about the next one.
+    pub(crate) fn udp_port(&self, local: IpAddr, count: u32) -> u32 {
+        let [a, b, c, d] = count.to_be_bytes();
+        let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let addresses = AddressPair::new(local, local).unwrap_or(UNSPECIFIED);
+        low_half(self.hash(Purpose::UdpPort, &FourTuple { addresses, src_port: high, dst_port: low }))
+    }
+
+    /// From where the identifications of packets between two addresses are counted, and in which of several counters.
+    pub(crate) fn identification(&self, addresses: AddressPair, protocol: IpProtocol) -> u32 {
+        let flow = FourTuple { addresses, src_port: protocol.0.into(), dst_port: 0 };
+        low_half(self.hash(Purpose::Identification, &flow))
     }
 
     fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {
@@ -77,4 +91,12 @@ impl Secret {
         hasher.write(&[a, b, c, d]);
         hasher.finish()
     }
+}
+
+/// Of no packet.
+const UNSPECIFIED: AddressPair = AddressPair::V4 { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED };
+
+fn low_half(hash: u64) -> u32 {
+    let [.., a, b, c, d] = hash.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }

@@ -99,6 +99,10 @@ pub enum OpenError {
     Full,
     /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
     Mixed,
+    /// There is no way to the destination (`ENETUNREACH`).
+    NoRoute,
+    /// The source address is none of ours (`EADDRNOTAVAIL`).
+    NotOurs,
 }
 
 impl fmt::Display for OpenError {
@@ -108,6 +112,8 @@ impl fmt::Display for OpenError {
             Self::NoPort => "all ports for this destination are in use",
             Self::Full => "there are as many connections as may be",
             Self::Mixed => "source and destination are of different versions of IP",
+            Self::NoRoute => "there is no way to the destination",
+            Self::NotOurs => "the source address is none of ours",
         })
     }
 }

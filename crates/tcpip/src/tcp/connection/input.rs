@@ -241,6 +241,7 @@ impl Connection {
         let news = self.acknowledge(now, header, blocks);
         if news.delivered > 0 || news.acked > 0 {
             self.timeouts = 0;
+            self.is_path_broken = false;
             self.rto.reset_backoff();
         } else if self.is_all_acknowledged() {
             // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
@@ -271,9 +272,11 @@ impl Connection {
             && block.right.is_at_or_before(self.snd_nxt)
     }
 
-    /// RFC 9293 §3.10.7.4, fifth: the window of the newest segment counts.
+    /// RFC 9293 §3.10.7.4, fifth: the window of the newest segment counts. As in Linux, also of one that acknowledges more, though its
+    /// data were sent before: an old window behind a new acknowledgement would reach further than the other side has told.
     fn update_window(&mut self, header: &TcpHeader) {
-        let is_newer = self.snd_wl1.is_before(header.seq)
+        let is_newer = header.ack.is_after(self.snd_una)
+            || self.snd_wl1.is_before(header.seq)
             || (self.snd_wl1 == header.seq && self.snd_wl2.is_at_or_before(header.ack));
         if is_newer {
             self.snd_wnd = u32::from(header.window) << self.agreed.snd_scale.shift();

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Connection, Failure, Fin, Options, State};
+use super::{Connection, Fin, Options, State};
 use crate::time::Instant;
 
 /// What the one timer of the sending side is for: at any time one of these.
@@ -71,7 +71,7 @@ impl Connection {
         let is_opening = matches!(self.state, State::SynSent | State::SynReceived);
         let limit = if is_opening { Options::MAX_SYN_TIMEOUTS } else { Options::MAX_TIMEOUTS };
         if self.timeouts >= limit || self.is_user_timeout_over(now) {
-            self.fail(Failure::TimedOut);
+            self.fail(self.silence());
             return;
         }
         self.timeouts += 1;
@@ -87,7 +87,7 @@ impl Connection {
     fn on_persist_timeout(&mut self, now: Instant) {
         // Answers to probes keep it open for ever (RFC 9293 §3.8.6.1), silence does not.
         if self.timeouts >= Options::MAX_TIMEOUTS || self.is_user_timeout_over(now) {
-            self.fail(Failure::TimedOut);
+            self.fail(self.silence());
             return;
         }
         self.timeouts += 1;
@@ -111,7 +111,7 @@ impl Connection {
     fn on_keepalive_timeout(&mut self, now: Instant) {
         let Some(keepalive) = self.options.keepalive else { return };
         if self.keepalive_probes >= keepalive.probes || self.is_user_timeout_over(now) {
-            self.fail(Failure::TimedOut);
+            self.fail(self.silence());
         } else {
             self.keepalive_probes += 1;
             self.must_ask = true;

@@ -11,12 +11,17 @@ use crate::time::Instant;
 impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
+        self.handle_segment_over(now, flow, segment, u16::MAX);
+    }
+
+    /// The same over a link that takes `link_mss` bytes of payload without options: connections that this opens know it.
+    pub fn handle_segment_over(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
         let flow = flow.reversed();
         match self.find(&flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment),
             Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment),
-            Some(Place::Over(place)) => self.on_over(now, place, flow, segment),
-            None => self.on_stranger(now, flow, segment),
+            Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
+            None => self.on_stranger(now, flow, segment, link_mss),
         }
     }
 
@@ -107,7 +112,7 @@ impl Sockets {
         self.connections.len() >= self.limits.connections as usize
     }
 
-    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: Segment) {
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: Segment, link_mss: u16) {
         let Some(over) = self.over.get_mut(place) else { return };
         match over.time_wait.handle_segment(now, &segment) {
             time_wait::Verdict::Ignore => {}
@@ -115,13 +120,13 @@ impl Sockets {
             time_wait::Verdict::Reopen => {
                 self.forget_over(place);
                 self.counters.time_wait_reused += 1;
-                self.on_stranger(now, flow, segment);
+                self.on_stranger(now, flow, segment, link_mss);
             }
         }
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
-    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::RST) {
@@ -132,12 +137,12 @@ impl Sockets {
             return;
         }
         match bound_at(&self.bound, flow.src()) {
-            Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, header),
+            Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, header, link_mss),
             _ => self.refuse(flow, &segment),
         }
     }
 
-    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, syn: &TcpHeader) {
+    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, syn: &TcpHeader, link_mss: u16) {
         let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
         let Some(listener) = self.listeners.get_mut(at) else { return };
         if is_flooded || !listener.has_room() || listener.half_open > listener.backlog {
@@ -145,7 +150,8 @@ impl Sockets {
             return;
         }
         let iss = self.secret.initial_sequence(now, &flow);
-        let half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
+        let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
+        half_open.limit_mss(link_mss);
         let place = self.half_open.insert(Waiting { flow, listener: at, half_open });
         if self.flows.insert(self.secret.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
             self.half_open.remove(place);

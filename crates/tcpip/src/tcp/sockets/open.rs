@@ -3,9 +3,10 @@
 use alloc::rc::Rc;
 use core::net::SocketAddr;
 
-use sunstar_wire::{AddressPair, FourTuple};
+use sunstar_wire::{AddressPair, FourTuple, Seq};
 
 use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
+use crate::path::PathError;
 use crate::tcp::connection::Connection;
 use crate::time::Instant;
 
@@ -58,6 +59,23 @@ impl Sockets {
             }
         }
         None
+    }
+
+    /// A segment of a connection, as we have sent it, was refused on its way. Answers whether there is such a connection that can
+    /// have sent it, see [`Connection::handle_path_error`].
+    pub fn handle_path_error(&mut self, now: Instant, flow: &FourTuple, seq: Seq, error: PathError) -> bool {
+        let Some(Place::Connection(place)) = self.find(flow) else { return false };
+        let Some(entry) = self.connections.get_mut(place) else { return false };
+        let state = entry.connection.state();
+        let is_believed = entry.connection.handle_path_error(now, seq, error);
+        if is_believed {
+            let has_ended = entry.connection.state() != state;
+            self.after_change(now, place);
+            if has_ended {
+                self.notify(place);
+            }
+        }
+        is_believed
     }
 
     /// Where a flow, as we send it, is.

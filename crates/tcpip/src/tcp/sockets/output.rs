@@ -11,12 +11,21 @@ impl Sockets {
     /// The next segment that has to leave, with who it is between, its ports set. `max_len` is how many bytes of payload the device
     /// takes at once. Ask until there is none: connections are served in turn, one segment each.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<(FourTuple, Outgoing)> {
+        self.poll_transmit_by(now, |_| max_len)
+    }
+
+    /// The same, where devices differ: `max_len` is asked for each flow.
+    pub fn poll_transmit_by(
+        &mut self,
+        now: Instant,
+        max_len: impl Fn(&FourTuple) -> u32,
+    ) -> Option<(FourTuple, Outgoing)> {
         if let Some((flow, header)) = self.replies.pop_front() {
             return Some(addressed(flow, Outgoing { header, payload: Payload::new(), mss: u32::MAX }));
         }
         while let Some(place) = self.work.pop_front() {
             let Some(entry) = self.connections.get_mut(place) else { continue };
-            if let Some(outgoing) = entry.connection.poll_transmit(now, max_len) {
+            if let Some(outgoing) = entry.connection.poll_transmit(now, max_len(&entry.flow)) {
                 self.work.push_back(place);
                 return Some(addressed(entry.flow, outgoing));
             }

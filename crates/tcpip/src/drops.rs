@@ -1,0 +1,120 @@
+//! Why packets were dropped.
+
+/// Why a packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// No such interface, or one that nothing comes in by.
+    Interface,
+    /// An Ethernet header that is cut off, or no Ethernet II.
+    EthernetMalformed,
+    /// A frame with a VLAN tag; none is configured.
+    Vlan,
+    /// A frame for another station.
+    OtherStation,
+    /// A frame of neither IP nor ARP.
+    EtherType,
+    /// Malformed ARP.
+    ArpMalformed,
+    /// ARP about addresses that no station has: of groups, unspecified, or our own Ethernet address.
+    ArpImplausible,
+    /// An IP packet without version 4 or 6.
+    IpVersion,
+    /// IPv6, which is not spoken yet.
+    Ipv6,
+    /// A malformed IPv4 header.
+    Ipv4Malformed,
+    /// A wrong IPv4 header checksum.
+    Ipv4Checksum,
+    /// IPv4 options that can't be read, or that prescribe the way (RFC 7126 §4.3, §4.4).
+    Ipv4Options,
+    /// A source address that nobody can have, or our own from outside (RFC 1122 §3.2.1.3).
+    Source,
+    /// A packet for another host; nothing is forwarded.
+    OtherHost,
+    /// A packet for a loopback address from outside (RFC 1122 §3.2.1.3).
+    LoopbackOutside,
+    /// A protocol that is not spoken.
+    Protocol,
+    /// A malformed fragment: without bytes, no multiple of eight, beyond the largest packet, or after the last one.
+    FragmentMalformed,
+    /// Fragments that overlap: all of their packet is dropped (RFC 5722 §4).
+    FragmentOverlap,
+    /// A fragment that was there already.
+    FragmentDuplicate,
+    /// Fragments of a packet of which not all came in time (RFC 791 §3.2).
+    FragmentTimeout,
+    /// Fragments for which there was no memory, the oldest first.
+    FragmentMemory,
+    /// A malformed TCP header.
+    TcpMalformed,
+    /// A wrong TCP checksum.
+    TcpChecksum,
+    /// TCP to all or many stations (RFC 9293 §3.9.2).
+    TcpBroadcast,
+    /// A malformed UDP header.
+    UdpMalformed,
+    /// A wrong UDP checksum.
+    UdpChecksum,
+    /// A datagram for a port that nobody has bound.
+    UdpNoPort,
+    /// A datagram for a socket whose queue was full.
+    UdpQueueFull,
+    /// A malformed ICMP message.
+    IcmpMalformed,
+    /// A wrong ICMP checksum.
+    IcmpChecksum,
+    /// An ICMP message that asks for nothing that is done.
+    IcmpKind,
+    /// An ICMP error about a packet that we have not sent.
+    IcmpUnrelated,
+    /// An ICMP echo request over the rate, or to all stations (RFC 1122 §3.2.2.6).
+    IcmpEcho,
+    /// To be sent: no way to the destination.
+    NoRoute,
+    /// To be sent: larger than the MTU, and must not be cut.
+    TooLong,
+    /// To be sent: the neighbour did not answer.
+    NeighbourSilent,
+    /// To be sent: as many waited for the neighbour as may, the oldest one goes.
+    NeighbourQueueFull,
+    /// To be sent: forgotten with a neighbour for which there was no room any more.
+    NeighbourForgotten,
+    /// To be sent: the queue was full.
+    OutgoingQueueFull,
+    /// To be sent to ourselves: the queue was full.
+    LoopbackQueueFull,
+}
+
+/// How many reasons there are.
+const REASONS: usize = DropReason::LoopbackQueueFull as usize + 1;
+
+/// A counter for each reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops([u64; REASONS]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; REASONS])
+    }
+}
+
+impl Drops {
+    /// How many packets were dropped for a reason.
+    pub const fn count(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many packets were dropped.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, reason: DropReason) {
+        self.add_many(reason, 1);
+    }
+
+    pub(crate) fn add_many(&mut self, reason: DropReason, count: usize) {
+        self.0[reason as usize] += count as u64;
+    }
+}

@@ -1,0 +1,145 @@
+//! Where packets come in and leave.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use alloc::vec::Vec;
+use sunstar_wire::MacAddr;
+
+use crate::prefix::Prefix;
+
+/// Names an interface of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub(crate) u16);
+
+impl InterfaceId {
+    /// What every stack has: packets to its own addresses stay inside.
+    pub const LOOPBACK: Self = Self(0);
+
+    /// Its place in a table.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is below IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Ethernet frames, sent from this address; neighbours are found by ARP.
+    Ethernet(MacAddr),
+    /// Nothing: packets are exchanged with one peer as they are, as with TUN devices.
+    Ip,
+}
+
+/// What a device does for packets that are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Completes checksums of TCP and UDP ([`sunstar_packet::Checksum::Partial`]).
+    pub completes_checksums: bool,
+    /// Cuts TCP segments ([`sunstar_packet::Segmentation`]) of at most so many bytes, IP header included; implies that it
+    /// completes checksums.
+    pub segmentation_bytes: Option<u32>,
+}
+
+/// What an interface is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceOptions {
+    /// What is below IP.
+    pub link: Link,
+    /// Bytes of the largest IP packet. Less than 576, which every host takes (RFC 791 §3.1), is taken for 576.
+    pub mtu: u16,
+    /// What the device does.
+    pub capabilities: Capabilities,
+}
+
+/// The least MTU that is taken seriously.
+pub(crate) const MIN_MTU: u16 = 576;
+
+/// Bytes of the IP and TCP headers without options, which are not in the maximum segment size (RFC 6691 §2).
+const IPV4_AND_TCP_BYTES: u16 = 40;
+
+/// An interface of a stack.
+#[derive(Debug)]
+pub struct Interface {
+    options: InterfaceOptions,
+    is_loopback: bool,
+    addresses: Vec<Prefix>,
+}
+
+impl Interface {
+    pub(crate) fn new(options: InterfaceOptions) -> Self {
+        let options = InterfaceOptions { mtu: options.mtu.max(MIN_MTU), ..options };
+        Self { options, is_loopback: false, addresses: Vec::new() }
+    }
+
+    pub(crate) fn loopback() -> Self {
+        // Nobody looks at checksums that never leave the stack.
+        let capabilities = Capabilities { completes_checksums: true, segmentation_bytes: None };
+        let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
+        let localhost = Prefix::new(Ipv4Addr::LOCALHOST, 8).ok();
+        Self { options, is_loopback: true, addresses: localhost.into_iter().collect() }
+    }
+
+    /// What it was made with.
+    pub const fn options(&self) -> &InterfaceOptions {
+        &self.options
+    }
+
+    /// Its addresses with their prefixes, in the order in which they were added.
+    pub fn addresses(&self) -> &[Prefix] {
+        &self.addresses
+    }
+
+    pub(crate) const fn is_loopback(&self) -> bool {
+        self.is_loopback
+    }
+
+    /// Its Ethernet address.
+    pub(crate) const fn mac(&self) -> Option<MacAddr> {
+        match self.options.link {
+            Link::Ethernet(mac) => Some(mac),
+            Link::Ip => None,
+        }
+    }
+
+    /// Bytes of the largest TCP payload without options.
+    pub(crate) const fn mss(&self) -> u16 {
+        mss_of(self.options.mtu)
+    }
+
+    pub(crate) fn add_address(&mut self, address: Prefix) {
+        self.remove_address(address.address());
+        self.addresses.push(address);
+    }
+
+    pub(crate) fn remove_address(&mut self, address: IpAddr) -> Option<Prefix> {
+        let at = self.addresses.iter().position(|other| other.address() == address)?;
+        Some(self.addresses.remove(at))
+    }
+
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.address() == address)
+    }
+
+    /// Whether an address stands for all stations here (RFC 1122 §3.2.1.3).
+    pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        address.is_broadcast() || self.addresses.iter().any(|own| own.broadcast() == Some(address))
+    }
+
+    /// Whether an address belongs to a network that is directly here.
+    pub(crate) fn is_on_link(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.contains(address))
+    }
+
+    /// The address that packets to `next_hop` come from: of the network in which that is, or else the first one.
+    pub(crate) fn source_for(&self, next_hop: IpAddr) -> Option<IpAddr> {
+        let same = |own: &&Prefix| own.contains(next_hop);
+        let any = |own: &&Prefix| own.address().is_ipv4() == next_hop.is_ipv4();
+        let found = self.addresses.iter().find(same).or_else(|| self.addresses.iter().find(any));
+        found.map(|own| own.address())
+    }
+}
+
+/// Bytes of the largest TCP payload without options in packets of so many bytes.
+pub(crate) const fn mss_of(mtu: u16) -> u16 {
+    mtu.saturating_sub(IPV4_AND_TCP_BYTES)
+}

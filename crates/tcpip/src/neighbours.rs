@@ -1,0 +1,262 @@
+//! The stations of our networks and their Ethernet addresses: the cache of ARP (RFC 826, RFC 1122 §2.3.2).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use sunstar_packet::Packet;
+use sunstar_wire::MacAddr;
+
+use crate::interface::InterfaceId;
+use crate::slab::Slab;
+use crate::time::Instant;
+use crate::timers::Timers;
+
+/// How much is kept of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourLimits {
+    /// Neighbours; for a further one that which was not used for longest is forgotten.
+    pub neighbours: usize,
+    /// Packets that wait for each neighbour's address; for a further one the oldest is dropped (RFC 1122 §2.3.2.2).
+    pub waiting_packets: usize,
+}
+
+impl NeighbourLimits {
+    /// For the largest networks that are put on one Ethernet.
+    pub const DEFAULT: Self = Self { neighbours: 1_024, waiting_packets: 64 };
+}
+
+/// Between two requests for one neighbour (RFC 1122 §2.3.2.1).
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many requests are sent before a neighbour is taken for silent.
+const REQUESTS: u8 = 3;
+
+/// For so long an address is used without asking again.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// An address that was not used or heard of for so long is forgotten.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+type Key = (InterfaceId, Ipv4Addr);
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has answered yet; packets wait.
+    Unresolved(VecDeque<Packet>),
+    /// Known since `since`.
+    Known { mac: MacAddr, since: Instant },
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    state: State,
+    /// Requests since the last answer, and when to look again.
+    requests: u8,
+    look_again_at: Instant,
+    /// Grows with each use.
+    used: u64,
+}
+
+/// A request to be sent: to everybody, or to the station that had the address before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) interface: InterfaceId,
+    pub(crate) target: Ipv4Addr,
+    pub(crate) to: MacAddr,
+}
+
+/// What becomes of a packet for a neighbour.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// It leaves, to this station.
+    Send(MacAddr, Packet),
+    /// It waits; the oldest one had to go if there was no room.
+    Waits { dropped: bool },
+}
+
+/// Packets that wait no more since there is nobody to send them to.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    /// The neighbour did not answer.
+    pub(crate) silent: Vec<Packet>,
+    /// Others took its place.
+    pub(crate) forgotten: usize,
+}
+
+/// The cache of a stack, for all its interfaces.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    limits: NeighbourLimits,
+    places: BTreeMap<Key, u32>,
+    entries: Slab<Entry>,
+    timers: Timers,
+    requests: VecDeque<Request>,
+    given_up: GivenUp,
+    uses: u64,
+}
+
+impl Neighbours {
+    pub(crate) fn new(limits: NeighbourLimits) -> Self {
+        Self {
+            limits,
+            places: BTreeMap::new(),
+            entries: Slab::default(),
+            timers: Timers::default(),
+            requests: VecDeque::new(),
+            given_up: GivenUp::default(),
+            uses: 0,
+        }
+    }
+
+    /// How many neighbours are known or asked for.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// A packet is to be sent to a neighbour.
+    pub(crate) fn output(&mut self, now: Instant, interface: InterfaceId, target: Ipv4Addr, packet: Packet) -> Output {
+        self.uses += 1;
+        let key = (interface, target);
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => self.ask(now, key),
+        };
+        let Some(entry) = self.entries.get_mut(place) else { return Output::Waits { dropped: true } };
+        entry.used = self.uses;
+        match &mut entry.state {
+            State::Known { mac, since } => {
+                let mac = *mac;
+                if now - *since >= FRESH && entry.requests == 0 {
+                    // RFC 1122 §2.3.2.1, (2): ask the station itself, and use what is known meanwhile.
+                    self.request(now, place);
+                }
+                Output::Send(mac, packet)
+            }
+            State::Unresolved(waiting) => {
+                let dropped = waiting.len() >= self.limits.waiting_packets;
+                if dropped && cfg!(not(planted = "neighbour_queue_unbounded")) {
+                    waiting.pop_front();
+                }
+                waiting.push_back(packet);
+                Output::Waits { dropped }
+            }
+        }
+    }
+
+    /// A station has told its address. Answers with what has waited for it. Only if `may_add` is it remembered though nobody has
+    /// asked for it (RFC 826, the merge flag).
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        address: Ipv4Addr,
+        mac: MacAddr,
+        may_add: bool,
+    ) -> VecDeque<Packet> {
+        let key = (interface, address);
+        let state = State::Known { mac, since: now };
+        let Some(&place) = self.places.get(&key) else {
+            if may_add {
+                self.add(Entry { key, state, requests: 0, look_again_at: now + LIFETIME, used: self.uses });
+            }
+            return VecDeque::new();
+        };
+        let Some(entry) = self.entries.get_mut(place) else { return VecDeque::new() };
+        let before = core::mem::replace(&mut entry.state, state);
+        entry.requests = 0;
+        entry.look_again_at = now + LIFETIME;
+        self.timers.disarm(place);
+        self.timers.arm(place, now + LIFETIME);
+        match before {
+            State::Unresolved(waiting) => waiting,
+            State::Known { .. } => VecDeque::new(),
+        }
+    }
+
+    /// When to call [`Neighbours::handle_timeout`].
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// Time has passed. Ask [`Neighbours::poll_request`] and [`Neighbours::take_given_up`] afterwards.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(place) = self.timers.poll(now) {
+            let Some(entry) = self.entries.get(place) else { continue };
+            if entry.look_again_at > now {
+                self.timers.arm(place, entry.look_again_at);
+            } else if entry.requests == 0 || entry.requests >= REQUESTS {
+                let waiting = self.remove(place);
+                self.given_up.silent.extend(waiting);
+            } else {
+                self.request(now, place);
+            }
+        }
+    }
+
+    /// The next request to be sent.
+    pub(crate) fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// Packets that can't be sent.
+    pub(crate) fn take_given_up(&mut self) -> GivenUp {
+        core::mem::take(&mut self.given_up)
+    }
+
+    fn ask(&mut self, now: Instant, key: Key) -> u32 {
+        let state = State::Unresolved(VecDeque::new());
+        let place = self.add(Entry { key, state, requests: 0, look_again_at: now, used: self.uses });
+        self.request(now, place);
+        place
+    }
+
+    fn request(&mut self, now: Instant, place: u32) {
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        entry.requests += 1;
+        entry.look_again_at = now + REQUEST_INTERVAL;
+        let (interface, target) = entry.key;
+        let to = match entry.state {
+            State::Known { mac, .. } => mac,
+            State::Unresolved(_) => MacAddr::BROADCAST,
+        };
+        self.timers.arm(place, entry.look_again_at);
+        // Each neighbour has at most one waiting.
+        self.requests.retain(|request| (request.interface, request.target) != (interface, target));
+        self.requests.push_back(Request { interface, target, to });
+    }
+
+    fn add(&mut self, entry: Entry) -> u32 {
+        if self.entries.len() >= self.limits.neighbours.max(1) {
+            self.forget_least_used();
+        }
+        let (key, deadline) = (entry.key, entry.look_again_at);
+        let place = self.entries.insert(entry);
+        self.places.insert(key, place);
+        self.timers.arm(place, deadline);
+        place
+    }
+
+    fn forget_least_used(&mut self) {
+        let used = |place: u32| self.entries.get(place).map(|entry| entry.used);
+        let least = self.places.values().copied().min_by_key(|place| used(*place));
+        if let Some(place) = least {
+            let waiting = self.remove(place);
+            self.given_up.forgotten += waiting.len();
+        }
+    }
+
+    fn remove(&mut self, place: u32) -> VecDeque<Packet> {
+        self.timers.disarm(place);
+        let Some(entry) = self.entries.remove(place) else { return VecDeque::new() };
+        self.places.remove(&entry.key);
+        let (interface, target) = entry.key;
+        self.requests.retain(|request| (request.interface, request.target) != (interface, target));
+        match entry.state {
+            State::Unresolved(waiting) => waiting,
+            State::Known { .. } => VecDeque::new(),
+        }
+    }
+}

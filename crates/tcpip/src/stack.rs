@@ -1,0 +1,411 @@
+//! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
+
+mod arp;
+mod icmp;
+mod input;
+mod network;
+mod output;
+mod tcp;
+mod udp;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
+use sunstar_wire::MacAddr;
+
+use crate::drops::{DropReason, Drops};
+use crate::interface::{Interface, InterfaceId, InterfaceOptions};
+use crate::neighbours::Neighbours;
+use crate::path::PathMtus;
+use crate::prefix::Prefix;
+use crate::rate::TokenBucket;
+use crate::reassembly::Reassembly;
+use crate::routes::{Route, TooManyRoutes};
+use crate::tcp::secret::Secret;
+use crate::tcp::sockets::{self, Sockets};
+use crate::time::Instant;
+use crate::udp::{UdpId, UdpSockets};
+use arp::Announcement;
+use network::Network;
+
+pub use crate::neighbours::NeighbourLimits;
+pub use crate::reassembly::ReassemblyLimits;
+
+/// How much there may be of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP.
+    pub tcp: sockets::Limits,
+    /// Neighbours.
+    pub neighbours: NeighbourLimits,
+    /// Fragments.
+    pub reassembly: ReassemblyLimits,
+    /// UDP sockets.
+    pub udp_sockets: usize,
+    /// Routes, those to the networks of our addresses included.
+    pub routes: usize,
+    /// Paths that are known to be narrower than their first link.
+    pub path_mtus: usize,
+    /// Packets that are ready to be sent and do not come from TCP, which waits itself; further ones are dropped.
+    pub outgoing_packets: usize,
+    /// Packets from ourselves to ourselves; further ones are dropped.
+    pub loopback_packets: usize,
+    /// Headers that are kept by those who send the packets, in memory that is used again; further ones come from the heap.
+    pub header_frames: usize,
+}
+
+impl Limits {
+    /// For servers.
+    pub const DEFAULT: Self = Self {
+        tcp: sockets::Limits::DEFAULT,
+        neighbours: NeighbourLimits::DEFAULT,
+        reassembly: ReassemblyLimits::DEFAULT,
+        udp_sockets: 65_536,
+        routes: 1_024,
+        path_mtus: 1_024,
+        outgoing_packets: 4_096,
+        loopback_packets: 4_096,
+        header_frames: 65_536,
+    };
+}
+
+/// What was counted since the start, beside what TCP counts, and [`Drops`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets and frames that came in, those from ourselves included.
+    pub received: u64,
+    /// Packets and frames that left.
+    pub sent: u64,
+    /// ARP requests that were sent: those that look for a neighbour.
+    pub arp_requests_sent: u64,
+    /// ARP replies that were sent.
+    pub arp_replies_sent: u64,
+    /// ARP messages from others who use one of our addresses (RFC 5227 §2.4).
+    pub arp_conflicts: u64,
+    /// Fragments that came in.
+    pub fragments_received: u64,
+    /// Fragments that were made.
+    pub fragments_sent: u64,
+    /// Echo replies that were sent.
+    pub echo_replies_sent: u64,
+    /// ICMP errors that sockets were told of.
+    pub icmp_errors_received: u64,
+    /// ICMP errors that were sent.
+    pub icmp_errors_sent: u64,
+    /// ICMP errors that were not sent, since there were too many.
+    pub icmp_errors_suppressed: u64,
+    /// Datagrams that UDP sockets have received.
+    pub datagrams_received: u64,
+    /// Datagrams that UDP sockets have sent.
+    pub datagrams_sent: u64,
+    /// TCP segments that were cut in two since their options left too little room.
+    pub segments_cut: u64,
+}
+
+/// What the application should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something of TCP.
+    Tcp(sockets::Event),
+    /// A UDP socket has received something, or heard of an error.
+    Udp(UdpId),
+    /// Another station uses one of our addresses (RFC 5227 §2.4).
+    AddressConflict {
+        /// Where.
+        interface: InterfaceId,
+        /// The address.
+        address: Ipv4Addr,
+        /// The other station.
+        mac: MacAddr,
+    },
+}
+
+/// Why an address or an interface was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// There is no such interface.
+    NoInterface,
+    /// No station can have that address.
+    Address,
+    /// There are as many routes, or interfaces, as may be.
+    Full,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoInterface => "there is no such interface",
+            Self::Address => "no station can have that address",
+            Self::Full => "there are as many routes or interfaces as may be",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl From<TooManyRoutes> for ConfigError {
+    fn from(TooManyRoutes: TooManyRoutes) -> Self {
+        Self::Full
+    }
+}
+
+/// Conflicts that wait to be told; further ones are only counted.
+const MAX_CONFLICT_EVENTS: usize = 16;
+
+/// In one call so many packets stay inside before others get a turn.
+const TRANSMIT_BUDGET: usize = 256;
+
+/// ICMP errors and echo replies are sent so often at most, and so many at once (RFC 1812 §4.3.2.8; as `icmp_msgs_per_sec` and
+/// `icmp_msgs_burst` of Linux).
+const ICMP_INTERVAL: Duration = Duration::from_millis(1);
+const ICMP_BURST: u32 = 50;
+
+/// Counters of identifications, over which pairs of addresses are spread.
+const IDENTIFICATIONS: usize = 256;
+
+/// The TCP/IP of one shard, as pure state.
+///
+/// Four kinds of methods, none of which waits. What arrives is told by [`Stack::handle_packets`]; what the application wants, by
+/// the calls of sockets and configuration; what must leave is asked for by [`Stack::poll_transmit`] until there is nothing, after
+/// each of those; and [`Stack::deadline`] names when [`Stack::handle_timeout`] is due though nothing arrives.
+/// [`Stack::poll_event`] names the sockets that the application should look at.
+///
+/// Addresses are of either version of IP by type; of IPv6 nothing is sent yet, and what comes is dropped and counted.
+#[derive(Debug)]
+pub struct Stack {
+    limits: Limits,
+    network: Network,
+    neighbours: Neighbours,
+    path_mtus: PathMtus,
+    secret: Secret,
+    reassembly: Reassembly,
+    identifications: Box<[u16; IDENTIFICATIONS]>,
+    icmp_errors: TokenBucket,
+    echo_replies: TokenBucket,
+    tcp: Sockets,
+    udp: UdpSockets,
+    next_udp_port: u32,
+    /// Ready to be sent.
+    outgoing: VecDeque<(InterfaceId, Packet)>,
+    /// From ourselves to ourselves.
+    local: VecDeque<Packet>,
+    announcements: VecDeque<Announcement>,
+    conflicts: VecDeque<Event>,
+    /// There was more to do than one call may.
+    is_interrupted: bool,
+    headers: Option<Pool>,
+    copies: CopyCounter,
+    counters: Counters,
+    drops: Drops,
+}
+
+impl Stack {
+    /// A stack with no interface but loopback. `key` is random, see [`Secret`].
+    pub fn new(key: [u8; 16], limits: Limits) -> Self {
+        let headers = PoolOptions { frame_bytes: 0, headroom_bytes: 128, limit_frames: limits.header_frames };
+        Self {
+            limits,
+            network: Network::new(limits.routes),
+            neighbours: Neighbours::new(limits.neighbours),
+            path_mtus: PathMtus::new(limits.path_mtus),
+            secret: Secret::new(key),
+            reassembly: Reassembly::new(limits.reassembly),
+            identifications: Box::new([0; IDENTIFICATIONS]),
+            icmp_errors: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
+            echo_replies: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
+            tcp: Sockets::new(Secret::new(key), limits.tcp),
+            udp: UdpSockets::new(limits.udp_sockets),
+            next_udp_port: 0,
+            outgoing: VecDeque::new(),
+            local: VecDeque::new(),
+            announcements: VecDeque::new(),
+            conflicts: VecDeque::new(),
+            is_interrupted: false,
+            headers: Pool::new(headers).ok(),
+            copies: CopyCounter::default(),
+            counters: Counters::default(),
+            drops: Drops::default(),
+        }
+    }
+
+    /// Adds an interface, which has no address yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::Full`] if there are 65,536.
+    pub fn add_interface(&mut self, options: InterfaceOptions) -> Result<InterfaceId, ConfigError> {
+        self.network.add_interface(options).ok_or(ConfigError::Full)
+    }
+
+    /// An interface.
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.network.interface(id)
+    }
+
+    /// Gives an interface an address, and the route to its network; on Ethernet it is announced (RFC 5227 §2.3).
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
+        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
+        if !is_station(address.address()) {
+            return Err(ConfigError::Address);
+        }
+        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.remove_address(id, address.address());
+        let interface = self.network.interface_mut(id).ok_or(ConfigError::NoInterface)?;
+        interface.add_address(address);
+        let is_ethernet = interface.mac().is_some();
+        // Perhaps it was removed with the same address.
+        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
+            self.announce(now, id, v4);
+        }
+        Ok(())
+    }
+
+    /// Takes an address from an interface, with the route to its network. Answers whether it had it.
+    pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
+        let Some(interface) = self.network.interface_mut(id) else { return false };
+        let Some(prefix) = interface.remove_address(address) else { return false };
+        // Another address of the same network keeps the route.
+        if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
+            self.network.routes.remove(&Route { prefix, gateway: None, interface: id, metric: 0 });
+        }
+        self.announcements
+            .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
+        true
+    }
+
+    /// Adds a route; [`Prefix::ALL_V4`] with a gateway is the default route.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
+        self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
+        Ok(self.network.routes.add(route)?)
+    }
+
+    /// Removes a route. Answers whether there was one.
+    pub fn remove_route(&mut self, route: &Route) -> bool {
+        self.network.routes.remove(route)
+    }
+
+    /// All routes, in the order in which they are looked at.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.network.routes.iter()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What was dropped.
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// What had to be copied.
+    pub fn copies(&self) -> &CopyCounter {
+        &self.copies
+    }
+
+    /// How many neighbours are known or asked for.
+    pub fn neighbours(&self) -> usize {
+        self.neighbours.len()
+    }
+
+    /// How many packets are put together from fragments, and bytes that are counted for them, see [`ReassemblyLimits::bytes`].
+    pub fn incomplete_packets(&self) -> (usize, usize) {
+        self.reassembly.level()
+    }
+
+    /// Packets have come in by an interface. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
+    pub fn handle_packets(&mut self, now: Instant, id: InterfaceId, burst: impl IntoIterator<Item = Packet>) {
+        for packet in burst {
+            self.counters.received += 1;
+            if let Err(reason) = self.input(now, id, packet) {
+                self.drops.add(reason);
+            }
+        }
+    }
+
+    /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late. What [`Stack::poll_transmit`] was
+    /// not asked for, since a device was full, does not count.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.is_interrupted {
+            return Some(Instant::default());
+        }
+        let announcement = self.announcement_deadline();
+        [self.tcp.deadline(), self.neighbours.deadline(), self.reassembly.deadline(), announcement]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tcp.handle_timeout(now);
+        self.neighbours.handle_timeout(now);
+        self.give_up_neighbours(now);
+        self.send_announcements(now);
+        while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
+            self.on_expired(now, expired);
+        }
+    }
+
+    /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
+    /// asked for waits.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
+        self.is_interrupted = false;
+        for _ in 0..TRANSMIT_BUDGET {
+            self.send_requests();
+            if let Some(ready) = self.outgoing.pop_front() {
+                self.counters.sent += 1;
+                return Some(ready);
+            }
+            if let Some(packet) = self.local.pop_front() {
+                self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
+                continue;
+            }
+            let network = &self.network;
+            let (flow, outgoing) = self.tcp.poll_transmit_by(now, |flow| network.max_segment(flow))?;
+            if let Some(ready) = self.transmit_segment(now, flow, outgoing) {
+                self.counters.sent += 1;
+                return Some(ready);
+            }
+        }
+        self.is_interrupted = true;
+        None
+    }
+
+    /// What the application should look at next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let tcp = self.tcp.poll_event().map(Event::Tcp);
+        tcp.or_else(|| self.udp.poll_event().map(Event::Udp)).or_else(|| self.conflicts.pop_front())
+    }
+
+    fn drop(&mut self, reason: DropReason) {
+        self.drops.add(reason);
+    }
+}
+
+/// Whether a station can have an address (RFC 1122 §3.2.1.3).
+fn is_station(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_v4_station(v4),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+    }
+}
+
+fn is_v4_station(v4: Ipv4Addr) -> bool {
+    // "This network", groups, and what is reserved, the broadcast address among it.
+    !matches!(v4.octets(), [0 | 224..=255, ..])
+}

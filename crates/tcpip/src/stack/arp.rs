@@ -1,0 +1,148 @@
+//! ARP: who asks for us, whom we ask for.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use sunstar_packet::{Buffer, BufferMut, Packet};
+use sunstar_wire::{Arp, ArpOperation, EtherType, MacAddr};
+
+use super::{Event, MAX_CONFLICT_EVENTS, Stack};
+use crate::drops::DropReason;
+use crate::interface::InterfaceId;
+use crate::time::Instant;
+
+/// RFC 5227 §1.1: an address is announced so often, so far apart.
+const ANNOUNCEMENTS: u8 = 2;
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// RFC 5227 §2.4: an address is not defended more often than this.
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An address of which everybody is to be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announcement {
+    pub(super) interface: InterfaceId,
+    pub(super) address: Ipv4Addr,
+    pub(super) due: Instant,
+    left: u8,
+    /// Not before may it be defended again.
+    may_defend_at: Instant,
+}
+
+impl Stack {
+    /// Tells everybody who has an address: now, and again a little later.
+    pub(super) fn announce(&mut self, now: Instant, interface: InterfaceId, address: Ipv4Addr) {
+        self.announcements.retain(|other| (other.interface, other.address) != (interface, address));
+        let left = ANNOUNCEMENTS;
+        self.announcements.push_back(Announcement { interface, address, due: now, left, may_defend_at: now });
+        self.send_announcements(now);
+    }
+
+    /// Sends the announcements that are due.
+    pub(super) fn send_announcements(&mut self, now: Instant) {
+        for at in 0..self.announcements.len() {
+            let announcement = &mut self.announcements[at];
+            if announcement.due > now || announcement.left == 0 {
+                continue;
+            }
+            announcement.left -= 1;
+            announcement.due = now + ANNOUNCE_INTERVAL;
+            let (interface, address) = (announcement.interface, announcement.address);
+            if let Some(mac) = self.mac(interface) {
+                self.send_arp(interface, MacAddr::BROADCAST, &Arp::announcement(mac, address));
+            }
+        }
+    }
+
+    /// Sends the requests that are due.
+    pub(super) fn send_requests(&mut self) {
+        while let Some(request) = self.neighbours.poll_request() {
+            let Some(interface) = self.network.interface(request.interface) else { continue };
+            let source = interface.source_for(request.target.into());
+            let (Some(mac), Some(core::net::IpAddr::V4(source))) = (interface.mac(), source) else { continue };
+            self.counters.arp_requests_sent += 1;
+            self.send_arp(request.interface, request.to, &Arp::request(mac, source, request.target));
+        }
+    }
+
+    /// Drops what waited for neighbours that do not answer, and tells those who have sent it.
+    pub(super) fn give_up_neighbours(&mut self, now: Instant) {
+        let given_up = self.neighbours.take_given_up();
+        self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
+        for packet in given_up.silent {
+            self.drop(DropReason::NeighbourSilent);
+            self.on_undeliverable(now, packet);
+        }
+    }
+
+    pub(super) fn input_arp(&mut self, now: Instant, id: InterfaceId, mut packet: Packet) -> Result<(), DropReason> {
+        let bytes = packet.contiguous(Arp::LEN, &self.copies).map_err(|_| DropReason::ArpMalformed)?;
+        let arp = Arp::parse(bytes).map_err(|_| DropReason::ArpMalformed)?;
+        let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
+        let own = interface.mac().ok_or(DropReason::Interface)?;
+        let is_probe = arp.spa.is_unspecified();
+        if !arp.sha.is_unicast() || arp.sha == own || (!is_probe && !super::is_v4_station(arp.spa)) {
+            return Err(DropReason::ArpImplausible);
+        }
+        let is_for_us = interface.has_address(arp.tpa.into());
+        let is_on_link = interface.is_on_link(arp.spa.into());
+        if interface.has_address(arp.spa.into()) {
+            self.on_conflict(now, id, arp.spa, arp.sha);
+            return Ok(());
+        }
+        if !is_probe {
+            // Only who wants something of us is remembered without having been asked (RFC 826).
+            let waiting = self.neighbours.learn(now, id, arp.spa, arp.sha, is_for_us && is_on_link);
+            for packet in waiting {
+                if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {
+                    self.enqueue((id, frame));
+                }
+            }
+            self.give_up_neighbours(now);
+        }
+        if is_for_us && arp.operation == ArpOperation::Request {
+            self.counters.arp_replies_sent += 1;
+            self.send_arp(id, arp.sha, &arp.reply(own));
+        }
+        Ok(())
+    }
+
+    /// Another station has one of our addresses: it is told that we have it, not too often (RFC 5227 §2.4, b).
+    fn on_conflict(&mut self, now: Instant, interface: InterfaceId, address: Ipv4Addr, mac: MacAddr) {
+        self.counters.arp_conflicts += 1;
+        if self.conflicts.len() < MAX_CONFLICT_EVENTS {
+            self.conflicts.push_back(Event::AddressConflict { interface, address, mac });
+        }
+        let is_it = |other: &&mut Announcement| (other.interface, other.address) == (interface, address);
+        let Some(announcement) = self.announcements.iter_mut().find(is_it) else { return };
+        if announcement.may_defend_at <= now {
+            announcement.may_defend_at = now + DEFEND_INTERVAL;
+            if let Some(own) = self.mac(interface) {
+                self.send_arp(interface, MacAddr::BROADCAST, &Arp::announcement(own, address));
+            }
+        }
+    }
+
+    fn mac(&self, id: InterfaceId) -> Option<MacAddr> {
+        self.network.interface(id)?.mac()
+    }
+
+    fn send_arp(&mut self, id: InterfaceId, dst: MacAddr, arp: &Arp) {
+        let mut message = BufferMut::with_capacity(64, Arp::LEN);
+        // There is room: it was made for it.
+        let _ = message.extend_from_slice(&arp.to_bytes());
+        let message: Buffer = message.freeze();
+        if let Some(frame) = self.frame(id, dst, EtherType::ARP, Packet::from(message)) {
+            self.enqueue((id, frame));
+        }
+    }
+
+    /// When the next announcement is due.
+    pub(super) fn announcement_deadline(&self) -> Option<Instant> {
+        self.announcements
+            .iter()
+            .filter(|announcement| announcement.left > 0)
+            .map(|announcement| announcement.due)
+            .min()
+    }
+}

@@ -1,0 +1,167 @@
+//! Packets that come in, as far as IP goes.
+
+use core::net::IpAddr;
+
+use sunstar_packet::Packet;
+use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
+
+use super::{Stack, is_v4_station};
+use crate::drops::DropReason;
+use crate::interface::{InterfaceId, Link};
+use crate::time::Instant;
+
+/// Bytes of an Ethernet header without tags, and with two.
+const ETHERNET_BYTES: usize = 14;
+const TAGGED_BYTES: usize = 22;
+/// Bytes of an IPv4 header without options.
+const IPV4_BYTES: usize = 20;
+
+/// Loose and strict source routes, as they stand among the options.
+const SOURCE_ROUTES: [u8; 2] = [131, 137];
+
+/// What the IP header of a packet said, and how it came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    pub(super) interface: InterfaceId,
+    pub(super) header: Ipv4Header,
+    /// Bytes behind the header.
+    pub(super) payload_len: usize,
+    /// Whether it came to more stations than us, by either address.
+    pub(super) is_broadcast: bool,
+}
+
+impl Stack {
+    pub(super) fn input(&mut self, now: Instant, id: InterfaceId, packet: Packet) -> Result<(), DropReason> {
+        let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
+        match interface.options().link {
+            Link::Ethernet(_) => self.input_frame(now, id, packet),
+            Link::Ip => self.input_ip(now, id, false, packet),
+        }
+    }
+
+    fn input_frame(&mut self, now: Instant, id: InterfaceId, mut packet: Packet) -> Result<(), DropReason> {
+        let header = self.frame_header(&mut packet)?;
+        let own = self.network.interface(id).and_then(|interface| interface.mac());
+        let is_broadcast = header.dst.is_multicast();
+        if !is_broadcast && Some(header.dst) != own {
+            return Err(DropReason::OtherStation);
+        }
+        // A tag without a VLAN only has a priority (IEEE 802.1Q §6.9.3).
+        let tag = match header.vlan {
+            Vlan::Untagged => packet.offload.vlan,
+            Vlan::Tagged(tag) => Some(tag),
+            Vlan::DoubleTagged { .. } => return Err(DropReason::Vlan),
+        };
+        if tag.is_some_and(|tag| tag.vid() != 0) {
+            return Err(DropReason::Vlan);
+        }
+        let _ = packet.trim_front(header.header_len());
+        match header.ethertype {
+            EtherType::ARP => self.input_arp(now, id, packet),
+            EtherType::IPV4 | EtherType::IPV6 => self.input_ip(now, id, is_broadcast, packet),
+            _ => Err(DropReason::EtherType),
+        }
+    }
+
+    fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
+        let malformed = DropReason::EthernetMalformed;
+        let head = packet.contiguous(ETHERNET_BYTES, &self.copies).map_err(|_| malformed)?;
+        if let Ok(frame) = EthernetFrame::parse(head) {
+            return Ok(frame.header());
+        }
+        // Tags make it longer.
+        let len = packet.len().min(TAGGED_BYTES);
+        let head = packet.contiguous(len, &self.copies).map_err(|_| malformed)?;
+        EthernetFrame::parse(head).map(|frame| frame.header()).map_err(|_| malformed)
+    }
+
+    pub(super) fn input_ip(
+        &mut self,
+        now: Instant,
+        id: InterfaceId,
+        is_link_broadcast: bool,
+        mut packet: Packet,
+    ) -> Result<(), DropReason> {
+        let head = packet.contiguous(1, &self.copies).map_err(|_| DropReason::IpVersion)?;
+        match head[0] >> 4 {
+            4 => {}
+            6 => return Err(DropReason::Ipv6),
+            _ => return Err(DropReason::IpVersion),
+        }
+        let (header, payload_len) = self.ipv4_header(&mut packet)?;
+        let is_ip_broadcast = self.check_addresses(id, &header)?;
+        let is_broadcast = is_link_broadcast || is_ip_broadcast;
+        let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
+        if !header.fragment.is_whole() {
+            let whole = self.reassembly.push(now, id, &header, packet, &mut self.drops, &self.copies)?;
+            self.counters.fragments_received += 1;
+            let Some((header, whole)) = whole else { return Ok(()) };
+            arrived = Arrived { header, payload_len: whole.len(), ..arrived };
+            packet = whole;
+        }
+        self.deliver(now, &arrived, packet)
+    }
+
+    /// Reads the header and leaves the payload.
+    fn ipv4_header(&self, packet: &mut Packet) -> Result<(Ipv4Header, usize), DropReason> {
+        let malformed = DropReason::Ipv4Malformed;
+        let len = packet.len();
+        let fixed = packet.contiguous(IPV4_BYTES, &self.copies).map_err(|_| malformed)?;
+        let header_len = usize::from(fixed[0] & 0xf) * 4;
+        let head = packet.contiguous(header_len.max(IPV4_BYTES), &self.copies).map_err(|_| malformed)?;
+        let view = Ipv4Packet::parse_head(head, len).map_err(|_| malformed)?;
+        if !view.has_valid_checksum() {
+            return Err(DropReason::Ipv4Checksum);
+        }
+        let is_forbidden = |option: Result<sunstar_wire::RawOption<'_>, _>| {
+            option.map_or(true, |option| SOURCE_ROUTES.contains(&option.kind))
+        };
+        if header_len > IPV4_BYTES && view.options().any(is_forbidden) {
+            return Err(DropReason::Ipv4Options);
+        }
+        let (header, payload_len) = (view.header(), view.payload_len());
+        // Both are there: the view has seen them.
+        let _ = packet.trim_back(len - header_len - payload_len);
+        let _ = packet.trim_front(header_len);
+        Ok((header, payload_len))
+    }
+
+    /// RFC 1122 §3.2.1.3. Answers whether the packet is for all stations.
+    fn check_addresses(&self, id: InterfaceId, header: &Ipv4Header) -> Result<bool, DropReason> {
+        let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
+        if interface.is_loopback() {
+            return if self.network.is_own(header.dst) { Ok(false) } else { Err(DropReason::OtherHost) };
+        }
+        if !is_v4_station(header.src) || interface.is_broadcast(header.src) || self.network.is_own(header.src) {
+            return Err(DropReason::Source);
+        }
+        if header.dst.is_loopback() {
+            return Err(DropReason::LoopbackOutside);
+        }
+        if self.network.is_own(header.dst) {
+            return Ok(false);
+        }
+        if interface.is_broadcast(header.dst) { Ok(true) } else { Err(DropReason::OtherHost) }
+    }
+
+    /// Hands a packet to its protocol.
+    fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: Packet) -> Result<(), DropReason> {
+        match arrived.header.protocol {
+            IpProtocol::TCP => self.input_tcp(now, arrived, packet),
+            IpProtocol::UDP => self.input_udp(now, arrived, packet),
+            IpProtocol::ICMP => self.input_icmp(now, arrived, packet),
+            _ => {
+                self.unreachable(now, arrived, &packet, UnreachableCode::PROTOCOL);
+                Err(DropReason::Protocol)
+            }
+        }
+    }
+
+    /// Whether an address is one of ours.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.network.is_own(v4),
+            IpAddr::V6(_) => false,
+        }
+    }
+}

@@ -1,0 +1,10 @@
+mod arp;
+mod counters;
+mod fragments;
+mod icmp;
+mod ip;
+mod path;
+mod script;
+mod streams;
+mod udp;
+mod world;

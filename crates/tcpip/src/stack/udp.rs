@@ -1,0 +1,180 @@
+//! UDP over IP.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use sunstar_packet::{Checksum, MAX_BUFFERS, Offload, Packet};
+use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Ipv4Header, UdpDatagram, UdpHeader, UnreachableCode};
+
+use super::Stack;
+use super::input::Arrived;
+use super::network::{Cast, Way};
+use super::tcp::has_valid_checksum;
+use crate::drops::DropReason;
+use crate::tcp::sockets::OpenError;
+use crate::time::Instant;
+use crate::udp::{Received, UdpId, UdpOptions, UdpSendError, UdpSockets};
+
+/// Bytes of an IPv4 header without options.
+const IPV4_BYTES: usize = 20;
+/// Where the checksum lies in the UDP header.
+const CSUM_OFFSET: u16 = 6;
+
+/// Ports that are chosen from (RFC 6335 §6).
+const FIRST_PORT: u16 = 49_152;
+const PORTS: u32 = 16_384;
+
+impl Stack {
+    /// The calls of UDP sockets that need to know nothing about interfaces: receive, close and so on.
+    pub fn udp(&mut self) -> &mut UdpSockets {
+        &mut self.udp
+    }
+
+    /// A UDP socket at an address. The unspecified one stands for all of ours, port 0 for one that is free and hard to guess
+    /// (RFC 6056).
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`], [`OpenError::NoPort`], [`OpenError::NotOurs`], [`OpenError::Full`].
+    pub fn udp_bind(&mut self, local: SocketAddr, options: UdpOptions) -> Result<UdpId, OpenError> {
+        let is_broadcast = matches!(local.ip(), IpAddr::V4(v4) if self.network.is_broadcast(v4));
+        if !local.ip().is_unspecified() && !self.is_own(local.ip()) && !is_broadcast {
+            return Err(OpenError::NotOurs);
+        }
+        let local = if local.port() == 0 { self.free_port(local.ip()).ok_or(OpenError::NoPort)? } else { local };
+        self.udp.bind(local, options)
+    }
+
+    /// From now on a socket sends to `remote` if nothing else is said, and only receives from there. Its address becomes the one that
+    /// is nearest to it.
+    ///
+    /// # Errors
+    /// [`OpenError::NoRoute`], [`OpenError::InUse`], [`OpenError::NotOurs`] also if the socket is closed.
+    pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), OpenError> {
+        let IpAddr::V4(to) = remote.ip() else { return Err(OpenError::NoRoute) };
+        let way = self.network.way(to).ok_or(OpenError::NoRoute)?;
+        let local = self.udp.local(id).ok_or(OpenError::NotOurs)?;
+        let local = self.udp_source(&way, local.ip()).ok_or(OpenError::NotOurs)?;
+        self.udp.connect(id, local.into(), remote)
+    }
+
+    /// Sends a datagram: to `to`, or to whom the socket is connected with. It is sent by reference; what does not fit a link is
+    /// cut (RFC 791 §3.2).
+    ///
+    /// # Errors
+    /// See [`UdpSendError`]. That it is sent does not say that it arrives.
+    pub fn udp_send(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        to: Option<SocketAddr>,
+        payload: Packet,
+    ) -> Result<(), UdpSendError> {
+        let options = self.udp.options(id).ok_or(UdpSendError::Closed)?;
+        let local = self.udp.local(id).ok_or(UdpSendError::Closed)?;
+        let to = to.or_else(|| self.udp.remote(id)).ok_or(UdpSendError::NoDestination)?;
+        let IpAddr::V4(dst) = to.ip() else { return Err(UdpSendError::NoRoute) };
+        if self.outgoing.len() >= self.limits.outgoing_packets || self.local.len() >= self.limits.loopback_packets {
+            return Err(UdpSendError::Full);
+        }
+        let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
+        if way.cast == Cast::Broadcast && !options.may_broadcast {
+            return Err(UdpSendError::Broadcast);
+        }
+        let src = self.udp_source(&way, local.ip()).ok_or(UdpSendError::NoRoute)?;
+        let header = UdpHeader { src_port: local.port(), dst_port: to.port() };
+        // Headers are one buffer more.
+        let is_scattered = payload.buffers().len() >= MAX_BUFFERS;
+        let payload = if is_scattered { payload.into_buffer(&self.copies).into() } else { payload };
+        let packet = self.udp_packet(&way, (src, dst), header, payload, self.mtu(now, &way, dst))?;
+        self.counters.datagrams_sent += 1;
+        // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
+        self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet);
+        Ok(())
+    }
+
+    fn udp_packet(
+        &self,
+        way: &Way,
+        (src, dst): (Ipv4Addr, Ipv4Addr),
+        header: UdpHeader,
+        mut payload: Packet,
+        mtu: usize,
+    ) -> Result<Packet, UdpSendError> {
+        let interface = self.network.interface(way.interface).ok_or(UdpSendError::NoRoute)?;
+        let len = payload.len() + UdpHeader::LEN;
+        if len > usize::from(u16::MAX) - IPV4_BYTES {
+            return Err(UdpSendError::TooLong);
+        }
+        let length = u32::try_from(len).map_err(|_| UdpSendError::TooLong)?;
+        let pseudo = pseudo_header(AddressPair::V4 { src, dst }, IpProtocol::UDP, length);
+        payload.offload = Offload::default();
+        // Pieces have no checksum of their own that a device could complete.
+        let is_partial = interface.options().capabilities.completes_checksums && len + IPV4_BYTES <= mtu;
+        let fill = match is_partial {
+            true => Fill::Partial(pseudo),
+            false => Fill::Complete(pseudo + Sum::of_chain(payload.buffers())),
+        };
+        let bytes = header.to_bytes(payload.len(), fill).map_err(|_| UdpSendError::TooLong)?;
+        payload.prepend(&bytes).map_err(|_| UdpSendError::TooLong)?;
+        if is_partial {
+            payload.offload.checksum = Checksum::Partial { csum_start: 0, csum_offset: CSUM_OFFSET };
+        }
+        Ok(payload)
+    }
+
+    /// The address that a socket sends from.
+    fn udp_source(&self, way: &Way, bound: IpAddr) -> Option<Ipv4Addr> {
+        match bound {
+            IpAddr::V4(bound) if !bound.is_unspecified() && self.network.is_own(bound) => Some(bound),
+            IpAddr::V4(_) => self.network.source(way),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn free_port(&mut self, ip: IpAddr) -> Option<SocketAddr> {
+        for _ in 0..PORTS {
+            let count = self.next_udp_port;
+            self.next_udp_port = count.wrapping_add(1);
+            let place = u16::try_from(self.secret.udp_port(ip, count) % PORTS).ok()?;
+            let candidate = SocketAddr::new(ip, FIRST_PORT + place);
+            if self.udp.is_free(candidate) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+
+    /// A datagram has come.
+    pub(super) fn input_udp(&mut self, now: Instant, arrived: &Arrived, mut packet: Packet) -> Result<(), DropReason> {
+        let addresses = AddressPair::V4 { src: arrived.header.src, dst: arrived.header.dst };
+        let len = packet.len();
+        let malformed = DropReason::UdpMalformed;
+        let head = packet.contiguous(UdpHeader::LEN, &self.copies).map_err(|_| malformed)?;
+        let datagram = UdpDatagram::parse_head(head, len).map_err(|_| malformed)?;
+        let (header, has_checksum) = (datagram.header(), datagram.checksum().is_some());
+        let padding = len - usize::from(datagram.length());
+        // It was looked at.
+        let _ = packet.trim_back(padding);
+        // RFC 1122 §4.1.3.4: zero says that the sender has made none.
+        if has_checksum
+            && cfg!(not(planted = "udp_unverified"))
+            && !has_valid_checksum(&packet, addresses, IpProtocol::UDP)
+        {
+            return Err(DropReason::UdpChecksum);
+        }
+        let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
+        let Some(place) = self.udp.find(&flow) else {
+            self.unreachable(now, arrived, &packet, UnreachableCode::PORT);
+            return Err(DropReason::UdpNoPort);
+        };
+        // It was looked at.
+        let _ = packet.trim_front(UdpHeader::LEN);
+        let (from, to) = (flow.src(), addresses.dst());
+        let received = Received { from, to, interface: arrived.interface, payload: packet };
+        if !self.udp.deliver(place, received) {
+            return Err(DropReason::UdpQueueFull);
+        }
+        self.counters.datagrams_received += 1;
+        Ok(())
+    }
+}

