@@ -118,9 +118,11 @@ fn build(bugs: &[Bug]) -> Result<()> {
     let config_folder = place().join(".cargo");
     fs::create_dir_all(&config_folder)?;
     fs::write(config_folder.join("config.toml"), config)?;
-    let mut command = cargo_fuzz("build");
-    command.arg("--target-dir").arg(place().join("build")).current_dir(place());
-    ensure!(run_command(&mut command)?.success, "the targets do not compile with the bugs in them");
+    for (target, ..) in bugs {
+        let mut command = cargo_fuzz("build");
+        command.arg("--target-dir").arg(place().join("build")).arg(target).current_dir(place());
+        ensure!(run_command(&mut command)?.success, "{target} does not compile with the bugs in the packages");
+    }
     Ok(())
 }
 
