@@ -61,7 +61,7 @@ const ROUNDS: &[&[Bug]] = &[
     &[("http1", HTTP1, "digits_per_piece"), ("http1_client", HTTP1, "digits_per_piece")],
     &[("http1", HTTP1, "empty_lines_pile_up"), ("http1_client", HTTP1, "empty_lines_pile_up")],
     &[("http1", HTTP1, "head_end_forgotten"), ("http1_client", HTTP1, "head_end_forgotten")],
-    &[("http1", HTTP1, "trailers_unfiltered"), ("http1_client", HTTP1, "trailers_unfiltered")],
+    &[("http1", HTTP1, "trailers_unfiltered")],
 ];
 
 const HTTP: &str = "sunstar-http";
