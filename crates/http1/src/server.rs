@@ -410,7 +410,6 @@ impl Connection {
             // Whoever has sent a part of a head and gone expects no answer.
             Err(Error::Truncated) => {
                 shared.counters.errors.add(1);
-                #[cfg(not(planted = "truncated_head_kept"))]
                 self.read_no_more();
                 None
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -34,6 +35,7 @@ const ROUNDS: &[&[Bug]] = &[
         ("range", HTTP, "range_last_wraps"),
         ("router", HTTP, "empty_parameter"),
         ("uri", HTTP, "uri_delete"),
+        ("wire", WIRE, "option_length_zero"),
     ],
     &[
         ("accept", HTTP, "star_is_identity"),
@@ -44,24 +46,27 @@ const ROUNDS: &[&[Bug]] = &[
         ("range", HTTP, "range_meets_one"),
         ("router", HTTP, "encoded_is_other"),
         ("uri", HTTP, "uri_short_address"),
+        ("wire", WIRE, "padding_kept"),
     ],
     &[
         ("accept", HTTP, "weight_four_digits"),
         ("conditional", HTTP, "weak_part"),
-        ("http1", HTTP1, "truncated_head_kept"),
         ("http1_client", HTTP1, "until_close_unbounded"),
         ("path", HTTP, "path_keeps_nul"),
         ("range", HTTP, "range_suffix_wraps"),
         ("router", HTTP, "stale_span"),
         ("uri", HTTP, "uri_signed_port"),
+        ("wire", WIRE, "vlan_unchecked"),
     ],
     &[("http1", HTTP1, "digits_per_piece"), ("http1_client", HTTP1, "digits_per_piece")],
     &[("http1", HTTP1, "empty_lines_pile_up"), ("http1_client", HTTP1, "empty_lines_pile_up")],
     &[("http1", HTTP1, "head_end_forgotten"), ("http1_client", HTTP1, "head_end_forgotten")],
+    &[("http1", HTTP1, "trailers_unfiltered")],
 ];
 
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const WIRE: &str = "sunstar-wire";
 
 const TARGETS_PACKAGE: &str = "sunstar-fuzz";
 
@@ -105,7 +110,7 @@ fn place() -> PathBuf {
 fn build(bugs: &[Bug]) -> Result<()> {
     let mut config = "[unstable]\nprofile-rustflags = true\n".to_owned();
     // The targets compile some sources of the one by themselves.
-    for (package, from) in [(HTTP, HTTP), (HTTP1, HTTP1), (TARGETS_PACKAGE, HTTP)] {
+    for (package, from) in [(HTTP, HTTP), (HTTP1, HTTP1), (WIRE, WIRE), (TARGETS_PACKAGE, HTTP)] {
         let bugs = bugs.iter().filter(|(_, package, _)| *package == from);
         let flags: String = bugs.map(|(.., bug)| format!("\"--cfg\", 'planted=\"{bug}\"', ")).collect();
         config += &format!("[profile.release.package.{package}]\nrustflags = [{flags}]\n");
@@ -113,28 +118,34 @@ fn build(bugs: &[Bug]) -> Result<()> {
     let config_folder = place().join(".cargo");
     fs::create_dir_all(&config_folder)?;
     fs::write(config_folder.join("config.toml"), config)?;
-    let mut command = cargo_fuzz("build");
-    command.arg("--target-dir").arg(place().join("build")).current_dir(place());
-    ensure!(run_command(&mut command)?.success, "the targets do not compile with the bugs in them");
+    for (target, ..) in bugs {
+        let mut command = cargo_fuzz("build");
+        command.arg("--target-dir").arg(place().join("build")).arg(target).current_dir(place());
+        ensure!(run_command(&mut command)?.success, "{target} does not compile with the bugs in the packages");
+    }
     Ok(())
 }
 
 /// Runs a target, and answers what it has found, and how soon.
 fn find(target: &str) -> Result<Option<String>> {
-    let begin = place().join(target);
-    if begin.exists() {
-        fs::remove_dir_all(&begin)?;
+    let inputs = place().join(target);
+    if inputs.exists() {
+        fs::remove_dir_all(&inputs)?;
     }
-    fs::create_dir_all(&begin)?;
-    let (harmless, all) = copy_harmless(target, &begin)?;
+    fs::create_dir_all(&inputs)?;
+    let (harmless, all) = copy_harmless(target, &inputs)?;
     let mut command = executable(target);
-    command.arg(&begin);
+    command.arg(&inputs);
+    // Time and again the same.
+    command.arg("-seed=1");
     arguments(&mut command, target, 0);
+    let begin = Instant::now();
     let Some((false, output)) = run_within_budget(&mut command)? else { return Ok(None) };
+    let seconds = begin.elapsed().as_secs();
     let executions = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let executions = executions.unwrap_or("?").trim();
     let how: String = evidence(&output).chars().take(EVIDENCE_LETTERS).collect();
-    Ok(Some(format!("{executions:>8} executions from {harmless} of {all} inputs: {how}")))
+    Ok(Some(format!("{executions:>8} executions, {seconds:>2} s, from {harmless} of {all} inputs: {how}")))
 }
 
 /// Copies the inputs of a corpus that a target passes, and answers how many they are, of how many.

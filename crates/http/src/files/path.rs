@@ -43,9 +43,7 @@ pub(super) fn decode(encoded: &[u8], dot_files: bool) -> Result<Target, PathErro
         }
         let start = path.len();
         decode_segment(segment, &mut path)?;
-        let name = &path[start..];
-        #[cfg(planted = "path_checked_encoded")]
-        let name = segment;
+        let name = if cfg!(planted = "path_checked_encoded") { segment } else { &path[start..] };
         let is_hidden = name.first() == Some(&b'.') && name != b".well-known" && !dot_files;
         let forbidden: &[u8] = if cfg!(planted = "path_keeps_nul") { b"/" } else { b"/\0" };
         if is_hidden || matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| forbidden.contains(byte)) {
