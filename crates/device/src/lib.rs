@@ -1,0 +1,19 @@
+//! Packet devices: what carries the packets of Sunstar's own TCP/IP.
+//!
+//! A [`Device`] belongs to the process and says what it can do ([`Capabilities`]). Each of its queues goes to one shard, which
+//! receives and sends bursts of packets by it ([`Queue`]) and sleeps until there is something ([`Queue::poll_ready`]).
+//!
+//! | device | what it is |
+//! |---|---|
+//! | [`link()`] | two ends in one thread, for tests, benches and simulation |
+//!
+//! What arrives lies in frames of the shard's pool; what is sent are the buffers of whoever sends. Nothing here copies a payload,
+//! except where that is said, and there it is counted.
+
+mod capabilities;
+mod link;
+mod queue;
+
+pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
+pub use link::{LinkOptions, LinkQueue, WhenFull, link};
+pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
