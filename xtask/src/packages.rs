@@ -40,6 +40,12 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
+    Package {
+        name: "iproute2",
+        program: "/usr/sbin/ip",
+        why: "has ip, which configures the interfaces that tests of TAP devices make",
+        steps: &["tests"],
+    },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",

@@ -6,6 +6,7 @@
 //! | device | what it is |
 //! |---|---|
 //! | [`link()`] | two ends in one thread, for tests, benches and simulation |
+//! | [`Tap`] | an interface of the kernel whose other end is this process |
 //!
 //! What arrives lies in frames of the shard's pool; what is sent are the buffers of whoever sends. Nothing here copies a payload,
 //! except where that is said, and there it is counted.
@@ -13,7 +14,9 @@
 mod capabilities;
 mod link;
 mod queue;
+mod tap;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
+pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
