@@ -8,15 +8,24 @@
 //! | [`link()`] | two ends in one thread, for tests, benches and simulation |
 //! | [`Tap`] | an interface of the kernel whose other end is this process |
 //!
+//! What may stand before any queue, one before the other:
+//!
+//! | middleware | what it does |
+//! |---|---|
+//! | [`Fault`] | loses, doubles, reorders, damages and delays packets, as a seed says |
+//!
 //! What arrives lies in frames of the shard's pool; what is sent are the buffers of whoever sends. Nothing here copies a payload,
 //! except where that is said, and there it is counted.
 
 mod capabilities;
+mod edit;
+mod fault;
 mod link;
 mod queue;
 mod tap;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
+pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probability};
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
