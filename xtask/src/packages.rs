@@ -53,6 +53,7 @@ const PACKAGES: &[Package] = &[
         why: "has promtool, which checks the metrics that httpd shows",
         steps: &["tools"],
     },
+    Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
         name: "binutils",

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`Fault`] | loses, doubles, reorders, damages and delays packets, as a seed says |
 //! | [`Pcap`] | writes packets to a file that tshark reads |
+//! | [`Trace`] | shows packets in the log, a line each |
 //!
 //! What arrives lies in frames of the shard's pool; what is sent are the buffers of whoever sends. Nothing here copies a payload,
 //! except where that is said, and there it is counted.
@@ -25,6 +26,7 @@ mod link;
 mod pcap;
 mod queue;
 mod tap;
+mod trace;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probability};
@@ -32,3 +34,4 @@ pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
+pub use trace::{Summary, Trace};
