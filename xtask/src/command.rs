@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// How many tests a program reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,15 @@ impl Count {
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+    }
+
+    /// For commands whose outcome is that of their tests.
+    ///
+    /// # Errors
+    /// If a test failed.
+    pub(crate) fn all_passed(self) -> Result<()> {
+        ensure!(self.failed == 0, "{} passed, {} failed", self.passed, self.failed);
+        Ok(())
     }
 }
 
@@ -110,7 +119,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished> {
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let line = describe(command);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("`{line}` could not be started"))?;
-    anyhow::ensure!(output.status.success(), "`{line}` failed");
+    ensure!(output.status.success(), "`{line}` failed");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -171,6 +180,12 @@ mod tests {
         let line = "     Summary [   0.1s] 8 tests run: 5 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
         assert_eq!(count_line(line), Count { passed: 5, failed: 3 });
         assert_eq!(count_line("Summary [0.1s] 1 test run: 1 passed, 0 skipped"), Count { passed: 1, failed: 0 });
+    }
+
+    #[test]
+    fn a_failed_test_is_an_error_of_the_command() {
+        assert!(Count { passed: 3, failed: 0 }.all_passed().is_ok());
+        assert!(Count { passed: 3, failed: 1 }.all_passed().is_err());
     }
 
     #[test]

@@ -78,6 +78,9 @@ enum Command {
         /// For how long, per target
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// Plant bugs instead, and demand that each is found within a minute of a processor's time
+        #[arg(long, conflicts_with = "seconds")]
+        planted: bool,
     },
     /// Run the simulator's scenarios over many seeds, or one again
     Sim(sim::Options),
@@ -110,16 +113,17 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Test { steps, install, .. } => steps::run(&steps, install),
         Command::Tidy { bless } => tidy::command(bless),
-        Command::Loom { filter, preemptions } => loom::run(filter.as_deref(), preemptions).map(drop),
+        Command::Loom { filter, preemptions } => loom::run(filter.as_deref(), preemptions)?.all_passed(),
         Command::Planted { list: true, .. } => {
             planted::list();
             Ok(())
         }
-        Command::Planted { names, .. } => planted::run(&names).map(drop),
-        Command::Soak { seconds, only } => soak::run(seconds, only.as_deref()).map(drop),
-        Command::Fuzz { targets, seconds } => fuzz::run(seconds, &targets),
+        Command::Planted { names, .. } => planted::run(&names)?.all_passed(),
+        Command::Soak { seconds, only } => soak::run(seconds, only.as_deref())?.all_passed(),
+        Command::Fuzz { targets, planted: true, .. } => fuzz::run_planted(&targets),
+        Command::Fuzz { targets, seconds, .. } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),
-        Command::Asan => asan::run().map(drop),
+        Command::Asan => asan::run()?.all_passed(),
         Command::Bench { args } => bench::run(&args),
     }
 }

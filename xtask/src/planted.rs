@@ -1,29 +1,45 @@
 //! Planted bugs: faults that the sources contain under `--cfg planted="name"`, each of which the tests must find.
 //!
 //! They show that the models and the randomised tests can fail. To plant one, write the fault under
-//! `cfg(planted = "name")` and add a line to [`PLANTED`].
+//! `cfg(planted = "name")`, or where there are many under `planted::is("name")`, and add a line to [`PLANTED`]. Some are for the fuzz targets, which have a table of their own.
+
+mod table;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{Count, cargo, root, target_dir};
-use crate::loom;
+use self::table::PLANTED;
+use crate::command::{Count, cargo, program, root, target_dir};
 use crate::tidy::tree;
+use crate::{fuzz, loom, soak};
 
 /// After this long a test that has not failed is taken for one that does not find its bug.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// For how long clients misbehave at a server with a bug.
+const SOAK_SECONDS: u64 = 10;
+
+/// Stands for all bugs of a package that are chosen when the tests run.
+const CHOSEN: &str = "chosen";
+
+/// Chooses one of them.
+const CHOOSE: &str = "SUNSTAR_PLANTED";
 
 /// How the tests that must find a bug are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// As ordinary tests.
     Plain,
+    /// As ordinary tests, which have all such bugs of their package, and choose one when they run.
+    Chosen,
     /// As loom models.
     Loom,
+    /// As tests of httpd as a process, which has bugs that are chosen in it. They go on for some seconds.
+    Soak,
 }
 
 #[derive(Debug)]
@@ -35,80 +51,18 @@ struct Planted {
     tests: &'static str,
 }
 
-const PLANTED: &[Planted] = &[
-    Planted { package: PACKET, name: "double_release", kind: Kind::Loom, tests: "loom_foreign" },
-    Planted { package: PACKET, name: "missing_barrier", kind: Kind::Loom, tests: "wakes_the_sleeper" },
-    Planted { package: PACKET, name: "relaxed_post", kind: Kind::Loom, tests: "loom_two_posters" },
-    Planted { package: PACKET, name: "touch_after_post", kind: Kind::Loom, tests: "loom_list_ends" },
-    Planted { package: EXECUTOR, name: "blocked_by_gone", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "child_relaxed_drop", kind: Kind::Loom, tests: "loom_child" },
-    Planted { package: EXECUTOR, name: "child_relaxed_wake", kind: Kind::Loom, tests: "loom_child_foreign_wake" },
-    Planted { package: EXECUTOR, name: "double_release", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "leaked_waiter", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "lost_child_wake", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "lost_wake", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "overtaking", kind: Kind::Plain, tests: "sync_random" },
-    Planted { package: EXECUTOR, name: "ring_early_head", kind: Kind::Loom, tests: "loom_ring" },
-    Planted { package: EXECUTOR, name: "ring_missing_release", kind: Kind::Loom, tests: "loom_ring" },
-    Planted { package: EXECUTOR, name: "task_double_free", kind: Kind::Loom, tests: "loom_task_cloned" },
-    Planted { package: EXECUTOR, name: "task_lost_wake", kind: Kind::Loom, tests: "loom_task_word" },
-    Planted { package: EXECUTOR, name: "task_relaxed_word", kind: Kind::Loom, tests: "loom_task_word" },
-    Planted { package: EXECUTOR, name: "wheel_stale_bitmap", kind: Kind::Plain, tests: "wheel_random" },
-    Planted { package: EXECUTOR, name: "wheel_wrong_level", kind: Kind::Plain, tests: "wheel_random" },
-    Planted { package: HTTP, name: "client_half_read_kept", kind: Kind::Plain, tests: "sim_sweep_client" },
-    Planted { package: HTTP, name: "client_repeats_all", kind: Kind::Plain, tests: "sim_sweep_client" },
-    Planted { package: HTTP, name: "client_stale_kept", kind: Kind::Plain, tests: "client::tests::faults" },
-    Planted { package: HTTP, name: "client_waits_unbounded", kind: Kind::Plain, tests: "client::tests::pool" },
-    Planted { package: HTTP, name: "date_beside_tag", kind: Kind::Plain, tests: "property_conditional" },
-    Planted { package: HTTP, name: "empty_parameter", kind: Kind::Plain, tests: "property_router" },
-    Planted { package: HTTP, name: "encoded_is_other", kind: Kind::Plain, tests: "property_router" },
-    Planted { package: HTTP, name: "gate_left_early", kind: Kind::Plain, tests: "tests::stop" },
-    Planted { package: HTTP, name: "later_weight", kind: Kind::Plain, tests: "property_accept" },
-    Planted { package: HTTP, name: "no_last_look", kind: Kind::Plain, tests: "sim_sweep" },
-    Planted { package: HTTP, name: "no_linger", kind: Kind::Plain, tests: "refusals" },
-    Planted { package: HTTP, name: "path_checked_encoded", kind: Kind::Plain, tests: "property_path" },
-    Planted { package: HTTP, name: "path_digit_colon", kind: Kind::Plain, tests: "property_path" },
-    Planted { package: HTTP, name: "range_meets_one", kind: Kind::Plain, tests: "property_range" },
-    Planted { package: HTTP, name: "range_suffix_wraps", kind: Kind::Plain, tests: "property_range" },
-    Planted { package: HTTP, name: "stale_span", kind: Kind::Plain, tests: "property_router" },
-    Planted { package: HTTP, name: "unsent_at_failure", kind: Kind::Plain, tests: "endings" },
-    Planted { package: HTTP, name: "unsent_at_stop", kind: Kind::Plain, tests: "sim_sweep" },
-    Planted { package: HTTP, name: "uri_short_address", kind: Kind::Plain, tests: "property_uri" },
-    Planted { package: HTTP, name: "uri_signed_port", kind: Kind::Plain, tests: "property_uri" },
-    Planted { package: HTTP1, name: "chunk_one_short", kind: Kind::Plain, tests: "property_conversations" },
-    Planted { package: HTTP1, name: "head_end_forgotten", kind: Kind::Plain, tests: "property_fragments" },
-    Planted { package: HTTP1, name: "http10_stays", kind: Kind::Plain, tests: "property_framing" },
-    Planted { package: HTTP1, name: "length_beside_coding", kind: Kind::Plain, tests: "property_framing" },
-    Planted { package: HTTP1, name: "trailers_unfiltered", kind: Kind::Plain, tests: "trailers_that_frame" },
-    Planted { package: METRICS, name: "bound_outside", kind: Kind::Plain, tests: "a_value_lies_between" },
-    Planted { package: METRICS, name: "lost_at_packet_end", kind: Kind::Plain, tests: "property_packets" },
-    Planted { package: NET, name: "forgotten_return", kind: Kind::Plain, tests: "spread_random" },
-    Planted { package: NET, name: "given_after_goodbye", kind: Kind::Plain, tests: "spread_random" },
-    Planted { package: SIM, name: "address_order", kind: Kind::Plain, tests: "same_trace" },
-    Planted { package: SIM, name: "early_segment", kind: Kind::Plain, tests: "sim_sweep" },
-    Planted { package: SIM, name: "leaked_stream", kind: Kind::Plain, tests: "a_stream_moves" },
-    Planted { package: SIM, name: "lost_reader_wake", kind: Kind::Plain, tests: "sockets_streams_buffers" },
-    Planted { package: SIM, name: "split_drops_byte", kind: Kind::Plain, tests: "sim_sweep" },
-    Planted { package: WIRE, name: "carry_lost", kind: Kind::Plain, tests: "property_sums" },
-    Planted { package: WIRE, name: "odd_piece_unswapped", kind: Kind::Plain, tests: "property_sums" },
-    Planted { package: WIRE, name: "option_length_zero", kind: Kind::Plain, tests: "property_options" },
-    Planted { package: WIRE, name: "padding_kept", kind: Kind::Plain, tests: "property_ipv4" },
-    Planted { package: WIRE, name: "sack_without_room", kind: Kind::Plain, tests: "property_any_options" },
-    Planted { package: WIRE, name: "update_minus_zero", kind: Kind::Plain, tests: "property_updates" },
-    Planted { package: WIRE, name: "vlan_unchecked", kind: Kind::Plain, tests: "property_tagged" },
-];
+impl Planted {
+    /// What it is built with.
+    fn flag(&self) -> &'static str {
+        match self.kind {
+            Kind::Plain | Kind::Loom => self.name,
+            Kind::Chosen | Kind::Soak => CHOSEN,
+        }
+    }
+}
 
 /// One of each kind, for a run that is to be short.
 pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier", "split_drops_byte"];
-
-const NET: &str = "sunstar-net";
-const PACKET: &str = "sunstar-packet";
-const EXECUTOR: &str = "sunstar-executor";
-const HTTP: &str = "sunstar-http";
-const HTTP1: &str = "sunstar-http1";
-const METRICS: &str = "sunstar-metrics";
-const SIM: &str = "sunstar-sim";
-const WIRE: &str = "sunstar-wire";
 
 /// Shows the planted bugs.
 pub(crate) fn list() {
@@ -158,11 +112,16 @@ enum Verdict {
 
 /// Builds the tests with the bug in them, which must succeed, and runs them, which must not.
 fn find(planted: &Planted) -> Result<Verdict> {
-    let program = build(planted)?;
+    let (program, folder) = match planted.kind {
+        Kind::Plain | Kind::Chosen | Kind::Loom => (build(planted)?, planted.package.replace("sunstar-", "crates/")),
+        Kind::Soak => (build_process(planted)?, "apps/httpd".to_owned()),
+    };
     let mut command = Command::new(program);
     command
         .arg(planted.tests)
-        .current_dir(root().join(planted.package.replace("sunstar-", "crates/")))
+        .current_dir(root().join(folder))
+        .env(soak::SECONDS, SOAK_SECONDS.to_string())
+        .env(CHOOSE, planted.name)
         // A planted failure is no regression to remember.
         .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
     if planted.kind == Kind::Loom {
@@ -188,13 +147,13 @@ fn build(planted: &Planted) -> Result<PathBuf> {
         planted.package,
     ]);
     match planted.kind {
-        Kind::Plain => command.args(["--profile", "test"]),
+        Kind::Plain | Kind::Chosen | Kind::Soak => command.args(["--profile", "test"]),
         Kind::Loom => {
             loom::environment(&mut command, loom::PREEMPTIONS);
             command.args(["--profile", "bench"])
         }
     };
-    command.args(["--", "--cfg", &format!("planted=\"{}\"", planted.name)]);
+    command.args(["--", "--cfg", &format!("planted=\"{}\"", planted.flag())]);
     // Each program runs once and briefly: what counts is that it is built quickly.
     command.args(["-Cdebuginfo=0", "-Awarnings"]);
     if planted.kind == Kind::Loom {
@@ -205,27 +164,52 @@ fn build(planted: &Planted) -> Result<PathBuf> {
     executable(&String::from_utf8_lossy(&output.stdout)).context("cargo names no test program")
 }
 
-/// The program that cargo's messages name last.
+/// Builds the tests of httpd with the bug in a package that it depends on. Only the nightly toolchain gives flags to one of many.
+fn build_process(planted: &Planted) -> Result<PathBuf> {
+    let flags = format!("profile.dev.package.{}.rustflags=['--cfg','planted=\"{}\"']", planted.package, planted.flag());
+    let mut command = program("rustup", &["run", "nightly", "cargo", "test", "--locked", "--quiet", "--no-run"]);
+    command
+        .args(["-Zprofile-rustflags", "--config", &flags, "--message-format", "json-render-diagnostics"])
+        .args(["-p", "httpd", "--test", "process", "--target-dir"])
+        .arg(target_dir("planted"));
+    let output = command.stderr(std::process::Stdio::inherit()).output().context("cargo could not be started")?;
+    ensure!(output.status.success(), "the tests do not compile with the bug in them");
+    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo names no test program")
+}
+
+/// The test program that cargo's messages name last.
 fn executable(messages: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["profile"]["test"] == true)
         .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
         .next_back()
 }
 
-/// Runs a program for at most `patience` and answers whether it succeeded, and what it said.
+/// Runs a program for at most `patience` and answers whether it succeeded, and what it said; `None` if it took too long.
 fn within(command: &mut Command, patience: Duration) -> Result<Option<(bool, String)>> {
-    let path = target_dir("planted.log");
-    let log = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-    let mut child = command.stdout(log.try_clone()?).stderr(log).spawn().context("the tests could not be started")?;
     let begin = Instant::now();
+    until(command, |_| Ok(begin.elapsed() > patience))
+}
+
+/// Runs a program until it ends, or until `is_over` says so, and answers whether it succeeded, and what it said; `None` if it did not
+/// end.
+///
+/// # Errors
+/// If it can't be started or waited for.
+pub(crate) fn until(command: &mut Command, is_over: impl Fn(&Child) -> Result<bool>) -> Result<Option<(bool, String)>> {
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let path = target_dir("planted").join(name).with_extension("log");
+    std::fs::create_dir_all(target_dir("planted"))?;
+    let log = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    let mut child = command.stdout(log.try_clone()?).stderr(log).spawn().context("the program could not be started")?;
     loop {
         if let Some(status) = child.try_wait()? {
             let output = std::fs::read(&path)?;
             return Ok(Some((status.success(), String::from_utf8_lossy(&output).into_owned())));
         }
-        if begin.elapsed() > patience {
+        if is_over(&child)? {
             child.kill()?;
             child.wait()?;
             return Ok(None);
@@ -235,16 +219,17 @@ fn within(command: &mut Command, patience: Duration) -> Result<Option<(bool, Str
 }
 
 /// The line after the first panic's header, which says what was noticed, or how the program ended.
-fn evidence(output: &str) -> String {
+pub(crate) fn evidence(output: &str) -> String {
     let mut lines = output.lines().skip_while(|line| !line.contains("panicked at"));
     lines.nth(1).map_or_else(|| "the test program was killed".to_owned(), |line| line.trim().to_owned())
 }
 
 fn in_table() -> BTreeSet<(String, String)> {
-    PLANTED.iter().map(|planted| (planted.package.to_owned(), planted.name.to_owned())).collect()
+    let ours = PLANTED.iter().map(|planted| (planted.package.to_owned(), planted.name.to_owned()));
+    ours.chain(fuzz::in_table()).collect()
 }
 
-/// Every `planted = "name"` of the crates, with its package.
+/// Every `planted = "name"` and `planted::is("name")` of the crates, with its package.
 fn in_sources() -> Result<BTreeSet<(String, String)>> {
     let mut found = BTreeSet::new();
     for file in tree::read(root())?.iter().filter(|file| file.path.starts_with("crates/")) {
@@ -257,7 +242,9 @@ fn in_sources() -> Result<BTreeSet<(String, String)>> {
 }
 
 fn names_in(text: &str) -> impl Iterator<Item = String> {
-    text.split("planted = \"").skip(1).filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned()))
+    let ends = ["planted = \"", "planted::is(\""].map(|begin| text.split(begin).skip(1));
+    let names = ends.into_iter().flatten().filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned()));
+    names.filter(|name| name != CHOSEN)
 }
 
 /// Whether sources and table name the same bugs.
@@ -288,9 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_from_both_forms() {
-        let text = "if cfg!(planted = \"one\") {}\n#[cfg(not(planted = \"two\"))]";
-        assert_eq!(names_in(text).collect::<Vec<_>>(), ["one", "two"]);
+    fn names_are_read_from_all_forms() {
+        let text = "if cfg!(planted = \"one\") {}\n#[cfg(not(planted = \"two\"))]\n!planted::is(\"three\") planted = \"chosen\"";
+        assert_eq!(names_in(text).collect::<Vec<_>>(), ["one", "two", "three"]);
     }
 
     #[test]

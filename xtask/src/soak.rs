@@ -19,7 +19,7 @@ const TESTS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Tells those tests for how long to go on, in seconds each.
-const SECONDS: &str = "SUNSTAR_SOAK_SECONDS";
+pub(crate) const SECONDS: &str = "SUNSTAR_SOAK_SECONDS";
 
 /// Runs these tests, or only those whose names contain `only`, for `seconds` each, optimised, with their assertions.
 ///

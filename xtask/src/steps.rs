@@ -54,7 +54,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "sim", about: "new seeds of the simulator", run: || sim::smoke(SMOKE_SEEDS).map(Outcome::Done) },
     Step { name: "gates", about: "instructions per operation", run: || bench::gates().map(Outcome::Done) },
-    Step { name: "asan", about: "the crates with unsafe code under AddressSanitizer", run: asan::step },
+    Step {
+        name: "asan",
+        about: "the crates with unsafe code, sockets and HTTP under AddressSanitizer",
+        run: asan::step,
+    },
 ];
 
 /// What the summary shows of a step.

@@ -29,7 +29,7 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     address: IpAddr,
     /// The port to listen on; 0 takes a free one
-    #[arg(long, default_value_t = 10000)]
+    #[arg(long, default_value_t = 10000, value_parser = options::port, allow_negative_numbers = true)]
     port: u16,
     /// Log requests: into this file, or without one as `access` into the log
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
@@ -57,7 +57,11 @@ async fn serve(args: Args) -> Result<(), Error> {
     let failures = sites.map(|site| async move { site.failure }).await?;
     if let Some(failure) = failures.into_iter().flatten().next() {
         let root = args.root.unwrap_or_default();
-        return Err(Error::usage(format_args!("cannot serve {}: {failure}", root.display())));
+        let why = match failure {
+            storage::Error::NotFound => "there is no such directory".to_owned(),
+            failure => failure.to_string(),
+        };
+        return Err(Error::usage(format_args!("cannot serve {}: {why}", root.display())));
     }
     let servers = Sharded::start(move || async move {
         let server = Server::with_options(routes(sites.local()).expect("the routes are well-formed"), options);
@@ -93,7 +97,10 @@ impl AccessLogOption {
             None => Ok(Self::Off),
             Some(None) => Ok(Self::ToLog),
             Some(Some(path)) => match LogFile::open(&path) {
-                Ok(file) => Ok(Self::ToFile(file)),
+                Ok(file) => {
+                    file.publish("access")?;
+                    Ok(Self::ToFile(file))
+                }
                 Err(error) => Err(Error::usage(format!("cannot open the access log {}: {error}", path.display()))),
             },
         }
@@ -127,7 +134,7 @@ fn routes(site: Rc<Site>) -> Result<Router, RouteError> {
     router.get("/", hello)?.get("/shard", shard)?.post("/count", count)?.get("/metrics", http::serve_metrics)?;
     if site.files.is_some() {
         let files = async move |request: Request, exchange: &mut Exchange<'_>| site.file(&request, exchange).await;
-        router.any("/file/{path...}", files)?;
+        router.get("/file/{path...}", files)?;
     }
     Ok(router)
 }

@@ -9,20 +9,20 @@ use sunstar::prelude::clap;
 #[derive(clap::Args)]
 pub(crate) struct Clients {
     /// Seconds from the first byte of a request, or from the accept, to the end of its head; 0 for any time
-    #[arg(long, value_name = "SECONDS", default_value_t = Timeouts::DEFAULT.head.map_or(0, seconds))]
+    #[arg(long, value_name = "SECONDS", value_parser = whole, allow_negative_numbers = true, default_value_t = Timeouts::DEFAULT.head.map_or(0, seconds))]
     head_timeout_s: u32,
     /// Seconds that a body may stall; 0 for any time, and at any rate
-    #[arg(long, value_name = "SECONDS", default_value_t = Timeouts::DEFAULT.body.map_or(0, stall))]
+    #[arg(long, value_name = "SECONDS", value_parser = whole, allow_negative_numbers = true, default_value_t = Timeouts::DEFAULT.body.map_or(0, stall))]
     body_timeout_s: u32,
     /// Seconds between requests; 0 for any time
-    #[arg(long, value_name = "SECONDS", default_value_t = Timeouts::DEFAULT.idle.map_or(0, seconds))]
+    #[arg(long, value_name = "SECONDS", value_parser = whole, allow_negative_numbers = true, default_value_t = Timeouts::DEFAULT.idle.map_or(0, seconds))]
     idle_timeout_s: u32,
     /// Seconds in which nothing of a response is taken, up to twice as long; 0 for any time, and at any rate
-    #[arg(long, value_name = "SECONDS", default_value_t = Timeouts::DEFAULT.output.map_or(0, stall))]
+    #[arg(long, value_name = "SECONDS", value_parser = whole, allow_negative_numbers = true, default_value_t = Timeouts::DEFAULT.output.map_or(0, stall))]
     output_timeout_s: u32,
     /// Connections that each shard serves at the same time, others wait; 0 for any number
-    #[arg(long, value_name = "COUNT", default_value_t = ServerOptions::DEFAULT.connections)]
-    max_connections: usize,
+    #[arg(long, value_name = "COUNT", value_parser = whole, allow_negative_numbers = true, default_value_t = most(ServerOptions::DEFAULT.connections))]
+    max_connections: u32,
 }
 
 impl Clients {
@@ -39,10 +39,22 @@ impl Clients {
                 output: pace(Timeouts::DEFAULT.output, self.output_timeout_s),
                 ..Timeouts::DEFAULT
             },
-            connections: self.max_connections,
+            connections: usize::try_from(self.max_connections).unwrap_or(usize::MAX),
             ..ServerOptions::DEFAULT
         }
     }
+}
+
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u32::MAX))
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u16::MAX))
+}
+
+fn most(connections: usize) -> u32 {
+    u32::try_from(connections).unwrap_or(u32::MAX)
 }
 
 /// A time in whole seconds.

@@ -59,8 +59,37 @@ impl fmt::Debug for AccessLog {
     }
 }
 
-/// How lines name a client.
-pub(crate) fn client(stream: &Stream) -> Box<str> {
+/// What a connection has to say in the log.
+pub(crate) struct Journal {
+    /// How lines name its client.
+    client: Box<str>,
+    /// What is known of the request that is being served.
+    entry: Option<Entry>,
+}
+
+impl Journal {
+    /// Without requests.
+    pub(crate) fn new(stream: &Stream) -> Self {
+        Self { client: client(stream), entry: None }
+    }
+
+    /// A request is taken up, when the connection has sent so many bytes.
+    pub(crate) fn begin(&mut self, request: Option<&Request>, date: Date, sent_bytes: u64) {
+        self.entry = Some(Entry::new(request, date, sent_bytes));
+    }
+
+    /// Writes the line about the request that was taken up last, if there is one; until then the connection has sent so many bytes.
+    pub(crate) fn finish(&mut self, log: &AccessLog, status: Option<Status>, sent_bytes: u64) {
+        // If there is neither, the client's bytes are refused behind a request that was logged.
+        if let Some(entry) = self.entry.take()
+            && (entry.headers.is_some() || status.is_some())
+        {
+            entry.finish(log, &self.client, status, sent_bytes);
+        }
+    }
+}
+
+fn client(stream: &Stream) -> Box<str> {
     match stream.peer_address() {
         Ok(Address::Inet(address)) => format!("{}", address.ip().to_canonical()).into(),
         Ok(Address::Unix(_)) => "unix".into(),
@@ -69,7 +98,7 @@ pub(crate) fn client(stream: &Stream) -> Box<str> {
 }
 
 /// What is known of a request when it arrives.
-pub(crate) struct Entry {
+struct Entry {
     headers: Option<Headers>,
     date: Date,
     begun: Instant,
@@ -78,17 +107,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(request: Option<&Request>, date: Date, sent_bytes: u64) -> Self {
+    fn new(request: Option<&Request>, date: Date, sent_bytes: u64) -> Self {
         Self { headers: request.map(|request| request.headers().clone()), date, begun: now(), sent_bytes }
     }
 
-    /// Whether it is about a request that was understood.
-    pub(crate) fn has_request(&self) -> bool {
-        self.headers.is_some()
-    }
-
-    /// Writes the line, when the request was dealt with; until then the connection has sent so many bytes.
-    pub(crate) fn finish(self, log: &AccessLog, client: &str, status: Option<Status>, sent_bytes: u64) {
+    fn finish(self, log: &AccessLog, client: &str, status: Option<Status>, sent_bytes: u64) {
         let took = now() - self.begun;
         let line = self.line(log.format, client, status, sent_bytes.saturating_sub(self.sent_bytes), took.as_micros());
         (log.sink)(line);

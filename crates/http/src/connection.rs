@@ -1,40 +1,37 @@
 //! The loop around the state machine of one connection.
 
+mod closing;
+mod next;
 mod overdue;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::mem;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 
-use sunstar_executor::timer::now;
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
 use sunstar_http1::{Awaits, BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 use sunstar_storage::File;
 
-use crate::access_log::{self, Entry};
+use crate::access_log::Journal;
+use crate::ears::Ear;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
-use crate::metrics::{self, Unsent};
+use crate::machine::Machine;
+use crate::metrics;
+use crate::planted;
 use crate::server::Shared;
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
 
-/// A client that may still be sending is read from for so long after its last response, so that it sees the response rather than
-/// a reset (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-
-/// When the server stops, a connection waits so long for bytes that have arrived and were not yet handed over by the network.
-const LAST_LOOK: Duration = Duration::from_millis(2);
-
-/// When the server stops, a connection takes in at most so many bytes more: no receive buffer holds more than that.
-const LAST_BYTES: usize = 8 << 20;
+/// Of a body that is left when its request is answered, so many bytes are read and dropped to keep the connection. With more it
+/// ends.
+const UNREAD_BYTES: u64 = 1 << 20;
 
 /// Of a file that the network does not take as such, so many bytes are read at once.
 const FILE_PIECE_BYTES: usize = 64 << 10;
@@ -42,8 +39,10 @@ const FILE_PIECE_BYTES: usize = 64 << 10;
 /// One connection: its stream, and what has become of its bytes.
 pub(crate) struct Connection {
     stream: Stream,
-    http: sunstar_http1::Connection,
+    /// Resting while the connection only waits for a next request.
+    http: Machine,
     shared: Rc<Shared>,
+    ear: Ear,
     phase: Phase,
     /// The last request lets the client send more.
     keeps_alive: bool,
@@ -51,6 +50,8 @@ pub(crate) struct Connection {
     expects_input: bool,
     /// A response may be under way to a client that is sending.
     lingers: bool,
+    /// The stream was handed much at once.
+    is_long: bool,
     /// The stream has failed, or was ended for the client's sake: nothing can be said any more.
     is_broken: bool,
     /// The client has taken too long to send.
@@ -60,12 +61,8 @@ pub(crate) struct Connection {
     sent_bytes: u64,
     /// Of the response that was begun last, if that was to the request that is being served.
     status: Option<Status>,
-    /// Requests whose responses were not handed to the stream.
-    unsent: Unsent,
-    /// How the access log names the client, if there is one.
-    client: Option<Box<str>>,
-    /// What it will say about the request that is being served.
-    entry: Option<Box<Entry>>,
+    /// For the access log, if there is one.
+    journal: Option<Box<Journal>>,
 }
 
 /// How far a connection is with stopping.
@@ -73,8 +70,8 @@ pub(crate) struct Connection {
 enum Phase {
     /// Nobody has asked to stop.
     Serving,
-    /// What has arrived is taken in: what comes until then, and what is there without waiting, up to so many bytes.
-    Draining(Instant, usize),
+    /// What has arrived is taken in: [`LastInput`].
+    Draining,
     /// All that had arrived was taken in.
     Drained,
 }
@@ -114,67 +111,89 @@ enum Overdue {
 
 impl Connection {
     pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
-        let http = shared.endpoint.accept();
         // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
-        let client = shared.access_log.get().map(|_| access_log::client(&stream));
+        let journal = shared.access_log.get().map(|_| Box::new(Journal::new(&stream)));
         let waits = Waits::new(&shared.patience);
+        if planted::is("memory_leaked") {
+            alloc::vec![1_u8; 64 << 10].leak();
+        }
         Self {
             stream,
-            http,
+            http: Machine::RESTING,
             shared,
+            ear: Ear::default(),
             phase: Phase::Serving,
             keeps_alive: true,
             expects_input: true,
             lingers: false,
+            is_long: false,
             is_broken: false,
             has_timed_out: false,
             waits,
             sent_bytes: 0,
             status: None,
-            unsent: Unsent::default(),
-            client,
-            entry: None,
+            journal,
         }
     }
 
     /// Serves requests until the connection ends.
-    pub(crate) async fn serve(&mut self, mut watch: Watch<'_>, handler: &impl Handler) -> Result<(), Error> {
-        let mut outcome = Ok(());
-        let mut has_yielded = false;
-        loop {
-            let answered = match self.step(&mut watch, handler) {
-                Step::Answer(answering) => Some(answering.await),
-                Step::Noted => continue,
-                Step::Nothing => None,
-            };
-            match answered {
-                Some(Ok(())) => {
-                    maybe_yield().await;
-                    has_yielded = true;
-                }
-                Some(Err(error)) if self.is_broken => return Err(error),
-                #[cfg(planted = "unsent_at_failure")]
-                Some(Err(error)) => return Err(error),
-                // The requests before it were answered, and their responses wait to be sent.
-                Some(Err(error)) => {
-                    outcome = Err(error);
-                    self.give_up();
-                    self.finish_entry(metrics::arrival());
-                }
-                #[cfg(planted = "unsent_at_stop")]
-                None if matches!(self.phase, Phase::Drained) => return outcome,
-                None if self.http.has_output() => self.transmit(&mut watch).await?,
-                None if self.http.should_close() => {
-                    self.close(&mut watch).await;
-                    return outcome;
-                }
-                None => {
-                    if !mem::take(&mut has_yielded) {
+    ///
+    /// What it keeps while it waits for a next request is all that a connection costs then: what is waited for otherwise has memory
+    /// of its own.
+    #[expect(clippy::manual_async_fn, reason = "what an async function is given lies in its future twice")]
+    pub(crate) fn serve<'a>(
+        &'a mut self,
+        mut watch: Watch<'a>,
+        handler: &'a impl Handler,
+    ) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            self.http.wake(&self.shared.spares, &self.shared.endpoint);
+            let mut failure = None;
+            let mut has_yielded = false;
+            loop {
+                let answered = match self.step(&mut watch, handler) {
+                    Step::Answer(answering) => Some(answering.await),
+                    Step::Noted => continue,
+                    Step::Nothing => None,
+                };
+                match answered {
+                    Some(Ok(())) => {
                         maybe_yield().await;
+                        has_yielded = true;
                     }
-                    self.receive(&mut watch).await?;
+                    Some(Err(error)) if self.is_broken => return Err(error),
+                    #[cfg(planted = "unsent_at_failure")]
+                    Some(Err(error)) => return Err(error),
+                    // The requests before it were answered, and their responses wait to be sent.
+                    Some(Err(error)) => failure = Some(Box::new(error)),
+                    #[cfg(planted = "unsent_at_stop")]
+                    None if matches!(self.phase, Phase::Drained) => return failure.map_or(Ok(()), |error| Err(*error)),
+                    None if self.http.has_output() => {
+                        if !self.transmit_at_once()? {
+                            ErasedFuture::new(self.transmit(&mut watch)).await?;
+                        }
+                    }
+                    None if self.http.should_close() => {
+                        if self.is_long || self.lingers {
+                            ErasedFuture::new(self.close(&mut watch)).await?;
+                        }
+                        return failure.map_or(Ok(()), |error| Err(*error));
+                    }
+                    None => {
+                        if !mem::take(&mut has_yielded) {
+                            maybe_yield().await;
+                        }
+                        if matches!(self.phase, Phase::Serving) {
+                            let awaits = self.http.awaits();
+                            let mut wait = self.waits.input(awaits, &self.shared.patience);
+                            let input = poll_fn(|cx| self.poll_next(cx, &mut watch, &mut wait)).await;
+                            self.on_next(awaits, &wait, input)?;
+                        } else {
+                            ErasedFuture::new(self.drain(&mut watch)).await?;
+                        }
+                    }
                 }
             }
         }
@@ -213,7 +232,11 @@ impl Connection {
             // The refusal is what was to be said.
             Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
             Err(Error::Parameter(error)) => error.status(),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.give_up();
+                self.finish_entry(arrival);
+                return Err(error);
+            }
         };
         if self.http.in_flight() == before {
             // Whatever it has begun to send is no response.
@@ -223,6 +246,8 @@ impl Connection {
                 self.http.abort();
             }
         }
+        // The rest of its body is of interest to nobody.
+        self.http.limit_body(UNREAD_BYTES);
         self.finish_entry(arrival);
         Ok(())
     }
@@ -230,9 +255,10 @@ impl Connection {
     /// Takes note of a request for the access log, if there is one.
     fn begin_entry(&mut self, request: Option<&Request>) {
         self.status = None;
-        if self.shared.access_log.get().is_some() {
+        if self.journal.is_some() {
+            let produced_bytes = self.produced_bytes();
             let date = self.shared.clock.date();
-            self.entry = Some(Box::new(Entry::new(request, date, self.produced_bytes())));
+            self.journal.iter_mut().for_each(|journal| journal.begin(request, date, produced_bytes));
         }
     }
 
@@ -241,14 +267,11 @@ impl Connection {
         let status = self.status.take();
         if let Some(status) = status {
             self.shared.figures.count_response(status);
-            self.unsent.add(arrival, &self.shared.figures);
+            self.http.unsent().add(arrival, &self.shared.figures);
         }
-        if let (Some(entry), Some(log)) = (self.entry.take(), self.shared.access_log.get()) {
-            // If there is neither, the client's bytes are refused behind a request that was logged.
-            if entry.has_request() || status.is_some() {
-                let client = self.client.as_deref().unwrap_or("-");
-                entry.finish(log, client, status, self.produced_bytes());
-            }
+        if let Some(log) = self.shared.access_log.get() {
+            let produced_bytes = self.sent_bytes + self.http.output_bytes() as u64;
+            self.journal.iter_mut().for_each(|journal| journal.finish(log, status, produced_bytes));
         }
     }
 
@@ -400,10 +423,27 @@ impl Connection {
     /// Hands what is to be sent to the stream, once that has sent the last of it.
     pub(crate) async fn transmit(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         self.writable(watch).await?;
-        self.enqueue();
-        self.unsent.send(&self.shared.figures);
-        self.lingers = self.expects_input;
+        self.hand_over();
         Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        self.enqueue();
+        self.http.unsent().send(&self.shared.figures);
+        self.lingers = self.expects_input;
+    }
+
+    /// Does the same if it needs no waiting, which is answered.
+    fn transmit_at_once(&mut self) -> Result<bool, Error> {
+        // Who waits asks again.
+        match self.stream.poll_writable(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(self.on_failure(error)),
+            Poll::Ready(Ok(())) => {
+                self.hand_over();
+                Ok(true)
+            }
+        }
     }
 
     /// Waits until the stream has sent what it was given.
@@ -430,60 +470,9 @@ impl Connection {
 
     /// Puts what is to be sent into the stream's queue, which has room.
     fn enqueue(&mut self) {
-        self.sent_bytes += self.http.poll_transmit(&mut Queue(&mut self.stream)) as u64;
-    }
-
-    /// Waits for bytes or for the request to stop.
-    async fn receive(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
-        match self.phase {
-            Phase::Serving => {
-                let awaits = self.http.awaits();
-                let mut wait = self.waits.input(awaits, &self.shared.patience);
-                let input = poll_fn(|cx| {
-                    // The request to stop comes first: a client that always has more to say must not put it off.
-                    if self.shared.stop.abort_requested() {
-                        return Poll::Ready(Ok(None));
-                    }
-                    self.poll_input(cx, watch, &mut wait).map_ok(Some)
-                });
-                match input.await {
-                    Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes, &wait),
-                    Ok(Some(Input::Bytes(bytes))) => self.take_in(bytes),
-                    Ok(Some(Input::Overdue(Overdue::Input))) => self.give_up_input(awaits),
-                    Ok(Some(Input::Overdue(overdue))) => return Err(self.on_overdue(overdue)),
-                    // Many clients leave by a reset when they have all that they asked for.
-                    Err(_) if self.http.is_idle() => self.take_in(Buffer::new()),
-                    Err(error) => return Err(error),
-                    Ok(None) => {
-                        self.phase = Phase::Draining(now() + LAST_LOOK, LAST_BYTES);
-                        // What was sent before was sent to a client that has been waited for since.
-                        self.lingers = false;
-                        #[cfg(planted = "no_last_look")]
-                        self.stop_after_input();
-                    }
-                }
-            }
-            Phase::Draining(until, left_bytes) => {
-                let read = poll_fn(|cx| match self.stream.poll_read(cx) {
-                    Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
-                    Poll::Pending => watch.poll_until(cx, until).map(|()| None),
-                });
-                let Some(bytes) = read.await else {
-                    self.stop_after_input();
-                    return Ok(());
-                };
-                let bytes = bytes.map_err(|error| self.on_failure(error))?;
-                let left_bytes = left_bytes.checked_sub(bytes.len());
-                self.take_in(bytes);
-                match left_bytes {
-                    Some(left_bytes) => self.phase = Phase::Draining(until, left_bytes),
-                    None => self.stop_after_input(),
-                }
-            }
-            // What is there of a next request is not all of it.
-            Phase::Drained => self.http.abort(),
-        }
-        Ok(())
+        let bytes = self.http.poll_transmit(&mut Queue(&mut self.stream)) as u64;
+        self.sent_bytes += bytes;
+        self.is_long = bytes > closing::LEFT_BYTES;
     }
 
     fn poll_input(
@@ -496,30 +485,6 @@ impl Connection {
             return Poll::Ready(bytes.map(Input::Bytes).map_err(|error| self.on_failure(error)));
         }
         self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Input::Overdue(overdue)))
-    }
-
-    /// Takes in what has arrived, so that the last response can say that it is the last one.
-    fn drain_at_once(&mut self) {
-        if matches!(self.phase, Phase::Drained) || now() < self.shared.stopped_at.get() + LAST_LOOK {
-            return;
-        }
-        #[cfg(planted = "no_last_look")]
-        return self.stop_after_input();
-        // Nobody else waits to read, and who will asks again.
-        let mut cx = Context::from_waker(Waker::noop());
-        while self.http.wants_input() {
-            match self.stream.poll_read(&mut cx) {
-                Poll::Ready(Ok(bytes)) => self.take_in(bytes),
-                // It will be noticed when it matters.
-                Poll::Ready(Err(_)) => return,
-                Poll::Pending => return self.stop_after_input(),
-            }
-        }
-    }
-
-    fn stop_after_input(&mut self) {
-        self.phase = Phase::Drained;
-        self.http.stop();
     }
 
     fn take_in(&mut self, bytes: Buffer) {
@@ -537,26 +502,6 @@ impl Connection {
         self.waits.on_body(wait, bytes.len(), &self.shared.patience);
         self.take_in(bytes);
     }
-
-    /// Closes after the last response. What is queued is sent by the stream on its own.
-    async fn close(&mut self, watch: &mut Watch<'_>) {
-        if !self.lingers || cfg!(planted = "no_linger") {
-            return;
-        }
-        self.stream.shutdown();
-        let deadline = now() + LINGER;
-        // However it ends, the connection does.
-        while let Some(Ok(bytes)) = poll_fn(|cx| match self.stream.poll_read(cx) {
-            Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
-            Poll::Pending => watch.poll_until(cx, deadline).map(|()| None),
-        })
-        .await
-            && !bytes.is_empty()
-            && now() < deadline
-        {
-            maybe_yield().await;
-        }
-    }
 }
 
 /// A stream's queue, which takes what is handed out as it comes.
@@ -572,14 +517,27 @@ impl Drop for Connection {
     /// However it ends (a handler may have panicked): responses that are complete leave, and nobody takes a part of one for the
     /// whole.
     fn drop(&mut self) {
-        if self.http.in_flight() > 0 {
+        self.shared.ears.leave(&mut self.ear);
+        if self.http.is_resting() {
+            return;
+        }
+        if self.is_broken {
+            // Nobody is there to be told of a failure.
+            self.http.abort();
+        } else if self.http.in_flight() > 0 {
             self.give_up();
         }
         self.finish_entry(metrics::arrival());
         if self.http.needs_reset() {
             self.stream.abort();
         }
+        if self.is_broken && planted::is("frames_leaked") {
+            let mut frames = alloc::collections::VecDeque::new();
+            self.http.poll_transmit(&mut frames);
+            mem::forget(frames);
+        }
         #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
         self.enqueue();
+        self.http.end(&self.shared.spares, &self.shared.endpoint);
     }
 }

@@ -47,6 +47,9 @@ pub enum Error {
     Body(BodyError),
 }
 
+/// What a handler comes to.
+pub(crate) type Handled = Result<(), Error>;
+
 impl From<RespondError> for Error {
     fn from(error: RespondError) -> Self {
         Self::Respond(error)

@@ -15,7 +15,7 @@ use crate::watch::Watch;
 
 /// One request on its way through the application: its body comes in by this, its response goes out.
 ///
-/// What is left of the body when the response is complete is read and dropped.
+/// What is left of the body when the handler is done is read and dropped, as long as that is at most 1 MiB; else the connection ends.
 pub struct Exchange<'a> {
     connection: &'a mut Connection,
     watch: Watch<'a>,

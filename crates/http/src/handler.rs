@@ -4,7 +4,7 @@ use core::future::Future;
 
 use sunstar_http1::Request;
 
-use crate::error::Error;
+use crate::error::{Error, Handled};
 use crate::exchange::Exchange;
 
 /// Answers requests: a function, a closure, or a [`Router`](crate::Router).
@@ -23,11 +23,7 @@ pub trait Handler {
     /// # Errors
     /// What ends the connection, except for [`Error::Refused`], which has been answered, and [`Error::Parameter`], which is answered
     /// by 400.
-    fn handle<'a>(
-        &'a self,
-        request: Request,
-        exchange: &'a mut Exchange<'_>,
-    ) -> impl Future<Output = Result<(), Error>>;
+    fn handle<'a>(&'a self, request: Request, exchange: &'a mut Exchange<'_>) -> impl Future<Output = Handled>;
 }
 
 impl<F> Handler for F
@@ -35,11 +31,7 @@ where
     F: AsyncFn(Request, &mut Exchange<'_>) -> Result<(), Error>,
 {
     #[inline]
-    fn handle<'a>(
-        &'a self,
-        request: Request,
-        exchange: &'a mut Exchange<'_>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    fn handle<'a>(&'a self, request: Request, exchange: &'a mut Exchange<'_>) -> impl Future<Output = Handled> {
         self(request, exchange)
     }
 }

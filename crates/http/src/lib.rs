@@ -61,13 +61,16 @@ mod clock;
 #[cfg(feature = "compression")]
 pub mod compress;
 mod connection;
+mod ears;
 mod error;
 mod exchange;
 #[cfg(feature = "files")]
 pub mod files;
 mod handler;
+mod machine;
 mod metrics;
 mod options;
+mod planted;
 mod router;
 mod server;
 #[cfg(test)]

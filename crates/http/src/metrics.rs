@@ -9,15 +9,15 @@ use core::fmt::Write;
 use sunstar_executor::Instant;
 use sunstar_executor::maybe_yield;
 use sunstar_executor::timer::{lowres, now};
-use sunstar_http1::{HeaderName, Method, Request, Status};
+use sunstar_http1::{Counters, HeaderName, Method, Request, Status};
 use sunstar_metrics::{
-    Buckets, Distribution, Family, Readings, RegisterError, Registration, Registry, gather, prometheus,
+    Buckets, Distribution, Family, Figure, Readings, RegisterError, Registration, Registry, gather, prometheus,
 };
 use sunstar_packet::Buffer;
 
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::server::Shared;
+use crate::server::{ServerStats, Shared};
 
 const RESPONSES: Family =
     Family::counter("sunstar_http_responses_total", "Requests that were answered, by the status of the response.");
@@ -26,53 +26,58 @@ const LATENCY: Family = Family::histogram(
     "From the begin of the round in which a request was taken up until its response was handed to the network.",
     Buckets::LATENCY,
 );
-const REQUESTS: Family = Family::counter("sunstar_http_requests_total", "Requests whose heads were received.");
-const CONNECTIONS: Family = Family::counter("sunstar_http_connections_total", "Connections that were served or are.");
-const LIVE: Family = Family::gauge("sunstar_http_connections_live", "Connections that are there.");
-const REFUSED: Family =
-    Family::counter("sunstar_http_refused_total", "Messages of clients that broke the protocol or a limit.");
-const FAILED: Family = Family::counter(
-    "sunstar_http_failed_total",
-    "Connections that ended by an error of the network or of the application.",
-);
-const TIMEOUTS: Family = Family::counter(
-    "sunstar_http_timeouts_total",
-    "Connections that ended since the client took too long, by what was waited for.",
-);
-const HELD_BACK: Family = Family::counter(
-    "sunstar_http_held_back_total",
-    "Connections that had to wait since as many as may be were served.",
-);
-const JOINED: Family = Family::counter(
-    "sunstar_http_joined_bytes_total",
-    "Bytes of heads that were copied since they did not lie in one piece.",
-);
-const FRAMES: Family = Family::gauge("sunstar_http_output_frames", "Frames in which output lies that was not sent.");
-const EXHAUSTED: Family = Family::counter(
-    "sunstar_http_output_frames_exhausted_total",
-    "How often output was put into memory of the heap since no frame was left.",
-);
-#[cfg(feature = "compression")]
-const UNCOMPRESSED: Family = Family::counter(
-    "sunstar_http_uncompressed_total",
-    "Responses that were not compressed since too many were being compressed.",
-);
-const FAMILIES: &[Family] = &[
-    RESPONSES,
-    LATENCY,
-    REQUESTS,
-    CONNECTIONS,
-    LIVE,
-    REFUSED,
-    FAILED,
-    TIMEOUTS,
-    HELD_BACK,
-    JOINED,
-    FRAMES,
-    EXHAUSTED,
+const FIGURES: &[Figure<ServerStats>] = &[
+    Figure::counter("sunstar_http_requests_total", "Requests whose heads were received.", |stats| stats.requests),
+    Figure::counter("sunstar_http_connections_total", "Connections that were served or are.", |stats| stats.accepted),
+    Figure::gauge("sunstar_http_connections_live", "Connections that are there.", |stats| stats.live),
+    Figure::counter("sunstar_http_refused_total", "Messages of clients that broke the protocol or a limit.", |stats| {
+        stats.refused
+    }),
+    Figure::counter(
+        "sunstar_http_failed_total",
+        "Connections that ended by an error of the network or of the application.",
+        |stats| stats.failed,
+    ),
+    timeouts(&[("awaited", "head")], |stats| stats.head_timeouts),
+    timeouts(&[("awaited", "body")], |stats| stats.body_timeouts),
+    timeouts(&[("awaited", "idle")], |stats| stats.idle_timeouts),
+    timeouts(&[("awaited", "output")], |stats| stats.output_timeouts),
+    Figure::counter(
+        "sunstar_http_held_back_total",
+        "Connections that had to wait since as many as may be were served.",
+        |stats| stats.held_back,
+    ),
     #[cfg(feature = "compression")]
-    UNCOMPRESSED,
+    Figure::counter(
+        "sunstar_http_uncompressed_total",
+        "Responses that were not compressed since too many were being compressed.",
+        |stats| stats.uncompressed,
+    ),
 ];
+const ENDPOINT_FIGURES: &[Figure<Counters>] = &[
+    Figure::counter(
+        "sunstar_http_joined_bytes_total",
+        "Bytes of heads that were copied since they did not lie in one piece.",
+        |counters| counters.joined_bytes,
+    ),
+    Figure::gauge("sunstar_http_output_frames", "Frames in which output lies that was not sent.", |counters| {
+        counters.frames.in_use_frames as u64
+    }),
+    Figure::counter(
+        "sunstar_http_output_frames_exhausted_total",
+        "How often output was put into memory of the heap since no frame was left.",
+        |counters| counters.frames.exhausted,
+    ),
+];
+
+/// What clients took too long for.
+const fn timeouts(
+    awaited: &'static [(&'static str, &'static str)],
+    count: fn(&ServerStats) -> u64,
+) -> Figure<ServerStats> {
+    let help = "Connections that ended since the client took too long, by what was waited for.";
+    Figure::counter("sunstar_http_timeouts_total", help, count).labelled(awaited)
+}
 
 /// Codes have three digits.
 const CODES: usize = 1000;
@@ -126,6 +131,12 @@ impl Unsent {
         self.count += 1;
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The responses leave now. Those that leave together are timed together, by one look at the clock.
     #[inline]
     pub(crate) fn send(&mut self, figures: &Figures) {
@@ -145,8 +156,10 @@ pub(crate) fn arrival() -> Instant {
 /// Shows a server's figures in the metrics of its shard.
 pub(crate) fn publish(shared: &Rc<Shared>, name: &'static str) -> Result<(), RegisterError> {
     let server = Rc::downgrade(shared);
+    let families =
+        [&[RESPONSES, LATENCY][..], &Figure::families(FIGURES), &Figure::families(ENDPOINT_FIGURES)].concat();
     let registration =
-        Registry::here().observe(FAMILIES, &[("server", name)], move |readings| show(&server, readings))?;
+        Registry::here().observe(&families, &[("server", name)], move |readings| show(&server, readings))?;
     // Of two names the first one counts.
     let _ = shared.figures.published.set((name, registration));
     Ok(())
@@ -160,27 +173,8 @@ fn show(server: &Weak<Shared>, readings: &mut Readings<'_>) {
         readings.show(&RESPONSES, &[("code", &digits)], count.get());
     }
     readings.show_distribution(&LATENCY, &[], &shared.figures.latency);
-    let stats = shared.stats();
-    readings.show(&REQUESTS, &[], stats.requests);
-    readings.show(&CONNECTIONS, &[], stats.accepted);
-    readings.show(&LIVE, &[], stats.live);
-    readings.show(&REFUSED, &[], stats.refused);
-    readings.show(&FAILED, &[], stats.failed);
-    for (awaited, count) in [
-        ("head", stats.head_timeouts),
-        ("body", stats.body_timeouts),
-        ("idle", stats.idle_timeouts),
-        ("output", stats.output_timeouts),
-    ] {
-        readings.show(&TIMEOUTS, &[("awaited", awaited)], count);
-    }
-    readings.show(&HELD_BACK, &[], stats.held_back);
-    #[cfg(feature = "compression")]
-    readings.show(&UNCOMPRESSED, &[], stats.uncompressed);
-    let endpoint = shared.endpoint.counters();
-    readings.show(&JOINED, &[], endpoint.joined_bytes);
-    readings.show(&FRAMES, &[], endpoint.frames.in_use_frames);
-    readings.show(&EXHAUSTED, &[], endpoint.frames.exhausted);
+    readings.show_figures(FIGURES, &[], &shared.stats());
+    readings.show_figures(ENDPOINT_FIGURES, &[], &shared.endpoint.counters());
 }
 
 /// Answers with the metrics of all shards, as text for Prometheus: a handler for the path `/metrics`.

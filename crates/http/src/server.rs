@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
+use core::ops::Deref;
 use core::pin::pin;
 use core::time::Duration;
 
@@ -18,10 +19,13 @@ use sunstar_net::{Address, Listener, ListenerOptions, Stream};
 use crate::access_log::AccessLog;
 use crate::clock::DateClock;
 use crate::connection::Connection;
+use crate::ears::Ears;
 use crate::error::Error;
 use crate::handler::Handler;
+use crate::machine::Spares;
 use crate::metrics::{self, Figures};
 use crate::options::ServerOptions;
+use crate::planted;
 use crate::timeouts::Patience;
 use crate::watch::Watch;
 
@@ -36,6 +40,9 @@ pub(crate) struct Shared {
     /// Empty while requests are not logged.
     pub(crate) access_log: OnceCell<AccessLog>,
     pub(crate) stop: AbortSource,
+    /// The connections that hear of it.
+    pub(crate) ears: Ears,
+    pub(crate) spares: Spares,
     /// When the server was asked to stop.
     pub(crate) stopped_at: Cell<Instant>,
     /// Holds those who listen and the connections.
@@ -120,6 +127,8 @@ impl<H: Handler + 'static> Server<H> {
             clock: DateClock::new(),
             access_log: OnceCell::new(),
             stop: AbortSource::new(),
+            ears: Ears::default(),
+            spares: Spares::default(),
             stopped_at: Cell::new(Instant::FAR_FUTURE),
             inside: Rc::new(Gate::new()),
             figures: Figures::new(),
@@ -174,8 +183,8 @@ impl<H: Handler + 'static> Server<H> {
     /// # Errors
     /// What ended the connection, unless that was in order; [`sunstar_net::Error::Stopped`] if the server had stopped before.
     pub async fn serve(&self, stream: Stream) -> Result<(), Error> {
-        let _inside = self.shared.inside.enter().map_err(|_| Error::Net(sunstar_net::Error::Stopped))?;
-        serve(Live::new(Rc::clone(&self.shared)), &*self.handler, stream).await
+        let inside = self.shared.inside.enter_owned().map_err(|_| Error::Net(sunstar_net::Error::Stopped))?;
+        serve(Live::new(Rc::clone(&self.shared), inside), &*self.handler, stream, |served| served).await
     }
 
     /// What the server has done.
@@ -203,6 +212,7 @@ impl<H: Handler + 'static> Service for Server<H> {
     async fn stop(&self) {
         self.shared.stopped_at.set(now());
         self.shared.stop.request_abort();
+        self.shared.ears.tell();
         self.shared.inside.close().await;
         let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
         let name = self.shared.figures.name().unwrap_or("HTTP");
@@ -233,48 +243,64 @@ where
         });
         let Ok(stream) = accepted.await else { return };
         shared.wait_for_room().await;
-        let (live, handler) = (Live::new(Rc::clone(&shared)), Rc::clone(&handler));
         // A clone may be made when the gate is closed already.
-        let inside = inside.clone();
-        #[cfg(planted = "gate_left_early")]
-        drop(inside);
-        TaskBuilder::new().name("http connection").spawn(async move {
-            if let Err(error) = serve(live, &*handler, stream).await {
-                log::debug!("a connection ended: {error}");
-            }
-            #[cfg(not(planted = "gate_left_early"))]
-            drop(inside);
-        });
+        let live = Live::new(Rc::clone(&shared), inside.clone());
+        TaskBuilder::new().name("http connection").spawn(serve(live, Rc::clone(&handler), stream, drop));
         maybe_yield().await;
     }
 }
 
-/// Serves one connection.
-async fn serve(mut live: Live, handler: &impl Handler, stream: Stream) -> Result<(), Error> {
-    let shared = Rc::clone(&live.shared);
-    let stopped = pin!(shared.stop.aborted());
-    let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
-    let mut connection = Connection::new(stream, Rc::clone(&shared));
-    let served = connection.serve(Watch::new(stopped, alarm), handler).await;
-    live.has_failed = served.is_err_and(|error| error != Error::TimedOut);
-    served
+/// Serves one connection, and answers what `answer` makes of its end. What an async function is given lies in its future twice, what a block takes with it but once.
+fn serve<H: Handler, R>(
+    mut live: Live,
+    handler: impl Deref<Target = H>,
+    stream: Stream,
+    answer: impl FnOnce(Result<(), Error>) -> R,
+) -> impl Future<Output = R> {
+    let mut connection = Connection::new(stream, Rc::clone(&live.shared));
+    async move {
+        let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
+        let served = connection.serve(Watch::new(alarm), &*handler).await;
+        live.end(&served);
+        if live.has_failed && planted::is("connection_leaked") {
+            core::mem::forget(connection);
+        }
+        answer(served)
+    }
 }
 
 /// Counts a connection for as long as it is there, and how it ends.
 struct Live {
     shared: Rc<Shared>,
+    /// The server waits for it when it stops.
+    #[cfg(not(planted = "gate_left_early"))]
+    _inside: GateHolder<Rc<Gate>>,
     /// Until it has ended well.
     has_failed: bool,
 }
 
 impl Live {
-    fn new(shared: Rc<Shared>) -> Self {
+    #[cfg_attr(planted = "gate_left_early", expect(unused_variables, reason = "the fault is that it is dropped"))]
+    fn new(shared: Rc<Shared>, inside: GateHolder<Rc<Gate>>) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
         if let Some(room) = &shared.room {
             room.consume(1).forget();
         }
-        Self { shared, has_failed: true }
+        Self {
+            shared,
+            #[cfg(not(planted = "gate_left_early"))]
+            _inside: inside,
+            has_failed: true,
+        }
+    }
+
+    /// Takes note of how it has ended.
+    fn end(&mut self, served: &Result<(), Error>) {
+        self.has_failed = served.as_ref().is_err_and(|error| *error != Error::TimedOut);
+        if let Err(error) = served {
+            log::debug!("a connection ended: {error}");
+        }
     }
 }
 

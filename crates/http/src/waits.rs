@@ -6,6 +6,7 @@ use sunstar_executor::Instant;
 use sunstar_executor::timer::lowres;
 use sunstar_http1::Awaits;
 
+use crate::planted;
 use crate::timeouts::Patience;
 
 /// A client that has not taken as much as it is to take in such a part of the longest time has taken too little.
@@ -13,13 +14,13 @@ const LEAST_LOOK: u32 = 32;
 
 /// What a connection's client has left of its time.
 pub(crate) struct Waits {
-    /// What the deadline is about; none if a request was handed out since.
+    /// What the deadline is about; none if a request or a part of a body was handed out since.
     awaits: Option<Awaits>,
     deadline: Instant,
     /// No request has come yet.
     is_new: bool,
     /// The client may take so long for the next bytes of a body.
-    body_left: Duration,
+    body_left_nanos: u64,
     /// What it had acknowledged at the last look.
     acknowledged_bytes: u64,
     /// When the response that is being sent is to be taken; in the far future until it has waited.
@@ -39,13 +40,21 @@ pub(crate) struct Wait {
     pub(crate) output: Instant,
 }
 
+impl Wait {
+    /// For bytes that nobody needs.
+    pub(crate) fn until(deadline: Instant) -> Self {
+        let never = Instant::FAR_FUTURE;
+        Self { since: lowres::now(), input: deadline, is_idle: false, look: never, output: never }
+    }
+}
+
 impl Waits {
     pub(crate) fn new(patience: &Patience) -> Self {
         Self {
             awaits: Some(Awaits::Request),
-            deadline: lowres::now() + patience.head,
+            deadline: if planted::is("head_not_armed") { Instant::FAR_FUTURE } else { lowres::now() + patience.head },
             is_new: true,
-            body_left: Duration::ZERO,
+            body_left_nanos: 0,
             acknowledged_bytes: 0,
             response_deadline: Instant::FAR_FUTURE,
         }
@@ -60,36 +69,57 @@ impl Waits {
     pub(crate) fn on_request(&mut self, patience: &Patience) {
         self.awaits = None;
         self.is_new = false;
-        self.body_left = patience.body.stall;
-        self.response_deadline = Instant::FAR_FUTURE;
+        if self.body_left_nanos == 0 || !planted::is("body_time_shared") {
+            self.body_left_nanos = nanos(patience.body.stall);
+        }
+        if !planted::is("response_time_shared") {
+            self.response_deadline = Instant::FAR_FUTURE;
+        }
     }
 
     /// Begins to wait for input.
     pub(crate) fn input(&mut self, awaits: Awaits, patience: &Patience) -> Wait {
         let now = lowres::now();
-        if self.awaits != Some(awaits) {
+        let restarts = match awaits {
+            Awaits::Head => planted::is("head_time_restarts"),
+            Awaits::Request => planted::is("idle_time_restarts") && !self.is_new,
+            Awaits::Body | Awaits::Nothing => false,
+        };
+        if self.awaits != Some(awaits) || restarts {
             self.awaits = Some(awaits);
             match awaits {
-                Awaits::Head if self.is_new => {}
+                Awaits::Head if self.is_new || planted::is("head_time_of_idle") => {}
                 Awaits::Head => self.deadline = now + patience.head,
                 Awaits::Request => self.deadline = now + patience.idle,
-                Awaits::Body | Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
+                // Who gives a wait up and begins another one has been waiting since the first.
+                Awaits::Body => self.deadline = now + Duration::from_nanos(self.body_left_nanos),
+                Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
             }
         }
-        let input = if awaits == Awaits::Body { now + self.body_left } else { self.deadline };
         let is_idle = awaits == Awaits::Request && !self.is_new;
-        Wait { since: now, input, is_idle, look: now + patience.output.stall, output: Instant::FAR_FUTURE }
+        Wait {
+            since: now,
+            input: self.deadline,
+            is_idle,
+            look: now + patience.output.stall,
+            output: Instant::FAR_FUTURE,
+        }
     }
 
     /// Bytes of a body have come in.
     pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
-        let left = self.body_left.saturating_sub(lowres::now() - wait.since);
-        self.body_left = patience.body.next(left, bytes as u64);
+        let left = Duration::from_nanos(self.body_left_nanos).saturating_sub(lowres::now() - wait.since);
+        let left = if planted::is("body_time_restarts") { patience.body.stall } else { left };
+        self.body_left_nanos = nanos(patience.body.next(left, bytes as u64));
+        self.awaits = None;
     }
 
     /// Begins to wait for output to be taken.
     pub(crate) fn output(&mut self, patience: &Patience) -> Wait {
         let now = lowres::now();
+        if planted::is("response_time_restarts") {
+            self.response_deadline = Instant::FAR_FUTURE;
+        }
         self.response_deadline = self.response_deadline.min(now + patience.response);
         Wait {
             since: now,
@@ -116,13 +146,20 @@ impl Waits {
             return true;
         }
         let now = lowres::now();
-        if wait.is_idle {
+        if wait.is_idle && !planted::is("taking_is_idle") {
             // Who takes a response is not idle.
             self.deadline = self.deadline.max(now + patience.idle);
             wait.input = self.deadline;
         }
+        let suffices = planted::is("slow_reader_kept") || (planted::is("output_rate_ignored") && progress > 0);
+        let progress = if suffices { u64::MAX } else { progress };
         let left = patience.output.next(Duration::ZERO, progress);
         wait.look = now + left;
         left >= patience.output.stall / LEAST_LOOK
     }
+}
+
+/// A time without an end is one of some centuries.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,38 +1,17 @@
 //! In steady state, requests on a connection cost no allocation, through router and handler.
 
+#[path = "../../http1/tests/counting/mod.rs"]
+mod counting;
 mod replay;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sunstar_executor::Round;
 use sunstar_http::{Error, Exchange, HeaderName, Request, Router, Server, Status};
 use sunstar_packet::Buffer;
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, which counts what each thread asks for.
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator, which keeps the promises.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const REQUESTS: usize = 2000;
 
@@ -42,7 +21,7 @@ type Marks = Rc<RefCell<Vec<u64>>>;
 fn router(marks: &Marks, allocates: bool) -> Router {
     let marks = Rc::clone(marks);
     let handler = async move |_: Request, exchange: &mut Exchange<'_>| -> Result<(), Error> {
-        marks.borrow_mut().push(ALLOCATIONS.get());
+        marks.borrow_mut().push(allocations());
         if allocates {
             drop(std::hint::black_box(Box::new(1)));
         }

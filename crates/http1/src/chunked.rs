@@ -28,6 +28,8 @@ enum State {
     Size,
     /// Within a size.
     SizeDigits,
+    /// In the whitespace that some put before an extension.
+    SizeSpace,
     Extension,
     /// After the carriage return of a size's line.
     SizeLineFeed,
@@ -78,6 +80,10 @@ impl Chunked {
 
     /// Says what `bytes`, of which there is at least one, begins with; the caller takes as many away.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Item, Error> {
+        #[cfg(planted = "digits_per_piece")]
+        {
+            self.digits = 0;
+        }
         for (at, &byte) in bytes.iter().enumerate() {
             if self.state == State::Data {
                 if at > 0 {
@@ -101,7 +107,7 @@ impl Chunked {
     fn step(&mut self, byte: u8) -> Result<State, Error> {
         match self.state {
             State::Size | State::SizeDigits => self.on_size(byte),
-            State::Extension => self.on_extension(byte),
+            State::SizeSpace | State::Extension => self.on_extension(byte),
             State::SizeLineFeed => match byte {
                 b'\n' => self.on_chunk(),
                 _ => Err(Error::Chunk),
@@ -120,7 +126,7 @@ impl Chunked {
             b'a'..=b'f' => byte - b'a' + 10,
             b'A'..=b'F' => byte - b'A' + 10,
             b'\r' if self.state == State::SizeDigits => return Ok(State::SizeLineFeed),
-            b';' if self.state == State::SizeDigits => return self.on_extension(byte),
+            b';' | b' ' | b'\t' if self.state == State::SizeDigits => return self.on_extension(byte),
             _ => return Err(Error::Chunk),
         };
         if self.digits == SIZE_DIGITS {
@@ -133,14 +139,15 @@ impl Chunked {
 
     /// Extensions are not understood, and skipped (RFC 9112 §7.1.1), but a line feed in one is never harmless.
     fn on_extension(&mut self, byte: u8) -> Result<State, Error> {
-        if byte == b'\r' {
-            return Ok(State::SizeLineFeed);
-        }
-        if !is_value_byte(byte) {
-            return Err(Error::Chunk);
-        }
+        let next = match byte {
+            b'\r' if self.state == State::Extension => return Ok(State::SizeLineFeed),
+            b' ' | b'\t' if self.state != State::Extension => State::SizeSpace,
+            b';' => State::Extension,
+            _ if self.state == State::Extension && is_value_byte(byte) => State::Extension,
+            _ => return Err(Error::Chunk),
+        };
         self.extension_bytes = self.extension_bytes.checked_sub(1).ok_or(Error::Chunk)?;
-        Ok(State::Extension)
+        Ok(next)
     }
 
     /// The line with the size is complete.

@@ -61,6 +61,11 @@ impl Input {
         self.bytes == 0 && self.joined.is_none()
     }
 
+    /// Whether there is nothing to remember of what has come.
+    pub(crate) fn is_as_new(&self) -> bool {
+        self.is_empty() && !self.ended && !self.in_empty_line && self.empty_lines == 0
+    }
+
     /// Whether the peer has sent its last byte.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
@@ -68,7 +73,7 @@ impl Input {
 
     /// Whether there is room for another buffer.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
-        self.bytes < limits.input_bytes.max(1) && self.queue.len() < limits.input_buffers
+        self.bytes < limits.input_bytes.max(1) && self.queue.len() < limits.input_buffers.max(1)
     }
 
     pub(crate) fn push(&mut self, buffer: Buffer) {
@@ -161,7 +166,10 @@ impl Input {
             shared.counters.joined_bytes.add(count as u64);
             self.skip(count);
             if found.is_some() {
-                self.empty_lines = 0;
+                #[cfg(not(planted = "empty_lines_pile_up"))]
+                {
+                    self.empty_lines = 0;
+                }
                 let head = joined.freeze();
                 // What looks like an end is one to the parser too, unless it complains before.
                 let (_, parts) = parse(&head)?.ok_or(Error::LineEnd)?;

@@ -31,7 +31,7 @@ pub struct Limits {
     pub interim_responses: usize,
     /// Input that is kept until it can be looked at. With more, [`wants_input`](crate::Connection::wants_input) is false.
     pub input_bytes: usize,
-    /// Buffers of input that are kept, as small ones may hold much memory.
+    /// Buffers of input that are kept, as small ones may hold much memory; one with 0.
     pub input_buffers: usize,
     /// Output that waits to be taken. With more, no further request is looked at.
     pub output_bytes: usize,

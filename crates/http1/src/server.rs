@@ -1,8 +1,8 @@
 //! The server's side of a connection.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 
+use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
 use crate::body::{BodyReader, Piece};
@@ -76,8 +76,8 @@ pub struct Connection {
     input: Input,
     reading: Reading,
     /// Requests that are not answered, the oldest first. At most [`Limits::pipelined_requests`](crate::Limits), and one that
-    /// was refused.
-    exchanges: VecDeque<Exchange>,
+    /// was refused. A few of them need no memory of their own.
+    exchanges: SmallVec<[Exchange; 4]>,
     pub(crate) output: Output,
     /// The body that is being sent, of the response to the oldest request.
     sending: Option<BodyWriter>,
@@ -100,7 +100,7 @@ impl Connection {
             endpoint,
             input: Input::default(),
             reading: Reading::Head,
-            exchanges: VecDeque::new(),
+            exchanges: SmallVec::new(),
             output: Output::default(),
             sending: None,
             last: false,
@@ -140,6 +140,12 @@ impl Connection {
             && self.exchanges.is_empty()
             && self.input.is_empty()
             && self.output.is_empty()
+    }
+
+    /// Whether there is nothing to remember of the client: the connection could be another one's, whose first request it awaits.
+    pub fn is_as_new(&self) -> bool {
+        let is_marked = self.last | self.awaits_continue | self.stopping | self.over | self.is_cut_off;
+        self.is_idle() && !is_marked && self.sending.is_none() && self.trailers.is_none() && self.input.is_as_new()
     }
 
     /// What comes next.
@@ -280,7 +286,7 @@ impl Connection {
         if self.sending.is_some() {
             return Err(RespondError::Sending);
         }
-        let exchange = *self.exchanges.front().ok_or(RespondError::NothingAsked)?;
+        let exchange = *self.exchanges.first().ok_or(RespondError::NothingAsked)?;
         Ok(ResponseWriter::new(self, exchange, status, date))
     }
 
@@ -365,7 +371,10 @@ impl Connection {
     /// The response to the oldest request is complete.
     pub(crate) fn on_answered(&mut self) {
         self.sending = None;
-        self.exchanges.pop_front();
+        match self.exchanges.len() {
+            0 | 1 => _ = self.exchanges.pop(),
+            _ => _ = self.exchanges.remove(0),
+        }
         if self.last {
             self.finish();
         } else {
@@ -392,6 +401,7 @@ impl Connection {
                     Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
                 }
                 Err(error) => {
+                    #[cfg(not(planted = "large_body_unanswered"))]
                     self.expect_refusal();
                     Some(self.on_error(error))
                 }
@@ -400,6 +410,7 @@ impl Connection {
             // Whoever has sent a part of a head and gone expects no answer.
             Err(Error::Truncated) => {
                 shared.counters.errors.add(1);
+                #[cfg(not(planted = "truncated_head_kept"))]
                 self.read_no_more();
                 None
             }
@@ -411,9 +422,9 @@ impl Connection {
     }
 
     fn on_request(&mut self, request: Request, body: Option<BodyReader>) -> Event {
-        self.exchanges.push_back(Exchange {
+        self.exchanges.push(Exchange {
             version: request.version(),
-            is_head: request.method() == Method::Head,
+            is_head: request.method() == Method::Head && cfg!(not(planted = "head_answered_whole")),
             keeps_alive: request.keeps_alive(),
         });
         self.awaits_continue = request.expects_continue();
@@ -436,7 +447,7 @@ impl Connection {
                 self.awaits_continue = false;
                 self.reading = Reading::Head;
                 // The request was answered already if there is none.
-                let keeps_alive = self.exchanges.back().is_none_or(|exchange| exchange.keeps_alive);
+                let keeps_alive = self.exchanges.last().is_none_or(|exchange| exchange.keeps_alive);
                 self.on_message_end(keeps_alive);
                 Some(Event::End)
             }
@@ -449,12 +460,12 @@ impl Connection {
 
     /// What can't be understood, or does not come, is to be answered nevertheless.
     fn expect_refusal(&mut self) {
-        self.exchanges.push_back(Exchange { version: Version::Http11, is_head: false, keeps_alive: false });
+        self.exchanges.push(Exchange { version: Version::Http11, is_head: false, keeps_alive: false });
     }
 
     /// The body of the newest request does not come to its end.
     fn end_after_newest(&mut self) {
-        if let Some(exchange) = self.exchanges.back_mut() {
+        if let Some(exchange) = self.exchanges.last_mut() {
             exchange.keeps_alive = false;
         }
         self.last |= self.exchanges.len() <= 1;

@@ -1,34 +1,11 @@
 //! In steady state, requests on a connection cost no allocation.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use sunstar_http1::{Connection, Date, Endpoint, Event, HeaderName, Status};
 use sunstar_packet::Buffer;
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, which counts what each thread asks for.
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator, which keeps the promises.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those of the system's allocator.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const BROWSER: &str = "GET / HTTP/1.1\r\nHost: localhost:10000\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n\
     sec-ch-ua: \"x\"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: \"Linux\"\r\nUpgrade-Insecure-Requests: 1\r\n\
@@ -59,11 +36,11 @@ fn allocations_of(request: &str, count: usize, body: Buffer) -> u64 {
     let mut out = Vec::new();
     let mut serve = || serve(&mut connection, &input, count, &body, &mut out);
     serve();
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for _ in 0..100 {
         serve();
     }
-    ALLOCATIONS.get() - before
+    allocations() - before
 }
 
 #[test]
@@ -72,7 +49,7 @@ fn requests_on_a_connection_cost_no_allocation() {
     assert_eq!(allocations_of(BROWSER, 1, Buffer::from(vec![7; 100_000])), 0);
     assert_eq!(allocations_of("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 16, Buffer::from("hello, world")), 0);
     // It would be noticed.
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
 }

@@ -15,6 +15,7 @@
 
 mod sender;
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -60,7 +61,7 @@ const DERIVE: u8 = 2;
 pub struct Packets {
     /// Each is one datagram.
     pub packets: Vec<Vec<u8>>,
-    /// Samples whose names are too long for collectd.
+    /// Samples whose names are too long for collectd, or the same as that of another one there.
     pub left_out: u64,
 }
 
@@ -96,6 +97,8 @@ struct Encoder<'a> {
     /// What the last values in the packet were told under.
     instance: String,
     is_derive: Option<bool>,
+    /// The names so far: labels are told apart by more than what is left of them there.
+    seen: BTreeSet<(String, String)>,
     done: Packets,
 }
 
@@ -113,7 +116,9 @@ impl Encoder<'_> {
             // A slash would be another folder where collectd keeps files, a zero ends a name.
             type_instance.extend(value.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }));
         }
-        if type_instance.len() > NAME_BYTES {
+        // Of two values under one name collectd would make one that jumps.
+        let is_taken = type_instance.len() <= NAME_BYTES && self.seen.insert((instance.clone(), type_instance.clone()));
+        if !is_taken {
             self.done.left_out += 1;
             return;
         }

@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Gathered {
     /// By family, ordered by name.
     pub families: Vec<Samples>,
-    /// The shards that did not answer in time, or panicked. Their values are left out.
+    /// The shards that did not answer in time, or panicked. Their values are left out, and so are all sums over the shards.
     pub missing: Vec<ShardId>,
 }
 
@@ -80,6 +80,9 @@ pub async fn gather_within(limit: Duration) -> Gathered {
     }
     registry.count_missing(missing.len() as u64);
     registry.count_left_out(merging.left_out);
+    if !missing.is_empty() {
+        merging.leave_out_sums();
+    }
     Gathered { families: merging.families(), missing }
 }
 
@@ -110,6 +113,11 @@ impl Merging {
                 }
             }
         }
+    }
+
+    /// Without one of the shards a sum would be too small, and a counter that fell would be taken for one that began anew.
+    fn leave_out_sums(&mut self) {
+        self.families.retain(|_, (family, _)| !family.is_summed);
     }
 
     fn families(self) -> Vec<Samples> {

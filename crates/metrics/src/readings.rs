@@ -1,7 +1,10 @@
 //! What an observer shows.
 
+use alloc::vec::Vec;
+
 use crate::distribution::Distribution;
 use crate::family::{Family, Kind};
+use crate::figure::Figure;
 use crate::labels::Labels;
 use crate::number::{Number, Value};
 use crate::snapshot::Snapshot;
@@ -25,6 +28,14 @@ impl<'a> Readings<'a> {
     pub fn show(&mut self, family: &Family, labels: &[(&'static str, &str)], value: impl Into<Number>) {
         let is_number = !matches!(family.kind, Kind::Histogram(_));
         self.add(family, is_number, labels, || Value::Number(value.into()));
+    }
+
+    /// Shows all figures of a table, with these labels and those of their own.
+    pub fn show_figures<S>(&mut self, figures: &[Figure<S>], labels: &[(&'static str, &str)], stats: &S) {
+        for figure in figures {
+            let labels: Vec<_> = labels.iter().chain(figure.labels).copied().collect();
+            self.show(&figure.family, &labels, figure.number(stats));
+        }
     }
 
     /// Shows a histogram.

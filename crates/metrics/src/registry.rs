@@ -15,6 +15,7 @@ use crate::distribution::Distribution;
 use crate::error::{Refusal, RegisterError};
 use crate::executor;
 use crate::family::{Family, Kind};
+use crate::figure::Figure;
 use crate::handle::{Counter, Gauge, Histogram};
 use crate::labels::Labels;
 use crate::net;
@@ -25,15 +26,21 @@ use crate::snapshot::Snapshot;
 /// How many series a shard has at most.
 pub const MAX_SERIES: usize = 16_384;
 
-const SERIES: Family = Family::gauge("sunstar_metrics_series", "Series of metrics that the shard showed last.");
-const LEFT_OUT: Family = Family::counter(
-    "sunstar_metrics_left_out_total",
-    "Samples that were left out since there were too many, or they broke a rule.",
-);
-const MISSING: Family = Family::counter(
-    "sunstar_metrics_missing_shards_total",
-    "How often a shard did not answer in time when this one collected metrics.",
-);
+const FIGURES: &[Figure<Own>] = &[
+    Figure::gauge("sunstar_metrics_series", "Series of metrics that the shard showed last.", |own| {
+        own.series.get() as u64
+    }),
+    Figure::counter(
+        "sunstar_metrics_left_out_total",
+        "Samples that were left out since there were too many, or they broke a rule.",
+        |own| own.left_out.get(),
+    ),
+    Figure::counter(
+        "sunstar_metrics_missing_shards_total",
+        "How often a shard did not answer in time when this one collected metrics.",
+        |own| own.missing.get(),
+    ),
+];
 
 /// The metrics of one shard.
 ///
@@ -191,7 +198,10 @@ impl Registry {
         let first = *families.first().expect("an observer shows something");
         let labels = Labels::new(labels).map_err(|refusal| first.refused(refusal))?;
         let mut table = self.table.borrow_mut();
-        for family in &families {
+        for (at, family) in families.iter().enumerate() {
+            if families[..at].iter().any(|other| other.name == family.name) {
+                return Err(family.refused(Refusal::Duplicate));
+            }
             family.check().and_then(|()| table.check(family, &labels)).map_err(|refusal| family.refused(refusal))?;
         }
         if table.series + source.series() > MAX_SERIES {
@@ -203,11 +213,9 @@ impl Registry {
 
     fn register_own(self: &Rc<Self>) {
         let registry = Rc::downgrade(self);
-        let own = self.observe(&[SERIES, LEFT_OUT, MISSING], &[], move |readings| {
+        let own = self.observe(&Figure::families(FIGURES), &[], move |readings| {
             let Some(registry) = registry.upgrade() else { return };
-            readings.show(&SERIES, &[], registry.own.series.get());
-            readings.show(&LEFT_OUT, &[], registry.own.left_out.get());
-            readings.show(&MISSING, &[], registry.own.missing.get());
+            readings.show_figures(FIGURES, &[], &registry.own);
         });
         for registered in [own, executor::register(self), net::register(self)] {
             // The names are tested, and nobody was here before.

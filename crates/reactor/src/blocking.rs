@@ -1,7 +1,7 @@
 //! System calls that block, on a thread beside the shard.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -42,6 +42,29 @@ pub enum BlockingError {
     Stopped,
 }
 
+/// What a shard's helper thread has been given.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct BlockingStats {
+    /// Calls that it was given.
+    pub calls: u64,
+    /// Those of them that it has and whose results did not come back yet; at most [`MAX_BLOCKING_CALLS`].
+    pub under_way: usize,
+    /// How often a caller found as many calls there as may be, and had to wait.
+    pub waits: u64,
+    /// Calls that panicked.
+    pub panicked: u64,
+}
+
+/// What the calling shard's helper thread has been given; nothing if there is none yet.
+///
+/// # Panics
+/// If the calling thread is no shard's.
+pub fn blocking_stats() -> BlockingStats {
+    let helper = context::try_with(|context| context.started_helper()).expect("called on a shard of a runtime");
+    helper.map(|helper| helper.stats()).unwrap_or_default()
+}
+
 /// Runs `f`, which may block, on the shard's helper thread, and answers its result.
 ///
 /// The thread is started when it is first needed. It runs one call after the other, in the order in which they were given to
@@ -72,6 +95,7 @@ where
 {
     let helper = context::try_with(|context| context.helper()).expect("called on a shard of a runtime");
     let helper = helper.map_err(BlockingError::NoThread)?;
+    helper.waits.set(helper.waits.get() + u64::from(helper.room.available_units() == 0));
     let permit = Rc::clone(&helper.room).acquire_owned(1).await.map_err(|_| BlockingError::Stopped)?;
     let call = move || catch_unwind(AssertUnwindSafe(|| Box::new(f()) as Box<dyn Any + Send>));
     let (promise, promised) = promise();
@@ -100,6 +124,9 @@ pub(crate) struct Helper {
     /// Who waits for the outcomes, in the order of the calls. A permit is free again when its outcome is there.
     waiting: RefCell<VecDeque<(Promise<Outcome>, OwnedPermit)>>,
     room: Rc<Semaphore>,
+    given: Cell<u64>,
+    waits: Cell<u64>,
+    panicked: Cell<u64>,
 }
 
 /// Tells the shard that there are outcomes.
@@ -119,7 +146,17 @@ impl Helper {
         let thread = builder.spawn(move || help(&thread_calls, &thread_outcomes, &thread_arrival))?;
         let room = Rc::new(Semaphore::new(MAX_BLOCKING_CALLS));
         let (calls, thread) = (Some(calls), Some(thread));
-        let helper = Rc::new(Self { calls, thread, outcomes, arrival, waiting: RefCell::default(), room });
+        let helper = Rc::new(Self {
+            calls,
+            thread,
+            outcomes,
+            arrival,
+            waiting: RefCell::default(),
+            room,
+            given: Cell::new(0),
+            waits: Cell::new(0),
+            panicked: Cell::new(0),
+        });
         platform.add_source(helper.arrival.bell.as_fd(), Rc::clone(&helper) as Rc<dyn Source>)?;
         Ok(helper)
     }
@@ -127,7 +164,17 @@ impl Helper {
     fn give(&self, call: Call, promise: Promise<Outcome>, permit: OwnedPermit) -> Result<(), BlockingError> {
         self.calls.as_ref().and_then(|calls| calls.send(call).ok()).ok_or(BlockingError::Stopped)?;
         self.waiting.borrow_mut().push_back((promise, permit));
+        self.given.set(self.given.get() + 1);
         Ok(())
+    }
+
+    fn stats(&self) -> BlockingStats {
+        BlockingStats {
+            calls: self.given.get(),
+            under_way: self.waiting.borrow().len(),
+            waits: self.waits.get(),
+            panicked: self.panicked.get(),
+        }
     }
 }
 
@@ -168,6 +215,7 @@ impl Source for Helper {
             let first = self.waiting.borrow_mut().pop_front();
             let (promise, permit) = first.expect("each outcome has a call");
             drop(permit);
+            self.panicked.set(self.panicked.get() + u64::from(outcome.is_err()));
             // A result that nobody waits for any more comes back, and is dropped here. That it panics then is its owner's
             // mistake, which shall not end the shard.
             let unwanted = promise.resolve(outcome);

@@ -55,6 +55,11 @@ impl ShardContext {
         Ok(Rc::clone(self.helper.get_or_init(|| helper)))
     }
 
+    /// The shard's helper thread, if it was needed.
+    pub(crate) fn started_helper(&self) -> Option<Rc<Helper>> {
+        self.helper.get().cloned()
+    }
+
     /// What the shards of the runtime share.
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control

@@ -36,7 +36,7 @@ mod stop;
 mod time_stats;
 pub mod topology;
 
-pub use blocking::{BlockingError, MAX_BLOCKING_CALLS, blocking};
+pub use blocking::{BlockingError, BlockingStats, MAX_BLOCKING_CALLS, blocking, blocking_stats};
 pub use config::Config;
 pub use cpu_set::CpuSet;
 pub use driver::Backend;

@@ -40,8 +40,16 @@ impl Error {
     where
         E: StdError + 'static,
     {
+        Self::about_address(format_args!("listen on {address}"), cause)
+    }
+
+    /// What one wants to do with an address is not possible because of `cause`, as for [`Error::listening`].
+    pub(crate) fn about_address<E>(what: impl fmt::Display, cause: E) -> Self
+    where
+        E: StdError + 'static,
+    {
         let is_usage = chain(&cause).any(is_refusal_of_address);
-        Self { is_usage, message: format!("cannot listen on {address}: {}", chained(&cause)) }
+        Self { is_usage, message: format!("cannot {what}: {}", chained(&cause)) }
     }
 
     /// Whether what the user asked for can't be had, so that the exit code is 2.

@@ -1,124 +1,147 @@
 //! What the reactor and the log count, as metrics.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use sunstar_executor::timer::now;
 use sunstar_executor::{Instant, current};
-use sunstar_metrics::{Family, RegisterError, Registration, Registry};
-use sunstar_reactor::{IoStats, TimeStats, io_stats, stall_stats, time_stats};
+use sunstar_metrics::{Family, Figure, RegisterError, Registration, Registry};
+use sunstar_reactor::{
+    BlockingStats, IoStats, StallStats, TimeStats, blocking_stats, io_stats, stall_stats, time_stats,
+};
 
 use crate::logging;
 
-const UP: Family = Family::counter("sunstar_reactor_up_seconds_total", "The time since the shard's start.");
-const BUSY: Family =
-    Family::counter("sunstar_reactor_busy_seconds_total", "The time in which the shard had something to do.");
-const POLLING: Family = Family::counter(
-    "sunstar_reactor_polling_seconds_total",
-    "The time in which the shard was awake and had nothing to do.",
-);
-const ASLEEP: Family = Family::counter("sunstar_reactor_asleep_seconds_total", "The time in which the shard slept.");
-const CPU: Family =
-    Family::counter("sunstar_reactor_cpu_seconds_total", "The time that a processor ran the shard's thread.");
-const STOLEN: Family = Family::counter(
-    "sunstar_reactor_stolen_seconds_total",
-    "The time in which the shard was awake and no processor ran its thread.",
-);
+/// What the shard and its stall detector know of its time.
+struct Times {
+    times: TimeStats,
+    stolen: Duration,
+    stalls: StallStats,
+}
+
+const TIMES: &[Figure<Times>] = &[
+    Figure::time("sunstar_reactor_up_seconds_total", "The time since the shard's start.", |of| of.times.up),
+    Figure::time("sunstar_reactor_busy_seconds_total", "The time in which the shard had something to do.", |of| {
+        of.times.busy()
+    }),
+    Figure::time(
+        "sunstar_reactor_polling_seconds_total",
+        "The time in which the shard was awake and had nothing to do.",
+        |of| of.times.polling,
+    ),
+    Figure::time("sunstar_reactor_asleep_seconds_total", "The time in which the shard slept.", |of| of.times.asleep),
+    Figure::time("sunstar_reactor_cpu_seconds_total", "The time that a processor ran the shard's thread.", |of| {
+        of.times.cpu
+    }),
+    Figure::time(
+        "sunstar_reactor_stolen_seconds_total",
+        "The time in which the shard was awake and no processor ran its thread.",
+        |of| of.stolen,
+    ),
+    Figure::counter("sunstar_reactor_stalls_total", "Tasks and the like that kept the shard for too long.", |of| {
+        of.stalls.stalls
+    }),
+    Figure::counter(
+        "sunstar_reactor_suppressed_stall_reports_total",
+        "Reports of stalls that were not written since there were too many.",
+        |of| of.stalls.suppressed_reports,
+    ),
+];
 const UTILISATION: Family = Family::gauge(
     "sunstar_reactor_utilisation_ratio",
     "The busy part of the shard's time since the metrics were read before, at least a second.",
 );
-const STALLS: Family =
-    Family::counter("sunstar_reactor_stalls_total", "Tasks and the like that kept the shard for too long.");
 const LONGEST_STALL: Family =
-    Family::gauge("sunstar_reactor_longest_stall_seconds", "How long the longest of them lasted at least.");
-const UNTOLD_STALLS: Family = Family::counter(
-    "sunstar_reactor_suppressed_stall_reports_total",
-    "Reports of stalls that were not written since there were too many.",
-);
-const TIMES: [Family; 10] = [UP, BUSY, POLLING, ASLEEP, CPU, STOLEN, UTILISATION, STALLS, LONGEST_STALL, UNTOLD_STALLS];
+    Family::gauge("sunstar_reactor_longest_stall_seconds", "How long the longest stall lasted at least.");
 
-/// A figure of the driver: what it means, and where it is found.
-type Figure = (Family, fn(&IoStats) -> u64);
-
-const FIGURES: [Figure; 18] = [
-    (Family::counter("sunstar_reactor_polls_total", "Polls of input and output that found something."), |stats| {
+const FIGURES: &[Figure<IoStats>] = &[
+    Figure::counter("sunstar_reactor_polls_total", "Polls of input and output that found something.", |stats| {
         stats.events
     }),
-    (
-        Family::counter("sunstar_reactor_system_calls_total", "System calls that were made for sockets and to wait."),
+    Figure::counter(
+        "sunstar_reactor_system_calls_total",
+        "System calls that were made for sockets and to wait.",
         |stats| stats.system_calls,
     ),
-    (
-        Family::counter("sunstar_reactor_completion_overflows_total", "How often the ring of completions was full."),
+    Figure::counter(
+        "sunstar_reactor_completion_overflows_total",
+        "How often the ring of completions was full.",
         |stats| stats.completion_overflows,
     ),
-    (Family::gauge("sunstar_sockets_open", "Sockets that are open."), |stats| stats.open_sockets as u64),
-    (
-        Family::counter(
-            "sunstar_sockets_accepted_total",
-            "Connections that the shard took from the kernel, for all shards.",
-        ),
+    Figure::gauge("sunstar_sockets_open", "Sockets that are open.", |stats| stats.open_sockets as u64),
+    Figure::counter(
+        "sunstar_sockets_accepted_total",
+        "Connections that the shard took from the kernel, for all shards.",
         |stats| stats.accepted,
     ),
-    (Family::counter("sunstar_sockets_accept_failures_total", "Attempts to take a connection that failed."), |stats| {
+    Figure::counter("sunstar_sockets_accept_failures_total", "Attempts to take a connection that failed.", |stats| {
         stats.accept_failures
     }),
-    (Family::counter("sunstar_sockets_connected_total", "Connections that were made."), |stats| stats.connected),
-    (
-        Family::counter("sunstar_sockets_resets_total", "Streams that the peer has reset, as far as reading noticed."),
+    Figure::counter("sunstar_sockets_connected_total", "Connections that were made.", |stats| stats.connected),
+    Figure::counter(
+        "sunstar_sockets_resets_total",
+        "Streams that the peer has reset, as far as reading noticed.",
         |stats| stats.resets,
     ),
-    (
-        Family::counter(
-            "sunstar_sockets_cut_off_total",
-            "Streams that were closed before all that was queued was sent.",
-        ),
+    Figure::counter(
+        "sunstar_sockets_cut_off_total",
+        "Streams that were closed before all that was queued was sent.",
         |stats| stats.cut_off_streams,
     ),
-    (Family::counter("sunstar_sockets_received_bytes_total", "Bytes that were received."), |stats| {
-        stats.received_bytes
-    }),
-    (Family::counter("sunstar_sockets_sent_bytes_total", "Bytes that the kernel took to be sent."), |stats| {
+    Figure::counter("sunstar_sockets_received_bytes_total", "Bytes that were received.", |stats| stats.received_bytes),
+    Figure::counter("sunstar_sockets_sent_bytes_total", "Bytes that the kernel took to be sent.", |stats| {
         stats.sent_bytes
     }),
-    (
-        Family::counter(
-            "sunstar_sockets_dropped_datagrams_total",
-            "Datagrams that found a queue full, or were too long.",
-        ),
+    Figure::counter(
+        "sunstar_sockets_dropped_datagrams_total",
+        "Datagrams that found a queue full, or were too long.",
         |stats| stats.dropped_datagrams,
     ),
-    (Family::counter("sunstar_sockets_zero_copy_sends_total", "Sends that leave the bytes where they are."), |stats| {
+    Figure::counter("sunstar_sockets_zero_copy_sends_total", "Sends that leave the bytes where they are.", |stats| {
         stats.zero_copy_sends
     }),
-    (
-        Family::counter(
-            "sunstar_sockets_zero_copies_in_vain_total",
-            "Such sends that the kernel had to copy after all.",
-        ),
+    Figure::counter(
+        "sunstar_sockets_zero_copies_in_vain_total",
+        "Such sends that the kernel had to copy after all.",
         |stats| stats.zero_copies_in_vain,
     ),
-    (Family::gauge("sunstar_buffers_frames", "Frames that the driver has for what streams receive."), |stats| {
+    Figure::gauge("sunstar_buffers_frames", "Frames that the driver has for what streams receive.", |stats| {
         stats.frames as u64
     }),
-    (Family::gauge("sunstar_buffers_lent_frames", "Frames that received bytes lie in."), |stats| {
+    Figure::gauge("sunstar_buffers_lent_frames", "Frames that received bytes lie in.", |stats| {
         stats.lent_frames as u64
     }),
-    (
-        Family::counter(
-            "sunstar_buffers_short_frames_total",
-            "How often bytes came in when too many frames were lent.",
-        ),
+    Figure::counter(
+        "sunstar_buffers_short_frames_total",
+        "How often bytes came in when too many frames were lent.",
         |stats| stats.short_frames,
     ),
-    (
-        Family::counter(
-            "sunstar_buffers_copied_out_bytes_total",
-            "Bytes that were copied since too many frames were lent.",
-        ),
+    Figure::counter(
+        "sunstar_buffers_copied_out_bytes_total",
+        "Bytes that were copied since too many frames were lent.",
         |stats| stats.copied_out_bytes,
     ),
+    Figure::counter(
+        "sunstar_files_cold_chunks_total",
+        "Chunks of files that were read beside the shard since they were not in memory when they were to be sent.",
+        |stats| stats.cold_file_chunks,
+    ),
+];
+
+const BLOCKING: &[Figure<BlockingStats>] = &[
+    Figure::counter("sunstar_blocking_calls_total", "Calls that block that the helper thread was given.", |stats| {
+        stats.calls
+    }),
+    Figure::gauge("sunstar_blocking_calls_under_way", "Calls that the helper thread has.", |stats| {
+        stats.under_way as u64
+    }),
+    Figure::counter("sunstar_blocking_waits_total", "How often as many of them were there as may be.", |stats| {
+        stats.waits
+    }),
+    Figure::counter("sunstar_blocking_panicked_total", "Calls on the helper thread that panicked.", |stats| {
+        stats.panicked
+    }),
 ];
 
 const LOG_WRITTEN: Family =
@@ -132,7 +155,13 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Registers all of it on the current shard, for ever.
 pub(crate) fn register() {
     let registry = Registry::here();
-    let mut registered = vec![register_times(&registry), register_figures(&registry)];
+    let mut registered = vec![
+        register_times(&registry),
+        registry.observe(&Figure::families(FIGURES), &[], |readings| readings.show_figures(FIGURES, &[], &io_stats())),
+        registry.observe(&Figure::families(BLOCKING), &[], |readings| {
+            readings.show_figures(BLOCKING, &[], &blocking_stats());
+        }),
+    ];
     if current::shard_id().index() == 0 {
         // The process has one log.
         registered.push(registry.observe(&[LOG_WRITTEN, LOG_DROPPED], &[], |readings| {
@@ -147,31 +176,16 @@ pub(crate) fn register() {
     }
 }
 
-fn register_times(registry: &std::rc::Rc<Registry>) -> Result<Registration, RegisterError> {
+fn register_times(registry: &Rc<Registry>) -> Result<Registration, RegisterError> {
     let (window, stolen) = (Window::default(), Cell::new(Duration::ZERO));
-    registry.observe(&TIMES, &[], move |readings| {
-        let times = time_stats();
+    let families = [&Figure::families(TIMES)[..], &[UTILISATION, LONGEST_STALL]].concat();
+    registry.observe(&families, &[], move |readings| {
+        let (times, stalls) = (time_stats(), stall_stats().unwrap_or_default());
         // The processor's time is known a little later than the shard's, so the difference may go back a little.
         stolen.set(stolen.get().max(times.stolen()));
-        readings.show(&UP, &[], times.up);
-        readings.show(&BUSY, &[], times.busy());
-        readings.show(&POLLING, &[], times.polling);
-        readings.show(&ASLEEP, &[], times.asleep);
-        readings.show(&CPU, &[], times.cpu);
-        readings.show(&STOLEN, &[], stolen.get());
         readings.show(&UTILISATION, &[], window.utilisation(now(), &times));
-        let stalls = stall_stats().unwrap_or_default();
-        readings.show(&STALLS, &[], stalls.stalls);
         readings.show(&LONGEST_STALL, &[], stalls.longest);
-        readings.show(&UNTOLD_STALLS, &[], stalls.suppressed_reports);
-    })
-}
-
-fn register_figures(registry: &std::rc::Rc<Registry>) -> Result<Registration, RegisterError> {
-    let families: Vec<Family> = FIGURES.iter().map(|(family, _)| *family).collect();
-    registry.observe(&families, &[], |readings| {
-        let stats = io_stats();
-        FIGURES.iter().for_each(|(family, figure)| readings.show(family, &[], figure(&stats)));
+        readings.show_figures(TIMES, &[], &Times { times, stolen: stolen.get(), stalls });
     })
 }
 

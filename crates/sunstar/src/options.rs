@@ -80,7 +80,7 @@ pub(crate) struct Options {
     prometheus_address: IpAddr,
 
     /// Port at which Prometheus gets metrics; 0 for none
-    #[arg(long, value_name = "PORT", default_value_t = 9180)]
+    #[arg(long, value_name = "PORT", default_value_t = 9180, value_parser = port, allow_negative_numbers = true)]
     prometheus_port: u16,
 
     /// Send metrics to collectd there, as in 192.0.2.1 or 192.0.2.1:25826 [default port: 25826]
@@ -88,11 +88,11 @@ pub(crate) struct Options {
     collectd: Option<SocketAddr>,
 
     /// Milliseconds from one report to collectd to the next
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = period, allow_negative_numbers = true)]
     collectd_poll_period_ms: u32,
 
     /// What collectd calls this host [default: its name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     collectd_hostname: Option<String>,
 
     /// TOML file with any of these options by their long names; the command line wins
@@ -148,11 +148,12 @@ fn host_name() -> String {
 }
 
 fn collectd_address(text: &str) -> Result<SocketAddr, String> {
-    let with_port = text.parse().ok();
-    let without = || Some(SocketAddr::new(text.parse().ok()?, collectd::DEFAULT_PORT));
-    match with_port.or_else(without) {
-        Some(address) if address.port() != 0 => Ok(address),
-        _ => Err("it must be an IP address, with or without a port".to_owned()),
+    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let ip = in_brackets.unwrap_or(text).parse().map(|ip| SocketAddr::new(ip, collectd::DEFAULT_PORT));
+    match text.parse().or(ip) {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) => Err("nobody listens on port 0".to_owned()),
+        Err(_) => Err("it must be an IP address, with or without a port".to_owned()),
     }
 }
 
@@ -181,6 +182,17 @@ fn whole(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u32::MAX))
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u16::MAX))
+}
+
+fn period(text: &str) -> Result<u32, String> {
+    match whole(text)? {
+        0 => Err("it must be more than 0".to_owned()),
+        period => Ok(period),
+    }
+}
+
 fn backend() -> impl TypedValueParser<Value = Backend> {
     PossibleValuesParser::new(["io_uring", "epoll"]).try_map(|name| name.parse::<Backend>())
 }
@@ -200,5 +212,26 @@ fn number(text: &str, limit: f64) -> Result<f64, String> {
         Ok(number) if (0.0..=limit).contains(&number) => Ok(number),
         Ok(_) => Err(format!("it must be a number between 0 and {limit}")),
         Err(_) => Err("it must be a number, which may have a fraction".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collectd_listens_at_an_address_with_or_without_a_port() {
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1:25826"),
+            ("192.0.2.1:7", "192.0.2.1:7"),
+            ("2001:db8::1", "[2001:db8::1]:25826"),
+            ("[2001:db8::1]", "[2001:db8::1]:25826"),
+            ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+        ] {
+            assert_eq!(collectd_address(text).map(|address| address.to_string()), Ok(address.to_owned()));
+        }
+        for text in ["", "localhost", "192.0.2.1:", "192.0.2.1:0", "[192.0.2.1", "[2001:db8::1]:65536"] {
+            assert!(collectd_address(text).is_err(), "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sunstar_executor::{JoinHandle, Sharded, TaskBuilder, invoke_on_all};
 use sunstar_http::{Exchange, Request, Server, Status, serve_metrics};
-use sunstar_metrics::collectd;
+use sunstar_metrics::collectd::{self, SenderError};
 use sunstar_net::{ListenerOptions, Spread};
 
 use crate::error::Error;
@@ -43,7 +43,10 @@ impl Telling {
 fn send(options: collectd::Options) -> Result<JoinHandle<std::convert::Infallible>, Error> {
     let address = options.address;
     let sender = collectd::Sender::new(options);
-    let sender = sender.map_err(|error| Error::listening(format_args!("a socket for --collectd {address}"), error))?;
+    let sender = sender.map_err(|error| match error {
+        SenderError::Net(error) => Error::about_address(format_args!("send to --collectd {address}"), error),
+        error => error.into(),
+    })?;
     Ok(TaskBuilder::new().name("collectd").spawn(sender.run()))
 }
 

@@ -12,12 +12,13 @@ pub enum Error {
     NotEthernet2,
     /// There are more than two VLAN tags.
     TooManyTags,
-    /// The version is another one (RFC 791 §3.1).
+    /// The version is another one (RFC 791 §3.1, RFC 8200 §3).
     Version,
     /// The header length is less than the fixed part, or more than there is: IHL (RFC 791 §3.1), data offset
     /// (RFC 9293 §3.1).
     HeaderLength,
-    /// The total length is less than the header, or more than there is: IPv4 (RFC 791 §3.1), UDP (RFC 768).
+    /// The total length is less than the header, or more than there is: IPv4 (RFC 791 §3.1), IPv6 (RFC 8200 §3),
+    /// UDP (RFC 768).
     TotalLength,
     /// ARP that is not about IPv4 over Ethernet (RFC 826).
     ArpAddresses,

@@ -60,7 +60,6 @@ impl<'a> Ipv4Packet<'a> {
 
     /// The header as a value.
     pub fn header(&self) -> Ipv4Header {
-        let AddressPair::V4 { src, dst } = self.addresses() else { unreachable!("they are of IPv4") };
         Ipv4Header {
             traffic_class: self.traffic_class(),
             identification: self.identification(),
@@ -68,8 +67,8 @@ impl<'a> Ipv4Packet<'a> {
             fragment: self.fragment(),
             ttl: self.ttl(),
             protocol: self.protocol(),
-            src,
-            dst,
+            src: self.src(),
+            dst: self.dst(),
             options: Ipv4Options::of(self.options),
         }
     }

@@ -1,11 +1,11 @@
-//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, ICMP, UDP and TCP headers, read and built.
+//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6, ICMP, UDP and TCP headers, read and built.
 //!
 //! Nothing here allocates, waits, or looks at anything but its arguments, and no bytes make it panic. There are two levels:
 //!
 //! | level | examples | what it is |
 //! |---|---|---|
-//! | views | [`EthernetFrame`], [`Ipv4Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
-//! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
+//! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
+//! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
 //!
 //! `header()` leads from a view to its header, `to_bytes` and `parse` lead back. What `parse` refuses breaks a rule that
 //! [`Error`] names.
@@ -69,6 +69,7 @@ mod header_bytes;
 mod icmpv4;
 mod ip;
 mod ipv4;
+mod ipv6;
 mod mac;
 mod options;
 mod seq;
@@ -87,6 +88,7 @@ pub use header_bytes::HeaderBytes;
 pub use icmpv4::{Icmpv4Header, Icmpv4Packet, ParameterProblemCode, Quoted, TimeExceededCode, UnreachableCode};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4Header, Ipv4Options, Ipv4Packet};
+pub use ipv6::{FlowLabel, Ipv6Header, Ipv6Packet};
 pub use mac::MacAddr;
 pub use options::{MalformedOption, OptionIter, RawOption};
 pub use seq::Seq;

@@ -21,6 +21,7 @@ const CHECKS: &[fn() -> bool] = &[
     http::dates_are_written,
     segments::checksums_are_those_of_the_rfc,
     segments::segments_are_built_and_read,
+    segments::streams_are_carried,
     tasks::instants_add_up,
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,

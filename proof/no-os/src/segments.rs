@@ -1,8 +1,13 @@
 //! Checks of the headers on the wire.
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, SocketAddr};
 
+use sunstar_packet::Buffer;
+use sunstar_tcpip::tcp::connection::{Options, Segment};
+use sunstar_tcpip::tcp::secret::Secret;
+use sunstar_tcpip::tcp::sockets::{Limits, Sockets};
+use sunstar_tcpip::time::Instant;
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header_v4};
 use sunstar_wire::{Error, IpProtocol, Ipv4Header, Ipv4Packet, Seq, TcpFlags, TcpHeader, TcpSegment};
 
@@ -27,4 +32,23 @@ fn read(packet: &[u8]) -> Result<bool, Error> {
     let ip = Ipv4Packet::parse(packet)?;
     let tcp = TcpSegment::parse(ip.payload())?;
     Ok(ip.has_valid_checksum() && tcp.has_valid_checksum(ip.addresses()) && tcp.payload() == b"hello")
+}
+
+/// Two stacks, one of which sends the other a few bytes.
+pub(crate) fn streams_are_carried() -> bool {
+    let now = Instant::from_micros(1);
+    let at = |host: u8, port| SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), port));
+    let mut ends = [1, 2].map(|key| Sockets::new(Secret::new([key; 16]), Limits::DEFAULT));
+    let Ok(listener) = ends[1].listen(at(2, 80), 1, Options::DEFAULT) else { return false };
+    let Ok(client) = ends[0].connect(now, at(1, 0), at(2, 80), Options::DEFAULT) else { return false };
+    let is_sent = ends[0].send(client, Buffer::copy_from_slice(b"hello")).is_ok();
+    while carry(&mut ends, now, 0) | carry(&mut ends, now, 1) {}
+    let server = ends[1].accept(listener);
+    is_sent && server.and_then(|server| ends[1].receive(server)).is_some_and(|bytes| &bytes[..] == b"hello")
+}
+
+fn carry(ends: &mut [Sockets; 2], now: Instant, from: usize) -> bool {
+    let Some((flow, sent)) = ends[from].poll_transmit(now, 1_460) else { return false };
+    ends[1 - from].handle_segment(now, flow, Segment { header: sent.header, payload: sent.payload });
+    true
 }

@@ -2,6 +2,8 @@
 //! processor, the load client on another.
 
 mod bars;
+mod half_sent;
+mod idle;
 mod peer;
 mod server;
 mod table;
@@ -62,10 +64,23 @@ enum Load {
     Download,
     /// Request after request on 64 connections by wrk; idle polling off.
     Wrk,
+    /// Connections that wait after one request each: memory, once.
+    Idle,
+    /// Requests at a moderate rate, beside connections that have sent half of a head; idle polling off.
+    HalfSent,
 }
 
 impl Load {
-    const ALL: [Self; 6] = [Self::KeepAlive, Self::Pipelined, Self::Connect, Self::Latency, Self::Download, Self::Wrk];
+    const ALL: [Self; 8] = [
+        Self::KeepAlive,
+        Self::Pipelined,
+        Self::Connect,
+        Self::Latency,
+        Self::Download,
+        Self::Wrk,
+        Self::Idle,
+        Self::HalfSent,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -75,6 +90,8 @@ impl Load {
             Self::Latency => "latency",
             Self::Download => "download",
             Self::Wrk => "wrk",
+            Self::Idle => "idle",
+            Self::HalfSent => "half-sent",
         }
     }
 
@@ -84,6 +101,8 @@ impl Load {
             Self::Connect => "32",
             Self::Latency => "1",
             Self::Download => "8",
+            Self::Idle => "15,000",
+            Self::HalfSent => "32",
         }
     }
 
@@ -94,7 +113,10 @@ impl Load {
             Self::Pipelined => format!("{connections} connections, {DEPTH} requests at once on each"),
             Self::Wrk => format!("wrk in the place of http-load, keep-alive, {connections} connections"),
             Self::Latency => "1 connection".to_owned(),
-            Self::KeepAlive | Self::Connect | Self::Download => format!("{connections} connections"),
+            Self::HalfSent => {
+                format!("10,000 requests/s on {connections} connections, 2,000 beside them within a head")
+            }
+            Self::KeepAlive | Self::Connect | Self::Download | Self::Idle => format!("{connections} connections"),
         }
     }
 
@@ -157,7 +179,12 @@ pub(super) fn measure_all(options: &Options) -> Result<String> {
     ));
     let mut text: String = facts.iter().map(|fact| format!("- {fact}\n")).collect();
     for load in loads {
-        text.push_str(&contest(load, &peers, options)?.markdown());
+        let section = match load {
+            Load::Idle => idle::contest()?,
+            Load::HalfSent => half_sent::contest(options)?,
+            _ => contest(load, &peers, options)?.markdown(),
+        };
+        text.push_str(&section);
     }
     Ok(text)
 }
@@ -208,12 +235,19 @@ fn contest(load: Load, peers: &[Peer], options: &Options) -> Result<Table> {
 
 fn measure(load: Load, peer: &Peer, seconds: f64) -> Result<Figures> {
     let server = Server::start(peer, load, SERVER_CPU)?;
+    let figures = self::load(load, &server, seconds)?;
+    server.stop()?;
+    Ok(figures)
+}
+
+/// Lets the load client load a server.
+fn load(load: Load, server: &Server, seconds: f64) -> Result<Figures> {
     let client = target_dir("release").join("http-load");
-    let mut command = program(&client.to_string_lossy(), &[load.name()]);
+    let mode = if load == Load::HalfSent { "paced" } else { load.name() };
+    let mut command = program(&client.to_string_lossy(), &[mode]);
     command.args(["--address", &server.address().to_string(), "--connections", load.connections(), "--depth", DEPTH]);
     let (seconds, pids, cpu) = (seconds.to_string(), server.pids()?, LOAD_CPU.to_string());
     command.args(["--path", load.path(), "--seconds", &seconds, "--pids", &pids, "--cpu", &cpu]);
     let output = read(&mut command)?;
-    server.stop()?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
 }

@@ -60,6 +60,22 @@ fn files_are_served_whole_and_in_parts() {
 }
 
 #[test]
+fn files_are_read_only_and_say_so() {
+    let root = root("methods");
+    let httpd = serve(Setup { backend: "epoll", shards: 1 }, &root);
+    for (method, status) in [("OPTIONS", "204"), ("PUT", "405"), ("BREW", "405")] {
+        let mut client = Client::connect(httpd.address).unwrap();
+        client
+            .send(format!("{method} /file/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let answer = String::from_utf8(client.rest().unwrap()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+    }
+    httpd.stop();
+}
+
+#[test]
 fn without_a_root_there_are_no_files_and_a_bad_one_is_told() {
     with_each_backend(|setup| {
         let httpd = Httpd::start(setup);
@@ -69,7 +85,7 @@ fn without_a_root_there_are_no_files_and_a_bad_one_is_told() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
             (output.status.code(), errors.as_str()),
-            (Some(2), "httpd: error: cannot serve /no/such/place: there is no such file\n")
+            (Some(2), "httpd: error: cannot serve /no/such/place: there is no such directory\n")
         );
     });
 }

@@ -1,7 +1,10 @@
 //! What it answers.
 
+use std::time::Instant;
+
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, Setup, command, served, with_each, with_each_backend};
+use super::metrics::figure;
+use super::server::{Httpd, PATIENCE, Setup, command, served, with_each, with_each_backend};
 
 #[test]
 fn pages_are_served_on_one_connection() {
@@ -109,4 +112,16 @@ fn requests_are_logged_where_they_are_asked_to_be() {
     let output = refused.args(["--port", "0", "--access-log=/no/such/folder/log"]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && told.contains("/no/such/folder/log"), "{told}");
+}
+
+#[test]
+fn a_full_disk_costs_the_lines_and_is_told() {
+    let httpd = Httpd::run(command(Setup { backend: "epoll", shards: 1 }).arg("--access-log=/dev/full"));
+    let deadline = Instant::now() + PATIENCE;
+    while figure(httpd.address, "sunstar_log_file_dropped_total", "file=\"access\"") == 0.0 {
+        assert!(Instant::now() < deadline, "nothing is dropped");
+    }
+    assert_eq!(figure(httpd.address, "sunstar_log_file_written_total", "file=\"access\""), 0.0);
+    let log = httpd.stop();
+    assert!(log.contains(" lines of /dev/full were dropped: they could not be written: No space left"), "{log}");
 }

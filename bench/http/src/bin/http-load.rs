@@ -10,6 +10,8 @@ mod frames;
 mod keep_alive;
 #[path = "../load/latency.rs"]
 mod latency;
+#[path = "../load/paced.rs"]
+mod paced;
 #[path = "../load/wrk.rs"]
 mod wrk;
 
@@ -36,6 +38,9 @@ struct Cli {
     /// Requests of a batch (for `pipelined`)
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
+    /// Requests per second over all connections (for `paced`)
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// Measured time, after a tenth of it for warming up
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
@@ -59,8 +64,20 @@ enum Mode {
     Latency,
     /// Request after request on each connection, for large responses that nobody looks at
     Download,
+    /// Requests at the fixed `--rate` over the connections; latencies count from when a request was due
+    Paced,
     /// wrk instead of this client, request after request on each connection
     Wrk,
+}
+
+/// What is asked of whom.
+pub(crate) struct Load<'a> {
+    address: SocketAddr,
+    /// What a connection sends at once.
+    request: &'a [u8],
+    /// How many bytes are answered.
+    response: usize,
+    connections: usize,
 }
 
 /// What was measured within the window.
@@ -74,7 +91,7 @@ pub(crate) struct Figures {
     server_busy: f64,
     client_us: f64,
     client_busy: f64,
-    /// Latencies in microseconds; for `latency` only.
+    /// Latencies in microseconds; for `latency` and `paced` only.
     p50_us: Option<f64>,
     p99_us: Option<f64>,
 }
@@ -151,14 +168,14 @@ fn main() -> Result<()> {
     let response = target::response_bytes(cli.address, &batch, depth)?;
     let mut window = Window::new(cli.pids, cli.seconds);
     let mut latencies = Vec::new();
+    let answers = response * usize::from(depth);
+    let load = Load { address: cli.address, request: &batch, response: answers, connections: cli.connections };
     match cli.mode {
-        Mode::KeepAlive | Mode::Pipelined => {
-            let answers = response * usize::from(depth);
-            keep_alive::run(cli.address, &batch, answers, cli.connections, depth, &mut window)?;
-        }
-        Mode::Connect => connect::run(cli.address, &request, response, cli.connections, &mut window)?,
-        Mode::Download => download::run(cli.address, &request, response, cli.connections, &mut window)?,
-        Mode::Latency => latencies = latency::run(cli.address, &request, response, &mut window)?,
+        Mode::KeepAlive | Mode::Pipelined => keep_alive::run(&load, depth, &mut window)?,
+        Mode::Connect => connect::run(&load, &mut window)?,
+        Mode::Download => download::run(&load, &mut window)?,
+        Mode::Latency => latencies = latency::run(&load, &mut window)?,
+        Mode::Paced => latencies = paced::run(&load, cli.rate, &mut window)?,
         Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use anyhow::{Result, bail, ensure};
 use sunstar_bench_http::target;
 
-use crate::Window;
+use crate::{Load, Window};
 
 struct Connection {
     stream: TcpStream,
@@ -16,13 +16,8 @@ struct Connection {
 }
 
 /// Loads the server until the window ends.
-pub(crate) fn run(
-    address: SocketAddr,
-    request: &[u8],
-    response: usize,
-    connections: usize,
-    window: &mut Window,
-) -> Result<()> {
+pub(crate) fn run(load: &Load<'_>, window: &mut Window) -> Result<()> {
+    let &Load { address, request, response, connections } = load;
     // SAFETY: a plain system call.
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     ensure!(epoll >= 0, "epoll_create1: {}", io::Error::last_os_error());

@@ -2,13 +2,13 @@
 //! that costs the client least.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::Window;
+use crate::{Load, Window};
 
 /// The most that is dropped by one call.
 const DROP_BYTES: usize = 1 << 30;
@@ -16,13 +16,8 @@ const DROP_BYTES: usize = 1 << 30;
 const LOOK_EVERY: u64 = 16;
 
 /// Loads the server until the window ends.
-pub(crate) fn run(
-    address: SocketAddr,
-    request: &[u8],
-    response: usize,
-    connections: usize,
-    window: &mut Window,
-) -> Result<()> {
+pub(crate) fn run(load: &Load<'_>, window: &mut Window) -> Result<()> {
+    let &Load { address, request, response, connections } = load;
     let mut streams = Vec::with_capacity(connections);
     let mut watched = Vec::with_capacity(connections);
     for _ in 0..connections {

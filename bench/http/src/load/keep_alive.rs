@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 use sunstar_bench_http::target;
 
-use crate::Window;
 use crate::frames::Frames;
+use crate::{Load, Window};
 
 const SEND: u64 = 1 << 32;
 /// Answered requests between two looks at the clock.
@@ -22,16 +22,9 @@ struct Connection {
     got: usize,
 }
 
-/// Loads the server until the window ends: each connection sends the batch of `depth` requests (64 at most) and waits for
-/// `response` bytes.
-pub(crate) fn run(
-    address: SocketAddr,
-    batch: &[u8],
-    response: usize,
-    connections: usize,
-    depth: u16,
-    window: &mut Window,
-) -> Result<()> {
+/// Loads the server until the window ends: each connection sends a batch of `depth` requests (64 at most) and waits for the answers.
+pub(crate) fn run(load: &Load<'_>, depth: u16, window: &mut Window) -> Result<()> {
+    let &Load { address, request: batch, response, connections } = load;
     let (mut ring, mut frames, mut open) = set_up(address, response, connections)?;
     for index in 0..connections {
         receive(&mut ring, index)?;

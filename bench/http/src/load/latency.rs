@@ -3,17 +3,18 @@
 //! It spins on an epoll instance, which leaves the socket's lock to what arrives.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use sunstar_bench_http::target;
 
-use crate::Window;
+use crate::{Load, Window};
 
 /// Answers the time from request to response of each, in nanoseconds.
-pub(crate) fn run(address: SocketAddr, request: &[u8], response: usize, window: &mut Window) -> Result<Vec<u64>> {
+pub(crate) fn run(load: &Load<'_>, window: &mut Window) -> Result<Vec<u64>> {
+    let &Load { address, request, response, .. } = load;
     let mut stream = target::connect(address)?;
     stream.set_nonblocking(true)?;
     let readable = Readable::of(&stream)?;

@@ -3,7 +3,9 @@
 //! Everything runs in one thread under a clock that moves only when told, so that each run executes the same
 //! instructions. Only what [`measured`] calls is counted; the same work was done once before, so caches and pools are warm.
 
-use std::cell::Cell;
+#[path = "../../../../crates/http/tests/replay/by_hand.rs"]
+mod by_hand;
+
 use std::hint::black_box;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -15,11 +17,11 @@ use sunstar_bench_common::measure::Sequence;
 use sunstar_bench_common::ping_pong::{Table, play};
 use sunstar_bench_common::timers::poll_once;
 use sunstar_executor::message::Mesh;
-use sunstar_executor::{
-    Executor, ExecutorConfig, Instant, JoinHandle, Platform, Round, ShardId, post, spawn, submit_to, timer,
-};
+use sunstar_executor::{Executor, ExecutorConfig, JoinHandle, Round, ShardId, post, spawn, submit_to, timer};
 use sunstar_http1::{Connection, Date, Endpoint, Event, HeaderLines, HeaderName, Status};
-use sunstar_packet::{Buffer, Doorbell};
+use sunstar_packet::Buffer;
+
+use by_hand::ByHand;
 
 /// Operations per counted run; xtask divides by it.
 const OPERATIONS: u64 = 10_000;
@@ -185,17 +187,14 @@ fn hello(connection: &mut Connection, date: &Date, lines: &HeaderLines) {
 /// Shards in one thread, and their clock.
 struct World {
     executors: Vec<Executor>,
-    now: Rc<Cell<Instant>>,
+    platform: ByHand,
 }
 
 impl World {
     fn new(shards: usize) -> Self {
-        let now = Rc::new(Cell::new(Instant::ORIGIN));
-        let executor = |links| {
-            let platform = ManualPlatform { now: Rc::clone(&now) };
-            Executor::with_links(ExecutorConfig::default(), Box::new(platform), links)
-        };
-        Self { executors: Mesh::links(shards).into_iter().map(executor).collect(), now }
+        let platform = ByHand::default();
+        let executor = |links| Executor::with_links(ExecutorConfig::default(), Box::new(platform.clone()), links);
+        Self { executors: Mesh::links(shards).into_iter().map(executor).collect(), platform }
     }
 
     fn first(&self) -> &Executor {
@@ -203,7 +202,7 @@ impl World {
     }
 
     fn advance(&self, by: Duration) {
-        self.now.set(self.now.get() + by);
+        self.platform.now.set(self.platform.now.get() + by);
     }
 
     /// Runs a task on the first shard to its end.
@@ -223,42 +222,4 @@ impl World {
             }
         }
     }
-}
-
-/// A world whose clock is moved by hand.
-struct ManualPlatform {
-    now: Rc<Cell<Instant>>,
-}
-
-impl Platform for ManualPlatform {
-    fn now(&self) -> Instant {
-        self.now.get()
-    }
-
-    fn unix_time(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn entropy(&self, bytes: &mut [u8]) {
-        bytes.fill(7);
-    }
-
-    fn poll(&self) -> bool {
-        false
-    }
-
-    fn sleep(&self, _deadline: Option<Instant>) {
-        unreachable!("rounds are driven by the gates");
-    }
-
-    fn doorbell(&self) -> Box<dyn Doorbell> {
-        Box::new(SilentBell)
-    }
-}
-
-/// Nobody sleeps, so nobody is woken.
-struct SilentBell;
-
-impl Doorbell for SilentBell {
-    fn ring(&self) {}
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::maybe_yield;
-use sunstar_executor::timer::sleep;
+use sunstar_executor::timer::{now, sleep};
 use sunstar_http1::{ClientConnection, HeaderLines, HeaderName};
 use sunstar_packet::Buffer;
 
@@ -63,12 +63,19 @@ impl Failure {
 impl Outgoing<'_> {
     /// Sends the request, again where that is allowed. One whose body is there as a whole comes back with its response.
     pub(super) async fn send(&self, pool: &Rc<Pool>) -> Result<Sent, ClientError> {
+        let begun = now();
         pool.counters.count(|stats| &mut stats.requests);
         let policy = pool.options.retry;
         let (mut retries, mut was_stale, mut needs_fresh) = (0, false, false);
         loop {
             let failure = match self.attempt(pool, needs_fresh).await {
-                Ok(sent) => return Ok(sent),
+                Ok(sent) => {
+                    if sent.head.is_some() {
+                        pool.counters.count(|stats| &mut stats.responses);
+                        pool.latency.record_duration(now() - begun);
+                    }
+                    return Ok(sent);
+                }
                 Err(failure) => failure,
             };
             pool.count_timeout(failure.error);
@@ -110,12 +117,7 @@ impl Outgoing<'_> {
         let Some(transport) = &mut slot.transport else { unreachable!("it was just made") };
         transport.begin();
         match self.exchange(transport, pool).await {
-            Ok(head) => {
-                if head.is_some() {
-                    pool.counters.count(|stats| &mut stats.responses);
-                }
-                Ok(Sent { slot, head })
-            }
+            Ok(head) => Ok(Sent { slot, head }),
             Err(error) => Err(Failure {
                 error,
                 was_reused: transport.is_reused,

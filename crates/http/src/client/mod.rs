@@ -40,6 +40,7 @@
 mod connector;
 mod error;
 mod exchange;
+mod metrics;
 #[cfg(test)]
 pub(crate) mod naive_uri;
 mod options;
@@ -67,6 +68,7 @@ pub use uri::{Authority, Scheme, Uri, UriError};
 
 use pool::Pool;
 use sunstar_executor::Service;
+use sunstar_metrics::RegisterError;
 
 /// A client of one shard. Clones share its connections.
 ///
@@ -103,6 +105,21 @@ impl Client {
     /// What the client has done, and what it has now.
     pub fn stats(&self) -> ClientStats {
         self.0.stats()
+    }
+
+    /// Shows what the client does in the metrics of its shard, as `sunstar_http_client_…` with the label `client` and this name,
+    /// for as long as the client is there. A client has one name, the first.
+    ///
+    /// # Errors
+    /// If a client of the shard has this name already.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn publish(&self, name: &str) -> Result<(), RegisterError> {
+        let registration = metrics::publish(&self.0, name)?;
+        // Of two names the first one counts.
+        let _ = self.0.published.set(registration);
+        Ok(())
     }
 }
 

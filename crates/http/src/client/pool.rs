@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
@@ -14,12 +14,13 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::sync::{Promise, Promised, promise};
 use sunstar_executor::timer::now;
 use sunstar_http1::Endpoint;
+use sunstar_metrics::{Buckets, Distribution, Registration};
 
 use super::connector::Connector;
 use super::error::{ClientError, Phase};
 use super::options::ClientOptions;
 use super::stats::{ClientStats, Counters};
-use super::transport::{Health, Transport, limits};
+use super::transport::{Health, Transport};
 use super::uri::Authority;
 use super::watch::{self, Draining};
 
@@ -29,6 +30,9 @@ pub(super) struct Pool {
     pub(super) connector: Box<dyn Connector>,
     pub(super) endpoint: Endpoint,
     pub(super) counters: Counters,
+    /// From the begin of a request until the head of its response.
+    pub(super) latency: Distribution,
+    pub(super) published: OnceCell<Registration>,
     pub(super) state: RefCell<State>,
     /// Wakes the task that watches what is kept.
     pub(super) watcher: RefCell<Option<Waker>>,
@@ -141,10 +145,12 @@ enum Asked {
 impl Pool {
     pub(super) fn new(options: ClientOptions, connector: Box<dyn Connector>) -> Rc<Self> {
         Rc::new(Self {
-            endpoint: Endpoint::new(limits(options.limits)),
+            endpoint: Endpoint::new(options.limits),
             options,
             connector,
             counters: Counters::default(),
+            latency: Distribution::new(Buckets::LATENCY),
+            published: OnceCell::new(),
             state: RefCell::default(),
             watcher: RefCell::default(),
             is_watched: Cell::new(false),

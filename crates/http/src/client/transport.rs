@@ -8,7 +8,6 @@ use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
 use super::error::ClientError;
-use crate::Limits;
 
 /// The response's head.
 pub(super) type Head = sunstar_http1::Response;
@@ -226,9 +225,4 @@ impl Transport {
     pub(super) fn abort(mut self) {
         self.stream.abort();
     }
-}
-
-/// The limits of a client's connections: what [`Transport`] relies on.
-pub(super) fn limits(limits: Limits) -> Limits {
-    Limits { input_buffers: limits.input_buffers.max(1), ..limits }
 }

@@ -138,7 +138,8 @@ impl FromStr for Uri {
             return Err(UriError::User);
         }
         let (host, port) = host_and_port(authority, scheme.default_port())?;
-        if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let is_target = |byte: u8| byte.is_ascii_graphic() || (cfg!(planted = "uri_delete") && byte == 0x7f);
+        if !target.bytes().all(is_target) {
             return Err(UriError::Target);
         }
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };

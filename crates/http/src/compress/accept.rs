@@ -65,7 +65,8 @@ impl Accepted {
             place.replace(weight);
         }
         // Content as it is, is taken unless it is excluded; but anything that is named comes before.
-        let identity = identity.or(others.filter(|&weight| weight == 0)).unwrap_or(1);
+        let identity =
+            identity.or(others.filter(|&weight| weight == 0 || cfg!(planted = "star_is_identity"))).unwrap_or(1);
         Self { codings: named.map(|weight: Option<u16>| weight.or(others).unwrap_or(0)), identity }
     }
 
@@ -118,7 +119,9 @@ fn element(element: &[u8]) -> Option<(&[u8], u16)> {
 fn weight(value: &[u8]) -> Option<u16> {
     let (whole, fraction) = match value {
         [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 || cfg!(planted = "weight_four_digits") => {
+            (whole, fraction)
+        }
         _ => return None,
     };
     let mut weight = match whole {

@@ -19,7 +19,6 @@ use crate::server::Shared;
 pub const MAX_ENCODERS: usize = 32;
 
 /// So many bytes are given to an encoder before others are asked whether they want the processor: some hundred microseconds' worth.
-/// Brotli gathers blocks of 64 KiB and works on each as a whole.
 const SLICE_BYTES: usize = 8 << 10;
 
 /// Compressed bytes are sent when there are so many of them.
@@ -28,7 +27,8 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// For content that is compressed again for each request: most of what is to be gained, at a fraction of the highest levels'
 /// price.
 const GZIP_LEVEL: u32 = 5;
-const BROTLI_LEVEL: u32 = 4;
+/// Brotli gathers a block and works on it as a whole: 16 KiB up to this level, and 64 KiB above it, which is milliseconds' worth.
+const BROTLI_LEVEL: u32 = 3;
 const ZSTD_LEVEL: i32 = 3;
 
 /// How far back content is looked for, as powers of two: what bounds the memory of an encoder, and of whoever decodes.
@@ -206,5 +206,30 @@ impl Encoder {
 impl core::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Encoder").field("coding", &self.coding).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brotli_works_on_small_blocks() {
+        let mut encoder =
+            brotli::CompressorWriter::new(Vec::new(), BROTLI_BUFFER_BYTES, BROTLI_LEVEL, BROTLI_WINDOW_BITS);
+        let mut number = 1_u32;
+        for _ in 0..10 {
+            let made_bytes = encoder.get_ref().len();
+            let mut given_bytes = 0;
+            while given_bytes < 32 << 10 {
+                number ^= number << 13;
+                number ^= number >> 17;
+                number ^= number << 5;
+                let word = std::format!("{} ", number % 100_000);
+                encoder.write_all(word.as_bytes()).unwrap();
+                given_bytes += word.len();
+            }
+            assert!(encoder.get_ref().len() > made_bytes, "it waits for more");
+        }
     }
 }

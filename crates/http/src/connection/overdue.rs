@@ -7,6 +7,7 @@ use sunstar_http1::{Awaits, Status};
 
 use super::{Connection, Overdue};
 use crate::error::Error;
+use crate::planted;
 use crate::server::{GRACE, add_one};
 use crate::waits::Wait;
 use crate::watch::Watch;
@@ -21,9 +22,9 @@ impl Connection {
     ) -> Poll<Overdue> {
         let shared = &*self.shared;
         let stop = if shared.stop.abort_requested() {
-            shared.stopped_at.get() + GRACE
+            if planted::is("grace_unbounded") { Instant::FAR_FUTURE } else { shared.stopped_at.get() + GRACE }
         } else {
-            watch.listen(cx);
+            shared.ears.listen(&mut self.ear, cx);
             Instant::FAR_FUTURE
         };
         loop {
@@ -58,13 +59,22 @@ impl Connection {
             }
             Overdue::Output => {
                 self.is_broken = true;
-                add_one(&self.shared.output_timeouts);
+                if !planted::is("output_timeout_uncounted") {
+                    add_one(&self.shared.output_timeouts);
+                }
                 // What waits to be sent holds memory, and more of it in the network.
-                self.stream.abort();
+                if !planted::is("slow_reader_not_reset") {
+                    self.stream.abort();
+                }
                 self.http.abort();
                 Error::TimedOut
             }
-            Overdue::Stop => self.on_failure(sunstar_net::Error::Stopped),
+            Overdue::Stop => {
+                if self.http.in_flight() > 0 {
+                    self.give_up();
+                }
+                self.on_failure(sunstar_net::Error::Stopped)
+            }
         }
     }
 
@@ -72,7 +82,8 @@ impl Connection {
     pub(super) fn give_up_input(&mut self, awaits: Awaits) {
         let shared = &*self.shared;
         add_one(match awaits {
-            Awaits::Body => &shared.body_timeouts,
+            Awaits::Body if !planted::is("body_timeout_miscounted") => &shared.body_timeouts,
+            Awaits::Request if planted::is("idle_timeout_miscounted") => &shared.head_timeouts,
             Awaits::Request if !self.waits.is_new() => &shared.idle_timeouts,
             _ => &shared.head_timeouts,
         });
@@ -86,7 +97,9 @@ impl Connection {
             }
             // Nobody waits if the request was answered already.
             Awaits::Head | Awaits::Body => {
-                if let Ok(response) = self.respond(Status::REQUEST_TIMEOUT) {
+                if !planted::is("overdue_unanswered")
+                    && let Ok(response) = self.respond(Status::REQUEST_TIMEOUT)
+                {
                     response.send("");
                 }
             }

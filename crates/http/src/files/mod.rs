@@ -26,13 +26,14 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use path::{PathError, Target};
 
-/// Serves the files of a directory, to GET and HEAD. It belongs to its shard.
+/// Serves the files of a directory, to GET and HEAD; OPTIONS is told so. It belongs to its shard.
 ///
 /// - **Paths** are decoded once and name files below the directory; no path leads out of it, whatever it has in it (see
 ///   [`sunstar_storage`]). Names are bytes and need not be UTF-8. `.` and `..`, empty segments, encoded slashes and NUL, and names that
 ///   begin with a dot are answered by 404, malformed encodings by 400. Only regular files are served.
 /// - **Directories** are served by their index file, after a redirect to the path with a slash. They are never listed.
 /// - **Conditions** (RFC 9110 §13) hold against a strong `ETag`, made of what identifies the file and its state, and `Last-Modified`.
+///   For the 50 ms after a change it is weak, since the system may not tell that change from the next one.
 /// - **Ranges** (§14) of up to 16 parts are answered by 206, those that overlap or touch as one; more are ignored.
 /// - **Codings** (§8.4): what can be compressed and is neither too small nor too large is compressed while it is sent, if the client
 ///   likes it. Its `ETag` is weak and ranges of it are not served. A file beside it with the ending `.zst`, `.br` or `.gz` that is not
@@ -104,8 +105,10 @@ impl Files {
     /// # Errors
     /// If the request was answered already, the network fails, or the file fails when a part of it was sent. The connection ends then.
     pub async fn serve(&self, request: &Request, path: &[u8], exchange: &mut Exchange<'_>) -> Result<(), Error> {
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            return respond::not_allowed(exchange);
+        match request.method() {
+            Method::Get | Method::Head => {}
+            Method::Options => return respond::methods(Status::NO_CONTENT, exchange),
+            _ => return respond::methods(Status::METHOD_NOT_ALLOWED, exchange),
         }
         let found = match path::decode(path, self.options.dot_files) {
             Err(PathError::Malformed) => Err(Refusal::Status(Status::BAD_REQUEST)),
@@ -121,19 +124,19 @@ impl Files {
 
     async fn find(&self, target: Target) -> Result<Found, StorageError> {
         let Target { mut path, is_directory } = target;
-        let file = self.root.entry(&path).await?;
-        match (file.metadata().kind, is_directory) {
-            (Kind::Regular, false) => Ok(Found::File(file, path)),
-            (Kind::Regular, true) => Err(StorageError::NotFound),
-            (Kind::Directory, false) => Ok(Found::Directory),
-            (Kind::Directory, true) => {
-                let index: &String = self.options.index.as_ref().ok_or(StorageError::NotFound)?;
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(index.as_bytes());
-                Ok(Found::File(self.root.open_file(&path).await?, path))
+        if is_directory {
+            // The directory itself need not be readable.
+            let index: &String = self.options.index.as_ref().ok_or(StorageError::NotFound)?;
+            if !path.is_empty() {
+                path.push(b'/');
             }
+            path.extend_from_slice(index.as_bytes());
+            return Ok(Found::File(self.root.open_file(&path).await?, path));
         }
+        let file = self.root.entry(&path).await?;
+        Ok(match file.metadata().kind {
+            Kind::Regular => Found::File(file, path),
+            Kind::Directory => Found::Directory,
+        })
     }
 }

@@ -47,7 +47,8 @@ pub(super) fn decode(encoded: &[u8], dot_files: bool) -> Result<Target, PathErro
         #[cfg(planted = "path_checked_encoded")]
         let name = segment;
         let is_hidden = name.first() == Some(&b'.') && name != b".well-known" && !dot_files;
-        if is_hidden || matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| b"/\0".contains(byte)) {
+        let forbidden: &[u8] = if cfg!(planted = "path_keeps_nul") { b"/" } else { b"/\0" };
+        if is_hidden || matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| forbidden.contains(byte)) {
             return Err(PathError::Refused);
         }
     }

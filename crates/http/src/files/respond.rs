@@ -255,9 +255,10 @@ pub(super) fn refuse(exchange: &mut Exchange<'_>, refusal: Refusal) -> Result<()
     Ok(())
 }
 
-pub(super) fn not_allowed(exchange: &mut Exchange<'_>) -> Result<(), Error> {
-    let mut response = exchange.respond(Status::METHOD_NOT_ALLOWED)?;
-    response.header(HeaderName::ALLOW, "GET, HEAD")?;
+/// A response that tells which methods there are.
+pub(super) fn methods(status: Status, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut response = exchange.respond(status)?;
+    response.header(HeaderName::ALLOW, "GET, HEAD, OPTIONS")?;
     response.send("");
     Ok(())
 }

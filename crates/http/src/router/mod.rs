@@ -20,7 +20,7 @@ use core::task::{Context, Poll};
 use sunstar_http1::{HeaderName, Method, Request, Status};
 use sunstar_packet::Buffer;
 
-use crate::error::Error;
+use crate::error::{Error, Handled};
 use crate::exchange::Exchange;
 use crate::handler::Handler;
 
@@ -273,11 +273,7 @@ fn refuse<'a>(
 
 impl Handler for Router {
     #[inline]
-    fn handle<'a>(
-        &'a self,
-        request: Request,
-        exchange: &'a mut Exchange<'_>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    fn handle<'a>(&'a self, request: Request, exchange: &'a mut Exchange<'_>) -> impl Future<Output = Handled> {
         match self.choose(&request, exchange) {
             Ok(Some(handler)) => Routed::Handler(handler.call(request, exchange)),
             Ok(None) => Routed::Answered(Ok(())),

@@ -128,6 +128,23 @@ fn what_is_refused_or_fails_is_told_too() {
 }
 
 #[test]
+fn a_client_that_goes_away_has_no_status() {
+    visit_server(
+        Sim::new(1),
+        || logged(AccessFormat::Common),
+        |_| async {
+            let mut client = Client::connect().await.unwrap();
+            client.raw("POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx").await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+            client.stream.abort();
+            sleep(Duration::from_millis(50)).await;
+            assert_eq!(lines(), ["\"POST /count HTTP/1.1\" - 0"]);
+        },
+    )
+    .unwrap();
+}
+
+#[test]
 fn a_handler_that_panics_has_a_line() {
     let failed = visit_server(
         Sim::new(1),

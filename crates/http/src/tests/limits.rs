@@ -9,8 +9,8 @@ use sunstar_net::ListenerOptions;
 use sunstar_sim::Sim;
 
 use super::client::{Client, Ending};
-use super::site::{OPTIONS, PORT, quiet, site};
-use crate::{Server, ServerOptions};
+use super::site::{OPTIONS, PORT, quiet, quiet_with, site};
+use crate::{Limits, Server, ServerOptions};
 
 #[test]
 fn connections_beyond_the_bound_wait_for_their_turn() {
@@ -67,6 +67,27 @@ fn a_handler_may_bound_the_body_of_its_request() {
         }
     });
     assert_eq!((stats.refused, stats.failed), (3, 0));
+}
+
+#[test]
+fn a_long_body_that_nobody_reads_is_not_taken_to_its_end() {
+    const LEN_BYTES: usize = 50 << 20;
+    let limits = Limits { body_bytes: LEN_BYTES as u64, ..Limits::DEFAULT };
+    let stats = quiet_with(ServerOptions { limits, ..OPTIONS }, || async {
+        for length in [Some(LEN_BYTES as u64), None] {
+            let mut client = Client::connect().await.unwrap();
+            client.begin("/", length, &[]);
+            let mut sent_bytes = 0;
+            while sent_bytes < 3 << 20 {
+                client.http.send_body(vec![b'x'; 64 << 10]).unwrap();
+                client.transmit().await.unwrap();
+                sent_bytes += 64 << 10;
+            }
+            assert_eq!(client.answer().await.unwrap().body, b"hello, world");
+            assert_eq!(client.answer().await.unwrap_err(), Ending::Closed, "{length:?}");
+        }
+    });
+    assert_eq!((stats.requests, stats.refused, stats.failed), (2, 2, 0));
 }
 
 #[test]

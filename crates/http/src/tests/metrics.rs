@@ -74,6 +74,36 @@ fn a_refused_body_is_one_response() {
 }
 
 #[test]
+fn a_client_that_goes_away_is_no_failure_of_the_servers() {
+    quiet(|| async {
+        for target in ["/count", "/echo"] {
+            let mut client = Client::connect().await.unwrap();
+            let head = format!("POST {target} HTTP/1.1\r\nHost: server\r\nContent-Length: 900\r\n\r\nbegin");
+            client.raw(head.into_bytes()).await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+            client.stream.abort();
+        }
+        sleep(Duration::from_millis(50)).await;
+        let text = metrics(&mut Client::connect().await.unwrap()).await;
+        assert_eq!(figure(&text, "sunstar_http_failed_total", ""), 2.0, "{text}");
+        // What had begun was begun.
+        assert_eq!(figure(&text, "sunstar_http_responses_total", "code=\"500\""), 0.0, "{text}");
+        assert_eq!(figure(&text, "sunstar_http_responses_total", "code=\"200\""), 1.0, "{text}");
+    });
+}
+
+#[test]
+fn failures_take_as_long_as_they_took() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        assert_eq!(client.get("/fail?30").await.unwrap().status(), 500);
+        let text = metrics(&mut Client::connect().await.unwrap()).await;
+        assert_eq!(figure(&text, "sunstar_http_response_seconds_count", ""), 1.0);
+        assert!((0.03..0.04).contains(&figure(&text, "sunstar_http_response_seconds_sum", "")), "{text}");
+    });
+}
+
+#[test]
 fn metrics_are_for_get_and_head() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();

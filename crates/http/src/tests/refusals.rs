@@ -60,18 +60,46 @@ fn what_came_before_a_refused_request_is_answered() {
 }
 
 #[test]
-fn a_refused_client_that_stays_is_left() {
+fn a_refused_client_that_looks_at_nothing_before_it_has_sent_all_sees_why() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();
         client.ask("GET", "/");
         client.http.poll_transmit(&mut Vec::new());
-        client.raw("NONSENSE\r\n\r\n").await.unwrap();
-        assert_eq!(client.answer().await.unwrap().status(), 400);
+        client.raw("POST /count HTTP/1.1\r\nHost: server\r\nContent-Length: 2000\r\n\r\n").await.unwrap();
+        for _ in 0..20 {
+            sleep(Duration::from_secs(1)).await;
+            client.raw(vec![b'x'; 100]).await.unwrap();
+        }
+        assert_eq!(client.answer().await.unwrap().status(), 413);
+        client.closed().await;
+    });
+}
+
+/// A client that was told that the connection ends.
+async fn left() -> Client {
+    let mut client = Client::connect().await.unwrap();
+    client.ask("GET", "/");
+    client.http.poll_transmit(&mut Vec::new());
+    client.raw("NONSENSE\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer().await.unwrap().status(), 400);
+    client
+}
+
+#[test]
+fn a_refused_client_that_stays_is_left() {
+    quiet(|| async {
+        let mut client = left().await;
         let begun = now();
         while client.raw("more").await.is_ok() {
             sleep(Duration::from_millis(100)).await;
         }
-        assert!((1..4).contains(&(now() - begun).as_secs()));
+        assert!((29..32).contains(&(now() - begun).as_secs()));
+
+        let mut client = left().await;
+        sleep(Duration::from_secs(3)).await;
+        client.raw("more").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(client.raw("more").await.is_err(), "who says nothing is left earlier");
     });
 }
 

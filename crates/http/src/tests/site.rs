@@ -12,7 +12,7 @@ use sunstar_executor::{Instant, Sharded};
 use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
 use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
-use sunstar_sim::{Report, Sim, SimError, resolve};
+use sunstar_sim::{Report, Sim, SimError, SimOptions, resolve};
 
 use crate::{
     Error, Exchange, Handler, Limits, Request, Server, ServerOptions, ServerStats, Status, Timeouts, serve_metrics,
@@ -80,12 +80,19 @@ where
     Ok((report, control))
 }
 
+/// A world without surprises, which does not wait for long for what never comes.
+pub(super) fn quiet_world() -> Sim {
+    let mut options = SimOptions::default();
+    options.time_limit = Duration::from_secs(400);
+    Sim::with_options(1, options)
+}
+
 /// As [`visit`], in a quiet world that must end well.
 pub(super) fn quiet<M>(main: impl FnOnce() -> M + 'static) -> ServerStats
 where
     M: Future<Output = ()> + 'static,
 {
-    let (_, control) = visit(Sim::new(1), |_| main()).unwrap();
+    let (_, control) = visit(quiet_world(), |_| main()).unwrap();
     control.stats.get()
 }
 
@@ -94,7 +101,7 @@ pub(super) fn quiet_with<M>(options: ServerOptions, main: impl FnOnce() -> M + '
 where
     M: Future<Output = ()> + 'static,
 {
-    let (_, control) = visit_with(Sim::new(1), options, |_| main()).unwrap();
+    let (_, control) = visit_with(quiet_world(), options, |_| main()).unwrap();
     control.stats.get()
 }
 
@@ -173,6 +180,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
     match request.path() {
         b"/" => exchange.respond(Status::OK)?.send("hello, world"),
         b"/bytes" => exchange.respond(Status::OK)?.send(body(number(&request))),
+        b"/bytes-close" => send_and_close(body(number(&request)), exchange)?,
         b"/pieces" => {
             // Each piece is one byte longer than the last.
             exchange.respond(Status::OK)?.stream(None);
@@ -210,11 +218,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             sleep(Duration::from_millis(number(&request) as u64)).await;
             exchange.respond(Status::OK)?.send("slept");
         }
-        b"/close" => {
-            let mut response = exchange.respond(Status::OK)?;
-            response.close();
-            response.send("bye");
-        }
+        b"/close" => send_and_close("bye", exchange)?,
         b"/limited" => {
             exchange.limit_body(10);
             while exchange.body().await?.is_some() {}
@@ -224,6 +228,13 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
         b"/metrics" => return serve_metrics(request, exchange).await,
         _ => return misbehave(&request, exchange).await,
     }
+    Ok(())
+}
+
+fn send_and_close(body: impl Into<Buffer>, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let mut response = exchange.respond(Status::OK)?;
+    response.close();
+    response.send(body);
     Ok(())
 }
 
@@ -287,7 +298,12 @@ async fn misbehave(request: &Request, exchange: &mut Exchange<'_>) -> Result<(),
             exchange.end_body()?;
         }
         b"/panic" => panic!("on request"),
-        b"/fail" => return Err(Error::Handler("on request")),
+        b"/fail" => {
+            if request.query().is_some() {
+                sleep(Duration::from_millis(number(request) as u64)).await;
+            }
+            return Err(Error::Handler("on request"));
+        }
         _ => exchange.respond(Status::NOT_FOUND)?.send("not found"),
     }
     Ok(())

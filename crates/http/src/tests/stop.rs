@@ -7,10 +7,9 @@ use std::time::Duration;
 use sunstar_executor::spawn;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_packet::Buffer;
-use sunstar_sim::Sim;
 
 use super::client::{Client, Ending};
-use super::site::{Control, body, visit};
+use super::site::{Control, body, quiet_world, visit};
 
 /// Asks for the stop and lets what has been sent arrive before.
 async fn stop(control: &Control) {
@@ -26,7 +25,7 @@ fn stopped<M>(main: impl FnOnce(Rc<Control>) -> M + 'static) -> Duration
 where
     M: Future<Output = ()> + 'static,
 {
-    let (_, control) = visit(Sim::new(1), main).unwrap();
+    let (_, control) = visit(quiet_world(), main).unwrap();
     control.stop_took.get()
 }
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 use sunstar_executor::Instant;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_net::Error;
-use sunstar_sim::Sim;
 
 use super::client::{Client, Ending};
-use super::site::{OPTIONS, body, quiet_with, visit_with};
+use super::site::{OPTIONS, body, quiet_with, quiet_world, visit_with};
 use crate::{Limits, Pace, ServerOptions, ServerStats, Timeouts};
 
 /// A second of these clients, so that there are not too many rounds.
@@ -106,6 +105,22 @@ fn a_later_head_has_its_time_from_its_first_byte_on() {
 }
 
 #[test]
+fn later_heads_have_no_more_time_byte_by_byte() {
+    let stats = counts(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.get("/").await.unwrap();
+        client.ask("GET", "/");
+        client.http.poll_transmit(&mut Vec::new());
+        for byte in "GET / HTT".bytes() {
+            client.raw(vec![byte]).await.unwrap();
+            sleep(SECOND).await;
+        }
+        assert_eq!(last_word(client).await, (408, 1));
+    });
+    assert_eq!((stats.head_timeouts, stats.requests), (1, 1));
+}
+
+#[test]
 fn requests_before_a_head_that_never_ends_are_answered() {
     counts(|| async {
         let mut client = expectant().await;
@@ -127,6 +142,7 @@ fn idle_connections_are_closed_without_a_word() {
         }
         assert_eq!(client.get("/").await.unwrap().status(), 200);
         let begun = now();
+        sleep(20 * SECOND).await;
         // It prolongs nothing.
         client.raw("\r").await.unwrap();
         client.closed().await;
@@ -157,6 +173,17 @@ fn bodies_that_stall_or_drip_end_by_408() {
 }
 
 #[test]
+fn a_handler_that_gives_its_waits_up_gives_the_client_no_more_time() {
+    let stats = counts(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.begin("/impatient", Some(900), &[]);
+        client.transmit().await.unwrap();
+        assert_eq!(last_word(client).await, (408, 20));
+    });
+    assert_eq!((stats.body_timeouts, stats.failed), (1, 0));
+}
+
+#[test]
 fn bodies_that_come_slowly_but_fast_enough_are_served() {
     let options = ServerOptions { limits: Limits { body_bytes: 100_000, ..OPTIONS.limits }, ..timed(TIMEOUTS) };
     let stats = quiet_with(options, || async {
@@ -171,6 +198,35 @@ fn bodies_that_come_slowly_but_fast_enough_are_served() {
         assert_eq!(client.answer().await.unwrap().body, b"100000");
     });
     assert_eq!((stats.body_timeouts, stats.failed), (0, 0));
+}
+
+#[test]
+fn each_body_has_a_time_of_its_own() {
+    let stats = counts(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for _ in 0..3 {
+            client.begin("/count", Some(9), &[]);
+            client.transmit().await.unwrap();
+            sleep(15 * SECOND).await;
+            client.http.send_body("123456789").unwrap();
+            client.http.end_body().unwrap();
+            client.transmit().await.unwrap();
+            assert_eq!(client.answer().await.unwrap().body, b"9");
+        }
+    });
+    assert_eq!((stats.body_timeouts, stats.requests), (0, 3));
+}
+
+#[test]
+fn who_was_fast_may_not_stall_for_longer() {
+    let options = ServerOptions { limits: Limits { body_bytes: 100_000, ..OPTIONS.limits }, ..timed(TIMEOUTS) };
+    quiet_with(options, || async {
+        let mut client = Client::connect().await.unwrap();
+        client.begin("/count", Some(100_000), &[]);
+        client.http.send_body(body(90_000)).unwrap();
+        client.transmit().await.unwrap();
+        assert_eq!(last_word(client).await, (408, 20));
+    });
 }
 
 #[test]
@@ -189,9 +245,14 @@ fn a_body_that_nobody_reads_has_to_come_too() {
 
 /// Asks so many times, and has room for a few bytes of the answers.
 async fn ask_for(target: &str, count: usize) -> Client {
+    ask_with(target, "", count).await
+}
+
+/// As [`ask_for`], with another field.
+async fn ask_with(target: &str, field: &str, count: usize) -> Client {
     let mut client = Client::connect().await.unwrap();
     client.stream.set_receive_buffer_bytes(2000).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: server\r\n\r\n");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: server\r\n{field}\r\n");
     client.raw(request.repeat(count).into_bytes()).await.unwrap();
     client
 }
@@ -239,6 +300,60 @@ fn who_takes_it_slowly_is_served_as_long_as_it_lasts() {
 }
 
 #[test]
+fn who_takes_the_last_response_slowly_gets_all_of_it() {
+    let stats = counts(|| async {
+        // Whoever ends the connection: longer than the network goes on by itself when it is closed.
+        for (target, field) in [("/bytes?6000000", "Connection: close\r\n"), ("/bytes-close?6000000", "")] {
+            let mut client = ask_with(target, field, 1).await;
+            assert_eq!(read_slowly(&mut client, 4000, 1400).await, Ok(()), "{target}");
+        }
+    });
+    assert_eq!(stats.output_timeouts, 0);
+}
+
+#[test]
+fn who_takes_nothing_of_the_last_response_is_reset() {
+    let stats = counts(|| async {
+        let mut client = ask_with("/bytes?1000000", "Connection: close\r\n", 1).await;
+        sleep(65 * SECOND).await;
+        assert_eq!(read_slowly(&mut client, usize::MAX, 1).await, Err(Error::ConnectionReset));
+    });
+    assert_eq!((stats.output_timeouts, stats.live, stats.failed), (1, 0, 0));
+}
+
+#[test]
+fn who_takes_it_too_slowly_is_reset() {
+    let stats = counts(|| async {
+        let mut client = ask_for("/bytes?1000000", 1).await;
+        let mut read = Ok(());
+        for _ in 0..20 {
+            // At most 2000 bytes, for which it has 20 of these seconds.
+            read = client.stream.read().await.map(drop);
+            sleep(25 * SECOND).await;
+        }
+        assert_eq!(read, Err(Error::ConnectionReset));
+    });
+    assert_eq!((stats.output_timeouts, stats.idle_timeouts, stats.failed), (1, 0, 0));
+}
+
+#[test]
+fn each_response_has_a_time_of_its_own() {
+    let stats = quiet_with(timed(Timeouts { response: Some(70 * SECOND), ..TIMEOUTS }), || async {
+        let mut client = ask_for("/pieces?600", 1).await;
+        for _ in 0..3 {
+            let mut taken = 0;
+            // 180,300 bytes and their framing.
+            while taken < 180_300 {
+                taken += client.stream.read().await.unwrap().len();
+                sleep(SECOND / 2).await;
+            }
+            client.raw("GET /pieces?600 HTTP/1.1\r\nHost: server\r\n\r\n").await.unwrap();
+        }
+    });
+    assert_eq!((stats.output_timeouts, stats.idle_timeouts), (0, 0));
+}
+
+#[test]
 fn a_whole_response_may_have_a_time() {
     let stats = quiet_with(timed(Timeouts { response: Some(100 * SECOND), ..TIMEOUTS }), || async {
         let mut client = ask_for("/pieces?2000", 1).await;
@@ -265,7 +380,7 @@ fn timeouts_that_are_off_end_nothing() {
 
 #[test]
 fn a_stop_leaves_slow_clients_no_more_time_than_they_had() {
-    let (_, control) = visit_with(Sim::new(1), timed(TIMEOUTS), |control| async move {
+    let (_, control) = visit_with(quiet_world(), timed(TIMEOUTS), |control| async move {
         let mut client = Client::connect().await.unwrap();
         client.begin("/count", Some(900), &[]);
         client.transmit().await.unwrap();
@@ -281,7 +396,7 @@ fn a_stop_leaves_slow_clients_no_more_time_than_they_had() {
 
 #[test]
 fn a_half_sent_head_at_a_stop_is_not_waited_for() {
-    let (_, control) = visit_with(Sim::new(1), timed(TIMEOUTS), |control| async move {
+    let (_, control) = visit_with(quiet_world(), timed(TIMEOUTS), |control| async move {
         let mut client = expectant().await;
         client.raw("GET / HT").await.unwrap();
         sleep(SECOND).await;

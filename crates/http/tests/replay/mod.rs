@@ -1,15 +1,18 @@
 //! A shard without time and a stream without a network: the same bytes come again and again, and what is sent is dropped.
 
+mod by_hand;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use sunstar_executor::{Executor, ExecutorConfig, Instant, Platform};
+use sunstar_executor::{Executor, ExecutorConfig};
 use sunstar_net::socket::{Detached, StreamOption, StreamSocket};
 use sunstar_net::{Address, Error, Stream};
-use sunstar_packet::{Buffer, Doorbell};
+use sunstar_packet::Buffer;
+
+use by_hand::ByHand;
 
 /// A stream from which `bytes` are read `count` times, and then the end.
 pub(crate) fn stream(bytes: Buffer, count: u64) -> Stream {
@@ -71,39 +74,5 @@ impl StreamSocket for Replay {
 
 /// A shard that is driven by hand, at a time that stands still.
 pub(crate) fn executor() -> Executor {
-    Executor::new(ExecutorConfig::default(), Box::new(Still))
-}
-
-struct Still;
-
-impl Platform for Still {
-    fn now(&self) -> Instant {
-        Instant::ORIGIN
-    }
-
-    fn unix_time(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn entropy(&self, bytes: &mut [u8]) {
-        bytes.fill(7);
-    }
-
-    fn poll(&self) -> bool {
-        false
-    }
-
-    fn sleep(&self, _deadline: Option<Instant>) {
-        unreachable!("rounds are driven by hand");
-    }
-
-    fn doorbell(&self) -> Box<dyn Doorbell> {
-        Box::new(Silent)
-    }
-}
-
-struct Silent;
-
-impl Doorbell for Silent {
-    fn ring(&self) {}
+    Executor::new(ExecutorConfig::default(), Box::new(ByHand::default()))
 }

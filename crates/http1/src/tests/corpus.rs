@@ -3,18 +3,23 @@
 use std::fs;
 use std::path::Path;
 
-use super::trace;
+use super::{ask, serve};
 
-#[test]
-fn the_corpus_holds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/http1");
+fn replay(target: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the corpus is in the tree") {
         let path = entry.unwrap().path();
         let bytes = fs::read(&path).unwrap();
-        let checked = std::panic::catch_unwind(|| trace::check(&bytes));
+        let checked = std::panic::catch_unwind(|| check(&bytes));
         assert!(checked.is_ok(), "{} fails", path.display());
         count += 1;
     }
     assert!(count >= 20, "the corpus has only {count} inputs");
+}
+
+#[test]
+fn the_corpora_hold() {
+    replay("http1", serve::check);
+    replay("http1_client", ask::check);
 }

@@ -75,6 +75,9 @@ fn what_is_around_chunks_is_bounded() {
     for (body, error) in [
         ("1;abc\r\nx\r\n0;\r\nA:bcd\r\n\r\n", None),
         ("1;abc\r\nx\r\n0;a\r\n", Some(Error::Chunk)),
+        // Whitespace before an extension is bad, and to be taken (RFC 9112 §7.1.1).
+        ("1 ;a\r\nx\r\n0\t;\r\n\r\n", None),
+        ("1 \t \t ;", Some(Error::Chunk)),
         ("0\r\nA:b\r\nC:d\r\n\r\n", Some(Error::TrailersTooLarge)),
         ("0\r\nA:bcd\r\n\r\n", None),
         ("0\r\nA:bcde\r\n\r\n", Some(Error::TrailersTooLarge)),
@@ -136,6 +139,10 @@ fn input_is_bounded_in_bytes_and_buffers() {
     let mut script = Script::with(limits);
     script.send(GET).expect_request("/").send("a").send("b").send("c").expect_open().send("d");
     assert!(!script.connection.wants_input());
+
+    // Without any, nothing would ever be served.
+    let mut script = Script::with(Limits { input_bytes: 0, input_buffers: 0, ..Limits::DEFAULT });
+    script.send(GET).expect_request("/").expect_open();
 }
 
 #[test]

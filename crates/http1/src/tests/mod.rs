@@ -1,5 +1,6 @@
 //! Tests of the crate as a whole: scripts, tables, and properties.
 
+mod ask;
 mod client;
 mod corpus;
 mod limits;
@@ -7,8 +8,9 @@ mod properties;
 mod refused;
 mod requests;
 mod responses;
+mod seen;
+mod serve;
 mod smuggling;
-mod trace;
 
 use sunstar_packet::Buffer;
 

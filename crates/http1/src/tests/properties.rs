@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_packet::Buffer;
 
-use super::trace;
+use super::{ask, serve};
 use crate::{BodyLength, ClientConnection, ClientEvent, Connection, Endpoint, Event, HeaderName, Limits, Status};
 
 /// What requests and responses, and what is wrong with them, are made of.
@@ -54,12 +54,14 @@ proptest! {
 
     #[test]
     fn property_fragments_are_seen_alike_however_split(bytes in fragments()) {
-        trace::check(&bytes);
+        serve::check(&bytes);
+        ask::check(&bytes);
     }
 
     #[test]
     fn property_any_bytes_are_seen_alike_however_split(bytes in vec(any::<u8>(), 0..200)) {
-        trace::check(&bytes);
+        serve::check(&bytes);
+        ask::check(&bytes);
     }
 
     #[test]

@@ -20,8 +20,10 @@ const FAILURES: Family = Family::counter(
     "sunstar_collectd_failures_total",
     "Packets that could not be sent to collectd, as far as is known.",
 );
-const LEFT_OUT: Family =
-    Family::counter("sunstar_collectd_left_out_total", "Samples whose names are too long for collectd.");
+const LEFT_OUT: Family = Family::counter(
+    "sunstar_collectd_left_out_total",
+    "Samples whose names are too long for collectd, or not their own there.",
+);
 
 /// To whom, how often, and as whom.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,7 +8,8 @@ use sunstar_sim::Sim;
 
 use super::parser::{Read, parse};
 use crate::{
-    Buckets, Distribution, Family, MAX_SERIES, Refusal, RegisterError, Registration, Registry, gather, prometheus,
+    Buckets, Distribution, Family, Figure, MAX_SERIES, Refusal, RegisterError, Registration, Registry, gather,
+    prometheus,
 };
 
 const THINGS: Family = Family::counter("test_things_total", "Things.");
@@ -85,6 +86,7 @@ fn one_name_has_one_meaning_and_labels_once() {
         assert_eq!(refusal(registry.counter(other_help, &[])), Refusal::Different);
         assert_eq!(refusal(registry.counter(THINGS.summed(), &[])), Refusal::Different);
         assert_eq!(refusal(registry.observe(&[LEVEL, THINGS], &[("kind", "book")], |_| {})), Refusal::Duplicate);
+        assert_eq!(refusal(registry.observe(&[LEVEL, LEVEL], &[], |_| {})), Refusal::Duplicate);
         assert!(registry.gauge(LEVEL, &[("kind", "book")]).is_ok(), "a refused observer has registered nothing");
         drop(first);
         assert!(registry.counter(other_help, &[]).is_ok(), "the old meaning is gone");
@@ -130,6 +132,34 @@ fn observers_show_what_is_counted_elsewhere() {
         assert_eq!(values("test_seconds").await[Buckets::LATENCY.count()], 1e-9);
         drop(observer);
         assert_eq!((shown("test_level").await, shown("test_seconds").await), (None, None));
+    });
+}
+
+#[test]
+fn a_table_of_figures_is_shown() {
+    type Stats = (u64, u64, Duration);
+    const FIGURES: &[Figure<Stats>] = &[
+        Figure::counter("test_things_total", "Things.", |stats: &Stats| stats.0).labelled(&[("kind", "a")]),
+        Figure::counter("test_things_total", "Things.", |stats: &Stats| stats.1).labelled(&[("kind", "b")]),
+        Figure::gauge("test_level", "A level.", |stats| stats.0),
+        Figure::time("test_seconds_total", "Times.", |stats| stats.2),
+    ];
+    run(|| async {
+        let families = Figure::families(FIGURES);
+        assert_eq!(families, [THINGS, LEVEL, Family::counter("test_seconds_total", "Times.")]);
+        let observer = Registry::here().observe(&families, &[("of", "x")], |readings| {
+            readings.show_figures(FIGURES, &[("in", "y")], &(3, 4, Duration::from_millis(1500)));
+        });
+        let observer = observer.unwrap();
+        let family = shown("test_things_total").await.unwrap();
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            family.lines[1].labels,
+            [label("in", "y"), label("kind", "b"), label("of", "x"), label("shard", "0")]
+        );
+        assert_eq!(values("test_things_total").await, [3.0, 4.0]);
+        assert_eq!((values("test_level").await, values("test_seconds_total").await), (vec![3.0], vec![1.5]));
+        drop(observer);
     });
 }
 

@@ -102,6 +102,10 @@ fn shards_that_do_not_answer_in_time_are_left_out_and_counted() {
         let gathered = gather_within(Duration::ZERO).await;
         assert_eq!(gathered.missing, [1, 2].map(ShardId::new));
         assert_eq!(values(&gathered, "test_things_total"), [1.0]);
+        // A part of a sum would be a counter that falls.
+        let names: Vec<_> = gathered.families.iter().map(|family| family.family.name()).collect();
+        assert!(!names.contains(&"test_all_things_total") && !names.contains(&"test_seconds"), "{names:?}");
+        assert_eq!(values(&gather().await, "test_all_things_total"), [6.0]);
         let missing = values(&gather().await, "sunstar_metrics_missing_shards_total");
         assert_eq!(missing, [2.0, 0.0, 0.0]);
     });

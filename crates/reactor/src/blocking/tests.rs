@@ -33,6 +33,7 @@ fn a_panic_comes_back_as_an_error_and_the_thread_goes_on() {
         let outcome = blocking(|| panic!("number {}", 7)).await;
         assert!(matches!(outcome, Err(BlockingError::Panicked(text)) if text == "number 7"));
         assert_eq!(blocking(|| 1).await.expect("no panic"), 1);
+        assert_eq!(blocking_stats(), BlockingStats { calls: 2, panicked: 1, ..BlockingStats::default() });
     });
 }
 
@@ -57,6 +58,9 @@ fn callers_beyond_the_bound_wait() {
         others.await.expect("no panic").expect("no panic");
         assert_eq!(started.load(Ordering::Relaxed), 2 * MAX_BLOCKING_CALLS);
         assert_eq!(helper.room.available_units(), MAX_BLOCKING_CALLS);
+        let stats = blocking_stats();
+        assert_eq!((stats.calls, stats.waits), (2 * MAX_BLOCKING_CALLS as u64 + 1, MAX_BLOCKING_CALLS as u64 + 1));
+        assert_eq!(stats.under_way, 0);
     });
 }
 

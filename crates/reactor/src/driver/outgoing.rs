@@ -70,7 +70,7 @@ pub(crate) struct Outgoing {
     queue: RefCell<Queue<Item>>,
     queued_bytes: Cell<u64>,
     queued_files: Cell<u32>,
-    limit_bytes: Cell<u64>,
+    limit_bytes: Cell<u32>,
     side: Cell<Side>,
     writer: Waiter,
     flusher: Waiter,
@@ -82,7 +82,7 @@ impl Default for Outgoing {
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
             queued_files: Cell::new(0),
-            limit_bytes: Cell::new(DEFAULT_SEND_QUEUE_BYTES as u64),
+            limit_bytes: Cell::new(u32::try_from(DEFAULT_SEND_QUEUE_BYTES).unwrap_or(u32::MAX)),
             side: Cell::new(Side::Open),
             writer: Waiter::default(),
             flusher: Waiter::default(),
@@ -154,7 +154,7 @@ impl Outgoing {
 
     /// Sets the bound above which writers wait.
     pub(crate) fn set_limit(&self, limit_bytes: usize) {
-        self.limit_bytes.set(limit_bytes as u64);
+        self.limit_bytes.set(u32::try_from(limit_bytes).unwrap_or(u32::MAX));
         if self.has_room() {
             self.writer.wake();
         }
@@ -162,7 +162,7 @@ impl Outgoing {
 
     /// An empty queue has room whatever the bound is, so that every writer gets on.
     fn has_room(&self) -> bool {
-        self.queued_bytes.get() < self.limit_bytes.get().max(1)
+        self.queued_bytes.get() < self.limit_bytes.get().max(1).into()
     }
 
     /// Whether nothing is queued; the end does not count.

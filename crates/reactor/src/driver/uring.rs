@@ -51,6 +51,13 @@ const DATAGRAM_GROUP: u16 = 1;
 /// The operation of bells; the index of the bell stands above it.
 const BELL: u8 = 1;
 
+/// With so many sockets at most, streams are served by plain calls while the shard polls: an operation that is alone in its system call
+/// costs more than the call, and who waits for a single answer waits for that.
+const FEW_SOCKETS: usize = 4;
+
+/// How often a stream is asked by a call for what has come before the kernel is to tell of it.
+const CALLS: u16 = 512;
+
 /// How long the driver, when it ends, waits at most for what it has cancelled: that takes long only on a machine with too much
 /// to do, or where a disk does not answer.
 const END_TIME: Duration = Duration::from_secs(5);
@@ -72,6 +79,8 @@ pub(crate) struct UringDriver {
     starting: Cell<Vec<Place>>,
     /// Sockets for which there was no frame when something arrived; no more than there are sockets.
     starved: RefCell<VecDeque<Place>>,
+    /// Sockets that are asked by calls for what has come, and how often still.
+    calling: RefCell<Vec<(Place, u16)>>,
     /// How many sockets nobody has any more that have something left to send.
     lingering: Cell<u32>,
     /// Sockets that are to be started once more in the next poll.
@@ -98,6 +107,7 @@ impl UringDriver {
             dirty: RefCell::default(),
             starting: Cell::default(),
             starved: RefCell::default(),
+            calling: RefCell::default(),
             lingering: Cell::new(0),
             again: RefCell::default(),
             pauses: Cell::new(0),
@@ -163,6 +173,47 @@ impl UringDriver {
             let count = self.starved.borrow().len().min(usize::from(STREAM_FRAMES.offered));
             let fed: Vec<_> = self.starved.borrow_mut().drain(..count).collect();
             fed.into_iter().filter_map(|place| self.sockets.get(place)).for_each(|socket| socket.base().feed(self));
+        }
+    }
+
+    /// Whether plain calls pay.
+    fn has_few_sockets(&self) -> bool {
+        self.sockets.len() <= FEW_SOCKETS
+    }
+
+    /// Has a socket asked by calls for what has come, from the present poll on.
+    fn call_from_now_on(&self, place: Place) {
+        let mut calling = self.calling.borrow_mut();
+        calling.retain(|(other, _)| *other != place);
+        calling.push((place, CALLS));
+    }
+
+    /// Asks sockets by calls for what has come, and answers whether something has.
+    fn call(&self) -> bool {
+        if self.calling.borrow().is_empty() {
+            return false;
+        }
+        let (mut calling, is_few, mut found) = (self.calling.take(), self.has_few_sockets(), false);
+        calling.retain_mut(|(place, calls_left)| {
+            let Some(socket) = self.sockets.get(*place) else { return false };
+            *calls_left -= 1;
+            let goes_on = socket.receive_by_call(self);
+            found |= !goes_on;
+            if goes_on && (*calls_left == 0 || !is_few) {
+                socket.receive_by_ring(self);
+                return false;
+            }
+            goes_on
+        });
+        // Nobody has asked for calls meanwhile: that is done by starting.
+        self.calling.replace(calling);
+        found
+    }
+
+    /// Lets the kernel tell of what comes.
+    fn end_calls(&self) {
+        for (place, _) in self.calling.borrow_mut().drain(..) {
+            self.sockets.get(place).into_iter().for_each(|socket| socket.receive_by_ring(self));
         }
     }
 
@@ -258,15 +309,20 @@ impl Drop for UringDriver {
 impl Driver for UringDriver {
     fn poll(&self) -> bool {
         self.start_dirty();
+        let found = self.call();
         self.ring.exchange();
-        self.complete()
+        self.complete() || found
     }
 
     fn sleep(&self, timeout: Option<Duration>) -> bool {
         // Starting may wake tasks, which would not be run now.
         let is_idle =
             self.dirty.borrow().is_empty() && self.again.borrow().is_empty() && self.starved.borrow().is_empty();
-        !is_idle || self.ring.wait(timeout)
+        if !is_idle {
+            return true;
+        }
+        self.end_calls();
+        self.ring.wait(timeout)
     }
 
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()> {

@@ -21,6 +21,11 @@ impl Waiter {
         }
     }
 
+    /// Lets nobody wait here any more.
+    pub(crate) fn forget(&self) {
+        drop(self.0.take());
+    }
+
     /// Wakes whoever waits, if anybody does.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.0.take() {

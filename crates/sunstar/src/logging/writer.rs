@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{Level, Record};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,6 +20,9 @@ pub const QUEUE_LINES: usize = 1024;
 
 /// How often a flush looks for room in the queue.
 const FLUSH_PERIOD: Duration = Duration::from_millis(1);
+
+/// The least time from one notice about dropped lines to the next: they would hold up the lines themselves.
+const NOTICE_PERIOD: Duration = Duration::from_secs(1);
 
 /// What has become of the lines of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,7 +69,15 @@ impl Writer {
     pub(super) fn start(out: OwnedFd, notice: Notice) -> io::Result<Self> {
         let (queue, entries) = sync_channel(QUEUE_LINES);
         let counters = Arc::<Counters>::default();
-        let thread = WriterThread { out, notice, entries, counters: Arc::clone(&counters), told: 0 };
+        let thread = WriterThread {
+            out,
+            notice,
+            entries,
+            counters: Arc::clone(&counters),
+            is_torn: false,
+            failure: None,
+            told: Told::default(),
+        };
         thread::Builder::new().name("log".to_owned()).spawn(move || thread.run())?;
         Ok(Self { queue, counters })
     }
@@ -109,64 +120,134 @@ struct WriterThread {
     notice: Notice,
     entries: Receiver<Entry>,
     counters: Arc<Counters>,
-    /// How many refused lines have been told of.
-    told: u64,
+    /// The last line was written in part.
+    is_torn: bool,
+    /// Why the last of those that could not be written was not.
+    failure: Option<Errno>,
+    told: Told,
+}
+
+/// What was told of.
+#[derive(Default)]
+struct Told {
+    refused: u64,
+    failed: u64,
+    at: Option<Instant>,
 }
 
 impl WriterThread {
     fn run(mut self) {
-        while let Ok(entry) = self.entries.recv() {
-            match entry {
-                Entry::Line(line) => {
-                    let outcome = write(&self.out, line.as_bytes());
+        loop {
+            match self.next() {
+                Ok(Entry::Line(line)) => {
+                    let outcome = write_line(&mut self.is_torn, &line, |bytes| write(&self.out, bytes));
+                    self.failure = outcome.err().or(self.failure);
                     count(outcome.map_or(&self.counters.failed, |()| &self.counters.written));
-                    self.tell_of_refused();
+                    if self.told.at.is_none_or(|at| at.elapsed() >= NOTICE_PERIOD) {
+                        self.tell();
+                    }
                 }
-                // Who waited may have lost patience.
-                Entry::Mark(mark) => drop(mark.try_send(())),
+                Ok(Entry::Mark(mark)) => {
+                    self.tell();
+                    // Who waited may have lost patience.
+                    let _ = mark.try_send(());
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell(),
+                Err(RecvTimeoutError::Disconnected) => return self.tell(),
             }
         }
     }
 
-    fn tell_of_refused(&mut self) {
-        let refused = self.counters.refused.load(Ordering::Relaxed);
-        if refused == self.told {
+    /// Waits for an entry, but not for longer than something is to be told of.
+    fn next(&self) -> Result<Entry, RecvTimeoutError> {
+        if self.untold() == (0, 0) {
+            return self.entries.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        let since = self.told.at.map_or(NOTICE_PERIOD, |at| at.elapsed());
+        self.entries.recv_timeout(NOTICE_PERIOD.saturating_sub(since))
+    }
+
+    /// How many lines were refused and could not be written since that was told of.
+    fn untold(&self) -> (u64, u64) {
+        let [refused, failed] = [&self.counters.refused, &self.counters.failed].map(|c| c.load(Ordering::Relaxed));
+        (refused - self.told.refused, failed - self.told.failed)
+    }
+
+    fn tell(&mut self) {
+        let (refused, failed) = self.untold();
+        if (refused, failed) == (0, 0) {
             return;
         }
-        let count = refused - self.told;
-        self.told = refused;
-        if let Notice::InLog(name) = &self.notice {
-            log::warn!("{count} lines of {name} were dropped: they came faster than it took them");
-            return;
+        self.told.refused += refused;
+        self.told.failed += failed;
+        self.told.at = Some(Instant::now());
+        match &self.notice {
+            Notice::InLog(name) => {
+                if refused > 0 {
+                    log::warn!("{refused} lines of {name} were dropped: they came faster than it took them");
+                }
+                if let Some(failure) = self.failure.take() {
+                    let failure = io::Error::from(failure);
+                    log::error!("{failed} lines of {name} were dropped: they could not be written: {failure}");
+                }
+            }
+            Notice::InPlace if refused > 0 => {
+                let message =
+                    format_args!("{refused} lines were dropped: they came faster than standard error took them");
+                let record = Record::builder().level(Level::Warn).target(module_path!()).args(message).build();
+                let line = line::format(now(), &Origin::of_caller(), &record);
+                // Not counted: it is no line of the application's.
+                let _ = write_line(&mut self.is_torn, &line, |bytes| write(&self.out, bytes));
+            }
+            // Where lines can't be written, that can't be told.
+            Notice::InPlace => {}
         }
-        let message = format_args!("{count} lines were dropped: they came faster than standard error took them");
-        let record = Record::builder().level(Level::Warn).target(module_path!()).args(message).build();
-        // Not counted: it is no line of the application's.
-        let _ = write(&self.out, line::format(now(), &Origin::of_caller(), &record).as_bytes());
     }
 }
 
-/// Writes all bytes, by one system call if the file takes them so, and waits for room in it.
-fn write(out: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
+/// Writes a line by as few calls as possible. `is_torn` tells whether the line before was written in part, and whether this one
+/// was: then it is ended before the next one begins.
+fn write_line(
+    is_torn: &mut bool,
+    line: &str,
+    mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let ended;
+    let mut left = line.as_bytes();
+    if *is_torn {
+        ended = ["\n", line].concat();
+        left = ended.as_bytes();
+    }
+    while !left.is_empty() {
+        let count = write(left)?;
+        let (taken, rest) = left.split_at(count);
+        *is_torn = taken.last().map_or(*is_torn, |&last| last != b'\n');
+        left = rest;
+    }
+    Ok(())
+}
+
+/// Writes some bytes, by one system call if the file takes any, and waits for room in it.
+fn write(out: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
         match rustix::io::write(out, bytes) {
-            Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             // The file's mode is shared with whoever else has it open, so it can't be set to block.
             Err(Errno::AGAIN) => match poll(&mut [PollFd::new(out, PollFlags::OUT)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             },
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
     use std::fs::File;
     use std::io::{BufRead, BufReader};
 
@@ -227,6 +308,25 @@ mod tests {
         let lines: Vec<String> = BufReader::new(File::from(read)).lines().map(|line| line.expect("text")).collect();
         assert!(lines.iter().all(|line| line.ends_with("xxx")));
         assert_eq!(lines.len() as u64 + dropped, MORE_THAN_FITS as u64);
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_ended_before_the_next() {
+        // Of each call the most that is taken, or none.
+        let takes = RefCell::new(VecDeque::from([Some(3), Some(2), None, Some(9), None, Some(1), None, None, Some(9)]));
+        let written = RefCell::new(Vec::new());
+        let mut is_torn = false;
+        let outcomes = ["abcdef\n", "g\n", "hij\n", "klm\n", "n\n", "o\n"].map(|line| {
+            write_line(&mut is_torn, line, |bytes| {
+                let most = takes.borrow_mut().pop_front().unwrap_or(Some(9)).ok_or(Errno::NOSPC)?;
+                let count = bytes.len().min(most);
+                written.borrow_mut().extend_from_slice(&bytes[..count]);
+                Ok(count)
+            })
+        });
+        let failed = Err(Errno::NOSPC);
+        assert_eq!(outcomes, [failed, Ok(()), failed, failed, failed, Ok(())]);
+        assert_eq!(written.into_inner().escape_ascii().to_string(), "abcde\\ng\\nk\\no\\n");
     }
 
     #[test]

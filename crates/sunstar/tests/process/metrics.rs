@@ -46,6 +46,8 @@ fn prometheus_is_answered_until_the_end() {
         "sunstar_http_requests_total{server=\"prometheus\",shard=\"0\"} 1",
         "sunstar_reactor_stalls_total{shard=\"1\"} 0",
         "sunstar_log_dropped_total 0",
+        "sunstar_blocking_calls_total{shard=\"1\"} 0",
+        "sunstar_files_cold_chunks_total{shard=\"0\"} 0",
     ] {
         assert!(answer.lines().any(|known| known == line), "{line} is not in {answer}");
     }
@@ -71,6 +73,17 @@ fn a_port_in_use_ends_the_application_with_one_line() {
     let expected = format!("fixture: error: cannot listen on 127.0.0.1:{port} for {options}: the address is in use\n");
     assert_eq!((output.status.code(), errors), (Some(2), expected));
     assert!(output.stdout.is_empty(), "the main function has not begun");
+}
+
+#[test]
+fn a_collectd_that_cannot_be_told_ends_the_application_with_one_line() {
+    let arguments = ["--overprovisioned", "--log-level", "warn", "--prometheus-port", "0"];
+    // Nobody may send there who has not said that it is for all.
+    let collectd = ["--collectd", "255.255.255.255"];
+    let output = fixture(&[&ALONE[..], &arguments, &collectd].concat()).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = "fixture: error: cannot send to --collectd 255.255.255.255:25826: permission denied\n";
+    assert_eq!((output.status.code(), errors.as_str()), (Some(2), expected));
 }
 
 #[test]

@@ -90,8 +90,18 @@ fn impossible_values_name_the_option_and_the_rule() {
         ),
         (
             ["--collectd-poll-period-ms", "0"],
-            "invalid value '0' for '--collectd-poll-period-ms <MS>': 0 is not in 1..=4294967295",
+            "invalid value '0' for '--collectd-poll-period-ms <MS>': it must be more than 0",
         ),
+        (
+            ["--collectd-poll-period-ms", "-5"],
+            "invalid value '-5' for '--collectd-poll-period-ms <MS>': it must be a whole number from 0 to 4294967295",
+        ),
+        (
+            ["--prometheus-port", "-1"],
+            "invalid value '-1' for '--prometheus-port <PORT>': it must be a whole number from 0 to 65535",
+        ),
+        (["--collectd", "[::1]:0"], "invalid value '[::1]:0' for '--collectd <ADDRESS>': nobody listens on port 0"),
+        (["--collectd-hostname", ""], "a value is required for '--collectd-hostname <NAME>' but none was supplied"),
         (["--task-quota-ms", "0"], "invalid value '0' for '--task-quota-ms <MS>': it must be more than 0"),
         (
             ["--stop-timeout-s", "inf"],

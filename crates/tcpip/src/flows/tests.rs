@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -57,7 +57,7 @@ proptest! {
         removals in prop::collection::vec(any::<(bool, usize)>(), 400),
     ) {
         let mut flows = Flows::new(300);
-        let mut model = HashMap::new();
+        let mut model = BTreeMap::new();
         let steps = hashes.into_iter().zip(removals).flat_map(|(hash, (removes, which))| {
             [Some(Step::Insert(hash)), removes.then_some(Step::Remove(which))].into_iter().flatten()
         });
@@ -71,8 +71,7 @@ proptest! {
                     }
                 }
                 Step::Remove(which) => {
-                    let mut places: Vec<u32> = model.keys().copied().collect();
-                    places.sort_unstable();
+                    let places: Vec<u32> = model.keys().copied().collect();
                     if !places.is_empty() {
                         let place = places[which % places.len()];
                         prop_assert!(flows.remove(model[&place], place));

@@ -13,6 +13,7 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use core::fmt;
 use core::time::Duration;
 
@@ -209,8 +210,10 @@ pub(super) struct Opened {
 pub struct Connection {
     state: State,
     failure: Option<Failure>,
-    options: Options,
+    options: Rc<Options>,
     agreed: Agreement,
+    /// None while nothing is under way in either direction.
+    queues: Option<Box<Queues>>,
 
     /// Sending, RFC 9293 §3.3.1.
     iss: Seq,
@@ -222,8 +225,6 @@ pub struct Connection {
     max_snd_wnd: u32,
     /// Payload of a full segment, beside the options that each one has.
     snd_mss: u32,
-    board: Scoreboard,
-    unsent: VecDeque<Buffer>,
     unsent_bytes: u32,
     fin: Fin,
 
@@ -257,9 +258,7 @@ pub struct Connection {
     /// The right edge of the window as the other side knows it.
     rcv_adv: Seq,
     last_ack_sent: Seq,
-    ready: VecDeque<Buffer>,
     ready_bytes: u32,
-    assembler: Option<Box<Assembler>>,
     /// Where the other side's stream ends, if that was heard, and whether all before it has arrived.
     peer_fin: Option<Seq>,
     has_fin: bool,
@@ -269,6 +268,15 @@ pub struct Connection {
     ts_recent_at: Instant,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
     ts_offset: u32,
+}
+
+/// What is under way: taken out of an idle connection, and used again for the next one that is not.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    board: Scoreboard,
+    unsent: VecDeque<Buffer>,
+    ready: VecDeque<Buffer>,
+    assembler: Option<Box<Assembler>>,
 }
 
 /// Where the end of our stream is.
@@ -286,14 +294,14 @@ enum Fin {
 
 impl Connection {
     /// A connection that wants to be opened: a SYN is due. `iss` is the initial sequence number (RFC 6528), `ts_offset` as random.
-    pub fn connect(now: Instant, options: Options, iss: Seq, ts_offset: u32) -> Self {
+    pub fn connect(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
         let mut connection = Self::new(now, options, iss, ts_offset);
         connection.snd_nxt = iss + 1;
         connection
     }
 
     /// A connection that the other side has asked for, and that our answer has reached.
-    pub(super) fn opened(now: Instant, options: Options, opened: &Opened) -> Self {
+    pub(super) fn opened(now: Instant, options: Rc<Options>, opened: &Opened) -> Self {
         let mut connection = Self::new(now, options, opened.iss, opened.ts_offset);
         connection.must_send_syn = false;
         connection.snd_nxt = opened.iss + 1;
@@ -327,13 +335,15 @@ impl Connection {
         (self.round_end, self.rtt_round_end) = (self.snd_nxt, self.snd_nxt);
     }
 
-    fn new(now: Instant, options: Options, iss: Seq, ts_offset: u32) -> Self {
+    fn new(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
         let snd_mss = u32::from(options.mss);
         Self {
             state: State::SynSent,
             failure: None,
+            algorithm: Algorithm::new(options.congestion),
             options,
             agreed: Agreement::default(),
+            queues: None,
             iss,
             snd_una: iss,
             snd_nxt: iss,
@@ -342,12 +352,9 @@ impl Connection {
             snd_wl2: Seq::default(),
             max_snd_wnd: 0,
             snd_mss,
-            board: Scoreboard::default(),
-            unsent: VecDeque::new(),
             unsent_bytes: 0,
             fin: Fin::Open,
             window: Window::new(snd_mss),
-            algorithm: Algorithm::new(options.congestion),
             round_end: iss + 1,
             is_cwnd_limited: false,
             rto: Rto::default(),
@@ -369,9 +376,7 @@ impl Connection {
             rcv_nxt: Seq::default(),
             rcv_adv: Seq::default(),
             last_ack_sent: Seq::default(),
-            ready: VecDeque::new(),
             ready_bytes: 0,
-            assembler: None,
             peer_fin: None,
             has_fin: false,
             acks: AckPolicy::default(),
@@ -380,6 +385,45 @@ impl Connection {
             ts_recent_at: now,
             ts_offset,
         }
+    }
+
+    /// Memory for what is under way, so that it has not to be allocated.
+    pub(super) fn lend(&mut self, queues: impl FnOnce() -> Option<Box<Queues>>) {
+        if self.queues.is_none() {
+            self.queues = queues();
+        }
+    }
+
+    /// The same back, if nothing is under way.
+    pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
+        let is_idle = |queues: &Queues| queues.ready.is_empty() && queues.assembler.is_none();
+        let is_idle =
+            self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
+        self.queues.take_if(|_| is_idle)
+    }
+
+    fn board(&self) -> Option<&Scoreboard> {
+        self.queues.as_ref().map(|queues| &queues.board)
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::in_flight)
+    }
+
+    fn lost(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::lost)
+    }
+
+    fn sacked(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::sacked)
+    }
+
+    fn sacked_segments(&self) -> u32 {
+        self.board().map_or(0, Scoreboard::sacked_segments)
+    }
+
+    fn is_all_acknowledged(&self) -> bool {
+        self.board().is_none_or(Scoreboard::is_empty)
     }
 
     /// Where the connection stands.
@@ -405,10 +449,12 @@ impl Connection {
 
     fn end(&mut self) {
         self.state = State::Closed;
-        self.unsent.clear();
         self.unsent_bytes = 0;
-        self.board = Scoreboard::default();
-        self.assembler = None;
+        if let Some(queues) = &mut self.queues {
+            queues.unsent.clear();
+            queues.board = Scoreboard::default();
+            queues.assembler = None;
+        }
         self.recovery = None;
         self.retransmit_timer = None;
         self.acks = AckPolicy::default();

@@ -1,5 +1,6 @@
 //! A connection that a stranger has asked for and not confirmed yet.
 
+use alloc::rc::Rc;
 use core::time::Duration;
 
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpTimestamps, WindowScale};
@@ -94,7 +95,7 @@ impl HalfOpen {
     }
 
     /// A segment of these ports and addresses has come (RFC 9293 §3.10.7.4).
-    pub fn handle_segment(&self, now: Instant, options: Options, segment: Segment) -> Verdict {
+    pub fn handle_segment(&self, now: Instant, options: &Rc<Options>, segment: Segment) -> Verdict {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::SYN) && header.seq == self.irs {
@@ -125,7 +126,7 @@ impl HalfOpen {
             // A round trip was measured if the answer was sent once (Karn, RFC 6298 §3).
             answered_at: (self.answers == 1).then_some(self.answered_at),
         };
-        let mut connection = Connection::opened(now, options, &opened);
+        let mut connection = Connection::opened(now, Rc::clone(options), &opened);
         match connection.handle_segment(now, segment) {
             Reply::None => Verdict::Open(connection),
             Reply::Reset(seq) => Verdict::Reset(seq),

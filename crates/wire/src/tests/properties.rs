@@ -11,9 +11,10 @@ use proptest::prelude::*;
 use super::views;
 use crate::checksum::{Fill, Sum, pseudo_header, update};
 use crate::{
-    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FourTuple, Fragment, IpProtocol,
-    Ipv4Header, Ipv4Options, Ipv4Packet, MacAddr, SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader, TcpOptions,
-    TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan, VlanTag, WindowScale,
+    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FlowLabel, FourTuple, Fragment,
+    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, SackBlock, SackBlocks, Seq,
+    TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan, VlanTag,
+    WindowScale,
 };
 
 proptest! {
@@ -57,6 +58,15 @@ proptest! {
         let packet = Ipv4Packet::parse(&bytes).unwrap();
         prop_assert!(packet.has_valid_checksum());
         prop_assert_eq!((packet.header(), packet.payload()), (header, &payload[..]));
+    }
+
+    #[test]
+    fn property_ipv6_headers_come_back(header in ipv6_header(), payload in vec(any::<u8>(), 0..50)) {
+        let bytes = [&header.to_bytes(payload.len()).unwrap()[..], &payload, b"padding"].concat();
+        views::check(&bytes);
+        let packet = Ipv6Packet::parse(&bytes).unwrap();
+        prop_assert_eq!((packet.header(), packet.payload()), (header, &payload[..]));
+        prop_assert_eq!(packet.addresses(), AddressPair::V6 { src: header.src, dst: header.dst });
     }
 
     #[test]
@@ -293,6 +303,19 @@ fn ipv4_header() -> impl Strategy<Value = Ipv4Header> {
             src,
             dst,
             options,
+        },
+    )
+}
+
+fn ipv6_header() -> impl Strategy<Value = Ipv6Header> {
+    (any::<[u8; 3]>(), any::<u32>(), any::<[[u8; 16]; 2]>()).prop_map(
+        |([class, next, hop_limit], label, [src, dst])| Ipv6Header {
+            traffic_class: TrafficClass(class),
+            flow_label: FlowLabel::new(label),
+            next_header: IpProtocol(next),
+            hop_limit,
+            src: src.into(),
+            dst: dst.into(),
         },
     )
 }

@@ -1,12 +1,12 @@
 //! Bytes that are refused, and by which rule.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::hex;
 use crate::checksum::{Fill, Sum};
 use crate::{
     Arp, Error, EtherType, EthernetFrame, Fragment, Icmpv4Packet, IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet,
-    TcpSegment, TooLong, UdpDatagram, UdpHeader,
+    Ipv6Header, Ipv6Packet, TcpSegment, TooLong, UdpDatagram, UdpHeader,
 };
 
 #[test]
@@ -60,6 +60,21 @@ fn ipv4_packets() {
     assert_eq!(with("4600 0018"), Err(Error::HeaderLength));
     assert_eq!(with("4500 0013"), Err(Error::TotalLength));
     assert_eq!(with("4500 0015"), Err(Error::TotalLength));
+}
+
+#[test]
+fn ipv6_packets() {
+    let parse = |text: &str| Ipv6Packet::parse(&hex(text)).map(drop);
+    let addresses = "20010db8000000000000000000000001 20010db8000000000000000000000002";
+    let with = |first: &str, rest: &str| parse(&[first, addresses, rest].concat());
+    assert_eq!(parse("6000 0000"), Err(Error::Truncated));
+    assert_eq!(with("60000000 0000 3b40", ""), Ok(()));
+    assert_eq!(with("40000000 0000 3b40", ""), Err(Error::Version));
+    assert_eq!(with("60000000 0002 3b40", "ff"), Err(Error::TotalLength));
+    assert_eq!(with("60000000 0002 3b40", "ffff"), Ok(()));
+    let header = Ipv6Header::new(IpProtocol::UDP, Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+    assert!(header.to_bytes(65_535).is_ok());
+    assert_eq!(header.to_bytes(65_536), Err(TooLong));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use sunstar_wire::checksum::{Fill, Sum, update};
 use sunstar_wire::{
-    Arp, EtherType, EthernetFrame, Icmpv4Header, Icmpv4Packet, IpProtocol, Ipv4Packet, OptionIter, Quoted, TcpHeader,
-    TcpOptions, TcpSegment, UdpDatagram, UnreachableCode,
+    Arp, EtherType, EthernetFrame, Icmpv4Header, Icmpv4Packet, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet,
+    OptionIter, Quoted, TcpHeader, TcpOptions, TcpSegment, UdpDatagram, UnreachableCode,
 };
 
 /// Reads the bytes as a frame, and as everything that may be in one.
@@ -13,6 +13,7 @@ pub(crate) fn check(bytes: &[u8]) {
     frame(bytes);
     arp(bytes);
     ipv4(bytes);
+    ipv6(bytes);
     quoted(bytes);
     icmpv4(bytes);
     udp(bytes);
@@ -30,6 +31,7 @@ fn frame(bytes: &[u8]) {
     assert_eq!((again.dst(), again.src(), again.vlan()), (frame.dst(), frame.src(), frame.vlan()));
     match frame.ethertype() {
         EtherType::IPV4 => ipv4(frame.payload()),
+        EtherType::IPV6 => ipv6(frame.payload()),
         EtherType::ARP => arp(frame.payload()),
         _ => {}
     }
@@ -72,6 +74,20 @@ fn head_is_enough(bytes: &[u8], packet: Ipv4Packet<'_>) {
         assert!(packet.payload().starts_with(head.payload()));
     }
     assert!(Ipv4Packet::parse_head(&bytes[..packet.header_len() - 1], bytes.len()).is_err());
+}
+
+fn ipv6(bytes: &[u8]) {
+    let Ok(packet) = Ipv6Packet::parse(bytes) else { return };
+    assert_eq!(packet.payload().len(), packet.payload_len());
+    let header = packet.header().to_bytes(packet.payload_len()).expect("it was no longer");
+    assert_eq!(header, bytes[..Ipv6Header::LEN], "every bit has a meaning");
+    let head = Ipv6Packet::parse_head(&bytes[..Ipv6Header::LEN], bytes.len()).expect("the header is there");
+    assert_eq!((head.header(), head.payload()), (packet.header(), &[][..]));
+    match packet.next_header() {
+        IpProtocol::TCP => tcp(packet.payload()),
+        IpProtocol::UDP => udp(packet.payload()),
+        _ => {}
+    }
 }
 
 fn quoted(bytes: &[u8]) {

@@ -76,6 +76,6 @@ pub(super) fn of(load: Load, peers: &[Peer]) -> Vec<Bar> {
             let both = [own, epoll].into_iter();
             both.flat_map(|who| [Value::Bytes, Value::Time].map(|value| bar(who, &Peer::Nginx, value, 1.0))).collect()
         }
-        Load::Wrk => Vec::new(),
+        Load::Wrk | Load::Idle | Load::HalfSent => Vec::new(),
     }
 }

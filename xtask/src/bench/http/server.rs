@@ -17,6 +17,9 @@ use crate::command::{program, target_dir};
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// So long a client may take for a head where some send but half of it.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// A running server. Dropping it ends it.
 pub(super) struct Server {
     child: Child,
@@ -119,7 +122,7 @@ fn floor(address: SocketAddr, load: Load) -> Command {
     match load {
         Load::Connect => command.arg("--close"),
         Load::Pipelined => command.args(["--depth", DEPTH]),
-        Load::KeepAlive | Load::Latency | Load::Download | Load::Wrk => &mut command,
+        _ => &mut command,
     };
     command
 }
@@ -130,6 +133,9 @@ fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str, root: &Path)
     let fixed = ["--smp", "1", "--log-level", "warn", "--prometheus-port", "0"];
     command.args(fixed).args(["--cpuset", cpu, "--reactor-backend", backend]);
     command.arg("--root").arg(root);
+    if load == Load::HalfSent {
+        command.args(["--head-timeout-s", &HEAD_TIMEOUT.as_secs().to_string()]);
+    }
     if load != Load::Latency {
         command.args(["--idle-poll-time-us", "0"]);
     }
@@ -145,13 +151,16 @@ fn nginx(address: SocketAddr, load: Load, root: &Path) -> Result<Command> {
     let folder = target_dir("bench").join("nginx");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let keep_alive = if load == Load::Connect { "keepalive_timeout 0;" } else { "keepalive_requests 1000000000;" };
+    // It has memory for all of them from its start, and closes idle ones when few are free.
+    let connections = if load == Load::Idle { 18_000 } else { 4096 };
     let configuration = format!(
         "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; {keep_alive} default_type text/plain; sendfile on; tcp_nopush on;\n\
+         events {{ worker_connections {connections}; }}\n\
+         http {{ access_log off; {keep_alive} client_header_timeout {head_timeout}; default_type text/plain; sendfile on; tcp_nopush on;\n\
          server {{ listen {address}; location = / {{ return 200 \"Hello world\\n\"; }}\n\
          location /file/ {{ alias {root}/; }} }} }}\n",
         folder = folder.display(),
+        head_timeout = if load == Load::HalfSent { HEAD_TIMEOUT.as_secs() } else { 60 },
         root = root.display()
     );
     let path = folder.join("nginx.conf");

@@ -135,7 +135,7 @@ impl Row {
         let client_had_time = is_below(self.median(|figures| Some(figures.client_busy)));
         match load {
             // One request at a time keeps nobody busy.
-            Load::Latency => None,
+            Load::Latency | Load::Idle | Load::HalfSent => None,
             // The client spins: it always looks busy.
             Load::KeepAlive | Load::Pipelined => was_idle.then_some("void: not kept busy"),
             Load::Connect | Load::Download | Load::Wrk => {

@@ -3,6 +3,7 @@
 mod bodies;
 mod endless;
 mod faults;
+mod metrics;
 mod pool;
 mod sweep;
 mod timeouts;

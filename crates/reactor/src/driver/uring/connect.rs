@@ -121,6 +121,8 @@ impl Socket for Connection {
         if self.phase.replace(Phase::GivenUp) == Phase::UnderWay {
             self.base.cancel(driver, CONNECT);
         }
+        // The kernel may take longer than the shard lives, and so would what the task has left.
+        self.waiter.forget();
         self.base.touch(driver);
     }
 }

@@ -6,13 +6,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::net::{RecvFlags, recv};
 use sunstar_packet::{Access, Block, Buffer};
 
 use super::ring::Ring;
@@ -142,6 +146,30 @@ impl Frames {
         // SAFETY: the frame was the kernel's, so nobody holds a reference. It is not offered again before `release`, and the
         // pool lives until then. The kernel has written to the range, which lies within the block, all of which is writable.
         unsafe { Buffer::from_block(block, start, len) }
+    }
+
+    /// Receives what has come into a free frame, without waiting; nothing if the stream has ended.
+    ///
+    /// # Errors
+    /// [`Errno::NOBUFS`] if no frame is free, and what the system says.
+    pub(super) fn receive(&self, socket: BorrowedFd<'_>, counters: &IoCounters) -> Result<Buffer, Errno> {
+        let pool = self.pool();
+        let id = pool.free.borrow_mut().pop().ok_or(Errno::NOBUFS)?;
+        let block = &pool.headers[usize::from(id)].block;
+        let memory = block.start().as_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: nobody has the frame, and it is not offered to the kernel.
+        let memory = unsafe { slice::from_raw_parts_mut(memory, block.capacity()) };
+        match recv(socket, memory, RecvFlags::DONTWAIT) {
+            Ok(((bytes, _), _)) if !bytes.is_empty() => {
+                pool.offered.set(pool.offered.get() + 1);
+                // SAFETY: the kernel has written so many bytes, as if the frame had been on offer.
+                Ok(unsafe { self.take(id, 0..bytes.len(), counters) })
+            }
+            outcome => {
+                pool.free.borrow_mut().push(id);
+                outcome.map(|_end| Buffer::new())
+            }
+        }
     }
 
     /// Puts a frame back into which nothing was put.

@@ -295,6 +295,8 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let accepted = self.listener.accepted.take();
         drop(accepted);
+        // The kernel may take longer than the shard lives, and so would what the task has left.
+        self.listener.acceptor.forget();
         if self.listener.phase.get() != Phase::Closing {
             self.listener.close_now(&self.driver);
         }

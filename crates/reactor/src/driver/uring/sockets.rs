@@ -102,6 +102,14 @@ pub(super) trait Socket {
     /// Takes in a completion.
     fn complete(&self, driver: &UringDriver, operation: u8, completion: Completion);
 
+    /// Takes in what has come, if it is asked by calls. Answers whether it is to be asked again.
+    fn receive_by_call(&self, _driver: &UringDriver) -> bool {
+        false
+    }
+
+    /// Lets the kernel tell of what comes, if it was asked by calls.
+    fn receive_by_ring(&self, _driver: &UringDriver) {}
+
     /// Whether nobody has it any more, but it has something left to send.
     fn lingers(&self) -> bool {
         false

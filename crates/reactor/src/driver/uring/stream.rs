@@ -236,6 +236,16 @@ impl Socket for Stream {
         }
     }
 
+    fn receive_by_call(&self, driver: &UringDriver) -> bool {
+        self.call(driver)
+    }
+
+    fn receive_by_ring(&self, driver: &UringDriver) {
+        if self.receiving.get() == Receiving::Calling {
+            self.arm_receive(driver);
+        }
+    }
+
     fn lingers(&self) -> bool {
         self.phase.get() == Phase::Lingering
     }
@@ -321,6 +331,7 @@ impl StreamSocket for Handle {
             return Poll::Ready(Err(stream.outgoing.failure().unwrap_or(Error::BrokenPipe)));
         }
         std::task::ready!(stream.outgoing.poll_flush(cx))?;
+        stream.end_calls();
         if stream.receiving.get() != Receiving::Idle {
             stream.detacher.wait(cx);
             stream.wants_receive.set(false);

@@ -64,12 +64,72 @@ fn without_anything_to_do_a_poll_makes_no_system_call() {
     theirs.write_all(b"one").expect("there is room");
     assert_eq!(*read(&driver, &*stream), *b"one");
     assert!(Wakes::default().poll(|cx| stream.poll_read(cx)).is_pending());
-    while driver.poll() {}
+    // A stream that is one of few is asked by calls at first.
+    (0..=CALLS).for_each(|_| _ = driver.poll());
     let before = driver.counters().snapshot().system_calls;
     for _ in 0..100 {
         assert!(!driver.poll());
     }
     assert_eq!(driver.counters().snapshot().system_calls, before);
+}
+
+#[test]
+fn one_of_few_streams_is_served_by_a_call_each_and_told_of_by_the_kernel_later() {
+    let Some(driver) = driver() else { return };
+    let (stream, mut theirs) = pair(&driver);
+    theirs.write_all(b"first").expect("there is room");
+    assert_eq!(*read(&driver, &*stream), *b"first");
+    let wakes = Wakes::default();
+    for calls in [1, 3, CALLS / 2] {
+        assert!(wakes.poll(|cx| stream.poll_read(cx)).is_pending());
+        let before = driver.counters().snapshot().system_calls;
+        (0..calls).for_each(|_| assert!(!driver.poll()));
+        theirs.write_all(b"question").expect("there is room");
+        assert!(driver.poll());
+        assert_eq!(wakes.poll(|cx| stream.poll_read(cx)), Poll::Ready(Ok(Buffer::from("question"))));
+        stream.enqueue(Buffer::from("answer"));
+        driver.poll();
+        // One brought the question, one took the answer, and one has asked for more since.
+        assert_eq!(driver.counters().snapshot().system_calls - before, u64::from(calls) + 3);
+        let mut answer = [0; 6];
+        theirs.read_exact(&mut answer).expect("it was sent");
+        assert_eq!(answer, *b"answer");
+    }
+    for sleeps in [false, true] {
+        assert!(wakes.poll(|cx| stream.poll_read(cx)).is_pending());
+        driver.poll();
+        if sleeps {
+            driver.sleep(Some(Duration::ZERO));
+        } else {
+            (0..CALLS).for_each(|_| assert!(!driver.poll()));
+        }
+        assert!(driver.calling.borrow().is_empty());
+        theirs.write_all(b"late").expect("there is room");
+        assert_eq!(*read(&driver, &*stream), *b"late");
+    }
+    assert!(wakes.poll(|cx| stream.poll_read(cx)).is_pending());
+    driver.poll();
+    drop(theirs);
+    assert!(driver.poll());
+    assert_eq!(wakes.poll(|cx| stream.poll_read(cx)), Poll::Ready(Ok(Buffer::new())), "the end");
+}
+
+#[test]
+fn a_call_that_can_not_send_all_leaves_the_rest_to_the_ring() {
+    let Some(driver) = driver() else { return };
+    let (stream, mut theirs) = pair(&driver);
+    let part = vec![7; 8 << 10];
+    for _ in 0..100 {
+        stream.enqueue(Buffer::from(part.clone()));
+        driver.poll();
+    }
+    drop(stream);
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).map(|_| all.len())
+    });
+    assert!(driver.settle(Duration::from_secs(30)));
+    assert_eq!(reader.join().expect("no panic").expect("it ends in order"), part.len() * 100);
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl Connection {
         }
         let old_window = self.snd_wnd;
         self.update_window(header);
-        let flight = self.board.in_flight() + self.board.lost();
+        let flight = self.in_flight() + self.lost();
         let has_duplicate = self.has_duplicate_report(header);
         let blocks = header.options.sack.iter().copied().skip(usize::from(has_duplicate));
         let blocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
@@ -242,7 +242,7 @@ impl Connection {
         if news.delivered > 0 || news.acked > 0 {
             self.timeouts = 0;
             self.rto.reset_backoff();
-        } else if self.board.is_empty() {
+        } else if self.is_all_acknowledged() {
             // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
             self.timeouts = 0;
         }
@@ -290,7 +290,7 @@ impl Connection {
             echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
         };
         let ack = header.ack;
-        let news = self.board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
         self.snd_una = ack;
         self.rack.on_acked(ack);
         // One sample per round trip (RFC 6298 §3).
@@ -304,7 +304,7 @@ impl Connection {
     /// Peers without SACK: three duplicates of an acknowledgement show a loss (RFC 5681 §3.2).
     fn count_duplicate_ack(&mut self, segment: &Segment, news: &Acknowledged, old_window: u32) {
         let is_duplicate =
-            news.acked == 0 && segment.len() == 0 && self.snd_wnd == old_window && !self.board.is_empty();
+            news.acked == 0 && segment.len() == 0 && self.snd_wnd == old_window && !self.is_all_acknowledged();
         if news.acked > 0 {
             self.duplicate_acks = 0;
         } else if is_duplicate && !self.agreed.has_sack {
@@ -335,7 +335,7 @@ impl Connection {
             self.algorithm.on_ack(&mut self.window, &ack);
         }
         let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
-        if (news.acked > 0 || news.delivered > 0 || self.board.is_empty()) && !waits_for_late {
+        if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
             self.rearm(now);
         }
     }

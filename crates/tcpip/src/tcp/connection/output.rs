@@ -65,17 +65,17 @@ impl Connection {
 
     /// What was lost, as far as the congestion window lets it out.
     fn again(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
-        if self.board.lost() == 0 {
+        if self.lost() == 0 {
             return None;
         }
         self.is_cwnd_limited = true;
-        let room = self.window.cwnd.saturating_sub(self.board.in_flight());
+        let room = self.window.cwnd.saturating_sub(self.in_flight());
         // The first one after a timeout leaves in any case.
-        let must_resend = core::mem::take(&mut self.must_resend) || self.board.in_flight() == 0;
+        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
         if room < self.snd_mss && !must_resend {
             return None;
         }
-        let segment = self.board.retransmit(now, max_len.min(room.max(self.snd_mss)))?;
+        let segment = self.queues.get_or_insert_default().board.retransmit(now, max_len.min(room.max(self.snd_mss)))?;
         Some(self.sent_again(now, segment))
     }
 
@@ -103,7 +103,7 @@ impl Connection {
             self.on_probe_sent(false);
             return Some(segment);
         }
-        let segment = self.board.probe(now, max_len.min(self.snd_mss));
+        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
         let segment = segment.map(|segment| self.sent_again(now, segment));
         self.on_probe_sent(true);
         segment
@@ -115,7 +115,7 @@ impl Connection {
         if waiting == 0 {
             return None;
         }
-        let congestion = self.window.cwnd.saturating_sub(self.board.in_flight());
+        let congestion = self.window.cwnd.saturating_sub(self.in_flight());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
         let len = self.unsent_bytes.min(room).min(max_len);
@@ -136,7 +136,7 @@ impl Connection {
     fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
-        if ends_stream && (congestion > 0 || self.board.in_flight() == 0) {
+        if ends_stream && (congestion > 0 || self.in_flight() == 0) {
             return true;
         }
         let may_be_small = self.options.is_no_delay || self.snd_una == self.snd_nxt;
@@ -148,7 +148,7 @@ impl Connection {
 
     /// How much the other side takes.
     pub(super) fn peer_room(&self) -> u32 {
-        let edge = self.snd_una + self.snd_wnd;
+        let edge = self.snd_una + self.snd_wnd + u32::from(cfg!(planted = "window_off_by_one"));
         if edge.is_after(self.snd_nxt) { edge - self.snd_nxt } else { 0 }
     }
 
@@ -168,11 +168,11 @@ impl Connection {
             self.fin = Fin::Sent;
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
-        self.board.push(seq, payload.clone(), has_fin, now);
+        self.queues.get_or_insert_default().board.push(seq, payload.clone(), has_fin, now);
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
         self.on_sent(bytes);
-        let was_idle = self.board.in_flight() == bytes;
+        let was_idle = self.in_flight() == bytes;
         self.last_sent_at = now;
         if was_idle || self.recovery.is_none() {
             self.rearm(now);
@@ -181,14 +181,15 @@ impl Connection {
     }
 
     fn take_unsent(&mut self, len: u32) -> Payload {
+        let unsent = &mut self.queues.get_or_insert_default().unsent;
         let mut left = len as usize;
         let mut payload = Payload::new();
         while left > 0
-            && let Some(first) = self.unsent.front_mut()
+            && let Some(first) = unsent.front_mut()
         {
             let part: Buffer = first.split_to(left.min(first.len()));
             if first.is_empty() {
-                self.unsent.pop_front();
+                unsent.pop_front();
             }
             left -= part.len();
             payload.push(part);

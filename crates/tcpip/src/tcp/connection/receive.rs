@@ -4,6 +4,7 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlocks, Seq};
 
 use super::{Connection, State};
+use crate::tcp::assembler::Assembler;
 use crate::time::Instant;
 
 /// The largest window that the header can hold.
@@ -12,7 +13,7 @@ pub(super) const MAX_WINDOW: u32 = 0xffff;
 impl Connection {
     /// The next received bytes, in the device's own memory.
     pub fn receive(&mut self) -> Option<Buffer> {
-        let data = self.ready.pop_front()?;
+        let data = self.queues.as_mut()?.ready.pop_front()?;
         self.ready_bytes -= length(&data);
         // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
         if self.is_synchronized()
@@ -31,7 +32,7 @@ impl Connection {
 
     /// Whether the other side has ended its stream, and all of it was received.
     pub fn is_at_end(&self) -> bool {
-        self.has_fin && self.ready.is_empty()
+        self.has_fin && self.ready_bytes == 0
     }
 
     /// Takes in data that begin at `seq`, of which at least a part may be in the window.
@@ -52,7 +53,7 @@ impl Connection {
             } else if begin == self.rcv_nxt {
                 self.take_in_order(now, part);
             } else {
-                let assembler = self.assembler.get_or_insert_default();
+                let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
                 assembler.insert(begin, part);
                 self.acks.at_once();
                 self.acks.be_quick();
@@ -62,16 +63,17 @@ impl Connection {
 
     fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
+        self.acks.on_data(now, len, u32::from(self.options.mss));
         self.rcv_nxt += len;
         self.ready_bytes += len;
-        self.ready.push_back(part);
-        self.acks.on_data(now, len, u32::from(self.options.mss));
-        if let Some(assembler) = &mut self.assembler {
-            let bytes = assembler.take_ready(self.rcv_nxt, &mut self.ready);
+        let queues = self.queues.get_or_insert_default();
+        queues.ready.push_back(part);
+        if let Some(assembler) = &mut queues.assembler {
+            let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
             self.rcv_nxt += bytes;
             self.ready_bytes += bytes;
             if assembler.is_empty() {
-                self.assembler = None;
+                queues.assembler = None;
             }
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
@@ -104,7 +106,7 @@ impl Connection {
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
         let capacity = self.options.receive_capacity;
-        let waiting = self.ready_bytes + self.assembler.as_ref().map_or(0, |assembler| assembler.bytes());
+        let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
         let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
         let edge = self.rcv_nxt + capacity.saturating_sub(waiting).min(most);
         let step = u32::from(self.options.mss).min(capacity / 2);
@@ -123,9 +125,13 @@ impl Connection {
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
+    fn assembler(&self) -> Option<&Assembler> {
+        self.queues.as_ref()?.assembler.as_deref()
+    }
+
     /// What arrived behind gaps.
     pub(super) fn sack_blocks(&self) -> SackBlocks {
-        match &self.assembler {
+        match self.assembler() {
             Some(assembler) if self.agreed.has_sack => assembler.sack_blocks(),
             _ => SackBlocks::NONE,
         }

@@ -45,7 +45,7 @@ pub(super) struct Probe {
 impl Connection {
     /// What might have been only late should have arrived by now.
     pub(super) fn on_reordering_timeout(&mut self, now: Instant) {
-        self.detect_losses(now, self.board.in_flight() + self.board.lost());
+        self.detect_losses(now, self.in_flight() + self.lost());
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
@@ -54,8 +54,8 @@ impl Connection {
     /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement.
     pub(super) fn detect_losses(&mut self, now: Instant, flight: u32) -> bool {
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
-        let window = self.rack.reordering_window(self.recovery.is_some(), self.board.sacked_segments(), srtt);
-        let (lost, look_again) = self.board.detect_losses(now, &self.rack, window);
+        let window = self.rack.reordering_window(self.recovery.is_some(), self.sacked_segments(), srtt);
+        let (lost, look_again) = self.queues.get_or_insert_default().board.detect_losses(now, &self.rack, window);
         if lost > 0 && self.recovery.is_none() {
             self.begin_recovery(flight);
         }
@@ -75,7 +75,7 @@ impl Connection {
             Some(recovery) => news.acked > 0 && self.snd_una.is_before(recovery.end),
             None => self.duplicate_acks >= DUP_ACKS,
         };
-        if !is_lost || self.board.lose_first() == 0 {
+        if !is_lost || self.queues.get_or_insert_default().board.lose_first() == 0 {
             return false;
         }
         if self.recovery.is_none() {
@@ -101,8 +101,8 @@ impl Connection {
         }
         self.window.cwnd = self.window.mss;
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
-        let window = self.rack.reordering_window(true, self.board.sacked_segments(), srtt);
-        self.board.on_timeout(now, &self.rack, window);
+        let window = self.rack.reordering_window(true, self.sacked_segments(), srtt);
+        self.queues.get_or_insert_default().board.on_timeout(now, &self.rack, window);
         self.must_resend = true;
         self.recovery =
             Some(Recovery { end: self.snd_nxt, pace: Pace::AfterTimeout, before, unneeded: Some(0) }.into());
@@ -112,12 +112,13 @@ impl Connection {
 
     /// The window after an acknowledgement. `is_spurious` says that timestamps or originals show that a timeout was none.
     pub(super) fn follow(&mut self, news: &Acknowledged, found_loss: bool, is_spurious: bool) -> bool {
+        let in_flight = self.in_flight();
         let Some(recovery) = &mut self.recovery else { return false };
         let is_over = self.snd_una.is_at_or_after(recovery.end);
         match &mut recovery.pace {
             Pace::Fast(prr) => {
                 let is_safe = news.acked > 0 && !found_loss;
-                prr.on_ack(&mut self.window, news.delivered, self.board.in_flight(), is_safe);
+                prr.on_ack(&mut self.window, news.delivered, in_flight, is_safe);
             }
             Pace::AfterTimeout if is_spurious => {
                 self.undo();
@@ -146,7 +147,7 @@ impl Connection {
         self.window = Window { cwnd: window.cwnd.max(self.window.cwnd), ssthresh: window.ssthresh, ..self.window };
         self.algorithm = algorithm;
         self.rto.reset_backoff();
-        self.board.keep_in_flight();
+        self.queues.get_or_insert_default().board.keep_in_flight();
     }
 
     /// Something was sent again.
@@ -171,7 +172,7 @@ impl Connection {
         self.rack.on_duplicate(self.snd_nxt);
         let Some(recovery) = &mut self.recovery else { return };
         recovery.unneeded = recovery.unneeded.and_then(|count| count.checked_sub(1));
-        if recovery.unneeded == Some(0) && self.board.lost() == 0 {
+        if recovery.unneeded == Some(0) && self.lost() == 0 {
             self.undo();
         }
     }

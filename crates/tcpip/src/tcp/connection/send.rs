@@ -44,7 +44,7 @@ impl Connection {
         }
         if !data.is_empty() {
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
-            self.unsent.push_back(data);
+            self.queues.get_or_insert_default().unsent.push_back(data);
         }
         Ok(())
     }

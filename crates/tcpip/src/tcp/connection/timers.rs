@@ -54,7 +54,7 @@ impl Connection {
     /// Chooses what the sending side waits for, after something was sent or acknowledged.
     pub(super) fn rearm(&mut self, now: Instant) {
         self.retransmit_timer = None;
-        if matches!(self.state, State::SynSent | State::SynReceived) || self.board.in_flight() + self.board.lost() > 0 {
+        if matches!(self.state, State::SynSent | State::SynReceived) || self.in_flight() + self.lost() > 0 {
             let timeout = now + self.rto.timeout();
             match self.probe_deadline(now).filter(|probe| *probe < timeout) {
                 Some(probe) => self.set_timer(Purpose::Probe, probe),
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {
-        let keepalive = self.options.keepalive.filter(|_| self.is_synchronized() && self.board.is_empty())?;
+        let keepalive = self.options.keepalive.filter(|_| self.is_synchronized() && self.is_all_acknowledged())?;
         let probes = u32::from(self.keepalive_probes);
         Some(self.last_heard_at + keepalive.idle + keepalive.interval * probes)
     }
@@ -124,10 +124,9 @@ impl Connection {
         /// The longest delay of acknowledgements in use, as in RFC 8985 §7.2.
         const DELAYED_ACK: Duration = Duration::from_millis(200);
 
-        let may_probe =
-            self.agreed.has_sack && self.recovery.is_none() && self.probe.is_none() && self.board.sacked() == 0;
+        let may_probe = self.agreed.has_sack && self.recovery.is_none() && self.probe.is_none() && self.sacked() == 0;
         let srtt = self.rto.srtt().filter(|_| may_probe)?;
-        let is_single = self.board.in_flight() <= self.snd_mss;
+        let is_single = self.in_flight() <= self.snd_mss;
         let wait = if is_single { 2 * srtt + DELAYED_ACK } else { 2 * srtt };
         Some(self.last_sent_at.max(now) + wait)
     }

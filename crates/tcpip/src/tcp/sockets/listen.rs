@@ -1,6 +1,7 @@
 //! Listeners and their backlogs.
 
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use core::net::SocketAddr;
 
 use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
@@ -10,7 +11,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) local: SocketAddr,
-    pub(super) options: Options,
+    pub(super) options: Rc<Options>,
     /// Open connections that nobody has accepted yet.
     pub(super) queue: VecDeque<SocketId>,
     /// Strangers who have not confirmed.
@@ -31,12 +32,17 @@ impl Sockets {
     ///
     /// # Errors
     /// [`OpenError::InUse`].
-    pub fn listen(&mut self, local: SocketAddr, backlog: usize, options: Options) -> Result<ListenerId, OpenError> {
+    pub fn listen(
+        &mut self,
+        local: SocketAddr,
+        backlog: usize,
+        options: impl Into<Rc<Options>>,
+    ) -> Result<ListenerId, OpenError> {
         let key = (local.port(), local.ip());
         if self.bound.contains_key(&key) {
             return Err(OpenError::InUse);
         }
-        let listener = Listener { local, options, queue: VecDeque::new(), half_open: 0, backlog };
+        let listener = Listener { local, options: options.into(), queue: VecDeque::new(), half_open: 0, backlog };
         let place = self.listeners.insert(listener);
         self.bound.insert(key, place);
         Ok(ListenerId(place))

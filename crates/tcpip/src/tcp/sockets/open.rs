@@ -1,5 +1,6 @@
 //! Connections that we open.
 
+use alloc::rc::Rc;
 use core::net::SocketAddr;
 
 use sunstar_wire::{AddressPair, FourTuple};
@@ -23,7 +24,7 @@ impl Sockets {
         now: Instant,
         src: SocketAddr,
         dst: SocketAddr,
-        options: Options,
+        options: impl Into<Rc<Options>>,
     ) -> Result<SocketId, OpenError> {
         let addresses = AddressPair::new(src.ip(), dst.ip()).ok_or(OpenError::Mixed)?;
         if self.connections.len() >= self.limits.connections as usize {
@@ -37,7 +38,7 @@ impl Sockets {
         }
         let iss = self.secret.initial_sequence(now, &flow);
         let ts_offset = self.secret.timestamp_offset(&flow);
-        let id = self.add(flow, Connection::connect(now, options, iss, ts_offset), None)?;
+        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), None)?;
         self.counters.connects += 1;
         self.mark(id.place);
         Ok(id)

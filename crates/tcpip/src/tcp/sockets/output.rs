@@ -2,7 +2,7 @@
 
 use sunstar_wire::FourTuple;
 
-use super::Sockets;
+use super::{MAX_SPARES, Sockets};
 use crate::tcp::connection::Outgoing;
 use crate::tcp::scoreboard::Payload;
 use crate::time::Instant;
@@ -28,7 +28,9 @@ impl Sockets {
 
     /// A connection has nothing more to send: sets its timer, or lets it go.
     fn settle(&mut self, now: Instant, place: u32) {
-        let Some(entry) = self.connections.get(place) else { return };
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        let spare = entry.connection.reclaim();
+        self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {
             Some(deadline) => self.connection_timers.arm(place, deadline),
             None => self.connection_timers.disarm(place),

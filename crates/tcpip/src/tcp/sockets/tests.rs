@@ -260,6 +260,21 @@ fn all_ports_are_used() {
     );
 }
 
+/// An idle connection has no queues: those of the last request serve the next one, of whichever connection.
+#[test]
+fn idle_connections_are_small() {
+    let (mut two, client, server) = connected();
+    for _ in 0..3 {
+        two.stacks[0].send(client, data(0, 100)).expect("there is room");
+        two.run();
+        assert_eq!(two.read(1, server).len(), 100);
+        two.run();
+        two.wait(Duration::from_millis(50));
+        assert_eq!(two.stacks.each_ref().map(|stack| stack.spares.len()), [1, 1]);
+    }
+    assert!(size_of::<Option<super::Entry>>() <= 448, "{} bytes", size_of::<Option<super::Entry>>());
+}
+
 /// What names a connection that is gone names no other one.
 #[test]
 fn names_are_not_used_again() {

@@ -20,7 +20,7 @@ pub(super) struct FileReading {
     is_under_way: Cell<bool>,
     /// How many of the next bytes the helper thread has read. They are sent even if memory was so short that they are gone
     /// again, so that the stream gets on.
-    read_bytes: Cell<u64>,
+    read_bytes: Cell<u32>,
 }
 
 impl FileReading {
@@ -34,7 +34,7 @@ impl Core {
     pub(super) fn send_file(self: &Rc<Self>, part: &FilePart) -> Result<(), Errno> {
         let ready_bytes = match self.file_reading.read_bytes.get() {
             0 => file::resident_bytes(part),
-            read_bytes => read_bytes,
+            read_bytes => read_bytes.into(),
         };
         if ready_bytes == 0 && self.read_on_helper(part) {
             return Ok(());
@@ -44,7 +44,8 @@ impl Core {
             // The file is shorter than was promised to the peer, who must not take what it got for all.
             0 => self.abort(Error::ConnectionAborted),
             count => {
-                self.file_reading.read_bytes.set(self.file_reading.read_bytes.get().saturating_sub(count));
+                let less = u32::try_from(count).unwrap_or(u32::MAX);
+                self.file_reading.read_bytes.set(self.file_reading.read_bytes.get().saturating_sub(less));
                 self.sent(count);
             }
         }
@@ -81,7 +82,7 @@ struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.core.file_reading.is_under_way.set(false);
-        self.core.file_reading.read_bytes.set(self.len_bytes);
+        self.core.file_reading.read_bytes.set(u32::try_from(self.len_bytes).expect("a chunk is small"));
         self.core.flush_later();
     }
 }

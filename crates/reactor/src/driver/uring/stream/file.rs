@@ -10,7 +10,7 @@ use io_uring::types::Fd;
 use rustix::io::{Errno, ioctl_fionbio};
 use sunstar_net::Error;
 
-use super::send::{FLAGS, Sending};
+use super::send::{FLAGS, Reading, Sending};
 use super::{READ_FILE, SEND_FILE, Stream, WAIT_FOR_ROOM};
 use crate::driver::file;
 use crate::driver::outgoing::{FilePart, Next};
@@ -66,15 +66,17 @@ impl Stream {
 
     /// Reads what is next of a file by the ring: on a thread of the kernel where that must wait for a disk.
     fn read_file(&self, driver: &UringDriver, part: &FilePart) {
-        let mut chunk = self.sender.chunk.borrow_mut();
-        if chunk.is_empty() {
-            *chunk = vec![0; READ_BYTES].into_boxed_slice();
-        }
+        let mut reading = self.sender.reading.borrow_mut();
+        let reading = reading.get_or_insert_with(|| {
+            let chunk = vec![0; READ_BYTES].into_boxed_slice();
+            Box::new(Reading { file: None, chunk })
+        });
+        let chunk = &mut reading.chunk;
         let len = u32::try_from(part.len_bytes).unwrap_or(u32::MAX).min(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
         let file = Fd(part.file.as_raw_fd());
         driver.counters().cold_file_chunks.add(1);
         let entry = opcode::Read::new(file, chunk.as_mut_ptr(), len).offset(part.offset).build();
-        *self.sender.file.borrow_mut() = Some(Rc::clone(&part.file));
+        reading.file = Some(Rc::clone(&part.file));
         self.sender.sending.set(Sending::Busy { operation: READ_FILE, is_cancelled: false });
         // SAFETY: the chunk and the file are the socket's, and left alone until the completion.
         unsafe { self.base.submit(driver, READ_FILE, entry) };
@@ -83,14 +85,16 @@ impl Stream {
     /// Sends what was read of a file.
     pub(super) fn file_read(&self, driver: &UringDriver, completion: Completion) {
         self.base.note(&completion);
-        drop(self.sender.file.take());
+        let file = self.sender.reading.borrow_mut().as_mut().and_then(|reading| reading.file.take());
+        drop(file);
         self.sender.sending.set(Sending::Idle);
         match completion.result.map_err(Errno::from_raw_os_error) {
             _ if self.outgoing.failure().is_some() => {}
             // It is shorter than it was said to be, and the peer can't be told otherwise.
             Ok(0) => self.abort(driver, Error::ConnectionAborted),
             Ok(len) => {
-                let chunk = self.sender.chunk.borrow();
+                let reading = self.sender.reading.borrow();
+                let chunk = &reading.as_ref().expect("it was read to").chunk;
                 let entry = opcode::Send::new(self.base.fd(), chunk.as_ptr(), len).flags(FLAGS).build();
                 self.sender.sending.set(Sending::Busy { operation: SEND_FILE, is_cancelled: false });
                 // SAFETY: the chunk is the socket's, and left alone until the completion.
@@ -106,7 +110,7 @@ impl Stream {
         self.base.note(&completion);
         self.send_done(driver, completion.result);
         if !matches!(self.outgoing.next(), Next::File(_)) {
-            drop(self.sender.chunk.take());
+            drop(self.sender.reading.take());
         }
     }
 }

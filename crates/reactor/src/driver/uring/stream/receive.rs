@@ -23,6 +23,8 @@ const RECEIVE_QUEUE_BUFFERS: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Receiving {
     Idle,
+    /// It does not: each poll calls to see what has come.
+    Calling,
     Armed,
     /// It was told to stop, and will say when it has.
     Cancelling,
@@ -32,7 +34,10 @@ impl Stream {
     /// Lets the stream receive if there is room: when somebody waits, and when a full queue is half empty.
     pub(super) fn receive_if_wanted(&self, driver: &UringDriver, is_waited_for: bool) {
         let is_wanted = is_waited_for || self.queue_is_below(RECEIVE_QUEUE_BYTES / 2, RECEIVE_QUEUE_BUFFERS / 2);
-        if is_wanted && self.receiving.get() != Receiving::Armed && !self.incoming.has_ended() {
+        if is_wanted
+            && matches!(self.receiving.get(), Receiving::Idle | Receiving::Cancelling)
+            && !self.incoming.has_ended()
+        {
             self.wants_receive.set(true);
             if self.receiving.get() == Receiving::Idle {
                 self.base.touch(driver);
@@ -50,9 +55,20 @@ impl Stream {
             return;
         }
         self.wants_receive.set(false);
+        if self.has_received.get() && driver.has_few_sockets() {
+            self.receiving.set(Receiving::Calling);
+            driver.call_from_now_on(self.base.place());
+        } else {
+            self.arm_receive(driver);
+        }
+    }
+
+    /// Lets the kernel receive.
+    pub(super) fn arm_receive(&self, driver: &UringDriver) {
         self.receiving.set(Receiving::Armed);
-        // A connection with but one request needs no operation that goes on, and has to be cancelled.
-        let entry = if self.has_received.replace(true) {
+        // A connection with but one request needs no operation that goes on, and has to be cancelled. One that is asked by calls
+        // could not be asked again.
+        let entry = if self.has_received.replace(true) && !driver.has_few_sockets() {
             opcode::RecvMulti::new(self.base.fd(), STREAM_GROUP).build()
         } else {
             let receive = opcode::Recv::new(self.base.fd(), ptr::null_mut(), 0).buf_group(STREAM_GROUP);
@@ -62,8 +78,40 @@ impl Stream {
         unsafe { self.base.submit(driver, RECEIVE, entry) };
     }
 
+    /// Calls to see what has come. Answers whether that was nothing.
+    pub(super) fn call(&self, driver: &UringDriver) -> bool {
+        if self.receiving.get() != Receiving::Calling {
+            return false;
+        }
+        let counters = driver.counters();
+        counters.system_calls.add(1);
+        let received = self.base.with_descriptor(|socket| Ok(driver.frames.receive(socket, counters)));
+        if matches!(received, Ok(Err(Errno::AGAIN | Errno::INTR))) {
+            return true;
+        }
+        self.receiving.set(Receiving::Idle);
+        match received {
+            Ok(Ok(bytes)) if !bytes.is_empty() => {
+                counters.received_bytes.add(bytes.len() as u64);
+                self.incoming.push(bytes);
+            }
+            Ok(outcome) => self.received_nothing(driver, outcome.err()),
+            // It was given away.
+            Err(_) => {}
+        }
+        false
+    }
+
+    /// Calls no more.
+    pub(super) fn end_calls(&self) {
+        if self.receiving.get() == Receiving::Calling {
+            self.receiving.set(Receiving::Idle);
+        }
+    }
+
     /// Tells the kernel to receive no more, if it does.
     pub(super) fn cancel_receive(&self, driver: &UringDriver) {
+        self.end_calls();
         if self.receiving.get() == Receiving::Armed {
             self.receiving.set(Receiving::Cancelling);
             self.base.cancel(driver, RECEIVE);

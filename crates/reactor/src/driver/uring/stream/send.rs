@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use io_uring::{opcode, squeue};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg};
 use smallvec::SmallVec;
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
@@ -50,7 +50,7 @@ pub(super) enum Sending {
 /// The buffers of one send; most are one.
 type Buffers = SmallVec<[Buffer; 1]>;
 
-/// What the kernel reads.
+/// What the kernel reads. What few streams need at a time is apart, so that those that wait have no room for it.
 #[derive(Default)]
 pub(super) struct Sender {
     pub(super) sending: Cell<Sending>,
@@ -58,14 +58,19 @@ pub(super) struct Sender {
     buffers: RefCell<Buffers>,
     /// How the buffers of the present operation are told to the kernel, if they are several.
     message: RefCell<Option<Box<Message>>>,
-    /// The file that is being read.
-    pub(super) file: RefCell<Option<Rc<File>>>,
-    /// What was read of a file, or is being read.
-    pub(super) chunk: RefCell<Box<[u8]>>,
+    /// Of a file that is not in memory.
+    pub(super) reading: RefCell<Option<Box<Reading>>>,
     /// Buffers sent without copying, by operation; empty ones are free.
-    zero_copies: RefCell<Vec<Buffers>>,
+    zero_copies: RefCell<Option<Box<[Buffers; MAX_ZERO_COPIES]>>>,
     /// Whether it showed that the kernel copies anyhow, or can't do it on this socket.
     copies_anyhow: Cell<bool>,
+}
+
+/// What was read of a file, or is being read.
+pub(super) struct Reading {
+    /// The file, while it is being read.
+    pub(super) file: Option<Rc<File>>,
+    pub(super) chunk: Box<[u8]>,
 }
 
 impl Stream {
@@ -75,9 +80,29 @@ impl Stream {
         }
         match self.outgoing.next() {
             Next::Nothing => {}
+            Next::Bytes if driver.has_few_sockets() && self.outgoing.is_short() => self.send_by_call(driver),
             Next::Bytes => self.send_bytes(driver),
             Next::File(_) => self.send_file(driver),
             Next::Shutdown => self.send_end(),
+        }
+    }
+
+    /// Sends by a call what the kernel takes of a few bytes at once, and has the ring send the rest.
+    fn send_by_call(&self, driver: &UringDriver) {
+        driver.counters().system_calls.add(1);
+        let more = if self.phase.get() == Phase::Open { SendFlags::empty() } else { SendFlags::MORE };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT | more;
+        let outcome = self.base.with_descriptor(|socket| {
+            Ok(self.outgoing.with_slices(|slices| match slices {
+                [bytes] => send(socket, bytes, flags),
+                _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
+            }))
+        });
+        match outcome {
+            Ok(Ok(count)) => self.send_done(driver, Ok(u32::try_from(count).expect("a few bytes"))),
+            Ok(Err(Errno::AGAIN | Errno::INTR)) => self.send_bytes(driver),
+            Ok(Err(error)) => self.send_done(driver, Err(error.raw_os_error())),
+            Err(error) => self.outgoing.fail(error),
         }
     }
 
@@ -93,7 +118,8 @@ impl Stream {
         match zero_copy {
             None => *self.sender.buffers.borrow_mut() = buffers,
             Some(operation) => {
-                self.sender.zero_copies.borrow_mut()[usize::from(operation - ZERO_COPY)] = buffers;
+                let mut slots = self.sender.zero_copies.borrow_mut();
+                slots.as_mut().expect("it was found free")[usize::from(operation - ZERO_COPY)] = buffers;
                 driver.counters().zero_copy_sends.add(1);
             }
         }
@@ -135,12 +161,7 @@ impl Stream {
             return None;
         }
         let mut slots = self.sender.zero_copies.borrow_mut();
-        let free = slots.iter().position(|buffers| buffers.is_empty()).or_else(|| {
-            (slots.len() < MAX_ZERO_COPIES).then(|| {
-                slots.push(Buffers::new());
-                slots.len() - 1
-            })
-        })?;
+        let free = slots.get_or_insert_default().iter().position(|buffers| buffers.is_empty())?;
         Some(ZERO_COPY + u8::try_from(free).expect("there are few"))
     }
 
@@ -186,13 +207,13 @@ impl Stream {
             self.send_done(driver, self.without_refusal(completion.result));
         }
         if !completion.has_more() {
-            let buffers = mem::take(&mut self.sender.zero_copies.borrow_mut()[usize::from(index)]);
-            drop(buffers);
             let mut slots = self.sender.zero_copies.borrow_mut();
-            if slots.iter().all(|buffers| buffers.is_empty()) {
-                // A stream that waits keeps no memory for them.
-                *slots = Vec::new();
-            }
+            let buffers = slots.as_mut().map(|slots| mem::take(&mut slots[usize::from(index)]));
+            // A stream that waits keeps no memory for them.
+            let unused = slots.take_if(|slots| slots.iter().all(|buffers| buffers.is_empty()));
+            // Whoever owned the bytes may be told by their end, and do anything: nothing is borrowed meanwhile.
+            drop(slots);
+            drop((buffers, unused));
         }
     }
 

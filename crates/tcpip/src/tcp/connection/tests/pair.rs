@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use sunstar_wire::Seq;
+use sunstar_wire::{Seq, TcpFlags};
 
 use crate::tcp::connection::{Connection, Options, Outgoing, Reply, Segment, State};
 use crate::tcp::test_stream::data;
@@ -22,6 +22,9 @@ pub(super) struct End {
     sent: u32,
     pub(super) received: u32,
     pub(super) segments: u32,
+    /// Up to which number the other side may send, as far as this one has told.
+    edge: Option<Seq>,
+    scale: u8,
 }
 
 /// Two ends, the first of which has opened the connection, on a virtual clock.
@@ -40,13 +43,15 @@ impl Pair {
     pub(super) fn new(client: Options, server: Options) -> Self {
         let now = Instant::from_micros(1_000_000);
         let end = |options, iss| End {
-            connection: Connection::connect(now, options, Seq::new(iss), iss),
+            connection: Connection::connect(now, Options::into(options), Seq::new(iss), iss),
             arriving: VecDeque::new(),
             fate: Box::new(|_| vec![Duration::from_millis(10)]),
             to_send: 0,
             sent: 0,
             received: 0,
             segments: 0,
+            edge: None,
+            scale: 0,
         };
         Self { now, ends: [end(client, u32::MAX - 5_000), end(server, 77)], mss: u32::from(client.mss) }
     }
@@ -131,7 +136,26 @@ impl Pair {
         }
     }
 
+    /// Nobody sends beyond the window that the other side has told, whether it was heard or not (but for what is sent again).
+    fn check(&mut self, from: usize, outgoing: &Outgoing) {
+        let header = &outgoing.header;
+        let is_syn = header.flags.contains(TcpFlags::SYN);
+        let end = header.seq + u32::try_from(outgoing.payload.concat().len()).expect("short");
+        if let Some(edge) = self.ends[1 - from].edge.filter(|_| !is_syn) {
+            assert!(end.is_at_or_before(edge), "{header:?} ends at {end}, beyond {edge}");
+        }
+        let this = &mut self.ends[from];
+        if let Some(scale) = header.options.window_scale.filter(|_| is_syn) {
+            this.scale = scale.shift();
+        }
+        if header.flags.contains(TcpFlags::ACK) {
+            let edge = header.ack + (u32::from(header.window) << if is_syn { 0 } else { this.scale });
+            this.edge = Some(this.edge.map_or(edge, |known| known.max(edge)));
+        }
+    }
+
     fn carry(&mut self, from: usize, outgoing: Outgoing) {
+        self.check(from, &outgoing);
         let end = &mut self.ends[from];
         end.segments += 1;
         let delays = (end.fate)(&outgoing);

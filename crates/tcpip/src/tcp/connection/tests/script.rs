@@ -79,7 +79,7 @@ impl Script {
     /// A connection that has not sent its SYN.
     pub(super) fn new(options: Options) -> Self {
         let now = Instant::from_micros(5_000_000);
-        Self { now, connection: Connection::connect(now, options, OURS, 0) }
+        Self { now, connection: Connection::connect(now, options.into(), OURS, 0) }
     }
 
     /// A connection that was opened with a round-trip time of 100 ms, in both directions without shifts of the window.

@@ -1,23 +1,9 @@
-//! What a connection does with some bytes, however they are split: the check behind the fuzz target and the properties.
+//! What a server does with some bytes, however they are split: the check behind the fuzz target and the properties.
 
-use sunstar_http1::{
-    ClientConnection, ClientEvent, Connection, Endpoint, Error, Event, HeaderLines, HeaderName, Headers, Limits,
-    Request, Status,
-};
+use sunstar_http1::{ClientEvent, Connection, Endpoint, Event, HeaderLines, HeaderName, Request, Status};
 use sunstar_packet::Buffer;
 
-/// Small, so that short inputs reach them.
-const LIMITS: Limits = Limits {
-    start_line_bytes: 64,
-    header_bytes: 256,
-    headers: 8,
-    body_bytes: 300,
-    chunk_extension_bytes: 16,
-    trailer_bytes: 32,
-    pipelined_requests: 3,
-    output_bytes: 1000,
-    ..Limits::DEFAULT
-};
+use super::seen::{LIMITS, Seen, see_body, seeded, split, trailers};
 
 thread_local! {
     /// Made once: the frames of each endpoint are a large piece of memory.
@@ -25,52 +11,15 @@ thread_local! {
     static LARGE: Endpoint = Endpoint::default();
 }
 
-/// Reads eight bytes as a seed and the others as input of a server and of a client, whole, split by the seed, and byte by byte.
+/// Reads eight bytes as a seed and the others as input of a server, whole, split by the seed, and byte by byte.
 ///
 /// All must see the same, and what the server sends must be what a client expects.
 pub(super) fn check(bytes: &[u8]) {
-    let (seed, input) = bytes.split_at(bytes.len().min(8));
-    let seed = seed.iter().fold(0, |seed: u64, &byte| seed << 8 | u64::from(byte));
+    let (seed, input) = seeded(bytes);
     let whole = serve(&[input]);
     assert_eq!(serve(&split(input, seed)), whole, "split by {seed:#x}");
     assert_eq!(serve(&input.chunks(1).collect::<Vec<_>>()), whole, "byte by byte");
     answers_are_understood(&whole);
-
-    let whole = ask(&[input]);
-    assert_eq!(ask(&split(input, seed)), whole, "responses split by {seed:#x}");
-    assert_eq!(ask(&input.chunks(1).collect::<Vec<_>>()), whole, "responses byte by byte");
-}
-
-/// Cuts the input into pieces of pseudo-random lengths.
-fn split(input: &[u8], seed: u64) -> Vec<&[u8]> {
-    let (mut rest, mut state) = (input, seed | 1);
-    let mut pieces = Vec::new();
-    while !rest.is_empty() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let count = usize::from((state >> 33).to_le_bytes()[0] % 40).min(rest.len());
-        let (piece, others) = rest.split_at(count);
-        pieces.push(piece);
-        rest = others;
-    }
-    pieces
-}
-
-/// An event, with the bytes of a body put together.
-#[derive(Debug, PartialEq, Eq)]
-enum Seen {
-    Head(String),
-    Body(Vec<u8>),
-    /// With what followed the body.
-    End(String),
-    Error(Error),
-}
-
-fn see_body(seen: &mut Vec<Seen>, bytes: &[u8]) {
-    assert!(!bytes.is_empty(), "an event without bytes");
-    match seen.last_mut() {
-        Some(Seen::Body(body)) => body.extend_from_slice(bytes),
-        _ => seen.push(Seen::Body(bytes.to_vec())),
-    }
 }
 
 /// What a server saw and sent.
@@ -140,16 +89,6 @@ fn serve_events(connection: &mut Connection, served: &mut Served) {
     served.answered.push(method);
 }
 
-/// The fields behind a body, of which none may frame a message.
-fn trailers(fields: Option<&Headers>) -> String {
-    for (name, value) in fields.into_iter().flat_map(Headers::iter) {
-        let forbidden = ["content-length", "transfer-encoding", "host", "trailer", "authorization", "content-type"];
-        assert!(forbidden.iter().all(|other| !name.eq_ignore_ascii_case(other.as_bytes())), "{}", name.escape_ascii());
-        assert!(!name.is_empty() && !value.iter().any(|byte| b"\r\n\0".contains(byte)));
-    }
-    format!("{fields:?}")
-}
-
 /// Asks for everything that a request's head can be asked for.
 fn look_at(request: &Request) {
     let _ = (request.path(), request.query(), request.authority(), request.target(), request.headers().get("host"));
@@ -198,34 +137,4 @@ fn answers_are_understood(served: &Served) {
         }
     }
     assert_eq!(responses, answered.len(), "answers in {}", served.output.escape_ascii());
-}
-
-/// Hands the pieces to a client that has asked some questions.
-fn ask(pieces: &[&[u8]]) -> Vec<Seen> {
-    let mut client = SMALL.with(Endpoint::connect);
-    for method in ["GET", "HEAD", "POST", "GET"] {
-        client.request(method, "/", "").expect("a request may be sent").send("");
-    }
-    let mut seen = Vec::new();
-    for piece in pieces {
-        if client.wants_input() {
-            client.handle_input(Buffer::copy_from_slice(piece)).expect("it said so");
-        }
-        see_responses(&mut client, &mut seen);
-    }
-    client.handle_end_of_input();
-    see_responses(&mut client, &mut seen);
-    assert!(client.is_closed());
-    seen
-}
-
-fn see_responses(client: &mut ClientConnection, seen: &mut Vec<Seen>) {
-    while let Some(event) = client.poll_event() {
-        match event {
-            ClientEvent::Response(head) | ClientEvent::Interim(head) => seen.push(Seen::Head(format!("{head:?}"))),
-            ClientEvent::Body(body) => see_body(seen, &body),
-            ClientEvent::End => seen.push(Seen::End(trailers(client.trailers()))),
-            ClientEvent::Error(error) => seen.push(Seen::Error(error)),
-        }
-    }
 }
