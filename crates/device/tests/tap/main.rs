@@ -9,10 +9,11 @@ mod tcp;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream, UdpSocket};
+use std::task::{Context, Waker};
 use std::thread;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket};
-use sunstar_device::{Device, QueueError};
+use sunstar_device::{Device, QueueError, Readiness};
 use sunstar_packet::{Checksum, Segmentation, SegmentationKind};
 use sunstar_wire::checksum::{Sum, update};
 use sunstar_wire::{IpProtocol, Ipv4Packet, MacAddr};
@@ -228,6 +229,9 @@ fn a_queue_waits_for_frames_and_goes_on() {
         assert_eq!(host.burst(), 0);
         assert!(host.queue.counters().rx_no_frames > 0);
         assert!(host.queue.deadline().is_some_and(|deadline| deadline > NOW), "it tries again");
+        let readiness = host.queue.poll_ready(&mut Context::from_waker(Waker::noop()));
+        // The descriptor is readable all the time, so waiting for that would not be waiting.
+        assert!(matches!(readiness, Readiness::Descriptor { readable: false, writable: false, .. }), "{readiness:?}");
         drop(first);
         assert!(bytes(&host.receive_ip(IpProtocol::UDP)).ends_with(b"second"));
         assert_eq!(host.burst(), 0);
