@@ -25,7 +25,7 @@ use crate::handler::Handler;
 use crate::machine::Machine;
 use crate::metrics;
 use crate::planted;
-use crate::server::Shared;
+use crate::server::{Live, Shared, add_one};
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
 
@@ -41,7 +41,7 @@ pub(crate) struct Connection {
     stream: Stream,
     /// Resting while the connection only waits for a next request.
     http: Machine,
-    shared: Rc<Shared>,
+    shared: Live,
     ear: Ear,
     phase: Phase,
     /// The last request lets the client send more.
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     is_broken: bool,
     /// The client has taken too long to send.
     has_timed_out: bool,
+    /// Until it has ended well.
+    has_failed: bool,
     waits: Waits,
     /// What was handed to the stream.
     sent_bytes: u64,
@@ -70,7 +72,7 @@ pub(crate) struct Connection {
 enum Phase {
     /// Nobody has asked to stop.
     Serving,
-    /// What has arrived is taken in: [`LastInput`].
+    /// What has arrived is taken in: [`crate::machine::LastInput`].
     Draining,
     /// All that had arrived was taken in.
     Drained,
@@ -110,7 +112,7 @@ enum Overdue {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, shared: Rc<Shared>) -> Self {
+    pub(crate) fn new(stream: Stream, shared: Live) -> Self {
         // What waits is kept in the output, where small responses share frames; the stream gets the next ones when it has sent
         // the last. Where the network has no such bound it has one of its own.
         let _unsupported = stream.set_send_queue_bytes(1);
@@ -131,6 +133,7 @@ impl Connection {
             is_long: false,
             is_broken: false,
             has_timed_out: false,
+            has_failed: true,
             waits,
             sent_bytes: 0,
             status: None,
@@ -187,9 +190,9 @@ impl Connection {
                         }
                         if matches!(self.phase, Phase::Serving) {
                             let awaits = self.http.awaits();
-                            let mut wait = self.waits.input(awaits, &self.shared.patience);
+                            let mut wait = self.waits.input(awaits, self.http.allowance(), &self.shared.patience);
                             let input = poll_fn(|cx| self.poll_next(cx, &mut watch, &mut wait)).await;
-                            self.on_next(awaits, &wait, input)?;
+                            self.on_next(awaits, input)?;
                         } else {
                             ErasedFuture::new(self.drain(&mut watch)).await?;
                         }
@@ -197,6 +200,19 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Takes note of how it has ended.
+    pub(crate) fn end(&mut self, served: &Result<(), Error>) {
+        self.has_failed = served.as_ref().is_err_and(|error| *error != Error::TimedOut);
+        if let Err(error) = served {
+            log::debug!("a connection ended: {error}");
+        }
+    }
+
+    /// Whether it has not ended well, so far.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Looks at what has arrived.
@@ -225,7 +241,7 @@ impl Connection {
         let has_body = request.body() != BodyLength::Empty;
         self.keeps_alive = request.keeps_alive();
         self.expects_input = self.keeps_alive || has_body;
-        self.waits.on_request(&self.shared.patience);
+        self.waits.on_request(self.http.allowance(), &self.shared.patience);
         self.begin_entry(Some(&request));
         let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
             Err(error) if self.is_broken => return Err(error),
@@ -412,9 +428,9 @@ impl Connection {
                 self.transmit(watch).await?;
             }
             maybe_yield().await;
-            let mut wait = self.waits.input(Awaits::Body, &self.shared.patience);
+            let mut wait = self.waits.input(Awaits::Body, self.http.allowance(), &self.shared.patience);
             match poll_fn(|cx| self.poll_input(cx, watch, &mut wait)).await? {
-                Input::Bytes(bytes) => self.take_in_body(bytes, &wait),
+                Input::Bytes(bytes) => self.take_in_body(bytes),
                 Input::Overdue(overdue) => return Err(self.on_overdue(overdue)),
             }
         }
@@ -464,7 +480,7 @@ impl Connection {
         if let Poll::Ready(outcome) = self.stream.poll_writable(cx) {
             return Poll::Ready(outcome.map(Ok).map_err(|error| self.on_failure(error)));
         }
-        let wait = wait.get_or_insert_with(|| self.waits.output(&self.shared.patience));
+        let wait = wait.get_or_insert_with(|| Waits::output(self.http.allowance(), &self.shared.patience));
         self.poll_overdue(cx, watch, wait).map(|overdue| Ok(Err(overdue)))
     }
 
@@ -498,8 +514,8 @@ impl Connection {
         }
     }
 
-    fn take_in_body(&mut self, bytes: Buffer, wait: &Wait) {
-        self.waits.on_body(wait, bytes.len(), &self.shared.patience);
+    fn take_in_body(&mut self, bytes: Buffer) {
+        self.waits.on_body(self.http.allowance(), bytes.len(), &self.shared.patience);
         self.take_in(bytes);
     }
 }
@@ -518,6 +534,9 @@ impl Drop for Connection {
     /// whole.
     fn drop(&mut self) {
         self.shared.ears.leave(&mut self.ear);
+        if self.has_failed {
+            add_one(&self.shared.failed);
+        }
         if self.http.is_resting() {
             return;
         }

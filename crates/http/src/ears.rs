@@ -17,15 +17,25 @@ struct Places {
 }
 
 /// A place among those who hear; none at first.
-#[derive(Default)]
-pub(crate) struct Ear(Option<u32>);
+pub(crate) struct Ear(u32);
+
+/// In the place of a place.
+const NONE: u32 = u32::MAX;
+
+impl Default for Ear {
+    fn default() -> Self {
+        Self(NONE)
+    }
+}
 
 impl Ears {
     /// Wakes the task of `cx` when the server is asked to stop, which it was not so far, in place of the one of before.
     pub(crate) fn listen(&self, ear: &mut Ear, cx: &Context<'_>) {
         let mut places = self.places.borrow_mut();
-        let place = *ear.0.get_or_insert_with(|| places.take());
-        let waker = &mut places.wakers[place as usize];
+        if ear.0 == NONE {
+            ear.0 = places.take();
+        }
+        let waker = &mut places.wakers[ear.0 as usize];
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             let old = waker.replace(cx.waker().clone());
             // Dropping a waker may run anything.
@@ -36,7 +46,10 @@ impl Ears {
 
     /// Gives a place up. Memory is given back with the last one.
     pub(crate) fn leave(&self, ear: &mut Ear) {
-        let Some(place) = ear.0.take() else { return };
+        let place = core::mem::replace(&mut ear.0, NONE);
+        if place == NONE {
+            return;
+        }
         let mut places = self.places.borrow_mut();
         let waker = places.wakers[place as usize].take();
         places.vacant.push(place);

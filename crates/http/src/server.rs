@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     held_back: Cell<u64>,
     requests: Cell<u64>,
     refused: Cell<u64>,
-    failed: Cell<u64>,
+    pub(crate) failed: Cell<u64>,
     pub(crate) head_timeouts: Cell<u64>,
     pub(crate) body_timeouts: Cell<u64>,
     pub(crate) idle_timeouts: Cell<u64>,
@@ -250,33 +250,32 @@ where
     }
 }
 
-/// Serves one connection, and answers what `answer` makes of its end. What an async function is given lies in its future twice, what a block takes with it but once.
+/// Serves one connection, and answers what `answer` makes of its end. What an async function is given lies in its future twice, what
+/// a block takes with it but once.
 fn serve<H: Handler, R>(
-    mut live: Live,
+    live: Live,
     handler: impl Deref<Target = H>,
     stream: Stream,
     answer: impl FnOnce(Result<(), Error>) -> R,
 ) -> impl Future<Output = R> {
-    let mut connection = Connection::new(stream, Rc::clone(&live.shared));
+    let mut connection = Connection::new(stream, live);
     async move {
         let alarm = pin!(sleep_until(Instant::FAR_FUTURE));
         let served = connection.serve(Watch::new(alarm), &*handler).await;
-        live.end(&served);
-        if live.has_failed && planted::is("connection_leaked") {
+        connection.end(&served);
+        if connection.has_failed() && planted::is("connection_leaked") {
             core::mem::forget(connection);
         }
         answer(served)
     }
 }
 
-/// Counts a connection for as long as it is there, and how it ends.
-struct Live {
+/// Counts a connection for as long as it is there.
+pub(crate) struct Live {
     shared: Rc<Shared>,
     /// The server waits for it when it stops.
     #[cfg(not(planted = "gate_left_early"))]
     _inside: GateHolder<Rc<Gate>>,
-    /// Until it has ended well.
-    has_failed: bool,
 }
 
 impl Live {
@@ -291,16 +290,15 @@ impl Live {
             shared,
             #[cfg(not(planted = "gate_left_early"))]
             _inside: inside,
-            has_failed: true,
         }
     }
+}
 
-    /// Takes note of how it has ended.
-    fn end(&mut self, served: &Result<(), Error>) {
-        self.has_failed = served.as_ref().is_err_and(|error| *error != Error::TimedOut);
-        if let Err(error) = served {
-            log::debug!("a connection ended: {error}");
-        }
+impl Deref for Live {
+    type Target = Rc<Shared>;
+
+    fn deref(&self) -> &Rc<Shared> {
+        &self.shared
     }
 }
 
@@ -311,7 +309,6 @@ impl Drop for Live {
         if let Some(room) = &shared.room {
             room.add_units(1);
         }
-        shared.failed.set(shared.failed.get() + u64::from(self.has_failed));
     }
 }
 

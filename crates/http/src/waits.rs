@@ -19,17 +19,26 @@ pub(crate) struct Waits {
     deadline: Instant,
     /// No request has come yet.
     is_new: bool,
-    /// The client may take so long for the next bytes of a body.
-    body_left_nanos: u64,
     /// What it had acknowledged at the last look.
     acknowledged_bytes: u64,
+}
+
+/// What it has left for the request that is being served.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowance {
+    /// It may take so long for the next bytes of the body.
+    body_left_nanos: u64,
     /// When the response that is being sent is to be taken; in the far future until it has waited.
     response_deadline: Instant,
 }
 
+impl Allowance {
+    /// That of no request.
+    pub(crate) const NONE: Self = Self { body_left_nanos: 0, response_deadline: Instant::FAR_FUTURE };
+}
+
 /// One wait for a client.
 pub(crate) struct Wait {
-    since: Instant,
     /// When input is to have come.
     pub(crate) input: Instant,
     /// Unless the client has something to take until then.
@@ -44,7 +53,7 @@ impl Wait {
     /// For bytes that nobody needs.
     pub(crate) fn until(deadline: Instant) -> Self {
         let never = Instant::FAR_FUTURE;
-        Self { since: lowres::now(), input: deadline, is_idle: false, look: never, output: never }
+        Self { input: deadline, is_idle: false, look: never, output: never }
     }
 }
 
@@ -54,9 +63,7 @@ impl Waits {
             awaits: Some(Awaits::Request),
             deadline: if planted::is("head_not_armed") { Instant::FAR_FUTURE } else { lowres::now() + patience.head },
             is_new: true,
-            body_left_nanos: 0,
             acknowledged_bytes: 0,
-            response_deadline: Instant::FAR_FUTURE,
         }
     }
 
@@ -66,19 +73,19 @@ impl Waits {
     }
 
     /// A request has come.
-    pub(crate) fn on_request(&mut self, patience: &Patience) {
+    pub(crate) fn on_request(&mut self, allowance: &mut Allowance, patience: &Patience) {
         self.awaits = None;
         self.is_new = false;
-        if self.body_left_nanos == 0 || !planted::is("body_time_shared") {
-            self.body_left_nanos = nanos(patience.body.stall);
+        if allowance.body_left_nanos == 0 || !planted::is("body_time_shared") {
+            allowance.body_left_nanos = nanos(patience.body.stall);
         }
         if !planted::is("response_time_shared") {
-            self.response_deadline = Instant::FAR_FUTURE;
+            allowance.response_deadline = Instant::FAR_FUTURE;
         }
     }
 
     /// Begins to wait for input.
-    pub(crate) fn input(&mut self, awaits: Awaits, patience: &Patience) -> Wait {
+    pub(crate) fn input(&mut self, awaits: Awaits, allowance: &mut Allowance, patience: &Patience) -> Wait {
         let now = lowres::now();
         let restarts = match awaits {
             Awaits::Head => planted::is("head_time_restarts"),
@@ -92,41 +99,34 @@ impl Waits {
                 Awaits::Head => self.deadline = now + patience.head,
                 Awaits::Request => self.deadline = now + patience.idle,
                 // Who gives a wait up and begins another one has been waiting since the first.
-                Awaits::Body => self.deadline = now + Duration::from_nanos(self.body_left_nanos),
+                Awaits::Body => self.deadline = now + Duration::from_nanos(allowance.body_left_nanos),
                 Awaits::Nothing => self.deadline = Instant::FAR_FUTURE,
             }
         }
         let is_idle = awaits == Awaits::Request && !self.is_new;
-        Wait {
-            since: now,
-            input: self.deadline,
-            is_idle,
-            look: now + patience.output.stall,
-            output: Instant::FAR_FUTURE,
-        }
+        Wait { input: self.deadline, is_idle, look: now + patience.output.stall, output: Instant::FAR_FUTURE }
     }
 
-    /// Bytes of a body have come in.
-    pub(crate) fn on_body(&mut self, wait: &Wait, bytes: usize, patience: &Patience) {
-        let left = Duration::from_nanos(self.body_left_nanos).saturating_sub(lowres::now() - wait.since);
+    /// Bytes of a body have come in, which were waited for.
+    pub(crate) fn on_body(&mut self, allowance: &mut Allowance, bytes: usize, patience: &Patience) {
+        let left = self.deadline.saturating_duration_since(lowres::now());
         let left = if planted::is("body_time_restarts") { patience.body.stall } else { left };
-        self.body_left_nanos = nanos(patience.body.next(left, bytes as u64));
+        allowance.body_left_nanos = nanos(patience.body.next(left, bytes as u64));
         self.awaits = None;
     }
 
     /// Begins to wait for output to be taken.
-    pub(crate) fn output(&mut self, patience: &Patience) -> Wait {
+    pub(crate) fn output(allowance: &mut Allowance, patience: &Patience) -> Wait {
         let now = lowres::now();
         if planted::is("response_time_restarts") {
-            self.response_deadline = Instant::FAR_FUTURE;
+            allowance.response_deadline = Instant::FAR_FUTURE;
         }
-        self.response_deadline = self.response_deadline.min(now + patience.response);
+        allowance.response_deadline = allowance.response_deadline.min(now + patience.response);
         Wait {
-            since: now,
             input: Instant::FAR_FUTURE,
             is_idle: false,
             look: now + patience.output.stall,
-            output: self.response_deadline,
+            output: allowance.response_deadline,
         }
     }
 

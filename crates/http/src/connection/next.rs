@@ -43,14 +43,9 @@ impl Connection {
     }
 
     /// Takes in what came of a wait.
-    pub(super) fn on_next(
-        &mut self,
-        awaits: Awaits,
-        wait: &Wait,
-        next: Result<Option<Input>, Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn on_next(&mut self, awaits: Awaits, next: Result<Option<Input>, Error>) -> Result<(), Error> {
         match next {
-            Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes, wait),
+            Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes),
             Ok(Some(Input::Bytes(bytes))) => self.take_in(bytes),
             Ok(Some(Input::Overdue(Overdue::Input))) => self.give_up_input(awaits),
             Ok(Some(Input::Overdue(overdue))) => return Err(self.on_overdue(overdue)),

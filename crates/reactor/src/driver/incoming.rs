@@ -69,6 +69,11 @@ impl Incoming {
         }
     }
 
+    /// Waits in the reader's place, for what makes the driver [wake](Self::wake) it.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        self.reader.wait(cx);
+    }
+
     /// Wakes the reader, who is to look again.
     pub(crate) fn wake(&self) {
         self.reader.wake();

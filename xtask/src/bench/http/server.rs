@@ -136,6 +136,10 @@ fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str, root: &Path)
     if load == Load::HalfSent {
         command.args(["--head-timeout-s", &HEAD_TIMEOUT.as_secs().to_string()]);
     }
+    if load == Load::Idle {
+        // Who names the place of a stall keeps tens of megabytes of symbols, and on a busy machine there is always one.
+        command.args(["--blocked-reactor-notify-ms", "0"]);
+    }
     if load != Load::Latency {
         command.args(["--idle-poll-time-us", "0"]);
     }

@@ -22,7 +22,6 @@ use super::sockets::{Base, Completion, Place, Socket, close};
 use crate::driver::LINGER_TIME;
 use crate::driver::incoming::Incoming;
 use crate::driver::outgoing::Outgoing;
-use crate::driver::waiter::Waiter;
 use crate::posix::stream::{abort, set_option, unacknowledged_bytes};
 use crate::posix::{DetachedStream, address};
 use receive::Receiving;
@@ -69,7 +68,6 @@ pub(super) struct Stream {
     has_received: Cell<bool>,
     outgoing: Outgoing,
     sender: Sender,
-    detacher: Waiter,
     /// Whether it had something left to send when it was let go, and was looked at since.
     lingers_on: Cell<bool>,
     has_linger_timer: Cell<bool>,
@@ -103,7 +101,6 @@ impl Stream {
             has_received: Cell::new(false),
             outgoing: Outgoing::default(),
             sender: Sender::default(),
-            detacher: Waiter::default(),
             lingers_on: Cell::new(false),
             has_linger_timer: Cell::new(false),
         }
@@ -333,7 +330,7 @@ impl StreamSocket for Handle {
         std::task::ready!(stream.outgoing.poll_flush(cx))?;
         stream.end_calls();
         if stream.receiving.get() != Receiving::Idle {
-            stream.detacher.wait(cx);
+            stream.incoming.wait(cx);
             stream.wants_receive.set(false);
             stream.cancel_receive(&self.driver);
             return Poll::Pending;

@@ -66,10 +66,10 @@ impl Stream {
 
     /// Reads what is next of a file by the ring: on a thread of the kernel where that must wait for a disk.
     fn read_file(&self, driver: &UringDriver, part: &FilePart) {
-        let mut reading = self.sender.reading.borrow_mut();
-        let reading = reading.get_or_insert_with(|| {
+        let mut rare = self.sender.rare.borrow_mut();
+        let reading = rare.get_or_insert_default().reading.get_or_insert_with(|| {
             let chunk = vec![0; READ_BYTES].into_boxed_slice();
-            Box::new(Reading { file: None, chunk })
+            Reading { file: None, chunk }
         });
         let chunk = &mut reading.chunk;
         let len = u32::try_from(part.len_bytes).unwrap_or(u32::MAX).min(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
@@ -85,7 +85,7 @@ impl Stream {
     /// Sends what was read of a file.
     pub(super) fn file_read(&self, driver: &UringDriver, completion: Completion) {
         self.base.note(&completion);
-        let file = self.sender.reading.borrow_mut().as_mut().and_then(|reading| reading.file.take());
+        let file = self.sender.rare.borrow_mut().as_mut().and_then(|rare| rare.reading.as_mut()?.file.take());
         drop(file);
         self.sender.sending.set(Sending::Idle);
         match completion.result.map_err(Errno::from_raw_os_error) {
@@ -93,8 +93,8 @@ impl Stream {
             // It is shorter than it was said to be, and the peer can't be told otherwise.
             Ok(0) => self.abort(driver, Error::ConnectionAborted),
             Ok(len) => {
-                let reading = self.sender.reading.borrow();
-                let chunk = &reading.as_ref().expect("it was read to").chunk;
+                let rare = self.sender.rare.borrow();
+                let chunk = &rare.as_ref().and_then(|rare| rare.reading.as_ref()).expect("it was read to").chunk;
                 let entry = opcode::Send::new(self.base.fd(), chunk.as_ptr(), len).flags(FLAGS).build();
                 self.sender.sending.set(Sending::Busy { operation: SEND_FILE, is_cancelled: false });
                 // SAFETY: the chunk is the socket's, and left alone until the completion.
@@ -110,7 +110,9 @@ impl Stream {
         self.base.note(&completion);
         self.send_done(driver, completion.result);
         if !matches!(self.outgoing.next(), Next::File(_)) {
-            drop(self.sender.reading.take());
+            let reading = self.sender.rare.borrow_mut().as_mut().and_then(|rare| rare.reading.take());
+            self.sender.free_unused();
+            drop(reading);
         }
     }
 }

@@ -120,6 +120,7 @@ impl Stream {
 
     pub(super) fn received(&self, driver: &UringDriver, completion: Completion) {
         self.base.note(&completion);
+        let was_cancelled = self.receiving.get() == Receiving::Cancelling;
         if !completion.has_more() {
             self.receiving.set(Receiving::Idle);
         }
@@ -134,7 +135,10 @@ impl Stream {
             }
         }
         if self.receiving.get() == Receiving::Idle {
-            self.detacher.wake();
+            if was_cancelled {
+                // Perhaps to give the descriptor away.
+                self.incoming.wake();
+            }
             if self.wants_receive.get() && !self.base.is_starved() {
                 self.base.touch(driver);
             }

@@ -54,16 +54,22 @@ type Buffers = SmallVec<[Buffer; 1]>;
 #[derive(Default)]
 pub(super) struct Sender {
     pub(super) sending: Cell<Sending>,
-    /// The buffers of [`SEND`].
-    buffers: RefCell<Buffers>,
-    /// How the buffers of the present operation are told to the kernel, if they are several.
-    message: RefCell<Option<Box<Message>>>,
-    /// Of a file that is not in memory.
-    pub(super) reading: RefCell<Option<Box<Reading>>>,
-    /// Buffers sent without copying, by operation; empty ones are free.
-    zero_copies: RefCell<Option<Box<[Buffers; MAX_ZERO_COPIES]>>>,
     /// Whether it showed that the kernel copies anyhow, or can't do it on this socket.
     copies_anyhow: Cell<bool>,
+    /// The buffers of [`SEND`].
+    buffers: RefCell<Buffers>,
+    pub(super) rare: RefCell<Option<Box<Rare>>>,
+}
+
+/// What few streams need at a time. The kernel reads it where it lies.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// How the buffers of the present operation are told to the kernel, if they are several.
+    message: Option<Message>,
+    /// Of a file that is not in memory.
+    pub(super) reading: Option<Reading>,
+    /// Buffers sent without copying, by operation; empty ones are free.
+    zero_copies: [Buffers; MAX_ZERO_COPIES],
 }
 
 /// What was read of a file, or is being read.
@@ -71,6 +77,19 @@ pub(super) struct Reading {
     /// The file, while it is being read.
     pub(super) file: Option<Rc<File>>,
     pub(super) chunk: Box<[u8]>,
+}
+
+impl Sender {
+    /// Frees what few streams need if this one does not: one that waits keeps no memory for it.
+    pub(super) fn free_unused(&self) {
+        drop(self.rare.borrow_mut().take_if(|rare| rare.is_unused()));
+    }
+}
+
+impl Rare {
+    fn is_unused(&self) -> bool {
+        self.message.is_none() && self.reading.is_none() && self.zero_copies.iter().all(|buffers| buffers.is_empty())
+    }
 }
 
 impl Stream {
@@ -118,8 +137,8 @@ impl Stream {
         match zero_copy {
             None => *self.sender.buffers.borrow_mut() = buffers,
             Some(operation) => {
-                let mut slots = self.sender.zero_copies.borrow_mut();
-                slots.as_mut().expect("it was found free")[usize::from(operation - ZERO_COPY)] = buffers;
+                let mut rare = self.sender.rare.borrow_mut();
+                rare.get_or_insert_default().zero_copies[usize::from(operation - ZERO_COPY)] = buffers;
                 driver.counters().zero_copy_sends.add(1);
             }
         }
@@ -140,9 +159,8 @@ impl Stream {
                 opcode::Send::new(fd, bytes.as_ptr(), len).flags(flags).build()
             };
         }
-        let mut message = self.sender.message.borrow_mut();
-        let message = message.get_or_insert_default();
-        let header = message.of_buffers(buffers);
+        let mut rare = self.sender.rare.borrow_mut();
+        let header = rare.get_or_insert_default().message.get_or_insert_default().of_buffers(buffers);
         let flags = flags.cast_unsigned();
         if without_copy {
             opcode::SendMsgZc::new(fd, header).flags(flags).ioprio(REPORT_USAGE).build()
@@ -160,8 +178,9 @@ impl Stream {
         if len < ZERO_COPY_BYTES * buffers.len().div_ceil(4) {
             return None;
         }
-        let mut slots = self.sender.zero_copies.borrow_mut();
-        let free = slots.get_or_insert_default().iter().position(|buffers| buffers.is_empty())?;
+        let rare = self.sender.rare.borrow();
+        let free =
+            rare.as_ref().map_or(Some(0), |rare| rare.zero_copies.iter().position(|buffers| buffers.is_empty()))?;
         Some(ZERO_COPY + u8::try_from(free).expect("there are few"))
     }
 
@@ -207,13 +226,12 @@ impl Stream {
             self.send_done(driver, self.without_refusal(completion.result));
         }
         if !completion.has_more() {
-            let mut slots = self.sender.zero_copies.borrow_mut();
-            let buffers = slots.as_mut().map(|slots| mem::take(&mut slots[usize::from(index)]));
-            // A stream that waits keeps no memory for them.
-            let unused = slots.take_if(|slots| slots.iter().all(|buffers| buffers.is_empty()));
+            let mut rare = self.sender.rare.borrow_mut();
+            let buffers = rare.as_mut().map(|rare| mem::take(&mut rare.zero_copies[usize::from(index)]));
+            drop(rare);
+            self.sender.free_unused();
             // Whoever owned the bytes may be told by their end, and do anything: nothing is borrowed meanwhile.
-            drop(slots);
-            drop((buffers, unused));
+            drop(buffers);
         }
     }
 
@@ -227,7 +245,10 @@ impl Stream {
 
     pub(super) fn send_done(&self, driver: &UringDriver, result: Result<u32, i32>) {
         self.sender.sending.set(Sending::Idle);
-        drop(self.sender.message.take());
+        if let Some(rare) = self.sender.rare.borrow_mut().as_mut() {
+            rare.message = None;
+        }
+        self.sender.free_unused();
         match result.map_err(Errno::from_raw_os_error) {
             // The queue may have been dropped meanwhile.
             Ok(count) if self.outgoing.failure().is_none() => {
