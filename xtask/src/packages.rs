@@ -40,6 +40,12 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
+    Package {
+        name: "iproute2",
+        program: "/usr/sbin/ip",
+        why: "has ip, which configures the interfaces that tests of TAP devices make",
+        steps: &["tests"],
+    },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",
@@ -47,6 +53,7 @@ const PACKAGES: &[Package] = &[
         why: "has promtool, which checks the metrics that httpd shows",
         steps: &["tools"],
     },
+    Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
         name: "binutils",

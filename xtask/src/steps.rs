@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool and collectd; the HTTP client at nginx",
+        about: "httpd under curl, ab, wrk, Chromium, promtool and collectd; the HTTP client at nginx; captures in tshark",
         run: tools,
     },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
@@ -221,12 +221,15 @@ fn tests() -> Result<Outcome> {
     Ok(Outcome::Done(count))
 }
 
-/// The tests that drive httpd by programs that are not the repository's, and the HTTP client at a server that is not.
+/// The tests that drive httpd by programs that are not the repository's, the HTTP client at a server that is not, and captures of
+/// packets read by a program that is not.
 fn tools() -> Result<Outcome> {
     let httpd = ["test", "--locked", "-p", "httpd", "--test", "process", "tools::", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
+    let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
     count.add(counted(&mut cargo(&client))?);
+    count.add(counted(&mut cargo(&captures))?);
     Ok(Outcome::Done(count))
 }
 
