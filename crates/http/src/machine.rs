@@ -9,6 +9,7 @@ use sunstar_executor::Instant;
 use sunstar_http1::{Connection, Endpoint};
 
 use crate::metrics::Unsent;
+use crate::planted;
 use crate::waits::Allowance;
 
 /// So many state machines are kept for connections that wake; more are made only while as many are busy at once.
@@ -72,7 +73,9 @@ impl Machine {
     #[inline]
     pub(crate) fn rest(&mut self, spares: &Spares) {
         if let Some(mut machine) = self.0.take_if(|machine| machine.is_as_new()) {
-            machine.allowance = Allowance::NONE;
+            if !planted::is("body_time_shared") && !planted::is("response_time_shared") {
+                machine.allowance = Allowance::NONE;
+            }
             spares.put(machine);
         }
     }
