@@ -122,12 +122,13 @@ impl State {
 
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.ports.iter_mut().fold(true, |may_sleep, port| port.prepare_sleep(cx) && may_sleep)
+        self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
     /// When something is due though nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stack = self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
+        let stack =
+            self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
         let devices = self.ports.iter().filter_map(Port::deadline);
         stack.into_iter().chain(devices).min()
     }

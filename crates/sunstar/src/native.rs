@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use sunstar_device::{
@@ -74,13 +73,14 @@ impl NativeOptions {
         let device = self.device.clone().ok_or_else(|| needs("--device, as in --device tap:NAME"))?;
         let address = self.host_ipv4_addr.ok_or_else(|| needs("--host-ipv4-addr"))?;
         let prefix = Prefix::new(address, self.netmask_ipv4_addr.unwrap_or(24)).map_err(Error::usage)?;
-        let is_station = !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
-        if !is_station || address.is_broadcast() || prefix.broadcast() == Some(address) {
+        if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
         if let Some(gateway) = self.gw_ipv4_addr.filter(|gateway| !prefix.contains((*gateway).into())) {
             let (network, len) = (prefix.address(), prefix.len());
-            return Err(Error::usage(format_args!("--gw-ipv4-addr {gateway} is not in the network of {network}/{len}")));
+            return Err(Error::usage(format_args!(
+                "--gw-ipv4-addr {gateway} is not in the network of {network}/{len}"
+            )));
         }
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
         Ok(Some(Plan { device, prefix, gateway: self.gw_ipv4_addr, pcap, fault, trace }))
@@ -99,6 +99,15 @@ impl NativeOptions {
         ];
         given.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option)
     }
+}
+
+/// Whether a host of the network may have an address (RFC 1122 §3.2.1.3).
+fn is_host(address: Ipv4Addr, prefix: Prefix) -> bool {
+    let first = address.octets()[0];
+    let host_bits = u32::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
+    // Networks of one or two addresses have no address that stands for all (RFC 3021).
+    let names_network = prefix.len() < 31 && address.to_bits() & host_bits == 0;
+    (1..224).contains(&first) && first != 127 && prefix.broadcast() != Some(address) && !names_network
 }
 
 fn device(text: &str) -> Result<TapOptions, String> {
@@ -152,13 +161,15 @@ impl Plan {
     pub(crate) fn open(self) -> Result<Opened, Error> {
         let name = self.device.name.clone();
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device tap:{name}: {error}"));
-        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
+        // First what leaves nothing behind if the other fails.
         let capture = match &self.pcap {
-            Some(path) => Some(capture(path, device.name()).map_err(|error| {
-                Error::usage(format_args!("cannot write --pcap {}: {error}", path.display()))
-            })?),
+            Some(path) => Some(
+                capture(path, &name)
+                    .map_err(|error| Error::usage(format_args!("cannot write --pcap {}: {error}", path.display())))?,
+            ),
             None => None,
         };
+        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
         let mut queues = Vec::new();
         for index in 0..device.capabilities().queues {
             let queue = device.take_queue(index).map_err(|error| failed(&error))?;
@@ -172,8 +183,7 @@ impl Plan {
 
 fn capture(path: &Path, interface: &str) -> io::Result<Capture> {
     let now = clock::Clock::new().now() - Instant::ORIGIN;
-    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let origin_since_epoch = unix_time.saturating_sub(now);
+    let origin_since_epoch = clock::unix_time().saturating_sub(now);
     Capture::create(path, interface, CaptureOptions { origin_since_epoch, ..CaptureOptions::default() })
 }
 
@@ -191,7 +201,8 @@ impl Opened {
         let Self { plan, queues, capture: _ } = self;
         let (shards, count) = (current::shard_count(), queues.len());
         if count > shards {
-            let what = format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
+            let what =
+                format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
             return Err(Error::usage(what));
         }
         let mut queues = queues.into_iter();
@@ -224,8 +235,7 @@ impl Plan {
 
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
     fn queue(&self, part: Part) -> Result<Box<dyn Queue>, Error> {
-        let options =
-            PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
+        let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
         let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
         let mut queue = part.queue.attach(pool)?;
         if let Some(recorder) = part.recorder {
