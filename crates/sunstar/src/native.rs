@@ -6,13 +6,15 @@ use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use clap::Args;
 use sunstar_device::{
-    Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap,
+    TapOptions, Trace,
 };
 use sunstar_executor::{Instant, ShardId, current, submit_to};
-use sunstar_native::{Network, NetworkOptions, Prefix, Watch};
+use sunstar_native::{Network, NetworkOptions, Prefix, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_reactor::{DescriptorWatch, clock};
@@ -205,32 +207,51 @@ impl Opened {
                 format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
             return Err(Error::usage(what));
         }
+        let spread = (shards > 1).then(|| Spread::new(count));
         let mut queues = queues.into_iter();
+        // The first shard has a queue, and shows what the others' ends can do.
+        let mut capabilities = None;
         for shard in ShardId::all(shards) {
-            let (plan, part) = (plan.clone(), queues.next());
-            submit_to(shard, move || async move { plan.install_here(part) }).await??;
+            let (plan, part, spread) = (plan.clone(), queues.next(), spread.clone());
+            let known = capabilities.clone();
+            let install = move || async move { plan.install_here(part, spread, known) };
+            capabilities = Some(submit_to(shard, install).await??);
         }
         Ok(())
     }
 }
 
 impl Plan {
-    /// Makes the current shard's network and installs it.
-    fn install_here(&self, part: Option<Part>) -> Result<(), Error> {
-        let network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
-        if let Some(part) = part {
-            let queue = self.queue(part)?;
-            let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
-            let interface = network.add_queue(queue, watch)?;
-            network.add_address(interface, self.prefix)?;
-            if let Some(gateway) = self.gateway {
-                let gateway = Some(gateway.into());
-                network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
-            }
+    /// Makes the current shard's network and installs it; answers what its end of the device can do. One without a queue has to be
+    /// told that.
+    fn install_here(
+        &self,
+        part: Option<Part>,
+        spread: Option<Arc<Spread>>,
+        known: Option<Capabilities>,
+    ) -> Result<Capabilities, Error> {
+        let mut network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
+        let queue = part.map(|part| self.queue(part)).transpose()?;
+        let queue = match (&spread, queue, known) {
+            (Some(spread), Some(queue), _) => Some(spread.attach(queue)),
+            (Some(spread), None, Some(known)) => Some(spread.attach_without_queue(known)),
+            (_, queue, _) => queue,
+        };
+        let queue = queue.ok_or_else(|| Error::failure("the device has no queue"))?;
+        let capabilities = queue.capabilities().clone();
+        if let Some(spread) = spread {
+            network = network.with_spread(spread);
+        }
+        let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
+        let interface = network.add_queue(queue, watch)?;
+        network.add_address(interface, self.prefix)?;
+        if let Some(gateway) = self.gateway {
+            let gateway = Some(gateway.into());
+            network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
         }
         network.start();
         socket::install(Rc::new(network));
-        Ok(())
+        Ok(capabilities)
     }
 
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
