@@ -198,6 +198,11 @@ impl Connection {
         payload
     }
 
+    /// The number of what is sent next for the first time.
+    pub(in crate::tcp) fn snd_nxt(&self) -> Seq {
+        self.snd_nxt
+    }
+
     /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
     fn question(&mut self, now: Instant) -> Option<Outgoing> {
         if !core::mem::take(&mut self.must_ask) {
