@@ -137,6 +137,7 @@ impl Shard {
     fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
+        self.ration.begin_round(now, self.task_quota, self.groups.has_work());
         self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll();
         let received = self.receive(now);
@@ -149,9 +150,7 @@ impl Shard {
             found = true;
         }
         let blocked = self.exchange.flush(self);
-        let has_work = self.groups.has_work();
-        self.ration.end_round(has_work);
-        let found = found || has_work;
+        let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);
         if found || blocked { Round::Busy } else { Round::Idle { deadline: self.timers.next_deadline() } }
     }

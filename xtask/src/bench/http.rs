@@ -23,6 +23,9 @@ const SERVER_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 /// Requests at once on a connection where they are pipelined.
 const DEPTH: &str = "16";
+/// Connections per second where each has one request. A connection costs the load client more than the server, so a client that asks as
+/// often as it can is busy before the server is, and says how many it can make. At a rate below that all servers do the same work.
+const CONNECT_RATE: u32 = 15_000;
 
 /// How the benchmark is run.
 #[derive(clap::Args)]
@@ -56,7 +59,7 @@ enum Load {
     KeepAlive,
     /// Batches of requests on 64 connections; idle polling off.
     Pipelined,
-    /// A new connection for each request; idle polling off.
+    /// New connections at a fixed rate, each for one request; idle polling off.
     Connect,
     /// One connection, one request at a time; polling as it is by default.
     Latency,
@@ -113,10 +116,11 @@ impl Load {
             Self::Pipelined => format!("{connections} connections, {DEPTH} requests at once on each"),
             Self::Wrk => format!("wrk in the place of http-load, keep-alive, {connections} connections"),
             Self::Latency => "1 connection".to_owned(),
+            Self::Connect => format!("{CONNECT_RATE} new connections/s, {connections} at a time at most"),
             Self::HalfSent => {
                 format!("10,000 requests/s on {connections} connections, 2,000 beside them within a head")
             }
-            Self::KeepAlive | Self::Connect | Self::Download | Self::Idle => format!("{connections} connections"),
+            Self::KeepAlive | Self::Download | Self::Idle => format!("{connections} connections"),
         }
     }
 
@@ -243,11 +247,13 @@ fn measure(load: Load, peer: &Peer, seconds: f64) -> Result<Figures> {
 /// Lets the load client load a server.
 fn load(load: Load, server: &Server, seconds: f64) -> Result<Figures> {
     let client = target_dir("release").join("http-load");
-    let mode = if load == Load::HalfSent { "paced" } else { load.name() };
-    let mut command = program(&client.to_string_lossy(), &[mode]);
+    let mut command = program(&client.to_string_lossy(), &[load.name()]);
     command.args(["--address", &server.address().to_string(), "--connections", load.connections(), "--depth", DEPTH]);
     let (seconds, pids, cpu) = (seconds.to_string(), server.pids()?, LOAD_CPU.to_string());
     command.args(["--path", load.path(), "--seconds", &seconds, "--pids", &pids, "--cpu", &cpu]);
+    if load == Load::Connect {
+        command.args(["--rate", &CONNECT_RATE.to_string()]);
+    }
     let output = read(&mut command)?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
 }
