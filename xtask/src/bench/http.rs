@@ -124,6 +124,11 @@ impl Load {
         }
     }
 
+    /// Whether the servers on other runtimes take part.
+    fn has_peers(self) -> bool {
+        !matches!(self, Self::Download | Self::Idle | Self::HalfSent)
+    }
+
     /// What is asked for.
     fn path(self) -> &'static str {
         if self == Self::Download { server::FILE_PATH } else { "/" }
@@ -168,7 +173,7 @@ pub(super) fn measure_all(options: &Options) -> Result<String> {
     let is_asked = |load: &Load| options.only.is_empty() || options.only.iter().any(|only| load.name().contains(only));
     let mut loads: Vec<Load> = Load::ALL.into_iter().filter(is_asked).collect();
     ensure!(!loads.is_empty(), "no load's name contains any of {:?}", options.only);
-    let Field { peers, mut facts } = field(&options.peer)?;
+    let Field { peers, mut facts } = field(&options.peer, loads.iter().any(|load| load.has_peers()))?;
     match server::wrk_version() {
         Some(version) => facts.push(format!("wrk: {version}")),
         None if loads.contains(&Load::Wrk) => {
@@ -193,14 +198,14 @@ pub(super) fn measure_all(options: &Options) -> Result<String> {
     Ok(text)
 }
 
-/// Builds everybody who takes part.
-fn field(given: &[Given]) -> Result<Field> {
+/// Builds everybody who takes part, with the other runtimes or without.
+fn field(given: &[Given], with_runtimes: bool) -> Result<Field> {
     let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
     let built = run_program(cargo(&["build", "--release"]).args(packages))?;
     ensure!(built.success, "the programs don't build");
-    let runtimes = Runtime::build()?;
+    let runtimes = if with_runtimes { Runtime::build()? } else { Vec::new() };
     let mut facts = vec![format!("nginx: {}", server::nginx_version()?)];
-    for name in Runtime::missing(&runtimes) {
+    for name in Runtime::missing(&runtimes).into_iter().filter(|_| with_runtimes) {
         facts.push(format!("**missing: {name} can't be built here, so it is not measured**"));
     }
     facts.extend(given.iter().map(|given| format!("given peer {}", given.text())));
