@@ -109,9 +109,15 @@ pub(crate) fn run(names: &[String]) -> Result<Count> {
     let begin = Instant::now();
     let programs = build(quick.iter().chain(&timed).map(|(finder, _)| *finder))?;
     println!("built {} programs in {:.1} s", programs.len(), begin.elapsed().as_secs_f64());
-    let mut count = find_all(&quick, &programs, thread::available_parallelism().map_or(1, NonZero::get))?;
-    // They hold the machine busy, and count on being served.
-    count.add(find_all(&timed, &programs, 1)?);
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut count = Count::default();
+    thread::scope(|scope| -> Result<()> {
+        // Most of their time they wait for what is never given back.
+        let timed = scope.spawn(|| find_all(&timed, &programs, timed.len()));
+        count.add(find_all(&quick, &programs, processors)?);
+        count.add(timed.join().expect("it does not panic")?);
+        Ok(())
+    })?;
     ensure!(count != Count::default(), "no bug is planted");
     Ok(count)
 }
@@ -161,7 +167,7 @@ enum Verdict {
 fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
     let mut command = Command::new(program);
     command
-        .arg(finder.tests)
+        .args([finder.tests, "--nocapture"])
         .current_dir(finder.folder())
         .env(ACTIVE, bug)
         .env("PROPTEST_RNG_SEED", CASES_SEED.to_string())
@@ -175,11 +181,20 @@ fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
     };
     let begin = Instant::now();
     let log = target_dir("planted").join(bug).with_extension("log");
-    let Some((success, output)) = until(&mut command, &log, |_| Ok(begin.elapsed() > PATIENCE))? else {
-        return Ok(Verdict::Missed(format!("its tests have not failed within {} s", PATIENCE.as_secs())));
+    // The first that fails will do, but who has processes of its own must end them.
+    let has_failed = || -> Result<bool> {
+        Ok(finder.kind != Kind::Process && fs::read(&log)?.windows(8).any(|text| text == b" FAILED\n"))
     };
+    let ended = until(&mut command, &log, |_| Ok(begin.elapsed() > PATIENCE || has_failed()?))?;
+    let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
     ensure!(!output.contains("running 0 tests"), "no test is called {}", finder.tests);
-    if success { Ok(Verdict::Missed("its tests pass".to_owned())) } else { Ok(Verdict::Found(evidence(&output))) }
+    Ok(match ended {
+        Some((true, _)) => Verdict::Missed("its tests pass".to_owned()),
+        None if !output.contains(" FAILED\n") => {
+            Verdict::Missed(format!("its tests have not failed within {} s", PATIENCE.as_secs()))
+        }
+        _ => Verdict::Found(evidence(&output)),
+    })
 }
 
 /// Builds the programs of these finders with all bugs in them.
@@ -253,10 +268,15 @@ pub(crate) fn until(
     }
 }
 
-/// The line after the first panic's header, which says what was noticed, or how the program ended.
+/// The line after the last panic's header, which says what was noticed, or how the program ended.
 pub(crate) fn evidence(output: &str) -> String {
-    let mut lines = output.lines().skip_while(|line| !line.contains("panicked at"));
-    lines.nth(1).map_or_else(|| "the test program was killed".to_owned(), |line| line.trim().to_owned())
+    let mut lines = output.lines().rev().take_while(|line| !line.contains("panicked at"));
+    let killed = || "the test program was killed".to_owned();
+    if output.contains("panicked at") {
+        lines.by_ref().last().map_or_else(killed, |line| line.trim().to_owned())
+    } else {
+        killed()
+    }
 }
 
 fn in_table() -> BTreeSet<(String, String)> {

@@ -118,7 +118,7 @@ impl Connection {
         let journal = shared.access_log.get().map(|_| Box::new(Journal::new(&stream)));
         let waits = Waits::new(&shared.patience);
         if planted::is("memory_leaked") {
-            alloc::vec![1_u8; 64 << 10].leak();
+            alloc::vec![1_u8; 256 << 10].leak();
         }
         Self {
             stream,

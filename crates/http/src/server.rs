@@ -191,6 +191,13 @@ impl<H: Handler + 'static> Server<H> {
         self.shared.stats()
     }
 
+    /// Who has no connection has no output either.
+    #[cfg(test)]
+    pub(crate) fn check_rest(&self) {
+        let frames = self.shared.endpoint.counters().frames.in_use_frames;
+        assert!(self.shared.live.get() > 0 || frames == 0, "{frames} frames of output are left");
+    }
+
     /// Shows what the server does in the metrics of its shard, as `sunstar_http_…` with the label `server` and this name; and
     /// names it in the log. A server has one name.
     ///

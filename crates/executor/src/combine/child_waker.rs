@@ -143,10 +143,8 @@ impl Group {
             self.woken.fetch_or(bit, order)
         };
         // Who finds a bit set knows that the parent was woken and has not looked since.
-        if before == 0 {
-            if !planted::is("lost_child_wake") {
-                self.parent.wake_by_ref();
-            }
+        if before == 0 && !planted::is("lost_child_wake") {
+            self.parent.wake_by_ref();
         }
     }
 }
