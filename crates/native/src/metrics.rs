@@ -170,9 +170,8 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
     families.extend([DROPS, CONNECTIONS]);
     let stack = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
-        let (counters, drops, tcp, counts) = stack.with_stack(|stack| {
-            (stack.counters(), stack.drops().clone(), stack.tcp().counters(), stack.tcp().counts())
-        });
+        let (counters, drops, tcp, counts) =
+            stack.with_stack(|stack| (stack.counters(), *stack.drops(), stack.tcp().counters(), stack.tcp().counts()));
         readings.show_figures(STACK, &[], &counters);
         readings.show_figures(TCP, &[], &tcp);
         for reason in DropReason::ALL {

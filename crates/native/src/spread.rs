@@ -123,7 +123,7 @@ impl Spread {
     }
 
     fn place(&self, hash: u32) -> usize {
-        usize::try_from(u64::from(hash) * u64::from(self.shards) >> 32).unwrap_or(0)
+        usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
     }
 }
 

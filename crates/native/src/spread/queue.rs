@@ -19,6 +19,9 @@ use crate::frames::copy_of;
 /// Packets that wait in one place for another shard, or for the shard's next round, at most; further ones are dropped.
 pub const MAX_FORWARDED_PACKETS: usize = 4_096;
 
+/// Bytes of headers by which a packet's shard is found, at most: of Ethernet, of IPv4 and the ports behind them.
+const HEADER_BYTES: usize = 14 + 60 + 8;
+
 /// Packets that one message carries at most.
 const BATCH: usize = 64;
 
@@ -53,8 +56,11 @@ pub(super) fn counters(id: u64) -> SpreadCounters {
 }
 
 /// Lets the current shard's end of a device share out a packet.
-pub(super) fn give_back(id: u64, packet: Packet) {
+pub(super) fn give_back(id: u64, mut packet: Packet) {
     if let Some(mailbox) = Mailbox::find(id) {
+        let len = packet.len().min(HEADER_BYTES);
+        // They were put in front one by one. There are so many bytes.
+        let _ = packet.contiguous(len, &CopyCounter::default());
         // The stack bounds how many there are in a round.
         mailbox.given_back.borrow_mut().push_back(packet);
     }
@@ -275,7 +281,8 @@ impl Queue for SpreadQueue {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
-        let waits_here = [&self.mailbox.received, &self.mailbox.given_back].iter().any(|queue| !queue.borrow().is_empty());
+        let waits_here =
+            [&self.mailbox.received, &self.mailbox.given_back].iter().any(|queue| !queue.borrow().is_empty());
         let waits_there = !self.received.iter().chain(&self.to_send).all(Outgoing::is_empty);
         match &mut self.queue {
             _ if waits_here || waits_there => Readiness::Ready,
