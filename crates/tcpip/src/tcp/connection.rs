@@ -78,6 +78,14 @@ impl Options {
     /// After so many unanswered SYNs the connection attempt ends: some 2 minutes (`tcp_syn_retries` of Linux).
     pub const MAX_SYN_TIMEOUTS: u8 = 6;
 
+    /// The same of a connection that the application has let go, also if the other side answers and keeps its window closed: some
+    /// 2 minutes (`tcp_orphan_retries` of Linux).
+    pub const MAX_ORPHAN_TIMEOUTS: u8 = 8;
+
+    /// For so long a connection that the application has let go waits for the end of the other side's stream (`tcp_fin_timeout` of
+    /// Linux; RFC 9293 §3.6 lets it wait for ever).
+    pub const ORPHAN_WAIT: Duration = Duration::from_secs(60);
+
     /// What Ethernet takes, with the buffers that Linux begins with.
     pub const DEFAULT: Self = Self {
         mss: 1_460,
@@ -252,6 +260,8 @@ pub struct Connection {
     is_path_broken: bool,
     /// The window has kept what is left from being a full segment for so long that it may leave as it is.
     may_send_little: bool,
+    /// The application has let it go: nobody reads any more, and it ends by itself.
+    is_orphan: bool,
     keepalive_probes: u8,
     retransmit_timer: Option<RetransmitTimer>,
     timeouts: u8,
@@ -374,6 +384,7 @@ impl Connection {
             must_ask: false,
             is_path_broken: false,
             may_send_little: false,
+            is_orphan: false,
             keepalive_probes: 0,
             retransmit_timer: None,
             timeouts: 0,

@@ -117,7 +117,6 @@ impl Connection {
         }
         self.last_heard_at = now;
         self.keepalive_probes = 0;
-        self.remember_timestamp(now, &segment.header);
         if self.state == State::SynReceived {
             if segment.header.ack != self.snd_nxt {
                 return Reply::Reset(segment.header.ack);
@@ -229,6 +228,7 @@ impl Connection {
             self.challenge(now, false);
             return false;
         }
+        self.remember_timestamp(now, header);
         if ack.is_before(self.snd_una) {
             return true;
         }
@@ -252,7 +252,7 @@ impl Connection {
         }
         self.count_duplicate_ack(segment, &news, old_window);
         self.advance(now, &news, flight, has_duplicate);
-        self.on_stream_acked();
+        self.on_stream_acked(now);
         true
     }
 
@@ -357,13 +357,16 @@ impl Connection {
     }
 
     /// What the acknowledgement of our FIN changes (RFC 9293 §3.10.7.4, fifth).
-    fn on_stream_acked(&mut self) {
+    fn on_stream_acked(&mut self, now: Instant) {
         if self.fin != Fin::Sent || self.snd_una != self.snd_nxt {
             return;
         }
         self.fin = Fin::Acked;
         match self.state {
-            State::FinWait1 => self.state = State::FinWait2,
+            State::FinWait1 => {
+                self.state = State::FinWait2;
+                self.wait_for_end(now);
+            }
             State::Closing => self.state = State::TimeWait,
             State::LastAck => self.end(),
             _ => {}

@@ -82,6 +82,16 @@ impl Connection {
         must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
     }
 
+    /// The application lets it go, having ended it in whatever way: it must come to an end by itself.
+    pub(in crate::tcp) fn let_go(&mut self, now: Instant) {
+        self.is_orphan = true;
+        self.wait_for_end(now);
+    }
+
+    pub(in crate::tcp) fn is_orphan(&self) -> bool {
+        self.is_orphan
+    }
+
     /// Whether an acknowledgement is due, or will be.
     pub(in crate::tcp) fn owes_ack(&self, now: Instant) -> bool {
         self.acks.is_due(now) || self.acks.deadline().is_some()
