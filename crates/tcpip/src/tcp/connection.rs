@@ -1,6 +1,7 @@
 //! One side of a connection.
 
 mod acks;
+mod info;
 mod input;
 mod output;
 mod path;
@@ -29,9 +30,11 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use info::Totals;
 use recovery::{Probe, Recovery};
 use timers::RetransmitTimer;
 
+pub use info::{CaState, Info};
 pub use input::{Reply, Segment};
 pub use output::Outgoing;
 pub use send::SendError;
@@ -262,6 +265,14 @@ pub struct Connection {
     may_send_little: bool,
     /// The application has let it go: nobody reads any more, and it ends by itself.
     is_orphan: bool,
+    /// As [`Options::is_no_delay`], which the application may change.
+    is_no_delay: bool,
+    /// What is no full segment waits, see [`Connection::set_corked`].
+    is_corked: bool,
+    /// What was handed over leaves as it is.
+    must_push: bool,
+    /// To let it go resets the other side.
+    has_zero_linger: bool,
     keepalive_probes: u8,
     retransmit_timer: Option<RetransmitTimer>,
     timeouts: u8,
@@ -284,6 +295,7 @@ pub struct Connection {
     ts_recent_at: Instant,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
     ts_offset: u32,
+    totals: Totals,
 }
 
 /// What is under way: taken out of an idle connection, and used again for the next one that is not.
@@ -293,6 +305,8 @@ pub(super) struct Queues {
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
     assembler: Option<Box<Assembler>>,
+    /// Until when what is no full segment is held back.
+    corked_until: Option<Instant>,
 }
 
 /// Where the end of our stream is.
@@ -352,14 +366,15 @@ impl Connection {
     }
 
     fn new(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
-        let snd_mss = u32::from(options.mss);
+        let (snd_mss, is_no_delay) = (u32::from(options.mss), options.is_no_delay);
         Self {
             state: State::SynSent,
             failure: None,
             algorithm: Algorithm::new(options.congestion),
-            options,
+            totals: Totals::default(),
             agreed: Agreement::default(),
             queues: None,
+            options,
             iss,
             snd_una: iss,
             snd_nxt: iss,
@@ -385,6 +400,10 @@ impl Connection {
             is_path_broken: false,
             may_send_little: false,
             is_orphan: false,
+            is_no_delay,
+            is_corked: false,
+            must_push: false,
+            has_zero_linger: false,
             keepalive_probes: 0,
             retransmit_timer: None,
             timeouts: 0,
@@ -470,6 +489,7 @@ impl Connection {
         self.unsent_bytes = 0;
         if let Some(queues) = &mut self.queues {
             queues.unsent.clear();
+            queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;
         }

@@ -313,6 +313,15 @@ impl Sockets {
         Ok(())
     }
 
+    /// Changes how a connection sends: [`Connection::set_corked`], [`Connection::set_no_delay`], [`Connection::push_all`],
+    /// [`Connection::set_zero_linger`]. Answers whether there is such a connection.
+    pub fn configure(&mut self, id: SocketId, change: impl FnOnce(&mut Connection)) -> bool {
+        let Some(entry) = self.entry_mut(id) else { return false };
+        change(&mut entry.connection);
+        self.mark(id.place);
+        true
+    }
+
     /// The next received bytes, see [`Connection::receive`].
     pub fn receive(&mut self, id: SocketId) -> Option<Buffer> {
         let data = self.entry_mut(id)?.connection.receive()?;
@@ -329,12 +338,13 @@ impl Sockets {
     }
 
     /// Lets a connection go: what was sent still arrives, what comes is dropped, and nobody hears of it any more. If received bytes
-    /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17).
+    /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17); and if [`Connection::set_zero_linger`] says
+    /// so.
     pub fn release(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.entry_mut(id) else { return };
         entry.connection.let_go(now);
         entry.generation = u32::MAX;
-        if entry.connection.receivable() > 0 {
+        if entry.connection.receivable() > 0 || entry.connection.has_zero_linger() {
             self.abort_place(now, id.place);
         } else {
             entry.connection.close();

@@ -54,6 +54,7 @@ pub enum Reply {
 impl Connection {
     /// A segment of this connection has arrived. Ask [`Connection::poll_transmit`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, segment: Segment) -> Reply {
+        self.totals.on_segment();
         match self.state {
             State::Closed => Reply::None,
             State::SynSent => self.on_segment_in_syn_sent(now, segment),
@@ -294,6 +295,7 @@ impl Connection {
         };
         let ack = header.ack;
         let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
         // One sample per round trip (RFC 6298 §3).

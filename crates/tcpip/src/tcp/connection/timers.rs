@@ -30,7 +30,7 @@ impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let retransmit = self.retransmit_timer.map(|timer| timer.deadline);
-        [retransmit, self.acks.deadline(), self.keepalive_deadline()].into_iter().flatten().min()
+        [retransmit, self.acks.deadline(), self.keepalive_deadline(), self.corked_until()].into_iter().flatten().min()
     }
 
     /// Time has passed. Ask [`Connection::poll_transmit`] afterwards.
@@ -45,9 +45,16 @@ impl Connection {
                 Purpose::Orphan => self.end(),
             }
         }
+        if self.corked_until().is_some_and(|deadline| deadline <= now) {
+            self.push_all();
+        }
         if self.keepalive_deadline().is_some_and(|deadline| deadline <= now) {
             self.on_keepalive_timeout(now);
         }
+    }
+
+    fn corked_until(&self) -> Option<Instant> {
+        self.queues.as_ref()?.corked_until
     }
 
     pub(super) fn set_timer(&mut self, purpose: Purpose, deadline: Instant) {

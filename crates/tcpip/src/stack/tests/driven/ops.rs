@@ -29,7 +29,7 @@ fn content(from: usize, number: u32, len: usize) -> Vec<u8> {
 
 impl World {
     pub(super) fn step(&mut self, input: &mut Input<'_>) {
-        match input.byte() % 18 {
+        match input.byte() % 20 {
             0 | 1 => self.connect(input),
             2..=4 => self.send(input),
             5 => self.receive(input),
@@ -40,6 +40,8 @@ impl World {
             14 => self.smuggle(input),
             15 => self.send_datagram(input),
             16 => self.refuse(input),
+            18 => self.configure(input),
+            19 => self.run_for(input.wait()),
             _ => self.change_habits(input),
         }
         self.transmit();
@@ -82,6 +84,19 @@ impl World {
             2 => self.apps.release(self.now, stack, at),
             _ => self.apps.abort(self.now, stack, at),
         }
+    }
+
+    fn configure(&mut self, input: &mut Input<'_>) {
+        let (at, how) = (input.byte(), input.byte());
+        let Some(at) = self.apps.choose(at) else { return };
+        let endpoint = &self.apps.endpoints[at];
+        self.hosts[endpoint.host].stack.tcp().configure(endpoint.id, |connection| match how % 5 {
+            0 => connection.set_corked(true),
+            1 => connection.set_corked(false),
+            2 => connection.push_all(),
+            3 => connection.set_no_delay(how & 8 != 0),
+            _ => connection.set_zero_linger(how & 8 != 0),
+        });
     }
 
     fn plan(&mut self, input: &mut Input<'_>) {
