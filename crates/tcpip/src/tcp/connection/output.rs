@@ -157,13 +157,13 @@ impl Connection {
         if (self.may_send_little || self.must_push && is_last) && len > 0 {
             return true;
         }
-        let may_be_small = !self.is_corked && (self.is_no_delay || self.snd_una == self.snd_nxt);
+        let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
         len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
     }
 
     /// How much the other side takes.
     pub(super) fn peer_room(&self) -> u32 {
-        let edge = self.snd_una + self.snd_wnd + u32::from(cfg!(planted = "window_off_by_one"));
+        let edge = self.snd_una + self.snd_wnd + u32::from(planted::is("window_off_by_one"));
         if edge.is_after(self.snd_nxt) { edge - self.snd_nxt } else { 0 }
     }
 

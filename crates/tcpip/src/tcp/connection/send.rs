@@ -36,11 +36,20 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&mut self, data: Buffer) -> Result<(), SendError> {
+        if self.sendable() == 0 && self.fin == Fin::Open && self.state != State::Closed {
+            return Err(SendError::Full(data));
+        }
+        self.send_beyond(data)
+    }
+
+    /// The same also if there is no room, for an application that has a bound of its own and asks for
+    /// [`Connection::unacknowledged`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub fn send_beyond(&mut self, data: Buffer) -> Result<(), SendError> {
         if self.fin != Fin::Open || self.state == State::Closed {
             return Err(SendError::Closed);
-        }
-        if self.sendable() == 0 {
-            return Err(SendError::Full(data));
         }
         if !data.is_empty() {
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
@@ -77,14 +86,6 @@ impl Connection {
             self.push_all();
         }
         self.is_corked = is_corked;
-    }
-
-    /// Sends small segments at once, or not (`TCP_NODELAY`, [`Options::is_no_delay`](super::Options::is_no_delay)). What waits leaves.
-    pub fn set_no_delay(&mut self, is_no_delay: bool) {
-        if is_no_delay && !self.is_corked {
-            self.push_all();
-        }
-        self.is_no_delay = is_no_delay;
     }
 
     /// Whether letting the connection go resets the other side and drops what it has not taken (`SO_LINGER` with a time of zero).

@@ -180,13 +180,13 @@ impl Sockets {
         let Some(waiting) = self.half_open.remove(place) else { return };
         self.flows.remove(self.secret.flow_hash(&waiting.flow), Place::HalfOpen(place).pack());
         if let Some(listener) = self.listeners.get_mut(waiting.listener) {
-            listener.half_open -= 1;
+            listener.half_open -= usize::from(!planted::is("strangers_miscounted"));
         }
     }
 
     fn forget_over(&mut self, place: u32) {
         self.over_timers.disarm(place);
-        if let Some(over) = self.over.remove(place).filter(|_| !cfg!(planted = "leaked_flow")) {
+        if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
             self.flows.remove(self.secret.flow_hash(&over.flow), Place::Over(place).pack());
         }
     }

@@ -90,11 +90,10 @@ impl World {
         let (at, how) = (input.byte(), input.byte());
         let Some(at) = self.apps.choose(at) else { return };
         let endpoint = &self.apps.endpoints[at];
-        self.hosts[endpoint.host].stack.tcp().configure(endpoint.id, |connection| match how % 5 {
+        self.hosts[endpoint.host].stack.tcp().configure(endpoint.id, |connection| match how % 4 {
             0 => connection.set_corked(true),
             1 => connection.set_corked(false),
             2 => connection.push_all(),
-            3 => connection.set_no_delay(how & 8 != 0),
             _ => connection.set_zero_linger(how & 8 != 0),
         });
     }

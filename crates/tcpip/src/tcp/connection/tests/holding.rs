@@ -48,7 +48,7 @@ fn pushed_bytes_wait_for_nothing() {
     assert_eq!((pushed.seq, pushed.len, pushed.flags), (11, 10, ACK | PSH));
     script.send(21, 10);
     assert_eq!(script.sent_data(), [], "once");
-    script.connection.set_no_delay(true);
+    script.connection.set_options(Options { is_no_delay: true, ..PLAIN });
     assert_eq!(script.sent_data(), [(21, 10)]);
     script.connection.set_corked(true);
     script.send(31, 10);
