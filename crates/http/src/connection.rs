@@ -7,8 +7,10 @@ mod overdue;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
+use core::cell::Cell;
 use core::future::{Future, poll_fn};
 use core::mem;
+use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
@@ -243,7 +245,23 @@ impl Connection {
         self.expects_input = self.keeps_alive || has_body;
         self.waits.on_request(self.http.allowance(), &self.shared.patience);
         self.begin_entry(Some(&request));
-        let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+        let handled = {
+            let parked = Cell::new(Some(&mut *self));
+            let mut exchange = Exchange::new(&parked, watch.lend(), has_body);
+            let mut handling = pin!(handler.handle(request, &mut exchange));
+            poll_fn(|cx| {
+                let handled = handling.as_mut().poll(cx);
+                if handled.is_pending()
+                    && let Some(connection) = parked.take()
+                {
+                    connection.transmit_meanwhile(cx);
+                    parked.set(Some(connection));
+                }
+                handled
+            })
+            .await
+        };
+        let status = match handled {
             Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
             Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
@@ -319,6 +337,11 @@ impl Connection {
 
     fn on_message_end(&mut self) {
         self.expects_input = self.keeps_alive;
+    }
+
+    /// Whether a response to the request that is being served was begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.status.is_some()
     }
 
     #[cfg(feature = "compression")]
@@ -459,6 +482,14 @@ impl Connection {
                 self.hand_over();
                 Ok(true)
             }
+        }
+    }
+
+    /// Does the same as soon as it needs no waiting, for which the task is woken.
+    fn transmit_meanwhile(&mut self, cx: &mut Context<'_>) {
+        // That the stream has failed will be noticed when somebody needs it.
+        if self.http.has_output() && matches!(self.stream.poll_writable(cx), Poll::Ready(Ok(()))) {
+            self.hand_over();
         }
     }
 

@@ -212,6 +212,9 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             while let Some(bytes) = exchange.body().await? {
                 count += bytes.len();
             }
+            if request.query().is_some() {
+                sleep(Duration::from_millis(number(&request) as u64)).await;
+            }
             exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
         }
         b"/sleep" => {
