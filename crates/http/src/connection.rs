@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     journal: Option<Box<Journal>>,
 }
 
-/// How far a connection is with stopping.
+/// How far a connection is with ending for the server's sake.
 #[derive(Clone, Copy)]
 enum Phase {
     /// Nobody has asked to stop.
@@ -78,6 +78,8 @@ enum Phase {
     Draining,
     /// All that had arrived was taken in.
     Drained,
+    /// Another connection waits for the place, and nobody has asked to stop.
+    Leaving,
 }
 
 /// A part of a request's body.
@@ -107,6 +109,8 @@ enum Input {
 enum Overdue {
     /// The client did not send.
     Input,
+    /// It has nothing to ask, and another client waits for the place.
+    Place,
     /// It does not take what it was sent.
     Output,
     /// The server has stopped, and has waited for as long as it does then.
@@ -565,6 +569,9 @@ impl Drop for Connection {
     /// whole.
     fn drop(&mut self) {
         self.shared.ears.leave(&mut self.ear);
+        if matches!(self.phase, Phase::Leaving) {
+            self.shared.ears.has_left();
+        }
         if self.has_failed {
             add_one(&self.shared.failed);
         }

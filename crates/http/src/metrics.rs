@@ -47,6 +47,11 @@ const FIGURES: &[Figure<ServerStats>] = &[
         "Connections that had to wait since as many as may be were served.",
         |stats| stats.held_back,
     ),
+    Figure::counter(
+        "sunstar_http_displaced_total",
+        "Idle connections that were closed since another one waited for the place.",
+        |stats| stats.displaced,
+    ),
     #[cfg(feature = "compression")]
     Figure::counter(
         "sunstar_http_uncompressed_total",

@@ -153,6 +153,7 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
         head_timeouts: sum.head_timeouts + shard.head_timeouts,
         body_timeouts: sum.body_timeouts + shard.body_timeouts,
         idle_timeouts: sum.idle_timeouts + shard.idle_timeouts,
+        displaced: sum.displaced + shard.displaced,
         output_timeouts: sum.output_timeouts + shard.output_timeouts,
         #[cfg(feature = "compression")]
         uncompressed: sum.uncompressed + shard.uncompressed,
