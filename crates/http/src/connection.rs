@@ -595,6 +595,9 @@ impl Drop for Connection {
         }
         #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
         self.enqueue();
+        if !self.is_broken {
+            self.http.unsent().send(&self.shared.figures);
+        }
         self.http.end(&self.shared.spares, &self.shared.endpoint);
     }
 }

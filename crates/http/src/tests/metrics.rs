@@ -104,6 +104,33 @@ fn failures_take_as_long_as_they_took() {
 }
 
 #[test]
+fn whoever_asks_for_metrics_when_too_many_do_is_refused() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        assert_eq!(client.get("/metrics-for-many").await.unwrap().status(), 503);
+        let text = metrics(&mut client).await;
+        assert_eq!(figure(&text, "sunstar_metrics_refused_total", ""), 1.0, "{text}");
+    });
+}
+
+#[test]
+fn responses_that_wait_to_be_taken_show_as_a_bound_that_was_reached() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for _ in 0..3 {
+            client.ask("GET", "/bytes?100000");
+        }
+        client.transmit().await.unwrap();
+        for _ in 0..3 {
+            client.answer().await.unwrap();
+        }
+        let text = metrics(&mut client).await;
+        let reached = |bound: &str| figure(&text, "sunstar_http_bounds_reached_total", &format!("bound=\"{bound}\""));
+        assert_eq!(["pipelined_requests", "output_bytes", "input_bytes"].map(reached), [0.0, 2.0, 0.0], "{text}");
+    });
+}
+
+#[test]
 fn metrics_are_for_get_and_head() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
-use sunstar_executor::{Instant, Sharded};
+use sunstar_executor::{Instant, Sharded, spawn, yield_now};
 use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
+use sunstar_metrics::{MAX_WAITING, gather};
 use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError, SimOptions, resolve};
@@ -230,6 +231,12 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
         }
         b"/impatient" => return count_impatiently(exchange).await,
         b"/metrics" => return serve_metrics(request, exchange).await,
+        b"/metrics-for-many" => {
+            let others: Vec<_> = (0..=MAX_WAITING).map(|_| spawn(gather())).collect();
+            yield_now().await;
+            serve_metrics(request, exchange).await?;
+            drop(others);
+        }
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())

@@ -144,6 +144,14 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn options_of_collectd_without_its_address_are_refused() {
+    for option in [["--collectd-hostname", "here"], ["--collectd-poll-period-ms", "20"]] {
+        let refusal = refusal(&option);
+        assert!(refusal.contains("--collectd <ADDRESS>"), "{refusal}");
+    }
+}
+
+#[test]
 fn shards_may_outnumber_processors_if_that_is_asked_for() {
     let (code, out, _) = ended(&["-c", "12", "--overprovisioned", "--prometheus-port", "0", "--play", "shards"]);
     assert_eq!((code, out.as_str()), (Some(0), "12\n"));
