@@ -14,6 +14,7 @@ use crate::local::Locals;
 use crate::message::{Exchange, MeshLinks};
 use crate::panic::catch;
 use crate::platform::Platform;
+use crate::poller::Pollers;
 use crate::preempt::Turn;
 use crate::progress::{Activity, Progress};
 use crate::sharded::Services;
@@ -21,7 +22,7 @@ use crate::task::header::{AllTasks, report_foreign_panic};
 use crate::task::raw;
 use crate::task::recycler::Recycler;
 use crate::time::Instant;
-use crate::timer::Timers;
+use crate::timer::{Ration, Timers};
 
 /// Timers, arrivals and messages that a round receives before it reads the clock again.
 const RECEIVED_IN_NO_TIME: usize = 16;
@@ -37,9 +38,11 @@ pub(crate) struct Shard {
     pub(crate) nested_runs: Cell<u32>,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
+    ration: Ration,
     pub(crate) exchange: Exchange,
     pub(crate) services: Services,
     pub(crate) locals: Locals,
+    pub(crate) pollers: Pollers,
     task_quota: Duration,
     in_round: Cell<bool>,
     /// Whether the last round was busy only because messages waited for room elsewhere.
@@ -80,9 +83,11 @@ impl Shard {
             nested_runs: Cell::new(0),
             counters: Counters::default(),
             timers: Timers::new(now),
+            ration: Ration::new(),
             exchange: Exchange::new(links, Arc::clone(home.home())),
             services: Services::default(),
             locals: Locals::default(),
+            pollers: Pollers::default(),
             task_quota,
             in_round: Cell::new(false),
             only_waits_for_room: Cell::new(false),
@@ -135,8 +140,9 @@ impl Shard {
     fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
+        self.ration.begin_round(now, self.task_quota, self.groups.has_work());
         self.progress.turn_to(Activity::Platform);
-        let polled = self.platform.poll();
+        let polled = self.platform.poll() | self.pollers.poll(now);
         let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
@@ -149,13 +155,14 @@ impl Shard {
         let blocked = self.exchange.flush(self);
         let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);
-        if found || blocked { Round::Busy } else { Round::Idle { deadline: self.timers.next_deadline() } }
+        if found || blocked { Round::Busy } else { Round::Idle { deadline: self.deadline() } }
     }
 
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
     fn receive(&self, now: Instant) -> usize {
         self.progress.turn_to(Activity::Timers);
-        let fired = self.contain("firing a timer", || self.timers.advance(now));
+        let fired = self.contain("firing a timer", || self.timers.advance_up_to(now, self.ration.most()));
+        self.ration.fired(fired);
         self.progress.turn_to(Activity::Arrivals);
         let arrivals =
             if self.home.has_arrivals() { self.contain("receiving what came home", || self.home.drain()) } else { 0 };
@@ -241,8 +248,14 @@ impl Shard {
         self.home.prepare_sleep();
         self.progress.set_idle(true);
         let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
+        let quiet = quiet && self.pollers.prepare_sleep(&*self.platform);
         self.counters.sleeps.add(u64::from(quiet));
-        if quiet { Round::Idle { deadline: self.timers.next_deadline() } } else { Round::Busy }
+        if quiet { Round::Idle { deadline: self.deadline() } } else { Round::Busy }
+    }
+
+    /// When there is something to do though nothing comes in.
+    fn deadline(&self) -> Option<Instant> {
+        [self.timers.next_deadline(), self.pollers.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn end_sleep(&self) {
@@ -315,6 +328,7 @@ impl Drop for Shard {
         crate::current::enter(self, || {
             self.stop_tasks();
             self.stop_messages();
+            self.pollers.clear();
             self.locals.clear();
             // Dropping what was under way may have started tasks.
             self.stop_tasks();

@@ -26,7 +26,6 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::machine::Machine;
 use crate::metrics;
-use crate::planted;
 use crate::server::{Live, Shared, add_one};
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
@@ -125,7 +124,7 @@ impl Connection {
         let journal = shared.access_log.get().map(|_| Box::new(Journal::new(&stream)));
         let waits = Waits::new(&shared.patience);
         if planted::is("memory_leaked") {
-            alloc::vec![1_u8; 64 << 10].leak();
+            alloc::vec![1_u8; 256 << 10].leak();
         }
         Self {
             stream,
@@ -173,12 +172,12 @@ impl Connection {
                         has_yielded = true;
                     }
                     Some(Err(error)) if self.is_broken => return Err(error),
-                    #[cfg(planted = "unsent_at_failure")]
-                    Some(Err(error)) => return Err(error),
+                    Some(Err(error)) if planted::is("unsent_at_failure") => return Err(error),
                     // The requests before it were answered, and their responses wait to be sent.
                     Some(Err(error)) => failure = Some(Box::new(error)),
-                    #[cfg(planted = "unsent_at_stop")]
-                    None if matches!(self.phase, Phase::Drained) => return failure.map_or(Ok(()), |error| Err(*error)),
+                    None if planted::is("unsent_at_stop") && matches!(self.phase, Phase::Drained) => {
+                        return failure.map_or(Ok(()), |error| Err(*error));
+                    }
                     None if self.http.has_output() => {
                         if !self.transmit_at_once()? {
                             ErasedFuture::new(self.transmit(&mut watch)).await?;
@@ -593,10 +592,11 @@ impl Drop for Connection {
             self.http.poll_transmit(&mut frames);
             mem::forget(frames);
         }
-        #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
-        self.enqueue();
-        if !self.is_broken {
-            self.http.unsent().send(&self.shared.figures);
+        if !planted::is("unsent_at_failure") && !planted::is("unsent_at_stop") {
+            self.enqueue();
+            if !self.is_broken {
+                self.http.unsent().send(&self.shared.figures);
+            }
         }
         self.http.end(&self.shared.spares, &self.shared.endpoint);
     }

@@ -13,6 +13,7 @@ use alloc::rc::Rc;
 use core::any::Any;
 use core::fmt;
 use core::future::Future;
+use core::net::{IpAddr, Ipv4Addr};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -52,6 +53,19 @@ pub trait Stack: 'static {
     /// # Errors
     /// If the address can't be had.
     fn bind(&self, address: &Address, options: &DatagramOptions) -> Result<Rc<dyn DatagramSocket>, Error>;
+
+    /// Where a server listens that was not told where: at loopback on a network that it shares with other programs, at the network's
+    /// own address on one that is its own.
+    fn default_address(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Whether the network itself spreads over the shards what comes to an address. Then each shard listens there on its own, and what it
+    /// accepts stays.
+    fn is_spread(&self, address: &Address) -> bool {
+        let _ = address;
+        false
+    }
 }
 
 /// A connection in the making.
@@ -75,6 +89,11 @@ impl Detached {
     /// The peer's address, where the network knows it without asking.
     pub fn peer(&self) -> Option<&Address> {
         self.peer.as_ref()
+    }
+
+    /// Whether the network knows it by a `T`.
+    pub fn is<T: Any>(&self) -> bool {
+        self.stream.is::<T>()
     }
 
     /// What the network knows the stream by.
@@ -219,6 +238,9 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Whether several sockets share the address and each gets a part of the connections (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// Whether other shards listen at the address too, each for its part. It matters where the network itself spreads what comes
+    /// ([`Stack::is_spread`]): there, what comes to an address that is not shared is all for this shard.
+    pub is_shared: bool,
     /// Whether a socket at `[::]` takes IPv6 only.
     pub ipv6_only: bool,
     /// Whether what is accepted must know its peer ([`Detached::peer`]), even if asking costs extra.
@@ -227,7 +249,7 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, ipv6_only: false, with_peer: false }
+        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, is_shared: false, ipv6_only: false, with_peer: false }
     }
 }
 

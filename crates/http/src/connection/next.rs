@@ -65,8 +65,9 @@ impl Connection {
                 *self.http.last_input() = LastInput { until: now() + LAST_LOOK, left_bytes: LAST_BYTES };
                 // What was sent before was sent to a client that has been waited for since.
                 self.lingers = false;
-                #[cfg(planted = "no_last_look")]
-                self.stop_after_input();
+                if planted::is("no_last_look") {
+                    self.stop_after_input();
+                }
             }
         }
         Ok(())
@@ -105,8 +106,9 @@ impl Connection {
         if matches!(self.phase, Phase::Drained) || now() < self.shared.stopped_at.get() + LAST_LOOK {
             return;
         }
-        #[cfg(planted = "no_last_look")]
-        return self.stop_after_input();
+        if planted::is("no_last_look") {
+            return self.stop_after_input();
+        }
         // Nobody else waits to read, and who will asks again.
         let mut cx = Context::from_waker(Waker::noop());
         while self.http.wants_input() {

@@ -7,7 +7,6 @@ use sunstar_http1::{Awaits, Status};
 
 use super::{Connection, Overdue};
 use crate::error::Error;
-use crate::planted;
 use crate::server::{GRACE, add_one};
 use crate::waits::Wait;
 use crate::watch::Watch;

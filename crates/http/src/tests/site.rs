@@ -134,6 +134,7 @@ fn add_server_of<H: Handler + 'static>(
         while !told.stop.get() {
             sleep(Duration::from_millis(1)).await;
         }
+        servers.map(|server| async move { server.check_rest() }).await.unwrap();
         told.stats.set(sum(servers.map(|server| async move { server.stats() }).await.unwrap()));
         let stopped_at = now();
         told.stopped_at.set(Some(stopped_at));

@@ -75,9 +75,23 @@ pub struct SocketId {
     generation: u32,
 }
 
+impl SocketId {
+    /// A small number that no other connection of the application has at the same time, for tables.
+    pub const fn index(self) -> usize {
+        self.place as usize
+    }
+}
+
 /// Names a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(u32);
+
+impl ListenerId {
+    /// A small number that no other listener has at the same time, for tables.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What the application should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,10 +185,20 @@ pub struct Sockets {
     events: VecDeque<Event>,
     next_generation: u32,
     next_port: u64,
+    port_filter: Option<PortFilter>,
     counters: Counters,
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
+}
+
+/// Which flows may get a port that is free.
+struct PortFilter(Box<dyn Fn(&FourTuple) -> bool>);
+
+impl fmt::Debug for PortFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortFilter").finish_non_exhaustive()
+    }
 }
 
 /// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
@@ -230,9 +254,15 @@ impl Sockets {
             events: VecDeque::new(),
             next_generation: 0,
             next_port: 0,
+            port_filter: None,
             counters: Counters::default(),
             spares: Vec::new(),
         }
+    }
+
+    /// From now on only ports are chosen for connections whose flow, as they send, passes: those whose answers come here.
+    pub fn set_port_filter(&mut self, passes: impl Fn(&FourTuple) -> bool + 'static) {
+        self.port_filter = Some(PortFilter(Box::new(passes)));
     }
 
     /// What was counted.
@@ -277,6 +307,28 @@ impl Sockets {
         entry.connection.send(data)?;
         self.mark(id.place);
         Ok(())
+    }
+
+    /// Hands over bytes also if there is no room, see [`Connection::send_beyond`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub fn send_beyond(&mut self, id: SocketId, data: Buffer) -> Result<(), SendError> {
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation);
+        let entry = entry.ok_or(SendError::Closed)?;
+        entry.connection.lend(|| self.spares.pop());
+        entry.connection.send_beyond(data)?;
+        self.mark(id.place);
+        Ok(())
+    }
+
+    /// Changes the options of an open connection, of which [`Options::mss`] and what is offered to the other side stay as they were.
+    /// Answers whether there is such a connection.
+    pub fn set_options(&mut self, id: SocketId, options: Options) -> bool {
+        let Some(entry) = self.entry_mut(id) else { return false };
+        entry.connection.set_options(options);
+        self.mark(id.place);
+        true
     }
 
     /// The next received bytes, see [`Connection::receive`].

@@ -148,7 +148,7 @@ impl Connection {
 
     /// How much the other side takes.
     pub(super) fn peer_room(&self) -> u32 {
-        let edge = self.snd_una + self.snd_wnd + u32::from(cfg!(planted = "window_off_by_one"));
+        let edge = self.snd_una + self.snd_wnd + u32::from(planted::is("window_off_by_one"));
         if edge.is_after(self.snd_nxt) { edge - self.snd_nxt } else { 0 }
     }
 

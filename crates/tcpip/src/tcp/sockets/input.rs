@@ -182,7 +182,7 @@ impl Sockets {
 
     fn forget_over(&mut self, place: u32) {
         self.over_timers.disarm(place);
-        if let Some(over) = self.over.remove(place).filter(|_| !cfg!(planted = "leaked_flow")) {
+        if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
             self.flows.remove(self.secret.flow_hash(&over.flow), Place::Over(place).pack());
         }
     }
