@@ -109,6 +109,25 @@ pub struct Counters {
     pub segments_cut: u64,
 }
 
+/// How full everything is, see [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// TCP.
+    pub tcp: sockets::Levels,
+    /// Neighbours that are known or asked for.
+    pub neighbours: usize,
+    /// Packets that are put together from fragments.
+    pub incomplete_packets: usize,
+    /// Bytes that are counted for them, see [`ReassemblyLimits::bytes`].
+    pub incomplete_bytes: usize,
+    /// Packets that are ready to be sent.
+    pub outgoing_packets: usize,
+    /// Packets from ourselves to ourselves.
+    pub loopback_packets: usize,
+    /// Frames for headers that somebody holds.
+    pub header_frames: usize,
+}
+
 /// What the application should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -318,6 +337,25 @@ impl Stack {
     /// What had to be copied.
     pub fn copies(&self) -> &CopyCounter {
         &self.copies
+    }
+
+    /// What TCP has counted.
+    pub fn tcp_counters(&self) -> sockets::Counters {
+        self.tcp.counters()
+    }
+
+    /// How full everything is.
+    pub fn levels(&self) -> Levels {
+        let (incomplete_packets, incomplete_bytes) = self.reassembly.level();
+        Levels {
+            tcp: self.tcp.levels(),
+            neighbours: self.neighbours.len(),
+            incomplete_packets,
+            incomplete_bytes,
+            outgoing_packets: self.outgoing.len(),
+            loopback_packets: self.local.len(),
+            header_frames: self.headers.as_ref().map_or(0, |headers| headers.counters().in_use_frames),
+        }
     }
 
     /// How many neighbours are known or asked for.

@@ -54,12 +54,34 @@ const BUGS: &[Target] = &[
     ("path", HTTP, &["path_checked_encoded", "path_digit_colon", "path_keeps_nul"]),
     ("range", HTTP, &["range_last_wraps", "range_meets_one", "range_suffix_wraps"]),
     ("router", HTTP, &["empty_parameter", "encoded_is_other", "stale_span"]),
+    (
+        "tcpip",
+        TCPIP,
+        &[
+            "leaked_flow",
+            "lost_skipped",
+            "no_backoff",
+            "old_bytes_kept",
+            "overlap_kept",
+            "paws_ignored",
+            "probe_forgotten",
+            "queues_shared",
+            "reset_believed",
+            "sack_block_lost",
+            "strangers_miscounted",
+            "tcp_unverified",
+            "timer_left",
+            "window_creeps",
+            "window_off_by_one",
+        ],
+    ),
     ("uri", HTTP, &["uri_delete", "uri_short_address", "uri_signed_port"]),
     ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),
 ];
 
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const TCPIP: &str = "sunstar-tcpip";
 const WIRE: &str = "sunstar-wire";
 
 /// Plants the bugs of the targets named, or of all, and counts those that they find in time.
