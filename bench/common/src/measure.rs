@@ -109,6 +109,29 @@ pub fn sample_blocking(target: Duration, mut work: impl FnMut(u64)) -> Sample {
     slices.sample()
 }
 
+/// As [`sample_blocking`], for work that comes in batches: `work(n)` does at least `n` operations, and answers how many.
+pub fn sample_batches(target: Duration, mut work: impl FnMut(u64) -> u64) -> Sample {
+    let mut slices = Slices::default();
+    let mut took: Vec<(f64, u64)> = Vec::with_capacity(4096);
+    while let Some(count) = slices.next(target) {
+        let was_calibrated = slices.calibrated;
+        let start = Instant::now();
+        let done = work(count);
+        let elapsed = start.elapsed();
+        slices.took(elapsed);
+        if was_calibrated {
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+            took.push((elapsed.as_nanos() as f64 / done as f64, done));
+        }
+    }
+    took.sort_by(|one, other| one.0.total_cmp(&other.0));
+    Sample {
+        nanos_per_op: took[took.len() / 2].0,
+        fastest_tenth: took[took.len() / 10].0,
+        iterations: took.iter().map(|(_, done)| done).sum(),
+    }
+}
+
 /// Decides how many operations come next, and keeps what they took.
 struct Slices {
     count: u64,

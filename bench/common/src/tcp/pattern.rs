@@ -1,0 +1,33 @@
+//! What a bulk transfer carries.
+
+use super::CHUNK;
+
+/// Bytes after which it begins again: a prime, so that no packet and no buffer is as long as a whole number of them.
+const PERIOD: usize = 65_521;
+
+/// A stream of bytes that looks random, of which any chunk lies in one piece.
+#[derive(Debug)]
+pub struct Pattern(Vec<u8>);
+
+impl Default for Pattern {
+    fn default() -> Self {
+        let mut state = 0x9E37_79B9_u32;
+        let period: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as u8
+        })
+        .take(PERIOD)
+        .collect();
+        Self(period.iter().copied().cycle().take(PERIOD + CHUNK).collect())
+    }
+}
+
+impl Pattern {
+    /// The [`CHUNK`] bytes from this place of the stream on.
+    pub fn at(&self, place: u64) -> &[u8] {
+        let begin = (place % PERIOD as u64) as usize;
+        &self.0[begin..begin + CHUNK]
+    }
+}
