@@ -119,6 +119,17 @@ impl Executor {
         self.shard.recycler.free_unused();
     }
 
+    /// Polls the shard's [pollers](crate::Poller) alone, when it ends; answers whether they have something left to do. Give them
+    /// time then, until [`Executor::finish_pollers`].
+    pub fn linger(&self, now: Instant) -> bool {
+        self.enter(|| self.shard.pollers.poll(now) | self.shard.pollers.lingers())
+    }
+
+    /// Drops what the shard's pollers still had to do.
+    pub fn finish_pollers(&self) {
+        self.enter(|| self.shard.pollers.finish());
+    }
+
     /// Drops the futures of all tasks.
     pub fn stop_tasks(&self) {
         self.enter(|| self.shard.stop_tasks());

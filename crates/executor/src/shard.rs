@@ -14,6 +14,7 @@ use crate::local::Locals;
 use crate::message::{Exchange, MeshLinks};
 use crate::panic::catch;
 use crate::platform::Platform;
+use crate::poller::Pollers;
 use crate::preempt::Turn;
 use crate::progress::{Activity, Progress};
 use crate::sharded::Services;
@@ -40,6 +41,7 @@ pub(crate) struct Shard {
     pub(crate) exchange: Exchange,
     pub(crate) services: Services,
     pub(crate) locals: Locals,
+    pub(crate) pollers: Pollers,
     task_quota: Duration,
     in_round: Cell<bool>,
     /// Whether the last round was busy only because messages waited for room elsewhere.
@@ -83,6 +85,7 @@ impl Shard {
             exchange: Exchange::new(links, Arc::clone(home.home())),
             services: Services::default(),
             locals: Locals::default(),
+            pollers: Pollers::default(),
             task_quota,
             in_round: Cell::new(false),
             only_waits_for_room: Cell::new(false),
@@ -136,7 +139,7 @@ impl Shard {
         let now = self.platform.now();
         self.counters.rounds.add(1);
         self.progress.turn_to(Activity::Platform);
-        let polled = self.platform.poll();
+        let polled = self.platform.poll() | self.pollers.poll(now);
         let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
@@ -149,7 +152,7 @@ impl Shard {
         let blocked = self.exchange.flush(self);
         let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);
-        if found || blocked { Round::Busy } else { Round::Idle { deadline: self.timers.next_deadline() } }
+        if found || blocked { Round::Busy } else { Round::Idle { deadline: self.deadline() } }
     }
 
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
@@ -241,8 +244,14 @@ impl Shard {
         self.home.prepare_sleep();
         self.progress.set_idle(true);
         let quiet = !blocked && !self.groups.has_work() && !self.home.has_arrivals() && !self.exchange.has_arrivals();
+        let quiet = quiet && self.pollers.prepare_sleep(&*self.platform);
         self.counters.sleeps.add(u64::from(quiet));
-        if quiet { Round::Idle { deadline: self.timers.next_deadline() } } else { Round::Busy }
+        if quiet { Round::Idle { deadline: self.deadline() } } else { Round::Busy }
+    }
+
+    /// When there is something to do though nothing comes in.
+    fn deadline(&self) -> Option<Instant> {
+        [self.timers.next_deadline(), self.pollers.deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn end_sleep(&self) {
@@ -315,6 +324,7 @@ impl Drop for Shard {
         crate::current::enter(self, || {
             self.stop_tasks();
             self.stop_messages();
+            self.pollers.clear();
             self.locals.clear();
             // Dropping what was under way may have started tasks.
             self.stop_tasks();

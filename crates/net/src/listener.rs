@@ -133,7 +133,7 @@ impl Listener {
     pub async fn bind(address: impl Into<Address>, options: ListenerOptions) -> Result<Self, Error> {
         let (address, stack) = (address.into(), socket::stack()?);
         let is_shared = matches!(options.spread, Spread::LeastConnections | Spread::ClientPort);
-        if !is_shared || current::shard_count() == 1 {
+        if !is_shared || current::shard_count() == 1 || stack.is_spread(&address) {
             return Direct::bind(&*stack, &address, &options).map(|direct| Self(Kind::Direct(direct)));
         }
         // A task of its own: if this future is dropped in between, what was begun is finished, and undone by dropping it.

@@ -13,6 +13,7 @@ use alloc::rc::Rc;
 use core::any::Any;
 use core::fmt;
 use core::future::Future;
+use core::net::{IpAddr, Ipv4Addr};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -52,6 +53,19 @@ pub trait Stack: 'static {
     /// # Errors
     /// If the address can't be had.
     fn bind(&self, address: &Address, options: &DatagramOptions) -> Result<Rc<dyn DatagramSocket>, Error>;
+
+    /// Where a server listens that was not told where: at loopback on a network that it shares with other programs, at the network's
+    /// own address on one that is its own.
+    fn default_address(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Whether the network itself spreads over the shards what comes to an address. Then each shard listens there on its own, and what it
+    /// accepts stays.
+    fn is_spread(&self, address: &Address) -> bool {
+        let _ = address;
+        false
+    }
 }
 
 /// A connection in the making.
@@ -75,6 +89,11 @@ impl Detached {
     /// The peer's address, where the network knows it without asking.
     pub fn peer(&self) -> Option<&Address> {
         self.peer.as_ref()
+    }
+
+    /// Whether the network knows it by a `T`.
+    pub fn is<T: Any>(&self) -> bool {
+        self.stream.is::<T>()
     }
 
     /// What the network knows the stream by.

@@ -95,6 +95,15 @@ pub(crate) trait Driver {
     /// Lets `bell`, an eventfd, end sleeps. Each write to it is one event; nobody reads its count.
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()>;
 
+    /// A place for a descriptor that is no socket of the driver's and ends sleeps.
+    fn new_watch(&self) -> u32;
+
+    /// Has a descriptor end the next sleep when it is readable or writable, as asked; always the same one for a watch. It tells once.
+    fn arm_watch(&self, watch: u32, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()>;
+
+    /// Lets go of a watch's descriptor.
+    fn end_watch(&self, watch: u32);
+
     /// Makes a stream of one that came from another shard, or was accepted.
     fn stream(self: Rc<Self>, stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>>;
 

@@ -35,6 +35,7 @@ mod stall;
 mod stop;
 mod time_stats;
 pub mod topology;
+mod watch;
 
 pub use blocking::{BlockingError, BlockingStats, MAX_BLOCKING_CALLS, blocking, blocking_stats};
 pub use config::Config;
@@ -46,3 +47,4 @@ pub use runtime::{RunError, run};
 pub use stall::{StallStats, stall_stats};
 pub use stop::{StopRequested, request_stop, stop_requested};
 pub use time_stats::{TimeStats, time_stats};
+pub use watch::DescriptorWatch;

@@ -36,6 +36,13 @@ pub struct UdpId {
     generation: u32,
 }
 
+impl UdpId {
+    /// A small number that no other socket has at the same time, for tables.
+    pub const fn index(self) -> usize {
+        self.place as usize
+    }
+}
+
 /// A datagram that has come.
 #[derive(Debug)]
 pub struct Received {

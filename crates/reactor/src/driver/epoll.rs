@@ -13,6 +13,7 @@ mod listener;
 mod stream;
 mod table;
 mod wait;
+mod watches;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use alarms::Alarms;
 use descriptor::Watched;
 use frames::Frames;
 use table::{BELL, Table};
+use watches::Watches;
 
 /// The epoll driver of one shard.
 pub(crate) struct EpollDriver {
@@ -45,6 +47,7 @@ pub(crate) struct EpollDriver {
     /// Sockets that have something to send which they have not tried to send yet.
     dirty: RefCell<Vec<Rc<dyn Watched>>>,
     alarms: Alarms,
+    watches: Watches,
     /// Events of sockets that were taken and not dealt with yet.
     arrived: Cell<usize>,
     /// Whether a sleep has just taken what events there were.
@@ -70,6 +73,7 @@ impl EpollDriver {
             table: RefCell::default(),
             dirty: RefCell::default(),
             alarms: Alarms::default(),
+            watches: Watches::default(),
             arrived: Cell::new(0),
             has_slept: Cell::new(false),
             events: RefCell::new([libc::epoll_event { events: 0, u64: 0 }; _]),
@@ -112,12 +116,28 @@ impl EpollDriver {
         let mut events = self.events.borrow_mut();
         match wait::wait(self.epoll.as_fd(), &mut events, timeout) {
             Ok(count) => {
-                self.arrived.set(without_bells(&mut events[..count]));
+                self.arrived.set(self.sockets_first(&mut events[..count]));
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
             Err(error) => panic!("epoll cannot wait on its own descriptor: {error}"),
         }
+    }
+
+    /// Moves the events of sockets to the front, and answers how many there are. A bell, or a watch, has done its work when the wait
+    /// ends.
+    fn sockets_first(&self, events: &mut [libc::epoll_event]) -> usize {
+        let mut count = 0;
+        for place in 0..events.len() {
+            let key = events[place].u64;
+            if watches::is_no_socket(key) {
+                self.watches.told(key);
+            } else {
+                events.swap(count, place);
+                count += 1;
+            }
+        }
+        count
     }
 
     /// Tells sockets of the events that have arrived, and answers whether there were any.
@@ -147,18 +167,6 @@ impl EpollDriver {
         }
         found
     }
-}
-
-/// Moves the events of sockets to the front, and answers how many there are. A bell has done its work when the wait ends.
-fn without_bells(events: &mut [libc::epoll_event]) -> usize {
-    let mut count = 0;
-    for place in 0..events.len() {
-        if events[place].u64 != BELL {
-            events.swap(count, place);
-            count += 1;
-        }
-    }
-    count
 }
 
 /// Eventfds are watched edge-triggered: each write is one event, and nobody needs to read the count back.
@@ -214,6 +222,20 @@ impl Driver for EpollDriver {
 
     fn watch_bell(&self, bell: BorrowedFd<'_>) -> io::Result<()> {
         watch_bell(self.epoll.as_fd(), bell)
+    }
+
+    fn new_watch(&self) -> u32 {
+        self.watches.add()
+    }
+
+    fn arm_watch(&self, watch: u32, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
+        let has_called = self.watches.arm(self.epoll.as_fd(), watch, descriptor, [readable, writable])?;
+        self.counters.system_calls.add(u64::from(has_called));
+        Ok(())
+    }
+
+    fn end_watch(&self, _watch: u32) {
+        // Closing takes the descriptor off the watched ones.
     }
 
     fn stream(self: Rc<Self>, mut stream: DetachedStream) -> io::Result<Rc<dyn StreamSocket>> {

@@ -12,6 +12,7 @@ mod message;
 mod ring;
 mod sockets;
 mod stream;
+mod watches;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use super::Driver;
 use frames::{FrameOptions, Frames};
 use ring::{BURST, Burst, Ring};
 use sockets::{Completion, Place, Sockets};
+use watches::{READABLE, WRITABLE, Watches};
 
 /// What streams receive into.
 const STREAM_FRAMES: FrameOptions = FrameOptions { frames: 512, frame_bytes: 16 * 1024, offered: 128 };
@@ -89,6 +91,7 @@ pub(crate) struct UringDriver {
     pauses: Cell<u64>,
     /// Copies of the bells' descriptors, watched for ever.
     bells: RefCell<Vec<OwnedFd>>,
+    watches: Watches,
 }
 
 impl UringDriver {
@@ -112,6 +115,7 @@ impl UringDriver {
             again: RefCell::default(),
             pauses: Cell::new(0),
             bells: RefCell::default(),
+            watches: Watches::default(),
         })
     }
 
@@ -247,6 +251,9 @@ impl UringDriver {
             None if operation == BELL && !completion.has_more() => {
                 place.number().into_iter().for_each(|n| self.watch(n))
             }
+            None if matches!(operation, READABLE | WRITABLE) => {
+                place.number().into_iter().for_each(|n| self.watches.told(n, operation));
+            }
             None => {}
         }
         socket.is_some()
@@ -330,6 +337,19 @@ impl Driver for UringDriver {
         self.bells.borrow_mut().push(bell);
         self.watch(u32::try_from(self.bells.borrow().len() - 1).expect("there are few bells"));
         Ok(())
+    }
+
+    fn new_watch(&self) -> u32 {
+        self.watches.add()
+    }
+
+    fn arm_watch(&self, watch: u32, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
+        self.arm(watch, descriptor, [readable, writable]);
+        Ok(())
+    }
+
+    fn end_watch(&self, watch: u32) {
+        self.end(watch);
     }
 
     fn lingers(&self) -> bool {

@@ -31,6 +31,9 @@ use crate::stall::StallDetector;
 /// How long a shard that ends lets sockets send what they have left.
 const STOP_LINGER_TIME: Duration = Duration::from_secs(1);
 
+/// How often networks beside the driver are polled meanwhile.
+const LINGER_POLL_TIME: Duration = Duration::from_millis(1);
+
 /// All that a shard's thread needs to begin.
 pub(super) struct Seat {
     /// The rings to and from the other shards; they know which shard this is.
@@ -229,11 +232,19 @@ impl Engine {
     fn linger(&self) {
         let driver = self.platform.driver();
         let deadline = self.platform.now() + STOP_LINGER_TIME;
-        while driver.lingers() && self.platform.now() < deadline {
-            driver.sleep(Some(deadline.saturating_duration_since(self.platform.now())));
+        loop {
+            let now = self.platform.now();
+            let (by_driver, by_others) = (driver.lingers(), self.executor.linger(now));
+            if now >= deadline || !(by_driver || by_others) {
+                break;
+            }
+            // Others tell nobody when they want to be polled.
+            let wait = deadline.saturating_duration_since(now);
+            driver.sleep(Some(if by_others { wait.min(LINGER_POLL_TIME) } else { wait }));
             driver.poll();
         }
         driver.finish();
+        self.executor.finish_pollers();
     }
 }
 

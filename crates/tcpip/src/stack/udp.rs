@@ -73,7 +73,7 @@ impl Stack {
         let local = self.udp.local(id).ok_or(UdpSendError::Closed)?;
         let to = to.or_else(|| self.udp.remote(id)).ok_or(UdpSendError::NoDestination)?;
         let IpAddr::V4(dst) = to.ip() else { return Err(UdpSendError::NoRoute) };
-        if self.outgoing.len() >= self.limits.outgoing_packets || self.local.len() >= self.limits.loopback_packets {
+        if !self.has_room_for_datagrams() {
             return Err(UdpSendError::Full);
         }
         let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
@@ -90,6 +90,11 @@ impl Stack {
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
         self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet);
         Ok(())
+    }
+
+    /// Whether [`Stack::udp_send`] does not answer [`UdpSendError::Full`]. There is room again when packets have left.
+    pub fn has_room_for_datagrams(&self) -> bool {
+        self.outgoing.len() < self.limits.outgoing_packets && self.local.len() < self.limits.loopback_packets
     }
 
     fn udp_packet(

@@ -443,6 +443,17 @@ impl Connection {
         self.failure
     }
 
+    /// What it was made with, or was told since.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Changes the options, without those that both sides have agreed upon.
+    pub(super) fn set_options(&mut self, options: Options) {
+        let Options { mss, offers_timestamps, offers_sack, .. } = *self.options;
+        self.options = Rc::new(Options { mss, offers_timestamps, offers_sack, ..options });
+    }
+
     /// Whether data may flow from the other side, or may have.
     fn is_synchronized(&self) -> bool {
         !matches!(self.state, State::SynSent | State::SynReceived | State::Closed)

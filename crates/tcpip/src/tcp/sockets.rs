@@ -75,9 +75,23 @@ pub struct SocketId {
     generation: u32,
 }
 
+impl SocketId {
+    /// A small number that no other connection of the application has at the same time, for tables.
+    pub const fn index(self) -> usize {
+        self.place as usize
+    }
+}
+
 /// Names a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(u32);
+
+impl ListenerId {
+    /// A small number that no other listener has at the same time, for tables.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What the application should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +291,28 @@ impl Sockets {
         entry.connection.send(data)?;
         self.mark(id.place);
         Ok(())
+    }
+
+    /// Hands over bytes also if there is no room, see [`Connection::send_beyond`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub fn send_beyond(&mut self, id: SocketId, data: Buffer) -> Result<(), SendError> {
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation);
+        let entry = entry.ok_or(SendError::Closed)?;
+        entry.connection.lend(|| self.spares.pop());
+        entry.connection.send_beyond(data)?;
+        self.mark(id.place);
+        Ok(())
+    }
+
+    /// Changes the options of an open connection, of which [`Options::mss`] and what is offered to the other side stay as they were.
+    /// Answers whether there is such a connection.
+    pub fn set_options(&mut self, id: SocketId, options: Options) -> bool {
+        let Some(entry) = self.entry_mut(id) else { return false };
+        entry.connection.set_options(options);
+        self.mark(id.place);
+        true
     }
 
     /// The next received bytes, see [`Connection::receive`].

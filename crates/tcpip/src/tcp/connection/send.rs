@@ -36,11 +36,20 @@ impl Connection {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&mut self, data: Buffer) -> Result<(), SendError> {
+        if self.sendable() == 0 && self.fin == Fin::Open && self.state != State::Closed {
+            return Err(SendError::Full(data));
+        }
+        self.send_beyond(data)
+    }
+
+    /// The same also if there is no room, for an application that has a bound of its own and asks for
+    /// [`Connection::unacknowledged`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub fn send_beyond(&mut self, data: Buffer) -> Result<(), SendError> {
         if self.fin != Fin::Open || self.state == State::Closed {
             return Err(SendError::Closed);
-        }
-        if self.sendable() == 0 {
-            return Err(SendError::Full(data));
         }
         if !data.is_empty() {
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));

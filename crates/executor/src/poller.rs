@@ -1,0 +1,180 @@
+//! Input and output that a shard has beside its platform's, such as a network stack of its own.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::{OnceCell, RefCell};
+use core::task::{Context, Waker};
+
+use sunstar_packet::Doorbell;
+
+use crate::current;
+use crate::platform::Platform;
+use crate::time::Instant;
+
+/// Somebody who does input and output in a shard's rounds, beside the platform.
+///
+/// All methods are called on the shard, and none of them may wait.
+pub trait Poller {
+    /// Starts what tasks have asked for since the last time, takes in what has come, and wakes the tasks concerned. Answers whether
+    /// there was anything: then another round follows. `now` is the round's time.
+    fn poll(&self, now: Instant) -> bool;
+
+    /// When it wants to be polled though nothing happens.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// The shard is going to sleep: answers whether it may. If so, the context's waker is called, from wherever, when a poll is
+    /// worthwhile; or the platform was told what else is to end the sleep.
+    fn prepare_sleep(&self, cx: &mut Context<'_>) -> bool;
+
+    /// Whether something is left to be sent for those who are gone. Asked when the shard ends, between polls.
+    fn lingers(&self) -> bool {
+        false
+    }
+
+    /// Drops what lingers: the shard ends.
+    fn finish(&self) {}
+}
+
+/// Has `poller` polled in every round of the current shard from the next one on, until the executor is dropped.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn add_poller(poller: Rc<dyn Poller>) {
+    current::with(|shard| shard.pollers.pollers.borrow_mut().push(poller));
+}
+
+/// A shard's pollers.
+#[derive(Default)]
+pub(crate) struct Pollers {
+    pollers: RefCell<Vec<Rc<dyn Poller>>>,
+    waker: OnceCell<Waker>,
+}
+
+impl Pollers {
+    /// The poller with a number. Polling may add others, so the list is not borrowed meanwhile.
+    fn nth(&self, place: usize) -> Option<Rc<dyn Poller>> {
+        self.pollers.borrow().get(place).cloned()
+    }
+
+    fn all(&self) -> impl Iterator<Item = Rc<dyn Poller>> {
+        (0..).map_while(|place| self.nth(place))
+    }
+
+    /// Polls all; answers whether any found something.
+    pub(crate) fn poll(&self, now: Instant) -> bool {
+        self.all().fold(false, |found, poller| poller.poll(now) | found)
+    }
+
+    /// The earliest time that one asks for.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.all().filter_map(|poller| poller.deadline()).min()
+    }
+
+    /// Whether all let the shard sleep.
+    pub(crate) fn prepare_sleep(&self, platform: &dyn Platform) -> bool {
+        if self.pollers.borrow().is_empty() {
+            return true;
+        }
+        let waker = self.waker.get_or_init(|| Waker::from(Arc::new(Bell(platform.doorbell()))));
+        let mut cx = Context::from_waker(waker);
+        self.all().fold(true, |may_sleep, poller| poller.prepare_sleep(&mut cx) && may_sleep)
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.all().any(|poller| poller.lingers())
+    }
+
+    pub(crate) fn finish(&self) {
+        self.all().for_each(|poller| poller.finish());
+    }
+
+    /// Lets go of all.
+    pub(crate) fn clear(&self) {
+        drop(self.pollers.take());
+    }
+}
+
+/// A waker that ends the shard's sleep.
+struct Bell(Box<dyn Doorbell>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.ring();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use core::cell::Cell;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::shard::Round;
+    use crate::testing::TestWorld;
+
+    #[derive(Default)]
+    struct Scripted {
+        found: Cell<bool>,
+        is_restless: Cell<bool>,
+        deadline: Cell<Option<Instant>>,
+        polls: Cell<usize>,
+        waker: RefCell<Option<Waker>>,
+    }
+
+    impl Poller for Scripted {
+        fn poll(&self, _now: Instant) -> bool {
+            self.polls.set(self.polls.get() + 1);
+            self.found.take()
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            self.deadline.get()
+        }
+
+        fn prepare_sleep(&self, cx: &mut Context<'_>) -> bool {
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            !self.is_restless.get()
+        }
+    }
+
+    #[test]
+    fn a_poller_is_polled_in_rounds_and_asked_before_sleeps() {
+        let world = TestWorld::default();
+        let (executor, poller) = (world.executor(), Rc::new(Scripted::default()));
+        executor.enter(|| add_poller(Rc::clone(&poller) as Rc<dyn Poller>));
+        poller.found.set(true);
+        assert_eq!(executor.round(), Round::Busy);
+        let at = Instant::ORIGIN + Duration::from_secs(5);
+        poller.deadline.set(Some(at));
+        assert_eq!(executor.round(), Round::Idle { deadline: Some(at) });
+        assert_eq!(poller.polls.get(), 2);
+        poller.is_restless.set(true);
+        assert_eq!(executor.prepare_sleep(), Round::Busy);
+        executor.end_sleep();
+        poller.is_restless.set(false);
+        assert_eq!(executor.prepare_sleep(), Round::Idle { deadline: Some(at) });
+        let waker = poller.waker.take().expect("it was given one");
+        let before = world.rings();
+        waker.wake();
+        assert_eq!(world.rings(), before + 1);
+        executor.end_sleep();
+    }
+
+    #[test]
+    fn a_poller_goes_with_its_executor() {
+        let poller = Rc::new(Scripted::default());
+        let executor = TestWorld::default().executor();
+        executor.enter(|| add_poller(Rc::clone(&poller) as Rc<dyn Poller>));
+        assert_eq!(Rc::strong_count(&poller), 2);
+        drop(executor);
+        assert_eq!(Rc::strong_count(&poller), 1);
+    }
+}

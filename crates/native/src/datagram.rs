@@ -1,0 +1,90 @@
+//! Datagram sockets: UDP.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use sunstar_net::socket::DatagramSocket;
+use sunstar_net::{Address, Error};
+use sunstar_packet::Buffer;
+use sunstar_tcpip::udp::UdpId;
+
+use crate::error::{of_open, of_path, of_send};
+use crate::network::inet;
+use crate::shared::Shared;
+use crate::wakers::keep;
+
+/// A datagram socket of this shard's stack.
+pub(crate) struct Datagrams {
+    network: Rc<Shared>,
+    id: UdpId,
+    /// What became of a datagram that was not sent.
+    failure: Cell<Option<Error>>,
+}
+
+impl Datagrams {
+    pub(crate) fn new(network: Rc<Shared>, id: UdpId) -> Self {
+        Self { network, id, failure: Cell::new(None) }
+    }
+}
+
+impl DatagramSocket for Datagrams {
+    fn local_address(&self) -> Result<Address, Error> {
+        self.network.look(|state| state.stack.udp().local(self.id)).map(Address::Inet).ok_or(Error::NotConnected)
+    }
+
+    fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Result<(Buffer, Address), Error>> {
+        self.network.look(|state| {
+            let udp = state.stack.udp();
+            if let Some(received) = udp.receive(self.id) {
+                let bytes = received.payload.into_buffer(state.stack.copies());
+                return Poll::Ready(Ok((bytes, Address::Inet(received.from))));
+            }
+            if let Some(error) = udp.take_error(self.id) {
+                return Poll::Ready(Err(of_path(error)));
+            }
+            keep(state.receivers.at(self.id.index()), cx);
+            Poll::Pending
+        })
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Err(error));
+        }
+        let mut state = self.network.state();
+        if state.stack.has_room_for_datagrams() {
+            return Poll::Ready(Ok(()));
+        }
+        state.senders.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn enqueue(&self, bytes: Buffer, to: Option<&Address>) {
+        let sent = match to.map(inet).transpose() {
+            Ok(to) => {
+                let now = self.network.now();
+                self.network.state().stack.udp_send(now, self.id, to, bytes.into()).map_err(of_send)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
+            self.failure.set(Some(error));
+        }
+    }
+
+    fn connect(&self, peer: &Address) -> Result<(), Error> {
+        self.network.state().stack.udp_connect(self.id, inet(peer)?).map_err(of_open)
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut state = self.network.state();
+            state.stack.udp().close(self.id);
+            state.receivers.get(self.id.index()).and_then(Option::take)
+        };
+        drop(waiting);
+    }
+}

@@ -1,0 +1,221 @@
+//! A shard's native network.
+
+use std::fmt;
+use std::future::ready;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use sunstar_device::Queue;
+use sunstar_executor::{add_poller, current};
+use sunstar_net::socket::{
+    ConnectOptions, Connecting as Connection, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket,
+    Stack, StreamSocket,
+};
+use sunstar_net::{Address, Error};
+use sunstar_tcpip::interface::InterfaceId;
+use sunstar_tcpip::prefix::Prefix;
+use sunstar_tcpip::routes::Route;
+use sunstar_tcpip::stack::{self, ConfigError, Limits};
+use sunstar_tcpip::tcp::connection;
+use sunstar_tcpip::tcp::sockets::OpenError;
+use sunstar_tcpip::udp::UdpOptions;
+
+use crate::datagram::Datagrams;
+use crate::error::of_open;
+use crate::listener::Listener;
+use crate::port::{Port, Watch};
+use crate::shared::Shared;
+use crate::stream::{Connecting, Held, Stream};
+
+/// Ports that are chosen from when one listens at port 0, as in Linux.
+const FIRST_PORT: u16 = 32_768;
+const PORTS: u16 = 28_232;
+
+/// What a network is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkOptions {
+    /// How much there may be of everything.
+    pub limits: Limits,
+    /// What streams are made with.
+    pub tcp: connection::Options,
+    /// What datagram sockets are made with.
+    pub udp: UdpOptions,
+}
+
+impl NetworkOptions {
+    /// For servers. Small segments are sent at once, as the contract of sockets says.
+    pub const DEFAULT: Self = Self {
+        limits: Limits::DEFAULT,
+        tcp: connection::Options { is_no_delay: true, ..connection::Options::DEFAULT },
+        udp: UdpOptions::DEFAULT,
+    };
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The native network of one shard.
+///
+/// Its clones are handles to the same one. It works from [`Network::start`] on, until the shard ends.
+#[derive(Clone)]
+pub struct Network {
+    shared: Rc<Shared>,
+    udp: UdpOptions,
+    /// The network of the platform, for what is none of ours.
+    beside: Option<Rc<dyn Stack>>,
+}
+
+impl Network {
+    /// A network of the current shard, without devices.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn new(options: NetworkOptions) -> Self {
+        let mut key = [0; 16];
+        current::entropy(&mut key);
+        let stack = stack::Stack::new(key, options.limits);
+        Self { shared: Rc::new(Shared::new(stack, options.tcp)), udp: options.udp, beside: None }
+    }
+
+    /// Leaves Unix sockets and loopback addresses to another network, the platform's: so the host's own programs are reached as
+    /// ever.
+    #[must_use]
+    pub fn with_beside(self, network: Rc<dyn Stack>) -> Self {
+        Self { beside: Some(network), ..self }
+    }
+
+    /// Adds a queue of a device as an interface. `watch` waits for its descriptor; without it, a queue that has one is polled and the
+    /// shard never sleeps.
+    ///
+    /// # Errors
+    /// [`ConfigError::Full`].
+    pub fn add_queue(&self, queue: Box<dyn Queue>, watch: Option<Box<dyn Watch>>) -> Result<InterfaceId, ConfigError> {
+        let mut state = self.shared.state();
+        let interface = state.stack.add_interface(Port::interface_options(&*queue))?;
+        state.ports.push(Port::new(interface, queue, watch));
+        Ok(interface)
+    }
+
+    /// Gives an interface an address.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_address(&self, interface: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
+        let now = self.shared.now();
+        self.shared.state().stack.add_address(now, interface, address)
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_route(&self, route: Route) -> Result<(), ConfigError> {
+        self.shared.state().stack.add_route(route)
+    }
+
+    /// Has the network polled in the current shard's rounds from now on. To be called once, on the shard where it was made.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn start(&self) {
+        add_poller(Rc::clone(&self.shared) as Rc<dyn sunstar_executor::Poller>);
+    }
+
+    /// Looks at the stack, for what it has counted.
+    pub fn with_stack<R>(&self, f: impl FnOnce(&mut stack::Stack) -> R) -> R {
+        self.shared.look(|state| f(&mut state.stack))
+    }
+
+    /// Who is to deal with an address, if not we.
+    fn other(&self, address: &Address) -> Option<&Rc<dyn Stack>> {
+        let is_local = address.inet().is_none_or(|address| address.ip().is_loopback());
+        self.beside.as_ref().filter(|_| is_local)
+    }
+
+    fn listen_at(&self, address: SocketAddr, backlog: u32) -> Result<Rc<dyn ListenSocket>, Error> {
+        let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
+        let listen = |address| {
+            let listening = self.shared.state().stack.listen(address, backlog, Rc::clone(&self.shared.options));
+            listening.map(|id| Rc::new(Listener::new(Rc::clone(&self.shared), id, address)) as Rc<dyn ListenSocket>)
+        };
+        if address.port() != 0 {
+            return listen(address).map_err(of_open);
+        }
+        let mut seed = [0; 2];
+        current::entropy(&mut seed);
+        let first = u16::from_ne_bytes(seed) % PORTS;
+        let ports = (0..PORTS).map(|offset| FIRST_PORT + (first + offset) % PORTS);
+        let mut tries = ports.map(|port| listen(SocketAddr::new(address.ip(), port)));
+        let outcome = tries.find(|outcome| !matches!(outcome, Err(OpenError::InUse)));
+        outcome.unwrap_or(Err(OpenError::InUse)).map_err(of_open)
+    }
+
+    fn connect_to(&self, to: &Address, from: Option<&Address>) -> Result<Connecting, Error> {
+        let from = from.map(inet).transpose()?;
+        let now = self.shared.now();
+        let options = Rc::clone(&self.shared.options);
+        let id = self.shared.state().stack.connect(now, from, inet(to)?, options).map_err(of_open)?;
+        Ok(Connecting::new(Held::new(Rc::clone(&self.shared), id)))
+    }
+}
+
+/// An IPv4 address; there are no others yet.
+pub(crate) fn inet(address: &Address) -> Result<SocketAddr, Error> {
+    address.inet().filter(SocketAddr::is_ipv4).ok_or(Error::Unsupported)
+}
+
+impl Stack for Network {
+    fn listen(&self, address: &Address, options: &ListenOptions) -> Result<Rc<dyn ListenSocket>, Error> {
+        match self.other(address) {
+            Some(other) => other.listen(address, options),
+            None => self.listen_at(inet(address)?, options.backlog),
+        }
+    }
+
+    fn connect(&self, address: &Address, options: &ConnectOptions) -> Connection {
+        if let Some(other) = self.other(address) {
+            return other.connect(address, options);
+        }
+        match self.connect_to(address, options.from.as_ref()) {
+            Ok(connecting) => Box::pin(connecting),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    fn attach(&self, stream: Detached) -> Result<Rc<dyn StreamSocket>, Error> {
+        match (&self.beside, stream.is::<sunstar_executor::Foreign<Held>>()) {
+            (Some(other), false) => other.attach(stream),
+            _ => Stream::attach(stream.into_inner()?),
+        }
+    }
+
+    fn bind(&self, address: &Address, options: &DatagramOptions) -> Result<Rc<dyn DatagramSocket>, Error> {
+        if let Some(other) = self.other(address) {
+            return other.bind(address, options);
+        }
+        let udp = UdpOptions { may_broadcast: options.broadcast, ..self.udp };
+        let id = self.shared.state().stack.udp_bind(inet(address)?, udp).map_err(of_open)?;
+        Ok(Rc::new(Datagrams::new(Rc::clone(&self.shared), id)))
+    }
+
+    fn default_address(&self) -> IpAddr {
+        let addresses = self.shared.look(|state| {
+            let interfaces = state.ports.iter().filter_map(|port| state.stack.interface(port.interface));
+            interfaces.flat_map(|interface| interface.addresses().first()).map(|prefix| prefix.address()).next()
+        });
+        addresses.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn is_spread(&self, address: &Address) -> bool {
+        self.other(address).is_none_or(|other| other.is_spread(address))
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}

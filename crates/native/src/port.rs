@@ -1,0 +1,144 @@
+//! A queue of a device, and what waits to be sent by it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::task::Context;
+
+use sunstar_device::{Queue, QueueError, Readiness};
+use sunstar_executor::Instant;
+use sunstar_packet::Packet;
+use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link};
+
+/// Packets that are taken from a queue in a round.
+pub const RX_BURST: usize = 128;
+
+/// Packets that are handed to a queue at once, and that wait for it at most.
+pub const TX_BURST: usize = 64;
+
+/// How many errors of a device one message in the log stands for, after the first ones.
+const ERRORS_PER_LOG: u64 = 4_096;
+
+/// How a queue's descriptor ends the sleeps of its shard; of the platform that has descriptors.
+pub trait Watch {
+    /// Has the descriptor end the shard's next sleep as soon as it is readable or writable, as asked.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn arm(&self, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()>;
+}
+
+/// A queue of a device, as an interface of the stack.
+pub(crate) struct Port {
+    pub(crate) interface: InterfaceId,
+    pub(crate) queue: Box<dyn Queue>,
+    watch: Option<Box<dyn Watch>>,
+    outbox: VecDeque<Packet>,
+    is_gone: bool,
+    /// Packets that were dropped since the device is gone.
+    pub(crate) lost: u64,
+    pub(crate) errors: u64,
+}
+
+impl Port {
+    pub(crate) fn new(interface: InterfaceId, queue: Box<dyn Queue>, watch: Option<Box<dyn Watch>>) -> Self {
+        Self { interface, queue, watch, outbox: VecDeque::new(), is_gone: false, lost: 0, errors: 0 }
+    }
+
+    /// What the stack is to know of a device.
+    pub(crate) fn interface_options(queue: &dyn Queue) -> InterfaceOptions {
+        let capabilities = queue.capabilities();
+        InterfaceOptions {
+            link: Link::Ethernet(capabilities.mac),
+            mtu: u16::try_from(capabilities.mtu_bytes).unwrap_or(u16::MAX),
+            capabilities: Capabilities {
+                completes_checksums: capabilities.tx.checksum,
+                segmentation_bytes: capabilities.tx.tso4.then_some(u16::MAX.into()),
+            },
+        }
+    }
+
+    /// Puts received packets into `inbox`; answers whether there were any.
+    pub(crate) fn receive(&mut self, now: Instant, inbox: &mut VecDeque<Packet>) -> bool {
+        if self.is_gone {
+            return false;
+        }
+        let result = self.queue.rx_burst(now, inbox, RX_BURST);
+        result.map_err(|error| self.fail(error)).is_ok_and(|count| count > 0)
+    }
+
+    /// Takes a packet to be sent; answers whether there is room for another one.
+    pub(crate) fn push(&mut self, now: Instant, packet: Packet) -> bool {
+        if self.is_gone {
+            self.lost += 1;
+            return true;
+        }
+        self.outbox.push_back(packet);
+        if self.outbox.len() >= TX_BURST {
+            self.flush(now);
+        }
+        self.has_room()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.len() < TX_BURST
+    }
+
+    /// Hands over what waits. To be called in each round, since queues may delay packets.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.is_gone {
+            return;
+        }
+        if let Err(error) = self.queue.tx_burst(now, &mut self.outbox) {
+            self.fail(error);
+        }
+    }
+
+    /// Whether the shard may sleep as far as the device goes.
+    pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.is_gone {
+            return true;
+        }
+        let armed = match self.queue.poll_ready(cx) {
+            Readiness::Ready => return false,
+            Readiness::Woken => return true,
+            Readiness::Descriptor { fd, readable, writable } => match &self.watch {
+                Some(watch) => watch.arm(fd, readable, writable),
+                // Nobody can wait for it, so it is polled.
+                None => return false,
+            },
+        };
+        if let Err(error) = armed {
+            self.fail(QueueError::System(error));
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.queue.deadline().filter(|_| !self.is_gone)
+    }
+
+    /// Something is wrong with the device: it is told of, but not for each packet.
+    fn fail(&mut self, error: QueueError) {
+        if matches!(error, QueueError::Gone) {
+            self.is_gone = true;
+            self.lost += self.outbox.len() as u64;
+            self.outbox.clear();
+            log::error!("{error}: nothing is sent or received by it any more");
+            return;
+        }
+        let before = self.errors;
+        self.errors += 1;
+        if before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG) {
+            log::warn!("{error}; {before} times before");
+        }
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("interface", &self.interface).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! What the sockets of a shard's network share, and its part in the shard's rounds.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use sunstar_executor::{Instant, Poller, timer};
+use sunstar_tcpip::stack::Stack;
+use sunstar_tcpip::tcp::connection;
+use sunstar_tcpip::time;
+
+use crate::state::{State, stack_time};
+
+/// A shard's network, as its sockets know it.
+pub(crate) struct Shared {
+    state: RefCell<State>,
+    /// The time of the latest round.
+    now: Cell<Instant>,
+    /// Whether something may have been asked of the stack since the last poll.
+    has_work: Cell<bool>,
+    /// Streams that somebody has.
+    pub(crate) open_streams: Cell<usize>,
+    /// What streams are made with.
+    pub(crate) options: Rc<connection::Options>,
+    /// Who is to be woken; empty between calls.
+    wakes: RefCell<Vec<Waker>>,
+}
+
+impl Shared {
+    pub(crate) fn new(stack: Stack, options: connection::Options) -> Self {
+        Self {
+            state: RefCell::new(State::new(stack)),
+            now: Cell::new(timer::now()),
+            has_work: Cell::new(false),
+            open_streams: Cell::new(0),
+            options: Rc::new(options),
+            wakes: RefCell::default(),
+        }
+    }
+
+    /// The network, of which something is going to be asked. No waker must be called meanwhile.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.has_work.set(true);
+        self.state.borrow_mut()
+    }
+
+    /// The network, to be looked at.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        f(&mut self.state.borrow_mut())
+    }
+
+    /// The time of the latest round on the stack's clock.
+    pub(crate) fn now(&self) -> time::Instant {
+        stack_time(self.now.get())
+    }
+}
+
+impl Poller for Shared {
+    fn poll(&self, now: Instant) -> bool {
+        self.now.set(now);
+        self.has_work.set(false);
+        let mut wakes = self.wakes.take();
+        let found = {
+            let mut state = self.state.borrow_mut();
+            // What tasks have sent leaves first: it may be what others wait for.
+            let sent = state.transmit(now);
+            let received = state.receive(now);
+            let was_due = state.pass_time(now);
+            let changed = state.collect(&mut wakes);
+            sent || received || was_due || changed
+        };
+        wakes.drain(..).for_each(Waker::wake);
+        self.wakes.replace(wakes);
+        found
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.state.borrow().deadline()
+    }
+
+    fn prepare_sleep(&self, cx: &mut Context<'_>) -> bool {
+        self.state.borrow_mut().prepare_sleep(cx) && !self.has_work.get()
+    }
+
+    fn lingers(&self) -> bool {
+        let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
+        connections > self.open_streams.get()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("now", &self.now).finish_non_exhaustive()
+    }
+}

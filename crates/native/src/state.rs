@@ -1,0 +1,139 @@
+//! The stack of a shard, its devices, and who waits for its sockets.
+
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+use sunstar_executor::Instant;
+use sunstar_packet::Packet;
+use sunstar_tcpip::interface::InterfaceId;
+use sunstar_tcpip::stack::{Event, Stack};
+use sunstar_tcpip::tcp::connection::State as TcpState;
+use sunstar_tcpip::tcp::sockets::{self, SocketId};
+use sunstar_tcpip::time;
+
+use crate::port::Port;
+use crate::wakers::{StreamWaiters, Table};
+
+/// Packets that leave in a round at most; there is another one then.
+const TX_BUDGET: usize = 1_024;
+
+/// All of a shard's network that changes.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) stack: Stack,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) streams: Table<StreamWaiters>,
+    pub(crate) acceptors: Table<Option<Waker>>,
+    pub(crate) receivers: Table<Option<Waker>>,
+    /// Who waits for room for datagrams.
+    pub(crate) senders: Vec<Waker>,
+    inbox: VecDeque<Packet>,
+}
+
+impl State {
+    pub(crate) fn new(stack: Stack) -> Self {
+        Self {
+            stack,
+            ports: Vec::new(),
+            streams: Table::default(),
+            acceptors: Table::default(),
+            receivers: Table::default(),
+            senders: Vec::new(),
+            inbox: VecDeque::new(),
+        }
+    }
+
+    /// Hands what is to be sent to the devices, as far as they have room; answers whether there was anything.
+    pub(crate) fn transmit(&mut self, now: Instant) -> bool {
+        let mut count = 0;
+        while count < TX_BUDGET && self.ports.iter().all(Port::has_room) {
+            let Some((interface, packet)) = self.stack.poll_transmit(stack_time(now)) else { break };
+            count += 1;
+            if let Some(port) = self.port(interface) {
+                port.push(now, packet);
+            }
+        }
+        self.ports.iter_mut().for_each(|port| port.flush(now));
+        count > 0
+    }
+
+    fn port(&mut self, interface: InterfaceId) -> Option<&mut Port> {
+        self.ports.iter_mut().find(|port| port.interface == interface)
+    }
+
+    /// Takes in what has come; answers whether there was anything.
+    pub(crate) fn receive(&mut self, now: Instant) -> bool {
+        let mut found = false;
+        for port in &mut self.ports {
+            if port.receive(now, &mut self.inbox) {
+                self.stack.handle_packets(stack_time(now), port.interface, self.inbox.drain(..));
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Lets the time be known, if somebody waits for it; answers whether somebody did.
+    pub(crate) fn pass_time(&mut self, now: Instant) -> bool {
+        let now = stack_time(now);
+        let is_due = self.stack.deadline().is_some_and(|deadline| deadline <= now);
+        if is_due {
+            self.stack.handle_timeout(now);
+        }
+        is_due
+    }
+
+    /// Finds who is to be woken; answers whether anything has happened.
+    pub(crate) fn collect(&mut self, wakes: &mut Vec<Waker>) -> bool {
+        let mut found = false;
+        while let Some(event) = self.stack.poll_event() {
+            found = true;
+            match event {
+                Event::Tcp(sockets::Event::Socket(id)) => self.look_at(id, wakes),
+                Event::Tcp(sockets::Event::Listener(id)) => {
+                    wakes.extend(self.acceptors.get(id.index()).and_then(Option::take));
+                }
+                Event::Udp(id) => wakes.extend(self.receivers.get(id.index()).and_then(Option::take)),
+                Event::AddressConflict { address, mac, .. } => {
+                    log::warn!("another station, {mac}, uses our address {address}");
+                }
+            }
+        }
+        if !self.senders.is_empty() && self.stack.has_room_for_datagrams() {
+            wakes.append(&mut self.senders);
+        }
+        found
+    }
+
+    /// A connection has changed.
+    fn look_at(&mut self, id: SocketId, wakes: &mut Vec<Waker>) {
+        let Some(waiters) = self.streams.get(id.index()) else { return };
+        let Some(connection) = self.stack.tcp().connection(id) else { return };
+        let is_over = connection.state() == TcpState::Closed;
+        if is_over {
+            wakes.extend(waiters.all().into_iter().flatten());
+            return;
+        }
+        if connection.receivable() > 0 || connection.is_at_end() {
+            wakes.extend(waiters.reader.take());
+        }
+        wakes.extend(waiters.writer(connection.unacknowledged()));
+    }
+
+    /// Whether the shard may sleep as far as the devices go.
+    pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        self.ports.iter_mut().fold(true, |may_sleep, port| port.prepare_sleep(cx) && may_sleep)
+    }
+
+    /// When something is due though nothing comes.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let stack = self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
+        let devices = self.ports.iter().filter_map(Port::deadline);
+        stack.into_iter().chain(devices).min()
+    }
+}
+
+/// A point in time of the executor's clock on that of the stack.
+pub(crate) const fn stack_time(now: Instant) -> time::Instant {
+    time::Instant::from_micros(now.as_nanos() / 1_000)
+}

@@ -1,0 +1,321 @@
+//! Streams: connections of TCP.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use sunstar_executor::Foreign;
+use sunstar_net::socket::{DEFAULT_SEND_QUEUE_BYTES, Detached, StreamOption, StreamSocket};
+use sunstar_net::{Address, Error};
+use sunstar_packet::Buffer;
+use sunstar_tcpip::tcp::connection::{self, Connection, Keepalive, State};
+use sunstar_tcpip::tcp::sockets::{SocketId, Sockets};
+
+use crate::error::of_failure;
+use crate::shared::Shared;
+use crate::wakers::keep;
+
+/// The stack's name for a connection that the application has, or is going to have. Dropping it lets the connection go.
+pub(crate) struct Held {
+    network: Rc<Shared>,
+    id: SocketId,
+}
+
+impl Held {
+    pub(crate) fn new(network: Rc<Shared>, id: SocketId) -> Self {
+        network.open_streams.set(network.open_streams.get() + 1);
+        Self { network, id }
+    }
+
+    /// The other side's address.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.network.look(|state| state.stack.tcp().flow(self.id)).map(|flow| flow.dst())
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.network.look(|state| state.stack.tcp().flow(self.id)).map(|flow| flow.src())
+    }
+
+    /// Looks at the connection.
+    fn connection<R>(&self, f: impl FnOnce(&Connection) -> R) -> Result<R, Error> {
+        self.network.look(|state| state.stack.tcp().connection(self.id).map(f)).ok_or(Error::NotConnected)
+    }
+
+    /// Calls the stack.
+    fn tcp<R>(&self, f: impl FnOnce(&mut Sockets, SocketId) -> R) -> R {
+        f(self.network.state().stack.tcp(), self.id)
+    }
+
+    pub(crate) fn abort(&self) {
+        let now = self.network.now();
+        self.tcp(|tcp, id| tcp.abort(now, id));
+    }
+
+    /// Wakes all who wait.
+    fn wake_all(&self) {
+        let waiting = self.network.look(|state| state.streams.get(self.id.index()).map(|waiters| waiters.all()));
+        waiting.into_iter().flatten().flatten().for_each(std::task::Waker::wake);
+    }
+
+    /// How another shard, or who accepts, gets it.
+    pub(crate) fn detached(self) -> Detached {
+        let peer = self.peer().map(Address::Inet);
+        Detached::new(Foreign::new(self), peer)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.network.open_streams.set(self.network.open_streams.get() - 1);
+        let now = self.network.now();
+        let mut state = self.network.state();
+        state.stack.tcp().release(now, self.id);
+        let waiting = state.streams.get(self.id.index()).map(std::mem::take);
+        drop(state);
+        drop(waiting);
+    }
+}
+
+/// A connection in the making. Dropping it gives the connection up.
+pub(crate) struct Connecting(Option<Held>);
+
+impl Connecting {
+    pub(crate) fn new(held: Held) -> Self {
+        Self(Some(held))
+    }
+}
+
+impl Future for Connecting {
+    type Output = Result<Rc<dyn StreamSocket>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let held = self.0.as_ref().expect("a future is not polled after its end");
+        match held.connection(|connection| (connection.state(), connection.failure())) {
+            Ok((State::SynSent | State::SynReceived, _)) => {
+                let index = held.id.index();
+                held.network.look(|state| state.streams.at(index).wait_to_write(u32::MAX, cx));
+                Poll::Pending
+            }
+            Ok((_, Some(failure))) => {
+                self.0 = None;
+                Poll::Ready(Err(of_failure(failure)))
+            }
+            Ok(_) => Poll::Ready(self.0.take().map(Stream::open).ok_or(Error::NotConnected)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// What the application has done with a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    ShutDown,
+    Aborted,
+    /// Another socket has it, or will have it.
+    Detached,
+}
+
+/// A stream.
+///
+/// Bytes are handed to the stack as they come; what is called the send queue are those that are more than the stack's send
+/// capacity, as if the stack were a kernel.
+pub(crate) struct Stream {
+    /// None once it was detached.
+    held: Cell<Option<Held>>,
+    phase: Cell<Phase>,
+    send_queue_bytes: Cell<u32>,
+}
+
+impl Stream {
+    pub(crate) fn open(held: Held) -> Rc<dyn StreamSocket> {
+        let queue = u32::try_from(DEFAULT_SEND_QUEUE_BYTES).unwrap_or(u32::MAX);
+        Rc::new(Self { held: Cell::new(Some(held)), phase: Cell::new(Phase::Open), send_queue_bytes: Cell::new(queue) })
+    }
+
+    /// Makes a stream of what was accepted or detached.
+    pub(crate) fn attach(stream: Foreign<Held>) -> Result<Rc<dyn StreamSocket>, Error> {
+        // Its packets come to the shard on which it is; what is dropped elsewhere travels there and is closed.
+        stream.into_inner().map(Self::open).map_err(|_| Error::Unsupported)
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&Held) -> Result<R, Error>) -> Result<R, Error> {
+        // Nothing in `f` comes back here: no waker is called by it.
+        let held = self.held.take().ok_or(Error::NotConnected)?;
+        let answer = f(&held);
+        self.held.set(Some(held));
+        answer
+    }
+
+    /// Whether the sending side is as it should be.
+    fn check_writing(&self, connection: &Connection) -> Result<(), Error> {
+        match (self.phase.get(), connection.failure()) {
+            (Phase::Aborted, _) => Err(Error::ConnectionAborted),
+            (_, Some(failure)) => Err(of_failure(failure)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until fewer bytes than `below` are not acknowledged; `below` follows from the stack's send capacity.
+    fn poll_below(&self, cx: &Context<'_>, below: impl FnOnce(u32) -> u32) -> Poll<Result<(), Error>> {
+        if self.phase.get() == Phase::Aborted {
+            return Poll::Ready(Err(Error::ConnectionAborted));
+        }
+        let answer = self.with(|held| {
+            let (check, unacknowledged, below) = held.connection(|connection| {
+                let below = below(connection.options().send_capacity);
+                (self.check_writing(connection), connection.unacknowledged(), below)
+            })?;
+            check?;
+            if unacknowledged < below {
+                return Ok(Poll::Ready(()));
+            }
+            held.network.look(|state| state.streams.at(held.id.index()).wait_to_write(below, cx));
+            Ok(Poll::Pending)
+        });
+        flat(answer)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut connection::Options)) -> Result<(), Error> {
+        self.with(|held| {
+            let mut options = held.connection(|connection| *connection.options())?;
+            change(&mut options);
+            held.tcp(|tcp, id| tcp.set_options(id, options));
+            Ok(())
+        })
+    }
+}
+
+fn flat<T>(answer: Result<Poll<T>, Error>) -> Poll<Result<T, Error>> {
+    match answer {
+        Ok(poll) => poll.map(Ok),
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+impl StreamSocket for Stream {
+    fn local_address(&self) -> Result<Address, Error> {
+        self.with(|held| held.local().map(Address::Inet).ok_or(Error::NotConnected))
+    }
+
+    fn peer_address(&self) -> Result<Address, Error> {
+        self.with(|held| held.peer().map(Address::Inet).ok_or(Error::NotConnected))
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
+        if self.phase.get() == Phase::Aborted {
+            return Poll::Ready(Err(Error::ConnectionAborted));
+        }
+        let answer = self.with(|held| {
+            if let Some(bytes) = held.tcp(Sockets::receive) {
+                return Ok(Poll::Ready(bytes));
+            }
+            let (state, failure, is_at_end) = held
+                .connection(|connection| (connection.state(), connection.failure(), connection.is_at_end()))?;
+            match failure {
+                Some(failure) => Err(of_failure(failure)),
+                None if is_at_end || state == State::Closed => Ok(Poll::Ready(Buffer::new())),
+                None => {
+                    held.network.look(|state| keep(&mut state.streams.at(held.id.index()).reader, cx));
+                    Ok(Poll::Pending)
+                }
+            }
+        });
+        flat(answer)
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.phase.get() == Phase::ShutDown {
+            return Poll::Ready(Err(Error::BrokenPipe));
+        }
+        self.poll_below(cx, |capacity| capacity.saturating_add(self.send_queue_bytes.get()))
+    }
+
+    fn enqueue(&self, bytes: Buffer) {
+        // What a stream that is over is given is dropped.
+        let _ = self.with(|held| {
+            let _ = held.tcp(|tcp, id| tcp.send_beyond(id, bytes));
+            Ok(())
+        });
+    }
+
+    fn enqueue_file(&self, _file: &Rc<dyn Any>, _offset: u64, _len_bytes: u64) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_below(cx, |capacity| capacity.saturating_add(1))
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        let answer = self.with(|held| {
+            held.connection(|connection| if connection.failure().is_some() { 0 } else { connection.unacknowledged() })
+        });
+        answer.unwrap_or(0).into()
+    }
+
+    fn shutdown(&self) {
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::ShutDown);
+            let _ = self.with(|held| {
+                let now = held.network.now();
+                held.tcp(|tcp, id| tcp.close(now, id));
+                Ok(())
+            });
+        }
+    }
+
+    fn abort(&self) {
+        if self.phase.get() != Phase::Detached && self.phase.replace(Phase::Aborted) != Phase::Aborted {
+            let held = self.held.take();
+            if let Some(held) = &held {
+                held.abort();
+                held.wake_all();
+            }
+            self.held.set(held);
+        }
+    }
+
+    fn poll_detach(&self, cx: &mut Context<'_>) -> Poll<Result<Detached, Error>> {
+        if self.phase.get() != Phase::Open {
+            return Poll::Ready(Err(Error::NotConnected));
+        }
+        ready!(self.poll_flush(cx))?;
+        let held = self.held.take().ok_or(Error::NotConnected)?;
+        self.phase.set(Phase::Detached);
+        held.wake_all();
+        Poll::Ready(Ok(held.detached()))
+    }
+
+    fn set_option(&self, option: StreamOption) -> Result<(), Error> {
+        match option {
+            StreamOption::NoDelay(is_on) => self.set(|options| options.is_no_delay = is_on),
+            StreamOption::Keepalive(keepalive) => self.set(|options| {
+                options.keepalive = keepalive.map(|keepalive| Keepalive {
+                    idle: keepalive.idle,
+                    interval: keepalive.interval,
+                    probes: u8::try_from(keepalive.probes).unwrap_or(u8::MAX),
+                });
+            }),
+            StreamOption::UserTimeout(timeout) => self.set(|options| options.user_timeout = timeout),
+            StreamOption::ReceiveBufferBytes(bytes) => self.set(|options| options.receive_capacity = bytes.max(1)),
+            StreamOption::SendBufferBytes(bytes) => self.set(|options| options.send_capacity = bytes.max(1)),
+            StreamOption::SendQueueBytes(bytes) => {
+                self.send_queue_bytes.set(u32::try_from(bytes).unwrap_or(u32::MAX));
+                Ok(())
+            }
+            _ => Err(Error::Unsupported),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}

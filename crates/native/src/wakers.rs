@@ -1,0 +1,69 @@
+//! Who waits for what of the sockets.
+
+use std::task::{Context, Waker};
+
+/// Tasks that wait, by the small numbers of what they wait for.
+#[derive(Debug)]
+pub(crate) struct Table<T>(Vec<T>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Default> Table<T> {
+    /// The place of a socket.
+    pub(crate) fn at(&mut self, index: usize) -> &mut T {
+        if index >= self.0.len() {
+            self.0.resize_with(index + 1, T::default);
+        }
+        &mut self.0[index]
+    }
+
+    /// The place of a socket, if anybody has ever waited there.
+    pub(crate) fn get(&mut self, index: usize) -> Option<&mut T> {
+        self.0.get_mut(index)
+    }
+
+    /// Forgets who waits there.
+    pub(crate) fn clear(&mut self, index: usize) {
+        if let Some(place) = self.0.get_mut(index) {
+            *place = T::default();
+        }
+    }
+}
+
+/// Who waits for a stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamWaiters {
+    pub(crate) reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// The writer waits until fewer bytes than this are not acknowledged.
+    below: u32,
+}
+
+impl StreamWaiters {
+    pub(crate) fn wait_to_write(&mut self, below: u32, cx: &Context<'_>) {
+        self.below = below;
+        keep(&mut self.writer, cx);
+    }
+
+    /// The writer, if so many bytes that are not acknowledged are few enough.
+    pub(crate) fn writer(&mut self, unacknowledged: u32) -> Option<Waker> {
+        self.writer.take_if(|_| unacknowledged < self.below)
+    }
+
+    /// Both, since nothing is going to happen any more.
+    pub(crate) fn all(&mut self) -> [Option<Waker>; 2] {
+        [self.reader.take(), self.writer.take()]
+    }
+}
+
+/// Notes who waits, instead of who waited there before.
+pub(crate) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}

@@ -1,0 +1,8 @@
+//! Native networks keep the contract of `sunstar_net::socket`: two hosts in a simulated world, each with a stack of its own, and a
+//! link between them.
+
+mod closing;
+mod datagrams;
+mod listening;
+mod streams;
+mod support;
