@@ -109,26 +109,52 @@ pub fn sample_blocking(target: Duration, mut work: impl FnMut(u64)) -> Sample {
     slices.sample()
 }
 
-/// As [`sample_blocking`], for work that comes in batches: `work(n)` does at least `n` operations, and answers how many.
-pub fn sample_batches(target: Duration, mut work: impl FnMut(u64) -> u64) -> Sample {
-    let mut slices = Slices::default();
-    let mut took: Vec<(f64, u64)> = Vec::with_capacity(4096);
-    while let Some(count) = slices.next(target) {
-        let was_calibrated = slices.calibrated;
+/// As [`sample`], for work that comes in batches: `work(n)` does at least `n` operations, and answers how many.
+pub async fn sample_batches(target: Duration, mut work: impl AsyncFnMut(u64) -> u64) -> Sample {
+    let mut batches = Batches::default();
+    while let Some(count) = batches.slices.next(target) {
+        let start = Instant::now();
+        let done = work(count).await;
+        batches.took(start.elapsed(), done);
+    }
+    batches.sample()
+}
+
+/// As [`sample_batches`], for work that isn't asynchronous.
+pub fn sample_batches_blocking(target: Duration, mut work: impl FnMut(u64) -> u64) -> Sample {
+    let mut batches = Batches::default();
+    while let Some(count) = batches.slices.next(target) {
         let start = Instant::now();
         let done = work(count);
-        let elapsed = start.elapsed();
-        slices.took(elapsed);
-        if was_calibrated {
-            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-            took.push((elapsed.as_nanos() as f64 / done as f64, done));
-        }
+        batches.took(start.elapsed(), done);
     }
-    took.sort_by(|one, other| one.0.total_cmp(&other.0));
-    Sample {
-        nanos_per_op: took[took.len() / 2].0,
-        fastest_tenth: took[took.len() / 10].0,
-        iterations: took.iter().map(|(_, done)| done).sum(),
+    batches.sample()
+}
+
+/// Slices that have a number of operations each of its own.
+#[derive(Default)]
+struct Batches {
+    slices: Slices,
+    /// Nanoseconds per operation of each slice, and its operations.
+    took: Vec<(f64, u64)>,
+}
+
+impl Batches {
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn took(&mut self, elapsed: Duration, done: u64) {
+        if self.slices.calibrated {
+            self.took.push((elapsed.as_nanos() as f64 / done as f64, done));
+        }
+        self.slices.took(elapsed);
+    }
+
+    fn sample(mut self) -> Sample {
+        self.took.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Sample {
+            nanos_per_op: self.took[self.took.len() / 2].0,
+            fastest_tenth: self.took[self.took.len() / 10].0,
+            iterations: self.took.iter().map(|(_, done)| done).sum(),
+        }
     }
 }
 

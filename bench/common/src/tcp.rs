@@ -8,7 +8,7 @@ mod pattern;
 
 use std::time::{Duration, Instant};
 
-use crate::measure::{Reporter, pin, sample_batches};
+use crate::measure::{Reporter, pin, sample_batches_blocking};
 pub use pattern::Pattern;
 
 /// Bytes of a request, and of a response.
@@ -108,7 +108,7 @@ pub fn connects<E: Ends>(reporter: Reporter) {
         talk.ends.connect(slot);
     }
     talk.comes_and_goes = true;
-    reporter.nanos_per_op(sample_batches(reporter.plan.target, |count| talk.answers(count)));
+    reporter.nanos_per_op(sample_batches_blocking(reporter.plan.target, |count| talk.answers(count)));
 }
 
 /// A stream in packets of 1,500 bytes; an operation is a KiB.
@@ -129,7 +129,7 @@ fn round_trips<E: Ends>(reporter: Reporter, open: usize, at_once: usize) {
         talk.say(Side::Client, slot);
     }
     talk.stride = if at_once < open { 1 } else { 0 };
-    reporter.nanos_per_op(sample_batches(reporter.plan.target, |count| talk.answers(count)));
+    reporter.nanos_per_op(sample_batches_blocking(reporter.plan.target, |count| talk.answers(count)));
 }
 
 /// Requests and responses on the connections of a stack.
@@ -255,7 +255,7 @@ fn bulk<E: Ends>(reporter: Reporter, link: Link) {
         came: 0,
     };
     flood.ends.connect(0);
-    reporter.nanos_per_op(sample_batches(reporter.plan.target, |count| flood.kibs(count)));
+    reporter.nanos_per_op(sample_batches_blocking(reporter.plan.target, |count| flood.kibs(count)));
 }
 
 /// A stream as fast as it goes.

@@ -25,9 +25,19 @@ impl Default for Pattern {
 }
 
 impl Pattern {
+    /// Where in [`Pattern::whole`] the bytes from this place of the stream on lie.
+    pub fn offset(place: u64) -> usize {
+        (place % PERIOD as u64) as usize
+    }
+
     /// The [`CHUNK`] bytes from this place of the stream on.
     pub fn at(&self, place: u64) -> &[u8] {
-        let begin = (place % PERIOD as u64) as usize;
+        let begin = Self::offset(place);
         &self.0[begin..begin + CHUNK]
+    }
+
+    /// A period and a [`CHUNK`] more.
+    pub fn whole(&self) -> &[u8] {
+        &self.0
     }
 }
