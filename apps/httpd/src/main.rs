@@ -15,7 +15,7 @@ use std::rc::Rc;
 use sunstar::http::files::{Files, FilesOptions};
 use sunstar::http::{self, AccessFormat, AccessLog, Exchange, HeaderName, Request, RouteError, Router, Server, Status};
 use sunstar::logging::{LogFile, LogStats};
-use sunstar::net::ListenerOptions;
+use sunstar::net::{ListenerOptions, socket};
 use sunstar::prelude::*;
 use sunstar::reactor::blocking;
 use sunstar::storage;
@@ -25,9 +25,9 @@ const HELLO: &[u8] = b"Hello world\n";
 
 #[derive(clap::Args)]
 struct Args {
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1")]
-    address: IpAddr,
+    /// The address to listen on [default: 127.0.0.1, the stack's own on the native stack]
+    #[arg(long)]
+    address: Option<IpAddr>,
     /// The port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 10000, value_parser = options::port, allow_negative_numbers = true)]
     port: u16,
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
 async fn serve(args: Args) -> Result<(), Error> {
     // From here on a stop is an orderly one.
     let stop = stop_requested();
-    let asked = SocketAddr::from((args.address, args.port));
+    let address = args.address.map_or_else(|| socket::stack().map(|stack| stack.default_address()), Ok)?;
+    let asked = SocketAddr::from((address, args.port));
     let access_log = AccessLogOption::open(args.access_log)?;
     let log = access_log.clone();
     let root = args.root.clone();

@@ -14,6 +14,7 @@ use sunstar_reactor::Config;
 use crate::config_file;
 use crate::error::{Ending, Error};
 use crate::logging::{self, LogFilter};
+use crate::native;
 use crate::options::{CONFIG, Options};
 use crate::telling::Telling;
 
@@ -174,6 +175,7 @@ impl App {
 /// What a valid command line asks for.
 struct Request<A> {
     runtime: Config,
+    native: Option<native::Plan>,
     log_level: LogFilter,
     telling: Telling,
     args: A,
@@ -185,7 +187,8 @@ impl<A: Args> Request<A> {
         let options = Options::from_arg_matches(&matches).map_err(refused)?;
         let args = A::from_arg_matches(&matches).map_err(refused)?;
         let runtime = options.runtime().map_err(Ending::Failed)?;
-        Ok(Self { runtime, telling: options.telling(), log_level: options.log_level, args })
+        let native = options.native().map_err(Ending::Failed)?;
+        Ok(Self { runtime, native, telling: options.telling(), log_level: options.log_level, args })
     }
 
     fn start<F, M>(self, main: F) -> Result<Ending, Error>
@@ -197,7 +200,20 @@ impl<A: Args> Request<A> {
         logging::install(&self.log_level)
             .map_err(|error| Error::failure(format!("cannot start the log's thread: {error}")))?;
         let (args, telling) = (self.args, self.telling);
-        match sunstar_reactor::run(self.runtime, move || telling.around(async move { main(args).await })) {
+        let mut opened = self.native.map(native::Plan::open).transpose()?;
+        let capture = opened.as_mut().and_then(native::Opened::take_capture);
+        let main = move || async move {
+            if let Some(opened) = opened {
+                opened.install().await?;
+            }
+            telling.around(async move { main(args).await }).await
+        };
+        let ended = sunstar_reactor::run(self.runtime, main);
+        // All packets are recorded when the shards have ended.
+        if let Some(Err(error)) = capture.map(sunstar_device::Capture::finish) {
+            log::error!("the capture is not complete: {error}");
+        }
+        match ended {
             Ok(outcome) => outcome.map(|()| Ending::Done),
             Err(error) => Ok(Ending::of_runtime(error)),
         }

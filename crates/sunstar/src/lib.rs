@@ -28,6 +28,7 @@ mod config_file;
 mod error;
 mod escape;
 pub mod logging;
+mod native;
 mod observed;
 mod options;
 mod telling;

@@ -11,6 +11,7 @@ use sunstar_reactor::{Backend, Config, CpuSet};
 
 use crate::error::Error;
 use crate::logging::LogFilter;
+use crate::native::{self, NativeOptions};
 use crate::telling::Telling;
 
 /// The most shards that one process has. Between each two of them lie two rings, so that memory grows with the square.
@@ -63,9 +64,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MS", default_value = "25", value_parser = whole, allow_negative_numbers = true)]
     blocked_reactor_notify_ms: u32,
 
-    /// Network stack: posix, the kernel's
-    #[arg(long, value_name = "NAME", default_value = "posix", value_parser = ["posix"], hide_possible_values = true)]
+    /// Network stack: posix, the kernel's, or native, Sunstar's own over a device
+    #[arg(long, value_name = "NAME", default_value = "posix", value_parser = ["posix", "native"], hide_possible_values = true)]
     network_stack: String,
+
+    #[command(flatten)]
+    native: NativeOptions,
 
     /// Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
@@ -131,6 +135,14 @@ impl Options {
 }
 
 impl Options {
+    /// The native network that is asked for, if it is.
+    ///
+    /// # Errors
+    /// If its options are incomplete, make no sense together, or stand there without it.
+    pub(crate) fn native(&self) -> Result<Option<native::Plan>, Error> {
+        self.native.plan(self.network_stack == "native")
+    }
+
     /// To whom metrics are told.
     pub(crate) fn telling(&self) -> Telling {
         let prometheus = (self.prometheus_port != 0).then(|| (self.prometheus_address, self.prometheus_port).into());

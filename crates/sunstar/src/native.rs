@@ -1,0 +1,251 @@
+//! The native network of an application: its options, its device, and how the shards come to it.
+
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use sunstar_device::{
+    Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
+};
+use sunstar_executor::{Instant, ShardId, current, submit_to};
+use sunstar_native::{Network, NetworkOptions, Prefix, Watch};
+use sunstar_net::socket;
+use sunstar_packet::{Pool, PoolOptions};
+use sunstar_reactor::{DescriptorWatch, clock};
+use sunstar_tcpip::routes::Route;
+
+use crate::error::Error;
+
+/// What is received lies in frames of so many bytes, of which each shard has at most so many.
+const FRAME_BYTES: usize = 2_048;
+const FRAMES: usize = 16_384;
+const HEADROOM_BYTES: usize = 64;
+
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(crate) struct NativeOptions {
+    /// Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    device: Option<TapOptions>,
+
+    /// Address of the native stack, as in 192.0.2.2
+    #[arg(long, value_name = "ADDRESS")]
+    host_ipv4_addr: Option<Ipv4Addr>,
+
+    /// Netmask that goes with it [default: 255.255.255.0]
+    #[arg(long, value_name = "MASK", value_parser = netmask)]
+    netmask_ipv4_addr: Option<u8>,
+
+    /// Gateway of the native stack to other networks [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    gw_ipv4_addr: Option<Ipv4Addr>,
+
+    /// Capture the native stack's packets in a file that tshark reads
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+
+    /// Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
+    #[arg(long, value_name = "FAULTS", value_parser = str::parse::<FaultOptions>)]
+    fault: Option<FaultOptions>,
+
+    /// Show the native stack's packets in the log
+    #[arg(long)]
+    trace: bool,
+}
+
+impl NativeOptions {
+    /// What is asked for; nothing if the network is the kernel's.
+    ///
+    /// # Errors
+    /// If options are missing, or make no sense together.
+    pub(crate) fn plan(&self, is_native: bool) -> Result<Option<Plan>, Error> {
+        if !is_native {
+            return match self.first() {
+                Some(option) => Err(Error::usage(format_args!("{option} needs --network-stack native"))),
+                None => Ok(None),
+            };
+        }
+        let needs = |what| Error::usage(format_args!("--network-stack native needs {what}"));
+        let device = self.device.clone().ok_or_else(|| needs("--device, as in --device tap:NAME"))?;
+        let address = self.host_ipv4_addr.ok_or_else(|| needs("--host-ipv4-addr"))?;
+        let prefix = Prefix::new(address, self.netmask_ipv4_addr.unwrap_or(24)).map_err(Error::usage)?;
+        let is_station = !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
+        if !is_station || address.is_broadcast() || prefix.broadcast() == Some(address) {
+            return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
+        }
+        if let Some(gateway) = self.gw_ipv4_addr.filter(|gateway| !prefix.contains((*gateway).into())) {
+            let (network, len) = (prefix.address(), prefix.len());
+            return Err(Error::usage(format_args!("--gw-ipv4-addr {gateway} is not in the network of {network}/{len}")));
+        }
+        let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
+        Ok(Some(Plan { device, prefix, gateway: self.gw_ipv4_addr, pcap, fault, trace }))
+    }
+
+    /// The first option that was given.
+    fn first(&self) -> Option<&'static str> {
+        let given = [
+            (self.device.is_some(), "--device"),
+            (self.host_ipv4_addr.is_some(), "--host-ipv4-addr"),
+            (self.netmask_ipv4_addr.is_some(), "--netmask-ipv4-addr"),
+            (self.gw_ipv4_addr.is_some(), "--gw-ipv4-addr"),
+            (self.pcap.is_some(), "--pcap"),
+            (self.fault.is_some(), "--fault"),
+            (self.trace, "--trace"),
+        ];
+        given.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option)
+    }
+}
+
+fn device(text: &str) -> Result<TapOptions, String> {
+    match text.split_once(':') {
+        Some(("tap", options)) => options.parse().map_err(|error: sunstar_device::TapError| error.to_string()),
+        Some((kind, _)) => Err(format!("there are no devices of the kind {kind:?}; there is tap:NAME")),
+        None => Err("a device is a kind and a name, as in tap:NAME".to_owned()),
+    }
+}
+
+fn netmask(text: &str) -> Result<u8, String> {
+    let mask: Ipv4Addr = text.parse().map_err(|_| "it must be a mask such as 255.255.255.0".to_owned())?;
+    let bits = u32::from(mask);
+    if bits.leading_ones() + bits.trailing_zeros() != 32 && bits != 0 {
+        return Err("its ones must come before its zeros, as in 255.255.255.0".to_owned());
+    }
+    u8::try_from(bits.leading_ones()).map_err(|error| error.to_string())
+}
+
+/// A native network that is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    device: TapOptions,
+    prefix: Prefix,
+    gateway: Option<Ipv4Addr>,
+    pcap: Option<PathBuf>,
+    fault: Option<FaultOptions>,
+    trace: bool,
+}
+
+/// A native network whose device is open, on its way to the shards.
+pub(crate) struct Opened {
+    plan: Plan,
+    queues: Vec<Part>,
+    /// Ends the file of captured packets when the shards have ended.
+    capture: Option<Capture>,
+}
+
+/// A queue on its way to its shard.
+struct Part {
+    index: u32,
+    queue: DetachedQueue,
+    recorder: Option<Recorder>,
+}
+
+impl Plan {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// If the device or a file can't be had.
+    pub(crate) fn open(self) -> Result<Opened, Error> {
+        let name = self.device.name.clone();
+        let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device tap:{name}: {error}"));
+        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
+        let capture = match &self.pcap {
+            Some(path) => Some(capture(path, device.name()).map_err(|error| {
+                Error::usage(format_args!("cannot write --pcap {}: {error}", path.display()))
+            })?),
+            None => None,
+        };
+        let mut queues = Vec::new();
+        for index in 0..device.capabilities().queues {
+            let queue = device.take_queue(index).map_err(|error| failed(&error))?;
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let recorder = capture.as_ref().map(|capture| capture.recorder(index));
+            queues.push(Part { index, queue, recorder });
+        }
+        Ok(Opened { plan: self, queues, capture })
+    }
+}
+
+fn capture(path: &Path, interface: &str) -> io::Result<Capture> {
+    let now = clock::Clock::new().now() - Instant::ORIGIN;
+    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let origin_since_epoch = unix_time.saturating_sub(now);
+    Capture::create(path, interface, CaptureOptions { origin_since_epoch, ..CaptureOptions::default() })
+}
+
+impl Opened {
+    /// What ends the file of captured packets, once the shards have ended.
+    pub(crate) fn take_capture(&mut self) -> Option<Capture> {
+        self.capture.take()
+    }
+
+    /// Installs the network on all shards.
+    ///
+    /// # Errors
+    /// If the shards can't share out the device.
+    pub(crate) async fn install(self) -> Result<(), Error> {
+        let Self { plan, queues, capture: _ } = self;
+        let (shards, count) = (current::shard_count(), queues.len());
+        if count > shards {
+            let what = format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
+            return Err(Error::usage(what));
+        }
+        let mut queues = queues.into_iter();
+        for shard in ShardId::all(shards) {
+            let (plan, part) = (plan.clone(), queues.next());
+            submit_to(shard, move || async move { plan.install_here(part) }).await??;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Makes the current shard's network and installs it.
+    fn install_here(&self, part: Option<Part>) -> Result<(), Error> {
+        let network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
+        if let Some(part) = part {
+            let queue = self.queue(part)?;
+            let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
+            let interface = network.add_queue(queue, watch)?;
+            network.add_address(interface, self.prefix)?;
+            if let Some(gateway) = self.gateway {
+                let gateway = Some(gateway.into());
+                network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
+            }
+        }
+        network.start();
+        socket::install(Rc::new(network));
+        Ok(())
+    }
+
+    /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
+    fn queue(&self, part: Part) -> Result<Box<dyn Queue>, Error> {
+        let options =
+            PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
+        let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
+        let mut queue = part.queue.attach(pool)?;
+        if let Some(recorder) = part.recorder {
+            queue = Box::new(Pcap::new(queue, recorder));
+        }
+        if self.trace {
+            queue = Box::new(Trace::new(queue, &self.device.name));
+        }
+        if let Some(fault) = self.fault {
+            queue = Box::new(Fault::new(queue, fault, part.index));
+        }
+        Ok(queue)
+    }
+}
+
+/// Waits for a queue by the reactor.
+struct Descriptor(DescriptorWatch);
+
+impl Watch for Descriptor {
+    fn arm(&self, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
+        self.0.arm(descriptor, readable, writable)
+    }
+}
