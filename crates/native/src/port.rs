@@ -87,7 +87,8 @@ impl Port {
 
     /// Hands over what waits. To be called in each round, since queues may delay packets.
     pub(crate) fn flush(&mut self, now: Instant) {
-        if self.is_gone {
+        let is_late = || self.queue.deadline().is_some_and(|deadline| deadline <= now);
+        if self.is_gone || (self.outbox.is_empty() && !is_late()) {
             return;
         }
         if let Err(error) = self.queue.tx_burst(now, &mut self.outbox) {

@@ -13,6 +13,7 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -28,6 +29,7 @@ use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
 use crate::routes::{Route, TooManyRoutes};
+use crate::tcp::connection::Options;
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
@@ -192,6 +194,8 @@ pub struct Stack {
     tcp: Sockets,
     udp: UdpSockets,
     next_udp_port: u32,
+    /// What the latest connection was to be opened with, and was for its link.
+    bounded_options: Option<[Rc<Options>; 2]>,
     /// Ready to be sent.
     outgoing: VecDeque<(InterfaceId, Packet)>,
     /// From ourselves to ourselves.
@@ -223,6 +227,7 @@ impl Stack {
             tcp: Sockets::new(Secret::new(key), limits.tcp),
             udp: UdpSockets::new(limits.udp_sockets),
             next_udp_port: 0,
+            bounded_options: None,
             outgoing: VecDeque::new(),
             local: VecDeque::new(),
             announcements: VecDeque::new(),

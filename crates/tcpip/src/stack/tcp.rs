@@ -55,7 +55,24 @@ impl Stack {
         let link_mss = self.network.interface(way.interface).map_or(u16::MAX, |interface| interface.mss());
         let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, mss_of);
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
-        self.tcp.connect(now, src, dst, bounded(options.into(), link_mss.min(path_mss)))
+        let options = self.bounded(options.into(), link_mss.min(path_mss));
+        self.tcp.connect(now, src, dst, options)
+    }
+
+    /// The same options for a link that takes less; connections that are opened one after the other share them.
+    fn bounded(&mut self, options: Rc<Options>, mss: u16) -> Rc<Options> {
+        if options.mss <= mss {
+            return options;
+        }
+        if let Some([whole, bounded]) = &self.bounded_options
+            && Rc::ptr_eq(whole, &options)
+            && bounded.mss == mss
+        {
+            return Rc::clone(bounded);
+        }
+        let bounded = Rc::new(Options { mss, ..*options });
+        self.bounded_options = Some([options, Rc::clone(&bounded)]);
+        bounded
     }
 
     /// Listens, see [`Sockets::listen`]. [`Options::mss`] is bounded by the link of each connection.
@@ -215,7 +232,3 @@ pub(super) fn has_valid_checksum(packet: &Packet, addresses: AddressPair, protoc
     (pseudo_header(addresses, protocol, len) + Sum::of_chain(packet.buffers())).is_valid()
 }
 
-/// The same options for a link that takes less.
-fn bounded(options: Rc<Options>, mss: u16) -> Rc<Options> {
-    if options.mss <= mss { options } else { Rc::new(Options { mss, ..*options }) }
-}

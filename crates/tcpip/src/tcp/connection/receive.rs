@@ -18,7 +18,7 @@ impl Connection {
         // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
         if self.is_synchronized()
             && !self.has_fin
-            && self.window_edge() - self.rcv_adv >= 2 * u32::from(self.options.mss)
+            && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss
         {
             self.acks.at_once();
         }
@@ -63,7 +63,7 @@ impl Connection {
 
     fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
-        self.acks.on_data(now, len, u32::from(self.options.mss));
+        self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
         let queues = self.queues.get_or_insert_default();
@@ -109,7 +109,7 @@ impl Connection {
         let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
         let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
         let edge = self.rcv_nxt + capacity.saturating_sub(waiting).min(most);
-        let step = u32::from(self.options.mss).min(capacity / 2);
+        let step = self.snd_mss.min(capacity / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
     }
