@@ -83,7 +83,8 @@ impl State {
         let mut found = false;
         for port in &mut self.ports {
             if port.receive(now, &mut self.inbox) {
-                self.stack.handle_packets(stack_time(now), port.interface, self.inbox.drain(..));
+                self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
+                self.inbox.clear();
                 found = true;
             }
         }
@@ -144,7 +145,8 @@ impl State {
 
     /// When something is due though nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stack = self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
+        let stack =
+            self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
         let devices = self.ports.iter().filter_map(Port::deadline);
         stack.into_iter().chain(devices).min()
     }

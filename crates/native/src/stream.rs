@@ -215,8 +215,8 @@ impl StreamSocket for Stream {
             if let Some(bytes) = held.tcp(Sockets::receive) {
                 return Ok(Poll::Ready(bytes));
             }
-            let (state, failure, is_at_end) = held
-                .connection(|connection| (connection.state(), connection.failure(), connection.is_at_end()))?;
+            let (state, failure, is_at_end) =
+                held.connection(|connection| (connection.state(), connection.failure(), connection.is_at_end()))?;
             match failure {
                 Some(failure) => Err(of_failure(failure)),
                 None if is_at_end || state == State::Closed => Ok(Poll::Ready(Buffer::new())),

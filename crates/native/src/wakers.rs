@@ -25,13 +25,6 @@ impl<T: Default> Table<T> {
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut T> {
         self.0.get_mut(index)
     }
-
-    /// Forgets who waits there.
-    pub(crate) fn clear(&mut self, index: usize) {
-        if let Some(place) = self.0.get_mut(index) {
-            *place = T::default();
-        }
-    }
 }
 
 /// Who waits for a stream.

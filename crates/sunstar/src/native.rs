@@ -80,7 +80,9 @@ impl NativeOptions {
         }
         if let Some(gateway) = self.gw_ipv4_addr.filter(|gateway| !prefix.contains((*gateway).into())) {
             let (network, len) = (prefix.address(), prefix.len());
-            return Err(Error::usage(format_args!("--gw-ipv4-addr {gateway} is not in the network of {network}/{len}")));
+            return Err(Error::usage(format_args!(
+                "--gw-ipv4-addr {gateway} is not in the network of {network}/{len}"
+            )));
         }
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
         Ok(Some(Plan { device, prefix, gateway: self.gw_ipv4_addr, pcap, fault, trace }))
@@ -154,9 +156,10 @@ impl Plan {
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device tap:{name}: {error}"));
         let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
         let capture = match &self.pcap {
-            Some(path) => Some(capture(path, device.name()).map_err(|error| {
-                Error::usage(format_args!("cannot write --pcap {}: {error}", path.display()))
-            })?),
+            Some(path) => Some(
+                capture(path, device.name())
+                    .map_err(|error| Error::usage(format_args!("cannot write --pcap {}: {error}", path.display())))?,
+            ),
             None => None,
         };
         let mut queues = Vec::new();
@@ -191,7 +194,8 @@ impl Opened {
         let Self { plan, queues, capture: _ } = self;
         let (shards, count) = (current::shard_count(), queues.len());
         if count > shards {
-            let what = format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
+            let what =
+                format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
             return Err(Error::usage(what));
         }
         let mut queues = queues.into_iter();
@@ -224,8 +228,7 @@ impl Plan {
 
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
     fn queue(&self, part: Part) -> Result<Box<dyn Queue>, Error> {
-        let options =
-            PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
+        let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
         let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
         let mut queue = part.queue.attach(pool)?;
         if let Some(recorder) = part.recorder {

@@ -1,6 +1,7 @@
 //! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
 
 mod arp;
+mod batch;
 mod icmp;
 mod input;
 mod network;
@@ -14,6 +15,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use core::borrow::BorrowMut;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -29,12 +31,13 @@ use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
 use crate::routes::{Route, TooManyRoutes};
-use crate::tcp::connection::Options;
+use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
+use batch::Batch;
 use network::Network;
 
 pub use crate::neighbours::NeighbourLimits;
@@ -109,6 +112,8 @@ pub struct Counters {
     pub datagrams_sent: u64,
     /// TCP segments that were cut in two since their options left too little room.
     pub segments_cut: u64,
+    /// TCP segments that were put behind others of their burst.
+    pub segments_joined: u64,
 }
 
 /// What the application should look at.
@@ -202,6 +207,7 @@ pub struct Stack {
     local: VecDeque<Packet>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    batch: Batch,
     /// There was more to do than one call may.
     is_interrupted: bool,
     headers: Option<Pool>,
@@ -232,6 +238,7 @@ impl Stack {
             local: VecDeque::new(),
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            batch: Batch::default(),
             is_interrupted: false,
             headers: Pool::new(headers).ok(),
             copies: CopyCounter::default(),
@@ -333,13 +340,21 @@ impl Stack {
     }
 
     /// Packets have come in by an interface. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
-    pub fn handle_packets(&mut self, now: Instant, id: InterfaceId, burst: impl IntoIterator<Item = Packet>) {
-        for packet in burst {
+    ///
+    /// Packets that are lent are left without what was taken.
+    pub fn handle_packets<P: BorrowMut<Packet>>(
+        &mut self,
+        now: Instant,
+        id: InterfaceId,
+        burst: impl IntoIterator<Item = P>,
+    ) {
+        for mut packet in burst {
             self.counters.received += 1;
-            if let Err(reason) = self.input(now, id, packet) {
+            if let Err(reason) = self.input(now, id, packet.borrow_mut()) {
                 self.drops.add(reason);
             }
         }
+        self.end_batch(now);
     }
 
     /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late. What [`Stack::poll_transmit`] was
@@ -380,9 +395,9 @@ impl Stack {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let network = &self.network;
-            let (flow, outgoing) = self.tcp.poll_transmit_by(now, |flow| network.max_segment(flow))?;
-            if let Some(ready) = self.transmit_segment(now, flow, outgoing) {
+            let (network, mut outgoing) = (&self.network, Outgoing::default());
+            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), &mut outgoing)?;
+            if let Some(ready) = self.transmit_segment(now, flow, &mut outgoing) {
                 self.counters.sent += 1;
                 return Some(ready);
             }

@@ -115,7 +115,8 @@ pub(super) fn build_sunstar() -> Result<()> {
 /// Builds a package of the peers' workspace.
 fn peers(package: &str, more: &[&str]) -> Result<Program> {
     let folder = target_dir("peers");
-    let arguments = ["build", "--release", "--locked", "--manifest-path", "bench/peers/Cargo.toml", "--package", package];
+    let arguments =
+        ["build", "--release", "--locked", "--manifest-path", "bench/peers/Cargo.toml", "--package", package];
     build(cargo(&arguments).args(more).arg("--target-dir").arg(&folder))?;
     Ok(Program { path: folder.join("release").join(package) })
 }

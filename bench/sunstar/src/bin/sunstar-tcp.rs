@@ -31,15 +31,23 @@ fn main() -> ExitCode {
     cli::main(&[
         Entry::new(NAME, "tcp_rr", |reporter| run_bench(reporter, 1_500, |plan, _| one_at_a_time(plan, 1))),
         Entry::new(NAME, "tcp_rr_1000", |reporter| run_bench(reporter, 1_500, |plan, _| one_at_a_time(plan, MANY))),
-        Entry::new(NAME, "tcp_rr_1000_all", |reporter| run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, MANY, false))),
-        Entry::new(NAME, "tcp_connect", |reporter| run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, COMING, true))),
+        Entry::new(NAME, "tcp_rr_1000_all", |reporter| {
+            run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, MANY, false))
+        }),
+        Entry::new(NAME, "tcp_connect", |reporter| {
+            run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, COMING, true))
+        }),
         Entry::new(NAME, "tcp_bulk_1500", |reporter| run_bench(reporter, 1_500, bulk)),
         Entry::new(NAME, "tcp_bulk_64k", |reporter| run_bench(reporter, usize::from(u16::MAX), bulk)),
     ])
 }
 
 /// Runs a benchmark on a shard with two hosts, and reports.
-fn run_bench<F: Future<Output = Sample> + 'static>(reporter: Reporter, mtu_bytes: usize, bench: fn(Plan, Rc<Tally>) -> F) {
+fn run_bench<F: Future<Output = Sample> + 'static>(
+    reporter: Reporter,
+    mtu_bytes: usize,
+    bench: fn(Plan, Rc<Tally>) -> F,
+) {
     let mut cpuset = CpuSet::default();
     cpuset.insert(0);
     let config = Config { smp: Some(1), cpuset: Some(cpuset), ..Config::default() };

@@ -97,7 +97,10 @@ fn exchange_over(wire: &Wire) {
 fn bulk_goes_both_ways_over_links_of_any_kind() {
     for mtu_bytes in [576, 1_500, 9_000] {
         for offloads in [Offloads::NONE, Offloads { vlan: false, ..Offloads::ALL }] {
-            exchange_over(&Wire { link: LinkOptions { mtu_bytes, offloads, ..LinkOptions::default() }, ..Wire::default() });
+            exchange_over(&Wire {
+                link: LinkOptions { mtu_bytes, offloads, ..LinkOptions::default() },
+                ..Wire::default()
+            });
         }
     }
 }

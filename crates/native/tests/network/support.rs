@@ -7,8 +7,8 @@ use std::rc::Rc;
 use sunstar_device::{Fault, FaultOptions, LinkOptions, Queue, link};
 use sunstar_native::{Network, NetworkOptions, Prefix};
 use sunstar_net::socket::{
-    ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket, install,
-    stack,
+    ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket,
+    install, stack,
 };
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
@@ -59,11 +59,8 @@ where
 }
 
 /// The same over another wire.
-pub(crate) fn pair_over<S, C>(
-    wire: &Wire,
-    server: impl FnOnce() -> S + 'static,
-    client: impl FnOnce() -> C + 'static,
-) where
+pub(crate) fn pair_over<S, C>(wire: &Wire, server: impl FnOnce() -> S + 'static, client: impl FnOnce() -> C + 'static)
+where
     S: Future<Output = ()> + 'static,
     C: Future<Output = ()> + 'static,
 {

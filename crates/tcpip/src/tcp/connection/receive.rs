@@ -16,10 +16,7 @@ impl Connection {
         let data = self.queues.as_mut()?.ready.pop_front()?;
         self.ready_bytes -= length(&data);
         // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
-        if self.is_synchronized()
-            && !self.has_fin
-            && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss
-        {
+        if self.is_synchronized() && !self.has_fin && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss {
             self.acks.at_once();
         }
         Some(data)

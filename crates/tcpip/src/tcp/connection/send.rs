@@ -91,6 +91,11 @@ impl Connection {
         must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
     }
 
+    /// Whether an acknowledgement is due.
+    pub(in crate::tcp) fn must_acknowledge(&self) -> bool {
+        self.acks.is_at_once()
+    }
+
     /// Whether an acknowledgement is due, or will be.
     pub(in crate::tcp) fn owes_ack(&self, now: Instant) -> bool {
         self.acks.is_due(now) || self.acks.deadline().is_some()

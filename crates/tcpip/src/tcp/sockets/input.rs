@@ -10,12 +10,13 @@ use crate::time::Instant;
 
 impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
-    pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
-        self.handle_segment_over(now, flow, segment, u16::MAX);
+    pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, mut segment: Segment) {
+        self.take_segment(now, flow, &mut segment, u16::MAX);
     }
 
-    /// The same over a link that takes `link_mss` bytes of payload without options: connections that this opens know it.
-    pub fn handle_segment_over(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
+    /// The same for a segment that stays where it is, since it is large, and that came over a link that takes `link_mss` bytes of
+    /// payload without options: connections that this opens know it.
+    pub(crate) fn take_segment(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
         let flow = flow.reversed();
         match self.find(&flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment),
@@ -63,11 +64,11 @@ impl Sockets {
         }
     }
 
-    fn on_connection(&mut self, now: Instant, place: u32, segment: Segment) {
+    fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         let flow = entry.flow;
         entry.connection.lend(|| self.spares.pop());
-        if let Reply::Reset(seq) = entry.connection.handle_segment(now, segment) {
+        if let Reply::Reset(seq) = entry.connection.take_segment(now, segment) {
             self.reset(flow, seq);
         }
         // Nobody will read it (RFC 2525 §2.17).
@@ -79,14 +80,14 @@ impl Sockets {
         self.after_change(now, place);
     }
 
-    fn on_half_open(&mut self, now: Instant, place: u32, segment: Segment) {
+    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(waiting) = self.half_open.get(place) else { return };
         let (flow, at) = (waiting.flow, waiting.listener);
         let Some(listener) = self.listeners.get(at) else {
             self.forget(place);
             return;
         };
-        match waiting.half_open.handle_segment(now, &listener.options, segment) {
+        match waiting.half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
             half_open::Verdict::Waits => {}
             half_open::Verdict::Answer => self.answer(now, place),
             half_open::Verdict::Reset(seq) => self.reset(flow, seq),
@@ -112,9 +113,9 @@ impl Sockets {
         self.connections.len() >= self.limits.connections as usize
     }
 
-    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: Segment, link_mss: u16) {
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &Segment, link_mss: u16) {
         let Some(over) = self.over.get_mut(place) else { return };
-        match over.time_wait.handle_segment(now, &segment) {
+        match over.time_wait.handle_segment(now, segment) {
             time_wait::Verdict::Ignore => {}
             time_wait::Verdict::Answer(header) => self.reply(flow, header),
             time_wait::Verdict::Reopen => {
@@ -126,7 +127,7 @@ impl Sockets {
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
-    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &Segment, link_mss: u16) {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::RST) {
@@ -138,7 +139,7 @@ impl Sockets {
         }
         match bound_at(&self.bound, flow.src()) {
             Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, header, link_mss),
-            _ => self.refuse(flow, &segment),
+            _ => self.refuse(flow, segment),
         }
     }
 
