@@ -93,7 +93,7 @@ impl Pollers {
         }
         let waker = self.waker.get_or_init(|| Waker::from(Arc::new(Bell(platform.doorbell()))));
         let mut cx = Context::from_waker(waker);
-        self.all().filter(|poller| !poller.prepare_sleep(&mut cx)).count() == 0
+        self.all().all(|poller| poller.prepare_sleep(&mut cx))
     }
 
     pub(crate) fn lingers(&self) -> bool {

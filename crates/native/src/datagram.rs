@@ -12,6 +12,7 @@ use sunstar_tcpip::udp::UdpId;
 use crate::error::{of_open, of_path, of_send};
 use crate::network::inet;
 use crate::shared::Shared;
+use crate::spread::Lease;
 use crate::wakers::keep;
 
 /// A datagram socket of this shard's stack.
@@ -20,11 +21,12 @@ pub(crate) struct Datagrams {
     id: UdpId,
     /// What became of a datagram that was not sent.
     failure: Cell<Option<Error>>,
+    _lease: Option<Lease>,
 }
 
 impl Datagrams {
-    pub(crate) fn new(network: Rc<Shared>, id: UdpId) -> Self {
-        Self { network, id, failure: Cell::new(None) }
+    pub(crate) fn new(network: Rc<Shared>, id: UdpId, lease: Option<Lease>) -> Self {
+        Self { network, id, failure: Cell::new(None), _lease: lease }
     }
 }
 

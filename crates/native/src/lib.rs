@@ -45,11 +45,13 @@ mod listener;
 mod network;
 mod port;
 mod shared;
+mod spread;
 mod state;
 mod stream;
 mod wakers;
 
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
+pub use spread::{MAX_FORWARDED_PACKETS, Spread, SpreadCounters};
 pub use sunstar_tcpip::interface::InterfaceId;
 pub use sunstar_tcpip::prefix::Prefix;

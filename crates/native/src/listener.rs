@@ -11,6 +11,7 @@ use sunstar_net::{Address, Error};
 use sunstar_tcpip::tcp::sockets::ListenerId;
 
 use crate::shared::Shared;
+use crate::spread::Lease;
 use crate::stream::Held;
 use crate::wakers::keep;
 
@@ -22,11 +23,12 @@ pub(crate) struct Listener {
     id: Cell<Option<ListenerId>>,
     /// What was established when it was closed.
     rest: RefCell<VecDeque<Held>>,
+    _lease: Option<Lease>,
 }
 
 impl Listener {
-    pub(crate) fn new(network: Rc<Shared>, id: ListenerId, local: SocketAddr) -> Self {
-        Self { network, local, id: Cell::new(Some(id)), rest: RefCell::default() }
+    pub(crate) fn new(network: Rc<Shared>, id: ListenerId, local: SocketAddr, lease: Option<Lease>) -> Self {
+        Self { network, local, id: Cell::new(Some(id)), rest: RefCell::default(), _lease: lease }
     }
 
     fn accept(&self, id: ListenerId) -> Option<Held> {

@@ -1,9 +1,11 @@
 //! A shard's native network.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::ready;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sunstar_device::Queue;
 use sunstar_executor::{add_poller, current};
@@ -19,17 +21,15 @@ use sunstar_tcpip::stack::{self, ConfigError, Limits};
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
+use crate::spread::{Claim, Lease, Spread, free_ports};
 use crate::stream::{Connecting, Held, Stream};
-
-/// Ports that are chosen from when one listens at port 0, as in Linux.
-const FIRST_PORT: u16 = 32_768;
-const PORTS: u16 = 28_232;
 
 /// What a network is made with.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,10 @@ pub struct Network {
     udp: UdpOptions,
     /// The network of the platform, for what is none of ours.
     beside: Option<Rc<dyn Stack>>,
+    /// How it shares its devices with other shards' networks.
+    spread: Option<Arc<Spread>>,
+    /// How often a shared port was asked for without naming one.
+    unnamed: Rc<Cell<usize>>,
 }
 
 impl Network {
@@ -77,7 +81,18 @@ impl Network {
         let mut key = [0; 16];
         current::entropy(&mut key);
         let stack = stack::Stack::new(key, options.limits);
-        Self { shared: Rc::new(Shared::new(stack, options.tcp)), udp: options.udp, beside: None }
+        let (shared, unnamed) = (Rc::new(Shared::new(stack, options.tcp)), Rc::default());
+        Self { shared, udp: options.udp, beside: None, spread: None, unnamed }
+    }
+
+    /// Has the network share its addresses with those of the program's other shards, which have the same `spread`. Its queues are to be
+    /// [attached](Spread::attach) to that.
+    #[must_use]
+    pub fn with_spread(self, spread: Arc<Spread>) -> Self {
+        let (here, hash) = (current::shard_id().index(), Arc::clone(&spread));
+        let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, flow.reversed()) == here;
+        self.shared.state().stack.tcp().set_port_filter(is_ours);
+        Self { spread: Some(spread), ..self }
     }
 
     /// Leaves Unix sockets and loopback addresses to another network, the platform's: so the host's own programs are reached as
@@ -135,31 +150,62 @@ impl Network {
         self.beside.as_ref().filter(|_| is_local)
     }
 
-    fn listen_at(&self, address: SocketAddr, backlog: u32) -> Result<Rc<dyn ListenSocket>, Error> {
-        let backlog = usize::try_from(backlog).unwrap_or(usize::MAX);
-        let listen = |address| {
-            let listening = self.shared.state().stack.listen(address, backlog, Rc::clone(&self.shared.options));
-            listening.map(|id| Rc::new(Listener::new(Rc::clone(&self.shared), id, address)) as Rc<dyn ListenSocket>)
+    fn listen_at(&self, address: SocketAddr, options: &ListenOptions) -> Result<Rc<dyn ListenSocket>, Error> {
+        let backlog = usize::try_from(options.backlog).unwrap_or(usize::MAX);
+        let listen = |port, lease| {
+            let at = SocketAddr::new(address.ip(), port);
+            let id = self.shared.state().stack.listen(at, backlog, Rc::clone(&self.shared.options))?;
+            Ok(Rc::new(Listener::new(Rc::clone(&self.shared), id, at, lease)) as Rc<dyn ListenSocket>)
         };
-        if address.port() != 0 {
-            return listen(address).map_err(of_open);
-        }
-        let mut seed = [0; 2];
-        current::entropy(&mut seed);
-        let first = u16::from_ne_bytes(seed) % PORTS;
-        let ports = (0..PORTS).map(|offset| FIRST_PORT + (first + offset) % PORTS);
-        let mut tries = ports.map(|port| listen(SocketAddr::new(address.ip(), port)));
-        let outcome = tries.find(|outcome| !matches!(outcome, Err(OpenError::InUse)));
-        outcome.unwrap_or(Err(OpenError::InUse)).map_err(of_open)
+        let lease = self.lease(IpProtocol::TCP, address.port(), options.is_shared)?;
+        let outcome = match (&lease, address.port()) {
+            (Some(Lease { port, .. }), _) => listen(*port, lease),
+            (None, 0) => {
+                let mut tries = free_ports(random()).map(|port| listen(port, None));
+                let outcome = tries.find(|outcome| !matches!(outcome, Err(OpenError::InUse)));
+                outcome.unwrap_or(Err(OpenError::InUse))
+            }
+            (None, port) => listen(port, None),
+        };
+        outcome.map_err(of_open)
+    }
+
+    /// Opens a port among the shards, if there are others.
+    fn lease(&self, protocol: IpProtocol, port: u16, is_shared: bool) -> Result<Option<Lease>, Error> {
+        let Some(spread) = &self.spread else { return Ok(None) };
+        let claim = if is_shared { Claim::Shared } else { Claim::Alone };
+        let nth = self.unnamed.get();
+        self.unnamed.set(nth + usize::from(is_shared && port == 0));
+        spread.open(protocol, port, claim, nth).map(Some).ok_or(Error::AddressInUse)
+    }
+
+    /// Answers to a port that was chosen by the application must come to this shard.
+    fn check_source(&self, from: Option<SocketAddr>, to: &Address) -> Result<(), Error> {
+        let Some((spread, from)) = self.spread.as_ref().zip(from.filter(|from| from.port() != 0)) else {
+            return Ok(());
+        };
+        let ip = if from.ip().is_unspecified() { self.default_address() } else { from.ip() };
+        let addresses = AddressPair::new(inet(to)?.ip(), ip).ok_or(Error::Unsupported)?;
+        let flow = FourTuple { addresses, src_port: inet(to)?.port(), dst_port: from.port() };
+        let is_ours = spread.owner(IpProtocol::TCP, flow) == current::shard_id().index();
+        if is_ours { Ok(()) } else { Err(Error::AddressNotAvailable) }
     }
 
     fn connect_to(&self, to: &Address, from: Option<&Address>) -> Result<Connecting, Error> {
         let from = from.map(inet).transpose()?;
+        self.check_source(from, to)?;
         let now = self.shared.now();
         let options = Rc::clone(&self.shared.options);
         let id = self.shared.state().stack.connect(now, from, inet(to)?, options).map_err(of_open)?;
         Ok(Connecting::new(Held::new(Rc::clone(&self.shared), id)))
     }
+}
+
+/// A number that nobody can guess.
+pub(crate) fn random() -> u16 {
+    let mut bytes = [0; 2];
+    current::entropy(&mut bytes);
+    u16::from_ne_bytes(bytes)
 }
 
 /// An IPv4 address; there are no others yet.
@@ -171,7 +217,7 @@ impl Stack for Network {
     fn listen(&self, address: &Address, options: &ListenOptions) -> Result<Rc<dyn ListenSocket>, Error> {
         match self.other(address) {
             Some(other) => other.listen(address, options),
-            None => self.listen_at(inet(address)?, options.backlog),
+            None => self.listen_at(inet(address)?, options),
         }
     }
 
@@ -197,8 +243,11 @@ impl Stack for Network {
             return other.bind(address, options);
         }
         let udp = UdpOptions { may_broadcast: options.broadcast, ..self.udp };
-        let id = self.shared.state().stack.udp_bind(inet(address)?, udp).map_err(of_open)?;
-        Ok(Rc::new(Datagrams::new(Rc::clone(&self.shared), id)))
+        let mut at = inet(address)?;
+        let lease = self.lease(IpProtocol::UDP, at.port(), options.reuse_port)?;
+        at.set_port(lease.as_ref().map_or(at.port(), |lease| lease.port));
+        let id = self.shared.state().stack.udp_bind(at, udp).map_err(of_open)?;
+        Ok(Rc::new(Datagrams::new(Rc::clone(&self.shared), id, lease)))
     }
 
     fn default_address(&self) -> IpAddr {

@@ -85,10 +85,10 @@ impl Port {
         self.outbox.len() < TX_BURST
     }
 
-    /// Hands over what waits. To be called in each round, since queues may delay packets.
+    /// Hands over what waits. To be called in each round, since queues may have packets of their own to send: late ones, and
+    /// those of other shards.
     pub(crate) fn flush(&mut self, now: Instant) {
-        let is_late = || self.queue.deadline().is_some_and(|deadline| deadline <= now);
-        if self.is_gone || (self.outbox.is_empty() && !is_late()) {
+        if self.is_gone {
             return;
         }
         if let Err(error) = self.queue.tx_burst(now, &mut self.outbox) {

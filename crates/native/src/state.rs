@@ -140,7 +140,7 @@ impl State {
 
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.ports.iter_mut().fold(true, |may_sleep, port| port.prepare_sleep(cx) && may_sleep)
+        self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
     /// When something is due though nothing comes.

@@ -238,6 +238,9 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// Whether several sockets share the address and each gets a part of the connections (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// Whether other shards listen at the address too, each for its part. It matters where the network itself spreads what comes
+    /// ([`Stack::is_spread`]): there, what comes to an address that is not shared is all for this shard.
+    pub is_shared: bool,
     /// Whether a socket at `[::]` takes IPv6 only.
     pub ipv6_only: bool,
     /// Whether what is accepted must know its peer ([`Detached::peer`]), even if asking costs extra.
@@ -246,7 +249,7 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, ipv6_only: false, with_peer: false }
+        Self { backlog: DEFAULT_BACKLOG, reuse_port: false, is_shared: false, ipv6_only: false, with_peer: false }
     }
 }
 

@@ -121,7 +121,7 @@ impl Default for Clock {
 }
 
 /// `CLOCK_REALTIME`: the time since the Unix epoch.
-pub(crate) fn unix_time() -> Duration {
+pub fn unix_time() -> Duration {
     let time = clock_gettime(ClockId::Realtime);
     // A clock that stands before 1970 is as good as one that stands at it.
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))

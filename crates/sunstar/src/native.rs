@@ -6,14 +6,15 @@ use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use clap::Args;
 use sunstar_device::{
-    Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap,
+    TapOptions, Trace,
 };
 use sunstar_executor::{Instant, ShardId, current, submit_to};
-use sunstar_native::{Network, NetworkOptions, Prefix, Watch};
+use sunstar_native::{Network, NetworkOptions, Prefix, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_reactor::{DescriptorWatch, clock};
@@ -74,8 +75,7 @@ impl NativeOptions {
         let device = self.device.clone().ok_or_else(|| needs("--device, as in --device tap:NAME"))?;
         let address = self.host_ipv4_addr.ok_or_else(|| needs("--host-ipv4-addr"))?;
         let prefix = Prefix::new(address, self.netmask_ipv4_addr.unwrap_or(24)).map_err(Error::usage)?;
-        let is_station = !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
-        if !is_station || address.is_broadcast() || prefix.broadcast() == Some(address) {
+        if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
         if let Some(gateway) = self.gw_ipv4_addr.filter(|gateway| !prefix.contains((*gateway).into())) {
@@ -101,6 +101,15 @@ impl NativeOptions {
         ];
         given.into_iter().find(|(is_given, _)| *is_given).map(|(_, option)| option)
     }
+}
+
+/// Whether a host of the network may have an address (RFC 1122 §3.2.1.3).
+fn is_host(address: Ipv4Addr, prefix: Prefix) -> bool {
+    let first = address.octets()[0];
+    let host_bits = u32::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
+    // Networks of one or two addresses have no address that stands for all (RFC 3021).
+    let names_network = prefix.len() < 31 && address.to_bits() & host_bits == 0;
+    (1..224).contains(&first) && first != 127 && prefix.broadcast() != Some(address) && !names_network
 }
 
 fn device(text: &str) -> Result<TapOptions, String> {
@@ -154,14 +163,15 @@ impl Plan {
     pub(crate) fn open(self) -> Result<Opened, Error> {
         let name = self.device.name.clone();
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device tap:{name}: {error}"));
-        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
+        // First what leaves nothing behind if the other fails.
         let capture = match &self.pcap {
             Some(path) => Some(
-                capture(path, device.name())
+                capture(path, &name)
                     .map_err(|error| Error::usage(format_args!("cannot write --pcap {}: {error}", path.display())))?,
             ),
             None => None,
         };
+        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
         let mut queues = Vec::new();
         for index in 0..device.capabilities().queues {
             let queue = device.take_queue(index).map_err(|error| failed(&error))?;
@@ -175,8 +185,7 @@ impl Plan {
 
 fn capture(path: &Path, interface: &str) -> io::Result<Capture> {
     let now = clock::Clock::new().now() - Instant::ORIGIN;
-    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let origin_since_epoch = unix_time.saturating_sub(now);
+    let origin_since_epoch = clock::unix_time().saturating_sub(now);
     Capture::create(path, interface, CaptureOptions { origin_since_epoch, ..CaptureOptions::default() })
 }
 
@@ -198,32 +207,51 @@ impl Opened {
                 format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
             return Err(Error::usage(what));
         }
+        let spread = (shards > 1).then(|| Spread::new(count));
         let mut queues = queues.into_iter();
+        // The first shard has a queue, and shows what the others' ends can do.
+        let mut capabilities = None;
         for shard in ShardId::all(shards) {
-            let (plan, part) = (plan.clone(), queues.next());
-            submit_to(shard, move || async move { plan.install_here(part) }).await??;
+            let (plan, part, spread) = (plan.clone(), queues.next(), spread.clone());
+            let known = capabilities.clone();
+            let install = move || async move { plan.install_here(part, spread, known) };
+            capabilities = Some(submit_to(shard, install).await??);
         }
         Ok(())
     }
 }
 
 impl Plan {
-    /// Makes the current shard's network and installs it.
-    fn install_here(&self, part: Option<Part>) -> Result<(), Error> {
-        let network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
-        if let Some(part) = part {
-            let queue = self.queue(part)?;
-            let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
-            let interface = network.add_queue(queue, watch)?;
-            network.add_address(interface, self.prefix)?;
-            if let Some(gateway) = self.gateway {
-                let gateway = Some(gateway.into());
-                network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
-            }
+    /// Makes the current shard's network and installs it; answers what its end of the device can do. One without a queue has to be
+    /// told that.
+    fn install_here(
+        &self,
+        part: Option<Part>,
+        spread: Option<Arc<Spread>>,
+        known: Option<Capabilities>,
+    ) -> Result<Capabilities, Error> {
+        let mut network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
+        let queue = part.map(|part| self.queue(part)).transpose()?;
+        let queue = match (&spread, queue, known) {
+            (Some(spread), Some(queue), _) => Some(spread.attach(queue)),
+            (Some(spread), None, Some(known)) => Some(spread.attach_without_queue(known)),
+            (_, queue, _) => queue,
+        };
+        let queue = queue.ok_or_else(|| Error::failure("the device has no queue"))?;
+        let capabilities = queue.capabilities().clone();
+        if let Some(spread) = spread {
+            network = network.with_spread(spread);
+        }
+        let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
+        let interface = network.add_queue(queue, watch)?;
+        network.add_address(interface, self.prefix)?;
+        if let Some(gateway) = self.gateway {
+            let gateway = Some(gateway.into());
+            network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
         }
         network.start();
         socket::install(Rc::new(network));
-        Ok(())
+        Ok(capabilities)
     }
 
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.

@@ -6,6 +6,9 @@ mod files;
 mod memory;
 mod metrics;
 mod misbehave;
+#[path = "../../../../crates/device/tests/tap/namespace.rs"]
+mod namespace;
+mod native;
 mod refusals;
 #[path = "../../../../crates/http1/src/tests/refused.rs"]
 mod refused;

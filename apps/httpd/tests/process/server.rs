@@ -130,6 +130,16 @@ impl Httpd {
         log
     }
 
+    /// The processor time that it has used, in the kernel's ticks.
+    pub(super) fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // The name before may have spaces.
+        let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
+        let ticks = |place: usize| fields.split(' ').nth(place).and_then(|ticks| ticks.parse::<u64>().ok());
+        // Fields 14 and 15 of proc_pid_stat(5), of which the first two are gone.
+        ticks(11).zip(ticks(12)).map(|(user, system)| user + system).expect("numbers")
+    }
+
     /// How many descriptors it has open.
     pub(super) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()

@@ -74,12 +74,12 @@ fn exchange_over(wire: &Wire) {
         let writer = std::rc::Rc::clone(&stream);
         let writing = spawn(async move {
             for offset in (0..BYTES).step_by(1 << 14) {
-                write(&writer, pattern(offset, 1 << 14)).await.unwrap();
+                write(&writer, pattern(offset, 1 << 14)).await.expect("the stream lives");
             }
             writer.shutdown();
         });
-        assert!(read_all(&stream).await.unwrap() == pattern(0, BYTES));
-        writing.await.unwrap();
+        assert!(read_all(&stream).await.expect("the stream lives") == pattern(0, BYTES));
+        writing.await.expect("the stream lives");
     }
     let serve = || async {
         let listener = listen(80);
@@ -88,7 +88,7 @@ fn exchange_over(wire: &Wire) {
         sleep(Duration::from_secs(2)).await;
     };
     pair_over(wire, serve, || async {
-        talk(connect(&server(80)).await.unwrap()).await;
+        talk(connect(&server(80)).await.expect("the stream lives")).await;
         sleep(Duration::from_secs(2)).await;
     });
 }

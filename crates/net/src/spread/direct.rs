@@ -72,6 +72,7 @@ pub(super) fn listen_options(options: &ListenerOptions) -> ListenOptions {
     ListenOptions {
         backlog: options.backlog,
         reuse_port: options.spread == Spread::ReusePort,
+        is_shared: options.spread != Spread::Off,
         ipv6_only: options.ipv6_only,
         with_peer: options.spread == Spread::ClientPort,
     }

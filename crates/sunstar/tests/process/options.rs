@@ -27,7 +27,14 @@ Framework options:
       --idle-poll-time-us <US>          Microseconds to poll without work before sleeping [default: 200, 0 if overprovisioned]
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
-      --network-stack <NAME>            Network stack: posix, the kernel's [default: posix]
+      --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]
+      --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2
+      --netmask-ipv4-addr <MASK>        Netmask that goes with it [default: 255.255.255.0]
+      --gw-ipv4-addr <ADDRESS>          Gateway of the native stack to other networks [default: none]
+      --pcap <FILE>                     Capture the native stack's packets in a file that tshark reads
+      --fault <FAULTS>                  Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
+      --trace                           Show the native stack's packets in the log
       --stop-timeout-s <S>              Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction [default: 10]
       --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
       --prometheus-address <ADDRESS>    Address at which Prometheus gets metrics [default: 127.0.0.1]
@@ -81,10 +88,6 @@ fn impossible_values_name_the_option_and_the_rule() {
             "invalid value 'kqueue' for '--reactor-backend <NAME>'; [possible values: io_uring, epoll]",
         ),
         (
-            ["--network-stack", "native"],
-            "invalid value 'native' for '--network-stack <NAME>'; [possible values: posix]",
-        ),
-        (
             ["--collectd", "localhost"],
             "invalid value 'localhost' for '--collectd <ADDRESS>': it must be an IP address, with or without a port",
         ),
@@ -118,6 +121,43 @@ fn impossible_values_name_the_option_and_the_rule() {
 }
 
 #[test]
+fn impossible_networks_name_the_option_and_the_rule() {
+    for (arguments, line) in [
+        (
+            ["--network-stack", "dpdk"],
+            "invalid value 'dpdk' for '--network-stack <NAME>'; [possible values: posix, native]",
+        ),
+        (
+            ["--device", "tap0"],
+            "invalid value 'tap0' for '--device <DEVICE>': a device is a kind and a name, as in tap:NAME",
+        ),
+        (
+            ["--device", "wlan:0"],
+            "invalid value 'wlan:0' for '--device <DEVICE>': there are no devices of the kind \"wlan\"; there is tap:NAME",
+        ),
+        (
+            ["--device", "tap:"],
+            "invalid value 'tap:' for '--device <DEVICE>': a TAP needs the name of an interface: tap:NAME",
+        ),
+        (
+            ["--host-ipv4-addr", "10.0.0"],
+            "invalid value '10.0.0' for '--host-ipv4-addr <ADDRESS>': invalid IPv4 address syntax",
+        ),
+        (
+            ["--netmask-ipv4-addr", "255.0.255.0"],
+            "invalid value '255.0.255.0' for '--netmask-ipv4-addr <MASK>': its ones must come before its zeros, as in \
+             255.255.255.0",
+        ),
+        (
+            ["--fault", "drop=2"],
+            "invalid value 'drop=2' for '--fault <FAULTS>': drop=2: expected a probability from 0 to 1",
+        ),
+    ] {
+        assert_eq!(refusal(&arguments), line);
+    }
+}
+
+#[test]
 fn processors_that_are_not_there_are_refused() {
     let line = refusal(&["--cpuset", "8191"]);
     assert!(line.starts_with("cpuset 8191: processors 8191 are offline or not allowed; usable are "), "{line}");
@@ -141,6 +181,32 @@ fn contradictions_are_refused() {
     let allowed =
         ["--poll-mode=false", "--idle-poll-time-us", "5", "--task-quota-ms", "0.25", "--thread-affinity", "0"];
     assert_eq!(ended(&[&ANYWHERE[..], &allowed].concat()).0, Some(0));
+}
+
+#[test]
+fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
+    let native = |more: &[&str]| refusal(&[&["--network-stack", "native"], more].concat());
+    assert_eq!(native(&[]), "--network-stack native needs --device, as in --device tap:NAME");
+    assert_eq!(native(&["--device", "tap:x"]), "--network-stack native needs --host-ipv4-addr");
+    let at = |address, more: &[&str]| native(&[&["--device", "tap:x", "--host-ipv4-addr", address], more].concat());
+    for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "10.0.0.255", "10.0.0.0", "255.255.255.255"] {
+        assert_eq!(at(address, &[]), format!("--host-ipv4-addr {address}: no host can have that address"));
+    }
+    let line = at("10.0.0.2", &["--gw-ipv4-addr", "10.0.1.1"]);
+    assert_eq!(line, "--gw-ipv4-addr 10.0.1.1 is not in the network of 10.0.0.2/24");
+    let line = at("10.0.0.2", &["--pcap", "/nowhere/x"]);
+    assert!(line.starts_with("cannot write --pcap /nowhere/x: "), "{line}");
+    for option in [
+        &["--device", "tap:x"][..],
+        &["--host-ipv4-addr", "10.0.0.2"],
+        &["--netmask-ipv4-addr", "255.255.255.0"],
+        &["--gw-ipv4-addr", "10.0.0.1"],
+        &["--pcap", "x"],
+        &["--fault", "drop=0.1"],
+        &["--trace"],
+    ] {
+        assert_eq!(refusal(option), format!("{} needs --network-stack native", option[0]));
+    }
 }
 
 #[test]

@@ -185,10 +185,20 @@ pub struct Sockets {
     events: VecDeque<Event>,
     next_generation: u32,
     next_port: u64,
+    port_filter: Option<PortFilter>,
     counters: Counters,
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
+}
+
+/// Which flows may get a port that is free.
+struct PortFilter(Box<dyn Fn(&FourTuple) -> bool>);
+
+impl fmt::Debug for PortFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortFilter").finish_non_exhaustive()
+    }
 }
 
 /// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
@@ -244,9 +254,15 @@ impl Sockets {
             events: VecDeque::new(),
             next_generation: 0,
             next_port: 0,
+            port_filter: None,
             counters: Counters::default(),
             spares: Vec::new(),
         }
+    }
+
+    /// From now on only ports are chosen for connections whose flow, as they send, passes: those whose answers come here.
+    pub fn set_port_filter(&mut self, passes: impl Fn(&FourTuple) -> bool + 'static) {
+        self.port_filter = Some(PortFilter(Box::new(passes)));
     }
 
     /// What was counted.

@@ -54,7 +54,8 @@ impl Sockets {
             let place = u16::try_from(offset.wrapping_add(count) % PORTS).unwrap_or(0);
             let candidate = FourTuple { src_port: FIRST_PORT + place, ..*flow };
             let is_bound = super::bound_at(&self.bound, candidate.src()).is_some();
-            if !is_bound && self.find(&candidate).is_none() {
+            let passes = self.port_filter.as_ref().is_none_or(|filter| (filter.0)(&candidate));
+            if passes && !is_bound && self.find(&candidate).is_none() {
                 return Some(candidate.src_port);
             }
         }

@@ -1,0 +1,189 @@
+//! The native stack over a TAP, with the kernel as its peer, in a network namespace for each test and driver.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::client::{Client, HELLO};
+use super::files::{content, root};
+use super::namespace::{in_namespace, ip};
+use super::server::{Httpd, Setup, command, with_each_backend};
+
+const KERNEL: &str = "10.9.0.1";
+const STACK: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// Runs a test of httpd on one shard, with each driver.
+fn alone(test: impl Fn(Setup) + Copy + Send + 'static) {
+    with_each_backend(|setup| in_namespace(move || test(Setup { shards: 1, ..setup })));
+}
+
+/// Makes a TAP, of which httpd is going to be the other end.
+fn make_tap(name: &str, mtu: usize) {
+    ip(&format!("tuntap add dev {name} mode tap"));
+    ip(&format!("addr add {KERNEL}/24 dev {name}"));
+    ip(&format!("link set {name} mtu {mtu} up"));
+}
+
+fn remove_tap(name: &str) {
+    ip(&format!("link delete {name}"));
+}
+
+/// A command that runs httpd on the native stack.
+fn native(setup: Setup, device: &str) -> Command {
+    let mut command = command(setup);
+    command.args(["--network-stack", "native", "--device", device, "--host-ipv4-addr", &STACK.to_string()]);
+    command
+}
+
+/// Downloads and uploads much, on one connection and on several; all bytes are looked at.
+fn exercise(address: SocketAddr, large: &[u8]) {
+    let mut client = Client::connect(address).expect("it listens");
+    for _ in 0..3 {
+        assert!(client.get("/").expect("it answers").body == HELLO);
+        assert!(client.get("/file/large").expect("it answers").body == large);
+    }
+    let upload = content(500_000);
+    client
+        .send(format!("POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", upload.len()).as_bytes())
+        .expect("it takes them");
+    client.send(&upload).expect("it takes them");
+    assert_eq!(client.answer().expect("it answers").body, b"500000\n");
+    let several: Vec<_> = (0..20).map(|_| Client::connect(address).expect("it listens")).collect();
+    for mut client in several {
+        assert_eq!(client.get("/").expect("it answers").body, HELLO);
+    }
+}
+
+#[test]
+fn httpd_serves_with_and_without_offloads_at_every_mtu() {
+    alone(|setup| {
+        let root = root("native");
+        for mtu in [576, 1500, 9000] {
+            for offload in ["on", "off"] {
+                make_tap("tap0", mtu);
+                let mut command = native(setup, &format!("tap:tap0,offload={offload}"));
+                let httpd = Httpd::run(command.arg("--root").arg(&root));
+                assert_eq!(httpd.address.ip(), STACK, "it listens at the stack's own address");
+                exercise(httpd.address, &content(3_000_000));
+                httpd.stop();
+                remove_tap("tap0");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_bad_line_loses_no_byte() {
+    alone(|setup| {
+        let root = root("native-faults");
+        make_tap("tap0", 1500);
+        for faults in ["drop=0.01", "drop=0.01,duplicate=0.01,reorder=0.02,corrupt=0.005,seed=7"] {
+            let mut command = native(setup, "tap:tap0");
+            let httpd = Httpd::run(command.args(["--fault", faults]).arg("--root").arg(&root));
+            exercise(httpd.address, &content(3_000_000));
+            httpd.stop();
+        }
+    });
+}
+
+#[test]
+fn an_idle_server_sleeps() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        let httpd = Httpd::run(&mut native(setup, "tap:tap0"));
+        let mut client = Client::connect(httpd.address).expect("it listens");
+        assert_eq!(client.get("/").expect("it answers").body, HELLO);
+        // The last acknowledgements.
+        thread::sleep(Duration::from_millis(300));
+        let before = httpd.processor_ticks();
+        thread::sleep(Duration::from_secs(1));
+        let ticks = httpd.processor_ticks() - before;
+        assert!(ticks <= 5, "{ticks} ticks, of which a second has some hundred");
+        // It wakes for what comes.
+        assert_eq!(client.get("/").expect("it answers").body, HELLO);
+        httpd.stop();
+    });
+}
+
+#[test]
+fn the_kernels_loopback_is_what_it_was() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        let mut command = native(setup, "tap:tap0");
+        let httpd = Httpd::run(command.args(["--address", "127.0.0.1"]));
+        assert_eq!(httpd.address.ip(), Ipv4Addr::LOCALHOST);
+        assert_eq!(Client::connect(httpd.address).expect("it listens").get("/").expect("it answers").body, HELLO);
+        httpd.stop();
+    });
+}
+
+#[test]
+fn who_is_beyond_a_gateway_is_served() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        ip("addr add 192.0.2.1/32 dev lo");
+        let mut command = native(setup, "tap:tap0");
+        let httpd = Httpd::run(command.args(["--gw-ipv4-addr", KERNEL, "--netmask-ipv4-addr", "255.255.255.252"]));
+        let from: SocketAddr = "192.0.2.1:0".parse().expect("an address");
+        let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+        let socket = socket.expect("descriptors are free");
+        rustix::net::bind(&socket, &from).expect("it is ours");
+        rustix::net::connect(&socket, &httpd.address).expect("it listens");
+        httpd.stop();
+        ip("addr delete 192.0.2.1/32 dev lo");
+        remove_tap("tap0");
+    });
+}
+
+#[test]
+fn a_device_that_cannot_be_had_ends_with_2() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        for (device, reason) in [
+            ("tap:lo", "cannot open --device tap:lo: lo is no TAP"),
+            ("tap:tap1,queues=2", "tap:tap1 is to have 2 queues, more than there are shards (1)"),
+        ] {
+            let output = native(setup, device).output().expect("it can be started");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let last = errors.lines().last().unwrap_or_default();
+            assert!(last.starts_with(&format!("httpd: error: {reason}")), "{errors}");
+            assert_eq!(output.status.code(), Some(2));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn programs_are_served_and_captures_are_read() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("capture.pcapng");
+        let mut command = native(setup, "tap:tap0");
+        let httpd = Httpd::run(command.arg("--pcap").arg(&file));
+        assert_eq!(run("curl", &["-sS", &httpd.url("/")]), "Hello world\n");
+        let report = run("ab", &["-q", "-n", "500", "-c", "20", &httpd.url("/")]);
+        assert!(report.contains("Failed requests:        0"), "{report}");
+        let report = run("wrk", &["-d", "1", "-t", "1", "-c", "20", &httpd.url("/")]);
+        assert!(!report.contains("Socket errors") && !report.contains("Non-2xx"), "{report}");
+        httpd.stop();
+        assert!(packets(&file, "http.response.code == 200") > 500);
+        assert_eq!(packets(&file, "_ws.malformed"), 0);
+        remove_tap("tap0");
+    });
+}
+
+/// How many packets of a capture a filter of tshark finds.
+fn packets(file: &Path, filter: &str) -> usize {
+    let file = file.to_str().expect("temporary paths are text");
+    run("tshark", &["-r", file, "-Y", filter]).lines().count()
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,135 @@
+//! How the flows of a device come to the shards.
+//!
+//! Each flow belongs to one shard, by the hash of its addresses and ports, whether the device has a queue for each shard, fewer or one.
+//! What comes to another shard than its own is forwarded by messages; what a shard without a queue sends goes to one that has one.
+//! Connections that are opened here take a port whose hash brings the answers back. Only ports that one shard alone has opened are
+//! that shard's, whatever the hash says.
+
+mod ports;
+mod queue;
+mod steer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sunstar_device::{Capabilities, Queue};
+use sunstar_executor::{ShardId, current};
+use sunstar_wire::toeplitz::{KEY_BYTES, Toeplitz};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
+
+use ports::Ports;
+pub(crate) use ports::{Claim, free_ports};
+use queue::SpreadQueue;
+pub use queue::{MAX_FORWARDED_PACKETS, SpreadCounters};
+
+/// What the shards agree upon about a device that all of them use. One for all of them.
+pub struct Spread {
+    /// Tells it from others of the process.
+    id: u64,
+    shards: u32,
+    queues: u32,
+    hash: Toeplitz,
+    tcp: Ports,
+    udp: Ports,
+}
+
+impl Spread {
+    /// For a device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on. To be called on one of the
+    /// program's shards.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn new(queues: usize) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let mut key = [0; KEY_BYTES];
+        current::entropy(&mut key);
+        let count = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            shards: count(current::shard_count()),
+            queues: count(queues),
+            hash: Toeplitz::new(&key),
+            tcp: Ports::default(),
+            udp: Ports::default(),
+        })
+    }
+
+    /// The current shard's end of the device, if the shard has a queue of it.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn attach(self: &Arc<Self>, queue: Box<dyn Queue>) -> Box<dyn Queue> {
+        let capabilities = queue.capabilities().clone();
+        Box::new(SpreadQueue::new(Arc::clone(self), Some(queue), capabilities))
+    }
+
+    /// The current shard's end of the device, if the shard has no queue of it; the others' have these capabilities.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn attach_without_queue(self: &Arc<Self>, capabilities: Capabilities) -> Box<dyn Queue> {
+        Box::new(SpreadQueue::new(Arc::clone(self), None, capabilities))
+    }
+
+    /// Who has opened which ports.
+    fn ports(&self, protocol: IpProtocol) -> &Ports {
+        if protocol == IpProtocol::UDP { &self.udp } else { &self.tcp }
+    }
+
+    /// The current shard opens a port of TCP or UDP. Port 0 stands for one that is free: with [`Claim::Shared`] that of the other
+    /// shards' `nth` such call. None if the port is in use.
+    pub(crate) fn open(self: &Arc<Self>, protocol: IpProtocol, port: u16, claim: Claim, nth: usize) -> Option<Lease> {
+        let (ports, shard) = (self.ports(protocol), u16::try_from(current::shard_id().index()).ok()?);
+        let lease = |port| Lease { spread: Arc::clone(self), protocol, port };
+        let port = match claim {
+            _ if port != 0 => port,
+            Claim::Alone => return ports.open_any(crate::network::random(), shard).map(lease),
+            Claim::Shared => ports.shared_port(nth, crate::network::random())?,
+        };
+        ports.open(port, claim, shard).then(|| lease(port))
+    }
+
+    /// The shard to which a flow belongs; `flow` is that of what comes.
+    pub(crate) fn owner(&self, protocol: IpProtocol, flow: FourTuple) -> usize {
+        match self.ports(protocol).pinned_to(flow.dst_port) {
+            Some(shard) => shard.into(),
+            None => self.place(self.hash.hash_flow(flow)),
+        }
+    }
+
+    /// The shard that puts the pieces of packets together.
+    fn owner_of_fragments(&self, addresses: AddressPair) -> usize {
+        self.place(self.hash.hash_addresses(addresses))
+    }
+
+    /// The shard that sends for one that has no queue.
+    fn sender_for(&self, shard: ShardId) -> usize {
+        shard.index() % self.queues as usize
+    }
+
+    fn place(&self, hash: u32) -> usize {
+        usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
+    }
+}
+
+/// A port that is open, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    spread: Arc<Spread>,
+    protocol: IpProtocol,
+    pub(crate) port: u16,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Connections outlive their listener.
+        self.spread.ports(self.protocol).close(self.port, self.protocol == IpProtocol::TCP);
+    }
+}
+
+impl fmt::Debug for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spread").field("shards", &self.shards).field("queues", &self.queues).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! Ports that shards have opened, without a lock: what is open is a number per port.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+/// Ports that are chosen from where none is named.
+const FIRST_FREE: u16 = 32_768;
+const FREE: u16 = 28_232;
+
+/// So many times shards may share a port without naming one.
+const SHARED_PORTS: usize = 1_024;
+
+/// How a shard opens a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// For itself: what comes there is this shard's.
+    Alone,
+    /// With all other shards: each gets what its hash says.
+    Shared,
+}
+
+/// The ports of a protocol, looked at for each packet.
+pub(crate) struct Ports {
+    ports: Box<[AtomicU32]>,
+    /// The ports that were given to those who share one without naming it, in order; zero where none was yet.
+    shared: Box<[AtomicU16]>,
+}
+
+/// What is known of a port, as it is in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct State {
+    /// The shard that has it, or had it last; none if it is shared out.
+    shard: Option<u16>,
+    /// How often it is open.
+    count: u16,
+}
+
+impl State {
+    fn unpack(packed: u32) -> Self {
+        let [a, b, c, d] = packed.to_be_bytes();
+        Self { shard: u16::from_be_bytes([a, b]).checked_sub(1), count: u16::from_be_bytes([c, d]) }
+    }
+
+    fn pack(self) -> u32 {
+        u32::from(self.shard.map_or(0, |shard| shard + 1)) << 16 | u32::from(self.count)
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            ports: std::iter::repeat_with(AtomicU32::default).take(1 << u16::BITS).collect(),
+            shared: std::iter::repeat_with(AtomicU16::default).take(SHARED_PORTS).collect(),
+        }
+    }
+}
+
+impl Ports {
+    /// The shard that has a port for itself.
+    pub(crate) fn pinned_to(&self, port: u16) -> Option<u16> {
+        State::unpack(self.at(port).load(Ordering::Relaxed)).shard
+    }
+
+    /// A shard opens a port; answers whether it may.
+    pub(crate) fn open(&self, port: u16, claim: Claim, shard: u16) -> bool {
+        let shard = (claim == Claim::Alone).then_some(shard);
+        self.change(port, |state| match state {
+            State { count: 0, .. } => Some(State { shard, count: 1 }),
+            State { shard: other, count } if other == shard => Some(State { shard, count: count.checked_add(1)? }),
+            State { .. } => None,
+        })
+    }
+
+    /// A shard opens some port for itself, `first` being where the search begins; answers which.
+    pub(crate) fn open_any(&self, first: u16, shard: u16) -> Option<u16> {
+        free_ports(first)
+            .find(|port| self.at(*port).load(Ordering::Relaxed) == 0 && self.open(*port, Claim::Alone, shard))
+    }
+
+    /// The port of those who share one without naming it: the same for the first call of each shard, for the second one, and so on.
+    pub(crate) fn shared_port(&self, nth: usize, first: u16) -> Option<u16> {
+        let place = self.shared.get(nth)?;
+        let is_free = |port: &u16| {
+            let is_given = self.shared.iter().any(|other| other.load(Ordering::Relaxed) == *port);
+            !is_given && self.at(*port).load(Ordering::Relaxed) == 0
+        };
+        match place.load(Ordering::Relaxed) {
+            0 => {
+                let port = free_ports(first).find(is_free)?;
+                // Another shard may have been first.
+                let given = place.compare_exchange(0, port, Ordering::Relaxed, Ordering::Relaxed);
+                Some(given.err().unwrap_or(port))
+            }
+            port => Some(port),
+        }
+    }
+
+    /// A shard closes a port. One that was its own stays so if `keeps`, until somebody opens it again: what it has accepted there may
+    /// still speak.
+    pub(crate) fn close(&self, port: u16, keeps: bool) {
+        self.change(port, |State { shard, count }| {
+            let count = count.saturating_sub(1);
+            Some(State { shard: shard.filter(|_| keeps || count > 0), count })
+        });
+    }
+
+    fn change(&self, port: u16, change: impl Fn(State) -> Option<State>) -> bool {
+        let change = |packed| change(State::unpack(packed)).map(State::pack);
+        self.at(port).fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok()
+    }
+
+    fn at(&self, port: u16) -> &AtomicU32 {
+        &self.ports[usize::from(port)]
+    }
+}
+
+/// All ports that are chosen from, from somewhere on.
+pub(crate) fn free_ports(first: u16) -> impl Iterator<Item = u16> {
+    (0..FREE).map(move |offset| FIRST_FREE + (first % FREE + offset) % FREE)
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,290 @@
+//! A shard's end of a device that all shards use.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+
+use sunstar_device::{Capabilities, Counters, Queue, QueueError, Readiness};
+use sunstar_executor::message::TryPostError;
+use sunstar_executor::{Instant, IntoForeign, ShardId, current, local, try_post};
+use sunstar_packet::{Buffer, CopyCounter, ForeignPacket, Packet};
+
+use super::Spread;
+use super::steer::{To, steer};
+
+/// Packets that wait in one place for another shard, or for the shard's next round, at most; further ones are dropped.
+pub const MAX_FORWARDED_PACKETS: usize = 4_096;
+
+/// Packets that one message carries at most.
+const BATCH: usize = 64;
+
+/// What a shard has forwarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpreadCounters {
+    /// Packets that came here and belong elsewhere.
+    pub rx_forwarded: u64,
+    /// Packets that were sent by another shard's queue.
+    pub tx_forwarded: u64,
+    /// Packets that were dropped since as many as may be waited.
+    pub dropped: u64,
+}
+
+/// Where a shard finds what others have for it.
+#[derive(Default)]
+struct Mailboxes(RefCell<Vec<(u64, Rc<Mailbox>)>>);
+
+/// What others have for a shard's end of one device.
+#[derive(Default)]
+struct Mailbox {
+    received: RefCell<VecDeque<Packet>>,
+    to_send: RefCell<VecDeque<Packet>>,
+    dropped: Cell<u64>,
+}
+
+/// What is to be done with packets of another shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Errand {
+    /// They have come for this shard.
+    Receive,
+    /// They are to be sent by its queue.
+    Send,
+}
+
+impl Mailbox {
+    /// Makes the current shard's mailbox for a device.
+    fn open(id: u64) -> Rc<Self> {
+        let mailboxes = local::get::<Mailboxes>().unwrap_or_else(|| {
+            let mailboxes = Rc::<Mailboxes>::default();
+            local::set(Rc::clone(&mailboxes));
+            mailboxes
+        });
+        let mailbox = Rc::<Self>::default();
+        mailboxes.0.borrow_mut().push((id, Rc::clone(&mailbox)));
+        mailbox
+    }
+
+    /// Puts packets into the current shard's mailbox, if it has one for the device.
+    fn deliver(id: u64, errand: Errand, packets: Vec<ForeignPacket>) {
+        let Some(mailboxes) = local::get::<Mailboxes>() else { return };
+        let mailbox =
+            mailboxes.0.borrow().iter().find(|(other, _)| *other == id).map(|(_, mailbox)| Rc::clone(mailbox));
+        let Some(mailbox) = mailbox else { return };
+        let mut queue = match errand {
+            Errand::Receive => mailbox.received.borrow_mut(),
+            Errand::Send => mailbox.to_send.borrow_mut(),
+        };
+        for packet in packets {
+            if queue.len() < MAX_FORWARDED_PACKETS {
+                queue.push_back(packet.into_packet());
+            } else {
+                mailbox.dropped.set(mailbox.dropped.get() + 1);
+            }
+        }
+    }
+}
+
+/// A message that is to be sent.
+type Message = Box<dyn FnOnce() + Send>;
+
+/// Packets on their way to another shard.
+struct Outgoing {
+    to: ShardId,
+    errand: Errand,
+    packets: VecDeque<Packet>,
+    /// A message for which there was no room.
+    refused: Option<Message>,
+}
+
+impl Outgoing {
+    fn new(to: ShardId, errand: Errand) -> Self {
+        Self { to, errand, packets: VecDeque::new(), refused: None }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty() && self.refused.is_none()
+    }
+
+    /// Takes a packet; answers whether there was room for it.
+    fn push(&mut self, packet: Packet) -> bool {
+        let has_room = self.packets.len() < MAX_FORWARDED_PACKETS;
+        if has_room {
+            self.packets.push_back(packet);
+        }
+        has_room
+    }
+
+    /// Sends messages, as far as there is room for them. What is for a shard that has stopped is lost.
+    fn flush(&mut self, id: u64) {
+        while let Some(message) = self.refused.take().or_else(|| self.next_message(id)) {
+            match try_post(self.to, message) {
+                Ok(()) => {}
+                Err(TryPostError::Full(message)) => {
+                    self.refused = Some(message);
+                    return;
+                }
+                Err(TryPostError::Stopped(_)) => self.packets.clear(),
+            }
+        }
+    }
+
+    fn next_message(&mut self, id: u64) -> Option<Message> {
+        let count = self.packets.len().min(BATCH);
+        let errand = self.errand;
+        let batch: Vec<_> = self.packets.drain(..count).map(IntoForeign::into_foreign_here).collect();
+        (count > 0).then(|| Box::new(move || Mailbox::deliver(id, errand, batch)) as Message)
+    }
+}
+
+/// A shard's end of a device that all shards use: what stands before its queue, if it has one.
+pub(super) struct SpreadQueue {
+    spread: Arc<Spread>,
+    here: usize,
+    queue: Option<Box<dyn Queue>>,
+    capabilities: Capabilities,
+    mailbox: Rc<Mailbox>,
+    /// Packets for each of the shards.
+    received: Vec<Outgoing>,
+    /// Packets for the shard that sends for this one.
+    to_send: Option<Outgoing>,
+    /// What came from the queue just now.
+    fresh: VecDeque<Packet>,
+    copies: CopyCounter,
+    counters: SpreadCounters,
+}
+
+impl SpreadQueue {
+    pub(super) fn new(spread: Arc<Spread>, queue: Option<Box<dyn Queue>>, capabilities: Capabilities) -> Self {
+        let (here, mailbox) = (current::shard_id(), Mailbox::open(spread.id));
+        let shards = || ShardId::all(current::shard_count());
+        let sender = spread.sender_for(here);
+        let to_send = shards().find(|shard| queue.is_none() && shard.index() == sender);
+        Self {
+            here: here.index(),
+            capabilities,
+            mailbox,
+            received: shards().map(|shard| Outgoing::new(shard, Errand::Receive)).collect(),
+            to_send: to_send.map(|shard| Outgoing::new(shard, Errand::Send)),
+            spread,
+            queue,
+            fresh: VecDeque::new(),
+            copies: CopyCounter::default(),
+            counters: SpreadCounters::default(),
+        }
+    }
+
+    /// Gives each packet that has come to its shard.
+    fn share_out(&mut self, out: &mut VecDeque<Packet>) {
+        while let Some(packet) = self.fresh.pop_front() {
+            match steer(&self.spread, &packet) {
+                To::Finder => out.push_back(packet),
+                To::Shard(shard) if shard == self.here => out.push_back(packet),
+                To::Shard(shard) => self.forward(shard, packet),
+                To::All => {
+                    for shard in 0..self.received.len() {
+                        if shard != self.here {
+                            let copy = copy_of(&packet, &self.copies);
+                            self.forward(shard, copy);
+                        }
+                    }
+                    out.push_back(packet);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, shard: usize, packet: Packet) {
+        let Some(outgoing) = self.received.get_mut(shard) else { return };
+        if outgoing.push(packet) {
+            self.counters.rx_forwarded += 1;
+        } else {
+            self.counters.dropped += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let id = self.spread.id;
+        self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.flush(id));
+    }
+}
+
+/// A packet of a few bytes once more.
+fn copy_of(packet: &Packet, copies: &CopyCounter) -> Packet {
+    let mut bytes = vec![0; packet.len()];
+    copies.count(bytes.len());
+    // It is as long as the packet.
+    let _ = packet.copy_to_slice(0, &mut bytes);
+    let mut copy = Packet::from(Buffer::from(bytes));
+    copy.offload = packet.offload;
+    copy
+}
+
+impl Queue for SpreadQueue {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
+        let before = out.len();
+        out.append(&mut self.mailbox.received.borrow_mut());
+        let result = match &mut self.queue {
+            Some(queue) => queue.rx_burst(now, &mut self.fresh, max),
+            None => Ok(0),
+        };
+        self.share_out(out);
+        self.flush();
+        let count = out.len() - before;
+        // What has come is worth more than an error that comes again.
+        if count == 0 { result.map(|_| 0) } else { Ok(count) }
+    }
+
+    fn tx_burst(&mut self, now: Instant, packets: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
+        let Some(queue) = &mut self.queue else {
+            let count = packets.len();
+            let outgoing = self.to_send.as_mut().filter(|_| count > 0);
+            let Some(outgoing) = outgoing else { return Ok(0) };
+            while let Some(packet) = packets.pop_front() {
+                if !outgoing.push(packet) {
+                    self.counters.dropped += 1;
+                }
+            }
+            self.counters.tx_forwarded += count as u64;
+            self.flush();
+            return Ok(count);
+        };
+        // Those of other shards have waited longer.
+        let mut to_send = self.mailbox.to_send.borrow_mut();
+        queue.tx_burst(now, &mut to_send)?;
+        if to_send.is_empty() { queue.tx_burst(now, packets) } else { Ok(0) }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
+        let waits_here = !self.mailbox.received.borrow().is_empty();
+        let waits_there = !self.received.iter().chain(&self.to_send).all(Outgoing::is_empty);
+        match &mut self.queue {
+            _ if waits_here || waits_there => Readiness::Ready,
+            Some(queue) => queue.poll_ready(cx),
+            // Messages end sleeps.
+            None => Readiness::Woken,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.queue.as_ref()?.deadline()
+    }
+
+    fn counters(&self) -> Counters {
+        self.queue.as_ref().map(|queue| queue.counters()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SpreadQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpreadQueue")
+            .field("here", &self.here)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
