@@ -13,6 +13,8 @@ pub struct Plan {
     pub timers: usize,
     /// How long after the first one is armed the first of all timers may fire.
     pub timer_lead: Duration,
+    /// How many connections are open where there are very many.
+    pub connections: usize,
     /// How long scheduling groups compete.
     pub shares: Duration,
     /// How long idle shards are watched.

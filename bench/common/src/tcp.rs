@@ -13,6 +13,24 @@ pub use pattern::Pattern;
 
 /// Bytes of a request, and of a response.
 pub const MESSAGE: usize = 64;
+/// A request, each byte of which differs.
+pub const REQUEST: [u8; MESSAGE] = {
+    let (mut bytes, mut place, mut byte) = ([0; MESSAGE], 0, 0);
+    while place < MESSAGE {
+        bytes[place] = byte;
+        (place, byte) = (place + 1, byte + 1);
+    }
+    bytes
+};
+/// A response, each byte of which differs from the request's.
+pub const RESPONSE: [u8; MESSAGE] = {
+    let (mut bytes, mut place) = (REQUEST, 0);
+    while place < MESSAGE {
+        bytes[place] = !bytes[place];
+        place += 1;
+    }
+    bytes
+};
 /// Connections that are open in the benchmarks of many.
 pub const MANY: usize = 1_000;
 /// Connections that come and go at a time.
@@ -150,13 +168,12 @@ struct Talk<E> {
 
 impl<E: Ends> Talk<E> {
     fn new(ends: E, slots: usize) -> Self {
-        let request: [u8; MESSAGE] = std::array::from_fn(|place| place as u8);
         Self {
             ends,
             clock: Patience::default(),
             events: Vec::new(),
             came: [vec![0; slots], vec![0; slots]],
-            messages: [request, request.map(|byte| !byte)],
+            messages: [REQUEST, RESPONSE],
             connected: 0,
             answered: 0,
             stride: 0,

@@ -46,13 +46,15 @@ pub(super) const REACTOR: [Bar; 10] = [
 ];
 
 /// The bars of `cargo xtask bench tcp`.
-pub(super) const TCP: [Bar; 6] = [
+pub(super) const TCP: [Bar; 8] = [
     Bar { bench: "tcp_rr_1000", demand: Demand::TimesAsFast(6.0, "linux") },
     Bar { bench: "tcp_rr_1000", demand: Demand::TimesAsFast(50.0, "smoltcp") },
     Bar { bench: "tcp_rr", demand: Demand::TimesAsFast(2.0, "smoltcp") },
     Bar { bench: "tcp_connect", demand: Demand::TimesAsFast(10.0, "linux") },
     Bar { bench: "tcp_bulk_1500", demand: Demand::TimesAsFast(3.0, "smoltcp") },
     Bar { bench: "tcp_bulk_64k", demand: Demand::TimesAsFast(1.5, "linux") },
+    Bar { bench: "tcp_among_idle_times", demand: Demand::AtMost(1.15) },
+    Bar { bench: "tcp_uniform_times", demand: Demand::AtMost(4.0) },
 ];
 
 /// How Sunstar stands to a bar.

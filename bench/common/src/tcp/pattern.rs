@@ -16,7 +16,8 @@ impl Default for Pattern {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            state as u8
+            let [low, ..] = state.to_le_bytes();
+            low
         })
         .take(PERIOD)
         .collect();
@@ -27,7 +28,7 @@ impl Default for Pattern {
 impl Pattern {
     /// Where in [`Pattern::whole`] the bytes from this place of the stream on lie.
     pub fn offset(place: u64) -> usize {
-        (place % PERIOD as u64) as usize
+        usize::try_from(place % PERIOD as u64).unwrap_or(0)
     }
 
     /// The [`CHUNK`] bytes from this place of the stream on.

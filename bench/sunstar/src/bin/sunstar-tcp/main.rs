@@ -1,6 +1,8 @@
 //! TCP with both ends on one core, through reactor and `net` as any application: two hosts on one shard, each with a stack of its
 //! own, and a link in memory between them. The loops are those of `sunstar_bench_common::tcp`, with a task for each end.
 
+mod million;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +12,7 @@ use std::task::{Poll, Waker};
 
 use sunstar_bench_common::cli::{self, Entry};
 use sunstar_bench_common::measure::{Plan, Reporter, Sample, sample_batches};
-use sunstar_bench_common::tcp::{CHUNK, COMING, MANY, MESSAGE, Pattern};
+use sunstar_bench_common::tcp::{CHUNK, COMING, MANY, MESSAGE, Pattern, REQUEST, RESPONSE};
 use sunstar_device::{LinkOptions, LinkQueue, link};
 use sunstar_executor::spawn;
 use sunstar_native::{Network, NetworkOptions, Prefix};
@@ -29,39 +31,48 @@ const ENDS_WELL: &str = "nobody breaks a connection";
 
 fn main() -> ExitCode {
     cli::main(&[
-        Entry::new(NAME, "tcp_rr", |reporter| run_bench(reporter, 1_500, |plan, _| one_at_a_time(plan, 1))),
-        Entry::new(NAME, "tcp_rr_1000", |reporter| run_bench(reporter, 1_500, |plan, _| one_at_a_time(plan, MANY))),
+        Entry::new(NAME, "tcp_rr", |reporter| time(reporter, 1_500, |plan, _| one_at_a_time(plan, 1))),
+        Entry::new(NAME, "tcp_rr_1000", |reporter| time(reporter, 1_500, |plan, _| one_at_a_time(plan, MANY))),
         Entry::new(NAME, "tcp_rr_1000_all", |reporter| {
-            run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, MANY, false))
+            time(reporter, 1_500, |plan, tally| all_at_once(plan, tally, MANY, false))
         }),
         Entry::new(NAME, "tcp_connect", |reporter| {
-            run_bench(reporter, 1_500, |plan, tally| all_at_once(plan, tally, COMING, true))
+            time(reporter, 1_500, |plan, tally| all_at_once(plan, tally, COMING, true))
         }),
-        Entry::new(NAME, "tcp_bulk_1500", |reporter| run_bench(reporter, 1_500, bulk)),
-        Entry::new(NAME, "tcp_bulk_64k", |reporter| run_bench(reporter, usize::from(u16::MAX), bulk)),
+        Entry::new(NAME, "tcp_bulk_1500", |reporter| time(reporter, 1_500, bulk)),
+        Entry::new(NAME, "tcp_bulk_64k", |reporter| time(reporter, usize::from(u16::MAX), bulk)),
+        Entry::new(NAME, "tcp_million", |reporter| {
+            million::report(reporter, &run_bench(reporter.plan, 1_500, million::million));
+        }),
     ])
 }
 
-/// Runs a benchmark on a shard with two hosts, and reports.
-fn run_bench<F: Future<Output = Sample> + 'static>(
-    reporter: Reporter,
-    mtu_bytes: usize,
-    bench: fn(Plan, Rc<Tally>) -> F,
-) {
+/// Runs a benchmark on a shard with two hosts, and reports the time of one operation.
+fn time<F: Future<Output = Sample> + 'static>(reporter: Reporter, mtu_bytes: usize, bench: fn(Plan, Rc<Tally>) -> F) {
+    reporter.nanos_per_op(run_bench(reporter.plan, mtu_bytes, bench));
+}
+
+/// Runs a benchmark on a shard with two hosts.
+fn run_bench<F>(plan: Plan, mtu_bytes: usize, bench: fn(Plan, Rc<Tally>) -> F) -> F::Output
+where
+    F: Future<Output: Send> + 'static,
+{
     let mut cpuset = CpuSet::default();
     cpuset.insert(0);
     let config = Config { smp: Some(1), cpuset: Some(cpuset), ..Config::default() };
-    let plan = reporter.plan;
-    let sample = run(config, move || async move {
+    let outcome = run(config, move || async move {
         let (here, there) = link(LinkOptions { mtu_bytes, ..LinkOptions::default() });
         host(there, SERVER);
         let tally = Rc::new(Tally::default());
         spawn(serve(listen(PORT).await));
         spawn(take(listen(STREAM_PORT).await, Rc::clone(&tally)));
+        for port in million::PORTS {
+            spawn(serve(listen(port).await));
+        }
         host(here, CLIENT);
         bench(plan, tally).await
     });
-    reporter.nanos_per_op(sample.expect("the core exists and may be used"));
+    outcome.expect("the core exists and may be used")
 }
 
 /// Starts a host. What listens and connects from here on does so there.
@@ -87,8 +98,7 @@ async fn serve(mut listener: TcpListener) {
 }
 
 fn message(is_response: bool) -> Buffer {
-    let bytes: [u8; MESSAGE] = std::array::from_fn(|place| if is_response { !(place as u8) } else { place as u8 });
-    Buffer::copy_from_slice(&bytes)
+    Buffer::copy_from_slice(if is_response { &RESPONSE } else { &REQUEST })
 }
 
 /// Reads a message and compares it; false at the end of the stream.
@@ -177,19 +187,18 @@ async fn bulk(plan: Plan, tally: Rc<Tally>) -> Sample {
 /// Compares what comes with the pattern, where it lies.
 async fn take(mut listener: TcpListener, tally: Rc<Tally>) {
     let pattern = Pattern::default();
-    while let Ok(mut stream) = listener.accept().await {
-        let mut came = 0;
-        loop {
-            let bytes = stream.read().await.expect(ENDS_WELL);
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                let (part, later) = rest.split_at(rest.len().min(CHUNK));
-                assert!(part == &pattern.at(came)[..part.len()], "it is what was sent");
-                came += part.len() as u64;
-                rest = later;
-            }
-            tally.add(bytes.len() as u64);
+    let mut stream = listener.accept().await.expect(ENDS_WELL);
+    let mut came = 0;
+    loop {
+        let bytes = stream.read().await.expect(ENDS_WELL);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(rest.len().min(CHUNK));
+            assert!(part == &pattern.at(came)[..part.len()], "it is what was sent");
+            came += part.len() as u64;
+            rest = later;
         }
+        tally.add(bytes.len() as u64);
     }
 }
 
