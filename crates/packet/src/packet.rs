@@ -252,6 +252,10 @@ impl Packet {
     /// When the packet is shorter.
     #[cfg_attr(feature = "accounting", track_caller)]
     pub fn contiguous(&mut self, count: usize, copies: &CopyCounter) -> Result<&[u8], TooShort> {
+        // A header most often lies in the first buffer.
+        if self.chain.first().is_some_and(|first| first.len() >= count) {
+            return Ok(&self.chain[0][..count]);
+        }
         self.check(count)?;
         self.join_front(count, copies);
         Ok(self.chain.first().map_or(&[], |first| &first[..count]))

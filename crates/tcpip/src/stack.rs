@@ -363,11 +363,8 @@ impl Stack {
         if self.is_interrupted {
             return Some(Instant::default());
         }
-        let announcement = self.announcement_deadline();
-        [self.tcp.deadline(), self.neighbours.deadline(), self.reassembly.deadline(), announcement]
-            .into_iter()
-            .flatten()
-            .min()
+        let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
+        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
     }
 
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
@@ -414,6 +411,14 @@ impl Stack {
 
     fn drop(&mut self, reason: DropReason) {
         self.drops.add(reason);
+    }
+}
+
+/// The earlier one of two points in time, either of which may be never.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
     }
 }
 

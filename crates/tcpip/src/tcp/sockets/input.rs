@@ -3,6 +3,7 @@
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::{Event, ListenerId, Place, Sockets, Waiting, bound_at};
+use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
@@ -28,8 +29,8 @@ impl Sockets {
 
     /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
     pub fn deadline(&self) -> Option<Instant> {
-        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
-        timers.into_iter().filter_map(|timers| timers.next_deadline()).min()
+        let others = earliest(self.half_open_timers.next_deadline(), self.over_timers.next_deadline());
+        earliest(self.connection_timers.next_deadline(), others)
     }
 
     /// Time has passed.
