@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use self::server::Server;
 use self::world::World;
+use super::http::idle;
 use super::noise::Watch;
 use super::{machine, page};
 use crate::command::{cargo, program, read, run as run_program, target_dir};
@@ -67,18 +68,21 @@ enum Contest {
     Loss { per_mille: u32, path: &'static str },
     /// So many connections at once, with one request on each.
     AtOnce(u32),
+    /// Connections that wait after one request each: memory, once.
+    Idle,
 }
 
 impl Contest {
     fn all() -> Vec<Self> {
         let losses = PATHS.iter().flat_map(|path| LOSSES.map(|per_mille| Self::Loss { per_mille, path }));
-        losses.chain(CROWDS.map(Self::AtOnce)).collect()
+        losses.chain(CROWDS.map(Self::AtOnce)).chain([Self::Idle]).collect()
     }
 
     fn name(self) -> String {
         match self {
             Self::Loss { per_mille, path } => format!("loss {} {path}", f64::from(per_mille) / 1e3),
             Self::AtOnce(count) => format!("at once {count}"),
+            Self::Idle => format!("idle {}", idle::CONNECTIONS),
         }
     }
 }
@@ -139,6 +143,7 @@ impl Options {
 fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result<String> {
     let mut losses = table::Losses::default();
     let mut crowds = table::Crowds::default();
+    let mut memory = Vec::new();
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
         for &contest in contests {
@@ -155,6 +160,13 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
                         println!("{} {crowd:?}", what());
                         crowds.add(count, side, crowd);
                     }
+                    Contest::Idle if round > 0 => {}
+                    Contest::Idle => {
+                        let server = Server::start(world, side, 0, 0)?;
+                        let figures = idle::memory(server.address, &server.pid().to_string()).with_context(what)?;
+                        server.stop()?;
+                        memory.push((side, figures));
+                    }
                 }
             }
         }
@@ -162,7 +174,7 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
         println!("round {}: others used {others:.2} cores", round + 1);
         losses.add_noise(others);
     }
-    Ok(losses.markdown() + &crowds.markdown())
+    Ok(losses.markdown() + &crowds.markdown() + &table::memory(&memory))
 }
 
 fn loop_on(world: &World, side: Side, per_mille: u32, path: &str, round: usize, options: &Options) -> Result<Figures> {

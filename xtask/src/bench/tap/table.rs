@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Contest, Crowd, Figures, Side};
+use crate::bench::http::idle;
 use crate::bench::noise::NOISY_CORES;
 use crate::bench::statistics::median;
 
@@ -156,6 +157,22 @@ impl Crowds {
         }
         text
     }
+}
+
+/// The table of what connections that wait take of httpd's own memory, without the kernel's.
+pub(super) fn memory(rows: &[(Side, idle::Figures)]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n## {} connections that wait\n\n", idle::CONNECTIONS);
+    text.push_str("| stack | KiB before | KiB with them | bytes for each | still served | KiB when they are gone |\n");
+    text.push_str("|---|---|---|---|---|---|\n");
+    for (side, idle::Figures { before, idle, served, after }) in rows {
+        let each = idle.saturating_sub(*before) / u64::from(idle::CONNECTIONS);
+        let [before, idle, after] = [before, idle, after].map(|bytes| bytes >> 10);
+        line(&mut text, format_args!("| {} | {before} | {idle} | {each} | {served} | {after} |", side.name()));
+    }
+    text
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
