@@ -106,6 +106,12 @@ impl Scoreboard {
         self.sacked_segments
     }
 
+    /// Numbers that are in the network for the second time.
+    pub fn retransmitted_in_flight(&self) -> u32 {
+        let is_it = |segment: &&Segment| segment.state == State::InFlight && segment.transmission.is_retransmission;
+        self.segments.iter().filter(is_it).map(Segment::len).sum()
+    }
+
     /// Whether everything that was sent is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()

@@ -1,5 +1,7 @@
 //! What leaves.
 
+use core::time::Duration;
+
 use sunstar_packet::Buffer;
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
@@ -7,6 +9,9 @@ use super::receive::MAX_WINDOW;
 use super::{Connection, Fin, State};
 use crate::tcp::scoreboard::{self, Payload};
 use crate::time::Instant;
+
+/// What is corked leaves after so long at the latest, as in Linux (tcp(7), `TCP_CORK`).
+const CORK_TIME: Duration = Duration::from_millis(200);
 
 /// A segment to be sent. Its ports are those of whoever knows the addresses.
 #[derive(Clone, Debug)]
@@ -23,6 +28,12 @@ impl Connection {
     /// The next segment that has to leave. `max_len` is how many bytes the device takes at once, and cuts; at least one
     /// segment is always allowed. Ask until there is none.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+        let outgoing = self.next_segment(now, max_len)?;
+        self.totals.on_sent(self.segments(payload_len(&outgoing.payload)).max(1));
+        Some(outgoing)
+    }
+
+    fn next_segment(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
         match self.state {
             State::Closed => None,
             State::SynSent | State::SynReceived => self.syn(now),
@@ -81,6 +92,7 @@ impl Connection {
 
     fn sent_again(&mut self, now: Instant, segment: scoreboard::Outgoing) -> Outgoing {
         let bytes = payload_len(&segment.payload) + u32::from(segment.has_fin);
+        self.totals.on_retransmitted(self.segments(bytes));
         self.on_retransmitted(bytes);
         self.last_sent_at = now;
         if self.retransmit_timer.is_none() {
@@ -125,6 +137,9 @@ impl Connection {
         if self.is_worth_sending(len, congestion) {
             return Some(self.push(now, len));
         }
+        if self.is_corked && len > 0 {
+            self.queues.get_or_insert_default().corked_until.get_or_insert(now + CORK_TIME);
+        }
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
@@ -139,10 +154,10 @@ impl Connection {
         if ends_stream && (congestion > 0 || self.in_flight() == 0) {
             return true;
         }
-        let may_be_small = self.options.is_no_delay || self.snd_una == self.snd_nxt;
-        if self.may_send_little && len > 0 {
+        if (self.may_send_little || self.must_push && is_last) && len > 0 {
             return true;
         }
+        let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
         len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
     }
 
@@ -157,6 +172,10 @@ impl Connection {
         self.may_send_little = false;
         let payload = self.take_unsent(len);
         let is_last = self.unsent_bytes == 0;
+        if is_last {
+            self.must_push = false;
+            self.queues.get_or_insert_default().corked_until = None;
+        }
         let has_fin = is_last && self.fin == Fin::Queued;
         let seq = self.snd_nxt;
         let mut flags = TcpFlags::ACK;
@@ -196,6 +215,16 @@ impl Connection {
         }
         self.unsent_bytes -= len;
         payload
+    }
+
+    /// The number of what is sent next for the first time.
+    pub(in crate::tcp) fn snd_nxt(&self) -> Seq {
+        self.snd_nxt
+    }
+
+    /// How many segments so many bytes are.
+    pub(super) fn segments(&self, bytes: u32) -> u32 {
+        bytes.div_ceil(self.snd_mss)
     }
 
     /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
