@@ -7,8 +7,10 @@ mod overdue;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
+use core::cell::Cell;
 use core::future::{Future, poll_fn};
 use core::mem;
+use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
@@ -66,7 +68,7 @@ pub(crate) struct Connection {
     journal: Option<Box<Journal>>,
 }
 
-/// How far a connection is with stopping.
+/// How far a connection is with ending for the server's sake.
 #[derive(Clone, Copy)]
 enum Phase {
     /// Nobody has asked to stop.
@@ -75,6 +77,8 @@ enum Phase {
     Draining,
     /// All that had arrived was taken in.
     Drained,
+    /// Another connection waits for the place, and nobody has asked to stop.
+    Leaving,
 }
 
 /// A part of a request's body.
@@ -104,6 +108,8 @@ enum Input {
 enum Overdue {
     /// The client did not send.
     Input,
+    /// It has nothing to ask, and another client waits for the place.
+    Place,
     /// It does not take what it was sent.
     Output,
     /// The server has stopped, and has waited for as long as it does then.
@@ -242,7 +248,23 @@ impl Connection {
         self.expects_input = self.keeps_alive || has_body;
         self.waits.on_request(self.http.allowance(), &self.shared.patience);
         self.begin_entry(Some(&request));
-        let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+        let handled = {
+            let parked = Cell::new(Some(&mut *self));
+            let mut exchange = Exchange::new(&parked, watch.lend(), has_body);
+            let mut handling = pin!(handler.handle(request, &mut exchange));
+            poll_fn(|cx| {
+                let handled = handling.as_mut().poll(cx);
+                if handled.is_pending()
+                    && let Some(connection) = parked.take()
+                {
+                    connection.transmit_meanwhile(cx);
+                    parked.set(Some(connection));
+                }
+                handled
+            })
+            .await
+        };
+        let status = match handled {
             Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
             Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
@@ -318,6 +340,11 @@ impl Connection {
 
     fn on_message_end(&mut self) {
         self.expects_input = self.keeps_alive;
+    }
+
+    /// Whether a response to the request that is being served was begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.status.is_some()
     }
 
     #[cfg(feature = "compression")]
@@ -461,6 +488,14 @@ impl Connection {
         }
     }
 
+    /// Does the same as soon as it needs no waiting, for which the task is woken.
+    fn transmit_meanwhile(&mut self, cx: &mut Context<'_>) {
+        // That the stream has failed will be noticed when somebody needs it.
+        if self.http.has_output() && matches!(self.stream.poll_writable(cx), Poll::Ready(Ok(()))) {
+            self.hand_over();
+        }
+    }
+
     /// Waits until the stream has sent what it was given.
     async fn writable(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         let mut wait = None;
@@ -533,6 +568,9 @@ impl Drop for Connection {
     /// whole.
     fn drop(&mut self) {
         self.shared.ears.leave(&mut self.ear);
+        if matches!(self.phase, Phase::Leaving) {
+            self.shared.ears.has_left();
+        }
         if self.has_failed {
             add_one(&self.shared.failed);
         }
@@ -556,6 +594,9 @@ impl Drop for Connection {
         }
         if !planted::is("unsent_at_failure") && !planted::is("unsent_at_stop") {
             self.enqueue();
+            if !self.is_broken {
+                self.http.unsent().send(&self.shared.figures);
+            }
         }
         self.http.end(&self.shared.spares, &self.shared.endpoint);
     }

@@ -58,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) head_timeouts: Cell<u64>,
     pub(crate) body_timeouts: Cell<u64>,
     pub(crate) idle_timeouts: Cell<u64>,
+    pub(crate) displaced: Cell<u64>,
     pub(crate) output_timeouts: Cell<u64>,
     /// Bodies that are being compressed.
     #[cfg(feature = "compression")]
@@ -90,6 +91,8 @@ pub struct ServerStats {
     pub body_timeouts: u64,
     /// Connections that were closed because their client had nothing to ask any more.
     pub idle_timeouts: u64,
+    /// Connections whose client had nothing to ask any more, and that were closed because another one waited for the place.
+    pub displaced: u64,
     /// Connections that were reset because their client did not take what it was sent.
     pub output_timeouts: u64,
     /// Bodies that were sent as they are since too many others were being compressed.
@@ -140,6 +143,7 @@ impl<H: Handler + 'static> Server<H> {
             head_timeouts: Cell::new(0),
             body_timeouts: Cell::new(0),
             idle_timeouts: Cell::new(0),
+            displaced: Cell::new(0),
             output_timeouts: Cell::new(0),
             #[cfg(feature = "compression")]
             encoders: Cell::new(0),
@@ -321,8 +325,10 @@ impl Shared {
             && room.available_units() == 0
         {
             add_one(&self.held_back);
+            self.ears.set_waiting(true);
             // It is not closed; the connection takes its unit itself.
             drop(room.acquire(1).await);
+            self.ears.set_waiting(false);
         }
     }
 
@@ -337,6 +343,7 @@ impl Shared {
             head_timeouts: self.head_timeouts.get(),
             body_timeouts: self.body_timeouts.get(),
             idle_timeouts: self.idle_timeouts.get(),
+            displaced: self.displaced.get(),
             output_timeouts: self.output_timeouts.get(),
             #[cfg(feature = "compression")]
             uncompressed: self.uncompressed.get(),

@@ -193,6 +193,7 @@ impl ClientConnection {
             return Ok(());
         }
         if !self.input.has_room(&self.endpoint.0.limits) {
+            self.endpoint.0.counters.inputs_full.add(1);
             return Err(InputFull(buffer));
         }
         self.input.push(buffer);

@@ -187,6 +187,7 @@ impl Connection {
             return Ok(());
         }
         if !self.input.has_room(&self.endpoint.0.limits) {
+            self.endpoint.0.counters.inputs_full.add(1);
             return Err(InputFull(buffer));
         }
         self.input.push(buffer);
@@ -386,6 +387,10 @@ impl Connection {
         let shared = &*self.endpoint.0;
         let is_full = self.exchanges.len() >= shared.limits.pipelined_requests.max(1);
         if is_full || self.output.bytes() > shared.limits.output_bytes {
+            if !self.input.is_empty() {
+                let counters = &shared.counters;
+                if is_full { &counters.pipelines_full } else { &counters.outputs_full }.add(1);
+            }
             return None;
         }
         let mut fields = Fields::new(&shared.tables);

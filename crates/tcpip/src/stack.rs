@@ -215,6 +215,8 @@ pub struct Stack {
     outgoing: VecDeque<(InterfaceId, Packet)>,
     /// From ourselves to ourselves.
     local: VecDeque<Packet>,
+    /// Packets that were put together here and belong elsewhere, if that is asked for.
+    reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     /// There was more to do than one call may.
@@ -244,6 +246,7 @@ impl Stack {
             next_udp_port: 0,
             outgoing: VecDeque::new(),
             local: VecDeque::new(),
+            reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             is_interrupted: false,
@@ -422,6 +425,18 @@ impl Stack {
         }
         self.is_interrupted = true;
         None
+    }
+
+    /// From now on packets that were put together from fragments are not taken in but handed out by [`Stack::poll_reassembled`], since
+    /// only now can be seen for whom they are.
+    pub fn hand_out_reassembled(&mut self) {
+        self.reassembled.get_or_insert_default();
+    }
+
+    /// The next packet that was put together from fragments, and where they had come in. Hand it to [`Stack::handle_packets`] of whom it
+    /// is for, which may be this one.
+    pub fn poll_reassembled(&mut self) -> Option<(InterfaceId, Packet)> {
+        self.reassembled.as_mut()?.pop_front()
     }
 
     /// What the application should look at next.

@@ -1,10 +1,10 @@
 //! Bugs that the fuzz targets must find, each by itself: they begin with those inputs of their corpora that do not show the bug.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -141,9 +141,7 @@ fn find(target: &str, bug: &str) -> Result<Option<String>> {
     // Time and again the same.
     command.arg("-seed=1");
     arguments(&mut command, target, 0);
-    let begin = Instant::now();
-    let Some((false, output)) = run_within_budget(&mut command)? else { return Ok(None) };
-    let seconds = begin.elapsed().as_secs();
+    let Some((false, output, seconds)) = run_within_budget(&mut command)? else { return Ok(None) };
     let executions = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let executions = executions.unwrap_or("?").trim();
     let how: String = evidence(&output).chars().take(EVIDENCE_LETTERS).collect();
@@ -156,7 +154,7 @@ fn copy_harmless(target: &str, bug: &str, to: &Path) -> Result<(usize, usize)> {
     for entry in fs::read_dir(folder().join("corpus").join(target))? {
         let path = entry?.path();
         all += 1;
-        if let Some((true, _)) = run_within_budget(executable(target, bug).arg(&path))? {
+        if let Some((true, ..)) = run_within_budget(executable(target, bug).arg(&path))? {
             fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
             harmless += 1;
         }
@@ -170,8 +168,15 @@ fn executable(target: &str, bug: &str) -> Command {
     command
 }
 
-fn run_within_budget(command: &mut Command) -> Result<Option<(bool, String)>> {
-    until(command, &place().join("log"), |child| Ok(processor_seconds(child.id())? > BUDGET_SECONDS))
+/// Whether a target succeeded, what it said, and how much time of a processor it took.
+fn run_within_budget(command: &mut Command) -> Result<Option<(bool, String, u64)>> {
+    let seconds = Cell::new(0);
+    let is_over = |child: &Child| -> Result<bool> {
+        seconds.set(processor_seconds(child.id())?);
+        Ok(seconds.get() > BUDGET_SECONDS)
+    };
+    let ended = until(command, &place().join("log"), is_over)?;
+    Ok(ended.map(|(success, output)| (success, output, seconds.get())))
 }
 
 /// How long a process has had a processor.

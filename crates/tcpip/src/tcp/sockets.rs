@@ -48,6 +48,12 @@ impl Limits {
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Segments that came in, with right checksums.
+    pub segments_received: u64,
+    /// Segments that left, retransmitted ones included; large ones that the device cuts count once.
+    pub segments_sent: u64,
+    /// Segments with data that had been sent before.
+    pub segments_retransmitted: u64,
     /// Connections that strangers have opened, and that we have.
     pub accepted: u64,
     /// Connections that we have opened, or tried to.

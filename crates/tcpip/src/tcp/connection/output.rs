@@ -217,6 +217,11 @@ impl Connection {
         payload
     }
 
+    /// The number of what is sent next for the first time.
+    pub(in crate::tcp) fn snd_nxt(&self) -> Seq {
+        self.snd_nxt
+    }
+
     /// How many segments so many bytes are.
     pub(super) fn segments(&self, bytes: u32) -> u32 {
         bytes.div_ceil(self.snd_mss)

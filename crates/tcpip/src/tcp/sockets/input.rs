@@ -16,6 +16,7 @@ impl Sockets {
 
     /// The same over a link that takes `link_mss` bytes of payload without options: connections that this opens know it.
     pub fn handle_segment_over(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
+        self.counters.segments_received += 1;
         let flow = flow.reversed();
         match self.find(&flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment),

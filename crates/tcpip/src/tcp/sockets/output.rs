@@ -21,11 +21,16 @@ impl Sockets {
         max_len: impl Fn(&FourTuple) -> u32,
     ) -> Option<(FourTuple, Outgoing)> {
         if let Some((flow, header)) = self.replies.pop_front() {
+            self.counters.segments_sent += 1;
             return Some(addressed(flow, Outgoing { header, payload: Payload::new(), mss: u32::MAX }));
         }
         while let Some(place) = self.work.pop_front() {
             let Some(entry) = self.connections.get_mut(place) else { continue };
+            let snd_nxt = entry.connection.snd_nxt();
             if let Some(outgoing) = entry.connection.poll_transmit(now, max_len(&entry.flow)) {
+                let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
+                self.counters.segments_sent += 1;
+                self.counters.segments_retransmitted += u64::from(is_again);
                 self.work.push_back(place);
                 return Some(addressed(entry.flow, outgoing));
             }
