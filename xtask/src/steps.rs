@@ -224,7 +224,7 @@ fn tests() -> Result<Outcome> {
 /// The tests that drive httpd by programs that are not the repository's, the HTTP client at a server that is not, and captures of
 /// packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let httpd = ["test", "--locked", "-p", "httpd", "--test", "process", "tools::", "--", "--ignored"];
+    let httpd = ["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored", "tools::", "native::"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;

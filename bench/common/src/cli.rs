@@ -55,6 +55,7 @@ fn plan(short: bool) -> Plan {
             target: Duration::from_millis(60),
             timers: 100_000,
             timer_lead: Duration::from_millis(700),
+            connections: 100_000,
             shares: Duration::from_millis(700),
             idle: Duration::from_secs(1),
         }
@@ -63,6 +64,7 @@ fn plan(short: bool) -> Plan {
             target: Duration::from_millis(300),
             timers: 1_000_000,
             timer_lead: Duration::from_secs(3),
+            connections: 1_000_000,
             shares: Duration::from_secs(2),
             idle: Duration::from_secs(4),
         }

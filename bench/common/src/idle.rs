@@ -41,7 +41,11 @@ fn process_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-fn resident_mib() -> f64 {
+/// Resident memory of the own process.
+///
+/// # Panics
+/// If procfs is not mounted.
+pub fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs is mounted");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());

@@ -15,4 +15,5 @@ pub mod local;
 pub mod measure;
 pub mod ping_pong;
 pub mod shares;
+pub mod tcp;
 pub mod timers;

@@ -13,6 +13,8 @@ pub struct Plan {
     pub timers: usize,
     /// How long after the first one is armed the first of all timers may fire.
     pub timer_lead: Duration,
+    /// How many connections are open where there are very many.
+    pub connections: usize,
     /// How long scheduling groups compete.
     pub shares: Duration,
     /// How long idle shards are watched.
@@ -107,6 +109,55 @@ pub fn sample_blocking(target: Duration, mut work: impl FnMut(u64)) -> Sample {
         slices.took(start.elapsed());
     }
     slices.sample()
+}
+
+/// As [`sample`], for work that comes in batches: `work(n)` does at least `n` operations, and answers how many.
+pub async fn sample_batches(target: Duration, mut work: impl AsyncFnMut(u64) -> u64) -> Sample {
+    let mut batches = Batches::default();
+    while let Some(count) = batches.slices.next(target) {
+        let start = Instant::now();
+        let done = work(count).await;
+        batches.took(start.elapsed(), done);
+    }
+    batches.sample()
+}
+
+/// As [`sample_batches`], for work that isn't asynchronous.
+pub fn sample_batches_blocking(target: Duration, mut work: impl FnMut(u64) -> u64) -> Sample {
+    let mut batches = Batches::default();
+    while let Some(count) = batches.slices.next(target) {
+        let start = Instant::now();
+        let done = work(count);
+        batches.took(start.elapsed(), done);
+    }
+    batches.sample()
+}
+
+/// Slices that have a number of operations each of its own.
+#[derive(Default)]
+struct Batches {
+    slices: Slices,
+    /// Nanoseconds per operation of each slice, and its operations.
+    took: Vec<(f64, u64)>,
+}
+
+impl Batches {
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn took(&mut self, elapsed: Duration, done: u64) {
+        if self.slices.calibrated {
+            self.took.push((elapsed.as_nanos() as f64 / done as f64, done));
+        }
+        self.slices.took(elapsed);
+    }
+
+    fn sample(mut self) -> Sample {
+        self.took.sort_by(|one, other| one.0.total_cmp(&other.0));
+        Sample {
+            nanos_per_op: self.took[self.took.len() / 2].0,
+            fastest_tenth: self.took[self.took.len() / 10].0,
+            iterations: self.took.iter().map(|(_, done)| done).sum(),
+        }
+    }
 }
 
 /// Decides how many operations come next, and keeps what they took.

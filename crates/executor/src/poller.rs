@@ -18,9 +18,16 @@ use crate::time::Instant;
 ///
 /// All methods are called on the shard, and none of them may wait.
 pub trait Poller {
-    /// Starts what tasks have asked for since the last time, takes in what has come, and wakes the tasks concerned. Answers whether
-    /// there was anything: then another round follows. `now` is the round's time.
+    /// Takes in what has come, and wakes the tasks concerned. Answers whether there was anything: then another round follows. `now` is
+    /// the round's time.
     fn poll(&self, now: Instant) -> bool;
+
+    /// Starts what tasks have asked for. Called at the end of each round, so that what its tasks have asked for need not wait for the
+    /// next one. Answers whether there was anything: then another round follows. `now` is the time after the tasks.
+    fn submit(&self, now: Instant) -> bool {
+        let _ = now;
+        false
+    }
 
     /// When it wants to be polled though nothing happens.
     fn deadline(&self) -> Option<Instant>;
@@ -67,6 +74,11 @@ impl Pollers {
     /// Polls all; answers whether any found something.
     pub(crate) fn poll(&self, now: Instant) -> bool {
         self.all().fold(false, |found, poller| poller.poll(now) | found)
+    }
+
+    /// Has all start what was asked of them; answers whether any was asked for something.
+    pub(crate) fn submit(&self, now: Instant) -> bool {
+        self.all().fold(false, |found, poller| poller.submit(now) | found)
     }
 
     /// The earliest time that one asks for.
@@ -126,6 +138,7 @@ mod tests {
         is_restless: Cell<bool>,
         deadline: Cell<Option<Instant>>,
         polls: Cell<usize>,
+        is_asked: Cell<bool>,
         waker: RefCell<Option<Waker>>,
     }
 
@@ -133,6 +146,10 @@ mod tests {
         fn poll(&self, _now: Instant) -> bool {
             self.polls.set(self.polls.get() + 1);
             self.found.take()
+        }
+
+        fn submit(&self, _now: Instant) -> bool {
+            self.is_asked.take()
         }
 
         fn deadline(&self) -> Option<Instant> {
@@ -166,6 +183,18 @@ mod tests {
         waker.wake();
         assert_eq!(world.rings(), before + 1);
         executor.end_sleep();
+    }
+
+    #[test]
+    fn what_tasks_ask_for_is_started_in_their_round() {
+        let world = TestWorld::default();
+        let (executor, poller) = (world.executor(), Rc::new(Scripted::default()));
+        executor.enter(|| add_poller(Rc::clone(&poller) as Rc<dyn Poller>));
+        let asked = Rc::clone(&poller);
+        executor.spawn(async move { asked.is_asked.set(true) });
+        assert_eq!(executor.round(), Round::Busy);
+        assert!(!poller.is_asked.get());
+        assert_eq!(executor.round(), Round::Idle { deadline: None });
     }
 
     #[test]

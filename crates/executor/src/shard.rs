@@ -146,12 +146,16 @@ impl Shard {
         let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
+        let mut ended = now;
         if self.groups.has_work() {
             // What receiving and polling took is nobody's run time, if it can have been much.
             let began = if polled || received > RECEIVED_IN_NO_TIME { self.platform.now() } else { now };
-            self.run_groups(began);
+            ended = self.run_groups(began);
             found = true;
         }
+        self.progress.turn_to(Activity::Platform);
+        found |= self.pollers.submit(ended);
+        self.progress.turn_back();
         let blocked = self.exchange.flush(self);
         let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);
@@ -182,8 +186,8 @@ impl Shard {
         })
     }
 
-    /// Gives turns to groups until the task quota is used up or nothing is left to run.
-    fn run_groups(&self, start: Instant) {
+    /// Gives turns to groups until the task quota is used up or nothing is left to run; answers when that was.
+    fn run_groups(&self, start: Instant) -> Instant {
         let end = start + self.task_quota;
         let mut began = start;
         while let Some(group) = self.groups.begin_turn() {
@@ -194,10 +198,11 @@ impl Shard {
             let now = self.platform.now();
             self.groups.end_turn(group, began, now);
             if now >= end || self.turn.is_exhausted() {
-                return;
+                return now;
             }
             began = now;
         }
+        began
     }
 
     fn run_turn(&self, group: u8) {

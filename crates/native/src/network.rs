@@ -45,10 +45,10 @@ pub struct NetworkOptions {
 }
 
 impl NetworkOptions {
-    /// For servers. Small segments are sent at once, as the contract of sockets says.
+    /// For servers. Segments are as large as the link takes; small ones are sent at once, as the contract of sockets says.
     pub const DEFAULT: Self = Self {
         limits: Limits::DEFAULT,
-        tcp: connection::Options { is_no_delay: true, ..connection::Options::DEFAULT },
+        tcp: connection::Options { mss: u16::MAX, is_no_delay: true, ..connection::Options::DEFAULT },
         udp: UdpOptions::DEFAULT,
     };
 }

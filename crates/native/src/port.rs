@@ -85,7 +85,8 @@ impl Port {
         self.outbox.len() < TX_BURST
     }
 
-    /// Hands over what waits. To be called in each round, since queues may delay packets.
+    /// Hands over what waits. To be called in each round, since queues may have packets of their own to send: late ones, and
+    /// those of other shards.
     pub(crate) fn flush(&mut self, now: Instant) {
         if self.is_gone {
             return;

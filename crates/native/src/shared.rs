@@ -17,8 +17,10 @@ pub(crate) struct Shared {
     state: RefCell<State>,
     /// The time of the latest round.
     now: Cell<Instant>,
-    /// Whether something may have been asked of the stack since the last poll.
+    /// Whether something may have been asked of the stack since it last sent.
     has_work: Cell<bool>,
+    /// Whether the stack may have something to send: also what it was told by others, and what devices had no room for.
+    must_send: Cell<bool>,
     /// Streams that somebody has.
     pub(crate) open_streams: Cell<usize>,
     /// What streams are made with.
@@ -33,6 +35,7 @@ impl Shared {
             state: RefCell::new(State::new(stack)),
             now: Cell::new(timer::now()),
             has_work: Cell::new(false),
+            must_send: Cell::new(true),
             open_streams: Cell::new(0),
             options: Rc::new(options),
             wakes: RefCell::default(),
@@ -50,6 +53,15 @@ impl Shared {
         f(&mut self.state.borrow_mut())
     }
 
+    /// Wakes those for whom something has happened; answers whether anything has.
+    fn wake(&self) -> bool {
+        let mut wakes = self.wakes.take();
+        let found = self.state.borrow_mut().collect(&mut wakes);
+        wakes.drain(..).for_each(Waker::wake);
+        self.wakes.replace(wakes);
+        found
+    }
+
     /// The time of the latest round on the stack's clock.
     pub(crate) fn now(&self) -> time::Instant {
         stack_time(self.now.get())
@@ -59,20 +71,29 @@ impl Shared {
 impl Poller for Shared {
     fn poll(&self, now: Instant) -> bool {
         self.now.set(now);
-        self.has_work.set(false);
-        let mut wakes = self.wakes.take();
-        let found = {
+        let heard = {
             let mut state = self.state.borrow_mut();
-            // What tasks have sent leaves first: it may be what others wait for.
-            let sent = state.transmit(now);
-            let received = state.receive(now);
-            let was_due = state.pass_time(now);
-            let changed = state.collect(&mut wakes);
-            sent || received || was_due || changed
+            state.receive(now) | state.pass_time(now)
         };
-        wakes.drain(..).for_each(Waker::wake);
-        self.wakes.replace(wakes);
-        found
+        if heard {
+            self.must_send.set(true);
+            self.wake();
+        }
+        heard
+    }
+
+    fn submit(&self, now: Instant) -> bool {
+        let was_asked = self.has_work.replace(false);
+        let mut state = self.state.borrow_mut();
+        if !self.must_send.get() && !was_asked {
+            state.flush(now);
+            return false;
+        }
+        let sent = state.transmit(now);
+        drop(state);
+        self.must_send.set(!sent.is_all);
+        // What went to ourselves has arrived.
+        self.wake() || sent.is_any
     }
 
     fn deadline(&self) -> Option<Instant> {

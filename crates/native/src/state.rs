@@ -34,6 +34,15 @@ pub(crate) struct State {
     inbox: VecDeque<Packet>,
 }
 
+/// What has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transmitted {
+    /// Whether there was anything.
+    pub(crate) is_any: bool,
+    /// Whether the stack has nothing more to send.
+    pub(crate) is_all: bool,
+}
+
 impl State {
     pub(crate) fn new(stack: Stack) -> Self {
         Self {
@@ -48,18 +57,26 @@ impl State {
         }
     }
 
-    /// Hands what is to be sent to the devices, as far as they have room; answers whether there was anything.
-    pub(crate) fn transmit(&mut self, now: Instant) -> bool {
+    /// Hands what is to be sent to the devices, as far as they have room; answers how that went.
+    pub(crate) fn transmit(&mut self, now: Instant) -> Transmitted {
         let mut count = 0;
-        while count < TX_BUDGET && self.ports.iter().all(Port::has_room) {
-            let Some((interface, packet)) = self.stack.poll_transmit(stack_time(now)) else { break };
+        let is_all = loop {
+            if count == TX_BUDGET || !self.ports.iter().all(Port::has_room) {
+                break false;
+            }
+            let Some((interface, packet)) = self.stack.poll_transmit(stack_time(now)) else { break true };
             count += 1;
             if let Some(port) = self.port(interface) {
                 port.push(now, packet);
             }
-        }
+        };
+        self.flush(now);
+        Transmitted { is_any: count > 0, is_all }
+    }
+
+    /// Lets the devices have what waits for them, and those that delay packets know the time.
+    pub(crate) fn flush(&mut self, now: Instant) {
         self.ports.iter_mut().for_each(|port| port.flush(now));
-        count > 0
     }
 
     fn port(&mut self, interface: InterfaceId) -> Option<&mut Port> {
@@ -71,7 +88,8 @@ impl State {
         let mut found = false;
         for port in &mut self.ports {
             if port.receive(now, &mut self.inbox) {
-                self.stack.handle_packets(stack_time(now), port.interface, self.inbox.drain(..));
+                self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
+                self.inbox.clear();
                 found = true;
             }
         }

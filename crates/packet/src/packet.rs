@@ -20,7 +20,7 @@ mod tests;
 pub const MAX_BUFFERS: usize = 64;
 
 /// So many buffers are kept in the packet itself; longer chains take memory of the heap.
-const INLINE_BUFFERS: usize = 4;
+const INLINE_BUFFERS: usize = 3;
 
 /// Room in front of what is copied or written to new memory here, for the headers of lower layers.
 const HEADROOM_BYTES: usize = 128;
@@ -107,6 +107,12 @@ impl Packet {
     /// The chain, without its metadata.
     pub fn into_buffers(self) -> impl ExactSizeIterator<Item = Buffer> {
         self.chain.into_iter()
+    }
+
+    /// Takes the chain out; the packet has no bytes then, and its metadata stays as it is.
+    pub fn drain(&mut self) -> impl Iterator<Item = Buffer> {
+        self.len = 0;
+        self.chain.drain(..)
     }
 
     /// Puts a buffer behind; an empty one is dropped.
@@ -203,6 +209,9 @@ impl Packet {
     /// When the packet is shorter; nothing has changed then.
     pub fn trim_back(&mut self, count: usize) -> Result<(), TooShort> {
         self.check(count)?;
+        if count == 0 {
+            return Ok(());
+        }
         let (kept, cut) = self.locate(self.len - count);
         if cut == 0 {
             self.chain.truncate(kept);
@@ -243,6 +252,10 @@ impl Packet {
     /// When the packet is shorter.
     #[cfg_attr(feature = "accounting", track_caller)]
     pub fn contiguous(&mut self, count: usize, copies: &CopyCounter) -> Result<&[u8], TooShort> {
+        // A header most often lies in the first buffer.
+        if self.chain.first().is_some_and(|first| first.len() >= count) {
+            return Ok(&self.chain[0][..count]);
+        }
         self.check(count)?;
         self.join_front(count, copies);
         Ok(self.chain.first().map_or(&[], |first| &first[..count]))
@@ -319,12 +332,19 @@ impl Packet {
 
     /// Cuts off bytes that are there, and leaves the metadata alone.
     fn drop_front(&mut self, count: usize) {
+        self.len -= count;
+        // A header, most often, in front of more.
+        if let Some(first) = self.chain.first_mut()
+            && first.len() > count
+        {
+            first.advance(count);
+            return;
+        }
         let (whole, cut) = self.locate(count);
         self.chain.drain(..whole);
         if cut > 0 {
             self.chain[0].advance(cut);
         }
-        self.len -= count;
     }
 
     /// Copies bytes that are there.

@@ -116,6 +116,20 @@ impl Neighbours {
         self.entries.len()
     }
 
+    /// The address of a neighbour, if it is known and need not be asked for.
+    pub(crate) fn known(&mut self, now: Instant, interface: InterfaceId, target: Ipv4Addr) -> Option<MacAddr> {
+        let place = *self.places.get(&(interface, target))?;
+        let entry = self.entries.get_mut(place)?;
+        match entry.state {
+            State::Known { mac, since } if now - since < FRESH || entry.requests > 0 => {
+                self.uses += 1;
+                entry.used = self.uses;
+                Some(mac)
+            }
+            _ => None,
+        }
+    }
+
     /// A packet is to be sent to a neighbour.
     pub(crate) fn output(&mut self, now: Instant, interface: InterfaceId, target: Ipv4Addr, packet: Packet) -> Output {
         self.uses += 1;

@@ -1,6 +1,7 @@
 //! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
 
 mod arp;
+mod batch;
 mod icmp;
 mod input;
 mod network;
@@ -13,6 +14,8 @@ mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::borrow::BorrowMut;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -28,11 +31,13 @@ use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
 use crate::routes::{Route, TooManyRoutes};
+use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
+use batch::Batch;
 use network::Network;
 
 pub use crate::neighbours::NeighbourLimits;
@@ -107,6 +112,8 @@ pub struct Counters {
     pub datagrams_sent: u64,
     /// TCP segments that were cut in two since their options left too little room.
     pub segments_cut: u64,
+    /// TCP segments that were put behind others of their burst.
+    pub segments_joined: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -211,6 +218,8 @@ pub struct Stack {
     tcp: Sockets,
     udp: UdpSockets,
     next_udp_port: u32,
+    /// What the latest connection was to be opened with, and was for its link.
+    bounded_options: Option<[Rc<Options>; 2]>,
     /// Ready to be sent.
     outgoing: VecDeque<(InterfaceId, Packet)>,
     /// From ourselves to ourselves.
@@ -219,6 +228,7 @@ pub struct Stack {
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    batch: Batch,
     /// There was more to do than one call may.
     is_interrupted: bool,
     headers: Option<Pool>,
@@ -244,11 +254,13 @@ impl Stack {
             tcp: Sockets::new(Secret::new(key), limits.tcp),
             udp: UdpSockets::new(limits.udp_sockets),
             next_udp_port: 0,
+            bounded_options: None,
             outgoing: VecDeque::new(),
             local: VecDeque::new(),
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            batch: Batch::default(),
             is_interrupted: false,
             headers: Pool::new(headers).ok(),
             copies: CopyCounter::default(),
@@ -369,13 +381,21 @@ impl Stack {
     }
 
     /// Packets have come in by an interface. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
-    pub fn handle_packets(&mut self, now: Instant, id: InterfaceId, burst: impl IntoIterator<Item = Packet>) {
-        for packet in burst {
+    ///
+    /// Packets that are lent are left without what was taken.
+    pub fn handle_packets<P: BorrowMut<Packet>>(
+        &mut self,
+        now: Instant,
+        id: InterfaceId,
+        burst: impl IntoIterator<Item = P>,
+    ) {
+        for mut packet in burst {
             self.counters.received += 1;
-            if let Err(reason) = self.input(now, id, packet) {
+            if let Err(reason) = self.input(now, id, packet.borrow_mut()) {
                 self.drops.add(reason);
             }
         }
+        self.end_batch(now);
     }
 
     /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late. What [`Stack::poll_transmit`] was
@@ -384,11 +404,8 @@ impl Stack {
         if self.is_interrupted {
             return Some(Instant::default());
         }
-        let announcement = self.announcement_deadline();
-        [self.tcp.deadline(), self.neighbours.deadline(), self.reassembly.deadline(), announcement]
-            .into_iter()
-            .flatten()
-            .min()
+        let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
+        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
     }
 
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
@@ -416,9 +433,9 @@ impl Stack {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let network = &self.network;
-            let (flow, outgoing) = self.tcp.poll_transmit_by(now, |flow| network.max_segment(flow))?;
-            if let Some(ready) = self.transmit_segment(now, flow, outgoing) {
+            let (network, mut outgoing) = (&self.network, Outgoing::default());
+            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), &mut outgoing)?;
+            if let Some(ready) = self.transmit_segment(now, flow, &mut outgoing) {
                 self.counters.sent += 1;
                 return Some(ready);
             }
@@ -447,6 +464,14 @@ impl Stack {
 
     fn drop(&mut self, reason: DropReason) {
         self.drops.add(reason);
+    }
+}
+
+/// The earlier one of two points in time, either of which may be never.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Timers {
     levels: [Level; LEVELS],
     nodes: Vec<Node>,
     armed: u32,
+    /// No slot with a timer begins before this tick. Found by a poll; until then disarmed timers leave it too early.
+    next_tick: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,7 @@ impl Node {
 impl Default for Timers {
     fn default() -> Self {
         let level = Level { occupied: 0, heads: [NONE; SLOTS] };
-        Self { tick: 0, levels: [level; LEVELS], nodes: Vec::new(), armed: 0 }
+        Self { tick: 0, levels: [level; LEVELS], nodes: Vec::new(), armed: 0, next_tick: u64::MAX }
     }
 }
 
@@ -96,17 +98,22 @@ impl Timers {
 
     /// Until when nothing needs to be looked at; none if no timer is armed. May lie before the first deadline, never behind it.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let ticks = (0..LEVELS).filter_map(|level| self.first_tick(level));
-        ticks.min().map(|tick| Instant::from_micros(tick * TICK))
+        (self.armed > 0).then(|| Instant::from_micros(self.next_tick.max(self.tick) * TICK))
     }
 
     /// A timer that has rung by `now`, which is then no longer armed. Ask until there is none.
     pub fn poll(&mut self, now: Instant) -> Option<u32> {
         let until = now.as_micros() / TICK;
+        if self.next_tick > until {
+            self.tick = self.tick.max(until);
+            return None;
+        }
         loop {
             // Upper levels first: what they hold may belong into the slot that comes next on a lower one.
             let first = (0..LEVELS).rev().filter_map(|level| Some((self.first_tick(level)?, level)));
-            let Some((tick, level)) = first.min_by_key(|&(tick, _)| tick).filter(|&(tick, _)| tick <= until) else {
+            let first = first.min_by_key(|&(tick, _)| tick);
+            self.next_tick = first.map_or(u64::MAX, |(tick, _)| tick);
+            let Some((tick, level)) = first.filter(|&(tick, _)| tick <= until) else {
                 self.tick = self.tick.max(until);
                 return None;
             };
@@ -136,7 +143,9 @@ impl Timers {
         let level = (0..LEVELS).find(|&level| ahead(level) < SLOTS as u64).unwrap_or(LEVELS - 1);
         // Beyond the last level: into the slot that comes last.
         let reached = (self.tick >> shift_of(level)) + (SLOTS as u64 - 1);
-        let slot = slot_of(tick.min(reached << shift_of(level)), level);
+        let begin = tick.min(reached << shift_of(level)) >> shift_of(level) << shift_of(level);
+        self.next_tick = self.next_tick.min(begin);
+        let slot = slot_of(begin, level);
         let head = self.levels[level].heads[slot];
         let list = u32::try_from(level * SLOTS + slot).unwrap_or(NONE);
         let node = &mut self.nodes[place as usize];

@@ -25,6 +25,8 @@ pub(super) enum Demand {
     Within { middle: f64, tolerance: f64 },
     /// At most so many times the floor of the same round, in the median.
     TimesFloor(f64),
+    /// So many times as fast as the peer of that name, in the median of rounds.
+    TimesAsFast(f64, &'static str),
     /// No slower than the fastest peer, in the median of rounds.
     NoSlowerThanPeers,
 }
@@ -43,6 +45,18 @@ pub(super) const REACTOR: [Bar; 10] = [
     Bar { bench: "idle_rss", demand: Demand::AtMost(20.0) },
 ];
 
+/// The bars of `cargo xtask bench tcp`.
+pub(super) const TCP: [Bar; 8] = [
+    Bar { bench: "tcp_rr_1000", demand: Demand::TimesAsFast(6.0, "linux") },
+    Bar { bench: "tcp_rr_1000", demand: Demand::TimesAsFast(50.0, "smoltcp") },
+    Bar { bench: "tcp_rr", demand: Demand::TimesAsFast(2.0, "smoltcp") },
+    Bar { bench: "tcp_connect", demand: Demand::TimesAsFast(10.0, "linux") },
+    Bar { bench: "tcp_bulk_1500", demand: Demand::TimesAsFast(3.0, "smoltcp") },
+    Bar { bench: "tcp_bulk_64k", demand: Demand::TimesAsFast(1.5, "linux") },
+    Bar { bench: "tcp_among_idle_times", demand: Demand::AtMost(1.15) },
+    Bar { bench: "tcp_uniform_times", demand: Demand::AtMost(4.0) },
+];
+
 /// How Sunstar stands to a bar.
 #[derive(Debug, PartialEq)]
 pub(super) struct Verdict {
@@ -59,6 +73,7 @@ impl Bar {
             Demand::AtMost(most) => format!("≤ {most} {unit}"),
             Demand::Within { middle, tolerance } => format!("{middle} ± {tolerance} {unit}"),
             Demand::TimesFloor(factor) => format!("≤ {factor} × floor"),
+            Demand::TimesAsFast(factor, peer) => format!("≥ {factor} × as fast as {peer}"),
             Demand::NoSlowerThanPeers => "no slower than the best peer".to_owned(),
         }
     }
@@ -76,6 +91,10 @@ impl Bar {
             Demand::TimesFloor(factor) => {
                 let ratio = own.ratio_to(outcome.row(FLOOR)?)?;
                 Verdict { measured: format!("{ratio:.2} × floor"), met: ratio <= factor }
+            }
+            Demand::TimesAsFast(factor, peer) => {
+                let ratio = slowness(outcome, outcome.row(peer)?, own)?;
+                Verdict { measured: format!("{ratio:.2} × as fast as {peer}"), met: ratio >= factor }
             }
             Demand::NoSlowerThanPeers => {
                 let best = best_peer(outcome)?;
@@ -148,6 +167,16 @@ mod tests {
         assert_eq!(best_peer(&outcome("ns/op", rows)).map(|row| row.peer.as_str()), Some("a"));
         assert_eq!(best_peer(&outcome("M/s", rows)).map(|row| row.peer.as_str()), Some("b"));
         assert_eq!(met(Demand::NoSlowerThanPeers, &outcome("M/s", &[(SUNSTAR, &[7.0]), ("b", &[6.0])])), Some(true));
+    }
+
+    #[test]
+    fn faster_means_less_time_or_a_higher_rate() {
+        let times = outcome("ns/op", &[(SUNSTAR, &[2.0, 3.0]), ("a", &[12.0, 18.0])]);
+        assert_eq!(met(Demand::TimesAsFast(6.0, "a"), &times), Some(true));
+        assert_eq!(met(Demand::TimesAsFast(6.1, "a"), &times), Some(false));
+        assert_eq!(met(Demand::TimesAsFast(1.0, "b"), &times), None);
+        let rates = outcome("M/s", &[(SUNSTAR, &[12.0]), ("a", &[2.0])]);
+        assert_eq!(met(Demand::TimesAsFast(6.0, "a"), &rates), Some(true));
     }
 
     #[test]

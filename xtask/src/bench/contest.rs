@@ -2,8 +2,8 @@
 
 use super::noise::Watch;
 use super::program::{Figure, Program};
-use super::reactor::Options;
 use super::statistics::median;
+use super::suite::Options;
 
 /// A benchmark and to whom it applies.
 #[derive(Debug)]

@@ -7,8 +7,18 @@ use anyhow::{Context, Result};
 use crate::command::{program, read, root};
 
 /// Peers whose versions belong into the report.
-const PEERS: [&str; 9] =
-    ["compio", "crossbeam-channel", "crossbeam-queue", "flume", "glommio-ng", "httparse", "hyper", "monoio", "tokio"];
+const PEERS: [&str; 10] = [
+    "compio",
+    "crossbeam-channel",
+    "crossbeam-queue",
+    "flume",
+    "glommio-ng",
+    "httparse",
+    "hyper",
+    "monoio",
+    "smoltcp",
+    "tokio",
+];
 
 /// Facts about the machine and the versions, as name and value.
 ///

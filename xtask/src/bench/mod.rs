@@ -1,5 +1,5 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `http`, and without a word both briefly), the native stack over a
-//! TAP (`tap`), and instruction counts as gates (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP
+//! (`tap`), and instruction counts as gates (`gates`).
 
 mod bars;
 mod contest;
@@ -9,16 +9,16 @@ mod machine;
 mod noise;
 mod page;
 mod program;
-mod reactor;
 mod report;
 mod statistics;
+mod suite;
 mod tap;
 
 use clap::{Parser, Subcommand};
 
 use crate::command::Count;
 
-/// Benchmarks; without a command `reactor` and `http` briefly, on one page.
+/// Benchmarks; without a command `reactor`, `tcp` and `http` briefly, on one page.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Cli {
@@ -29,7 +29,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Measure tasks, timers and messages of Sunstar and its peers in interleaved rounds
-    Reactor(reactor::Options),
+    Reactor(suite::Options),
+    /// Measure TCP with both ends on one core: Sunstar's, Linux's, smoltcp's and lwIP's in interleaved rounds
+    Tcp(suite::Options),
     /// Measure httpd, nginx, a bare floor and servers on other runtimes under load in interleaved rounds
     Http(http::Options),
     /// Measure httpd's native stack over a TAP that loses packets, or gets very many connections at once, beside the kernel's
@@ -54,7 +56,8 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(words) {
         Ok(Cli { command: None }) => all_briefly(),
-        Ok(Cli { command: Some(Command::Reactor(options)) }) => reactor::run(&options),
+        Ok(Cli { command: Some(Command::Reactor(options)) }) => suite::REACTOR.run(&options),
+        Ok(Cli { command: Some(Command::Tcp(options)) }) => suite::TCP.run(&options),
         Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
         Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
@@ -64,13 +67,13 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
 
 /// Measures everything for a short time, and makes one page of it: `bench.md` in `target/bench`.
 fn all_briefly() -> anyhow::Result<()> {
-    let (reactor, http) = (reactor::Options::brief(), http::Options::brief());
-    // What `brief` means.
-    let commands = ["cargo xtask bench reactor --rounds 3 --short", "cargo xtask bench http --rounds 3 --seconds 1"];
     let mut text = page::head(&machine::command_line())?;
     text.push_str("- short: for a look, not for claims\n");
-    for (command, figures) in commands.into_iter().zip([reactor::measure_all(&reactor)?, http::measure_all(&http)?]) {
-        text.push_str(&format!("\n# {command}\n\n{figures}"));
+    let mut add = |command: &str, figures: String| text.push_str(&format!("\n# {command}\n\n{figures}"));
+    for suite in [suite::REACTOR, suite::TCP] {
+        add(&suite.brief_command(), suite.measure_all(&suite::Options::brief())?);
     }
+    // What `brief` means.
+    add("cargo xtask bench http --rounds 3 --seconds 1", http::measure_all(&http::Options::brief())?);
     page::write("bench.md", &text)
 }

@@ -36,21 +36,30 @@ impl Program {
     /// Sunstar's.
     ///
     /// # Errors
-    /// If it can't be built.
+    /// If it can't be built. So below.
     pub(super) fn sunstar() -> Result<Self> {
         build_sunstar()?;
         Ok(Self { path: target_dir("release").join("sunstar-bench") })
     }
 
+    /// Sunstar's TCP.
+    pub(super) fn sunstar_tcp() -> Result<Self> {
+        build_sunstar()?;
+        Ok(Self { path: target_dir("release").join("sunstar-tcp") })
+    }
+
     /// The peers' and the floors'.
-    ///
-    /// # Errors
-    /// If it can't be built.
     pub(super) fn peers() -> Result<Self> {
-        let folder = target_dir("peers");
-        let mut build_peers = cargo(&["build", "--release", "--locked", "--manifest-path", "bench/peers/Cargo.toml"]);
-        build(build_peers.arg("--target-dir").arg(&folder))?;
-        Ok(Self { path: folder.join("release/sunstar-bench-peers") })
+        peers("sunstar-bench-peers", &[])
+    }
+
+    /// TCP of others. Without lwIP if its library isn't there.
+    pub(super) fn tcp_peers() -> Result<Self> {
+        let name = "sunstar-bench-peers-tcp";
+        peers(name, &[]).or_else(|error| {
+            println!("without lwIP, whose library (Debian's liblwip-dev) may be missing: {error:#}");
+            peers(name, &["--no-default-features"])
+        })
     }
 
     /// Who is measured, and what.
@@ -101,6 +110,15 @@ impl Program {
 /// If they can't be built.
 pub(super) fn build_sunstar() -> Result<()> {
     build(&mut cargo(&["build", "--profile", "bench", "--package", "sunstar-bench"]))
+}
+
+/// Builds a package of the peers' workspace.
+fn peers(package: &str, more: &[&str]) -> Result<Program> {
+    let folder = target_dir("peers");
+    let arguments =
+        ["build", "--release", "--locked", "--manifest-path", "bench/peers/Cargo.toml", "--package", package];
+    build(cargo(&arguments).args(more).arg("--target-dir").arg(&folder))?;
+    Ok(Program { path: folder.join("release").join(package) })
 }
 
 fn build(command: &mut Command) -> Result<()> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::bars::{Bar, SUNSTAR, slowness};
 use super::contest::{Outcome, Row};
 use super::noise::NOISY_CORES;
-use super::reactor::Options;
+use super::suite::Options;
 
 /// All that was measured, and how.
 #[derive(Debug)]

@@ -51,6 +51,22 @@ fn who_does_not_listen_refuses_and_who_is_not_there_is_unreachable() {
     );
 }
 
+#[test]
+fn segments_are_as_large_as_the_link_takes() {
+    let wire = Wire { link: LinkOptions { mtu_bytes: 9_000, ..LinkOptions::default() }, ..Wire::default() };
+    let serve = || async {
+        let stream = accept(&listen(80)).await;
+        assert_eq!(read(&stream).await.map(|bytes| bytes.len()), Ok(8_000), "in one piece");
+        assert_eq!(read_all(&stream).await, Ok(Vec::new()));
+    };
+    pair_over(&wire, serve, || async {
+        let stream = connect(&server(80)).await.unwrap();
+        write(&stream, vec![7; 8_000]).await.unwrap();
+        stream.shutdown();
+        flush(&stream).await.unwrap();
+    });
+}
+
 /// Sends a megabyte each way, at the same time.
 fn exchange_over(wire: &Wire) {
     const BYTES: usize = 1 << 20;

@@ -1,5 +1,6 @@
 //! Packets that come in, as far as IP goes.
 
+use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
@@ -31,7 +32,7 @@ pub(super) struct Arrived {
 }
 
 impl Stack {
-    pub(super) fn input(&mut self, now: Instant, id: InterfaceId, packet: Packet) -> Result<(), DropReason> {
+    pub(super) fn input(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> Result<(), DropReason> {
         let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
         match interface.options().link {
             Link::Ethernet(_) => self.input_frame(now, id, packet),
@@ -39,8 +40,8 @@ impl Stack {
         }
     }
 
-    fn input_frame(&mut self, now: Instant, id: InterfaceId, mut packet: Packet) -> Result<(), DropReason> {
-        let header = self.frame_header(&mut packet)?;
+    fn input_frame(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> Result<(), DropReason> {
+        let header = self.frame_header(packet)?;
         let own = self.network.interface(id).and_then(|interface| interface.mac());
         let is_broadcast = header.dst.is_multicast();
         if !is_broadcast && Some(header.dst) != own {
@@ -57,7 +58,7 @@ impl Stack {
         }
         let _ = packet.trim_front(header.header_len());
         match header.ethertype {
-            EtherType::ARP => self.input_arp(now, id, packet),
+            EtherType::ARP => self.input_arp(now, id, take(packet)),
             EtherType::IPV4 | EtherType::IPV6 => self.input_ip(now, id, is_broadcast, packet),
             _ => Err(DropReason::EtherType),
         }
@@ -80,7 +81,7 @@ impl Stack {
         now: Instant,
         id: InterfaceId,
         is_link_broadcast: bool,
-        mut packet: Packet,
+        packet: &mut Packet,
     ) -> Result<(), DropReason> {
         let head = packet.contiguous(1, &self.copies).map_err(|_| DropReason::IpVersion)?;
         match head[0] >> 4 {
@@ -88,19 +89,19 @@ impl Stack {
             6 => return Err(DropReason::Ipv6),
             _ => return Err(DropReason::IpVersion),
         }
-        let (header, payload_len) = self.ipv4_header(&mut packet)?;
+        let (header, payload_len) = self.ipv4_header(packet)?;
         let is_ip_broadcast = self.check_addresses(id, &header)?;
         let is_broadcast = is_link_broadcast || is_ip_broadcast;
         let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
         if !header.fragment.is_whole() {
-            let whole = self.reassembly.push(now, id, &header, packet, &mut self.drops, &self.copies)?;
+            let whole = self.reassembly.push(now, id, &header, take(packet), &mut self.drops, &self.copies)?;
             self.counters.fragments_received += 1;
             let Some((header, whole)) = whole else { return Ok(()) };
             if self.reassembled.is_some() {
                 return self.hand_out(id, header, whole);
             }
             arrived = Arrived { header, payload_len: whole.len(), ..arrived };
-            packet = whole;
+            *packet = whole;
         }
         self.deliver(now, &arrived, packet)
     }
@@ -166,13 +167,13 @@ impl Stack {
     }
 
     /// Hands a packet to its protocol.
-    fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: Packet) -> Result<(), DropReason> {
+    fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: &mut Packet) -> Result<(), DropReason> {
         match arrived.header.protocol {
             IpProtocol::TCP => self.input_tcp(now, arrived, packet),
-            IpProtocol::UDP => self.input_udp(now, arrived, packet),
-            IpProtocol::ICMP => self.input_icmp(now, arrived, packet),
+            IpProtocol::UDP => self.input_udp(now, arrived, take(packet)),
+            IpProtocol::ICMP => self.input_icmp(now, arrived, take(packet)),
             _ => {
-                self.unreachable(now, arrived, &packet, UnreachableCode::PROTOCOL);
+                self.unreachable(now, arrived, packet, UnreachableCode::PROTOCOL);
                 Err(DropReason::Protocol)
             }
         }

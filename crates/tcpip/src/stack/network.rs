@@ -105,7 +105,7 @@ impl Network {
         let IpAddr::V4(dst) = flow.addresses.dst() else { return 1 };
         let interface = self.way(dst).and_then(|way| self.interface(way.interface));
         let bytes = interface.and_then(|interface| interface.options().capabilities.segmentation_bytes);
-        // One means one segment.
-        bytes.map_or(1, |bytes| bytes.min(u16::MAX.into()).saturating_sub(MAX_HEADER_BYTES))
+        // Who does not cut gets what we have cut, last of all.
+        bytes.unwrap_or(u32::MAX).min(u16::MAX.into()).saturating_sub(MAX_HEADER_BYTES)
     }
 }

@@ -3,16 +3,19 @@
 use alloc::rc::Rc;
 use core::net::{IpAddr, SocketAddr};
 
-use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Segmentation, SegmentationKind};
+use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation, SegmentationKind};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Ipv4Header, TcpFlags, TcpHeader, TcpSegment};
+use sunstar_wire::{
+    AddressPair, EtherType, EthernetHeader, FourTuple, IpProtocol, Ipv4Header, MacAddr, TcpFlags, TcpHeader,
+    TcpSegment, Vlan,
+};
 
 use super::input::Arrived;
-use super::network::Cast;
+use super::network::{Cast, Way};
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
-use crate::interface::{Capabilities, InterfaceId, mss_of};
-use crate::tcp::connection::{Options, Outgoing, Segment};
+use crate::interface::{Capabilities, InterfaceId, InterfaceOptions, mss_of};
+use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::scoreboard::Payload;
 use crate::tcp::sockets::{ListenerId, OpenError, SocketId, Sockets};
 use crate::time::Instant;
@@ -22,6 +25,8 @@ const TCP_BYTES: usize = 20;
 const IPV4_BYTES: usize = 20;
 /// Where the checksum lies in the TCP header.
 const CSUM_OFFSET: u16 = 16;
+/// Room for the headers of a segment, and those of what it may go through.
+const HEADROOM_BYTES: usize = 128;
 
 impl Stack {
     /// The calls of sockets that need to know nothing about interfaces: send, receive, accept, close and so on.
@@ -55,7 +60,24 @@ impl Stack {
         let link_mss = self.network.interface(way.interface).map_or(u16::MAX, |interface| interface.mss());
         let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, mss_of);
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
-        self.tcp.connect(now, src, dst, bounded(options.into(), link_mss.min(path_mss)))
+        let options = self.bounded(options.into(), link_mss.min(path_mss));
+        self.tcp.connect(now, src, dst, options)
+    }
+
+    /// The same options for a link that takes less; connections that are opened one after the other share them.
+    fn bounded(&mut self, options: Rc<Options>, mss: u16) -> Rc<Options> {
+        if options.mss <= mss {
+            return options;
+        }
+        if let Some([whole, bounded]) = &self.bounded_options
+            && Rc::ptr_eq(whole, &options)
+            && bounded.mss == mss
+        {
+            return Rc::clone(bounded);
+        }
+        let bounded = Rc::new(Options { mss, ..*options });
+        self.bounded_options = Some([options, Rc::clone(&bounded)]);
+        bounded
     }
 
     /// Listens, see [`Sockets::listen`]. [`Options::mss`] is bounded by the link of each connection.
@@ -75,12 +97,12 @@ impl Stack {
     }
 
     /// A segment has come.
-    pub(super) fn input_tcp(&mut self, now: Instant, arrived: &Arrived, mut packet: Packet) -> Result<(), DropReason> {
+    pub(super) fn input_tcp(&mut self, now: Instant, arrived: &Arrived, packet: &mut Packet) -> Result<(), DropReason> {
         if arrived.is_broadcast {
             return Err(DropReason::TcpBroadcast);
         }
         let addresses = AddressPair::V4 { src: arrived.header.src, dst: arrived.header.dst };
-        if !has_valid_checksum(&packet, addresses, IpProtocol::TCP) && !planted::is("tcp_unverified") {
+        if !has_valid_checksum(packet, addresses, IpProtocol::TCP) && !planted::is("tcp_unverified") {
             return Err(DropReason::TcpChecksum);
         }
         let malformed = DropReason::TcpMalformed;
@@ -92,118 +114,165 @@ impl Stack {
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
-        let link_mss = self.network.interface(arrived.interface).map_or(u16::MAX, |interface| interface.mss());
-        let segment = Segment { header, payload: packet.into_buffers().collect() };
-        self.tcp.handle_segment_over(now, flow, segment, link_mss);
+        self.input_segment(now, arrived.interface, flow, &header, packet);
         Ok(())
     }
 
-    /// Sends a segment.
+    /// Sends a segment, or several if it is larger than what leaves at once.
     pub(super) fn transmit_segment(
         &mut self,
         now: Instant,
         flow: FourTuple,
-        outgoing: Outgoing,
+        outgoing: &mut Outgoing,
     ) -> Option<(InterfaceId, Packet)> {
         let AddressPair::V4 { src, dst } = flow.addresses else {
             self.drop(DropReason::NoRoute);
             return None;
         };
         let way = self.way(dst)?;
-        let options = *self.network.interface(way.interface)?.options();
-        let Outgoing { mut header, payload, mss } = outgoing;
-        let mut payload = self.packet_of(payload);
-        let ip = Ipv4Header::new(IpProtocol::TCP, src, dst);
-        let room = usize::from(options.mtu) - IPV4_BYTES - header.header_len();
-        if payload.len() <= room || options.capabilities.segmentation_bytes.is_some() {
-            let gso_size = usize::try_from(mss).unwrap_or(usize::MAX).min(room);
-            let packet = self.segment_packet(&ip, &header, payload, gso_size, options.capabilities)?;
-            return self.link_output(now, &way, packet);
-        }
-        // Options, or a way that has changed, have left too little room.
-        while payload.len() > room {
-            self.counters.segments_cut += 1;
-            let part = payload.split_to(room).ok()?;
-            let flags = header.flags.without(TcpFlags::FIN | TcpFlags::PSH);
-            let packet = self.segment_packet(&ip, &TcpHeader { flags, ..header }, part, room, options.capabilities)?;
-            header.seq += u32::try_from(room).unwrap_or(0);
-            if let Some(ready) = self.link_output(now, &way, packet) {
-                self.enqueue(ready);
-            }
-        }
-        let packet = self.segment_packet(&ip, &header, payload, room, options.capabilities)?;
-        if let Some(ready) = self.link_output(now, &way, packet) {
-            self.enqueue(ready);
-        }
-        None
-    }
-
-    /// The bytes of a segment in a packet, by reference; copied if they are scattered over more buffers than a packet has.
-    fn packet_of(&self, payload: Payload) -> Packet {
-        let mut packet = Packet::new();
-        if payload.len() < MAX_BUFFERS {
-            for part in payload {
-                // There is room: it was counted.
-                let _ = packet.push_back(part);
-            }
-            return packet;
-        }
-        let len = payload.iter().map(|part| part.len()).sum();
-        self.copies.count(len);
-        let mut joined = BufferMut::with_capacity(0, len);
-        for part in &payload {
-            // There is room: it was made for them.
-            let _ = joined.extend_from_slice(part);
-        }
-        Packet::from(joined.freeze())
-    }
-
-    fn segment_packet(
-        &mut self,
-        ip: &Ipv4Header,
-        header: &TcpHeader,
-        mut packet: Packet,
-        gso_size: usize,
-        capabilities: Capabilities,
-    ) -> Option<Packet> {
-        let (payload_len, header_len) = (packet.len(), header.header_len());
-        let addresses = AddressPair::V4 { src: ip.src, dst: ip.dst };
-        let len = u32::try_from(header_len + payload_len).unwrap_or(u32::MAX);
-        let pseudo = pseudo_header(addresses, IpProtocol::TCP, len);
-        let is_large = payload_len > gso_size;
-        let is_partial = is_large || capabilities.completes_checksums;
-        let fill = match is_partial {
-            true => Fill::Partial(pseudo),
-            false => Fill::Complete(pseudo + Sum::of_chain(packet.buffers())),
-        };
-        let bytes = header.to_bytes(fill);
-        let is_full = match self.header_buffer(&bytes) {
-            Some(front) => packet.push_front(front).is_err(),
-            None => packet.prepend(&bytes).is_err(),
-        };
-        if is_full {
-            self.drop(DropReason::TooLong);
+        let InterfaceOptions { mtu, capabilities, .. } = *self.network.interface(way.interface)?.options();
+        let stations = self.known_stations(now, &way);
+        let path = Path { way, stations, ip: Ipv4Header::new(IpProtocol::TCP, src, dst), capabilities };
+        // Options, or a way that has changed, may leave less room than there was meant to be.
+        let room = usize::from(mtu) - IPV4_BYTES - outgoing.header.header_len();
+        let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
+        let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
+        if len > room.min(mss) && capabilities.segmentation_bytes.is_none() {
+            self.counters.segments_cut += u64::from(mss > room);
+            self.transmit_pieces(now, &path, outgoing, room.min(mss));
             return None;
         }
+        let packet = self.segment_packet(&path, &outgoing.header, &mut outgoing.payload, room.min(mss))?;
+        self.output_segment(now, &path, packet)
+    }
+
+    /// Cuts a large segment as a device would.
+    fn transmit_pieces(&mut self, now: Instant, path: &Path, outgoing: &mut Outgoing, most: usize) {
+        let (mut header, mut payload) = (outgoing.header, outgoing.payload.drain(..).peekable());
+        let mut piece = Payload::new();
+        while payload.peek().is_some() {
+            let mut room = most;
+            while let Some(part) = payload.peek_mut().filter(|_| room > 0) {
+                let taken = part.split_to(room.min(part.len()));
+                room -= taken.len();
+                piece.push(taken);
+                if part.is_empty() {
+                    payload.next();
+                }
+            }
+            let is_last = payload.peek().is_none();
+            let flags = header.flags;
+            if !is_last {
+                header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
+            }
+            let packet = self.segment_packet(path, &header, &mut piece, most);
+            if let Some(ready) = packet.and_then(|packet| self.output_segment(now, path, packet)) {
+                self.enqueue(ready);
+            }
+            header.flags = flags;
+            header.seq += u32::try_from(most - room).unwrap_or(0);
+        }
+    }
+
+    /// The addresses of the neighbour to which packets on a way go, and of the interface by which they leave; none if there is
+    /// more to do than to write them down.
+    fn known_stations(&mut self, now: Instant, way: &Way) -> Option<Stations> {
+        let src = self.network.interface(way.interface)?.mac().filter(|_| way.cast == Cast::Unicast)?;
+        let dst = self.neighbours.known(now, way.interface, way.next_hop)?;
+        Some(Stations { src, dst })
+    }
+
+    fn output_segment(&mut self, now: Instant, path: &Path, packet: Packet) -> Option<(InterfaceId, Packet)> {
+        match path.stations {
+            Some(_) => Some((path.way.interface, packet)),
+            None => self.link_output(now, &path.way, packet),
+        }
+    }
+
+    /// A segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
+    fn segment_packet(
+        &mut self,
+        path: &Path,
+        header: &TcpHeader,
+        payload: &mut Payload,
+        gso_size: usize,
+    ) -> Option<Packet> {
+        let payload_len = payload.iter().map(|part| part.len()).sum::<usize>();
+        let len = header.header_len() + payload_len;
+        let addresses = AddressPair::V4 { src: path.ip.src, dst: path.ip.dst };
+        let pseudo = pseudo_header(addresses, IpProtocol::TCP, u32::try_from(len).unwrap_or(u32::MAX));
+        let is_large = payload_len > gso_size;
+        let is_partial = is_large || path.capabilities.completes_checksums;
+        let fill = match is_partial {
+            true => Fill::Partial(pseudo),
+            false => Fill::Complete(pseudo + Sum::of_chain(payload.iter())),
+        };
+        let Some(front) = self.segment_front(path, header, fill, len) else {
+            self.drop(DropReason::TooLong);
+            return None;
+        };
+        let front_len = front.len();
+        let mut packet = Packet::from(front);
+        self.move_payload(payload, &mut packet);
         if is_partial {
-            packet.offload.checksum = Checksum::Partial { csum_start: 0, csum_offset: CSUM_OFFSET };
+            let csum_start = u32::try_from(front_len - header.header_len()).unwrap_or(u32::MAX);
+            packet.offload.checksum = Checksum::Partial { csum_start, csum_offset: CSUM_OFFSET };
         }
         packet.offload.segmentation = is_large.then(|| Segmentation {
             kind: SegmentationKind::Tcpv4,
             has_ecn: false,
             gso_size: u16::try_from(gso_size).unwrap_or(u16::MAX),
-            hdr_len: u32::try_from(header_len).unwrap_or(u32::MAX),
+            hdr_len: u32::try_from(front_len).unwrap_or(u32::MAX),
         });
-        // Into the room in front.
-        self.with_ipv4_header(ip, packet)
+        Some(packet)
     }
 
-    /// A header in memory of its own, which is used again, with room in front for others.
-    fn header_buffer(&self, header: &[u8]) -> Option<Buffer> {
-        let mut frame = self.headers.as_ref()?.take()?;
-        frame.push_front(header).ok()?;
-        Some(frame.freeze())
+    /// All headers of a segment of `len` bytes, in memory that is used again, with room in front for others.
+    fn segment_front(&self, path: &Path, header: &TcpHeader, fill: Fill, len: usize) -> Option<Buffer> {
+        let ip = path.ip.to_bytes(len).ok()?;
+        let frame = self.headers.as_ref().and_then(Pool::take);
+        let mut front = frame.unwrap_or_else(|| BufferMut::with_capacity(HEADROOM_BYTES, 0));
+        front.push_front(&header.to_bytes(fill)).ok()?;
+        front.push_front(&ip).ok()?;
+        if let Some(Stations { src, dst }) = path.stations {
+            let ethernet = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
+            front.push_front(&ethernet.to_bytes()).ok()?;
+        }
+        Some(front.freeze())
     }
+
+    /// Puts the bytes of a segment behind its headers, by reference; copied if they are scattered over more buffers than a packet has.
+    fn move_payload(&self, payload: &mut Payload, packet: &mut Packet) {
+        if payload.len() < MAX_BUFFERS {
+            for part in payload.drain(..) {
+                // There is room: it was counted.
+                let _ = packet.push_back(part);
+            }
+            return;
+        }
+        let len = payload.iter().map(|part| part.len()).sum();
+        self.copies.count(len);
+        let mut joined = BufferMut::with_capacity(0, len);
+        for part in payload.drain(..) {
+            // There is room: it was made for them.
+            let _ = joined.extend_from_slice(&part);
+        }
+        let _ = packet.push_back(joined.freeze());
+    }
+}
+
+/// What the packets of a segment have in common.
+struct Path {
+    way: Way,
+    stations: Option<Stations>,
+    ip: Ipv4Header,
+    capabilities: Capabilities,
+}
+
+#[derive(Clone, Copy)]
+struct Stations {
+    src: MacAddr,
+    dst: MacAddr,
 }
 
 /// Whether the checksum of a TCP or UDP packet is right, or somebody vouches for it.
@@ -213,9 +282,4 @@ pub(super) fn has_valid_checksum(packet: &Packet, addresses: AddressPair, protoc
     }
     let Ok(len) = u32::try_from(packet.len()) else { return false };
     (pseudo_header(addresses, protocol, len) + Sum::of_chain(packet.buffers())).is_valid()
-}
-
-/// The same options for a link that takes less.
-fn bounded(options: Rc<Options>, mss: u16) -> Rc<Options> {
-    if options.mss <= mss { options } else { Rc::new(Options { mss, ..*options }) }
 }

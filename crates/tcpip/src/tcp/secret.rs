@@ -81,14 +81,20 @@ impl Secret {
     fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {
         let [low, high] = self.0;
         let mut hasher = SipHasher13::new_with_keys(low, high ^ purpose as u64);
-        for address in [flow.addresses.src(), flow.addresses.dst()] {
-            match address {
-                IpAddr::V4(v4) => hasher.write(&v4.octets()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
+        let ports = (u32::from(flow.src_port) << 16) | u32::from(flow.dst_port);
+        match flow.addresses {
+            // In one piece, since each one costs.
+            AddressPair::V4 { src, dst } => {
+                let addresses = (u128::from(src.to_bits()) << 96) | (u128::from(dst.to_bits()) << 64);
+                let bytes = (addresses | (u128::from(ports) << 32)).to_be_bytes();
+                hasher.write(&bytes[..12]);
+            }
+            AddressPair::V6 { src, dst } => {
+                hasher.write(&src.octets());
+                hasher.write(&dst.octets());
+                hasher.write(&ports.to_be_bytes());
             }
         }
-        let ([a, b], [c, d]) = (flow.src_port.to_be_bytes(), flow.dst_port.to_be_bytes());
-        hasher.write(&[a, b, c, d]);
         hasher.finish()
     }
 }

@@ -382,8 +382,11 @@ impl Sockets {
 
     /// The next received bytes, see [`Connection::receive`].
     pub fn receive(&mut self, id: SocketId) -> Option<Buffer> {
-        let data = self.entry_mut(id)?.connection.receive()?;
-        self.mark(id.place);
+        let connection = &mut self.entry_mut(id)?.connection;
+        let data = connection.receive()?;
+        if connection.receivable() == 0 || connection.must_acknowledge() {
+            self.mark(id.place);
+        }
         Some(data)
     }
 

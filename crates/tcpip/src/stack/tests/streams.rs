@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
-use sunstar_packet::Buffer;
+use sunstar_packet::{Buffer, Packet};
 
 use super::world::{ADDRESSES, World, address, bare, ethernet};
 use crate::drops::DropReason;
@@ -24,6 +24,8 @@ fn carries_a_stream_over_bare_ip() {
     world.transfer(sockets, 300_000);
     assert_eq!(world.hosts[0].sent.iter().max(), Some(&1_500), "full packets");
     assert_eq!(world.hosts.each_ref().map(|host| host.stack.drops().total()), [0; 2]);
+    let joined = world.hosts[1].stack.counters().segments_joined;
+    assert!(joined > 100, "{joined} segments came right behind others");
     // What came is handed out where it lies.
     assert_eq!(world.hosts.each_ref().map(|host| host.stack.copies().copies()), [0; 2]);
 }
@@ -104,7 +106,7 @@ fn damage_is_noticed() {
     let header = sunstar_wire::Ipv4Header::new(sunstar_wire::IpProtocol::TCP, ADDRESSES[0], ADDRESSES[1]);
     bytes[..20].copy_from_slice(&header.to_bytes(40).expect("short"));
     bytes[32] = 0x50;
-    world.stack(1).handle_packets(now, link, [Buffer::from(bytes).into()]);
+    world.stack(1).handle_packets(now, link, [Packet::from(Buffer::from(bytes))]);
     assert_eq!(world.stack(1).drops().count(DropReason::TcpChecksum), 1);
     world.transfer(sockets, 50_000);
 }

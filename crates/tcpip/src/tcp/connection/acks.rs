@@ -60,6 +60,11 @@ impl AckPolicy {
         self.bytes = 0;
     }
 
+    /// Whether it is due whatever the time.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.owed == Owed::Now
+    }
+
     pub(super) fn is_due(&self, now: Instant) -> bool {
         match self.owed {
             Owed::Nothing => false,

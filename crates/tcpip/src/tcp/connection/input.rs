@@ -53,7 +53,12 @@ pub enum Reply {
 
 impl Connection {
     /// A segment of this connection has arrived. Ask [`Connection::poll_transmit`] afterwards.
-    pub fn handle_segment(&mut self, now: Instant, segment: Segment) -> Reply {
+    pub fn handle_segment(&mut self, now: Instant, mut segment: Segment) -> Reply {
+        self.take_segment(now, &mut segment)
+    }
+
+    /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
+    pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         self.totals.on_segment();
         match self.state {
             State::Closed => Reply::None,
@@ -63,7 +68,7 @@ impl Connection {
     }
 
     /// RFC 9293 §3.10.7.3.
-    fn on_segment_in_syn_sent(&mut self, now: Instant, segment: Segment) -> Reply {
+    fn on_segment_in_syn_sent(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let header = &segment.header;
         if segment.has(TcpFlags::ACK) && header.ack != self.snd_nxt {
             return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
@@ -83,7 +88,8 @@ impl Connection {
             self.on_opened(now, header);
             // What is due to an answer: the other side waits for it, whether it has data or not.
             self.acks.at_once();
-            self.take_payload(now, header.seq + 1, segment);
+            let seq = header.seq + 1;
+            self.take_payload(now, seq, segment);
         } else {
             // Both sides have opened at once (RFC 9293 §3.5, figure 7).
             self.state = State::SynReceived;
@@ -93,11 +99,11 @@ impl Connection {
     }
 
     /// RFC 9293 §3.10.7.4.
-    fn on_segment(&mut self, now: Instant, segment: Segment) -> Reply {
+    fn on_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         if self.state == State::SynReceived && segment.has(TcpFlags::SYN) && segment.header.seq + 1 == self.rcv_nxt {
             return self.on_syn_again(now, segment);
         }
-        if self.is_old_duplicate(now, &segment) || !self.is_acceptable(&segment) {
+        if self.is_old_duplicate(now, segment) || !self.is_acceptable(segment) {
             // Also what answers keepalive and window probes, whose number lies before the window.
             if !segment.has(TcpFlags::RST) {
                 self.challenge(now, segment.payload_len() > 0);
@@ -105,7 +111,7 @@ impl Connection {
             return Reply::None;
         }
         if segment.has(TcpFlags::RST) {
-            self.on_reset(now, &segment);
+            self.on_reset(now, segment);
             return Reply::None;
         }
         if segment.has(TcpFlags::SYN) {
@@ -124,7 +130,7 @@ impl Connection {
             }
             self.on_opened(now, &segment.header);
         }
-        if self.on_ack(now, &segment) && self.state != State::Closed {
+        if self.on_ack(now, segment) && self.state != State::Closed {
             let seq = segment.header.seq;
             self.take_payload(now, seq, segment);
         }
@@ -132,7 +138,7 @@ impl Connection {
     }
 
     /// The other side's SYN has come already: here it is with the acknowledgement of ours, or ours has not arrived.
-    fn on_syn_again(&mut self, now: Instant, segment: Segment) -> Reply {
+    fn on_syn_again(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let header = &segment.header;
         if !segment.has(TcpFlags::ACK) {
             self.must_send_syn = true;
@@ -143,7 +149,8 @@ impl Connection {
         }
         self.on_opened(now, header);
         self.acks.at_once();
-        self.take_payload(now, header.seq + 1, segment);
+        let seq = header.seq + 1;
+        self.take_payload(now, seq, segment);
         Reply::None
     }
 
@@ -346,10 +353,10 @@ impl Connection {
     }
 
     /// Data and the end of the stream, from `seq` on.
-    fn take_payload(&mut self, now: Instant, seq: Seq, segment: Segment) {
+    fn take_payload(&mut self, now: Instant, seq: Seq, segment: &mut Segment) {
         let (len, has_fin) = (segment.payload_len(), segment.has(TcpFlags::FIN));
         if len > 0 && !self.has_fin {
-            self.take_data(now, seq, segment.payload.into_iter());
+            self.take_data(now, seq, segment.payload.drain(..));
         }
         if has_fin {
             self.take_fin(seq + len);

@@ -14,7 +14,7 @@ use crate::time::Instant;
 const CORK_TIME: Duration = Duration::from_millis(200);
 
 /// A segment to be sent. Its ports are those of whoever knows the addresses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outgoing {
     /// Its header.
     pub header: TcpHeader,
@@ -28,29 +28,38 @@ impl Connection {
     /// The next segment that has to leave. `max_len` is how many bytes the device takes at once, and cuts; at least one
     /// segment is always allowed. Ask until there is none.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
-        let outgoing = self.next_segment(now, max_len)?;
-        self.totals.on_sent(self.segments(payload_len(&outgoing.payload)).max(1));
-        Some(outgoing)
+        let mut outgoing = Outgoing::default();
+        self.transmit(now, max_len, &mut outgoing).then_some(outgoing)
     }
 
-    fn next_segment(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+    /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
+    pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
+        outgoing.mss = self.snd_mss;
+        let is_one = self.next_segment(now, max_len, outgoing);
+        if is_one {
+            self.totals.on_sent(self.segments(payload_len(&outgoing.payload)).max(1));
+        }
+        is_one
+    }
+
+    fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         match self.state {
-            State::Closed => None,
-            State::SynSent | State::SynReceived => self.syn(now),
+            State::Closed => false,
+            State::SynSent | State::SynReceived => self.syn(now, outgoing),
             _ => {
                 let max_len = (max_len / self.snd_mss).max(1) * self.snd_mss;
-                self.again(now, max_len)
-                    .or_else(|| self.tail_probe(now, max_len))
-                    .or_else(|| self.new_data(now, max_len))
-                    .or_else(|| self.question(now))
-                    .or_else(|| self.pure_ack(now))
+                self.again(now, max_len, outgoing)
+                    || self.tail_probe(now, max_len, outgoing)
+                    || self.new_data(now, max_len, outgoing)
+                    || self.question(now, outgoing)
+                    || self.pure_ack(now, outgoing)
             }
         }
     }
 
-    fn syn(&mut self, now: Instant) -> Option<Outgoing> {
+    fn syn(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
         if !self.must_send_syn {
-            return None;
+            return false;
         }
         self.must_send_syn = false;
         self.last_sent_at = now;
@@ -71,26 +80,30 @@ impl Connection {
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
-        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+        outgoing.header = header;
+        outgoing.payload.clear();
+        true
     }
 
     /// What was lost, as far as the congestion window lets it out.
-    fn again(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+    fn again(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         if self.lost() == 0 {
-            return None;
+            return false;
         }
         self.is_cwnd_limited = true;
         let room = self.window.cwnd.saturating_sub(self.in_flight());
         // The first one after a timeout leaves in any case.
         let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
         if room < self.snd_mss && !must_resend {
-            return None;
+            return false;
         }
-        let segment = self.queues.get_or_insert_default().board.retransmit(now, max_len.min(room.max(self.snd_mss)))?;
-        Some(self.sent_again(now, segment))
+        let board = &mut self.queues.get_or_insert_default().board;
+        let segment = board.retransmit(now, max_len.min(room.max(self.snd_mss)));
+        self.sent_again(now, segment, outgoing)
     }
 
-    fn sent_again(&mut self, now: Instant, segment: scoreboard::Outgoing) -> Outgoing {
+    fn sent_again(&mut self, now: Instant, segment: Option<scoreboard::Outgoing>, outgoing: &mut Outgoing) -> bool {
+        let Some(segment) = segment else { return false };
         let bytes = payload_len(&segment.payload) + u32::from(segment.has_fin);
         self.totals.on_retransmitted(self.segments(bytes));
         self.on_retransmitted(bytes);
@@ -102,30 +115,32 @@ impl Connection {
         if segment.has_fin {
             flags |= TcpFlags::FIN;
         }
-        Outgoing { header: self.header(now, segment.seq, flags), payload: segment.payload, mss: self.snd_mss }
+        outgoing.header = self.header(now, segment.seq, flags);
+        outgoing.payload = segment.payload;
+        true
     }
 
     /// RFC 8985 §7.3: something new if there is, else the last segment again.
-    fn tail_probe(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+    fn tail_probe(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         if !self.must_probe {
-            return None;
+            return false;
         }
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
-            let segment = self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss));
+            self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss), outgoing);
             self.on_probe_sent(false);
-            return Some(segment);
+            return true;
         }
         let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
-        let segment = segment.map(|segment| self.sent_again(now, segment));
+        let is_sent = self.sent_again(now, segment, outgoing);
         self.on_probe_sent(true);
-        segment
+        is_sent
     }
 
     /// What the application has handed over, as far as both windows let it out.
-    fn new_data(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
+    fn new_data(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         let waiting = self.unsent_bytes + u32::from(self.fin == Fin::Queued);
         if waiting == 0 {
-            return None;
+            return false;
         }
         let congestion = self.window.cwnd.saturating_sub(self.in_flight());
         let room = congestion.min(self.peer_room());
@@ -135,7 +150,8 @@ impl Connection {
         let odd = if len > self.snd_mss && len < self.unsent_bytes { len % self.snd_mss } else { 0 };
         let len = len - odd;
         if self.is_worth_sending(len, congestion) {
-            return Some(self.push(now, len));
+            self.push(now, len, outgoing);
+            return true;
         }
         if self.is_corked && len > 0 {
             self.queues.get_or_insert_default().corked_until.get_or_insert(now + CORK_TIME);
@@ -143,7 +159,7 @@ impl Connection {
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
-        None
+        false
     }
 
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
@@ -168,9 +184,9 @@ impl Connection {
     }
 
     /// Makes a segment of the next `len` bytes, and of the end of the stream if it follows.
-    fn push(&mut self, now: Instant, len: u32) -> Outgoing {
+    fn push(&mut self, now: Instant, len: u32, outgoing: &mut Outgoing) {
         self.may_send_little = false;
-        let payload = self.take_unsent(len);
+        self.take_unsent(len, &mut outgoing.payload);
         let is_last = self.unsent_bytes == 0;
         if is_last {
             self.must_push = false;
@@ -187,7 +203,7 @@ impl Connection {
             self.fin = Fin::Sent;
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
-        self.queues.get_or_insert_default().board.push(seq, payload.clone(), has_fin, now);
+        self.queues.get_or_insert_default().board.push(seq, outgoing.payload.clone(), has_fin, now);
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
         self.on_sent(bytes);
@@ -196,13 +212,13 @@ impl Connection {
         if was_idle || self.recovery.is_none() {
             self.rearm(now);
         }
-        Outgoing { header: self.header(now, seq, flags), payload, mss: self.snd_mss }
+        outgoing.header = self.header(now, seq, flags);
     }
 
-    fn take_unsent(&mut self, len: u32) -> Payload {
+    fn take_unsent(&mut self, len: u32, payload: &mut Payload) {
         let unsent = &mut self.queues.get_or_insert_default().unsent;
         let mut left = len as usize;
-        let mut payload = Payload::new();
+        payload.clear();
         while left > 0
             && let Some(first) = unsent.front_mut()
         {
@@ -214,7 +230,6 @@ impl Connection {
             payload.push(part);
         }
         self.unsent_bytes -= len;
-        payload
     }
 
     /// The number of what is sent next for the first time.
@@ -228,20 +243,22 @@ impl Connection {
     }
 
     /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
-    fn question(&mut self, now: Instant) -> Option<Outgoing> {
-        if !core::mem::take(&mut self.must_ask) {
-            return None;
+    fn question(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
+        let must_ask = core::mem::take(&mut self.must_ask);
+        if must_ask {
+            outgoing.header = self.header(now, self.snd_una - 1, TcpFlags::ACK);
+            outgoing.payload.clear();
         }
-        let header = self.header(now, self.snd_una - 1, TcpFlags::ACK);
-        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+        must_ask
     }
 
-    fn pure_ack(&mut self, now: Instant) -> Option<Outgoing> {
-        if !self.acks.is_due(now) {
-            return None;
+    fn pure_ack(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
+        let is_due = self.acks.is_due(now);
+        if is_due {
+            outgoing.header = self.header(now, self.snd_nxt, TcpFlags::ACK);
+            outgoing.payload.clear();
         }
-        let header = self.header(now, self.snd_nxt, TcpFlags::ACK);
-        Some(Outgoing { header, payload: Payload::new(), mss: self.snd_mss })
+        is_due
     }
 
     /// A header with what every segment says.

@@ -16,10 +16,7 @@ impl Connection {
         let data = self.queues.as_mut()?.ready.pop_front()?;
         self.ready_bytes -= length(&data);
         // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
-        if self.is_synchronized()
-            && !self.has_fin
-            && self.window_edge() - self.rcv_adv >= 2 * u32::from(self.options.mss)
-        {
+        if self.is_synchronized() && !self.has_fin && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss {
             self.acks.at_once();
         }
         Some(data)
@@ -63,7 +60,7 @@ impl Connection {
 
     fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
-        self.acks.on_data(now, len, u32::from(self.options.mss));
+        self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
         self.totals.on_received(len);
@@ -115,7 +112,7 @@ impl Connection {
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
         let edge = self.room_edge();
-        let step = u32::from(self.options.mss).min(self.options.receive_capacity / 2);
+        let step = self.snd_mss.min(self.options.receive_capacity / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
     }

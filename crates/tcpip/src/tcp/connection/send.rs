@@ -134,6 +134,11 @@ impl Connection {
         self.is_orphan
     }
 
+    /// Whether an acknowledgement is due.
+    pub(in crate::tcp) fn must_acknowledge(&self) -> bool {
+        self.acks.is_at_once()
+    }
+
     /// Whether an acknowledgement is due, or will be.
     pub(in crate::tcp) fn owes_ack(&self, now: Instant) -> bool {
         self.acks.is_due(now) || self.acks.deadline().is_some()

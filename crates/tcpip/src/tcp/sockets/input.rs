@@ -3,6 +3,7 @@
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::{Event, ListenerId, Place, Sockets, Waiting, bound_at};
+use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
@@ -10,12 +11,13 @@ use crate::time::Instant;
 
 impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
-    pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, segment: Segment) {
-        self.handle_segment_over(now, flow, segment, u16::MAX);
+    pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, mut segment: Segment) {
+        self.take_segment(now, flow, &mut segment, u16::MAX);
     }
 
-    /// The same over a link that takes `link_mss` bytes of payload without options: connections that this opens know it.
-    pub fn handle_segment_over(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
+    /// The same for a segment that stays where it is, since it is large, and that came over a link that takes `link_mss` bytes of
+    /// payload without options: connections that this opens know it.
+    pub(crate) fn take_segment(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
         self.counters.segments_received += 1;
         let flow = flow.reversed();
         match self.find(&flow) {
@@ -28,8 +30,8 @@ impl Sockets {
 
     /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
     pub fn deadline(&self) -> Option<Instant> {
-        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
-        timers.into_iter().filter_map(|timers| timers.next_deadline()).min()
+        let others = earliest(self.half_open_timers.next_deadline(), self.over_timers.next_deadline());
+        earliest(self.connection_timers.next_deadline(), others)
     }
 
     /// Time has passed.
@@ -68,11 +70,11 @@ impl Sockets {
         }
     }
 
-    fn on_connection(&mut self, now: Instant, place: u32, segment: Segment) {
+    fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         let flow = entry.flow;
         entry.connection.lend(|| self.spares.pop());
-        if let Reply::Reset(seq) = entry.connection.handle_segment(now, segment) {
+        if let Reply::Reset(seq) = entry.connection.take_segment(now, segment) {
             self.reset(flow, seq);
         }
         // Nobody will read it (RFC 2525 §2.17).
@@ -84,14 +86,14 @@ impl Sockets {
         self.after_change(now, place);
     }
 
-    fn on_half_open(&mut self, now: Instant, place: u32, segment: Segment) {
+    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(waiting) = self.half_open.get(place) else { return };
         let (flow, at) = (waiting.flow, waiting.listener);
         let Some(listener) = self.listeners.get(at) else {
             self.forget(place);
             return;
         };
-        match waiting.half_open.handle_segment(now, &listener.options, segment) {
+        match waiting.half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
             half_open::Verdict::Waits => {}
             half_open::Verdict::Answer => self.answer(now, place),
             half_open::Verdict::Reset(seq) => self.reset(flow, seq),
@@ -117,9 +119,9 @@ impl Sockets {
         self.connections.len() >= self.limits.connections as usize
     }
 
-    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: Segment, link_mss: u16) {
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &Segment, link_mss: u16) {
         let Some(over) = self.over.get_mut(place) else { return };
-        match over.time_wait.handle_segment(now, &segment) {
+        match over.time_wait.handle_segment(now, segment) {
             time_wait::Verdict::Ignore => {}
             time_wait::Verdict::Answer(header) => self.reply(flow, header),
             time_wait::Verdict::Reopen => {
@@ -131,7 +133,7 @@ impl Sockets {
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
-    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: Segment, link_mss: u16) {
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &Segment, link_mss: u16) {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::RST) {
@@ -143,7 +145,7 @@ impl Sockets {
         }
         match bound_at(&self.bound, flow.src()) {
             Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, header, link_mss),
-            _ => self.refuse(flow, &segment),
+            _ => self.refuse(flow, segment),
         }
     }
 

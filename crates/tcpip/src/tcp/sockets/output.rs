@@ -11,23 +11,27 @@ impl Sockets {
     /// The next segment that has to leave, with who it is between, its ports set. `max_len` is how many bytes of payload the device
     /// takes at once. Ask until there is none: connections are served in turn, one segment each.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<(FourTuple, Outgoing)> {
-        self.poll_transmit_by(now, |_| max_len)
+        let mut outgoing = Outgoing::default();
+        let flow = self.transmit(now, |_| max_len, &mut outgoing)?;
+        Some((flow, outgoing))
     }
 
-    /// The same, where devices differ: `max_len` is asked for each flow.
-    pub fn poll_transmit_by(
+    /// The same, put where it is wanted, since it is large, and where devices differ: `max_len` is asked for each flow.
+    pub(crate) fn transmit(
         &mut self,
         now: Instant,
         max_len: impl Fn(&FourTuple) -> u32,
-    ) -> Option<(FourTuple, Outgoing)> {
+        outgoing: &mut Outgoing,
+    ) -> Option<FourTuple> {
         if let Some((flow, header)) = self.replies.pop_front() {
             self.counters.segments_sent += 1;
-            return Some(addressed(flow, Outgoing { header, payload: Payload::new(), mss: u32::MAX }));
+            *outgoing = Outgoing { header, payload: Payload::new(), mss: u32::MAX };
+            return Some(addressed(flow, outgoing));
         }
         while let Some(place) = self.work.pop_front() {
             let Some(entry) = self.connections.get_mut(place) else { continue };
             let snd_nxt = entry.connection.snd_nxt();
-            if let Some(outgoing) = entry.connection.poll_transmit(now, max_len(&entry.flow)) {
+            if entry.connection.transmit(now, max_len(&entry.flow), outgoing) {
                 let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
                 self.counters.segments_sent += 1;
                 self.counters.segments_retransmitted += u64::from(is_again);
@@ -55,7 +59,7 @@ impl Sockets {
     }
 }
 
-fn addressed(flow: FourTuple, mut outgoing: Outgoing) -> (FourTuple, Outgoing) {
+fn addressed(flow: FourTuple, outgoing: &mut Outgoing) -> FourTuple {
     (outgoing.header.src_port, outgoing.header.dst_port) = (flow.src_port, flow.dst_port);
-    (flow, outgoing)
+    flow
 }
