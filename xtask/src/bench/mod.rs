@@ -1,5 +1,5 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP
-//! (`tap`), and instruction counts as gates (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`),
+//! and instruction counts as gates (`gates`).
 
 mod bars;
 mod contest;
