@@ -22,6 +22,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("path", 300),
     ("range", 300),
     ("router", 1000),
+    ("tcpip", 300),
     ("uri", 300),
     ("wire", 200),
 ];

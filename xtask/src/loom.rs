@@ -13,6 +13,9 @@ pub(crate) const PREEMPTIONS: u32 = 3;
 /// The packages that have models; each must have at least one.
 pub(crate) const PACKAGES: &[&str] = &["sunstar-packet", "sunstar-executor"];
 
+/// What models are built with.
+pub(crate) const FLAG: &str = "--cfg loom";
+
 /// Runs the models whose name contains `filter`, or all.
 ///
 /// # Errors
@@ -35,11 +38,13 @@ pub(crate) fn run(filter: Option<&str>, preemptions: u32) -> Result<Count> {
 /// Makes `command`, a cargo build, one of loom's.
 pub(crate) fn environment(command: &mut Command, preemptions: u32) {
     command
-        .arg("--target-dir")
-        .arg(target_dir("loom"))
-        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target_dir("loom"))
+        .env("RUSTFLAGS", FLAG)
         // Models are slow without optimisation, but their assertions are what they are for.
-        .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+        .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
+        // Models run for seconds.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     if env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
         command.env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
     }

@@ -1,19 +1,23 @@
-//! Planted bugs: faults that the sources contain under `--cfg planted="name"`, each of which the tests must find.
+//! Planted bugs: faults that the sources contain where [`planted::is`](../planted) asks for their names, each of which the tests must
+//! find.
 //!
-//! They show that the models and the randomised tests can fail. To plant one, write the fault under
-//! `cfg(planted = "name")`, or where there are many under `planted::is("name")`, and add a line to [`PLANTED`]. Some are for the fuzz targets, which have a table of their own.
+//! They show that the models and the randomised tests can fail. To plant one, write the fault under `planted::is("name")`, and add the
+//! name to [`FINDERS`]. Some are for the fuzz targets, which have a table of their own.
 
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::table::PLANTED;
-use crate::command::{Count, cargo, program, root, target_dir};
+use self::table::FINDERS;
+use crate::command::{Count, cargo, root, target_dir};
 use crate::tidy::tree;
 use crate::{fuzz, loom, soak};
 
@@ -23,85 +27,134 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// For how long clients misbehave at a server with a bug.
 const SOAK_SECONDS: u64 = 10;
 
-/// Stands for all bugs of a package that are chosen when the tests run.
-const CHOSEN: &str = "chosen";
+/// What programs are built with to contain the bugs.
+pub(crate) const FLAG: &str = "--cfg planted";
 
-/// Chooses one of them.
-const CHOOSE: &str = "SUNSTAR_PLANTED";
+/// Names the bug that is active in such a program.
+pub(crate) const ACTIVE: &str = "SUNSTAR_PLANTED";
 
-/// How the tests that must find a bug are built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What draws the cases of properties, so that a bug is found each time or never.
+const CASES_SEED: u64 = 1;
+
+/// What kind of program must find a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// As ordinary tests.
-    Plain,
-    /// As ordinary tests, which have all such bugs of their package, and choose one when they run.
-    Chosen,
-    /// As loom models.
+    /// The unit tests of the package.
+    Unit,
+    /// Its loom models.
     Loom,
-    /// As tests of httpd as a process, which has bugs that are chosen in it. They go on for some seconds.
-    Soak,
+    /// The tests of httpd as a process, which has the bugs of all packages. Clients misbehave at it for some seconds.
+    Process,
 }
 
+/// Tests that find bugs.
 #[derive(Debug)]
-struct Planted {
+struct Finder {
+    /// The package that contains the bugs.
     package: &'static str,
-    name: &'static str,
     kind: Kind,
-    /// The tests that must find it: a part of their names.
+    /// A part of the names of the tests.
     tests: &'static str,
+    bugs: &'static [&'static str],
 }
 
-impl Planted {
-    /// What it is built with.
-    fn flag(&self) -> &'static str {
+impl Finder {
+    /// What cargo calls the test program.
+    fn program(&self) -> Program {
+        let name = match self.kind {
+            Kind::Unit | Kind::Loom => self.package.replace('-', "_"),
+            Kind::Process => "process".to_owned(),
+        };
+        (self.kind == Kind::Loom, name)
+    }
+
+    /// Where the test program expects to be run.
+    fn folder(&self) -> PathBuf {
         match self.kind {
-            Kind::Plain | Kind::Loom => self.name,
-            Kind::Chosen | Kind::Soak => CHOSEN,
+            Kind::Unit | Kind::Loom => root().join(self.package.replace("sunstar-", "crates/")),
+            Kind::Process => root().join("apps/httpd"),
         }
     }
 }
 
-/// One of each kind, for a run that is to be short.
-pub(crate) const SHORT: &[&str] = &["double_release", "lost_wake", "missing_barrier", "split_drops_byte"];
+/// Whether it is one of loom's, and its name.
+type Program = (bool, String);
+
+/// A bug, and who must find it.
+type Bug = (&'static Finder, &'static str);
+
+fn all() -> impl Iterator<Item = Bug> {
+    FINDERS.iter().flat_map(|finder| finder.bugs.iter().map(move |bug| (finder, *bug)))
+}
 
 /// Shows the planted bugs.
 pub(crate) fn list() {
-    for Planted { package, name, kind, tests } in PLANTED {
-        println!("{name:<24} {package:<18} found by {tests} ({kind:?})");
+    for (Finder { package, kind, tests, .. }, bug) in all() {
+        println!("{bug:<24} {package:<18} found by {tests} ({kind:?})");
     }
 }
 
-/// Plants the bugs named, or all, one at a time, and counts those found.
+/// Plants the bugs named, or all, and counts those found.
 ///
 /// # Errors
 /// If a name is unknown, the table and the sources disagree, or a build fails.
-pub(crate) fn run(names: &[impl AsRef<str>]) -> Result<Count> {
-    if let Some(unknown) =
-        names.iter().map(AsRef::as_ref).find(|name| PLANTED.iter().all(|planted| planted.name != *name))
-    {
+pub(crate) fn run(names: &[String]) -> Result<Count> {
+    if let Some(unknown) = names.iter().find(|name| all().all(|(_, bug)| bug != *name)) {
         bail!("there is no planted bug {unknown}; `cargo xtask planted --list` shows them");
     }
     compare(&in_sources()?, &in_table())?;
+    let is_chosen = |bug: &str| names.is_empty() || names.iter().any(|name| name == bug);
+    let (timed, quick): (Vec<Bug>, Vec<Bug>) =
+        all().filter(|(_, bug)| is_chosen(bug)).partition(|(finder, _)| finder.kind == Kind::Process);
+    let begin = Instant::now();
+    let programs = build(quick.iter().chain(&timed).map(|(finder, _)| *finder))?;
+    println!("built {} programs in {:.1} s", programs.len(), begin.elapsed().as_secs_f64());
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let mut count = Count::default();
-    for planted in
-        PLANTED.iter().filter(|planted| names.is_empty() || names.iter().any(|name| name.as_ref() == planted.name))
-    {
-        let begin = Instant::now();
-        let found = find(planted).with_context(|| format!("planted bug {} in {}", planted.name, planted.package))?;
-        let took = begin.elapsed().as_secs_f64();
-        match found {
-            Verdict::Found(how) => {
-                count.passed += 1;
-                println!("found   {:<24} {took:>6.1} s   {how}", planted.name);
-            }
-            Verdict::Missed(why) => {
-                count.failed += 1;
-                println!("MISSED  {:<24} {took:>6.1} s   {why}", planted.name);
-            }
-        }
-    }
+    thread::scope(|scope| -> Result<()> {
+        // Most of their time they wait for what is never given back.
+        let timed = scope.spawn(|| find_all(&timed, &programs, timed.len()));
+        count.add(find_all(&quick, &programs, processors)?);
+        count.add(timed.join().expect("it does not panic")?);
+        Ok(())
+    })?;
     ensure!(count != Count::default(), "no bug is planted");
     Ok(count)
+}
+
+/// Looks for bugs, some at the same time.
+fn find_all(bugs: &[Bug], programs: &BTreeMap<Program, PathBuf>, at_once: usize) -> Result<Count> {
+    let (left, count) = (Mutex::new(bugs.iter()), Mutex::new(Count::default()));
+    let work = || -> Result<()> {
+        loop {
+            let next = left.lock().expect("nobody panics while it is locked").next();
+            let Some(&(finder, bug)) = next else { return Ok(()) };
+            let found = find_one(finder, bug, programs).with_context(|| format!("planted bug {bug}"))?;
+            count.lock().expect("nobody panics while it is locked").add(found);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("it does not panic"))
+    })?;
+    Ok(count.into_inner().expect("nobody panics while it is locked"))
+}
+
+fn find_one(finder: &Finder, bug: &str, programs: &BTreeMap<Program, PathBuf>) -> Result<Count> {
+    let begin = Instant::now();
+    let program = programs.get(&finder.program()).context("cargo names no test program")?;
+    let verdict = find(finder, bug, program)?;
+    let took = begin.elapsed().as_secs_f64();
+    Ok(match verdict {
+        Verdict::Found(how) => {
+            println!("found   {bug:<24} {took:>6.1} s   {how}");
+            Count { passed: 1, failed: 0 }
+        }
+        Verdict::Missed(why) => {
+            println!("MISSED  {bug:<24} {took:>6.1} s   {why}");
+            Count { passed: 0, failed: 1 }
+        }
+    })
 }
 
 enum Verdict {
@@ -110,103 +163,100 @@ enum Verdict {
     Missed(String),
 }
 
-/// Builds the tests with the bug in them, which must succeed, and runs them, which must not.
-fn find(planted: &Planted) -> Result<Verdict> {
-    let (program, folder) = match planted.kind {
-        Kind::Plain | Kind::Chosen | Kind::Loom => (build(planted)?, planted.package.replace("sunstar-", "crates/")),
-        Kind::Soak => (build_process(planted)?, "apps/httpd".to_owned()),
-    };
+/// Runs the tests with the bug, which must fail.
+fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
     let mut command = Command::new(program);
     command
-        .arg(planted.tests)
-        .current_dir(root().join(folder))
-        .env(soak::SECONDS, SOAK_SECONDS.to_string())
-        .env(CHOOSE, planted.name)
-        // A planted failure is no regression to remember.
-        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
-    if planted.kind == Kind::Loom {
-        command.env("LOOM_MAX_PREEMPTIONS", loom::PREEMPTIONS.to_string());
-    }
-    let Some((success, output)) = within(&mut command, PATIENCE)? else {
-        return Ok(Verdict::Missed(format!("its tests have not failed within {} s", PATIENCE.as_secs())));
+        .args([finder.tests, "--nocapture"])
+        .current_dir(finder.folder())
+        .env(ACTIVE, bug)
+        .env("PROPTEST_RNG_SEED", CASES_SEED.to_string())
+        // A planted failure is no regression to remember, nor to be made smaller.
+        .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
+        .env("PROPTEST_MAX_SHRINK_ITERS", "0");
+    match finder.kind {
+        Kind::Unit => &mut command,
+        Kind::Loom => command.env("LOOM_MAX_PREEMPTIONS", loom::PREEMPTIONS.to_string()),
+        Kind::Process => command.env(soak::SECONDS, SOAK_SECONDS.to_string()),
     };
-    ensure!(!output.contains("running 0 tests"), "no test is called {}", planted.tests);
-    if success { Ok(Verdict::Missed("its tests pass".to_owned())) } else { Ok(Verdict::Found(evidence(&output))) }
-}
-
-/// Builds the package's tests; the flag goes to that package alone, so what it depends on is built once.
-fn build(planted: &Planted) -> Result<PathBuf> {
-    let mut command = cargo(&[
-        "rustc",
-        "--locked",
-        "--quiet",
-        "--lib",
-        "--message-format",
-        "json-render-diagnostics",
-        "-p",
-        planted.package,
-    ]);
-    match planted.kind {
-        Kind::Plain | Kind::Chosen | Kind::Soak => command.args(["--profile", "test"]),
-        Kind::Loom => {
-            loom::environment(&mut command, loom::PREEMPTIONS);
-            command.args(["--profile", "bench"])
+    let begin = Instant::now();
+    let log = target_dir("planted").join(bug).with_extension("log");
+    // The first that fails will do, but who has processes of its own must end them.
+    let has_failed = || -> Result<bool> {
+        Ok(finder.kind != Kind::Process && fs::read(&log)?.windows(8).any(|text| text == b" FAILED\n"))
+    };
+    let ended = until(&mut command, &log, |_| Ok(begin.elapsed() > PATIENCE || has_failed()?))?;
+    let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    ensure!(!output.contains("running 0 tests"), "no test is called {}", finder.tests);
+    Ok(match ended {
+        Some((true, _)) => Verdict::Missed("its tests pass".to_owned()),
+        None if !output.contains(" FAILED\n") => {
+            Verdict::Missed(format!("its tests have not failed within {} s", PATIENCE.as_secs()))
         }
-    };
-    command.args(["--", "--cfg", &format!("planted=\"{}\"", planted.flag())]);
-    // Each program runs once and briefly: what counts is that it is built quickly.
-    command.args(["-Cdebuginfo=0", "-Awarnings"]);
-    if planted.kind == Kind::Loom {
-        command.arg("-Copt-level=1");
+        _ => Verdict::Found(evidence(&output)),
+    })
+}
+
+/// Builds the programs of these finders with all bugs in them.
+fn build<'a>(finders: impl Iterator<Item = &'a Finder> + Clone) -> Result<BTreeMap<Program, PathBuf>> {
+    let mut programs = BTreeMap::new();
+    for is_loom in [false, true] {
+        let mut arguments = BTreeSet::new();
+        for finder in finders.clone().filter(|finder| (finder.kind == Kind::Loom) == is_loom) {
+            arguments.extend(match finder.kind {
+                Kind::Unit | Kind::Loom => ["--lib".to_owned(), format!("-p={}", finder.package)],
+                Kind::Process => ["--test=process".to_owned(), "-p=httpd".to_owned()],
+            });
+        }
+        if arguments.is_empty() {
+            continue;
+        }
+        let mut command = cargo(&["test", "--locked", "--no-run", "--message-format", "json-render-diagnostics"]);
+        if is_loom {
+            loom::environment(&mut command, loom::PREEMPTIONS);
+            command.arg("--release").env("CARGO_TARGET_DIR", target_dir("planted/loom"));
+            command.env("RUSTFLAGS", format!("{} {FLAG}", loom::FLAG));
+        } else {
+            command.env("CARGO_TARGET_DIR", target_dir("planted")).env("RUSTFLAGS", FLAG);
+        }
+        // Nobody looks at them with a debugger.
+        command.args(arguments).env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+        let output = command.stderr(Stdio::inherit()).output().context("cargo could not be started")?;
+        ensure!(output.status.success(), "the tests do not compile with the bugs in them");
+        let built = executables(&String::from_utf8_lossy(&output.stdout));
+        programs.extend(built.into_iter().map(|(name, path)| ((is_loom, name), path)));
     }
-    let output = command.stderr(std::process::Stdio::inherit()).output().context("cargo could not be started")?;
-    ensure!(output.status.success(), "the tests do not compile with the bug in them");
-    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo names no test program")
+    Ok(programs)
 }
 
-/// Builds the tests of httpd with the bug in a package that it depends on. Only the nightly toolchain gives flags to one of many.
-fn build_process(planted: &Planted) -> Result<PathBuf> {
-    let flags = format!("profile.dev.package.{}.rustflags=['--cfg','planted=\"{}\"']", planted.package, planted.flag());
-    let mut command = program("rustup", &["run", "nightly", "cargo", "test", "--locked", "--quiet", "--no-run"]);
-    command
-        .args(["-Zprofile-rustflags", "--config", &flags, "--message-format", "json-render-diagnostics"])
-        .args(["-p", "httpd", "--test", "process", "--target-dir"])
-        .arg(target_dir("planted"));
-    let output = command.stderr(std::process::Stdio::inherit()).output().context("cargo could not be started")?;
-    ensure!(output.status.success(), "the tests do not compile with the bug in them");
-    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo names no test program")
-}
-
-/// The test program that cargo's messages name last.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The test programs that cargo's messages name.
+fn executables(messages: &str) -> Vec<(String, PathBuf)> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["profile"]["test"] == true)
-        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-        .next_back()
+        .filter_map(|message| {
+            Some((message["target"]["name"].as_str()?.to_owned(), message.get("executable")?.as_str()?.into()))
+        })
+        .collect()
 }
 
-/// Runs a program for at most `patience` and answers whether it succeeded, and what it said; `None` if it took too long.
-fn within(command: &mut Command, patience: Duration) -> Result<Option<(bool, String)>> {
-    let begin = Instant::now();
-    until(command, |_| Ok(begin.elapsed() > patience))
-}
-
-/// Runs a program until it ends, or until `is_over` says so, and answers whether it succeeded, and what it said; `None` if it did not
-/// end.
+/// Runs a program until it ends, or until `is_over` says so, and answers whether it succeeded, and what it said, which the log keeps;
+/// `None` if it did not end.
 ///
 /// # Errors
 /// If it can't be started or waited for.
-pub(crate) fn until(command: &mut Command, is_over: impl Fn(&Child) -> Result<bool>) -> Result<Option<(bool, String)>> {
-    let name = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let path = target_dir("planted").join(name).with_extension("log");
-    std::fs::create_dir_all(target_dir("planted"))?;
-    let log = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-    let mut child = command.stdout(log.try_clone()?).stderr(log).spawn().context("the program could not be started")?;
+pub(crate) fn until(
+    command: &mut Command,
+    log: &Path,
+    is_over: impl Fn(&Child) -> Result<bool>,
+) -> Result<Option<(bool, String)>> {
+    let file = fs::File::create(log).with_context(|| log.display().to_string())?;
+    let mut child =
+        command.stdout(file.try_clone()?).stderr(file).spawn().context("the program could not be started")?;
     loop {
         if let Some(status) = child.try_wait()? {
-            let output = std::fs::read(&path)?;
+            let output = fs::read(log)?;
             return Ok(Some((status.success(), String::from_utf8_lossy(&output).into_owned())));
         }
         if is_over(&child)? {
@@ -214,25 +264,33 @@ pub(crate) fn until(command: &mut Command, is_over: impl Fn(&Child) -> Result<bo
             child.wait()?;
             return Ok(None);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The line after the first panic's header, which says what was noticed, or how the program ended.
+/// The line after the last panic's header, which says what was noticed, or how the program ended.
 pub(crate) fn evidence(output: &str) -> String {
-    let mut lines = output.lines().skip_while(|line| !line.contains("panicked at"));
-    lines.nth(1).map_or_else(|| "the test program was killed".to_owned(), |line| line.trim().to_owned())
+    let mut lines = output.lines().rev().take_while(|line| !line.contains("panicked at"));
+    let killed = || "the test program was killed".to_owned();
+    if output.contains("panicked at") {
+        lines.by_ref().last().map_or_else(killed, |line| line.trim().to_owned())
+    } else {
+        killed()
+    }
 }
 
 fn in_table() -> BTreeSet<(String, String)> {
-    let ours = PLANTED.iter().map(|planted| (planted.package.to_owned(), planted.name.to_owned()));
+    let ours = all().map(|(finder, bug)| (finder.package.to_owned(), bug.to_owned()));
     ours.chain(fuzz::in_table()).collect()
 }
 
-/// Every `planted = "name"` and `planted::is("name")` of the crates, with its package.
+/// Every `planted::is("name")` of the crates, with its package; the crate with the function explains it by others.
 fn in_sources() -> Result<BTreeSet<(String, String)>> {
     let mut found = BTreeSet::new();
-    for file in tree::read(root())?.iter().filter(|file| file.path.starts_with("crates/")) {
+    for file in tree::read(root())?
+        .iter()
+        .filter(|file| file.path.starts_with("crates/") && !file.path.starts_with("crates/planted/"))
+    {
         let Some(folder) = file.path.split('/').nth(1) else { continue };
         for name in names_in(&file.text) {
             found.insert((format!("sunstar-{folder}"), name));
@@ -242,9 +300,8 @@ fn in_sources() -> Result<BTreeSet<(String, String)>> {
 }
 
 fn names_in(text: &str) -> impl Iterator<Item = String> {
-    let ends = ["planted = \"", "planted::is(\""].map(|begin| text.split(begin).skip(1));
-    let names = ends.into_iter().flatten().filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned()));
-    names.filter(|name| name != CHOSEN)
+    let calls = text.split("planted::is(\"").skip(1);
+    calls.filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned()))
 }
 
 /// Whether sources and table name the same bugs.
@@ -275,9 +332,18 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_from_all_forms() {
-        let text = "if cfg!(planted = \"one\") {}\n#[cfg(not(planted = \"two\"))]\n!planted::is(\"three\") planted = \"chosen\"";
-        assert_eq!(names_in(text).collect::<Vec<_>>(), ["one", "two", "three"]);
+    fn a_name_means_one_bug() {
+        let mut packages = BTreeMap::new();
+        for (package, name) in in_table() {
+            let other = packages.insert(name.clone(), package);
+            assert_eq!(other, None, "{name} would be active in two packages at once");
+        }
+    }
+
+    #[test]
+    fn names_are_read_from_the_sources() {
+        let text = "if planted::is(\"one\") {}\n!planted::is(\"two\")";
+        assert_eq!(names_in(text).collect::<Vec<_>>(), ["one", "two"]);
     }
 
     #[test]
@@ -287,8 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn impatience_ends_a_program() {
-        let hangs = within(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap();
-        assert!(hangs.is_none());
+    fn a_program_that_takes_too_long_is_ended() {
+        let log = target_dir("impatience.log");
+        let begin = Instant::now();
+        let is_over = |_: &Child| Ok(begin.elapsed() > Duration::from_millis(50));
+        assert!(until(Command::new("sleep").arg("60"), &log, is_over).unwrap().is_none());
     }
 }

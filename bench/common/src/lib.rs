@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod cross;
 pub mod floor;
+pub mod gates;
 pub mod idle;
 pub mod local;
 pub mod measure;

@@ -22,7 +22,7 @@ use crate::task::header::{AllTasks, report_foreign_panic};
 use crate::task::raw;
 use crate::task::recycler::Recycler;
 use crate::time::Instant;
-use crate::timer::Timers;
+use crate::timer::{Ration, Timers};
 
 /// Timers, arrivals and messages that a round receives before it reads the clock again.
 const RECEIVED_IN_NO_TIME: usize = 16;
@@ -38,6 +38,7 @@ pub(crate) struct Shard {
     pub(crate) nested_runs: Cell<u32>,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
+    ration: Ration,
     pub(crate) exchange: Exchange,
     pub(crate) services: Services,
     pub(crate) locals: Locals,
@@ -82,6 +83,7 @@ impl Shard {
             nested_runs: Cell::new(0),
             counters: Counters::default(),
             timers: Timers::new(now),
+            ration: Ration::new(),
             exchange: Exchange::new(links, Arc::clone(home.home())),
             services: Services::default(),
             locals: Locals::default(),
@@ -138,6 +140,7 @@ impl Shard {
     fn round_inside(&self) -> Round {
         let now = self.platform.now();
         self.counters.rounds.add(1);
+        self.ration.begin_round(now, self.task_quota, self.groups.has_work());
         self.progress.turn_to(Activity::Platform);
         let polled = self.platform.poll() | self.pollers.poll(now);
         let received = self.receive(now);
@@ -164,7 +167,8 @@ impl Shard {
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.
     fn receive(&self, now: Instant) -> usize {
         self.progress.turn_to(Activity::Timers);
-        let fired = self.contain("firing a timer", || self.timers.advance(now));
+        let fired = self.contain("firing a timer", || self.timers.advance_up_to(now, self.ration.most()));
+        self.ration.fired(fired);
         self.progress.turn_to(Activity::Arrivals);
         let arrivals =
             if self.home.has_arrivals() { self.contain("receiving what came home", || self.home.drain()) } else { 0 };

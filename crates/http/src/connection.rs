@@ -7,8 +7,10 @@ mod overdue;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::any::Any;
+use core::cell::Cell;
 use core::future::{Future, poll_fn};
 use core::mem;
+use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
@@ -24,7 +26,6 @@ use crate::exchange::Exchange;
 use crate::handler::Handler;
 use crate::machine::Machine;
 use crate::metrics;
-use crate::planted;
 use crate::server::{Live, Shared, add_one};
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
@@ -67,7 +68,7 @@ pub(crate) struct Connection {
     journal: Option<Box<Journal>>,
 }
 
-/// How far a connection is with stopping.
+/// How far a connection is with ending for the server's sake.
 #[derive(Clone, Copy)]
 enum Phase {
     /// Nobody has asked to stop.
@@ -76,6 +77,8 @@ enum Phase {
     Draining,
     /// All that had arrived was taken in.
     Drained,
+    /// Another connection waits for the place, and nobody has asked to stop.
+    Leaving,
 }
 
 /// A part of a request's body.
@@ -105,6 +108,8 @@ enum Input {
 enum Overdue {
     /// The client did not send.
     Input,
+    /// It has nothing to ask, and another client waits for the place.
+    Place,
     /// It does not take what it was sent.
     Output,
     /// The server has stopped, and has waited for as long as it does then.
@@ -119,7 +124,7 @@ impl Connection {
         let journal = shared.access_log.get().map(|_| Box::new(Journal::new(&stream)));
         let waits = Waits::new(&shared.patience);
         if planted::is("memory_leaked") {
-            alloc::vec![1_u8; 64 << 10].leak();
+            alloc::vec![1_u8; 256 << 10].leak();
         }
         Self {
             stream,
@@ -167,12 +172,12 @@ impl Connection {
                         has_yielded = true;
                     }
                     Some(Err(error)) if self.is_broken => return Err(error),
-                    #[cfg(planted = "unsent_at_failure")]
-                    Some(Err(error)) => return Err(error),
+                    Some(Err(error)) if planted::is("unsent_at_failure") => return Err(error),
                     // The requests before it were answered, and their responses wait to be sent.
                     Some(Err(error)) => failure = Some(Box::new(error)),
-                    #[cfg(planted = "unsent_at_stop")]
-                    None if matches!(self.phase, Phase::Drained) => return failure.map_or(Ok(()), |error| Err(*error)),
+                    None if planted::is("unsent_at_stop") && matches!(self.phase, Phase::Drained) => {
+                        return failure.map_or(Ok(()), |error| Err(*error));
+                    }
                     None if self.http.has_output() => {
                         if !self.transmit_at_once()? {
                             ErasedFuture::new(self.transmit(&mut watch)).await?;
@@ -243,7 +248,23 @@ impl Connection {
         self.expects_input = self.keeps_alive || has_body;
         self.waits.on_request(self.http.allowance(), &self.shared.patience);
         self.begin_entry(Some(&request));
-        let status = match handler.handle(request, &mut Exchange::new(self, watch.lend(), has_body)).await {
+        let handled = {
+            let parked = Cell::new(Some(&mut *self));
+            let mut exchange = Exchange::new(&parked, watch.lend(), has_body);
+            let mut handling = pin!(handler.handle(request, &mut exchange));
+            poll_fn(|cx| {
+                let handled = handling.as_mut().poll(cx);
+                if handled.is_pending()
+                    && let Some(connection) = parked.take()
+                {
+                    connection.transmit_meanwhile(cx);
+                    parked.set(Some(connection));
+                }
+                handled
+            })
+            .await
+        };
+        let status = match handled {
             Err(error) if self.is_broken => return Err(error),
             // The refusal is what was to be said.
             Ok(()) | Err(Error::Refused(_) | Error::TimedOut) => Status::INTERNAL_SERVER_ERROR,
@@ -319,6 +340,11 @@ impl Connection {
 
     fn on_message_end(&mut self) {
         self.expects_input = self.keeps_alive;
+    }
+
+    /// Whether a response to the request that is being served was begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.status.is_some()
     }
 
     #[cfg(feature = "compression")]
@@ -462,6 +488,14 @@ impl Connection {
         }
     }
 
+    /// Does the same as soon as it needs no waiting, for which the task is woken.
+    fn transmit_meanwhile(&mut self, cx: &mut Context<'_>) {
+        // That the stream has failed will be noticed when somebody needs it.
+        if self.http.has_output() && matches!(self.stream.poll_writable(cx), Poll::Ready(Ok(()))) {
+            self.hand_over();
+        }
+    }
+
     /// Waits until the stream has sent what it was given.
     async fn writable(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         let mut wait = None;
@@ -534,6 +568,9 @@ impl Drop for Connection {
     /// whole.
     fn drop(&mut self) {
         self.shared.ears.leave(&mut self.ear);
+        if matches!(self.phase, Phase::Leaving) {
+            self.shared.ears.has_left();
+        }
         if self.has_failed {
             add_one(&self.shared.failed);
         }
@@ -555,8 +592,12 @@ impl Drop for Connection {
             self.http.poll_transmit(&mut frames);
             mem::forget(frames);
         }
-        #[cfg(not(any(planted = "unsent_at_failure", planted = "unsent_at_stop")))]
-        self.enqueue();
+        if !planted::is("unsent_at_failure") && !planted::is("unsent_at_stop") {
+            self.enqueue();
+            if !self.is_broken {
+                self.http.unsent().send(&self.shared.figures);
+            }
+        }
         self.http.end(&self.shared.spares, &self.shared.endpoint);
     }
 }

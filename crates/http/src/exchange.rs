@@ -1,6 +1,10 @@
 //! A request and its response, under the application's hands.
 
 #[cfg(feature = "compression")]
+use alloc::rc::Rc;
+use core::cell::Cell;
+
+#[cfg(feature = "compression")]
 use sunstar_http1::Request;
 use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
 use sunstar_packet::Buffer;
@@ -17,7 +21,10 @@ use crate::watch::Watch;
 ///
 /// What is left of the body when the handler is done is read and dropped, as long as that is at most 1 MiB; else the connection ends.
 pub struct Exchange<'a> {
-    connection: &'a mut Connection,
+    /// Where the connection is while the handler does nothing with it: so it can send meanwhile what it has for earlier requests.
+    parked: &'a Cell<Option<&'a mut Connection>>,
+    /// The connection, if it is not there.
+    taken: Option<&'a mut Connection>,
     watch: Watch<'a>,
     /// More of the request's body may come.
     has_body: bool,
@@ -26,8 +33,23 @@ pub struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(connection: &'a mut Connection, watch: Watch<'a>, has_body: bool) -> Self {
-        Self { connection, watch, has_body, params: None }
+    pub(crate) fn new(parked: &'a Cell<Option<&'a mut Connection>>, watch: Watch<'a>, has_body: bool) -> Self {
+        Self { parked, taken: None, watch, has_body, params: None }
+    }
+
+    /// The connection, and its timer.
+    #[inline]
+    fn take(&mut self) -> (&mut Connection, &mut Watch<'a>) {
+        let connection = self.taken.get_or_insert_with(|| self.parked.take().expect(ONE_PLACE));
+        (connection, &mut self.watch)
+    }
+
+    /// The opposite, unless a part of the response is to be kept together with the rest, or the connection is looked at.
+    fn park(&mut self) {
+        let is_unused = |connection: &mut &mut Connection| !connection.has_begun() && connection.trailers().is_none();
+        if let Some(connection) = self.taken.take_if(is_unused) {
+            self.parked.set(Some(connection));
+        }
     }
 
     pub(crate) fn set_params(&mut self, params: Params) {
@@ -52,13 +74,14 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If the request was answered already.
     pub fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
-        self.connection.respond(status)
+        self.take().0.respond(status)
     }
 
     /// Lets the request's body have at most so many bytes, of which none was asked for yet. More are answered by 413, before any is
     /// read where the length is known. [`Limits::body_bytes`](crate::Limits::body_bytes) is the bound for all requests.
     pub fn limit_body(&mut self, bytes: u64) {
-        self.connection.limit_body(bytes);
+        self.take().0.limit_body(bytes);
+        self.park();
     }
 
     /// The next piece of the request's body, without its coding; `None` at its end. A client that waits to be asked for the body
@@ -73,7 +96,10 @@ impl<'a> Exchange<'a> {
         if !self.has_body {
             return Ok(None);
         }
-        match self.connection.next_piece(&mut self.watch).await? {
+        let (connection, watch) = self.take();
+        let piece = connection.next_piece(watch).await?;
+        self.park();
+        match piece {
             Piece::Bytes(bytes) => Ok(Some(bytes)),
             Piece::End => {
                 self.has_body = false;
@@ -86,7 +112,7 @@ impl<'a> Exchange<'a> {
     /// Their size is bounded by [`Limits::trailer_bytes`](crate::Limits::trailer_bytes). Those that frame, route or authorise are
     /// left out.
     pub fn trailers(&self) -> Option<&Headers> {
-        self.connection.trailers()
+        self.taken.as_ref()?.trailers()
     }
 
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
@@ -99,7 +125,8 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, it would become too long, the client does not take it in time, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        self.connection.send_body(bytes.into(), &mut self.watch).await
+        let (connection, watch) = self.take();
+        connection.send_body(bytes.into(), watch).await
     }
 
     /// Sends a part of a file as the next part of the body that [`ResponseWriter::stream`] has begun with a known length. Where the
@@ -113,7 +140,8 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, it would become too long, or goes in chunks; if the file or the network fails.
     pub async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
-        self.connection.send_file(file, offset, len_bytes, &mut self.watch).await
+        let (connection, watch) = self.take();
+        connection.send_file(file, offset, len_bytes, watch).await
     }
 
     /// Compresses the response's body as the client likes it best (`Accept-Encoding`), or not at all: if it takes nothing of the kind, or
@@ -127,7 +155,15 @@ impl<'a> Exchange<'a> {
     /// Compresses the body in a certain way, unless too many are being compressed.
     #[cfg(feature = "compression")]
     pub(crate) fn encoder_for(&self, coding: Coding) -> Option<Encoder> {
-        Encoder::new(coding, self.connection.shared())
+        let shared = if let Some(connection) = &self.taken {
+            Rc::clone(connection.shared())
+        } else {
+            let connection = self.parked.take().expect(ONE_PLACE);
+            let shared = Rc::clone(connection.shared());
+            self.parked.set(Some(connection));
+            shared
+        };
+        Encoder::new(coding, &shared)
     }
 
     /// Lets what was sent so far leave, as far as it was collected, and waits while the client does not take it. For responses that
@@ -138,7 +174,8 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If the client does not take it in time, or the network fails.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.connection.transmit(&mut self.watch).await
+        let (connection, watch) = self.take();
+        connection.transmit(watch).await
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun.
@@ -146,7 +183,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, or it is too short.
     pub fn end_body(&mut self) -> Result<(), Error> {
-        self.connection.end_body_with(&HeaderLines::new())
+        self.take().0.end_body_with(&HeaderLines::new())
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it if it goes in chunks; to others they are not
@@ -157,6 +194,8 @@ impl<'a> Exchange<'a> {
     /// If no body is being sent, a field may not stand there (RFC 9110 §6.5.1; then it may be tried again), or the body is too
     /// short.
     pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
-        self.connection.end_body_with(trailers)
+        self.take().0.end_body_with(trailers)
     }
 }
+
+const ONE_PLACE: &str = "the connection is parked, or it is taken";

@@ -70,7 +70,6 @@ mod handler;
 mod machine;
 mod metrics;
 mod options;
-mod planted;
 mod router;
 mod server;
 #[cfg(test)]

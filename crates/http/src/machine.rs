@@ -9,7 +9,6 @@ use sunstar_executor::Instant;
 use sunstar_http1::{Connection, Endpoint};
 
 use crate::metrics::Unsent;
-use crate::planted;
 use crate::waits::Allowance;
 
 /// So many state machines are kept for connections that wake; more are made only while as many are busy at once.

@@ -11,7 +11,8 @@ use sunstar_executor::maybe_yield;
 use sunstar_executor::timer::{lowres, now};
 use sunstar_http1::{Counters, HeaderName, Method, Request, Status};
 use sunstar_metrics::{
-    Buckets, Distribution, Family, Figure, Readings, RegisterError, Registration, Registry, gather, prometheus,
+    Buckets, Distribution, Family, Figure, Readings, RegisterError, Registration, Registry, gather_unless_busy,
+    prometheus,
 };
 use sunstar_packet::Buffer;
 
@@ -47,6 +48,11 @@ const FIGURES: &[Figure<ServerStats>] = &[
         "Connections that had to wait since as many as may be were served.",
         |stats| stats.held_back,
     ),
+    Figure::counter(
+        "sunstar_http_displaced_total",
+        "Idle connections that were closed since another one waited for the place.",
+        |stats| stats.displaced,
+    ),
     #[cfg(feature = "compression")]
     Figure::counter(
         "sunstar_http_uncompressed_total",
@@ -60,6 +66,9 @@ const ENDPOINT_FIGURES: &[Figure<Counters>] = &[
         "Bytes of heads that were copied since they did not lie in one piece.",
         |counters| counters.joined_bytes,
     ),
+    bounds(&[("bound", "pipelined_requests")], |counters| counters.pipelines_full),
+    bounds(&[("bound", "output_bytes")], |counters| counters.outputs_full),
+    bounds(&[("bound", "input_bytes")], |counters| counters.inputs_full),
     Figure::gauge("sunstar_http_output_frames", "Frames in which output lies that was not sent.", |counters| {
         counters.frames.in_use_frames as u64
     }),
@@ -77,6 +86,13 @@ const fn timeouts(
 ) -> Figure<ServerStats> {
     let help = "Connections that ended since the client took too long, by what was waited for.";
     Figure::counter("sunstar_http_timeouts_total", help, count).labelled(awaited)
+}
+
+/// Bounds on what waits that were reached.
+const fn bounds(bound: &'static [(&'static str, &'static str)], count: fn(&Counters) -> u64) -> Figure<Counters> {
+    let help =
+        "How often input was left alone since as much as may be waited to be answered, to be sent, or to be looked at.";
+    Figure::counter("sunstar_http_bounds_reached_total", help, count).labelled(bound)
 }
 
 /// Codes have three digits.
@@ -177,7 +193,8 @@ fn show(server: &Weak<Shared>, readings: &mut Readings<'_>) {
     readings.show_figures(ENDPOINT_FIGURES, &[], &shared.endpoint.counters());
 }
 
-/// Answers with the metrics of all shards, as text for Prometheus: a handler for the path `/metrics`.
+/// Answers with the metrics of all shards, as text for Prometheus: a handler for the path `/metrics`. When too many others wait for them
+/// (see [`gather_unless_busy`]), it answers by 503.
 ///
 /// # Errors
 /// If the request was answered already.
@@ -189,20 +206,23 @@ pub async fn serve_metrics(request: Request, exchange: &mut Exchange<'_>) -> Res
         return Ok(());
     }
     // Boxed: a handler that also answers other paths is as large as its largest branch, and is moved for each request.
-    let text = Box::pin(collect()).await;
+    let Some(text) = Box::pin(collect()).await else {
+        exchange.respond(Status::SERVICE_UNAVAILABLE)?.send("too many others ask for the metrics\n");
+        return Ok(());
+    };
     let mut response = exchange.respond(Status::OK)?;
     response.header(HeaderName::CONTENT_TYPE, prometheus::CONTENT_TYPE)?;
     response.send(Buffer::from(text.into_bytes()));
     Ok(())
 }
 
-/// The metrics of all shards as text. There may be many, so others get their turn in between.
-async fn collect() -> String {
-    let gathered = gather().await;
+/// The metrics of all shards as text, unless too many others wait for it. There may be many, so others get their turn in between.
+async fn collect() -> Option<String> {
+    let gathered = gather_unless_busy().await?;
     let mut text = String::new();
     for family in &gathered.families {
         prometheus::write(&mut text, family);
         maybe_yield().await;
     }
-    text
+    Some(text)
 }

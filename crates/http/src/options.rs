@@ -13,7 +13,8 @@ pub struct ServerOptions {
     pub timeouts: Timeouts,
     /// Connections of the shard that are served at the same time; zero means any number. At the bound each of its listeners accepts
     /// one more, which waits until another one ends, and then no more: those that come wait in the listener and in the network's
-    /// backlog. Connections that [`Server::serve`](crate::Server::serve) is given count, but don't wait.
+    /// backlog. While one waits, a connection is closed that has served a request and waits for its client's next one: of some, the
+    /// one that has waited for longest. Connections that [`Server::serve`](crate::Server::serve) is given count, but don't wait.
     pub connections: usize,
 }
 

@@ -25,7 +25,6 @@ use crate::handler::Handler;
 use crate::machine::Spares;
 use crate::metrics::{self, Figures};
 use crate::options::ServerOptions;
-use crate::planted;
 use crate::timeouts::Patience;
 use crate::watch::Watch;
 
@@ -59,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) head_timeouts: Cell<u64>,
     pub(crate) body_timeouts: Cell<u64>,
     pub(crate) idle_timeouts: Cell<u64>,
+    pub(crate) displaced: Cell<u64>,
     pub(crate) output_timeouts: Cell<u64>,
     /// Bodies that are being compressed.
     #[cfg(feature = "compression")]
@@ -91,6 +91,8 @@ pub struct ServerStats {
     pub body_timeouts: u64,
     /// Connections that were closed because their client had nothing to ask any more.
     pub idle_timeouts: u64,
+    /// Connections whose client had nothing to ask any more, and that were closed because another one waited for the place.
+    pub displaced: u64,
     /// Connections that were reset because their client did not take what it was sent.
     pub output_timeouts: u64,
     /// Bodies that were sent as they are since too many others were being compressed.
@@ -141,6 +143,7 @@ impl<H: Handler + 'static> Server<H> {
             head_timeouts: Cell::new(0),
             body_timeouts: Cell::new(0),
             idle_timeouts: Cell::new(0),
+            displaced: Cell::new(0),
             output_timeouts: Cell::new(0),
             #[cfg(feature = "compression")]
             encoders: Cell::new(0),
@@ -192,6 +195,13 @@ impl<H: Handler + 'static> Server<H> {
         self.shared.stats()
     }
 
+    /// Who has no connection has no output either.
+    #[cfg(test)]
+    pub(crate) fn check_rest(&self) {
+        let frames = self.shared.endpoint.counters().frames.in_use_frames;
+        assert!(self.shared.live.get() > 0 || frames == 0, "{frames} frames of output are left");
+    }
+
     /// Shows what the server does in the metrics of its shard, as `sunstar_http_…` with the label `server` and this name; and
     /// names it in the log. A server has one name.
     ///
@@ -213,7 +223,9 @@ impl<H: Handler + 'static> Service for Server<H> {
         self.shared.stopped_at.set(now());
         self.shared.stop.request_abort();
         self.shared.ears.tell();
-        self.shared.inside.close().await;
+        if !planted::is("gate_not_awaited") {
+            self.shared.inside.close().await;
+        }
         let ServerStats { accepted, requests, refused, failed, .. } = self.stats();
         let name = self.shared.figures.name().unwrap_or("HTTP");
         log::info!("{name}: served {requests} requests on {accepted} connections: {refused} refused, {failed} failed");
@@ -274,23 +286,17 @@ fn serve<H: Handler, R>(
 pub(crate) struct Live {
     shared: Rc<Shared>,
     /// The server waits for it when it stops.
-    #[cfg(not(planted = "gate_left_early"))]
     _inside: GateHolder<Rc<Gate>>,
 }
 
 impl Live {
-    #[cfg_attr(planted = "gate_left_early", expect(unused_variables, reason = "the fault is that it is dropped"))]
     fn new(shared: Rc<Shared>, inside: GateHolder<Rc<Gate>>) -> Self {
         shared.accepted.set(shared.accepted.get() + 1);
         shared.live.set(shared.live.get() + 1);
         if let Some(room) = &shared.room {
             room.consume(1).forget();
         }
-        Self {
-            shared,
-            #[cfg(not(planted = "gate_left_early"))]
-            _inside: inside,
-        }
+        Self { shared, _inside: inside }
     }
 }
 
@@ -319,8 +325,10 @@ impl Shared {
             && room.available_units() == 0
         {
             add_one(&self.held_back);
+            self.ears.set_waiting(true);
             // It is not closed; the connection takes its unit itself.
             drop(room.acquire(1).await);
+            self.ears.set_waiting(false);
         }
     }
 
@@ -335,6 +343,7 @@ impl Shared {
             head_timeouts: self.head_timeouts.get(),
             body_timeouts: self.body_timeouts.get(),
             idle_timeouts: self.idle_timeouts.get(),
+            displaced: self.displaced.get(),
             output_timeouts: self.output_timeouts.get(),
             #[cfg(feature = "compression")]
             uncompressed: self.uncompressed.get(),

@@ -2,8 +2,6 @@
 
 use core::time::Duration;
 
-use crate::planted;
-
 /// How long a server waits for what a client is to send or to take. `None` and zero mean: as long as it takes.
 ///
 /// Time that handlers take is not bounded by any of them.

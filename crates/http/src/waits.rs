@@ -6,7 +6,6 @@ use sunstar_executor::Instant;
 use sunstar_executor::timer::lowres;
 use sunstar_http1::Awaits;
 
-use crate::planted;
 use crate::timeouts::Patience;
 
 /// A client that has not taken as much as it is to take in such a part of the longest time has taken too little.

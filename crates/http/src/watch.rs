@@ -7,8 +7,6 @@ use core::task::{Context, Poll};
 use sunstar_executor::Instant;
 use sunstar_executor::timer::Sleep;
 
-use crate::planted;
-
 /// A connection's only timer.
 ///
 /// The timer is moved when a wait needs it earlier, and when it rings, but not when a wait ends: one that rings too early is set to

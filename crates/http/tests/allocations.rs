@@ -12,6 +12,7 @@ use sunstar_http::{Error, Exchange, HeaderName, Request, Router, Server, Status}
 use sunstar_packet::Buffer;
 
 use counting::allocations;
+use replay::Pauses;
 
 const REQUESTS: usize = 2000;
 
@@ -39,7 +40,7 @@ fn router(marks: &Marks, allocates: bool) -> Router {
 }
 
 /// How many allocations the later ones of many equal requests cost, the first of them in one piece of input.
-fn allocations_of(target: &str, pipelined: usize, allocates: bool) -> u64 {
+fn allocations_of(target: &str, pipelined: usize, pauses: Pauses, allocates: bool) -> u64 {
     let executor = replay::executor();
     let marks: Marks = Rc::new(RefCell::new(Vec::with_capacity(REQUESTS)));
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n");
@@ -47,7 +48,7 @@ fn allocations_of(target: &str, pipelined: usize, allocates: bool) -> u64 {
     let told = Rc::clone(&marks);
     let serving = executor.spawn(async move {
         let server = Server::new(router(&told, allocates));
-        let stream = replay::stream(input, (REQUESTS / pipelined) as u64);
+        let stream = replay::stream(input, (REQUESTS / pipelined) as u64, pauses);
         server.serve(stream).await.expect("the client ends in order");
         server.stats().requests
     });
@@ -60,9 +61,11 @@ fn allocations_of(target: &str, pipelined: usize, allocates: bool) -> u64 {
 
 #[test]
 fn requests_through_a_router_cost_no_allocation() {
-    assert_eq!(allocations_of("/users/42", 1, false), 0);
-    assert_eq!(allocations_of("/users/42?query", 16, false), 0);
+    for pauses in [Pauses::Never, Pauses::BeforeEach] {
+        assert_eq!(allocations_of("/users/42", 1, pauses, false), 0);
+        assert_eq!(allocations_of("/users/42?query", 16, pauses, false), 0);
+    }
     // It would be noticed.
-    assert_eq!(allocations_of("/users/42", 1, true), (REQUESTS / 2 - 1) as u64);
-    assert!(allocations_of("/users/%342", 1, false) > 0, "a value that is decoded is copied");
+    assert_eq!(allocations_of("/users/42", 1, Pauses::Never, true), (REQUESTS / 2 - 1) as u64);
+    assert!(allocations_of("/users/%342", 1, Pauses::Never, false) > 0, "a value that is decoded is copied");
 }

@@ -80,8 +80,7 @@ impl Chunked {
 
     /// Says what `bytes`, of which there is at least one, begins with; the caller takes as many away.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Item, Error> {
-        #[cfg(planted = "digits_per_piece")]
-        {
+        if planted::is("digits_per_piece") {
             self.digits = 0;
         }
         for (at, &byte) in bytes.iter().enumerate() {
@@ -157,8 +156,7 @@ impl Chunked {
             return Ok(State::TrailerStart);
         }
         self.body_bytes = self.body_bytes.checked_sub(self.size).ok_or(Error::BodyTooLarge)?;
-        #[cfg(planted = "chunk_one_short")]
-        if self.size > 0xf {
+        if planted::is("chunk_one_short") && self.size > 0xf {
             self.size -= 1;
         }
         Ok(State::Data)

@@ -193,6 +193,7 @@ impl ClientConnection {
             return Ok(());
         }
         if !self.input.has_room(&self.endpoint.0.limits) {
+            self.endpoint.0.counters.inputs_full.add(1);
             return Err(InputFull(buffer));
         }
         self.input.push(buffer);
@@ -233,8 +234,7 @@ impl ClientConnection {
             let Some(parts) = head::parse_response(bytes, &shared.limits, &mut fields)? else { return Ok(None) };
             let status = Status::new(parts.code).ok_or(Error::StartLine)?;
             let declared = parts.parts.framing.response_body(parts.parts.version)?;
-            #[cfg(planted = "unasked_taken")]
-            let is_head = is_head.or(Some(false));
+            let is_head = if planted::is("unasked_taken") { is_head.or(Some(false)) } else { is_head };
             let is_head = is_head.ok_or(Error::Unasked)?;
             // What follows would be in a protocol that nobody asked for (RFC 9110 §15.2.2).
             if status == Status::SWITCHING_PROTOCOLS {
@@ -262,7 +262,7 @@ impl ClientConnection {
     fn on_response(&mut self, response: Response, body: Option<BodyReader>) -> ClientEvent {
         if response.status().is_interim() {
             self.interim += 1;
-            if self.interim > self.endpoint.0.limits.interim_responses && cfg!(not(planted = "interim_unbounded")) {
+            if self.interim > self.endpoint.0.limits.interim_responses && !planted::is("interim_unbounded") {
                 return self.on_error(Error::TooManyInterim);
             }
             return ClientEvent::Interim(response);

@@ -39,6 +39,14 @@ pub struct Counters {
     pub joined_bytes: u64,
     /// Messages that were refused, see [`Error`](crate::Error).
     pub errors: u64,
+    /// How often a server looked for a next request and left it alone, since
+    /// [`Limits::pipelined_requests`](crate::Limits::pipelined_requests) were not answered.
+    pub pipelines_full: u64,
+    /// The same, since [`Limits::output_bytes`](crate::Limits::output_bytes) waited to be taken.
+    pub outputs_full: u64,
+    /// Buffers that were not taken since [`Limits::input_bytes`](crate::Limits::input_bytes) or
+    /// [`Limits::input_buffers`](crate::Limits::input_buffers) were there.
+    pub inputs_full: u64,
     /// The frames of output. Those that were taken from the heap instead are its `exhausted`.
     pub frames: PoolCounters,
 }
@@ -49,6 +57,9 @@ pub(crate) struct CounterCells {
     pub(crate) joined_heads: Counter,
     pub(crate) joined_bytes: Counter,
     pub(crate) errors: Counter,
+    pub(crate) pipelines_full: Counter,
+    pub(crate) outputs_full: Counter,
+    pub(crate) inputs_full: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +103,9 @@ impl Endpoint {
             joined_heads: cells.joined_heads.0.get(),
             joined_bytes: cells.joined_bytes.0.get(),
             errors: cells.errors.0.get(),
+            pipelines_full: cells.pipelines_full.0.get(),
+            outputs_full: cells.outputs_full.0.get(),
+            inputs_full: cells.inputs_full.0.get(),
             frames: self.0.frames.counters(),
         }
     }

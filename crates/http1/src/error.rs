@@ -45,7 +45,7 @@ pub enum Error {
     TransferCoding,
     /// A method that makes no sense at an origin server: `CONNECT` (RFC 9110 §9.3.6).
     Method,
-    /// A version other than 1.0 and 1.1.
+    /// A version of another protocol than HTTP/1. Those of HTTP/1 after 1.1 are taken for 1.1 (RFC 9110 §2.5).
     Version,
     /// A response that nothing was asked for, or a switch to another protocol.
     Unasked,
@@ -97,7 +97,7 @@ impl Error {
             Self::TrailersTooLarge => "the trailer section is too large",
             Self::TransferCoding => "the transfer coding is unknown",
             Self::Method => "the method is not for origin servers",
-            Self::Version => "the version is neither 1.0 nor 1.1",
+            Self::Version => "the version is none of HTTP/1",
             Self::Unasked => "a response came that nothing was asked for",
             Self::TooManyInterim => "there are too many interim responses",
         }

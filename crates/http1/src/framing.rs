@@ -124,10 +124,7 @@ impl Framing {
 
     /// Whether the connection persists after the message (RFC 9112 §9.3).
     pub(crate) fn keeps_alive(&self, version: Version) -> bool {
-        #[cfg(not(planted = "http10_stays"))]
-        let asked = version == Version::Http11 || self.keep_alive;
-        #[cfg(planted = "http10_stays")]
-        let asked = version == Version::Http11 || self.keep_alive || self.hosts > 0;
+        let asked = version == Version::Http11 || self.keep_alive || (planted::is("http10_stays") && self.hosts > 0);
         asked && !self.close
     }
 
@@ -144,8 +141,7 @@ impl Framing {
     fn declared(&self, version: Version) -> Result<Option<BodyLength>, Error> {
         match self.coding {
             Coding::Absent => Ok(self.length.map(known)),
-            #[cfg(not(planted = "length_beside_coding"))]
-            _ if self.length.is_some() => Err(Error::ContentLength),
+            _ if !planted::is("length_beside_coding") && self.length.is_some() => Err(Error::ContentLength),
             // RFC 9112 §6.1: the framing of such a message is faulty.
             _ if version == Version::Http10 => Err(Error::TransferEncoding),
             Coding::Chunked => Ok(Some(BodyLength::Chunked)),

@@ -163,8 +163,7 @@ enum Line {
 impl EndFinder {
     /// How many bytes of `piece` belong to the head, if it ends there.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<usize> {
-        #[cfg(planted = "head_end_forgotten")]
-        {
+        if planted::is("head_end_forgotten") {
             self.line = Line::default();
         }
         for (at, &byte) in piece.iter().enumerate() {

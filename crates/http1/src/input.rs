@@ -138,9 +138,15 @@ impl Input {
                 return Ok(if self.ended { Progress::Ended } else { Progress::Partial });
             }
             let visible = self.current.len().min(shared.limits.head_bytes());
-            if let Some((len, parts)) = parse(&self.current[..visible])? {
-                self.empty_lines = 0;
-                return Ok(Progress::Complete(self.take(len), parts));
+            match parse(&self.current[..visible]) {
+                Ok(Some((len, parts))) => {
+                    self.empty_lines = 0;
+                    return Ok(Progress::Complete(self.take(len), parts));
+                }
+                Ok(None) => {}
+                // In memory of its own a head can be changed.
+                Err(Error::Version) if later_version(&self.current).is_some() => {}
+                Err(error) => return Err(error),
             }
             self.joined = Some(BufferMut::with_capacity(0, JOIN_BYTES.max(2 * visible)));
             self.end = EndFinder::default();
@@ -157,6 +163,12 @@ impl Input {
     ) -> Result<Progress<T>, Error> {
         let limits = &shared.limits;
         let mut joined = self.joined.take().expect("the caller has begun to join");
+        let mut parse = |joined: &mut BufferMut| {
+            if let Some(digit) = later_version(joined) {
+                joined[digit] = b'1';
+            }
+            parse(joined)
+        };
         while !self.current.is_empty() {
             let room = limits.head_bytes() - joined.len();
             let visible = &self.current[..self.current.len().min(room)];
@@ -166,23 +178,21 @@ impl Input {
             shared.counters.joined_bytes.add(count as u64);
             self.skip(count);
             if found.is_some() {
-                #[cfg(not(planted = "empty_lines_pile_up"))]
-                {
+                if !planted::is("empty_lines_pile_up") {
                     self.empty_lines = 0;
                 }
-                let head = joined.freeze();
                 // What looks like an end is one to the parser too, unless it complains before.
-                let (_, parts) = parse(&head)?.ok_or(Error::LineEnd)?;
-                return Ok(Progress::Complete(head, parts));
+                let (_, parts) = parse(&mut joined)?.ok_or(Error::LineEnd)?;
+                return Ok(Progress::Complete(joined.freeze(), parts));
             }
             if joined.len() == limits.head_bytes() {
-                parse(&joined)?;
+                parse(&mut joined)?;
                 return Err(too_large(&joined, limits));
             }
         }
         if self.ended {
             // What is wrong already is told; the rest of a head that is right so far will never come.
-            parse(&joined)?;
+            parse(&mut joined)?;
             return Err(Error::Truncated);
         }
         self.joined = Some(joined);
@@ -205,6 +215,18 @@ impl Input {
             self.skip(1);
         }
     }
+}
+
+/// Where a head has the last digit of a later version of HTTP/1 than the parser knows: it is taken for the latest of those
+/// (RFC 9110 §2.5).
+#[cold]
+fn later_version(head: &[u8]) -> Option<usize> {
+    let mut spaces = head.iter().enumerate().filter(|(_, byte)| **byte == b' ').map(|(at, _)| at + 1);
+    // It stands behind method and target, or, of a response, in front.
+    let start = if head.starts_with(b"HTTP/") { 0 } else { spaces.nth(1)? };
+    let version = b"HTTP/1.";
+    let digit = start + version.len();
+    (head[start..].starts_with(version) && matches!(head.get(digit), Some(b'2'..=b'9'))).then_some(digit)
 }
 
 /// A head has as many bytes as it may, and no end.

@@ -187,6 +187,7 @@ impl Connection {
             return Ok(());
         }
         if !self.input.has_room(&self.endpoint.0.limits) {
+            self.endpoint.0.counters.inputs_full.add(1);
             return Err(InputFull(buffer));
         }
         self.input.push(buffer);
@@ -386,6 +387,10 @@ impl Connection {
         let shared = &*self.endpoint.0;
         let is_full = self.exchanges.len() >= shared.limits.pipelined_requests.max(1);
         if is_full || self.output.bytes() > shared.limits.output_bytes {
+            if !self.input.is_empty() {
+                let counters = &shared.counters;
+                if is_full { &counters.pipelines_full } else { &counters.outputs_full }.add(1);
+            }
             return None;
         }
         let mut fields = Fields::new(&shared.tables);
@@ -401,8 +406,9 @@ impl Connection {
                     Some(self.on_request(Request::new(Headers::new(head, fields), parts, checked), body))
                 }
                 Err(error) => {
-                    #[cfg(not(planted = "large_body_unanswered"))]
-                    self.expect_refusal();
+                    if !planted::is("large_body_unanswered") {
+                        self.expect_refusal();
+                    }
                     Some(self.on_error(error))
                 }
             },
@@ -423,7 +429,7 @@ impl Connection {
     fn on_request(&mut self, request: Request, body: Option<BodyReader>) -> Event {
         self.exchanges.push(Exchange {
             version: request.version(),
-            is_head: request.method() == Method::Head && cfg!(not(planted = "head_answered_whole")),
+            is_head: request.method() == Method::Head && !planted::is("head_answered_whole"),
             keeps_alive: request.keeps_alive(),
         });
         self.awaits_continue = request.expects_continue();

@@ -16,6 +16,9 @@ use crate::snapshot::Snapshot;
 /// How long [`gather`] waits for the shards.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many collections may wait for their turn on a shard when [`gather_unless_busy`] begins another one.
+pub const MAX_WAITING: usize = 16;
+
 /// The metrics of a program at about one moment.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Gathered {
@@ -51,6 +54,20 @@ pub struct Sample {
 /// Outside of any shard.
 pub async fn gather() -> Gathered {
     gather_within(PATIENCE).await
+}
+
+/// As [`gather`], for whoever asks on behalf of others: none if [`MAX_WAITING`] collections wait for their turn on this shard already,
+/// which is counted.
+///
+/// # Panics
+/// Outside of any shard.
+pub async fn gather_unless_busy() -> Option<Gathered> {
+    let registry = Registry::here();
+    if registry.turn.waiters() >= MAX_WAITING {
+        registry.count_refused();
+        return None;
+    }
+    Some(gather().await)
 }
 
 /// Asks every shard for its metrics by one message each, and puts together what comes within `limit`. What was left out is

@@ -30,7 +30,7 @@
 //! # Bounds
 //! A shard has at most [`MAX_SERIES`] series: more are refused when they are registered, and left out and counted
 //! (`sunstar_metrics_left_out_total`) when an observer makes them up. One collection at a time runs for a shard that asks; others wait
-//! for it.
+//! for it, as many as there are unless they ask by [`gather_unless_busy`].
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -58,7 +58,7 @@ pub use distribution::{Buckets, Distribution, DistributionValue};
 pub use error::{Refusal, RegisterError};
 pub use family::{Family, Kind};
 pub use figure::Figure;
-pub use gather::{Gathered, PATIENCE, Sample, Samples, gather, gather_within};
+pub use gather::{Gathered, MAX_WAITING, PATIENCE, Sample, Samples, gather, gather_unless_busy, gather_within};
 pub use handle::{Counter, Gauge, Histogram};
 pub use labels::Labels;
 pub use number::{Number, Value};

@@ -40,6 +40,11 @@ const FIGURES: &[Figure<Own>] = &[
         "How often a shard did not answer in time when this one collected metrics.",
         |own| own.missing.get(),
     ),
+    Figure::counter(
+        "sunstar_metrics_refused_total",
+        "Collections that were refused since too many others waited for their turn.",
+        |own| own.refused.get(),
+    ),
 ];
 
 /// The metrics of one shard.
@@ -59,6 +64,7 @@ struct Own {
     series: Cell<usize>,
     left_out: Cell<u64>,
     missing: Cell<u64>,
+    refused: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -238,6 +244,10 @@ impl Registry {
 
     pub(crate) fn count_missing(&self, shards: u64) {
         self.own.missing.set(self.own.missing.get() + shards);
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.own.refused.set(self.own.refused.get() + 1);
     }
 
     pub(crate) fn count_left_out(&self, samples: u64) {

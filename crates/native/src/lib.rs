@@ -34,6 +34,8 @@
 //! |---|---|---|
 //! | bytes that a stream has sent and that are not acknowledged | the stack's send capacity, and the send queue of the contract | writers wait |
 //! | bytes that a stream has received and nobody has read | the stack's receive capacity | the window closes |
+//! | frames of a device that unread bytes hold | half of them ([`Frames`]) | what comes is copied |
+//! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
 //! | packets that the device has no room for | [`TX_BURST`] | the stack is not asked for more |
 //! | packets taken in at once | [`RX_BURST`] | the others wait for the next round |
 //! | connections, strangers, datagrams, fragments, neighbours | [`sunstar_tcpip::stack::Limits`] | see there |
@@ -41,7 +43,9 @@
 
 mod datagram;
 mod error;
+mod frames;
 mod listener;
+mod metrics;
 mod network;
 mod port;
 mod shared;
@@ -50,6 +54,7 @@ mod state;
 mod stream;
 mod wakers;
 
+pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
 pub use spread::{MAX_FORWARDED_PACKETS, Spread, SpreadCounters};

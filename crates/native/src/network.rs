@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sunstar_device::Queue;
 use sunstar_executor::{add_poller, current};
+use sunstar_metrics::RegisterError;
 use sunstar_net::socket::{
     ConnectOptions, Connecting as Connection, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket,
     Stack, StreamSocket,
@@ -26,9 +27,10 @@ use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
+use crate::metrics;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
-use crate::spread::{Claim, Lease, Spread, free_ports};
+use crate::spread::{Claim, Lease, Spread, SpreadCounters, free_ports};
 use crate::stream::{Connecting, Held, Stream};
 
 /// What a network is made with.
@@ -91,7 +93,12 @@ impl Network {
     pub fn with_spread(self, spread: Arc<Spread>) -> Self {
         let (here, hash) = (current::shard_id().index(), Arc::clone(&spread));
         let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, flow.reversed()) == here;
-        self.shared.state().stack.tcp().set_port_filter(is_ours);
+        {
+            let mut state = self.shared.state();
+            state.stack.tcp().set_port_filter(is_ours);
+            state.stack.hand_out_reassembled();
+            state.spread = Some(Arc::clone(&spread));
+        }
         Self { spread: Some(spread), ..self }
     }
 
@@ -142,6 +149,26 @@ impl Network {
     /// Looks at the stack, for what it has counted.
     pub fn with_stack<R>(&self, f: impl FnOnce(&mut stack::Stack) -> R) -> R {
         self.shared.look(|state| f(&mut state.stack))
+    }
+
+    /// Shows what the stack and its device count in the metrics of the current shard, as long as that lives.
+    ///
+    /// # Errors
+    /// If a network has been published on this shard already.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn publish(&self, device: &str) -> Result<(), RegisterError> {
+        metrics::publish(self, device)
+    }
+
+    pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {
+        self.shared.look(|state| f(&state.ports))
+    }
+
+    /// What the current shard has forwarded to others.
+    pub fn spread_counters(&self) -> SpreadCounters {
+        self.spread.as_ref().map(|spread| spread.counters()).unwrap_or_default()
     }
 
     /// Who is to deal with an address, if not we.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sunstar_device::{Capabilities, Queue};
 use sunstar_executor::{ShardId, current};
+use sunstar_packet::Packet;
 use sunstar_wire::toeplitz::{KEY_BYTES, Toeplitz};
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
@@ -101,6 +102,19 @@ impl Spread {
     /// The shard that puts the pieces of packets together.
     fn owner_of_fragments(&self, addresses: AddressPair) -> usize {
         self.place(self.hash.hash_addresses(addresses))
+    }
+
+    /// What the current shard has forwarded.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub(crate) fn counters(&self) -> SpreadCounters {
+        queue::counters(self.id)
+    }
+
+    /// Hands a packet to the current shard's end of the device as if it had just come.
+    pub(crate) fn give_back(&self, packet: Packet) {
+        queue::give_back(self.id, packet);
     }
 
     /// The shard that sends for one that has no queue.

@@ -1,6 +1,7 @@
 //! The stack of a shard, its devices, and who waits for its sockets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use sunstar_executor::Instant;
@@ -12,6 +13,7 @@ use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
 use crate::port::Port;
+use crate::spread::Spread;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
@@ -25,6 +27,8 @@ pub(crate) struct State {
     pub(crate) streams: Table<StreamWaiters>,
     pub(crate) acceptors: Table<Option<Waker>>,
     pub(crate) receivers: Table<Option<Waker>>,
+    /// Who gets packets that were put together from fragments.
+    pub(crate) spread: Option<Arc<Spread>>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
     inbox: VecDeque<Packet>,
@@ -47,6 +51,7 @@ impl State {
             streams: Table::default(),
             acceptors: Table::default(),
             receivers: Table::default(),
+            spread: None,
             senders: Vec::new(),
             inbox: VecDeque::new(),
         }
@@ -86,6 +91,11 @@ impl State {
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
                 found = true;
+            }
+        }
+        while let Some((_, packet)) = self.stack.poll_reassembled() {
+            if let Some(spread) = &self.spread {
+                spread.give_back(packet);
             }
         }
         found

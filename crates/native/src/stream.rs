@@ -18,7 +18,7 @@ use sunstar_tcpip::tcp::sockets::{SocketId, Sockets};
 
 use crate::error::of_failure;
 use crate::shared::Shared;
-use crate::wakers::keep;
+use crate::wakers::{StreamWaiters, keep};
 
 /// The stack's name for a connection that the application has, or is going to have. Dropping it lets the connection go.
 pub(crate) struct Held {
@@ -131,6 +131,10 @@ pub(crate) struct Stream {
     phase: Cell<Phase>,
     send_queue_bytes: Cell<u32>,
 }
+
+/// What an idle stream takes beside the stack's connection, which is a test's business there: the socket with its two counts, and who
+/// waits for it. Together they stay within 512 bytes.
+const _: () = assert!(size_of::<Stream>() + 2 * size_of::<usize>() + size_of::<StreamWaiters>() <= 64);
 
 impl Stream {
     pub(crate) fn open(held: Held) -> Rc<dyn StreamSocket> {

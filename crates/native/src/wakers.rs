@@ -31,25 +31,33 @@ impl<T: Default> Table<T> {
 #[derive(Debug, Default)]
 pub(crate) struct StreamWaiters {
     pub(crate) reader: Option<Waker>,
-    writer: Option<Waker>,
-    /// The writer waits until fewer bytes than this are not acknowledged.
+    /// In memory of its own, since few ever wait to write; kept until the stream is gone.
+    writer: Option<Box<Writer>>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    waker: Option<Waker>,
+    /// It waits until fewer bytes than this are not acknowledged.
     below: u32,
 }
 
 impl StreamWaiters {
     pub(crate) fn wait_to_write(&mut self, below: u32, cx: &Context<'_>) {
-        self.below = below;
-        keep(&mut self.writer, cx);
+        let writer = self.writer.get_or_insert_default();
+        writer.below = below;
+        keep(&mut writer.waker, cx);
     }
 
     /// The writer, if so many bytes that are not acknowledged are few enough.
     pub(crate) fn writer(&mut self, unacknowledged: u32) -> Option<Waker> {
-        self.writer.take_if(|_| unacknowledged < self.below)
+        let writer = self.writer.as_mut()?;
+        writer.waker.take_if(|_| unacknowledged < writer.below)
     }
 
     /// Both, since nothing is going to happen any more.
     pub(crate) fn all(&mut self) -> [Option<Waker>; 2] {
-        [self.reader.take(), self.writer.take()]
+        [self.reader.take(), self.writer.as_mut().and_then(|writer| writer.waker.take())]
     }
 }
 

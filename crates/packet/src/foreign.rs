@@ -119,9 +119,10 @@ unsafe fn arrive(node: NonNull<HomeNode>) {
     let crossing = unsafe { Box::from_raw(node.cast::<Crossing>().as_ptr()) };
     // SAFETY: it was counted by `Passage::new`, this is its only arrival, and we are called by the list's owner.
     unsafe { crossing.home.as_ref().remove_resident() };
-    #[cfg(planted = "double_release")]
-    // SAFETY: there is none; this is the bug that the loom models must find.
-    drop(unsafe { core::ptr::read(&raw const crossing.held) });
+    if planted::is("freed_twice") {
+        // SAFETY: there is none; this is the bug that the loom models must find.
+        drop(unsafe { core::ptr::read(&raw const crossing.held) });
+    }
     drop(crossing.held);
 }
 

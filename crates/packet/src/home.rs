@@ -77,11 +77,6 @@ fn asleep(head: *mut HomeNode) -> *mut HomeNode {
     head.map_addr(|addr| addr | ASLEEP)
 }
 
-#[cfg(not(planted = "relaxed_post"))]
-const POST: Ordering = Ordering::Release;
-#[cfg(planted = "relaxed_post")]
-const POST: Ordering = Ordering::Relaxed;
-
 impl Home {
     /// Posts a node from any thread and rings the bell if the owner sleeps.
     ///
@@ -97,10 +92,12 @@ impl Home {
             let bell = is_asleep(head).then(|| Arc::clone(&self.bell));
             // SAFETY: the caller hands the node over to this list, so nobody else reads or writes its link.
             unsafe { node.as_ref() }.next.store(awake(head), Ordering::Relaxed);
-            match self.head.compare_exchange_weak(head, node.as_ptr(), POST, Ordering::Relaxed) {
+            let order = if planted::is("relaxed_post") { Ordering::Relaxed } else { Ordering::Release };
+            match self.head.compare_exchange_weak(head, node.as_ptr(), order, Ordering::Relaxed) {
                 Ok(_) => {
-                    #[cfg(planted = "touch_after_post")]
-                    self.notify();
+                    if planted::is("touch_after_post") {
+                        self.notify();
+                    }
                     if let Some(bell) = bell {
                         bell.ring();
                     }
@@ -119,8 +116,9 @@ impl Home {
     #[inline]
     pub fn notify(&self) {
         self.lifetime.used();
-        #[cfg(not(planted = "missing_barrier"))]
-        fence(Ordering::SeqCst);
+        if !planted::is("missing_barrier") {
+            fence(Ordering::SeqCst);
+        }
         let head = self.head.load(Ordering::Relaxed);
         if is_asleep(head) && self.end_announcement(head) {
             self.bell.ring();
@@ -238,8 +236,9 @@ impl HomeOwner {
         {
             head = now;
         }
-        #[cfg(not(planted = "missing_barrier"))]
-        fence(Ordering::SeqCst);
+        if !planted::is("missing_barrier") {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// Takes the announcement back: from now on nobody rings.

@@ -7,17 +7,17 @@
 //! Without `LOOM_MAX_PREEMPTIONS` that is complete; a bound must not be below two, as the models check that
 //! they meet every outcome that is possible.
 //!
-//! Each of these planted bugs makes the models named beside it fail:
+//! Each of these planted bugs makes the models named beside it fail, e.g.
 //!
 //! ```text
-//! RUSTFLAGS='--cfg loom --cfg planted="missing_barrier"'  cargo test --release -p sunstar-packet --lib loom_
+//! cargo xtask planted missing_barrier
 //! ```
 //!
 //! | planted | what it breaks | found by |
 //! |---|---|---|
 //! | `missing_barrier` | the fences of `notify` and `prepare_sleep` | `loom_notify_wakes_the_sleeper` |
 //! | `relaxed_post` | the release of the push | `loom_two_posters_and_a_drain`, `loom_foreign_dropped_abroad_while_home_drains` |
-//! | `double_release` | the reference of a crossing is given up twice | `loom_foreign_keeps_what_home_still_holds` |
+//! | `freed_twice` | the reference of a crossing is given up twice | `loom_foreign_keeps_what_home_still_holds` |
 //! | `touch_after_post` | a poster uses the list after its node is on it | `loom_list_ends_after_the_last_arrival` |
 
 use alloc::boxed::Box;

@@ -1,6 +1,7 @@
 //! Starts the shards, one thread each, and ends them in order.
 
 mod control;
+mod descriptors;
 mod rendezvous;
 mod shard;
 mod slack;
@@ -96,6 +97,7 @@ where
 {
     let places = places(&config)?;
     let backend = backend(&config, &places)?;
+    descriptors::make_room();
     let control = Arc::new(Control::new(places.len()));
     let config = Arc::new(config);
     let mut main = Some(main);

@@ -66,9 +66,7 @@ impl Sim {
         let choice = match self.ready.len() {
             0 => return None,
             1 => 0,
-            #[cfg(planted = "address_order")]
-            len => (&raw const *self.shards[self.ready[0]].io).addr() / 64 % len,
-            #[cfg(not(planted = "address_order"))]
+            len if planted::is("address_order") => (&raw const *self.shards[self.ready[0]].io).addr() / 64 % len,
             len => self.random.index(len),
         };
         Some(self.ready.swap_remove(choice))

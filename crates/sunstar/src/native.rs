@@ -14,7 +14,7 @@ use sunstar_device::{
     TapOptions, Trace,
 };
 use sunstar_executor::{Instant, ShardId, current, submit_to};
-use sunstar_native::{Network, NetworkOptions, Prefix, Spread, Watch};
+use sunstar_native::{Frames, Network, NetworkOptions, Prefix, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_reactor::{DescriptorWatch, clock};
@@ -249,6 +249,7 @@ impl Plan {
             let gateway = Some(gateway.into());
             network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
         }
+        network.publish(&self.device.name)?;
         network.start();
         socket::install(Rc::new(network));
         Ok(capabilities)
@@ -258,7 +259,8 @@ impl Plan {
     fn queue(&self, part: Part) -> Result<Box<dyn Queue>, Error> {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
         let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
-        let mut queue = part.queue.attach(pool)?;
+        let queue = part.queue.attach(Rc::clone(&pool))?;
+        let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
         if let Some(recorder) = part.recorder {
             queue = Box::new(Pcap::new(queue, recorder));
         }

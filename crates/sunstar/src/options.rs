@@ -93,10 +93,12 @@ pub(crate) struct Options {
 
     /// Milliseconds from one report to collectd to the next
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = period, allow_negative_numbers = true)]
+    #[arg(requires = "collectd")]
     collectd_poll_period_ms: u32,
 
     /// What collectd calls this host [default: its name]
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(requires = "collectd")]
     collectd_hostname: Option<String>,
 
     /// TOML file with any of these options by their long names; the command line wins

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use sunstar_executor::{JoinHandle, Sharded, TaskBuilder, invoke_on_all};
-use sunstar_http::{Exchange, Request, Server, Status, serve_metrics};
+use sunstar_http::{Exchange, Request, Router, Server, Status, serve_metrics};
 use sunstar_metrics::collectd::{self, SenderError};
 use sunstar_net::{ListenerOptions, Spread};
 
@@ -52,7 +52,7 @@ fn send(options: collectd::Options) -> Result<JoinHandle<std::convert::Infallibl
 
 /// Starts the server that Prometheus asks; the answer stops it in order.
 async fn serve(address: SocketAddr) -> Result<impl Future<Output = ()>, Error> {
-    let server = Sharded::start_single(|| async { Server::new(answer) }).await;
+    let server = Sharded::start_single(|| async { Server::new(routes()) }).await;
     server.local().publish("prometheus")?;
     let options = ListenerOptions { spread: Spread::Off, ..ListenerOptions::default() };
     let listening = server.local().listen(address, options).await;
@@ -66,12 +66,13 @@ async fn serve(address: SocketAddr) -> Result<impl Future<Output = ()>, Error> {
     })
 }
 
-async fn answer(request: Request, exchange: &mut Exchange<'_>) -> Result<(), sunstar_http::Error> {
-    match request.path() {
-        b"/metrics" => serve_metrics(request, exchange).await,
-        _ => {
-            exchange.respond(Status::NOT_FOUND)?.send("metrics are at /metrics\n");
-            Ok(())
-        }
-    }
+/// `HEAD` and `OPTIONS` come with it.
+fn routes() -> Router {
+    let mut router = Router::new();
+    router.get("/metrics", serve_metrics).expect("the pattern is well-formed");
+    router.default_handler(async |_: Request, exchange: &mut Exchange<'_>| -> Result<(), sunstar_http::Error> {
+        exchange.respond(Status::NOT_FOUND)?.send("metrics are at /metrics\n");
+        Ok(())
+    });
+    router
 }

@@ -196,7 +196,7 @@ impl Table {
             let mask = self.slots.len() - 1;
             let from_home = at.wrapping_sub(self.home(self.slots[at].tag)) & mask;
             let from_free = at.wrapping_sub(free) & mask;
-            if from_home >= from_free && !cfg!(planted = "hole_left") {
+            if from_home >= from_free && !planted::is("hole_left") {
                 self.slots[free] = self.slots[at];
                 free = at;
             }

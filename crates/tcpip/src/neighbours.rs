@@ -151,7 +151,7 @@ impl Neighbours {
             }
             State::Unresolved(waiting) => {
                 let dropped = waiting.len() >= self.limits.waiting_packets;
-                if dropped && cfg!(not(planted = "neighbour_queue_unbounded")) {
+                if dropped && !planted::is("neighbour_queue_unbounded") {
                     waiting.pop_front();
                 }
                 waiting.push_back(packet);

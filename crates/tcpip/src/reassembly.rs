@@ -209,7 +209,7 @@ impl Incomplete {
             return Err(DropReason::FragmentDuplicate);
         }
         let is_overlapping = previous_end > offset || next.is_some_and(|(other, _)| *other < end);
-        if is_overlapping && cfg!(not(planted = "fragments_overlap")) {
+        if is_overlapping && !planted::is("fragments_overlap") {
             return Err(DropReason::FragmentOverlap);
         }
         let is_beyond = self.total.is_some_and(|total| end > total || !has_more);

@@ -59,10 +59,10 @@ impl Routes {
         if self.routes.len() >= self.limit {
             return Err(TooManyRoutes);
         }
-        #[cfg(not(planted = "metric_first"))]
-        let rank = |route: &Route| (u8::MAX - route.prefix.len(), route.metric);
-        #[cfg(planted = "metric_first")]
-        let rank = |route: &Route| (route.metric, u8::MAX - route.prefix.len());
+        let rank = |route: &Route| {
+            let metric_before = if planted::is("metric_first") { route.metric } else { 0 };
+            (metric_before, u8::MAX - route.prefix.len(), route.metric)
+        };
         let at = self.routes.partition_point(|other| rank(other) <= rank(&route));
         self.routes.insert(at, route);
         Ok(())

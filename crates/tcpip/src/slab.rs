@@ -38,6 +38,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values, with their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..).zip(&self.places).filter_map(|(place, value)| Some((place, value.as_ref()?)))
+    }
+
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
         self.places.get(place as usize)?.as_ref()
     }

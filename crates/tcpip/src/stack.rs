@@ -116,6 +116,25 @@ pub struct Counters {
     pub segments_joined: u64,
 }
 
+/// How full everything is, see [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// TCP.
+    pub tcp: sockets::Levels,
+    /// Neighbours that are known or asked for.
+    pub neighbours: usize,
+    /// Packets that are put together from fragments.
+    pub incomplete_packets: usize,
+    /// Bytes that are counted for them, see [`ReassemblyLimits::bytes`].
+    pub incomplete_bytes: usize,
+    /// Packets that are ready to be sent.
+    pub outgoing_packets: usize,
+    /// Packets from ourselves to ourselves.
+    pub loopback_packets: usize,
+    /// Frames for headers that somebody holds.
+    pub header_frames: usize,
+}
+
 /// What the application should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -205,6 +224,8 @@ pub struct Stack {
     outgoing: VecDeque<(InterfaceId, Packet)>,
     /// From ourselves to ourselves.
     local: VecDeque<Packet>,
+    /// Packets that were put together here and belong elsewhere, if that is asked for.
+    reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     batch: Batch,
@@ -236,6 +257,7 @@ impl Stack {
             bounded_options: None,
             outgoing: VecDeque::new(),
             local: VecDeque::new(),
+            reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             batch: Batch::default(),
@@ -329,6 +351,25 @@ impl Stack {
         &self.copies
     }
 
+    /// What TCP has counted.
+    pub fn tcp_counters(&self) -> sockets::Counters {
+        self.tcp.counters()
+    }
+
+    /// How full everything is.
+    pub fn levels(&self) -> Levels {
+        let (incomplete_packets, incomplete_bytes) = self.reassembly.level();
+        Levels {
+            tcp: self.tcp.levels(),
+            neighbours: self.neighbours.len(),
+            incomplete_packets,
+            incomplete_bytes,
+            outgoing_packets: self.outgoing.len(),
+            loopback_packets: self.local.len(),
+            header_frames: self.headers.as_ref().map_or(0, |headers| headers.counters().in_use_frames),
+        }
+    }
+
     /// How many neighbours are known or asked for.
     pub fn neighbours(&self) -> usize {
         self.neighbours.len()
@@ -401,6 +442,18 @@ impl Stack {
         }
         self.is_interrupted = true;
         None
+    }
+
+    /// From now on packets that were put together from fragments are not taken in but handed out by [`Stack::poll_reassembled`], since
+    /// only now can be seen for whom they are.
+    pub fn hand_out_reassembled(&mut self) {
+        self.reassembled.get_or_insert_default();
+    }
+
+    /// The next packet that was put together from fragments, and where they had come in. Hand it to [`Stack::handle_packets`] of whom it
+    /// is for, which may be this one.
+    pub fn poll_reassembled(&mut self) -> Option<(InterfaceId, Packet)> {
+        self.reassembled.as_mut()?.pop_front()
     }
 
     /// What the application should look at next.

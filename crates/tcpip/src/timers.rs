@@ -120,7 +120,7 @@ impl Timers {
             self.tick = self.tick.max(tick);
             let place = self.levels[level].heads[slot_of(tick, level)];
             self.unlink(place);
-            if self.nodes[place as usize].tick <= self.tick || cfg!(planted = "no_cascade") {
+            if self.nodes[place as usize].tick <= self.tick || planted::is("no_cascade") {
                 self.armed -= 1;
                 return Some(place);
             }

@@ -51,8 +51,7 @@ impl Sum {
         for piece in pieces {
             let piece = piece.as_ref();
             let part = Self::of(piece);
-            #[cfg(not(planted = "odd_piece_unswapped"))]
-            let part = if at_odd { part.swapped() } else { part };
+            let part = if at_odd && !planted::is("odd_piece_unswapped") { part.swapped() } else { part };
             sum += part;
             at_odd ^= piece.len() % 2 == 1;
         }
@@ -106,7 +105,7 @@ impl Add for Sum {
 
     fn add(self, other: Self) -> Self {
         let (sum, carry) = self.0.overflowing_add(other.0);
-        let carry = carry && cfg!(not(planted = "carry_lost"));
+        let carry = carry && !planted::is("carry_lost");
         // Not again: after a carry the sum is at most 2⁶⁴ - 2.
         Self(sum + u64::from(carry))
     }
@@ -187,9 +186,9 @@ pub fn pseudo_header_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: IpProtocol, leng
 /// The older way, which subtracts from the checksum (RFC 1141), comes upon the wrong one of the two zeros. Here that happens only if
 /// everything covered is zero, which a header never is. A UDP checksum that says that there is none must be left alone.
 pub fn update(checksum: u16, old: Sum, new: Sum) -> u16 {
-    #[cfg(planted = "update_minus_zero")]
-    return (Sum::of_word(checksum) + Sum::of_word(old.partial()) + Sum::of_word(!new.partial())).partial();
-    #[cfg(not(planted = "update_minus_zero"))]
+    if planted::is("update_minus_zero") {
+        return (Sum::of_word(checksum) + Sum::of_word(old.partial()) + Sum::of_word(!new.partial())).partial();
+    }
     (Sum::of_word(!checksum) + Sum::of_word(!old.partial()) + new).checksum()
 }
 

@@ -147,9 +147,9 @@ impl<'a> EthernetFrame<'a> {
 }
 
 fn split_tag(bytes: &[u8]) -> Option<(&[u8; TAG_BYTES], &[u8])> {
-    #[cfg(planted = "vlan_unchecked")]
-    return Some((bytes[..TAG_BYTES].as_array().expect("four bytes"), &bytes[TAG_BYTES..]));
-    #[cfg(not(planted = "vlan_unchecked"))]
+    if planted::is("vlan_unchecked") {
+        return Some((bytes[..TAG_BYTES].as_array().expect("four bytes"), &bytes[TAG_BYTES..]));
+    }
     bytes.split_first_chunk()
 }
 

@@ -51,10 +51,7 @@ impl<'a> Ipv4Packet<'a> {
         if total_len > len {
             return Err(Error::TotalLength);
         }
-        #[cfg(not(planted = "padding_kept"))]
-        let payload = rest.get(..payload_len).unwrap_or(rest);
-        #[cfg(planted = "padding_kept")]
-        let payload = rest.get(payload_len..).map_or(rest, |_| rest);
+        let payload = if planted::is("padding_kept") { rest } else { rest.get(..payload_len).unwrap_or(rest) };
         Ok(Self { header, options, payload })
     }
 

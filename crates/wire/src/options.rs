@@ -48,7 +48,7 @@ impl<'a> OptionIter<'a> {
     fn split_option(&self) -> Option<(RawOption<'a>, &'a [u8])> {
         let [kind, len, ..] = *self.rest else { return None };
         // A length of zero would not lead on.
-        if len < 2 && cfg!(not(planted = "option_length_zero")) {
+        if len < 2 && !planted::is("option_length_zero") {
             return None;
         }
         let (option, rest) = self.rest.split_at_checked(len.into())?;

@@ -1,6 +1,6 @@
 //! `cargo xtask bench gates`: instructions per operation, counted by callgrind, against a recorded baseline.
 //!
-//! Instruction counts repeat where times don't. Plain valgrind counts what one function of `sunstar-gates` calls; a
+//! Instruction counts repeat where times don't. Plain valgrind counts what one function of the programs calls; a
 //! harness such as gungraun would need a runner of exactly its own version installed wherever the check runs, and count
 //! the same.
 
@@ -19,7 +19,7 @@ const BASELINE_PATH: &str = "bench/gates.toml";
 const TOLERANCE: f64 = 0.03;
 const PROGRAMS: [&str; 4] = ["sunstar-gates", "sunstar-gates-http", "sunstar-gates-tcp", "sunstar-gates-wire"];
 /// The function of the programs under which instructions count.
-const MEASURED: &str = "sunstar_gates*::measured*";
+const MEASURED: &str = "sunstar_bench_common::gates::measured*";
 const HEADER: &str = "\
 # Instructions per operation, counted by `cargo xtask bench gates` and recorded by its `--bless`.
 # They hold for the compiler named, and for builds with `--profile bench`.

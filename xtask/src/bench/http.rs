@@ -23,6 +23,9 @@ const SERVER_CPU: usize = 0;
 const LOAD_CPU: usize = 1;
 /// Requests at once on a connection where they are pipelined.
 const DEPTH: &str = "16";
+/// Connections per second where each has one request. A connection costs the load client more than the server, so a client that asks as
+/// often as it can is busy before the server is, and says how many it can make. At a rate below that all servers do the same work.
+const CONNECT_RATE: u32 = 15_000;
 
 /// How the benchmark is run.
 #[derive(clap::Args)]
@@ -56,7 +59,7 @@ enum Load {
     KeepAlive,
     /// Batches of requests on 64 connections; idle polling off.
     Pipelined,
-    /// A new connection for each request; idle polling off.
+    /// New connections at a fixed rate, each for one request; idle polling off.
     Connect,
     /// One connection, one request at a time; polling as it is by default.
     Latency,
@@ -113,11 +116,17 @@ impl Load {
             Self::Pipelined => format!("{connections} connections, {DEPTH} requests at once on each"),
             Self::Wrk => format!("wrk in the place of http-load, keep-alive, {connections} connections"),
             Self::Latency => "1 connection".to_owned(),
+            Self::Connect => format!("{CONNECT_RATE} new connections/s, {connections} at a time at most"),
             Self::HalfSent => {
                 format!("10,000 requests/s on {connections} connections, 2,000 beside them within a head")
             }
-            Self::KeepAlive | Self::Connect | Self::Download | Self::Idle => format!("{connections} connections"),
+            Self::KeepAlive | Self::Download | Self::Idle => format!("{connections} connections"),
         }
+    }
+
+    /// Whether the servers on other runtimes take part.
+    fn has_peers(self) -> bool {
+        !matches!(self, Self::Download | Self::Idle | Self::HalfSent)
     }
 
     /// What is asked for.
@@ -164,7 +173,7 @@ pub(super) fn measure_all(options: &Options) -> Result<String> {
     let is_asked = |load: &Load| options.only.is_empty() || options.only.iter().any(|only| load.name().contains(only));
     let mut loads: Vec<Load> = Load::ALL.into_iter().filter(is_asked).collect();
     ensure!(!loads.is_empty(), "no load's name contains any of {:?}", options.only);
-    let Field { peers, mut facts } = field(&options.peer)?;
+    let Field { peers, mut facts } = field(&options.peer, loads.iter().any(|load| load.has_peers()))?;
     match server::wrk_version() {
         Some(version) => facts.push(format!("wrk: {version}")),
         None if loads.contains(&Load::Wrk) => {
@@ -189,14 +198,14 @@ pub(super) fn measure_all(options: &Options) -> Result<String> {
     Ok(text)
 }
 
-/// Builds everybody who takes part.
-fn field(given: &[Given]) -> Result<Field> {
+/// Builds everybody who takes part, with the other runtimes or without.
+fn field(given: &[Given], with_runtimes: bool) -> Result<Field> {
     let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
     let built = run_program(cargo(&["build", "--release"]).args(packages))?;
     ensure!(built.success, "the programs don't build");
-    let runtimes = Runtime::build()?;
+    let runtimes = if with_runtimes { Runtime::build()? } else { Vec::new() };
     let mut facts = vec![format!("nginx: {}", server::nginx_version()?)];
-    for name in Runtime::missing(&runtimes) {
+    for name in Runtime::missing(&runtimes).into_iter().filter(|_| with_runtimes) {
         facts.push(format!("**missing: {name} can't be built here, so it is not measured**"));
     }
     facts.extend(given.iter().map(|given| format!("given peer {}", given.text())));
@@ -243,11 +252,13 @@ fn measure(load: Load, peer: &Peer, seconds: f64) -> Result<Figures> {
 /// Lets the load client load a server.
 fn load(load: Load, server: &Server, seconds: f64) -> Result<Figures> {
     let client = target_dir("release").join("http-load");
-    let mode = if load == Load::HalfSent { "paced" } else { load.name() };
-    let mut command = program(&client.to_string_lossy(), &[mode]);
+    let mut command = program(&client.to_string_lossy(), &[load.name()]);
     command.args(["--address", &server.address().to_string(), "--connections", load.connections(), "--depth", DEPTH]);
     let (seconds, pids, cpu) = (seconds.to_string(), server.pids()?, LOAD_CPU.to_string());
     command.args(["--path", load.path(), "--seconds", &seconds, "--pids", &pids, "--cpu", &cpu]);
+    if load == Load::Connect {
+        command.args(["--rate", &CONNECT_RATE.to_string()]);
+    }
     let output = read(&mut command)?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
 }

@@ -1,16 +1,16 @@
 //! Bugs that the fuzz targets must find, each by itself: they begin with those inputs of their corpora that do not show the bug.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{arguments, cargo_fuzz, chosen, folder};
 use crate::command::{Count, run as run_command};
-use crate::planted::{evidence, until};
+use crate::planted::{ACTIVE, FLAG, evidence, until};
 
 /// How much time of a processor a target may take to find a bug.
 const BUDGET_SECONDS: u64 = 60;
@@ -21,70 +21,80 @@ const EVIDENCE_LETTERS: usize = 100;
 /// The unit in which the kernel says so, as programs see it.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// A target, the package that has a bug, and the bug.
-type Bug = (&'static str, &'static str, &'static str);
+/// A target, the package that has the bugs, and the bugs.
+type Target = (&'static str, &'static str, &'static [&'static str]);
 
-/// The bugs of a round are planted at the same time. Each is in what only its target runs, or is the same for all that run it.
-const ROUNDS: &[&[Bug]] = &[
-    &[
-        ("accept", HTTP, "later_weight"),
-        ("conditional", HTTP, "date_beside_tag"),
-        ("http1", HTTP1, "head_answered_whole"),
-        ("http1_client", HTTP1, "interim_unbounded"),
-        ("path", HTTP, "path_checked_encoded"),
-        ("range", HTTP, "range_last_wraps"),
-        ("router", HTTP, "empty_parameter"),
-        ("uri", HTTP, "uri_delete"),
-        ("wire", WIRE, "option_length_zero"),
-    ],
-    &[
-        ("accept", HTTP, "star_is_identity"),
-        ("conditional", HTTP, "tag_ends_at_comma"),
-        ("http1", HTTP1, "large_body_unanswered"),
-        ("http1_client", HTTP1, "unasked_taken"),
-        ("path", HTTP, "path_digit_colon"),
-        ("range", HTTP, "range_meets_one"),
-        ("router", HTTP, "encoded_is_other"),
-        ("uri", HTTP, "uri_short_address"),
-        ("wire", WIRE, "padding_kept"),
-    ],
-    &[
-        ("accept", HTTP, "weight_four_digits"),
-        ("conditional", HTTP, "weak_part"),
-        ("http1_client", HTTP1, "until_close_unbounded"),
-        ("path", HTTP, "path_keeps_nul"),
-        ("range", HTTP, "range_suffix_wraps"),
-        ("router", HTTP, "stale_span"),
-        ("uri", HTTP, "uri_signed_port"),
-        ("wire", WIRE, "vlan_unchecked"),
-    ],
-    &[("http1", HTTP1, "digits_per_piece"), ("http1_client", HTTP1, "digits_per_piece")],
-    &[("http1", HTTP1, "empty_lines_pile_up"), ("http1_client", HTTP1, "empty_lines_pile_up")],
-    &[("http1", HTTP1, "head_end_forgotten"), ("http1_client", HTTP1, "head_end_forgotten")],
-    &[("http1", HTTP1, "trailers_unfiltered")],
+const BUGS: &[Target] = &[
+    ("accept", HTTP, &["later_weight", "star_is_identity", "weight_four_digits"]),
+    ("conditional", HTTP, &["date_beside_tag", "tag_ends_at_comma", "weak_part"]),
+    (
+        "http1",
+        HTTP1,
+        &[
+            "head_answered_whole",
+            "large_body_unanswered",
+            "digits_per_piece",
+            "empty_lines_pile_up",
+            "head_end_forgotten",
+            "trailers_unfiltered",
+        ],
+    ),
+    (
+        "http1_client",
+        HTTP1,
+        &[
+            "interim_unbounded",
+            "unasked_taken",
+            "until_close_unbounded",
+            "digits_per_piece",
+            "empty_lines_pile_up",
+            "head_end_forgotten",
+        ],
+    ),
+    ("path", HTTP, &["path_checked_encoded", "path_digit_colon", "path_keeps_nul"]),
+    ("range", HTTP, &["range_last_wraps", "range_meets_one", "range_suffix_wraps"]),
+    ("router", HTTP, &["empty_parameter", "encoded_is_other", "stale_span"]),
+    (
+        "tcpip",
+        TCPIP,
+        &[
+            "leaked_flow",
+            "lost_skipped",
+            "no_backoff",
+            "old_bytes_kept",
+            "overlap_kept",
+            "paws_ignored",
+            "probe_forgotten",
+            "queues_shared",
+            "reset_believed",
+            "sack_block_lost",
+            "strangers_miscounted",
+            "tcp_unverified",
+            "timer_left",
+            "window_creeps",
+            "window_off_by_one",
+        ],
+    ),
+    ("uri", HTTP, &["uri_delete", "uri_short_address", "uri_signed_port"]),
+    ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),
 ];
 
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const TCPIP: &str = "sunstar-tcpip";
 const WIRE: &str = "sunstar-wire";
-
-const TARGETS_PACKAGE: &str = "sunstar-fuzz";
 
 /// Plants the bugs of the targets named, or of all, and counts those that they find in time.
 ///
 /// # Errors
-/// If a name is unknown, a build fails, or a bug is not found.
+/// If a name is unknown, the build fails, or a bug is not found.
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let chosen: Vec<&str> = chosen(names)?.collect();
+    build(&chosen)?;
     let mut count = Count::default();
-    for round in ROUNDS {
-        let bugs: Vec<Bug> = round.iter().filter(|(target, ..)| chosen.contains(target)).copied().collect();
-        if bugs.is_empty() {
-            continue;
-        }
-        build(&bugs)?;
-        for (target, _, bug) in bugs {
-            let found = find(target).with_context(|| format!("planted bug {bug}"))?;
+    for (target, _, bugs) in BUGS.iter().filter(|(target, ..)| chosen.contains(target)) {
+        for bug in *bugs {
+            let found = find(target, bug).with_context(|| format!("planted bug {bug}"))?;
             count.add(Count { passed: u64::from(found.is_some()), failed: u64::from(found.is_none()) });
             match found {
                 Some(how) => println!("found   {target:<12} {bug:<22} {how}"),
@@ -98,50 +108,40 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 
 /// Each bug with its package.
 pub(crate) fn in_table() -> BTreeSet<(String, String)> {
-    ROUNDS.iter().copied().flatten().map(|&(_, package, bug)| (package.to_owned(), bug.to_owned())).collect()
+    BUGS.iter()
+        .flat_map(|(_, package, bugs)| bugs.iter().map(|bug| ((*package).to_owned(), (*bug).to_owned())))
+        .collect()
 }
 
-/// Where cargo finds what is planted, and the targets put what they find.
+/// Where the targets with the bugs are, and put what they find.
 fn place() -> PathBuf {
     folder().join("target/planted")
 }
 
-/// Builds targets with their bugs. The flags go by the profiles of packages, so that what they depend on is built once.
-fn build(bugs: &[Bug]) -> Result<()> {
-    let mut config = "[unstable]\nprofile-rustflags = true\n".to_owned();
-    // The targets compile some sources of the one by themselves.
-    for (package, from) in [(HTTP, HTTP), (HTTP1, HTTP1), (WIRE, WIRE), (TARGETS_PACKAGE, HTTP)] {
-        let bugs = bugs.iter().filter(|(_, package, _)| *package == from);
-        let flags: String = bugs.map(|(.., bug)| format!("\"--cfg\", 'planted=\"{bug}\"', ")).collect();
-        config += &format!("[profile.release.package.{package}]\nrustflags = [{flags}]\n");
-    }
-    let config_folder = place().join(".cargo");
-    fs::create_dir_all(&config_folder)?;
-    fs::write(config_folder.join("config.toml"), config)?;
-    for (target, ..) in bugs {
+/// Builds targets with all bugs in them.
+fn build(targets: &[&str]) -> Result<()> {
+    for target in targets {
         let mut command = cargo_fuzz("build");
-        command.arg("--target-dir").arg(place().join("build")).arg(target).current_dir(place());
+        command.arg("--target-dir").arg(place().join("build")).arg(target).env("RUSTFLAGS", FLAG);
         ensure!(run_command(&mut command)?.success, "{target} does not compile with the bugs in the packages");
     }
     Ok(())
 }
 
-/// Runs a target, and answers what it has found, and how soon.
-fn find(target: &str) -> Result<Option<String>> {
+/// Runs a target with a bug, and answers what it has found, and how soon.
+fn find(target: &str, bug: &str) -> Result<Option<String>> {
     let inputs = place().join(target);
     if inputs.exists() {
         fs::remove_dir_all(&inputs)?;
     }
     fs::create_dir_all(&inputs)?;
-    let (harmless, all) = copy_harmless(target, &inputs)?;
-    let mut command = executable(target);
+    let (harmless, all) = copy_harmless(target, bug, &inputs)?;
+    let mut command = executable(target, bug);
     command.arg(&inputs);
     // Time and again the same.
     command.arg("-seed=1");
     arguments(&mut command, target, 0);
-    let begin = Instant::now();
-    let Some((false, output)) = run_within_budget(&mut command)? else { return Ok(None) };
-    let seconds = begin.elapsed().as_secs();
+    let Some((false, output, seconds)) = run_within_budget(&mut command)? else { return Ok(None) };
     let executions = output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     let executions = executions.unwrap_or("?").trim();
     let how: String = evidence(&output).chars().take(EVIDENCE_LETTERS).collect();
@@ -149,12 +149,12 @@ fn find(target: &str) -> Result<Option<String>> {
 }
 
 /// Copies the inputs of a corpus that a target passes, and answers how many they are, of how many.
-fn copy_harmless(target: &str, to: &Path) -> Result<(usize, usize)> {
+fn copy_harmless(target: &str, bug: &str, to: &Path) -> Result<(usize, usize)> {
     let (mut harmless, mut all) = (0, 0);
     for entry in fs::read_dir(folder().join("corpus").join(target))? {
         let path = entry?.path();
         all += 1;
-        if let Some((true, _)) = run_within_budget(executable(target).arg(&path))? {
+        if let Some((true, ..)) = run_within_budget(executable(target, bug).arg(&path))? {
             fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
             harmless += 1;
         }
@@ -162,14 +162,21 @@ fn copy_harmless(target: &str, to: &Path) -> Result<(usize, usize)> {
     Ok((harmless, all))
 }
 
-fn executable(target: &str) -> Command {
+fn executable(target: &str, bug: &str) -> Command {
     let mut command = Command::new(place().join("build/x86_64-unknown-linux-gnu/release").join(target));
-    command.arg(format!("-artifact_prefix={}/", place().display())).env("ASAN_OPTIONS", "detect_odr_violation=0");
+    command.arg(format!("-artifact_prefix={}/", place().display())).env(ACTIVE, bug);
     command
 }
 
-fn run_within_budget(command: &mut Command) -> Result<Option<(bool, String)>> {
-    until(command, |child| Ok(processor_seconds(child.id())? > BUDGET_SECONDS))
+/// Whether a target succeeded, what it said, and how much time of a processor it took.
+fn run_within_budget(command: &mut Command) -> Result<Option<(bool, String, u64)>> {
+    let seconds = Cell::new(0);
+    let is_over = |child: &Child| -> Result<bool> {
+        seconds.set(processor_seconds(child.id())?);
+        Ok(seconds.get() > BUDGET_SECONDS)
+    };
+    let ended = until(command, &place().join("log"), is_over)?;
+    Ok(ended.map(|(success, output)| (success, output, seconds.get())))
 }
 
 /// How long a process has had a processor.

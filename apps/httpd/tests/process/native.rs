@@ -1,5 +1,7 @@
 //! The native stack over a TAP, with the kernel as its peer, in a network namespace for each test and driver.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use super::client::{Client, HELLO};
 use super::files::{content, root};
+use super::metrics::figure;
 use super::namespace::{in_namespace, ip};
 use super::server::{Httpd, Setup, command, with_each_backend};
 
@@ -134,6 +137,61 @@ fn who_is_beyond_a_gateway_is_served() {
         httpd.stop();
         ip("addr delete 192.0.2.1/32 dev lo");
         remove_tap("tap0");
+    });
+}
+
+#[test]
+fn all_shards_serve_whatever_queues_the_device_has() {
+    with_each_backend(|setup| {
+        in_namespace(move || {
+            let root = root("native-shards");
+            ip("tuntap add dev tap0 mode tap multi_queue");
+            ip(&format!("addr add {KERNEL}/24 dev tap0"));
+            ip("link set tap0 up");
+            for queues in [1, 2, 3] {
+                let mut command = native(Setup { shards: 3, ..setup }, &format!("tap:tap0,queues={queues}"));
+                let httpd = Httpd::run(command.arg("--root").arg(&root));
+                exercise(httpd.address, &content(3_000_000));
+                let clients = (0..60).map(|_| Client::connect(httpd.address).expect("it listens"));
+                let shards: BTreeSet<_> =
+                    clients.map(|mut client| client.get("/shard").expect("it answers").body).collect();
+                assert_eq!(shards.len(), 3, "{queues} queues");
+                httpd.stop();
+            }
+        });
+    });
+}
+
+#[test]
+fn stack_and_device_are_in_the_metrics() {
+    with_each_backend(|setup| {
+        in_namespace(move || {
+            make_tap("tap0", 1500);
+            let httpd = Httpd::run(&mut native(setup, "tap:tap0"));
+            for _ in 0..20 {
+                assert_eq!(
+                    Client::connect(httpd.address).expect("it listens").get("/").expect("it answers").body,
+                    HELLO
+                );
+            }
+            let refused = Client::connect((STACK, 9).into());
+            assert_eq!(refused.map(drop).map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
+            let is = |name, label| figure(httpd.address, name, label);
+            assert!(is("sunstar_tcp_accepted_total", "") >= 20.0);
+            assert!(is("sunstar_tcp_sent_segments_total", "") > 60.0);
+            assert!(is("sunstar_tcp_received_segments_total", "") > 60.0);
+            assert!(is("sunstar_tcp_resets_sent_total", "") >= 1.0);
+            assert!(is("sunstar_tcp_connections", "kind=\"open\"") >= 1.0);
+            assert!(is("sunstar_device_received_packets_total", "device=\"tap0\"") > 60.0);
+            assert!(is("sunstar_device_sent_bytes_total", "device=\"tap0\"") > 1_000.0);
+            // Two shards share one queue, so that some packets belong to the other one.
+            assert!(is("sunstar_native_forwarded_packets_total", "shard=\"0\"") > 0.0);
+            assert!(is("sunstar_native_sent_elsewhere_packets_total", "shard=\"1\"") > 0.0);
+            let dropped =
+                ["reason=\"ipv6\"", "reason=\"ipv4_checksum\""].map(|reason| is("sunstar_tcpip_drops_total", reason));
+            assert!(dropped[0] >= 0.0 && dropped[1] == 0.0, "{dropped:?}");
+            httpd.stop();
+        });
     });
 }
 

@@ -6,6 +6,8 @@ mod connect;
 mod download;
 #[path = "../load/frames.rs"]
 mod frames;
+#[path = "../load/half_sent.rs"]
+mod half_sent;
 #[path = "../load/keep_alive.rs"]
 mod keep_alive;
 #[path = "../load/latency.rs"]
@@ -23,6 +25,9 @@ use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use sunstar_bench_http::{cpu, target};
 
+/// Requests per second where others stay within a head.
+const RATE: u32 = 10_000;
+
 /// Loads an HTTP server and prints a line of JSON.
 #[derive(Parser)]
 struct Cli {
@@ -38,10 +43,14 @@ struct Cli {
     /// Requests of a batch (for `pipelined`)
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
-    /// Requests per second over all connections (for `paced`)
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: u32,
-    /// Measured time, after a tenth of it for warming up
+    /// Requests per second over all connections: for `half-sent`, 10000 by default, and for `connect`, which without it asks as
+    /// often as it can
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Connections that stay within a head (for `half-sent`)
+    #[arg(long, default_value_t = 2000)]
+    half_sent: usize,
+    /// Measured time, after a tenth of it for warming up; with `half-sent` of each of three measurements
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// The server's processes, whose processor time is counted
@@ -64,8 +73,9 @@ enum Mode {
     Latency,
     /// Request after request on each connection, for large responses that nobody looks at
     Download,
-    /// Requests at the fixed `--rate` over the connections; latencies count from when a request was due
-    Paced,
+    /// Requests at a fixed rate, before, beside and after connections that send half of a head and wait to be ended; latencies
+    /// count from when a request was due
+    HalfSent,
     /// wrk instead of this client, request after request on each connection
     Wrk,
 }
@@ -91,7 +101,7 @@ pub(crate) struct Figures {
     server_busy: f64,
     client_us: f64,
     client_busy: f64,
-    /// Latencies in microseconds; for `latency` and `paced` only.
+    /// Latencies in microseconds; for `latency` only.
     p50_us: Option<f64>,
     p99_us: Option<f64>,
 }
@@ -172,20 +182,21 @@ fn main() -> Result<()> {
     let load = Load { address: cli.address, request: &batch, response: answers, connections: cli.connections };
     match cli.mode {
         Mode::KeepAlive | Mode::Pipelined => keep_alive::run(&load, depth, &mut window)?,
-        Mode::Connect => connect::run(&load, &mut window)?,
+        Mode::Connect => connect::run(&load, cli.rate, &mut window)?,
         Mode::Download => download::run(&load, &mut window)?,
         Mode::Latency => latencies = latency::run(&load, &mut window)?,
-        Mode::Paced => latencies = paced::run(&load, cli.rate, &mut window)?,
+        Mode::HalfSent => {
+            return print(&half_sent::run(&load, cli.rate.unwrap_or(RATE), cli.half_sent, cli.seconds)?);
+        }
         Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");
-    latencies.sort_unstable();
-    let at = |share: usize| latencies.get(latencies.len() * share / 100).map(|&nanos: &u64| nanos as f64 / 1e3);
+    let mut at = |share| half_sent::percentile(&mut latencies, share).map(|nanos| nanos as f64 / 1e3);
     (figures.p50_us, figures.p99_us) = (at(50), at(99));
     print(&figures)
 }
 
-fn print(figures: &Figures) -> Result<()> {
+fn print(figures: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(figures)?);
     Ok(())
 }

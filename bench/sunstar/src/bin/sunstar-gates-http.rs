@@ -9,53 +9,48 @@ mod replay;
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use sunstar_bench_common::gates::{self, Gate};
 use sunstar_executor::Round;
 use sunstar_http::{Error, Exchange, Handler, HeaderName, Request, Router, Server, Status};
 use sunstar_packet::Buffer;
 
-/// Operations per counted run; xtask divides by it.
-const OPERATIONS: u64 = 10_000;
+use replay::Pauses;
 
-/// What serves `n` requests.
-type Work = fn(u64);
-
-const GATES: [(&str, Work); 3] =
-    [("http_server", http_served), ("http_router", http_routed), ("http_param", http_with_parameter)];
+const GATES: [Gate; 5] = [
+    ("http_server", || Box::new(http_served)),
+    ("http_awaited", || Box::new(http_awaited)),
+    ("http_batch", || Box::new(http_batched)),
+    ("http_router", || Box::new(http_routed)),
+    ("http_param", || Box::new(http_with_parameter)),
+];
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    if argument == "--list" {
-        GATES.iter().for_each(|(name, _)| println!("{name} {OPERATIONS}"));
-        return ExitCode::SUCCESS;
-    }
-    let Some(&(_, work)) = GATES.iter().find(|(name, _)| *name == argument) else {
-        eprintln!("usage: sunstar-gates-http NAME | --list");
-        return ExitCode::FAILURE;
-    };
-    work(OPERATIONS);
-    measured(work);
-    ExitCode::SUCCESS
-}
-
-/// What is counted; xtask names this function to callgrind.
-#[inline(never)]
-fn measured(work: Work) {
-    black_box(work)(OPERATIONS);
+    gates::main(&GATES)
 }
 
 /// What wrk asks by default, of a server whose one handler is a function.
 fn http_served(count: u64) {
-    serve(count, "/", Server::new(greet));
+    serve(count, 1, "/", Pauses::Never, Server::new(greet));
 }
 
-/// The same through a router.
+/// The same, if the server waits for each request, as it does for every client that waits for the response before.
+fn http_awaited(count: u64) {
+    serve(count, 1, "/", Pauses::BeforeEach, Server::new(greet));
+}
+
+/// The same, sixteen requests at a time.
+fn http_batched(count: u64) {
+    serve(count, 16, "/", Pauses::BeforeEach, Server::new(greet));
+}
+
+/// The same through a router, one at a time.
 fn http_routed(count: u64) {
-    serve(count, "/", Server::new(router()));
+    serve(count, 1, "/", Pauses::Never, Server::new(router()));
 }
 
 /// The same, for a route with a parameter, whose value nobody asks for.
 fn http_with_parameter(count: u64) {
-    serve(count, "/users/42", Server::new(router()));
+    serve(count, 1, "/users/42", Pauses::Never, Server::new(router()));
 }
 
 fn router() -> Router {
@@ -66,11 +61,12 @@ fn router() -> Router {
     router
 }
 
-fn serve<H: Handler + 'static>(count: u64, target: &str, server: Server<H>) {
+fn serve<H: Handler + 'static>(count: u64, pipelined: u64, target: &str, pauses: Pauses, server: Server<H>) {
     let request = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
+    let input = Buffer::from(request.repeat(usize::try_from(pipelined).expect("it is small")).into_bytes());
     let executor = replay::executor();
     let serving = executor.spawn(async move {
-        let stream = replay::stream(Buffer::from(request.into_bytes()), count);
+        let stream = replay::stream(input, count / pipelined, pauses);
         server.serve(stream).await.expect("the client ends in order");
     });
     while !matches!(executor.round(), Round::Idle { .. }) {}

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
+use sunstar_bench_common::gates::{self, Gate};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header_v4};
 use sunstar_wire::toeplitz::{MICROSOFT_KEY, Toeplitz};
 use sunstar_wire::{
@@ -11,38 +12,15 @@ use sunstar_wire::{
     TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, Vlan,
 };
 
-/// Operations per counted run; xtask divides by it.
-const OPERATIONS: u64 = 10_000;
-
-/// What does something `n` times.
-type Work = fn(u64);
-
-const GATES: [(&str, Work); 4] = [
-    ("wire_sum", add_up_payload),
-    ("wire_parse", read_headers),
-    ("wire_build", build_headers),
-    ("wire_hash", hash_flow),
+const GATES: [Gate; 4] = [
+    ("wire_sum", || Box::new(add_up_payload)),
+    ("wire_parse", || Box::new(read_headers)),
+    ("wire_build", || Box::new(build_headers)),
+    ("wire_hash", || Box::new(hash_flow)),
 ];
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    if argument == "--list" {
-        GATES.iter().for_each(|(name, _)| println!("{name} {OPERATIONS}"));
-        return ExitCode::SUCCESS;
-    }
-    let Some(&(_, work)) = GATES.iter().find(|(name, _)| *name == argument) else {
-        eprintln!("usage: sunstar-gates-wire NAME | --list");
-        return ExitCode::FAILURE;
-    };
-    work(OPERATIONS);
-    measured(work);
-    ExitCode::SUCCESS
-}
-
-/// What is counted; xtask names this function to callgrind.
-#[inline(never)]
-fn measured(work: Work) {
-    black_box(work)(OPERATIONS);
+    gates::main(&GATES)
 }
 
 const SRC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -1,7 +1,7 @@
 //! The programs whose instructions `cargo xtask bench gates` counts: `sunstar-gates NAME`, or `--list`.
 //!
 //! Everything runs in one thread under a clock that moves only when told, so that each run executes the same
-//! instructions. Only what [`measured`] calls is counted; the same work was done once before, so caches and pools are warm.
+//! instructions.
 
 #[path = "../../../../crates/http/tests/replay/by_hand.rs"]
 mod by_hand;
@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sunstar_bench_common::cross::{consume, payload};
+use sunstar_bench_common::gates::{self, Gate, Work};
 use sunstar_bench_common::measure::Sequence;
 use sunstar_bench_common::ping_pong::{Table, play};
 use sunstar_bench_common::timers::poll_once;
@@ -23,48 +24,30 @@ use sunstar_packet::Buffer;
 
 use by_hand::ByHand;
 
-/// Operations per counted run; xtask divides by it.
-const OPERATIONS: u64 = 10_000;
 /// Timers that stay armed while others come and go.
 const ARMED: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What runs `n` operations.
-type Work = fn(&World, u64);
-
-/// The gates: name, shards, work.
-const GATES: [(&str, usize, Work); 9] = [
-    ("spawn", 1, spawn_and_join),
-    ("wake", 1, wake),
-    ("timer", 1, timer_cancel),
-    ("timer_fire", 1, timer_fire),
-    ("submit", 2, submit),
-    ("post", 2, post_in_bulk),
-    ("http_wrk", 0, http_from_wrk),
-    ("http_pipe", 0, http_pipelined),
-    ("http_browser", 0, http_from_browser),
+const GATES: [Gate; 9] = [
+    ("spawn", || on(1, spawn_and_join)),
+    ("wake", || on(1, wake)),
+    ("timer", || on(1, timer_cancel)),
+    ("timer_fire", || on(1, timer_fire)),
+    ("submit", || on(2, submit)),
+    ("post", || on(2, post_in_bulk)),
+    ("http_wrk", || Box::new(http_from_wrk)),
+    ("http_pipe", || Box::new(http_pipelined)),
+    ("http_browser", || Box::new(http_from_browser)),
 ];
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    if argument == "--list" {
-        GATES.iter().for_each(|(name, _, _)| println!("{name} {OPERATIONS}"));
-        return ExitCode::SUCCESS;
-    }
-    let Some(&(_, shards, work)) = GATES.iter().find(|(name, _, _)| *name == argument) else {
-        eprintln!("usage: sunstar-gates NAME | --list");
-        return ExitCode::FAILURE;
-    };
-    let world = World::new(shards);
-    work(&world, OPERATIONS);
-    measured(work, &world);
-    ExitCode::SUCCESS
+    gates::main(&GATES)
 }
 
-/// What is counted; xtask names this function to callgrind.
-#[inline(never)]
-fn measured(work: Work, world: &World) {
-    black_box(work)(world, OPERATIONS);
+/// Work on so many shards, which are there before.
+fn on(shards: usize, work: fn(&World, u64)) -> Work {
+    let world = World::new(shards);
+    Box::new(move |count| work(&world, count))
 }
 
 /// Spawns a task, runs it, takes its output.
@@ -137,17 +120,17 @@ fn post_in_bulk(world: &World, count: u64) {
 }
 
 /// Reads what wrk sends by default, and answers it.
-fn http_from_wrk(_world: &World, count: u64) {
+fn http_from_wrk(count: u64) {
     http(count, 1, "GET / HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
 }
 
 /// The same, sixteen requests at a time.
-fn http_pipelined(_world: &World, count: u64) {
+fn http_pipelined(count: u64) {
     http(count, 16, "GET / HTTP/1.1\r\nHost: 127.0.0.1:10000\r\n\r\n");
 }
 
 /// Reads what a browser sends, and answers it.
-fn http_from_browser(_world: &World, count: u64) {
+fn http_from_browser(count: u64) {
     let request = "GET /index.html HTTP/1.1\r\nHost: localhost:10000\r\nConnection: keep-alive\r\n\
         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\

@@ -139,15 +139,11 @@ impl Group {
             self.local_woken.set(before | bit);
             before
         } else {
-            #[cfg(not(planted = "child_relaxed_wake"))]
-            let order = Ordering::Release;
-            #[cfg(planted = "child_relaxed_wake")]
-            let order = Ordering::Relaxed;
+            let order = if planted::is("child_relaxed_wake") { Ordering::Relaxed } else { Ordering::Release };
             self.woken.fetch_or(bit, order)
         };
         // Who finds a bit set knows that the parent was woken and has not looked since.
-        if before == 0 {
-            #[cfg(not(planted = "lost_child_wake"))]
+        if before == 0 && !planted::is("lost_child_wake") {
             self.parent.wake_by_ref();
         }
     }
@@ -208,10 +204,7 @@ unsafe fn drop_waker(data: *const ()) {
         group.local_wakers.set(group.local_wakers.get().wrapping_sub(1));
         return;
     }
-    #[cfg(not(planted = "child_relaxed_drop"))]
-    let order = Ordering::AcqRel;
-    #[cfg(planted = "child_relaxed_drop")]
-    let order = Ordering::Relaxed;
+    let order = if planted::is("child_relaxed_drop") { Ordering::Relaxed } else { Ordering::AcqRel };
     if group.wakers.fetch_sub(1, order) == 1 {
         // SAFETY: the group came from a box, and this was the last waker: nobody else can reach it.
         drop(unsafe { Box::from_raw(pointer.cast_mut()) });

@@ -190,10 +190,7 @@ impl Producer {
         let slot = self.ring.slots.at(first);
         // SAFETY: as in `push`. The first message is there, since some are staged, and moves once: none will be.
         unsafe { slot.put_body(self.first.as_ptr()) };
-        #[cfg(not(planted = "ring_missing_release"))]
-        let publish = Ordering::Release;
-        #[cfg(planted = "ring_missing_release")]
-        let publish = Ordering::Relaxed;
+        let publish = if planted::is("ring_missing_release") { Ordering::Relaxed } else { Ordering::Release };
         slot.header.store(self.first_label.header(first), publish);
         self.published = self.tail;
         true
@@ -274,8 +271,9 @@ impl Consumer {
                 break;
             }
             let Some(place) = admit(Label::of(header)) else { break };
-            #[cfg(planted = "ring_early_head")]
-            ring.progress.head.store(batch.head.wrapping_add(1), Ordering::Release);
+            if planted::is("ring_early_head") {
+                ring.progress.head.store(batch.head.wrapping_add(1), Ordering::Release);
+            }
             // SAFETY: this is the ring's one consumer, the header says that the slot is full, and `Batch` tells the
             // producer only about slots that `receive` has been through.
             receive(place, batch.count(unsafe { slot.arrival(header) }));

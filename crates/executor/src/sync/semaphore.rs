@@ -211,7 +211,7 @@ impl Semaphore {
     }
 
     fn try_take(&self, units: usize) -> bool {
-        let first = self.waiters.is_empty() || cfg!(planted = "overtaking");
+        let first = self.waiters.is_empty() || planted::is("overtaking");
         !self.closed.get() && first && self.take(units)
     }
 
@@ -314,8 +314,9 @@ impl<S: Deref<Target = Semaphore>> Drop for Permit<S> {
     fn drop(&mut self) {
         if self.units > 0 {
             self.semaphore.add_units(self.units);
-            #[cfg(planted = "double_release")]
-            self.semaphore.add_units(self.units);
+            if planted::is("double_release") {
+                self.semaphore.add_units(self.units);
+            }
         }
     }
 }

@@ -238,16 +238,19 @@ impl<T: Waitable<S>, S> Drop for Waiter<'_, T, S> {
         if let Some(list) = unsafe { node.list.get().as_ref() } {
             list.unlink(node);
             let waker = node.waker.take();
-            #[cfg(planted = "leaked_waiter")]
-            core::mem::forget(waker.clone());
+            if planted::is("leaked_waiter") {
+                core::mem::forget(waker.clone());
+            }
             drop(waker);
-            #[cfg(not(planted = "blocked_by_gone"))]
-            self.target.left();
+            if !planted::is("blocked_by_gone") {
+                self.target.left();
+            }
         } else if let Some(grant) = node.grant.take() {
-            #[cfg(not(planted = "lost_wake"))]
-            self.target.returned(&node.request, grant);
-            #[cfg(planted = "lost_wake")]
-            drop(grant);
+            if planted::is("lost_wake") {
+                drop(grant);
+            } else {
+                self.target.returned(&node.request, grant);
+            }
         }
     }
 }

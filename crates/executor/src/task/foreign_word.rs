@@ -58,10 +58,7 @@ impl ForeignWord {
             let balance = balance_of(word).checked_add(delta).expect("fewer than 2^31 wakers of one task exist");
             let new = (word & !BALANCE) | u64::from(balance.cast_unsigned()) | bits;
             // Release: what the waker did before is visible at home. Acquire is not needed abroad.
-            #[cfg(not(planted = "task_relaxed_word"))]
-            let order = Ordering::Release;
-            #[cfg(planted = "task_relaxed_word")]
-            let order = Ordering::Relaxed;
+            let order = if planted::is("task_relaxed_word") { Ordering::Relaxed } else { Ordering::Release };
             match self.0.compare_exchange_weak(word, new, order, Ordering::Relaxed) {
                 Ok(_) => return new & QUEUED != word & QUEUED,
                 Err(now) => word = now,
@@ -71,13 +68,12 @@ impl ForeignWord {
 
     /// Takes all that was recorded; called at home when the task has arrived.
     pub(crate) fn take(&self) -> Arrived {
-        #[cfg(not(planted = "task_lost_wake"))]
-        let word = self.0.swap(0, Ordering::Acquire);
-        #[cfg(planted = "task_lost_wake")]
-        let word = {
+        let word = if planted::is("task_lost_wake") {
             let word = self.0.load(Ordering::Acquire);
             self.0.store(0, Ordering::Release);
             word
+        } else {
+            self.0.swap(0, Ordering::Acquire)
         };
         Arrived { balance: balance_of(word), woken: word & WAKE != 0 }
     }
@@ -88,10 +84,7 @@ impl ForeignWord {
     #[inline]
     pub(crate) fn is_last(&self, local: i32) -> bool {
         let word = self.0.load(Ordering::Acquire);
-        #[cfg(not(planted = "task_double_free"))]
-        let queued = word & QUEUED != 0;
-        #[cfg(planted = "task_double_free")]
-        let queued = false;
+        let queued = word & QUEUED != 0 && !planted::is("task_double_free");
         !queued && local.wrapping_add(balance_of(word)) == 0
     }
 }

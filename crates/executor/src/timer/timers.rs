@@ -17,7 +17,8 @@ pub(super) enum Action {
     Call(Pin<Rc<Callback>>),
 }
 
-/// How many timers a round fires at most, so that tasks and messages get their turn among a flood of timers.
+/// How many timers a round fires at most, so that tasks and messages get their turn among a flood of timers. A shard begins a flood
+/// with fewer, and goes up to this as long as what they wake is done within the round.
 pub const MAX_FIRED_PER_ADVANCE: usize = 4096;
 
 /// All armed timers of a shard, or of a [`ManualClock`](super::ManualClock).
@@ -40,9 +41,14 @@ impl Timers {
     /// arms itself anew does not hold up the round. Time does not go back: an earlier `now` counts as the latest
     /// one so far.
     pub fn advance(&self, now: Instant) -> usize {
+        self.advance_up_to(now, MAX_FIRED_PER_ADVANCE)
+    }
+
+    /// As [`Timers::advance`], with a bound of its own.
+    pub(crate) fn advance_up_to(&self, now: Instant, most: usize) -> usize {
         self.wheel.advance(now.as_nanos());
         let mut fired = 0;
-        while fired < MAX_FIRED_PER_ADVANCE {
+        while fired < most {
             let Some((deadline, action)) = self.wheel.pop() else { break };
             fired += 1;
             match action {

@@ -98,7 +98,7 @@ impl Outgoing<'_> {
 
     /// Whether the failure allows to send the request again (RFC 9110 §9.2.2).
     fn may_repeat(&self, failure: &Failure) -> bool {
-        let is_harmless = !failure.is_handed_over || is_idempotent(self.method) || cfg!(planted = "client_repeats_all");
+        let is_harmless = !failure.is_handed_over || is_idempotent(self.method) || planted::is("client_repeats_all");
         failure.error.is_of_connection() && !failure.is_answered && is_harmless
     }
 

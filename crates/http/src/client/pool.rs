@@ -208,8 +208,7 @@ impl Pool {
             }
         }
         let waiting = state.hosts.get(host).map_or(0, |host| host.waiting.len());
-        #[cfg(not(planted = "client_waits_unbounded"))]
-        if waiting >= self.options.waiting_per_host {
+        if !planted::is("client_waits_unbounded") && waiting >= self.options.waiting_per_host {
             self.counters.count(|stats| &mut stats.rejected);
             return Err(ClientError::Busy);
         }

@@ -83,7 +83,7 @@ impl Transport {
 
     /// Whether another request may be sent, as far as is known without looking at the stream.
     pub(super) fn is_idle(&self) -> bool {
-        (self.http.is_idle() && !self.is_deaf) || cfg!(planted = "client_half_read_kept")
+        (self.http.is_idle() && !self.is_deaf) || planted::is("client_half_read_kept")
     }
 
     /// Whether the connection has ended in order, or is of no use to the server either.
@@ -106,9 +106,9 @@ impl Transport {
         if !self.is_idle() {
             return Health::Unasked;
         }
-        #[cfg(planted = "client_stale_kept")]
-        return Health::Good;
-        #[cfg(not(planted = "client_stale_kept"))]
+        if planted::is("client_stale_kept") {
+            return Health::Good;
+        }
         match self.stream.poll_read(cx) {
             Poll::Pending => Health::Good,
             Poll::Ready(Ok(bytes)) if !bytes.is_empty() => Health::Unasked,

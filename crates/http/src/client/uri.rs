@@ -138,7 +138,7 @@ impl FromStr for Uri {
             return Err(UriError::User);
         }
         let (host, port) = host_and_port(authority, scheme.default_port())?;
-        let is_target = |byte: u8| byte.is_ascii_graphic() || (cfg!(planted = "uri_delete") && byte == 0x7f);
+        let is_target = |byte: u8| byte.is_ascii_graphic() || (planted::is("uri_delete") && byte == 0x7f);
         if !target.bytes().all(is_target) {
             return Err(UriError::Target);
         }
@@ -204,7 +204,7 @@ fn name(host: &str) -> Option<String> {
         .rsplit('.')
         .next()
         .is_some_and(|last| last.starts_with(|digit: char| digit.is_ascii_digit()));
-    let looks_like_address = looks_like_address && cfg!(not(planted = "uri_short_address"));
+    let looks_like_address = looks_like_address && !planted::is("uri_short_address");
     if !is_named || (looks_like_address && host.parse::<Ipv4Addr>().is_err()) {
         return None;
     }
@@ -213,6 +213,6 @@ fn name(host: &str) -> Option<String> {
 
 fn port_number(digits: &str) -> Option<u16> {
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let is_number = is_number || cfg!(planted = "uri_signed_port");
+    let is_number = is_number || planted::is("uri_signed_port");
     digits.parse().ok().filter(|&port| is_number && port > 0)
 }

@@ -59,14 +59,15 @@ impl Accepted {
                 },
             };
             // Whoever says two things about a coding gets the one that is said first.
-            #[cfg(not(planted = "later_weight"))]
-            place.get_or_insert(weight);
-            #[cfg(planted = "later_weight")]
-            place.replace(weight);
+            if planted::is("later_weight") {
+                place.replace(weight);
+            } else {
+                place.get_or_insert(weight);
+            }
         }
         // Content as it is, is taken unless it is excluded; but anything that is named comes before.
         let identity =
-            identity.or(others.filter(|&weight| weight == 0 || cfg!(planted = "star_is_identity"))).unwrap_or(1);
+            identity.or(others.filter(|&weight| weight == 0 || planted::is("star_is_identity"))).unwrap_or(1);
         Self { codings: named.map(|weight: Option<u16>| weight.or(others).unwrap_or(0)), identity }
     }
 
@@ -119,9 +120,7 @@ fn element(element: &[u8]) -> Option<(&[u8], u16)> {
 fn weight(value: &[u8]) -> Option<u16> {
     let (whole, fraction) = match value {
         [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] if fraction.len() <= 3 || cfg!(planted = "weight_four_digits") => {
-            (whole, fraction)
-        }
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 || planted::is("weight_four_digits") => (whole, fraction),
         _ => return None,
     };
     let mut weight = match whole {

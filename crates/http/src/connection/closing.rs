@@ -8,7 +8,6 @@ use sunstar_executor::{Instant, maybe_yield};
 
 use super::{Connection, Input};
 use crate::error::Error;
-use crate::planted;
 use crate::waits::Wait;
 use crate::watch::Watch;
 
@@ -32,7 +31,7 @@ impl Connection {
         if self.is_long {
             self.writable(watch).await?;
         }
-        if !self.lingers || cfg!(planted = "no_linger") {
+        if !self.lingers || planted::is("no_linger") {
             return Ok(());
         }
         self.stream.shutdown();

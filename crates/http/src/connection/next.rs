@@ -11,6 +11,7 @@ use sunstar_packet::Buffer;
 use super::{Connection, Input, Overdue, Phase};
 use crate::error::Error;
 use crate::machine::LastInput;
+use crate::server::add_one;
 use crate::waits::Wait;
 use crate::watch::Watch;
 
@@ -38,6 +39,7 @@ impl Connection {
             self.http.rest(&self.shared.spares);
         } else {
             self.http.wake(&self.shared.spares, &self.shared.endpoint);
+            self.shared.ears.rouse(&self.ear);
         }
         next
     }
@@ -48,6 +50,12 @@ impl Connection {
             Ok(Some(Input::Bytes(bytes))) if awaits == Awaits::Body => self.take_in_body(bytes),
             Ok(Some(Input::Bytes(bytes))) => self.take_in(bytes),
             Ok(Some(Input::Overdue(Overdue::Input))) => self.give_up_input(awaits),
+            Ok(Some(Input::Overdue(Overdue::Place))) => {
+                add_one(&self.shared.displaced);
+                self.phase = Phase::Leaving;
+                self.lingers = false;
+                self.http.abort();
+            }
             Ok(Some(Input::Overdue(overdue))) => return Err(self.on_overdue(overdue)),
             // Many clients leave by a reset when they have all that they asked for.
             Err(_) if self.http.is_idle() => self.take_in(Buffer::new()),
@@ -57,8 +65,9 @@ impl Connection {
                 *self.http.last_input() = LastInput { until: now() + LAST_LOOK, left_bytes: LAST_BYTES };
                 // What was sent before was sent to a client that has been waited for since.
                 self.lingers = false;
-                #[cfg(planted = "no_last_look")]
-                self.stop_after_input();
+                if planted::is("no_last_look") {
+                    self.stop_after_input();
+                }
             }
         }
         Ok(())
@@ -67,7 +76,7 @@ impl Connection {
     /// Takes in what has arrived when the server stops.
     pub(super) async fn drain(&mut self, watch: &mut Watch<'_>) -> Result<(), Error> {
         match self.phase {
-            Phase::Serving => {}
+            Phase::Serving | Phase::Leaving => {}
             Phase::Draining => {
                 let LastInput { until, left_bytes } = *self.http.last_input();
                 let read = poll_fn(|cx| match self.stream.poll_read(cx) {
@@ -97,8 +106,9 @@ impl Connection {
         if matches!(self.phase, Phase::Drained) || now() < self.shared.stopped_at.get() + LAST_LOOK {
             return;
         }
-        #[cfg(planted = "no_last_look")]
-        return self.stop_after_input();
+        if planted::is("no_last_look") {
+            return self.stop_after_input();
+        }
         // Nobody else waits to read, and who will asks again.
         let mut cx = Context::from_waker(Waker::noop());
         while self.http.wants_input() {

@@ -7,7 +7,6 @@ use sunstar_http1::{Awaits, Status};
 
 use super::{Connection, Overdue};
 use crate::error::Error;
-use crate::planted;
 use crate::server::{GRACE, add_one};
 use crate::waits::Wait;
 use crate::watch::Watch;
@@ -25,6 +24,12 @@ impl Connection {
             if planted::is("grace_unbounded") { Instant::FAR_FUTURE } else { shared.stopped_at.get() + GRACE }
         } else {
             shared.ears.listen(&mut self.ear, cx);
+            if wait.is_idle {
+                if shared.ears.is_to_leave() {
+                    return Poll::Ready(Overdue::Place);
+                }
+                shared.ears.rest(&self.ear);
+            }
             Instant::FAR_FUTURE
         };
         loop {
@@ -57,6 +62,7 @@ impl Connection {
                 self.give_up_input(Awaits::Body);
                 Error::TimedOut
             }
+            Overdue::Place => unreachable!("only idle connections are asked for their places"),
             Overdue::Output => {
                 self.is_broken = true;
                 if !planted::is("output_timeout_uncounted") {

@@ -43,9 +43,9 @@ pub(super) fn decode(encoded: &[u8], dot_files: bool) -> Result<Target, PathErro
         }
         let start = path.len();
         decode_segment(segment, &mut path)?;
-        let name = if cfg!(planted = "path_checked_encoded") { segment } else { &path[start..] };
+        let name = if planted::is("path_checked_encoded") { segment } else { &path[start..] };
         let is_hidden = name.first() == Some(&b'.') && name != b".well-known" && !dot_files;
-        let forbidden: &[u8] = if cfg!(planted = "path_keeps_nul") { b"/" } else { b"/\0" };
+        let forbidden: &[u8] = if planted::is("path_keeps_nul") { b"/" } else { b"/\0" };
         if is_hidden || matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| forbidden.contains(byte)) {
             return Err(PathError::Refused);
         }
@@ -69,8 +69,7 @@ fn decode_segment(mut encoded: &[u8], decoded: &mut Vec<u8>) -> Result<(), PathE
 
 fn digit(byte: u8) -> Result<u8, PathError> {
     match byte {
-        #[cfg(planted = "path_digit_colon")]
-        b':' => Ok(0),
+        b':' if planted::is("path_digit_colon") => Ok(0),
         b'0'..=b'9' => Ok(byte - b'0'),
         b'a'..=b'f' => Ok(byte - b'a' + 10),
         b'A'..=b'F' => Ok(byte - b'A' + 10),

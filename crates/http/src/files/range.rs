@@ -55,15 +55,12 @@ pub(super) fn select(value: &[u8], len_bytes: u64) -> Selection {
 fn part(spec: &[u8], len_bytes: u64) -> Option<Range<u64>> {
     let dash = spec.iter().position(|&byte| byte == b'-')?;
     match (&spec[..dash], &spec[dash + 1..]) {
-        #[cfg(planted = "range_suffix_wraps")]
-        (b"", suffix) => Some(len_bytes.wrapping_sub(number(suffix)?)..len_bytes),
-        #[cfg(not(planted = "range_suffix_wraps"))]
+        (b"", suffix) if planted::is("range_suffix_wraps") => Some(len_bytes.wrapping_sub(number(suffix)?)..len_bytes),
         (b"", suffix) => Some(len_bytes.saturating_sub(number(suffix)?)..len_bytes),
         (first, b"") => Some(number(first)?.min(len_bytes)..len_bytes),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
-            #[cfg(planted = "range_last_wraps")]
-            let last = if last == u64::MAX { 0 } else { last };
+            let last = if planted::is("range_last_wraps") && last == u64::MAX { 0 } else { last };
             // The last byte is one of the part.
             (first <= last).then(|| first.min(len_bytes)..last.saturating_add(1).min(len_bytes))
         }
@@ -86,8 +83,9 @@ fn insert(parts: &mut Parts, mut part: Range<u64>) {
         let other = parts.remove(at);
         part = part.start.min(other.start)..part.end.max(other.end);
         place = place.min(at);
-        #[cfg(planted = "range_meets_one")]
-        break;
+        if planted::is("range_meets_one") {
+            break;
+        }
     }
     parts.insert(place.min(parts.len()), part);
 }

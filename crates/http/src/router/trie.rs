@@ -92,15 +92,16 @@ impl<T> Node<T> {
                 return Some(found);
             }
             if let Some(child) = &self.parameter
-                && (end > start || cfg!(planted = "empty_parameter"))
+                && (end > start || planted::is("empty_parameter"))
             {
                 spans.push(start, end);
                 let found = child.find_behind(path, end, spans);
                 if found.is_some() {
                     return found;
                 }
-                #[cfg(not(planted = "stale_span"))]
-                spans.pop();
+                if !planted::is("stale_span") {
+                    spans.pop();
+                }
             }
         }
         let remainder = self.remainder.as_ref()?;
@@ -117,7 +118,7 @@ impl<T> Node<T> {
     /// The child that a segment leads to exactly.
     #[inline]
     fn child(&self, segment: &[u8], is_encoded: bool) -> Option<&Self> {
-        if is_encoded && cfg!(not(planted = "encoded_is_other")) {
+        if is_encoded && !planted::is("encoded_is_other") {
             return self.child_encoded(segment);
         }
         let found = self.exact.binary_search_by(|(other, _)| match other.len().cmp(&segment.len()) {

@@ -87,6 +87,18 @@ fn a_panic_ends_its_connection_alone() {
 }
 
 #[test]
+fn what_leaves_at_the_end_of_a_connection_that_panics_is_timed_too() {
+    panicking(|| async {
+        assert_eq!(statuses(&["/", "/panic"]).await, (vec![200, 500], Ending::Closed));
+        let text = Client::connect().await.unwrap().get("/metrics").await.unwrap().body;
+        let text = String::from_utf8(text).unwrap();
+        let timed = text.lines().filter(|line| line.starts_with("sunstar_http_response_seconds_count"));
+        let timed: f64 = timed.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+        assert_eq!(timed, 2.0, "{text}");
+    });
+}
+
+#[test]
 fn a_panic_takes_no_response_with_it_that_was_complete() {
     panicking(|| async {
         assert_eq!(statuses(&["/", "/", "/panic", "/"]).await, (vec![200, 200, 500], Ending::Closed));

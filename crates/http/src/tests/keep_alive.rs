@@ -38,6 +38,50 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_response_does_not_wait_for_the_handler_of_a_later_request() {
+    quiet(|| async {
+        for (target, body) in [("/sleep?1000", &b"slept"[..]), ("/count", b"8")] {
+            let mut client = Client::connect().await.unwrap();
+            client.ask("GET", "/");
+            client.ask("GET", "/");
+            if target == "/count" {
+                // The handler has read of the body what is there when it waits for something else.
+                client.begin("/count?1000", Some(8), &[]);
+                client.http.send_body("12345678").unwrap();
+                client.http.end_body().unwrap();
+            } else {
+                client.ask("GET", target);
+            }
+            client.transmit().await.unwrap();
+            let asked = now();
+            for _ in 0..2 {
+                assert_eq!(client.answer().await.unwrap().body, b"hello, world");
+            }
+            assert!(now() - asked < Duration::from_millis(500), "{target}: {:?}", now() - asked);
+            assert_eq!(client.answer().await.unwrap().body, body);
+            assert!(now() - asked >= Duration::from_secs(1));
+        }
+    });
+}
+
+#[test]
+fn a_response_that_finds_no_room_leaves_while_the_handler_of_a_later_request_runs() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        // Less than makes the server wait for the client by itself, more than the network holds.
+        for target in ["/bytes?3000000", "/", "/sleep?1000"] {
+            client.ask("GET", target);
+        }
+        client.transmit().await.unwrap();
+        let asked = now();
+        assert_eq!(client.answer().await.unwrap().body.len(), 3_000_000);
+        assert_eq!(client.answer().await.unwrap().body, b"hello, world");
+        assert!(now() - asked < Duration::from_millis(500), "{:?}", now() - asked);
+        assert_eq!(client.answer().await.unwrap().body, b"slept");
+    });
+}
+
+#[test]
 fn whoever_sends_no_more_gets_all_answers() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();

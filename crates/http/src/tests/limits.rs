@@ -1,5 +1,6 @@
 //! How many connections there may be, and how large the bodies of some requests.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use sunstar_sim::Sim;
 
 use super::client::{Client, Ending};
 use super::site::{OPTIONS, PORT, quiet, quiet_with, site};
-use crate::{Limits, Server, ServerOptions};
+use crate::{Limits, Server, ServerOptions, ServerStats};
 
 #[test]
 fn connections_beyond_the_bound_wait_for_their_turn() {
@@ -47,6 +48,67 @@ fn connections_beyond_the_bound_wait_for_their_turn() {
         assert!((400..600).contains(&took.as_millis()), "three at a time: {took:?}");
     });
     sim.run().unwrap();
+}
+
+/// Lets clients visit a server of one shard with two places, and answers what it has done.
+fn visit_two_places<M: Future<Output = ()> + 'static>(main: impl FnOnce() -> M + 'static) -> ServerStats {
+    let mut sim = Sim::new(1);
+    let seen = Rc::new(Cell::new(ServerStats::default()));
+    let told = Rc::clone(&seen);
+    sim.host("server", 1, || async move {
+        let server = Server::with_options(site, ServerOptions { connections: 2, ..OPTIONS });
+        let any = std::net::SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, PORT));
+        server.listen(any, ListenerOptions::default()).await.unwrap();
+        sleep(Duration::from_secs(10)).await;
+        told.set(server.stats());
+        server.stop().await;
+    });
+    sim.host("client", 1, main);
+    sim.run().unwrap();
+    seen.get()
+}
+
+#[test]
+fn the_longest_idle_connection_makes_way_for_one_that_waits() {
+    let stats = visit_two_places(|| async {
+        sleep(Duration::from_millis(10)).await;
+        let mut first = Client::connect().await.unwrap();
+        let mut second = Client::connect().await.unwrap();
+        for client in [&mut second, &mut first] {
+            client.get("/").await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+        let begun = now();
+        let mut third = Client::connect().await.unwrap();
+        assert_eq!(third.get("/").await.unwrap().status(), 200);
+        assert!(now() - begun < Duration::from_millis(100), "{:?}", now() - begun);
+        second.closed().await;
+        assert_eq!(first.get("/").await.unwrap().status(), 200);
+        assert_eq!(third.get("/").await.unwrap().status(), 200);
+    });
+    assert_eq!((stats.accepted, stats.held_back, stats.displaced, stats.failed), (3, 1, 1, 0));
+}
+
+#[test]
+fn whoever_has_its_response_makes_way_for_one_that_waits_and_nobody_else_does() {
+    let stats = visit_two_places(|| async {
+        sleep(Duration::from_millis(10)).await;
+        // One has not asked anything, and one is being answered.
+        let mut silent = Client::connect().await.unwrap();
+        let mut busy = Client::connect().await.unwrap();
+        busy.ask("GET", "/sleep?1000");
+        busy.transmit().await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        let begun = now();
+        let mut third = Client::connect().await.unwrap();
+        assert_eq!(third.get("/").await.unwrap().status(), 200);
+        assert!((800..1000).contains(&(now() - begun).as_millis()), "{:?}", now() - begun);
+        assert_eq!(busy.answer().await.unwrap().body, b"slept");
+        busy.closed().await;
+        assert_eq!(silent.get("/").await.unwrap().status(), 200);
+        assert_eq!(third.get("/").await.unwrap().status(), 200, "nobody waits any more");
+    });
+    assert_eq!((stats.held_back, stats.displaced, stats.failed), (1, 1, 0));
 }
 
 #[test]

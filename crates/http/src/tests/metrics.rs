@@ -56,8 +56,8 @@ fn pipelined_responses_are_all_timed() {
         }
         let text = metrics(&mut client).await;
         assert_eq!(figure(&text, "sunstar_http_response_seconds_count", ""), 12.0);
-        // Those that were answered at once wait for the slow one behind them. Only the last was taken up after it.
-        assert_eq!(figure(&text, "sunstar_http_response_seconds_bucket", "le=\"0.008388608\""), 1.0, "{text}");
+        // Those that are answered at once don't wait for the slow one behind them, nor is the time of that the last one's.
+        assert_eq!(figure(&text, "sunstar_http_response_seconds_bucket", "le=\"0.008388608\""), 11.0, "{text}");
     });
 }
 
@@ -100,6 +100,33 @@ fn failures_take_as_long_as_they_took() {
         let text = metrics(&mut Client::connect().await.unwrap()).await;
         assert_eq!(figure(&text, "sunstar_http_response_seconds_count", ""), 1.0);
         assert!((0.03..0.04).contains(&figure(&text, "sunstar_http_response_seconds_sum", "")), "{text}");
+    });
+}
+
+#[test]
+fn whoever_asks_for_metrics_when_too_many_do_is_refused() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        assert_eq!(client.get("/metrics-for-many").await.unwrap().status(), 503);
+        let text = metrics(&mut client).await;
+        assert_eq!(figure(&text, "sunstar_metrics_refused_total", ""), 1.0, "{text}");
+    });
+}
+
+#[test]
+fn responses_that_wait_to_be_taken_show_as_a_bound_that_was_reached() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        for _ in 0..3 {
+            client.ask("GET", "/bytes?100000");
+        }
+        client.transmit().await.unwrap();
+        for _ in 0..3 {
+            client.answer().await.unwrap();
+        }
+        let text = metrics(&mut client).await;
+        let reached = |bound: &str| figure(&text, "sunstar_http_bounds_reached_total", &format!("bound=\"{bound}\""));
+        assert_eq!(["pipelined_requests", "output_bytes", "input_bytes"].map(reached), [0.0, 2.0, 0.0], "{text}");
     });
 }
 

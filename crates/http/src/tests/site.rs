@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
-use sunstar_executor::{Instant, Sharded};
+use sunstar_executor::{Instant, Sharded, spawn, yield_now};
 use sunstar_http1::{BodyLength, HeaderLines, HeaderName};
+use sunstar_metrics::{MAX_WAITING, gather};
 use sunstar_net::{Address, ListenerOptions, Stream};
 use sunstar_packet::Buffer;
 use sunstar_sim::{Report, Sim, SimError, SimOptions, resolve};
@@ -133,6 +134,7 @@ fn add_server_of<H: Handler + 'static>(
         while !told.stop.get() {
             sleep(Duration::from_millis(1)).await;
         }
+        servers.map(|server| async move { server.check_rest() }).await.unwrap();
         told.stats.set(sum(servers.map(|server| async move { server.stats() }).await.unwrap()));
         let stopped_at = now();
         told.stopped_at.set(Some(stopped_at));
@@ -153,6 +155,7 @@ fn sum(shards: Vec<ServerStats>) -> ServerStats {
         head_timeouts: sum.head_timeouts + shard.head_timeouts,
         body_timeouts: sum.body_timeouts + shard.body_timeouts,
         idle_timeouts: sum.idle_timeouts + shard.idle_timeouts,
+        displaced: sum.displaced + shard.displaced,
         output_timeouts: sum.output_timeouts + shard.output_timeouts,
         #[cfg(feature = "compression")]
         uncompressed: sum.uncompressed + shard.uncompressed,
@@ -212,6 +215,9 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             while let Some(bytes) = exchange.body().await? {
                 count += bytes.len();
             }
+            if request.query().is_some() {
+                sleep(Duration::from_millis(number(&request) as u64)).await;
+            }
             exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
         }
         b"/sleep" => {
@@ -226,6 +232,12 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
         }
         b"/impatient" => return count_impatiently(exchange).await,
         b"/metrics" => return serve_metrics(request, exchange).await,
+        b"/metrics-for-many" => {
+            let others: Vec<_> = (0..=MAX_WAITING).map(|_| spawn(gather())).collect();
+            yield_now().await;
+            serve_metrics(request, exchange).await?;
+            drop(others);
+        }
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())

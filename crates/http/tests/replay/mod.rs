@@ -14,14 +14,25 @@ use sunstar_packet::Buffer;
 
 use by_hand::ByHand;
 
+/// Whether whoever reads has to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pauses {
+    Never,
+    /// Until its task runs again.
+    BeforeEach,
+}
+
 /// A stream from which `bytes` are read `count` times, and then the end.
-pub(crate) fn stream(bytes: Buffer, count: u64) -> Stream {
-    Stream::new(Rc::new(Replay { bytes, left: Cell::new(count) }))
+pub(crate) fn stream(bytes: Buffer, count: u64, pauses: Pauses) -> Stream {
+    Stream::new(Rc::new(Replay { bytes, left: Cell::new(count), pauses, is_there: Cell::new(false) }))
 }
 
 struct Replay {
     bytes: Buffer,
     left: Cell<u64>,
+    pauses: Pauses,
+    /// What comes next was waited for.
+    is_there: Cell<bool>,
 }
 
 impl StreamSocket for Replay {
@@ -33,7 +44,11 @@ impl StreamSocket for Replay {
         Err(Error::Unsupported)
     }
 
-    fn poll_read(&self, _cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
+    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
+        if self.pauses == Pauses::BeforeEach && !self.is_there.replace(!self.is_there.get()) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(left) = self.left.get().checked_sub(1) else { return Poll::Ready(Ok(Buffer::new())) };
         self.left.set(left);
         Poll::Ready(Ok(self.bytes.clone()))

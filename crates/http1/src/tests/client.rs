@@ -94,6 +94,15 @@ fn responses_are_read() {
 }
 
 #[test]
+fn a_later_version_of_http_1_is_taken_for_the_latest_that_is_spoken() {
+    let mut client = client();
+    get(&mut client, "GET");
+    let events = receive(&mut client, "HTTP/1.3 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let Some(ClientEvent::Response(head)) = events.first() else { panic!("{events:?}") };
+    assert_eq!((head.version(), head.reason(), head.keeps_alive()), (Version::Http11, &b"OK"[..], true));
+}
+
+#[test]
 fn what_was_not_asked_for_or_is_missing_is_an_error() {
     let error = |events: Vec<ClientEvent>| match events.last() {
         Some(ClientEvent::Error(error)) => *error,

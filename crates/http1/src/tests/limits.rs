@@ -115,6 +115,7 @@ fn requests_in_flight_are_bounded() {
     let mut script = Script::with(Limits { pipelined_requests: 2, ..Limits::DEFAULT });
     script.send(GET.repeat(3)).expect_request("/").expect_request("/").expect_nothing();
     assert_eq!(script.connection.in_flight(), 2);
+    assert_eq!(script.endpoint.counters().pipelines_full, 1);
     script.answer("hello").expect_request("/").answer("hello").answer("hello").expect_nothing();
     script.expect_output(OK_HELLO.repeat(3));
 }
@@ -123,7 +124,9 @@ fn requests_in_flight_are_bounded() {
 fn output_that_is_not_taken_holds_requests_back() {
     let mut script = Script::with(Limits { output_bytes: OK_HELLO.len(), ..Limits::DEFAULT });
     script.send(GET.repeat(3)).expect_request("/").answer("hello").expect_request("/").answer("hello");
-    script.expect_nothing().expect_output(OK_HELLO.repeat(2)).expect_request("/");
+    script.expect_nothing();
+    assert_eq!((script.endpoint.counters().outputs_full, script.endpoint.counters().pipelines_full), (1, 0));
+    script.expect_output(OK_HELLO.repeat(2)).expect_request("/");
 }
 
 #[test]
@@ -134,6 +137,7 @@ fn input_is_bounded_in_bytes_and_buffers() {
     assert!(!script.connection.wants_input());
     let InputFull(back) = script.connection.handle_input(Buffer::from("x")).unwrap_err();
     assert_eq!(back, b"x");
+    assert_eq!(script.endpoint.counters().inputs_full, 1);
     script.answer("hello").expect_request("/").expect_open();
 
     let mut script = Script::with(limits);

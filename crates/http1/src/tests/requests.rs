@@ -119,6 +119,24 @@ fn one_empty_line_before_a_request_is_skipped() {
 }
 
 #[test]
+fn later_versions_of_http_1_are_taken_for_the_latest_that_is_spoken() {
+    // RFC 9110 §2.5.
+    for version in ["1.2", "1.9"] {
+        let head = format!("POST /count HTTP/{version}\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for at in 0..head.len() {
+            let mut script = Script::new();
+            script.send(&head[..at]);
+            assert!(script.connection.poll_event().is_none());
+            script.send(&head[at..]);
+            let request = script.request();
+            assert_eq!((request.target(), request.version()), (&b"/count"[..], Version::Http11));
+            assert_eq!((request.body(), request.headers().get("host")), (BodyLength::Chunked, Some(&b"a"[..])));
+            assert!(request.keeps_alive());
+        }
+    }
+}
+
+#[test]
 fn connections_persist_by_version_and_wish() {
     for (version, header, persists) in [
         ("1.1", "", true),

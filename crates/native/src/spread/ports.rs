@@ -73,20 +73,21 @@ impl Ports {
 
     /// A shard opens some port for itself, `first` being where the search begins; answers which.
     pub(crate) fn open_any(&self, first: u16, shard: u16) -> Option<u16> {
-        free_ports(first)
-            .find(|port| self.at(*port).load(Ordering::Relaxed) == 0 && self.open(*port, Claim::Alone, shard))
+        free_ports(first).find(|port| self.is_free(*port) && self.open(*port, Claim::Alone, shard))
+    }
+
+    /// Whether nobody has a port, had it for itself last, or was told to share it.
+    fn is_free(&self, port: u16) -> bool {
+        let is_given = || self.shared.iter().any(|given| given.load(Ordering::Relaxed) == port);
+        self.at(port).load(Ordering::Relaxed) == 0 && !is_given()
     }
 
     /// The port of those who share one without naming it: the same for the first call of each shard, for the second one, and so on.
     pub(crate) fn shared_port(&self, nth: usize, first: u16) -> Option<u16> {
         let place = self.shared.get(nth)?;
-        let is_free = |port: &u16| {
-            let is_given = self.shared.iter().any(|other| other.load(Ordering::Relaxed) == *port);
-            !is_given && self.at(*port).load(Ordering::Relaxed) == 0
-        };
         match place.load(Ordering::Relaxed) {
             0 => {
-                let port = free_ports(first).find(is_free)?;
+                let port = free_ports(first).find(|port| self.is_free(*port))?;
                 // Another shard may have been first.
                 let given = place.compare_exchange(0, port, Ordering::Relaxed, Ordering::Relaxed);
                 Some(given.err().unwrap_or(port))
@@ -122,5 +123,57 @@ pub(crate) fn free_ports(first: u16) -> impl Iterator<Item = u16> {
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ports").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_of_one_shard_or_of_all() {
+        let ports = Ports::default();
+        assert!(ports.open(80, Claim::Shared, 0) && ports.open(80, Claim::Shared, 1));
+        assert_eq!(ports.pinned_to(80), None);
+        assert!(!ports.open(80, Claim::Alone, 0));
+        assert!(ports.open(81, Claim::Alone, 2));
+        assert_eq!(ports.pinned_to(81), Some(2));
+        assert!(!ports.open(81, Claim::Alone, 1) && !ports.open(81, Claim::Shared, 2));
+        assert!(ports.open(81, Claim::Alone, 2), "at another address");
+    }
+
+    #[test]
+    fn what_is_closed_can_be_opened_by_others() {
+        let ports = Ports::default();
+        assert!(ports.open(80, Claim::Alone, 2) && ports.open(80, Claim::Alone, 2));
+        ports.close(80, false);
+        assert!(!ports.open(80, Claim::Shared, 0), "it is open once more");
+        ports.close(80, true);
+        assert_eq!(ports.pinned_to(80), Some(2), "what it has accepted goes on");
+        assert!(ports.open(80, Claim::Shared, 0));
+        assert_eq!(ports.pinned_to(80), None);
+        ports.close(80, true);
+        assert!(ports.open(80, Claim::Alone, 1));
+        ports.close(80, false);
+        assert_eq!(ports.pinned_to(80), None);
+    }
+
+    #[test]
+    fn ports_that_nobody_names_are_free_and_the_same_for_all_who_share() {
+        let ports = Ports::default();
+        let first = ports.shared_port(0, 7).expect("there are many");
+        assert_eq!(ports.shared_port(0, 9_999), Some(first));
+        let second = ports.shared_port(1, 7).expect("there are many");
+        let alone = ports.open_any(7, 0).expect("there are many");
+        assert!(first != second && ports.open(first, Claim::Shared, 0));
+        assert_ne!(ports.open_any(7, 0).expect("there are many"), alone);
+        assert_eq!(ports.shared_port(SHARED_PORTS, 0), None);
+    }
+
+    #[test]
+    fn all_free_ports_are_tried_once() {
+        let tried: std::collections::BTreeSet<u16> = free_ports(u16::MAX).collect();
+        assert_eq!(tried.len(), usize::from(FREE));
+        assert_eq!((tried.first(), tried.last()), (Some(&FIRST_FREE), Some(&(FIRST_FREE + FREE - 1))));
     }
 }

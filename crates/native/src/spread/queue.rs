@@ -10,13 +10,17 @@ use std::task::Context;
 use sunstar_device::{Capabilities, Counters, Queue, QueueError, Readiness};
 use sunstar_executor::message::TryPostError;
 use sunstar_executor::{Instant, IntoForeign, ShardId, current, local, try_post};
-use sunstar_packet::{Buffer, CopyCounter, ForeignPacket, Packet};
+use sunstar_packet::{CopyCounter, ForeignPacket, Packet};
 
 use super::Spread;
 use super::steer::{To, steer};
+use crate::frames::copy_of;
 
 /// Packets that wait in one place for another shard, or for the shard's next round, at most; further ones are dropped.
 pub const MAX_FORWARDED_PACKETS: usize = 4_096;
+
+/// Bytes of headers by which a packet's shard is found, at most: of Ethernet, of IPv4 and the ports behind them.
+const HEADER_BYTES: usize = 14 + 60 + 8;
 
 /// Packets that one message carries at most.
 const BATCH: usize = 64;
@@ -41,7 +45,25 @@ struct Mailboxes(RefCell<Vec<(u64, Rc<Mailbox>)>>);
 struct Mailbox {
     received: RefCell<VecDeque<Packet>>,
     to_send: RefCell<VecDeque<Packet>>,
-    dropped: Cell<u64>,
+    /// What this shard has put together, for whomever it is.
+    given_back: RefCell<VecDeque<Packet>>,
+    counters: Cell<SpreadCounters>,
+}
+
+/// What the current shard has forwarded of a device's packets.
+pub(super) fn counters(id: u64) -> SpreadCounters {
+    Mailbox::find(id).map(|mailbox| mailbox.counters.get()).unwrap_or_default()
+}
+
+/// Lets the current shard's end of a device share out a packet.
+pub(super) fn give_back(id: u64, mut packet: Packet) {
+    if let Some(mailbox) = Mailbox::find(id) {
+        let len = packet.len().min(HEADER_BYTES);
+        // They were put in front one by one. There are so many bytes.
+        let _ = packet.contiguous(len, &CopyCounter::default());
+        // The stack bounds how many there are in a round.
+        mailbox.given_back.borrow_mut().push_back(packet);
+    }
 }
 
 /// What is to be done with packets of another shard.
@@ -54,6 +76,19 @@ enum Errand {
 }
 
 impl Mailbox {
+    /// The current shard's mailbox for a device.
+    fn find(id: u64) -> Option<Rc<Self>> {
+        let mailboxes = local::get::<Mailboxes>()?;
+        let mailboxes = mailboxes.0.borrow();
+        mailboxes.iter().find(|(other, _)| *other == id).map(|(_, mailbox)| Rc::clone(mailbox))
+    }
+
+    fn count(&self, change: impl FnOnce(&mut SpreadCounters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
     /// Makes the current shard's mailbox for a device.
     fn open(id: u64) -> Rc<Self> {
         let mailboxes = local::get::<Mailboxes>().unwrap_or_else(|| {
@@ -68,10 +103,7 @@ impl Mailbox {
 
     /// Puts packets into the current shard's mailbox, if it has one for the device.
     fn deliver(id: u64, errand: Errand, packets: Vec<ForeignPacket>) {
-        let Some(mailboxes) = local::get::<Mailboxes>() else { return };
-        let mailbox =
-            mailboxes.0.borrow().iter().find(|(other, _)| *other == id).map(|(_, mailbox)| Rc::clone(mailbox));
-        let Some(mailbox) = mailbox else { return };
+        let Some(mailbox) = Self::find(id) else { return };
         let mut queue = match errand {
             Errand::Receive => mailbox.received.borrow_mut(),
             Errand::Send => mailbox.to_send.borrow_mut(),
@@ -80,7 +112,7 @@ impl Mailbox {
             if queue.len() < MAX_FORWARDED_PACKETS {
                 queue.push_back(packet.into_packet());
             } else {
-                mailbox.dropped.set(mailbox.dropped.get() + 1);
+                mailbox.count(|counters| counters.dropped += 1);
             }
         }
     }
@@ -152,7 +184,6 @@ pub(super) struct SpreadQueue {
     /// What came from the queue just now.
     fresh: VecDeque<Packet>,
     copies: CopyCounter,
-    counters: SpreadCounters,
 }
 
 impl SpreadQueue {
@@ -171,7 +202,6 @@ impl SpreadQueue {
             queue,
             fresh: VecDeque::new(),
             copies: CopyCounter::default(),
-            counters: SpreadCounters::default(),
         }
     }
 
@@ -198,9 +228,9 @@ impl SpreadQueue {
     fn forward(&mut self, shard: usize, packet: Packet) {
         let Some(outgoing) = self.received.get_mut(shard) else { return };
         if outgoing.push(packet) {
-            self.counters.rx_forwarded += 1;
+            self.mailbox.count(|counters| counters.rx_forwarded += 1);
         } else {
-            self.counters.dropped += 1;
+            self.mailbox.count(|counters| counters.dropped += 1);
         }
     }
 
@@ -208,17 +238,6 @@ impl SpreadQueue {
         let id = self.spread.id;
         self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.flush(id));
     }
-}
-
-/// A packet of a few bytes once more.
-fn copy_of(packet: &Packet, copies: &CopyCounter) -> Packet {
-    let mut bytes = vec![0; packet.len()];
-    copies.count(bytes.len());
-    // It is as long as the packet.
-    let _ = packet.copy_to_slice(0, &mut bytes);
-    let mut copy = Packet::from(Buffer::from(bytes));
-    copy.offload = packet.offload;
-    copy
 }
 
 impl Queue for SpreadQueue {
@@ -229,6 +248,7 @@ impl Queue for SpreadQueue {
     fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let before = out.len();
         out.append(&mut self.mailbox.received.borrow_mut());
+        self.fresh.append(&mut self.mailbox.given_back.borrow_mut());
         let result = match &mut self.queue {
             Some(queue) => queue.rx_burst(now, &mut self.fresh, max),
             None => Ok(0),
@@ -247,10 +267,10 @@ impl Queue for SpreadQueue {
             let Some(outgoing) = outgoing else { return Ok(0) };
             while let Some(packet) = packets.pop_front() {
                 if !outgoing.push(packet) {
-                    self.counters.dropped += 1;
+                    self.mailbox.count(|counters| counters.dropped += 1);
                 }
             }
-            self.counters.tx_forwarded += count as u64;
+            self.mailbox.count(|counters| counters.tx_forwarded += count as u64);
             self.flush();
             return Ok(count);
         };
@@ -261,7 +281,8 @@ impl Queue for SpreadQueue {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
-        let waits_here = !self.mailbox.received.borrow().is_empty();
+        let waits_here =
+            [&self.mailbox.received, &self.mailbox.given_back].iter().any(|queue| !queue.borrow().is_empty());
         let waits_there = !self.received.iter().chain(&self.to_send).all(Outgoing::is_empty);
         match &mut self.queue {
             _ if waits_here || waits_there => Readiness::Ready,
@@ -284,7 +305,7 @@ impl fmt::Debug for SpreadQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpreadQueue")
             .field("here", &self.here)
-            .field("counters", &self.counters)
+            .field("counters", &self.mailbox.counters)
             .finish_non_exhaustive()
     }
 }

@@ -4,5 +4,6 @@
 mod closing;
 mod datagrams;
 mod listening;
+mod spread;
 mod streams;
 mod support;

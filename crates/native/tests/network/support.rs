@@ -3,9 +3,10 @@
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sunstar_device::{Fault, FaultOptions, LinkOptions, Queue, link};
-use sunstar_native::{Network, NetworkOptions, Prefix};
+use sunstar_native::{Network, NetworkOptions, Prefix, Spread};
 use sunstar_net::socket::{
     ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket,
     install, stack,
@@ -40,8 +41,16 @@ pub(crate) fn any(port: u16) -> Address {
 
 /// Makes a network of the current shard's, and installs it.
 pub(crate) fn start(queue: impl Queue + 'static, address: Ipv4Addr, options: NetworkOptions) -> Network {
-    let network = Network::new(options);
-    let interface = network.add_queue(Box::new(queue), None).expect("there is room");
+    install_over(Network::new(options), Box::new(queue), address)
+}
+
+/// The same for the server, one of whose shards this is.
+pub(crate) fn start_spread(queue: Box<dyn Queue>, spread: &Arc<Spread>) {
+    install_over(Network::new(NetworkOptions::DEFAULT).with_spread(Arc::clone(spread)), queue, SERVER);
+}
+
+fn install_over(network: Network, queue: Box<dyn Queue>, address: Ipv4Addr) -> Network {
+    let interface = network.add_queue(queue, None).expect("there is room");
     let prefix = Prefix::new(IpAddr::V4(address), 24).expect("24 bits are fewer than 32");
     network.add_address(interface, prefix).expect("a station's");
     network.start();

@@ -106,7 +106,7 @@ impl Group {
             return Poll::Ready(Step::End);
         }
         if let Some(row) = self.rows.borrow_mut().first_mut(Phase::Leaving) {
-            row.phase = if cfg!(planted = "given_after_goodbye") { Phase::Listening } else { Phase::Left };
+            row.phase = if planted::is("given_after_goodbye") { Phase::Listening } else { Phase::Left };
             return Poll::Ready(Step::Dismiss(row.shard));
         }
         if let Some(connection) = self.next_connection(cx) {

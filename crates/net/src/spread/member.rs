@@ -127,8 +127,9 @@ impl Member {
             return Some(Errand::End);
         }
         if notes.is_dismissed.get() {
-            #[cfg(planted = "forgotten_return")]
-            self.queue.borrow_mut().clear();
+            if planted::is("forgotten_return") {
+                self.queue.borrow_mut().clear();
+            }
             return Some(Errand::Return(self.queue.take().into()));
         }
         if notes.wants_close.take() {

@@ -40,6 +40,15 @@ fn the_main_function_runs_on_shard_0_and_its_answer_comes_back() {
 }
 
 #[test]
+fn there_is_room_for_many_descriptors_before_they_come() {
+    run(shards(1), || async {}).expect("it returns");
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let room = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    assert!(room >= Some(limit.min(1 << 16)), "{room:?}");
+}
+
+#[test]
 fn shards_that_poll_for_ever_stop_too() {
     let config = Config { poll_mode: true, ..shards(2) };
     assert_eq!(run(config, || async { 1 }).expect("it returns"), 1);

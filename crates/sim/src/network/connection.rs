@@ -109,7 +109,7 @@ impl Connection {
         let delay = self.network.delay(self.is_local);
         let at = (world.now() + delay).max(half.last_arrival);
         half.last_arrival = at;
-        if cfg!(planted = "early_segment") && half.wire.len() == 2 {
+        if planted::is("early_segment") && half.wire.len() == 2 {
             half.wire.push_front(item);
         } else {
             half.wire.push_back(item);
@@ -156,11 +156,9 @@ impl Connection {
         if is_split {
             len = 1 + network.random().index(len - 1);
         }
-        #[cfg_attr(not(planted = "split_drops_byte"), expect(unused_mut, reason = "a planted bug changes it"))]
         let mut bytes = half.take_queued(len, done);
         half.outstanding_bytes += len;
-        if cfg!(planted = "split_drops_byte") && is_split {
-            #[cfg(planted = "split_drops_byte")]
+        if planted::is("split_drops_byte") && is_split {
             bytes.pop();
         }
         if !self.is_local && options.reset.happens(&mut network.random()) {
@@ -210,7 +208,7 @@ impl Connection {
         });
         if is_unwanted {
             self.reset(to);
-        } else if cfg!(not(planted = "lost_reader_wake")) {
+        } else if !planted::is("lost_reader_wake") {
             self.end(to).wake(&self.end(to).reader);
         }
     }

@@ -19,8 +19,12 @@ fn address() -> Ipv4Addr {
 
 /// What a server answers to a request for a path.
 fn get(server: SocketAddr, path: &str) -> String {
+    ask(server, "GET", path)
+}
+
+fn ask(server: SocketAddr, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(server).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     answer
@@ -52,13 +56,15 @@ fn prometheus_is_answered_until_the_end() {
         assert!(answer.lines().any(|known| known == line), "{line} is not in {answer}");
     }
     assert!(get(server, "/").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    let options = ask(server, "OPTIONS", "/metrics");
+    assert!(options.starts_with("HTTP/1.1 204") && options.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{options}");
     // A connection that stays must not hold up the end.
     let _idle = TcpStream::connect(server).unwrap();
     running.signal(Signal::INT);
     let (code, errors) = running.end();
     assert_eq!(code, Some(0), "{errors}");
     assert!(errors.contains(&format!("metrics at http://{server}/metrics")), "{errors}");
-    assert!(errors.contains("prometheus: served 2 requests on 3 connections: 0 refused, 0 failed"), "{errors}");
+    assert!(errors.contains("prometheus: served 3 requests on 4 connections: 0 refused, 0 failed"), "{errors}");
     assert!(TcpStream::connect(server).is_err());
 }
 

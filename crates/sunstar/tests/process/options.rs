@@ -184,6 +184,14 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn options_of_collectd_without_its_address_are_refused() {
+    for option in [["--collectd-hostname", "here"], ["--collectd-poll-period-ms", "20"]] {
+        let refusal = refusal(&option);
+        assert!(refusal.contains("--collectd <ADDRESS>"), "{refusal}");
+    }
+}
+
+#[test]
 fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     let native = |more: &[&str]| refusal(&[&["--network-stack", "native"], more].concat());
     assert_eq!(native(&[]), "--network-stack native needs --device, as in --device tap:NAME");

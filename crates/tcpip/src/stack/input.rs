@@ -4,7 +4,7 @@ use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
+use sunstar_wire::{EtherType, EthernetFrame, Fragment, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
 
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
@@ -97,10 +97,31 @@ impl Stack {
             let whole = self.reassembly.push(now, id, &header, take(packet), &mut self.drops, &self.copies)?;
             self.counters.fragments_received += 1;
             let Some((header, whole)) = whole else { return Ok(()) };
+            if self.reassembled.is_some() {
+                return self.hand_out(id, header, whole);
+            }
             arrived = Arrived { header, payload_len: whole.len(), ..arrived };
             *packet = whole;
         }
         self.deliver(now, &arrived, packet)
+    }
+
+    /// Puts a packet that is whole again into the queue of those that are taken in elsewhere, as a frame where there are frames.
+    fn hand_out(&mut self, id: InterfaceId, header: Ipv4Header, packet: Packet) -> Result<(), DropReason> {
+        let whole = Ipv4Header { fragment: Fragment::WHOLE, ..header };
+        let packet = self.with_ipv4_header(&whole, packet);
+        let packet = match self.network.interface(id).and_then(|interface| interface.mac()) {
+            Some(mac) => packet.and_then(|packet| self.frame(id, mac, EtherType::IPV4, packet)),
+            None => packet,
+        };
+        let limit = self.limits.loopback_packets;
+        match (&mut self.reassembled, packet) {
+            (Some(queue), Some(packet)) if queue.len() < limit => queue.push_back((id, packet)),
+            (Some(_), Some(_)) => return Err(DropReason::LoopbackQueueFull),
+            // What was too long has been counted.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Reads the header and leaves the payload.

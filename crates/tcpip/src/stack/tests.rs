@@ -1,6 +1,8 @@
 mod arp;
 mod counters;
+mod driven;
 mod fragments;
+mod fuzzed;
 mod icmp;
 mod ip;
 mod path;

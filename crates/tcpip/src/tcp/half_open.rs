@@ -112,6 +112,12 @@ impl HalfOpen {
             // Ours got lost, or theirs came twice.
             return Verdict::Answer;
         }
+        let tsval = header.options.timestamps.filter(|_| self.agreement.has_timestamps()).map(|both| both.tsval);
+        let is_older = tsval.is_some_and(|tsval| tsval.wrapping_sub(self.ts_recent).cast_signed() < 0);
+        if is_older && !has(TcpFlags::RST) {
+            // From before their SYN (PAWS, RFC 7323 §5.3).
+            return Verdict::Answer;
+        }
         if header.seq != self.irs + 1 {
             // RFC 5961 §3, §4: what is not exactly expected ends nothing.
             return if has(TcpFlags::RST) { Verdict::Waits } else { Verdict::Answer };

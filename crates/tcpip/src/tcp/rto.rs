@@ -54,7 +54,7 @@ impl Rto {
 
     /// The timer has rung: doubles the timeout (§5.5).
     pub fn on_timeout(&mut self) {
-        if !cfg!(planted = "no_backoff") {
+        if !planted::is("no_backoff") {
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
         }
     }

@@ -106,6 +106,12 @@ impl Scoreboard {
         self.sacked_segments
     }
 
+    /// Numbers that are in the network for the second time.
+    pub fn retransmitted_in_flight(&self) -> u32 {
+        let is_it = |segment: &&Segment| segment.state == State::InFlight && segment.transmission.is_retransmission;
+        self.segments.iter().filter(is_it).map(Segment::len).sum()
+    }
+
     /// Whether everything that was sent is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
@@ -239,7 +245,7 @@ impl Scoreboard {
     /// receiver has reported it may have dropped by now, if the first segment was among it (RFC 2018 §8).
     pub fn on_timeout(&mut self, now: Instant, rack: &Rack, reordering_window: Duration) -> u32 {
         let has_reneged = self.segments.front().is_some_and(|first| first.state == State::Sacked);
-        let has_reneged = has_reneged && !cfg!(planted = "reneging_ignored");
+        let has_reneged = has_reneged && !planted::is("reneging_ignored");
         let mut lost = 0;
         for at in 0..self.segments.len() {
             let Segment { transmission, state, .. } = self.segments[at];
@@ -320,7 +326,7 @@ impl Scoreboard {
         self.account(was, len, false);
         self.account(State::InFlight, len, true);
         if was == State::Lost {
-            self.first_lost = end + u32::from(cfg!(planted = "lost_skipped"));
+            self.first_lost = end + u32::from(planted::is("lost_skipped"));
         }
         outgoing
     }

@@ -48,6 +48,12 @@ impl Limits {
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Segments that came in, with right checksums.
+    pub segments_received: u64,
+    /// Segments that left, retransmitted ones included; large ones that the device cuts count once.
+    pub segments_sent: u64,
+    /// Segments with data that had been sent before.
+    pub segments_retransmitted: u64,
     /// Connections that strangers have opened, and that we have.
     pub accepted: u64,
     /// Connections that we have opened, or tried to.
@@ -66,6 +72,27 @@ pub struct Counters {
     pub time_wait_reused: u64,
     /// Resets and answers that were dropped, since as many as may be waited.
     pub replies_dropped: u64,
+}
+
+/// How full everything is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Connections that are open, or that the application has not let go.
+    pub connections: usize,
+    /// Strangers who have not confirmed.
+    pub half_open: usize,
+    /// Connections that are over and remembered.
+    pub time_wait: usize,
+    /// Entries of the table by which segments find all of those: as many, without what has ended and waits to be let go.
+    pub flows: usize,
+    /// Timers that are armed.
+    pub timers: usize,
+    /// Resets and answers that wait to be sent.
+    pub replies: usize,
+    /// Events that wait to be polled: at most one for each connection and each listener.
+    pub events: usize,
+    /// Memory of idle connections that waits for busy ones, in pieces.
+    pub spares: usize,
 }
 
 /// Names a connection for as long as the application has not let it go.
@@ -143,8 +170,6 @@ struct Entry {
     connection: Connection,
     /// Whose queue it waits in, until it is accepted.
     listener: Option<u32>,
-    /// Whether the application has let it go: it ends by itself.
-    is_orphan: bool,
     has_work: bool,
     has_event: bool,
 }
@@ -275,6 +300,21 @@ impl Sockets {
         [self.connections.len(), self.half_open.len(), self.over.len()]
     }
 
+    /// How full everything is.
+    pub fn levels(&self) -> Levels {
+        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
+        Levels {
+            connections: self.connections.len(),
+            half_open: self.half_open.len(),
+            time_wait: self.over.len(),
+            flows: self.flows.len(),
+            timers: timers.into_iter().map(|timers| timers.armed() as usize).sum(),
+            replies: self.replies.len(),
+            events: self.events.len(),
+            spares: self.spares.len(),
+        }
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
@@ -307,6 +347,15 @@ impl Sockets {
         entry.connection.send(data)?;
         self.mark(id.place);
         Ok(())
+    }
+
+    /// Changes how a connection sends: [`Connection::set_corked`], [`Connection::push_all`], [`Connection::set_zero_linger`].
+    /// Answers whether there is such a connection.
+    pub fn configure(&mut self, id: SocketId, change: impl FnOnce(&mut Connection)) -> bool {
+        let Some(entry) = self.entry_mut(id) else { return false };
+        change(&mut entry.connection);
+        self.mark(id.place);
+        true
     }
 
     /// Hands over bytes also if there is no room, see [`Connection::send_beyond`].
@@ -350,12 +399,13 @@ impl Sockets {
     }
 
     /// Lets a connection go: what was sent still arrives, what comes is dropped, and nobody hears of it any more. If received bytes
-    /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17).
+    /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17); and if [`Connection::set_zero_linger`] says
+    /// so.
     pub fn release(&mut self, now: Instant, id: SocketId) {
         let Some(entry) = self.entry_mut(id) else { return };
-        entry.is_orphan = true;
+        entry.connection.let_go(now);
         entry.generation = u32::MAX;
-        if entry.connection.receivable() > 0 {
+        if entry.connection.receivable() > 0 || entry.connection.has_zero_linger() {
             self.abort_place(now, id.place);
         } else {
             entry.connection.close();
@@ -366,7 +416,7 @@ impl Sockets {
     /// Ends a connection at once and lets it go; the other side is reset.
     pub fn abort(&mut self, now: Instant, id: SocketId) {
         if let Some(entry) = self.entry_mut(id) {
-            entry.is_orphan = true;
+            entry.connection.let_go(now);
             entry.generation = u32::MAX;
             self.abort_place(now, id.place);
         }
@@ -398,7 +448,8 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.is_orphan && entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true) {
+        if !entry.connection.is_orphan() && entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true)
+        {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }
     }
@@ -409,7 +460,11 @@ impl Sockets {
         let Some(entry) = self.connections.get(place) else { return };
         match entry.connection.state() {
             State::TimeWait => self.retire(now, place),
-            State::Closed if entry.is_orphan => self.remove(place),
+            State::Closed if entry.connection.is_orphan() => self.remove(place),
+            // What comes for it from now on is for nobody (RFC 9293 §3.10.7.1), also if the application still looks at it.
+            State::Closed => {
+                self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+            }
             _ => {}
         }
     }
@@ -437,7 +492,9 @@ impl Sockets {
     }
 
     fn remove(&mut self, place: u32) {
-        self.connection_timers.disarm(place);
+        if !planted::is("timer_left") {
+            self.connection_timers.disarm(place);
+        }
         if let Some(entry) = self.connections.remove(place) {
             self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
         }

@@ -71,7 +71,7 @@ impl TcpOptions {
     const fn fitting_blocks(&self) -> usize {
         let room = (OPTIONS_BYTES - 4 - self.len_without_sack()) / SackBlock::LEN;
         let len = self.sack.len as usize;
-        if len < room || cfg!(planted = "sack_without_room") { len } else { room }
+        if len < room { len } else { room }
     }
 
     pub(super) fn parse(options: &[u8]) -> Self {
@@ -117,7 +117,8 @@ impl TcpOptions {
         if let Some(WindowScale(shift)) = self.window_scale {
             bytes.extend(&[NO_OPERATION, WINDOW_SCALE, 3, shift]);
         }
-        let blocks = &self.sack[..self.fitting_blocks()];
+        let count = if planted::is("sack_without_room") { self.sack.len() } else { self.fitting_blocks() };
+        let blocks = &self.sack[..count];
         if !blocks.is_empty() {
             // At most 34.
             let [.., len] = (2 + SackBlock::LEN * blocks.len()).to_be_bytes();

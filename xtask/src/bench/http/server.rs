@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// So long a client may take for a head where some send but half of it.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A running server. Dropping it ends it.
 pub(super) struct Server {

@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use super::bars::{self, Bar};
 use super::peer::Peer;
-use super::{Figures, Load};
+use super::{CONNECT_RATE, Figures, Load};
 use crate::bench::noise::NOISY_CORES;
 use crate::bench::statistics::median;
 
 /// From this share of a processor on a program was busy. A server that was not has a time per request that means little under a
 /// closed load.
 const BUSY: f64 = 0.97;
+/// Who gets this share of what is offered at a fixed rate has kept up.
+const KEPT_UP: f64 = 0.99;
 
 /// The figures of one load, by peer and round.
 pub(super) struct Table {
@@ -138,7 +140,13 @@ impl Row {
             Load::Latency | Load::Idle | Load::HalfSent => None,
             // The client spins: it always looks busy.
             Load::KeepAlive | Load::Pipelined => was_idle.then_some("void: not kept busy"),
-            Load::Connect | Load::Download | Load::Wrk => {
+            // At a fixed rate the processor time of the same work is compared, by servers that all have time left.
+            Load::Connect => {
+                let rate = self.median(|figures| Some(figures.requests as f64 / figures.seconds));
+                let fell_behind = rate.is_some_and(|rate| rate < KEPT_UP * f64::from(CONNECT_RATE));
+                fell_behind.then_some("void: fewer connections than were offered")
+            }
+            Load::Download | Load::Wrk => {
                 (was_idle && !client_had_time).then_some("void: the load client was busy first")
             }
         }
@@ -188,14 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_were_not_made_void_a_bar() {
+        let of = |share: f64| {
+            let seconds = 1e6 / (f64::from(CONNECT_RATE) * share);
+            let rounds = [Some(Figures { seconds, ..figures(1.0, 0.3, 1.0) })];
+            table(Load::Connect, &[(Peer::IoUring, &rounds), (Peer::Nginx, &rounds)])
+        };
+        assert!(of(0.98).contains("void"));
+        assert!(!of(0.995).contains("void"));
+    }
+
+    #[test]
     fn a_client_that_was_busy_first_voids_a_bar() {
         let of = |load, busy, client| {
             let (own, other) = ([Some(figures(1.0, busy, client))], [Some(figures(3.0, 1.0, client))]);
             table(load, &[(Peer::IoUring, &own), (Peer::Nginx, &other)])
         };
-        assert!(of(Load::Connect, 0.9, 0.99).contains("void"));
-        assert!(!of(Load::Connect, 0.9, 0.9).contains("void"));
-        assert!(!of(Load::Connect, 0.99, 0.99).contains("void"));
+        assert!(of(Load::Download, 0.9, 0.99).contains("void"));
+        assert!(!of(Load::Download, 0.9, 0.9).contains("void"));
+        assert!(!of(Load::Download, 0.99, 0.99).contains("void"));
         assert!(of(Load::KeepAlive, 0.9, 1.0).contains("void"));
         assert!(!of(Load::KeepAlive, 0.99, 1.0).contains("void"));
     }

@@ -5,7 +5,7 @@
 //! number of cases. The seeds of a run are consecutive.
 //!
 //! What the tests are worth is shown by planted bugs: with any of these the run must fail, e.g.
-//! `RUSTFLAGS='--cfg planted="lost_wake"' cargo test -p sunstar-executor --lib sync_random`.
+//! `cargo xtask planted lost_wake`.
 //!
 //! | planted | the bug |
 //! |---|---|

@@ -23,7 +23,7 @@
 
 mod node;
 mod run;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use alloc::rc::Rc;
@@ -249,7 +249,7 @@ impl<T> Core<T> {
     fn vacate(&self, slot: usize) {
         self.slots[slot].earliest.set(u64::MAX);
         let level = slot / SLOTS_PER_LEVEL;
-        if level < LEVELS && !cfg!(planted = "wheel_stale_bitmap") {
+        if level < LEVELS && !planted::is("wheel_stale_bitmap") {
             let left = self.occupied[level].get() & !(1 << (slot % SLOTS_PER_LEVEL));
             self.occupied[level].set(left);
             if left == 0 {
@@ -332,7 +332,7 @@ impl<T> Core<T> {
 #[inline]
 fn level_of(deadline: u64, now: u64) -> usize {
     let beyond = (deadline - now).ilog2().saturating_sub(SLOT_BITS - 1);
-    if cfg!(planted = "wheel_wrong_level") {
+    if planted::is("wheel_wrong_level") {
         return (beyond / LEVEL_BITS) as usize;
     }
     let level = beyond.div_ceil(LEVEL_BITS) as usize;

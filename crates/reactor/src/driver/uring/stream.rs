@@ -274,6 +274,9 @@ impl StreamSocket for Handle {
 
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Buffer, Error>> {
         let answer = self.stream.incoming.poll_read(cx);
+        if answer.is_pending() {
+            self.stream.send_ahead(&self.driver);
+        }
         self.stream.receive_if_wanted(&self.driver, answer.is_pending());
         answer
     }

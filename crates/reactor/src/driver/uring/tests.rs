@@ -115,6 +115,27 @@ fn one_of_few_streams_is_served_by_a_call_each_and_told_of_by_the_kernel_later()
 }
 
 #[test]
+fn what_one_of_few_streams_is_to_send_leaves_when_its_reader_begins_to_wait() {
+    let Some(driver) = driver() else { return };
+    let (stream, mut theirs) = pair(&driver);
+    theirs.set_nonblocking(true).expect("it is open");
+    let mut answer = [0; 16];
+    stream.enqueue(Buffer::from("head, "));
+    stream.enqueue(Buffer::from("body"));
+    assert!(theirs.read(&mut answer).is_err(), "more may follow");
+    assert!(Wakes::default().poll(|cx| stream.poll_read(cx)).is_pending());
+    assert_eq!(theirs.read(&mut answer).expect("it was sent"), 10);
+    assert_eq!(answer[..10], *b"head, body");
+    let others: Vec<_> = (0..FEW_SOCKETS).map(|_| pair(&driver)).collect();
+    stream.enqueue(Buffer::from("later"));
+    assert!(Wakes::default().poll(|cx| stream.poll_read(cx)).is_pending());
+    assert!(theirs.read(&mut answer).is_err(), "among many it leaves together with what others send");
+    driver.poll();
+    assert_eq!(theirs.read(&mut answer).expect("it was sent"), 5);
+    drop(others);
+}
+
+#[test]
 fn a_call_that_can_not_send_all_leaves_the_rest_to_the_ring() {
     let Some(driver) = driver() else { return };
     let (stream, mut theirs) = pair(&driver);

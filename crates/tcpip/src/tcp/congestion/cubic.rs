@@ -99,7 +99,7 @@ impl CongestionControl for Cubic {
         self.cwnd_prior = cwnd;
         // Fast convergence, §4.7: a window that did not get back to where it was leaves room for others.
         self.w_max =
-            if cwnd < self.w_max && !cfg!(planted = "no_fast_convergence") { cwnd * (1.0 + 0.7) / 2.0 } else { cwnd };
+            if cwnd < self.w_max && !planted::is("no_fast_convergence") { cwnd * (1.0 + 0.7) / 2.0 } else { cwnd };
         window.reduce(BETA.0, BETA.1);
     }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// An acknowledgement waits so long for data to go with, RFC 9293 §3.8.6.3 (which allows 500 ms), as in Linux.
-const DELAY: Duration = Duration::from_millis(40);
+pub(super) const DELAY: Duration = Duration::from_millis(40);
 
 /// So many segments of a connection are acknowledged at once, since its sender is in slow start, as in Linux.
 const QUICK_ACKS: u8 = 16;

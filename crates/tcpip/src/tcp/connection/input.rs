@@ -59,6 +59,7 @@ impl Connection {
 
     /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
+        self.totals.on_segments(self.segments(segment.payload_len()).max(1));
         match self.state {
             State::Closed => Reply::None,
             State::SynSent => self.on_segment_in_syn_sent(now, segment),
@@ -123,7 +124,6 @@ impl Connection {
         }
         self.last_heard_at = now;
         self.keepalive_probes = 0;
-        self.remember_timestamp(now, &segment.header);
         if self.state == State::SynReceived {
             if segment.header.ack != self.snd_nxt {
                 return Reply::Reset(segment.header.ack);
@@ -184,7 +184,7 @@ impl Connection {
         }
         let Some(timestamps) = segment.header.options.timestamps else { return false };
         let is_older = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() < 0;
-        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME
+        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME && !planted::is("paws_ignored")
     }
 
     /// Whether a part of it lies in the window (RFC 9293 §3.10.7.4, first).
@@ -211,7 +211,7 @@ impl Connection {
 
     /// RFC 5961 §3: only a reset with exactly the expected number is believed; others are asked for one.
     fn on_reset(&mut self, now: Instant, segment: &Segment) {
-        if segment.header.seq == self.rcv_nxt {
+        if segment.header.seq == self.rcv_nxt || planted::is("reset_believed") {
             let failure = if self.state == State::SynReceived { Failure::Refused } else { Failure::Reset };
             self.fail(failure);
         } else {
@@ -236,6 +236,7 @@ impl Connection {
             self.challenge(now, false);
             return false;
         }
+        self.remember_timestamp(now, header);
         if ack.is_before(self.snd_una) {
             return true;
         }
@@ -259,7 +260,7 @@ impl Connection {
         }
         self.count_duplicate_ack(segment, &news, old_window);
         self.advance(now, &news, flight, has_duplicate);
-        self.on_stream_acked();
+        self.on_stream_acked(now);
         true
     }
 
@@ -301,6 +302,7 @@ impl Connection {
         };
         let ack = header.ack;
         let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
         // One sample per round trip (RFC 6298 §3).
@@ -364,13 +366,16 @@ impl Connection {
     }
 
     /// What the acknowledgement of our FIN changes (RFC 9293 §3.10.7.4, fifth).
-    fn on_stream_acked(&mut self) {
+    fn on_stream_acked(&mut self, now: Instant) {
         if self.fin != Fin::Sent || self.snd_una != self.snd_nxt {
             return;
         }
         self.fin = Fin::Acked;
         match self.state {
-            State::FinWait1 => self.state = State::FinWait2,
+            State::FinWait1 => {
+                self.state = State::FinWait2;
+                self.wait_for_end(now);
+            }
             State::Closing => self.state = State::TimeWait,
             State::LastAck => self.end(),
             _ => {}

@@ -1,5 +1,7 @@
 //! What leaves.
 
+use core::time::Duration;
+
 use sunstar_packet::Buffer;
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
@@ -7,6 +9,9 @@ use super::receive::MAX_WINDOW;
 use super::{Connection, Fin, State};
 use crate::tcp::scoreboard::{self, Payload};
 use crate::time::Instant;
+
+/// What is corked leaves after so long at the latest, as in Linux (tcp(7), `TCP_CORK`).
+const CORK_TIME: Duration = Duration::from_millis(200);
 
 /// A segment to be sent. Its ports are those of whoever knows the addresses.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +22,13 @@ pub struct Outgoing {
     pub payload: Payload,
     /// If there are more of them than this, they have to be cut into pieces of this size.
     pub mss: u32,
+}
+
+impl Outgoing {
+    /// How many segments it is on the wire.
+    pub(in crate::tcp) fn segments(&self) -> u32 {
+        payload_len(&self.payload).div_ceil(self.mss).max(1)
+    }
 }
 
 impl Connection {
@@ -30,6 +42,14 @@ impl Connection {
     /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
     pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         outgoing.mss = self.snd_mss;
+        let is_any = self.next_segment(now, max_len, outgoing);
+        if is_any {
+            self.totals.on_sent(outgoing.segments());
+        }
+        is_any
+    }
+
+    fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         match self.state {
             State::Closed => false,
             State::SynSent | State::SynReceived => self.syn(now, outgoing),
@@ -92,6 +112,7 @@ impl Connection {
     fn sent_again(&mut self, now: Instant, segment: Option<scoreboard::Outgoing>, outgoing: &mut Outgoing) -> bool {
         let Some(segment) = segment else { return false };
         let bytes = payload_len(&segment.payload) + u32::from(segment.has_fin);
+        self.totals.on_retransmitted(self.segments(bytes));
         self.on_retransmitted(bytes);
         self.last_sent_at = now;
         if self.retransmit_timer.is_none() {
@@ -139,6 +160,9 @@ impl Connection {
             self.push(now, len, outgoing);
             return true;
         }
+        if self.is_corked && len > 0 {
+            self.queues.get_or_insert_default().corked_until.get_or_insert(now + CORK_TIME);
+        }
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
@@ -153,16 +177,16 @@ impl Connection {
         if ends_stream && (congestion > 0 || self.in_flight() == 0) {
             return true;
         }
-        let may_be_small = self.options.is_no_delay || self.snd_una == self.snd_nxt;
-        if self.may_send_little && len > 0 {
+        if (self.may_send_little || self.must_push && is_last) && len > 0 {
             return true;
         }
+        let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
         len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
     }
 
     /// How much the other side takes.
     pub(super) fn peer_room(&self) -> u32 {
-        let edge = self.snd_una + self.snd_wnd + u32::from(cfg!(planted = "window_off_by_one"));
+        let edge = self.snd_una + self.snd_wnd + u32::from(planted::is("window_off_by_one"));
         if edge.is_after(self.snd_nxt) { edge - self.snd_nxt } else { 0 }
     }
 
@@ -171,6 +195,10 @@ impl Connection {
         self.may_send_little = false;
         self.take_unsent(len, &mut outgoing.payload);
         let is_last = self.unsent_bytes == 0;
+        if is_last {
+            self.must_push = false;
+            self.queues.get_or_insert_default().corked_until = None;
+        }
         let has_fin = is_last && self.fin == Fin::Queued;
         let seq = self.snd_nxt;
         let mut flags = TcpFlags::ACK;
@@ -209,6 +237,16 @@ impl Connection {
             payload.push(part);
         }
         self.unsent_bytes -= len;
+    }
+
+    /// The number of what is sent next for the first time.
+    pub(in crate::tcp) fn snd_nxt(&self) -> Seq {
+        self.snd_nxt
+    }
+
+    /// How many segments so many bytes are.
+    pub(super) fn segments(&self, bytes: u32) -> u32 {
+        bytes.div_ceil(self.snd_mss)
     }
 
     /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).

@@ -18,7 +18,7 @@ impl Connection {
     /// While the connection is being opened it ends it; later it is only remembered, for the case that nothing arrives any more
     /// (RFC 1122 §4.2.3.9, RFC 5461 §4.1).
     pub fn handle_path_error(&mut self, now: Instant, seq: Seq, error: PathError) -> bool {
-        let is_in_flight = seq.is_within(self.snd_una, self.snd_nxt - self.snd_una) || cfg!(planted = "forged_error");
+        let is_in_flight = seq.is_within(self.snd_una, self.snd_nxt - self.snd_una) || planted::is("forged_error");
         if self.state == State::Closed || !is_in_flight {
             return false;
         }

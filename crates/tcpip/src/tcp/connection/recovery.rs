@@ -34,6 +34,13 @@ enum Pace {
     AfterTimeout,
 }
 
+/// How far a recovery is, for those who look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Fast,
+    AfterTimeout,
+}
+
 /// A tail loss probe that was sent and not answered (RFC 8985 §7.4).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
@@ -43,6 +50,11 @@ pub(super) struct Probe {
 }
 
 impl Connection {
+    pub(super) fn stage(&self) -> Option<Stage> {
+        let recovery = self.recovery.as_deref()?;
+        Some(if matches!(recovery.pace, Pace::Fast(_)) { Stage::Fast } else { Stage::AfterTimeout })
+    }
+
     /// What might have been only late should have arrived by now.
     pub(super) fn on_reordering_timeout(&mut self, now: Instant) {
         self.detect_losses(now, self.in_flight() + self.lost());

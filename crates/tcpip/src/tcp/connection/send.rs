@@ -70,6 +70,39 @@ impl Connection {
         self.unsent_bytes.saturating_add(outstanding)
     }
 
+    /// Lets what was handed over leave at once, though it is no full segment, and others are not acknowledged (the push flag of RFC
+    /// 9293 §3.9.1.2). Both windows bound it all the same.
+    pub fn push_all(&mut self) {
+        self.must_push = self.unsent_bytes > 0;
+        if let Some(queues) = &mut self.queues {
+            queues.corked_until = None;
+        }
+    }
+
+    /// Holds back what is no full segment, or lets it leave again (`TCP_CORK`): for 200 ms at most, or until the stream ends, or
+    /// until [`Connection::push_all`].
+    pub fn set_corked(&mut self, is_corked: bool) {
+        if self.is_corked && !is_corked {
+            self.push_all();
+        }
+        self.is_corked = is_corked;
+    }
+
+    /// Whether letting the connection go resets the other side and drops what it has not taken (`SO_LINGER` with a time of zero).
+    pub fn set_zero_linger(&mut self, is_zero: bool) {
+        self.has_zero_linger = is_zero;
+    }
+
+    pub(in crate::tcp) fn has_zero_linger(&self) -> bool {
+        self.has_zero_linger
+    }
+
+    /// Whether the other side has acknowledged all that was handed over, and the end of our stream: who lingers waits for that, as
+    /// long as it likes (`SO_LINGER`), before it lets the connection go. What was not acknowledged when a connection failed never is.
+    pub fn is_drained(&self) -> bool {
+        self.fin == Fin::Acked
+    }
+
     /// Ends our stream: what was handed over is sent, then FIN. Receiving goes on (RFC 9293 §3.10.4).
     pub fn close(&mut self) {
         if self.fin != Fin::Open {
@@ -94,6 +127,16 @@ impl Connection {
     /// Whether an acknowledgement is due.
     pub(in crate::tcp) fn must_acknowledge(&self) -> bool {
         self.acks.is_at_once()
+    }
+
+    /// The application lets it go, having ended it in whatever way: it must come to an end by itself.
+    pub(in crate::tcp) fn let_go(&mut self, now: Instant) {
+        self.is_orphan = true;
+        self.wait_for_end(now);
+    }
+
+    pub(in crate::tcp) fn is_orphan(&self) -> bool {
+        self.is_orphan
     }
 
     /// Whether an acknowledgement is due, or will be.

@@ -1,6 +1,7 @@
 //! Packet scripts, and pairs of connections on a simulated wire.
 
 mod closing;
+mod holding;
 mod opening;
 mod pair;
 mod receiving;

@@ -16,6 +16,8 @@ pub(super) enum Purpose {
     Reordering,
     /// The window is closed, and the segment that opens it may be lost (RFC 9293 §3.8.6.1).
     Persist,
+    /// Nobody is there any more to whom the rest of the other side's stream would matter.
+    Orphan,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,7 @@ impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let retransmit = self.retransmit_timer.map(|timer| timer.deadline);
-        [retransmit, self.acks.deadline(), self.keepalive_deadline()].into_iter().flatten().min()
+        [retransmit, self.acks.deadline(), self.keepalive_deadline(), self.corked_until()].into_iter().flatten().min()
     }
 
     /// Time has passed. Ask [`Connection::poll_transmit`] afterwards.
@@ -40,11 +42,19 @@ impl Connection {
                 Purpose::Probe => self.on_probe_timeout(now),
                 Purpose::Reordering => self.on_reordering_timeout(now),
                 Purpose::Persist => self.on_persist_timeout(now),
+                Purpose::Orphan => self.end(),
             }
+        }
+        if self.corked_until().is_some_and(|deadline| deadline <= now) {
+            self.push_all();
         }
         if self.keepalive_deadline().is_some_and(|deadline| deadline <= now) {
             self.on_keepalive_timeout(now);
         }
+    }
+
+    fn corked_until(&self) -> Option<Instant> {
+        self.queues.as_ref()?.corked_until
     }
 
     pub(super) fn set_timer(&mut self, purpose: Purpose, deadline: Instant) {
@@ -53,6 +63,9 @@ impl Connection {
 
     /// Chooses what the sending side waits for, after something was sent or acknowledged.
     pub(super) fn rearm(&mut self, now: Instant) {
+        if self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Orphan) {
+            return;
+        }
         self.retransmit_timer = None;
         if matches!(self.state, State::SynSent | State::SynReceived) || self.in_flight() + self.lost() > 0 {
             let timeout = now + self.rto.timeout();
@@ -66,11 +79,32 @@ impl Connection {
         }
     }
 
+    /// Does not wait for ever for the end of a stream that nobody reads.
+    pub(super) fn wait_for_end(&mut self, now: Instant) {
+        if self.is_orphan && self.state == State::FinWait2 {
+            self.set_timer(Purpose::Orphan, now + Options::ORPHAN_WAIT);
+        }
+    }
+
+    /// Whether the other side is there, but has not taken anything for so long that what was left to the connection will never be
+    /// sent: nobody else is there to end it.
+    pub(in crate::tcp) fn is_abandoned(&self, now: Instant) -> bool {
+        let timer = self.retransmit_timer.filter(|timer| timer.purpose == Purpose::Persist && timer.deadline <= now);
+        timer.is_some() && self.is_orphan && self.rto.backoff() >= Options::MAX_ORPHAN_TIMEOUTS
+    }
+
+    fn max_timeouts(&self) -> u8 {
+        match self.state {
+            State::SynSent | State::SynReceived => Options::MAX_SYN_TIMEOUTS,
+            _ if self.is_orphan => Options::MAX_ORPHAN_TIMEOUTS,
+            _ => Options::MAX_TIMEOUTS,
+        }
+    }
+
     /// RFC 6298 §5.4 to §5.7.
     fn on_retransmission_timeout(&mut self, now: Instant) {
         let is_opening = matches!(self.state, State::SynSent | State::SynReceived);
-        let limit = if is_opening { Options::MAX_SYN_TIMEOUTS } else { Options::MAX_TIMEOUTS };
-        if self.timeouts >= limit || self.is_user_timeout_over(now) {
+        if self.timeouts >= self.max_timeouts() || self.is_user_timeout_over(now) {
             self.fail(self.silence());
             return;
         }
@@ -86,7 +120,7 @@ impl Connection {
 
     fn on_persist_timeout(&mut self, now: Instant) {
         // Answers to probes keep it open for ever (RFC 9293 §3.8.6.1), silence does not.
-        if self.timeouts >= Options::MAX_TIMEOUTS || self.is_user_timeout_over(now) {
+        if self.timeouts >= self.max_timeouts() || self.is_user_timeout_over(now) {
             self.fail(self.silence());
             return;
         }
@@ -95,7 +129,9 @@ impl Connection {
         self.may_send_little = self.peer_room() > 0;
         self.must_ask = !self.may_send_little;
         self.rto.on_timeout();
-        self.set_timer(Purpose::Persist, now + self.rto.timeout());
+        if !planted::is("probe_forgotten") {
+            self.set_timer(Purpose::Persist, now + self.rto.timeout());
+        }
     }
 
     fn is_user_timeout_over(&self, now: Instant) -> bool {

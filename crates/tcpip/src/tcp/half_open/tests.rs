@@ -112,3 +112,18 @@ fn exact_resets_take_it_back() {
 fn is_small() {
     assert!(size_of::<HalfOpen>() <= 40, "{}", size_of::<HalfOpen>());
 }
+
+/// RFC 7323 §5.3: what is older than the SYN does not open what that asks for.
+#[test]
+fn old_timestamps_open_nothing() {
+    let (half_open, _) = asked(all_options());
+    let mut header =
+        TcpHeader { flags: TcpFlags::ACK, seq: THEIRS + 1, ack: OURS + 1, window: 500, ..TcpHeader::default() };
+    header.options.timestamps = Some(TcpTimestamps { tsval: 76, tsecr: 0 });
+    let gets = |header| {
+        half_open.handle_segment(at(1_100), &Options::DEFAULT.into(), Segment { header, ..Segment::default() })
+    };
+    assert!(matches!(gets(header), Verdict::Answer));
+    header.options.timestamps = Some(TcpTimestamps { tsval: 77, tsecr: 0 });
+    open(gets(header));
+}

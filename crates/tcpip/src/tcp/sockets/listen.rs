@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
@@ -66,5 +67,9 @@ impl Sockets {
             self.abort(now, id);
         }
         self.events.retain(|event| *event != Event::Listener(listener));
+        // A later listener in the same place has nothing to do with them.
+        let strangers = self.half_open.iter().filter(|(_, waiting)| waiting.listener == listener.0);
+        let strangers: Vec<u32> = strangers.map(|(place, _)| place).collect();
+        strangers.into_iter().for_each(|place| self.forget(place));
     }
 }

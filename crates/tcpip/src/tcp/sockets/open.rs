@@ -102,8 +102,7 @@ impl Sockets {
         let generation = self.next_generation;
         // The largest one stands for nobody.
         self.next_generation = (generation + 1) % u32::MAX;
-        let entry =
-            Entry { flow, generation, connection, listener, is_orphan: false, has_work: false, has_event: false };
+        let entry = Entry { flow, generation, connection, listener, has_work: false, has_event: false };
         let place = self.connections.insert(entry);
         if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
             self.connections.remove(place);

@@ -24,12 +24,18 @@ impl Sockets {
         outgoing: &mut Outgoing,
     ) -> Option<FourTuple> {
         if let Some((flow, header)) = self.replies.pop_front() {
+            self.counters.segments_sent += 1;
             *outgoing = Outgoing { header, payload: Payload::new(), mss: u32::MAX };
             return Some(addressed(flow, outgoing));
         }
         while let Some(place) = self.work.pop_front() {
             let Some(entry) = self.connections.get_mut(place) else { continue };
+            let snd_nxt = entry.connection.snd_nxt();
             if entry.connection.transmit(now, max_len(&entry.flow), outgoing) {
+                let count = u64::from(outgoing.segments());
+                let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
+                self.counters.segments_sent += count;
+                self.counters.segments_retransmitted += if is_again { count } else { 0 };
                 self.work.push_back(place);
                 return Some(addressed(entry.flow, outgoing));
             }

@@ -286,3 +286,65 @@ fn names_are_not_used_again() {
     assert!(two.stacks[0].connection(client).is_none());
     assert!(two.stacks[0].send(client, data(0, 1)).is_err());
 }
+
+/// Strangers of a listener that is gone are none of a later one's, though it has its place.
+#[test]
+fn a_later_listener_has_its_own_strangers() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 2);
+    for _ in 0..3 {
+        two.connect();
+    }
+    // The SYNs arrive, and the answers are lost.
+    while two.carry(0) {}
+    while two.stacks[1].poll_transmit(two.now, 1_000).is_some() {}
+    assert_eq!(two.stacks[1].counts(), [0, 3, 0]);
+    two.stacks[1].unlisten(two.now, listener);
+    assert_eq!((two.stacks[1].counts(), two.stacks[1].levels().timers), ([0; 3], 0));
+    let again = two.stacks[1].listen(address(1, 80), 2, Options::DEFAULT).expect("the port is free");
+    two.wait(Duration::from_secs(10));
+    assert_eq!(core::iter::from_fn(|| two.stacks[1].accept(again)).count(), 3, "they ask again");
+}
+
+/// RFC 9293 §3.10.7.1: what comes for a connection that has ended is refused, though the application still looks at it.
+#[test]
+fn an_ended_connection_swallows_nothing() {
+    let (mut two, client, server) = connected();
+    two.stacks[1].abort(two.now, server);
+    two.run();
+    assert_eq!(two.state(0, client), State::Closed);
+    assert_eq!((two.stacks[0].levels().connections, two.stacks[0].levels().flows), (1, 0));
+    let flow = two.stacks[0].flow(client).expect("it is ours");
+    let resets = two.stacks[0].counters().resets_sent;
+    two.stacks[0].handle_segment(two.now, flow.reversed(), Segment { header: ack(), ..Segment::default() });
+    assert_eq!(two.stacks[0].counters().resets_sent, resets + 1);
+    two.stacks[0].release(two.now, client);
+    assert_eq!(two.stacks[0].levels().connections, 0);
+}
+
+fn ack() -> sunstar_wire::TcpHeader {
+    sunstar_wire::TcpHeader { flags: sunstar_wire::TcpFlags::ACK, ..Default::default() }
+}
+
+/// `SO_LINGER` with a time of zero: who lets the connection go resets the other side.
+#[test]
+fn zero_linger_resets() {
+    let (mut two, client, server) = connected();
+    assert!(two.stacks[0].configure(client, |connection| connection.set_zero_linger(true)));
+    two.stacks[0].send(client, data(0, 10)).expect("there is room");
+    two.stacks[0].release(two.now, client);
+    two.run();
+    assert_eq!(two.stacks[1].connection(server).expect("it is ours").failure(), Some(Failure::Reset));
+    assert!(!two.stacks[0].configure(client, |_| unreachable!("it is gone")));
+}
+
+/// A connection that was let go ends though the other side never ends its stream, and is forgotten.
+#[test]
+fn who_was_let_go_is_forgotten() {
+    let (mut two, client, server) = connected();
+    two.stacks[0].release(two.now, client);
+    two.run();
+    two.wait(Duration::from_secs(59));
+    assert_eq!((two.stacks[0].levels().connections, two.state(1, server)), (1, State::CloseWait));
+    two.wait(Duration::from_secs(2));
+    assert_eq!(two.stacks[0].levels(), super::Levels { spares: two.stacks[0].levels().spares, ..Default::default() });
+}

@@ -99,11 +99,24 @@ impl Stream {
         }
         match self.outgoing.next() {
             Next::Nothing => {}
-            Next::Bytes if driver.has_few_sockets() && self.outgoing.is_short() => self.send_by_call(driver),
+            Next::Bytes if self.should_call(driver) => self.send_by_call(driver),
             Next::Bytes => self.send_bytes(driver),
             Next::File(_) => self.send_file(driver),
             Next::Shutdown => self.send_end(),
         }
+    }
+
+    /// Sends short output when the reader begins to wait, if calls pay: it waits for what the output brings about, so the rest of the
+    /// round can be done meanwhile.
+    pub(super) fn send_ahead(&self, driver: &UringDriver) {
+        if !self.is_sending() && self.should_call(driver) && matches!(self.outgoing.next(), Next::Bytes) {
+            self.send_by_call(driver);
+        }
+    }
+
+    /// Whether bytes, if they are next, are sent by a call.
+    fn should_call(&self, driver: &UringDriver) -> bool {
+        driver.has_few_sockets() && self.outgoing.is_short()
     }
 
     /// Sends by a call what the kernel takes of a few bytes at once, and has the ring send the rest.

@@ -1,6 +1,8 @@
 //! What arrives, and what is said about it.
 
-use super::script::{ACK, MSS, PLAIN, PSH, RST, Script, arrives};
+use sunstar_wire::WindowScale;
+
+use super::script::{ACK, MSS, PLAIN, PSH, RST, SYN, Script, arrives};
 use crate::tcp::connection::{Failure, Options, State};
 
 /// A connection that has used up its quick acknowledgements.
@@ -151,4 +153,31 @@ fn timestamps_of_24_days_ago_do_not_count() {
     script.wait(24 * 24 * 3_600 * 1_000 + 1);
     script.gets(arrives(ACK, 11, 10, 1).timestamps(1_009, 5_000));
     assert_eq!(script.sent_one().ack, 21);
+}
+
+/// RFC 9293 §3.10.7.4: whose acknowledgement is not believed, whose timestamp is not echoed (RFC 7323 §4.3).
+#[test]
+fn timestamps_of_impossible_acknowledgements_do_not_count() {
+    let mut script = Script::established(Options { offers_timestamps: true, ..PLAIN });
+    script.gets(arrives(ACK, 1, 0, 900).timestamps(9_000, 5_000));
+    script.sent();
+    script.gets(arrives(ACK, 1, 10, 1).timestamps(1_010, 5_000));
+    assert_eq!((script.sent_one().ack, script.received(1)), (11, 10), "it is not older than anything");
+}
+
+/// RFC 7323 §2.4: a window is rounded up, so that it does not shrink, but many small segments don't let it grow beyond all room.
+#[test]
+fn rounding_does_not_pile_up() {
+    let capacity = 60 << 14;
+    let mut script = Script::new(Options { receive_capacity: capacity, ..PLAIN });
+    script.sent_one();
+    script.gets(arrives(SYN | ACK, 0, 0, 1).options(|header| header.options.window_scale = Some(WindowScale::new(0))));
+    script.sent_one();
+    let mut edge = 0;
+    for at in 1..400 {
+        script.gets(arrives(ACK, at, 1, 1));
+        let sent = script.sent().pop().unwrap_or_else(|| script.next().1.remove(0));
+        edge = edge.max(sent.ack + (sent.window << 4));
+    }
+    assert!(edge <= 1 + capacity + 16, "{edge}");
 }

@@ -73,6 +73,17 @@ fn a_lost_tail_costs_a_probe() {
     assert!(took < Duration::from_millis(100), "{took:?}");
 }
 
+/// The pair checks it; one of these windows ends a byte before a full segment would, where a sender is tempted.
+#[test]
+fn nobody_sends_beyond_any_window() {
+    for receive_capacity in 3 * 1_448 - 10..3 * 1_448 + 10 {
+        let options = Options { receive_capacity, ..Options::DEFAULT };
+        let mut pair = Pair::new(options, options);
+        pair.send(0, 20_000);
+        pair.run_until(|pair| pair.ends[1].received == 20_000);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -1,0 +1,200 @@
+//! What a shard's stack and devices count, as metrics.
+
+use std::rc::Rc;
+
+use sunstar_device::Counters as DeviceCounters;
+use sunstar_metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_tcpip::drops::DropReason;
+use sunstar_tcpip::stack::Counters as StackCounters;
+use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
+
+use crate::network::Network;
+use crate::port::Port;
+use crate::spread::SpreadCounters;
+
+const DROPS: Family = Family::counter("sunstar_tcpip_drops_total", "Packets that the stack has dropped, by reason.");
+
+const CONNECTIONS: Family = Family::gauge(
+    "sunstar_tcp_connections",
+    "Connections: those that are open or being opened from here, those that strangers have not confirmed, and those that are over.",
+);
+
+const STACK: &[Figure<StackCounters>] = &[
+    Figure::counter(
+        "sunstar_tcpip_received_packets_total",
+        "Packets that came in, those from ourselves included.",
+        |of| of.received,
+    ),
+    Figure::counter("sunstar_tcpip_sent_packets_total", "Packets that left the stack.", |of| of.sent),
+    Figure::counter("sunstar_tcpip_arp_requests_sent_total", "ARP requests that looked for a neighbour.", |of| {
+        of.arp_requests_sent
+    }),
+    Figure::counter("sunstar_tcpip_arp_replies_sent_total", "ARP replies that were sent.", |of| of.arp_replies_sent),
+    Figure::counter(
+        "sunstar_tcpip_arp_conflicts_total",
+        "ARP messages of others who use one of our addresses.",
+        |of| of.arp_conflicts,
+    ),
+    Figure::counter("sunstar_tcpip_fragments_received_total", "Fragments that came in.", |of| of.fragments_received),
+    Figure::counter("sunstar_tcpip_fragments_sent_total", "Fragments that were made.", |of| of.fragments_sent),
+    Figure::counter("sunstar_tcpip_echo_replies_sent_total", "Answers to pings.", |of| of.echo_replies_sent),
+    Figure::counter("sunstar_tcpip_icmp_errors_received_total", "ICMP errors that sockets were told of.", |of| {
+        of.icmp_errors_received
+    }),
+    Figure::counter("sunstar_tcpip_icmp_errors_sent_total", "ICMP errors that were sent.", |of| of.icmp_errors_sent),
+    Figure::counter("sunstar_tcpip_icmp_errors_suppressed_total", "ICMP errors that were too many to be sent.", |of| {
+        of.icmp_errors_suppressed
+    }),
+    Figure::counter("sunstar_udp_received_datagrams_total", "Datagrams that sockets have received.", |of| {
+        of.datagrams_received
+    }),
+    Figure::counter("sunstar_udp_sent_datagrams_total", "Datagrams that sockets have sent.", |of| of.datagrams_sent),
+    Figure::counter(
+        "sunstar_tcp_cut_segments_total",
+        "Segments that were cut since their way had become narrower.",
+        |of| of.segments_cut,
+    ),
+];
+
+const TCP: &[Figure<TcpCounters>] = &[
+    Figure::counter("sunstar_tcp_received_segments_total", "Segments that came in.", |of| of.segments_received),
+    Figure::counter(
+        "sunstar_tcp_sent_segments_total",
+        "Segments that left; one that the device cuts counts once.",
+        |of| of.segments_sent,
+    ),
+    Figure::counter(
+        "sunstar_tcp_retransmitted_segments_total",
+        "Segments with data that had been sent before.",
+        |of| of.segments_retransmitted,
+    ),
+    Figure::counter("sunstar_tcp_accepted_total", "Connections that strangers have opened.", |of| of.accepted),
+    Figure::counter("sunstar_tcp_connects_total", "Connections that were opened from here, or tried to.", |of| {
+        of.connects
+    }),
+    Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),
+    Figure::counter("sunstar_tcp_dropped_syns_total", "Attempts to connect that found the backlog full.", |of| {
+        of.syns_dropped
+    }),
+    Figure::counter(
+        "sunstar_tcp_dropped_confirmations_total",
+        "Confirmations of connections that found the backlog full.",
+        |of| of.confirmations_dropped,
+    ),
+    Figure::counter("sunstar_tcp_half_open_expired_total", "Strangers who have not confirmed in time.", |of| {
+        of.half_open_expired
+    }),
+    Figure::counter(
+        "sunstar_tcp_time_wait_dropped_total",
+        "Connections that were over and had to be forgotten early.",
+        |of| of.time_wait_dropped,
+    ),
+    Figure::counter(
+        "sunstar_tcp_time_wait_reused_total",
+        "Connections that were opened anew by the same ports.",
+        |of| of.time_wait_reused,
+    ),
+    Figure::counter(
+        "sunstar_tcp_dropped_replies_total",
+        "Resets and answers of no connection that were dropped.",
+        |of| of.replies_dropped,
+    ),
+];
+
+const DEVICE: &[Figure<DeviceCounters>] = &[
+    Figure::counter("sunstar_device_received_packets_total", "Packets that the shard's queue has received.", |of| {
+        of.rx_packets
+    }),
+    Figure::counter("sunstar_device_received_bytes_total", "Bytes of those.", |of| of.rx_bytes),
+    Figure::counter("sunstar_device_sent_packets_total", "Packets that the shard's queue has sent.", |of| {
+        of.tx_packets
+    }),
+    Figure::counter("sunstar_device_sent_bytes_total", "Bytes of those.", |of| of.tx_bytes),
+    drops("rx_truncated", |of| of.rx_truncated),
+    drops("rx_malformed", |of| of.rx_malformed),
+    drops("tx_refused", |of| of.tx_refused),
+    drops("tx_dropped", |of| of.tx_dropped),
+    Figure::counter("sunstar_device_no_frames_total", "How often receiving had to stop for lack of frames.", |of| {
+        of.rx_no_frames
+    }),
+    Figure::counter("sunstar_device_full_total", "How often the device had no room for packets.", |of| of.tx_full),
+];
+
+const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figure<DeviceCounters> {
+    let labels: &'static [(&'static str, &'static str)] = match reason.as_bytes() {
+        b"rx_truncated" => &[("reason", "rx_truncated")],
+        b"rx_malformed" => &[("reason", "rx_malformed")],
+        b"tx_refused" => &[("reason", "tx_refused")],
+        _ => &[("reason", "tx_dropped")],
+    };
+    Figure::counter("sunstar_device_drops_total", "Packets that the device has dropped, by reason.", count)
+        .labelled(labels)
+}
+
+/// What became of a port, beside what its queue counts.
+struct PortCounters {
+    lost: u64,
+    errors: u64,
+}
+
+const PORT: &[Figure<PortCounters>] = &[
+    Figure::counter("sunstar_device_lost_packets_total", "Packets that were dropped since the device is gone.", |of| {
+        of.lost
+    }),
+    Figure::counter("sunstar_device_errors_total", "Errors of the device.", |of| of.errors),
+];
+
+const SPREAD: &[Figure<SpreadCounters>] = &[
+    Figure::counter(
+        "sunstar_native_forwarded_packets_total",
+        "Packets that came to this shard's queue and belong to another one.",
+        |of| of.rx_forwarded,
+    ),
+    Figure::counter(
+        "sunstar_native_sent_elsewhere_packets_total",
+        "Packets that another shard's queue has sent for this one.",
+        |of| of.tx_forwarded,
+    ),
+    Figure::counter(
+        "sunstar_native_unforwarded_packets_total",
+        "Packets that found the way to another shard full.",
+        |of| of.dropped,
+    ),
+];
+
+/// Has the network's figures shown on the current shard, as long as the shard lives.
+pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterError> {
+    let registry = Registry::here();
+    let mut families = Figure::families(STACK);
+    families.extend(Figure::families(TCP));
+    families.extend([DROPS, CONNECTIONS]);
+    let stack = network.clone();
+    let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
+        let (counters, drops, tcp, counts) =
+            stack.with_stack(|stack| (stack.counters(), *stack.drops(), stack.tcp().counters(), stack.tcp().counts()));
+        readings.show_figures(STACK, &[], &counters);
+        readings.show_figures(TCP, &[], &tcp);
+        for reason in DropReason::ALL {
+            readings.show(&DROPS, &[("reason", reason.name())], drops.count(reason));
+        }
+        for (kind, count) in ["open", "half_open", "time_wait"].into_iter().zip(counts) {
+            readings.show(&CONNECTIONS, &[("kind", kind)], count as u64);
+        }
+    };
+    registry.observe(&families, &[], observe)?.keep();
+    let mut families = Figure::families(DEVICE);
+    families.extend(Figure::families(PORT));
+    families.extend(Figure::families(SPREAD));
+    let (ports, device) = (network.clone(), Rc::<str>::from(device));
+    let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
+        let labels = [("device", &*device)];
+        let of_port = |port: &Port| (port.queue.counters(), PortCounters { lost: port.lost, errors: port.errors });
+        for (counters, port) in ports.with_ports(|ports| ports.iter().map(of_port).collect::<Vec<_>>()) {
+            readings.show_figures(DEVICE, &labels, &counters);
+            readings.show_figures(PORT, &labels, &port);
+        }
+        readings.show_figures(SPREAD, &labels, &ports.spread_counters());
+    };
+    registry.observe(&families, &[], observe)?.keep();
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! One device and several shards.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sunstar_device::{LinkOptions, Queue, link};
+use sunstar_executor::timer::sleep;
+use sunstar_executor::{ShardId, current, invoke_on_all, spawn, submit_to};
+use sunstar_native::{NetworkOptions, Spread};
+use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
+use sunstar_sim::Sim;
+
+use crate::support::*;
+
+const SHARDS: usize = 3;
+
+/// Installs networks on all shards of the current host, of which the first has the queue.
+async fn start_all(queue: impl Queue + 'static) {
+    let spread = Spread::new(1);
+    let capabilities = queue.capabilities().clone();
+    start_spread(spread.attach(Box::new(queue)), &spread);
+    for shard in ShardId::all(SHARDS).skip(1) {
+        let (spread, capabilities) = (Arc::clone(&spread), capabilities.clone());
+        let start = move || async move { start_spread(spread.attach_without_queue(capabilities), &spread) };
+        submit_to(shard, start).await.expect("the shard runs");
+    }
+}
+
+/// Runs a server of several shards and a client to their ends.
+fn spread_pair<S, C>(server: impl FnOnce() -> S + 'static, client: impl FnOnce() -> C + 'static)
+where
+    S: Future<Output = ()> + 'static,
+    C: Future<Output = ()> + 'static,
+{
+    let (here, there) = link(LinkOptions::default());
+    let mut sim = Sim::new(5);
+    sim.background_host("server", SHARDS, move || async move {
+        start_all(here).await;
+        server().await;
+    });
+    sim.host("client", 1, move || {
+        start(there, CLIENT, NetworkOptions::DEFAULT);
+        async move {
+            // Until the server listens.
+            sleep(Duration::from_secs(1)).await;
+            client().await;
+        }
+    });
+    sim.run().expect("the world ends well");
+}
+
+fn client_at(port: u16) -> SocketAddr {
+    (CLIENT, port).into()
+}
+
+/// Serves for a while: each connection is told the shard.
+async fn tell_shards(port: u16, options: ListenerOptions) -> u16 {
+    let mut listener = TcpListener::bind((SERVER, port).into(), options).await.expect("the port is free");
+    let port = listener.local_address().port();
+    drop(spawn(async move {
+        while let Ok(mut stream) = listener.accept().await {
+            drop(spawn(async move {
+                let request = stream.read().await?;
+                let shard = u8::try_from(current::shard_id().index()).expect("there are few");
+                stream.write_buffers([request, vec![shard].into()]).await?;
+                stream.flush().await
+            }));
+        }
+    }));
+    port
+}
+
+/// The shard that answers.
+async fn asked(port: u16) -> Result<u8, Error> {
+    let mut stream = TcpStream::connect((SERVER, port).into()).await?;
+    stream.write("?").await?;
+    let mut answer = Vec::new();
+    while answer.len() < 2 {
+        let bytes = stream.read().await?;
+        assert!(!bytes.is_empty());
+        answer.extend_from_slice(&bytes);
+    }
+    Ok(answer[1])
+}
+
+#[test]
+fn connections_stay_on_the_shards_that_their_hashes_choose() {
+    let serve = || async {
+        invoke_on_all(|| async {
+            tell_shards(80, ListenerOptions::default()).await;
+        })
+        .await
+        .unwrap();
+        sleep(Duration::from_secs(60)).await;
+    };
+    spread_pair(serve, || async {
+        let mut counts = [0; SHARDS];
+        for _ in 0..300 {
+            counts[usize::from(asked(80).await.unwrap())] += 1;
+        }
+        assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+    });
+}
+
+#[test]
+fn a_shard_that_listens_alone_gets_all() {
+    let serve = || async {
+        let alone = ListenerOptions { spread: Sharing::Off, ..ListenerOptions::default() };
+        let other = alone.clone();
+        submit_to(ShardId::new(2), move || async move { tell_shards(80, alone).await }).await.unwrap();
+        let again = TcpListener::bind((SERVER, 80).into(), other).await;
+        assert_eq!(again.err(), Some(Error::AddressInUse));
+        sleep(Duration::from_secs(60)).await;
+    };
+    spread_pair(serve, || async {
+        for _ in 0..50 {
+            assert_eq!(asked(80).await, Ok(2));
+        }
+    });
+}
+
+#[test]
+fn shards_that_leave_the_port_to_the_network_get_the_same() {
+    let serve = || async {
+        for _ in 0..2 {
+            let mut ports = BTreeSet::new();
+            for shard in ShardId::all(SHARDS) {
+                let bind = || async { tell_shards(0, ListenerOptions::default()).await };
+                ports.insert(submit_to(shard, bind).await.unwrap());
+            }
+            assert_eq!(ports.len(), 1);
+        }
+    };
+    spread_pair(serve, || async {});
+}
+
+#[test]
+fn answers_come_to_the_shard_that_has_connected() {
+    let serve = || async {
+        let connect_all = || async {
+            let mut streams = Vec::new();
+            for _ in 0..50 {
+                let mut stream = TcpStream::connect(client_at(80)).await.unwrap();
+                stream.write("hello").await.unwrap();
+                streams.push(stream);
+            }
+            for stream in &mut streams {
+                assert_eq!(stream.read().await.unwrap(), b"hello");
+            }
+        };
+        sleep(Duration::from_secs(2)).await;
+        invoke_on_all(connect_all).await.unwrap();
+    };
+    spread_pair(serve, || async {
+        let mut listener = TcpListener::bind(client_at(80), ListenerOptions::default()).await.unwrap();
+        let ended = Rc::new(RefCell::new(0));
+        for _ in 0..50 * SHARDS {
+            let (mut stream, ended) = (listener.accept().await.unwrap(), Rc::clone(&ended));
+            drop(spawn(async move {
+                while let Ok(bytes) = stream.read().await
+                    && !bytes.is_empty()
+                {
+                    stream.write(bytes).await.unwrap();
+                }
+                *ended.borrow_mut() += 1;
+            }));
+        }
+        while *ended.borrow() < 50 * SHARDS {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+#[test]
+fn datagrams_come_to_the_shard_that_has_bound_the_port() {
+    let serve = || async {
+        let bind = |port| UdpSocket::bind((SERVER, port).into());
+        let echo = move || async move {
+            let port = 1_000 + u16::try_from(current::shard_id().index()).unwrap();
+            let mut socket = bind(port).unwrap();
+            for _ in 0..10 {
+                let (bytes, from) = socket.recv_from().await.unwrap();
+                socket.send_to(bytes, from).await.unwrap();
+            }
+        };
+        invoke_on_all(echo).await.unwrap();
+        assert_eq!(bind(1_001).map(drop), Ok(()), "it is free again");
+        sleep(Duration::from_secs(1)).await;
+    };
+    spread_pair(serve, || async {
+        let socket = bind(0);
+        for round in 0..10 {
+            for shard in 0..3 {
+                poll_fn(|cx| socket.poll_writable(cx)).await.unwrap();
+                // Every other one in fragments, which come to a shard by the addresses alone.
+                let bytes = pattern(round, if round % 2 == 0 { 100 } else { 20_000 });
+                socket.enqueue(bytes.clone().into(), Some(&server(1_000 + shard)));
+                let (answer, from) = receive(&socket).await.unwrap();
+                assert_eq!((answer.to_vec(), from), (bytes, server(1_000 + shard)));
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    });
+}

@@ -1,0 +1,391 @@
+//! Two stacks over a wire that loses, repeats, delays and damages packets, two applications, and somebody who smuggles in
+//! segments of his own: the check behind the fuzz target and the properties.
+//!
+//! Bytes say what happens. Then the wire is healed, the applications end what is open, and nothing may be left.
+
+mod apps;
+mod forge;
+mod input;
+mod link;
+mod ops;
+mod watch;
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use sunstar_packet::Packet;
+use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link as LinkKind};
+use sunstar_tcpip::prefix::Prefix;
+use sunstar_tcpip::stack::{Limits, NeighbourLimits, ReassemblyLimits, Stack};
+use sunstar_tcpip::tcp::congestion::AlgorithmName;
+use sunstar_tcpip::tcp::connection::Options;
+use sunstar_tcpip::tcp::sockets::{self, ListenerId};
+use sunstar_tcpip::time::Instant;
+use sunstar_wire::{FourTuple, MacAddr, Seq, TcpFlags};
+
+use apps::{Apps, Excuses};
+use input::Input;
+use link::{Held, Link};
+use watch::{Seen, Watch};
+
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+const PORT: u16 = 80;
+
+/// Small, so that they are reached.
+const LIMITS: Limits = Limits {
+    tcp: sockets::Limits { connections: 12, half_open: 6, time_wait: 6, replies: 12 },
+    neighbours: NeighbourLimits { neighbours: 4, waiting_packets: 8 },
+    reassembly: ReassemblyLimits { packets: 4, bytes: 64 << 10 },
+    udp_sockets: 2,
+    routes: 4,
+    path_mtus: 2,
+    outgoing_packets: 64,
+    loopback_packets: 8,
+    header_frames: 512,
+};
+
+/// A world ends its connections within so much of its time: as long as the longest row of timeouts.
+const PATIENCE: Duration = Duration::from_secs(7_200);
+/// As long as anything is remembered of a connection that is over.
+const MEMORY: Duration = Duration::from_secs(400);
+/// So many steps are more than any input takes.
+const MAX_STEPS: u32 = 200_000;
+
+fn mac(host: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, host])
+}
+
+struct Host {
+    stack: Stack,
+    interface: InterfaceId,
+    options: Options,
+    backlog: usize,
+    listener: Option<ListenerId>,
+    /// Packets that the stack has got, and has given.
+    given: u64,
+    taken: u64,
+    /// The last one that it has given, from the IP header on.
+    last: Vec<u8>,
+    /// Whether the application reads what comes, and accepts who comes.
+    is_reading: bool,
+    is_accepting: bool,
+}
+
+struct World {
+    now: Instant,
+    is_ethernet: bool,
+    hosts: [Host; 2],
+    /// From each host.
+    links: [Link; 2],
+    apps: Apps,
+    watch: Watch,
+    excuses: Excuses,
+    held: Held,
+    steps: u32,
+    datagrams: ops::Datagrams,
+}
+
+/// Does what the bytes say, and looks at all that must hold.
+pub(crate) fn check(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut world = World::new(&mut input);
+    while !input.is_empty() {
+        world.step(&mut input);
+    }
+    world.end();
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let now = Instant::from_micros(1_000_000);
+        let (flags, sizes, more) = (input.byte(), input.byte(), input.byte());
+        let is_ethernet = flags & 1 != 0;
+        let mtu = [1_500, 576, 9_000, 1_500][usize::from(flags >> 1 & 3)];
+        let cuts = (flags & 8 != 0).then_some(65_535);
+        let capabilities = Capabilities { completes_checksums: cuts.is_some(), segmentation_bytes: cuts };
+        let capacity = |bits: u8| [128 << 10, 20_000, 3_000, 400][usize::from(bits & 3)];
+        let options = |host: u8| Options {
+            mss: u16::MAX,
+            receive_capacity: capacity(sizes >> (2 * host)),
+            send_capacity: capacity(sizes >> (4 + 2 * host)),
+            offers_sack: host != 0 || flags & 16 == 0,
+            offers_timestamps: host == 0 || flags & 32 == 0,
+            congestion: if flags & 64 != 0 { AlgorithmName::NewReno } else { AlgorithmName::Cubic },
+            is_no_delay: flags & 128 != 0,
+            ..Options::DEFAULT
+        };
+        let backlog = [4, 0, 1, 8][usize::from(more & 3)];
+        let delay = Duration::from_millis([5, 0, 1, 40][usize::from(more >> 2 & 3)]);
+        let hosts = [0, 1].map(|host| {
+            let link = if is_ethernet { LinkKind::Ethernet(mac(host)) } else { LinkKind::Ip };
+            Host::new(now, host, InterfaceOptions { link, mtu, capabilities }, options(host), backlog)
+        });
+        let front_bytes = if is_ethernet { 14 } else { 0 };
+        let links = [0, 1].map(|_| Link::new(delay, front_bytes));
+        let (apps, watch, excuses) = (Apps::default(), Watch::default(), Excuses::default());
+        let mut world = Self {
+            now,
+            is_ethernet,
+            hosts,
+            links,
+            apps,
+            watch,
+            excuses,
+            held: Held::default(),
+            steps: 0,
+            datagrams: ops::Datagrams::default(),
+        };
+        world.bind_datagrams();
+        world.transmit();
+        world
+    }
+
+    /// Takes what leaves the stacks, and lets the applications work.
+    fn transmit(&mut self) {
+        loop {
+            self.steps += 1;
+            assert!(self.steps < MAX_STEPS, "it goes on and on");
+            let mut has_left = false;
+            for from in 0..2 {
+                while let Some((_, packet)) = self.hosts[from].stack.poll_transmit(self.now) {
+                    has_left = true;
+                    self.on_packet(from, &packet);
+                }
+                assert!(self.hosts[from].stack.deadline() != Some(Instant::default()), "nothing is interrupted here");
+            }
+            if !self.work() && !has_left {
+                break;
+            }
+        }
+        self.check_bounds();
+    }
+
+    fn on_packet(&mut self, from: usize, packet: &Packet) {
+        self.hosts[from].taken += 1;
+        let bytes = packet.buffers().concat();
+        if let Some(seen) = Seen::read(&bytes, self.is_ethernet) {
+            let is_trusted = !self.apps.is_tainted(&seen.flow);
+            self.watch.on_sent(self.now, &seen, is_trusted, !self.is_ethernet);
+            if is_trusted {
+                self.check_promise(from, &seen.flow);
+            }
+            self.hosts[from].last = bytes[self.links[from].front_bytes..].to_vec();
+        }
+        self.links[from].carry(self.now, packet);
+    }
+
+    /// The other side is promised no more room than there is beside what the application has not read.
+    fn check_promise(&self, host: usize, flow: &FourTuple) {
+        let (Some(this), Some(other)) = (self.watch.get(flow), self.watch.get(&flow.reversed())) else { return };
+        let used =
+            self.apps.endpoints.iter().filter(|endpoint| endpoint.host == host && endpoint.flow == *flow).count();
+        // What answers a SYN may answer one that the other side has not sent.
+        let is_syn = this.last.flags.contains(TcpFlags::SYN);
+        let Some(edge) = this.edge.filter(|_| used < 2 && !is_syn) else { return };
+        let read = self.apps.only(host, flow).map_or(0, |endpoint| endpoint.received);
+        // The end of the stream takes a number too.
+        let room = self.hosts[host].options.receive_capacity + this.granularity() + 1;
+        let most: Seq = other.syn + 1 + read + room;
+        assert!(edge.is_at_or_before(most), "{flow:?} is told of room up to {edge}, and there is some up to {most}");
+    }
+
+    /// Applications accept, read and look. Answers whether they did anything.
+    fn work(&mut self) -> bool {
+        let mut has_worked = false;
+        for host in 0..2 {
+            while let (true, Some(listener)) = (self.hosts[host].is_accepting, self.hosts[host].listener)
+                && let Some(id) = self.hosts[host].stack.tcp().accept(listener)
+            {
+                let flow = self.hosts[host].stack.tcp().flow(id).expect("it was accepted");
+                self.apps.add(host, id, flow);
+                has_worked = true;
+            }
+            while self.hosts[host].stack.poll_event().is_some() {}
+            self.receive_datagrams(host);
+        }
+        for at in 0..self.apps.endpoints.len() {
+            let host = &mut self.hosts[self.apps.endpoints[at].host];
+            if self.apps.endpoints[at].is_let_go {
+                continue;
+            }
+            if host.is_reading {
+                let before = self.apps.endpoints[at].received;
+                self.apps.receive(&mut host.stack, at, usize::MAX);
+                has_worked |= self.apps.endpoints[at].received > before;
+            }
+            self.apps.look(&mut host.stack, at);
+        }
+        has_worked
+    }
+
+    fn check_bounds(&mut self) {
+        for host in &self.hosts {
+            let levels = host.stack.levels();
+            let tcp = levels.tcp;
+            assert!(tcp.connections <= 12 && tcp.half_open <= 6 && tcp.time_wait <= 6 && tcp.replies <= 12, "{tcp:?}");
+            assert!(tcp.flows <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
+            assert!(levels.outgoing_packets <= 64 && levels.loopback_packets <= 8 && levels.neighbours <= 4);
+            assert!(levels.incomplete_packets <= 4 && levels.incomplete_bytes <= 64 << 10);
+            assert!(tcp.timers <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
+            let counters = host.stack.counters();
+            assert_eq!((counters.received, counters.sent), (host.given, host.taken));
+        }
+        let tcp = self.hosts.each_ref().map(|host| host.stack.tcp_counters());
+        self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
+        self.excuses.has_refused |= tcp
+            .iter()
+            .any(|tcp| tcp.syns_dropped + tcp.confirmations_dropped + tcp.half_open_expired + tcp.replies_dropped > 0);
+        for at in 0..self.apps.endpoints.len() {
+            self.apps.check_failure(at, &self.excuses);
+            let endpoint = &self.apps.endpoints[at];
+            let host = &mut self.hosts[endpoint.host];
+            let capacity = host.options.receive_capacity;
+            let waiting = host.stack.tcp().connection(endpoint.id).map_or(0, |connection| connection.receivable());
+            assert!(waiting <= capacity + 8, "{waiting} bytes wait");
+        }
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Option<Instant> {
+        let arrivals = self.links.iter().filter_map(Link::next);
+        let deadlines = self.hosts.iter().filter_map(|host| host.stack.deadline());
+        arrivals.chain(deadlines).min().map(|next| next.max(self.now))
+    }
+
+    /// Lets time pass.
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.transmit();
+        while let Some(next) = self.next().filter(|next| *next <= end) {
+            self.now = next;
+            self.arrive();
+        }
+        self.now = end;
+    }
+
+    fn arrive(&mut self) {
+        for to in 0..2 {
+            while let Some(arriving) = self.links[1 - to].take(self.now) {
+                let seen = arriving.is_intact.then(|| Seen::read(&arriving.bytes, self.is_ethernet));
+                match seen {
+                    Some(Some(seen)) => self.watch.on_arrival(&seen),
+                    Some(None) => self.watch.on_disturbance(),
+                    None => {}
+                }
+                let mut packet = self.held.packet(arriving.bytes);
+                packet.offload = arriving.offload;
+                self.give(to, packet);
+            }
+            self.hosts[to].stack.handle_timeout(self.now);
+        }
+        self.transmit();
+    }
+
+    fn give(&mut self, to: usize, packet: Packet) {
+        let host = &mut self.hosts[to];
+        host.given += 1;
+        host.stack.handle_packets(self.now, host.interface, [packet]);
+    }
+
+    /// Heals the wire, ends all connections, and looks for what is left.
+    fn end(&mut self) {
+        for host in 0..2 {
+            self.links[host].heal();
+            let host = &mut self.hosts[host];
+            (host.is_reading, host.is_accepting) = (true, true);
+            host.listen();
+        }
+        let end = self.now + PATIENCE;
+        loop {
+            self.close_all();
+            let is_to_end = self.apps.endpoints.iter().any(|endpoint| !self.apps.may_stay(endpoint));
+            match self.next() {
+                Some(next) if next <= end => self.now = next,
+                _ if is_to_end => panic!("it does not end: {:#?}", self.apps.endpoints),
+                _ => break,
+            }
+            self.arrive();
+        }
+        (0..self.apps.endpoints.len()).for_each(|at| self.apps.check_arrival(at));
+        // Some may be opened only now, by what was sent long ago.
+        for _ in 0..2 {
+            self.release_all();
+            self.run_for(MEMORY);
+        }
+        self.check_nothing_left();
+        self.check_fresh();
+    }
+
+    fn close_all(&mut self) {
+        self.transmit();
+        for at in 0..self.apps.endpoints.len() {
+            if !self.apps.endpoints[at].is_closed {
+                self.apps.close(self.now, &mut self.hosts[self.apps.endpoints[at].host].stack, at);
+            }
+        }
+        self.transmit();
+    }
+
+    fn release_all(&mut self) {
+        for at in 0..self.apps.endpoints.len() {
+            if !self.apps.endpoints[at].is_let_go {
+                self.apps.release(self.now, &mut self.hosts[self.apps.endpoints[at].host].stack, at);
+            }
+        }
+    }
+
+    fn check_nothing_left(&mut self) {
+        for host in &self.hosts {
+            let levels = host.stack.levels();
+            assert_eq!(levels.tcp, sockets::Levels { spares: levels.tcp.spares, ..Default::default() });
+            assert_eq!((levels.outgoing_packets, levels.incomplete_packets, levels.incomplete_bytes), (0, 0, 0));
+            assert_eq!(levels.header_frames, 0, "frames for headers come back");
+        }
+        assert_eq!(self.held.count(), 0, "somebody holds buffers");
+    }
+
+    /// What went before leaves no trace: connections are made, and carry bytes.
+    fn check_fresh(&mut self) {
+        self.apps = Apps::default();
+        self.excuses = Excuses::default();
+        for from in 0..2 {
+            let to = SocketAddr::from((ADDRESSES[1 - from], PORT));
+            let host = &mut self.hosts[from];
+            let id = host.stack.connect(self.now, None, to, host.options).expect("there is room");
+            let flow = host.stack.tcp().flow(id).expect("it is ours");
+            self.apps.add(from, id, flow);
+            let at = self.apps.endpoints.len() - 1;
+            self.run_for(Duration::from_secs(10));
+            self.apps.send(&mut self.hosts[from].stack, at, 3_000, &self.held);
+            self.run_for(Duration::from_secs(100));
+            let peer = self.apps.only(1 - from, &flow.reversed()).expect("it was accepted");
+            assert_eq!(peer.received, 3_000, "{:?}", self.apps.endpoints);
+            for at in 0..self.apps.endpoints.len() {
+                self.apps.close(self.now, &mut self.hosts[self.apps.endpoints[at].host].stack, at);
+            }
+            self.run_for(Duration::from_secs(10));
+        }
+    }
+}
+
+impl Host {
+    fn new(now: Instant, index: u8, interface: InterfaceOptions, options: Options, backlog: usize) -> Self {
+        let mut stack = Stack::new([index; 16], LIMITS);
+        let interface = stack.add_interface(interface).expect("the first one");
+        let prefix = Prefix::new(IpAddr::V4(ADDRESSES[usize::from(index)]), 24).expect("32 bits");
+        stack.add_address(now, interface, prefix).expect("it is a station's");
+        let (given, taken, last, listener) = (0, 0, Vec::new(), None);
+        let (is_reading, is_accepting) = (true, true);
+        let mut host =
+            Self { stack, interface, options, backlog, listener, given, taken, last, is_reading, is_accepting };
+        host.listen();
+        host
+    }
+
+    fn listen(&mut self) {
+        if self.listener.is_none() {
+            let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+            self.listener = self.stack.listen(local, self.backlog, self.options).ok();
+        }
+    }
+}

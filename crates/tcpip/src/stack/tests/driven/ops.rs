@@ -1,0 +1,193 @@
+//! What may happen.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use sunstar_packet::Packet;
+use sunstar_tcpip::udp::{UdpId, UdpOptions};
+
+use super::forge::{self, Forged};
+use super::input::Input;
+use super::link::Fate;
+use super::{ADDRESSES, PORT, World};
+
+/// The port of datagrams.
+const DATAGRAMS: u16 = 53;
+
+/// What was sent in datagrams: from whom, and how long each is.
+#[derive(Debug, Default)]
+pub(super) struct Datagrams {
+    sockets: Vec<UdpId>,
+    lengths: BTreeMap<(usize, u32), usize>,
+}
+
+fn content(from: usize, number: u32, len: usize) -> Vec<u8> {
+    let word = number.wrapping_mul(0x9e37_79b1).wrapping_add(u32::try_from(from).expect("two"));
+    let body = (0..len).zip(0_u32..).map(|(_, at)| word.wrapping_mul(at | 1).to_be_bytes()[0]);
+    number.to_be_bytes().into_iter().chain(body).collect()
+}
+
+impl World {
+    pub(super) fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 20 {
+            0 | 1 => self.connect(input),
+            2..=4 => self.send(input),
+            5 => self.receive(input),
+            6 => self.end_one(input),
+            7..=9 => self.run_for(input.wait()),
+            10..=12 => self.plan(input),
+            13 => self.guess(input),
+            14 => self.smuggle(input),
+            15 => self.send_datagram(input),
+            16 => self.refuse(input),
+            18 => self.configure(input),
+            19 => self.run_for(input.wait()),
+            _ => self.change_habits(input),
+        }
+        self.transmit();
+    }
+
+    fn connect(&mut self, input: &mut Input<'_>) {
+        let from = input.host();
+        let port = input.byte();
+        // Some use the ports of earlier ones.
+        let src_port = if port < 192 { 0 } else { 40_000 + u16::from(port & 3) };
+        let (src, dst) = (SocketAddr::from((ADDRESSES[from], src_port)), SocketAddr::from((ADDRESSES[1 - from], PORT)));
+        let host = &mut self.hosts[from];
+        let Ok(id) = host.stack.connect(self.now, Some(src), dst, host.options) else { return };
+        let flow = host.stack.tcp().flow(id).expect("it is ours");
+        self.apps.add(from, id, flow);
+    }
+
+    fn send(&mut self, input: &mut Input<'_>) {
+        let (at, len) = (input.byte(), input.len());
+        if let Some(at) = self.apps.choose(at) {
+            let host = self.apps.endpoints[at].host;
+            self.apps.send(&mut self.hosts[host].stack, at, len, &self.held);
+        }
+    }
+
+    fn receive(&mut self, input: &mut Input<'_>) {
+        let (at, parts) = (input.byte(), input.byte() % 8);
+        if let Some(at) = self.apps.choose(at) {
+            let host = self.apps.endpoints[at].host;
+            self.apps.receive(&mut self.hosts[host].stack, at, parts.into());
+        }
+    }
+
+    fn end_one(&mut self, input: &mut Input<'_>) {
+        let (at, how) = (input.byte(), input.byte());
+        let Some(at) = self.apps.choose(at) else { return };
+        let stack = &mut self.hosts[self.apps.endpoints[at].host].stack;
+        match how % 4 {
+            0 | 1 => self.apps.close(self.now, stack, at),
+            2 => self.apps.release(self.now, stack, at),
+            _ => self.apps.abort(self.now, stack, at),
+        }
+    }
+
+    fn configure(&mut self, input: &mut Input<'_>) {
+        let (at, how) = (input.byte(), input.byte());
+        let Some(at) = self.apps.choose(at) else { return };
+        let endpoint = &self.apps.endpoints[at];
+        self.hosts[endpoint.host].stack.tcp().configure(endpoint.id, |connection| match how % 4 {
+            0 => connection.set_corked(true),
+            1 => connection.set_corked(false),
+            2 => connection.push_all(),
+            _ => connection.set_zero_linger(how & 8 != 0),
+        });
+    }
+
+    fn plan(&mut self, input: &mut Input<'_>) {
+        let (host, kind, after) = (input.host(), input.byte(), input.byte() % 32);
+        let link = &mut self.links[host];
+        match kind % 8 {
+            0..=2 => link.plan(after, Fate::Lost),
+            3 => link.plan(after, Fate::Twice),
+            4 | 5 => link.plan(after, Fate::Late(input.byte())),
+            6 => link.plan(after, Fate::Damaged { at: input.byte(), change: input.byte() }),
+            // Of all packets, or of some, or of none any more.
+            _ => link.loses_one_of = input.one_of([0, 1, 2, 5, 10, 30]),
+        }
+    }
+
+    fn change_habits(&mut self, input: &mut Input<'_>) {
+        let (host, what) = (input.host(), input.byte());
+        let host = &mut self.hosts[host];
+        match what % 8 {
+            0..=2 => host.is_reading = !host.is_reading,
+            3 | 4 => host.is_accepting = !host.is_accepting,
+            5 => host.listen(),
+            _ => {
+                let Some(listener) = host.listener.take() else { return };
+                host.stack.tcp().unlisten(self.now, listener);
+                self.excuses.has_refused = true;
+            }
+        }
+    }
+
+    fn guess(&mut self, input: &mut Input<'_>) {
+        if let Some(forged) = forge::guess(input, &self.watch) {
+            self.inject(&forged);
+        }
+    }
+
+    fn smuggle(&mut self, input: &mut Input<'_>) {
+        if let Some(forged) = forge::anything(input, &self.watch) {
+            self.inject(&forged);
+        }
+    }
+
+    fn inject(&mut self, forged: &Forged) {
+        let Some(to) = forged.host() else { return };
+        if !forged.is_harmless {
+            self.apps.taint(forged.flow);
+        }
+        self.watch.on_disturbance();
+        let packet = self.held.packet(forged.to_bytes(self.is_ethernet));
+        self.give(to, packet);
+    }
+
+    /// An error about the last segment of a host.
+    fn refuse(&mut self, input: &mut Input<'_>) {
+        let host = input.host();
+        let quoted = self.hosts[host].last.clone();
+        if quoted.is_empty() {
+            return;
+        }
+        self.excuses.path_errors += 1;
+        self.watch.on_disturbance();
+        let packet = self.held.packet(forge::error_about(input, &quoted, self.is_ethernet));
+        self.give(host, packet);
+    }
+
+    pub(super) fn bind_datagrams(&mut self) {
+        let sockets = self.hosts.iter_mut().zip(ADDRESSES).map(|(host, address)| {
+            let options = UdpOptions { receive_capacity: 10_000, may_broadcast: false };
+            host.stack.udp_bind((address, DATAGRAMS).into(), options).expect("it is free")
+        });
+        self.datagrams.sockets = sockets.collect();
+    }
+
+    fn send_datagram(&mut self, input: &mut Input<'_>) {
+        let (from, len) = (input.host(), input.len());
+        let number = u32::try_from(self.datagrams.lengths.len()).expect("few");
+        let payload = Packet::from(self.held.buffer(content(from, number, len)));
+        let (socket, to) = (self.datagrams.sockets[from], (ADDRESSES[1 - from], DATAGRAMS).into());
+        if self.hosts[from].stack.udp_send(self.now, socket, Some(to), payload).is_ok() {
+            self.datagrams.lengths.insert((from, number), len);
+        }
+    }
+
+    /// What arrives is what was sent.
+    pub(super) fn receive_datagrams(&mut self, host: usize) {
+        let damaged: u32 = self.links.iter().map(|link| link.damaged).sum();
+        while let Some(received) = self.hosts[host].stack.udp().receive(self.datagrams.sockets[host]) {
+            let bytes = received.payload.buffers().concat();
+            let number = bytes.first_chunk().map(|number| u32::from_be_bytes(*number)).expect("it has a number");
+            let len = self.datagrams.lengths.get(&(1 - host, number));
+            // Two damages in pieces of one datagram may hide each other.
+            assert!(damaged > 1 || len.is_some_and(|len| bytes == content(1 - host, number, *len)));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What is known of a connection, for those who look at it.
+
+use core::time::Duration;
+
+use super::recovery::Stage;
+use super::{Connection, Fin, State};
+use crate::time::Instant;
+
+/// What was counted since the connection began. As small as what it says allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    segments_in: u32,
+    segments_out: u32,
+    retransmitted: u32,
+    /// Bytes received in order, and how often that count, and that of acknowledged ones, has gone round.
+    received: u32,
+    received_rounds: u16,
+    acked_rounds: u16,
+}
+
+impl Totals {
+    pub(super) fn on_segments(&mut self, segments: u32) {
+        self.segments_in = self.segments_in.wrapping_add(segments);
+    }
+
+    pub(super) fn on_sent(&mut self, segments: u32) {
+        self.segments_out = self.segments_out.wrapping_add(segments);
+    }
+
+    pub(super) fn on_retransmitted(&mut self, segments: u32) {
+        self.retransmitted = self.retransmitted.wrapping_add(segments);
+    }
+
+    pub(super) fn on_received(&mut self, bytes: u32) {
+        let (received, is_round) = self.received.overflowing_add(bytes);
+        self.received = received;
+        self.received_rounds = self.received_rounds.wrapping_add(is_round.into());
+    }
+
+    /// The distance of `snd_una` from the first number was one, and is another one.
+    pub(super) fn on_acked(&mut self, before: u32, after: u32) {
+        self.acked_rounds = self.acked_rounds.wrapping_add((after < before).into());
+    }
+}
+
+/// How a connection takes what the network does (`tcpi_ca_state` of Linux).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaState {
+    /// All is well.
+    #[default]
+    Open,
+    /// Something has arrived behind a gap, or twice.
+    Disorder,
+    /// What was lost is sent again.
+    Recovery,
+    /// Nothing was acknowledged for a timeout.
+    Loss,
+}
+
+/// What is known of a connection: `struct tcp_info` of Linux, with its names, as far as it is measured here. Segments are full
+/// ones, into which bytes are converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Where it stands.
+    pub state: State,
+    /// How it takes what the network does.
+    pub ca_state: CaState,
+    /// Timeouts in a row.
+    pub retransmits: u8,
+    /// Questions in a row that were not answered (keepalive).
+    pub probes: u8,
+    /// How often the timeout was doubled.
+    pub backoff: u8,
+    /// Whether timestamps were agreed upon (`TCPI_OPT_TIMESTAMPS`).
+    pub has_timestamps: bool,
+    /// Whether selective acknowledgements were (`TCPI_OPT_SACK`).
+    pub has_sack: bool,
+    /// Whether windows are scaled (`TCPI_OPT_WSCALE`).
+    pub has_wscale: bool,
+    /// By how many bits the windows are shifted that are received, and those that are sent.
+    pub snd_wscale: u8,
+    /// See [`Info::snd_wscale`].
+    pub rcv_wscale: u8,
+    /// The retransmission timeout.
+    pub rto: Duration,
+    /// For how long an acknowledgement may be delayed.
+    pub ato: Duration,
+    /// Payload bytes of a full segment.
+    pub snd_mss: u32,
+    /// Payload bytes of the segments that are expected.
+    pub rcv_mss: u32,
+    /// Segments that were sent and not acknowledged by number.
+    pub unacked: u32,
+    /// Of those: that have arrived behind a gap.
+    pub sacked: u32,
+    /// Of those: that are lost.
+    pub lost: u32,
+    /// Of those: that were sent again, and are in flight.
+    pub retrans: u32,
+    /// Since the last segment was sent that takes numbers.
+    pub last_data_sent: Duration,
+    /// Since the other side was heard.
+    pub last_ack_recv: Duration,
+    /// Bytes of the largest packet.
+    pub pmtu: u32,
+    /// The window that is told at most, in bytes.
+    pub rcv_ssthresh: u32,
+    /// The smoothed round-trip time; zero before the first sample.
+    pub rtt: Duration,
+    /// Its mean deviation.
+    pub rttvar: Duration,
+    /// The least one of the last five minutes; none before the first sample.
+    pub min_rtt: Option<Duration>,
+    /// The slow start threshold in segments; `u32::MAX` as long as there is none.
+    pub snd_ssthresh: u32,
+    /// The congestion window in segments.
+    pub snd_cwnd: u32,
+    /// What the other side was told that we take.
+    pub advmss: u32,
+    /// Whether segments were seen to overtake each other (`tcpi_reord_seen` counts how often).
+    pub reord_seen: bool,
+    /// Segments that were sent again, wrapping around.
+    pub total_retrans: u32,
+    /// Bytes of the stream that the other side has acknowledged. Counts 48 bits.
+    pub bytes_acked: u64,
+    /// Bytes of the other side's stream that have come in order. Counts 48 bits.
+    pub bytes_received: u64,
+    /// Segments that were sent, and that came; both wrap around.
+    pub segs_out: u32,
+    /// See [`Info::segs_out`].
+    pub segs_in: u32,
+    /// Bytes that wait to be sent.
+    pub notsent_bytes: u32,
+    /// The window that the other side has told, in bytes.
+    pub snd_wnd: u32,
+    /// The window that it knows of, in bytes.
+    pub rcv_wnd: u32,
+}
+
+impl Connection {
+    /// What is known of the connection.
+    pub fn info(&self, now: Instant) -> Info {
+        let outstanding = self.in_flight() + self.lost() + self.sacked();
+        let headers = 40 + if self.agreed.has_timestamps() { 12 } else { 0 };
+        let ssthresh = self.window.ssthresh;
+        Info {
+            state: self.state,
+            ca_state: self.ca_state(),
+            retransmits: self.timeouts,
+            probes: self.keepalive_probes,
+            backoff: self.rto.backoff(),
+            has_timestamps: self.agreed.has_timestamps(),
+            has_sack: self.agreed.has_sack(),
+            has_wscale: self.agreed.has_scales(),
+            snd_wscale: self.agreed.snd_scale.shift(),
+            rcv_wscale: self.agreed.rcv_scale.shift(),
+            rto: self.rto.timeout(),
+            ato: super::acks::DELAY,
+            snd_mss: self.snd_mss,
+            rcv_mss: self.options.mss.into(),
+            unacked: self.segments(outstanding),
+            sacked: self.segments(self.sacked()),
+            lost: self.segments(self.lost()),
+            retrans: self.segments(self.board().map_or(0, |board| board.retransmitted_in_flight())),
+            last_data_sent: now - self.last_sent_at,
+            last_ack_recv: now - self.last_heard_at,
+            pmtu: self.snd_mss + headers,
+            rcv_ssthresh: self.options.receive_capacity,
+            rtt: self.rto.srtt().unwrap_or_default(),
+            rttvar: self.rto.rttvar(),
+            min_rtt: self.rack.min_rtt(),
+            snd_ssthresh: if ssthresh == u32::MAX { ssthresh } else { ssthresh / self.snd_mss },
+            snd_cwnd: self.window.cwnd / self.snd_mss,
+            advmss: self.options.mss.into(),
+            reord_seen: self.rack.has_seen_reordering(),
+            total_retrans: self.totals.retransmitted,
+            bytes_acked: self.bytes_acked(),
+            bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
+            segs_out: self.totals.segments_out,
+            segs_in: self.totals.segments_in,
+            notsent_bytes: self.unsent_bytes,
+            snd_wnd: self.snd_wnd,
+            rcv_wnd: if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 },
+        }
+    }
+
+    fn ca_state(&self) -> CaState {
+        match self.stage() {
+            Some(Stage::AfterTimeout) => CaState::Loss,
+            Some(Stage::Fast) => CaState::Recovery,
+            None if self.sacked() > 0 || self.duplicate_acks > 0 => CaState::Disorder,
+            None => CaState::Open,
+        }
+    }
+
+    fn bytes_acked(&self) -> u64 {
+        // SYN and FIN take a number each, and are no bytes.
+        let numbers = (u64::from(self.totals.acked_rounds) << 32) + u64::from(self.snd_una - self.iss);
+        numbers.saturating_sub(1 + u64::from(self.fin == Fin::Acked))
+    }
+}
