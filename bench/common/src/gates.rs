@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 /// Operations per counted run; xtask divides by it.
-const OPERATIONS: u64 = 10_000;
+pub const OPERATIONS: u64 = 10_000;
 
 /// What runs so many operations.
 pub type Work = Box<dyn Fn(u64)>;
@@ -14,8 +14,27 @@ pub type Work = Box<dyn Fn(u64)>;
 /// A gate: its name, and what prepares its work.
 pub type Gate = (&'static str, fn() -> Work);
 
+/// What runs [`OPERATIONS`] operations, and uses up what was prepared for them.
+pub type WorkOnce = Box<dyn FnOnce()>;
+
+/// A gate whose input is used up.
+pub type GateOnce = (&'static str, fn() -> WorkOnce);
+
 /// Runs the gate that the command line names, or names all of them.
 pub fn main(gates: &[Gate]) -> ExitCode {
+    chosen(gates, |prepare| {
+        let work = prepare();
+        work(OPERATIONS);
+        measured(&work);
+    })
+}
+
+/// The same for gates whose input is used up: they warm up by themselves.
+pub fn main_once(gates: &[GateOnce]) -> ExitCode {
+    chosen(gates, |prepare| measured_once(prepare()))
+}
+
+fn chosen<T>(gates: &[(&'static str, T)], run: impl FnOnce(&T)) -> ExitCode {
     let argument = std::env::args().nth(1).unwrap_or_default();
     if argument == "--list" {
         gates.iter().for_each(|(name, _)| println!("{name} {OPERATIONS}"));
@@ -25,9 +44,7 @@ pub fn main(gates: &[Gate]) -> ExitCode {
         eprintln!("usage: NAME | --list");
         return ExitCode::FAILURE;
     };
-    let work = prepare();
-    work(OPERATIONS);
-    measured(&work);
+    run(prepare);
     ExitCode::SUCCESS
 }
 
@@ -35,4 +52,10 @@ pub fn main(gates: &[Gate]) -> ExitCode {
 #[inline(never)]
 fn measured(work: &Work) {
     black_box(work)(OPERATIONS);
+}
+
+/// The same for what uses up its input.
+#[inline(never)]
+fn measured_once(work: WorkOnce) {
+    black_box(work)();
 }

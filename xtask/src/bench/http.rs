@@ -3,7 +3,7 @@
 
 mod bars;
 mod half_sent;
-mod idle;
+pub(super) mod idle;
 mod peer;
 mod server;
 mod table;

@@ -1,5 +1,5 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), and instruction counts as gates
-//! (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`),
+//! and instruction counts as gates (`gates`).
 
 mod bars;
 mod contest;
@@ -12,6 +12,7 @@ mod program;
 mod report;
 mod statistics;
 mod suite;
+mod tap;
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +34,8 @@ enum Command {
     Tcp(suite::Options),
     /// Measure httpd, nginx, a bare floor and servers on other runtimes under load in interleaved rounds
     Http(http::Options),
+    /// Measure httpd's native stack over a TAP that loses packets, or gets very many connections at once, beside the kernel's
+    Tap(tap::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -56,6 +59,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         Ok(Cli { command: Some(Command::Reactor(options)) }) => suite::REACTOR.run(&options),
         Ok(Cli { command: Some(Command::Tcp(options)) }) => suite::TCP.run(&options),
         Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
+        Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

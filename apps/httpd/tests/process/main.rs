@@ -2,6 +2,7 @@
 
 mod abuse;
 mod client;
+mod crowd;
 mod files;
 mod memory;
 mod metrics;

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::client::{Client, HELLO};
+use super::crowd::serve_all_of_a_crowd;
 use super::files::{content, root};
 use super::metrics::figure;
 use super::namespace::{in_namespace, ip};
@@ -88,6 +89,19 @@ fn a_bad_line_loses_no_byte() {
             exercise(httpd.address, &content(3_000_000));
             httpd.stop();
         }
+    });
+}
+
+#[test]
+fn thousands_of_connections_at_once_are_served() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        // What overflows before the stack would only be late.
+        ip("link set tap0 txqueuelen 10000");
+        let httpd = Httpd::run(&mut native(setup, "tap:tap0"));
+        serve_all_of_a_crowd(httpd.address);
+        let log = httpd.stop();
+        assert!(!log.contains("WARN"), "{log}");
     });
 }
 

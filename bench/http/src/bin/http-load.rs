@@ -1,5 +1,7 @@
 //! The load client: closed loops over one or many connections from one thread, made to cost less than the server.
 
+#[path = "../load/at_once.rs"]
+mod at_once;
 #[path = "../load/connect.rs"]
 mod connect;
 #[path = "../load/download.rs"]
@@ -40,6 +42,9 @@ struct Cli {
     /// Connections at a time (`latency` uses one)
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// Count the time that each request takes (for `keep-alive`), which costs the client two looks at the clock
+    #[arg(long)]
+    latencies: bool,
     /// Requests of a batch (for `pipelined`)
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
@@ -78,6 +83,8 @@ enum Mode {
     HalfSent,
     /// wrk instead of this client, request after request on each connection
     Wrk,
+    /// All connections opened at once, each for one request; nobody closes before all are served, or are not within `--seconds`
+    AtOnce,
 }
 
 /// What is asked of whom.
@@ -101,7 +108,7 @@ pub(crate) struct Figures {
     server_busy: f64,
     client_us: f64,
     client_busy: f64,
-    /// Latencies in microseconds; for `latency` only.
+    /// Latencies in microseconds; for `latency`, and with `--latencies`.
     p50_us: Option<f64>,
     p99_us: Option<f64>,
 }
@@ -109,6 +116,7 @@ pub(crate) struct Figures {
 /// When to warm up, when to measure, when to end.
 pub(crate) struct Window {
     pids: Vec<u32>,
+    created: Instant,
     begin: Instant,
     end: Instant,
     started: Option<Start>,
@@ -127,7 +135,20 @@ impl Window {
         let now = Instant::now();
         let warm_up = Duration::from_secs_f64(seconds / 10.0);
         let (begin, end) = (now + warm_up, now + warm_up + Duration::from_secs_f64(seconds));
-        Self { pids, begin, end, started: None, figures: None }
+        Self { pids, created: now, begin, end, started: None, figures: None }
+    }
+
+    /// Begins now: what was done before, such as connecting, does not shorten the time that is measured.
+    pub(crate) fn open(&mut self) {
+        let waited = Instant::now() - self.created;
+        self.created += waited;
+        self.begin += waited;
+        self.end += waited;
+    }
+
+    /// Whether the time for warming up is over.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.started.is_some()
     }
 
     /// Told now and then how many requests there were; answers whether to go on.
@@ -181,13 +202,16 @@ fn main() -> Result<()> {
     let answers = response * usize::from(depth);
     let load = Load { address: cli.address, request: &batch, response: answers, connections: cli.connections };
     match cli.mode {
-        Mode::KeepAlive | Mode::Pipelined => keep_alive::run(&load, depth, &mut window)?,
+        Mode::KeepAlive | Mode::Pipelined => {
+            latencies = keep_alive::run(&load, depth, cli.latencies, &mut window)?;
+        }
         Mode::Connect => connect::run(&load, cli.rate, &mut window)?,
         Mode::Download => download::run(&load, &mut window)?,
         Mode::Latency => latencies = latency::run(&load, &mut window)?,
         Mode::HalfSent => {
             return print(&half_sent::run(&load, cli.rate.unwrap_or(RATE), cli.half_sent, cli.seconds)?);
         }
+        Mode::AtOnce => return print(&at_once::run(&load, cli.seconds)?),
         Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");

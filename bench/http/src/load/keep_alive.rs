@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
@@ -22,10 +23,36 @@ struct Connection {
     got: usize,
 }
 
+/// How long each batch takes, if somebody wants to know: the one under way on each connection, and those that were answered, in
+/// nanoseconds.
+struct Clock {
+    asked_at: Vec<Instant>,
+    taken: Vec<u64>,
+}
+
+impl Clock {
+    fn new(connections: usize) -> Self {
+        Self { asked_at: vec![Instant::now(); connections], taken: Vec::new() }
+    }
+
+    /// A batch was answered, and the next one is sent.
+    fn lap(&mut self, index: usize, counts: bool) -> Result<()> {
+        let now = Instant::now();
+        let began = std::mem::replace(&mut self.asked_at[index], now);
+        if counts {
+            self.taken.push(u64::try_from((now - began).as_nanos())?);
+        }
+        Ok(())
+    }
+}
+
 /// Loads the server until the window ends: each connection sends a batch of `depth` requests (64 at most) and waits for the answers.
-pub(crate) fn run(load: &Load<'_>, depth: u16, window: &mut Window) -> Result<()> {
+/// Answers the time of each batch within the window, in nanoseconds, if `with_latencies`.
+pub(crate) fn run(load: &Load<'_>, depth: u16, with_latencies: bool, window: &mut Window) -> Result<Vec<u64>> {
     let &Load { address, request: batch, response, connections } = load;
     let (mut ring, mut frames, mut open) = set_up(address, response, connections)?;
+    window.open();
+    let mut clock = with_latencies.then(|| Clock::new(connections));
     for index in 0..connections {
         receive(&mut ring, index)?;
         ask(&mut ring, index, batch)?;
@@ -61,8 +88,11 @@ pub(crate) fn run(load: &Load<'_>, depth: u16, window: &mut Window) -> Result<()
             ensure!(connection.got == response, "more responses than requests");
             connection.got = 0;
             batches += 1;
+            if let Some(clock) = &mut clock {
+                clock.lap(index, window.is_measuring())?;
+            }
             if batches.is_multiple_of(LOOK_EVERY / u64::from(depth)) && !window.goes_on(batches * u64::from(depth))? {
-                return Ok(());
+                return Ok(clock.map(|clock| clock.taken).unwrap_or_default());
             }
             ask(&mut ring, index, batch)?;
         }

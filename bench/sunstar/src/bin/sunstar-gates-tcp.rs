@@ -1,10 +1,11 @@
 //! The gates of TCP: `sunstar-gates-tcp NAME`, or `--list`. Two stacks, Ethernet between them, and nothing else; both ends are counted.
 
-use std::hint::black_box;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sunstar_bench_common::gates::{self, Gate, Work};
 use sunstar_packet::{Buffer, Packet};
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link};
 use sunstar_tcpip::prefix::Prefix;
@@ -14,35 +15,20 @@ use sunstar_tcpip::tcp::sockets::{ListenerId, SocketId};
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::MacAddr;
 
-/// Operations per counted run; xtask divides by it.
-const OPERATIONS: u64 = 10_000;
-
-/// What does something `n` times.
-type Work = fn(&mut World, u64);
-
-const GATES: [(&str, Work); 3] =
-    [("tcp_accept", open_and_close), ("tcp_round_trip", ask_and_answer), ("tcp_segment", send_full_segments)];
+const GATES: [Gate; 3] = [
+    ("tcp_accept", || in_world(open_and_close)),
+    ("tcp_round_trip", || in_world(ask_and_answer)),
+    ("tcp_segment", || in_world(send_full_segments)),
+];
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    if argument == "--list" {
-        GATES.iter().for_each(|(name, _)| println!("{name} {OPERATIONS}"));
-        return ExitCode::SUCCESS;
-    }
-    let Some(&(_, work)) = GATES.iter().find(|(name, _)| *name == argument) else {
-        eprintln!("usage: sunstar-gates-tcp NAME | --list");
-        return ExitCode::FAILURE;
-    };
-    let mut world = World::new();
-    work(&mut world, OPERATIONS);
-    measured(work, &mut world);
-    ExitCode::SUCCESS
+    gates::main(&GATES)
 }
 
-/// What is counted; xtask names this function to callgrind.
-#[inline(never)]
-fn measured(work: Work, world: &mut World) {
-    black_box(work)(world, OPERATIONS);
+/// What does something so many times in a world of its own.
+fn in_world(work: fn(&mut World, u64)) -> Work {
+    let world = RefCell::new(World::new());
+    Box::new(move |count| work(&mut world.borrow_mut(), count))
 }
 
 const CLIENT: usize = 0;

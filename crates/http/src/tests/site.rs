@@ -193,14 +193,7 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             }
             exchange.end_body()?;
         }
-        b"/trickle" => {
-            exchange.respond(Status::OK)?.stream(None);
-            exchange.send_body("first").await?;
-            exchange.flush().await?;
-            sleep(Duration::from_secs(10)).await;
-            exchange.send_body("second").await?;
-            exchange.end_body()?;
-        }
+        b"/trickle" => trickle(exchange).await?,
         b"/echo" => {
             let length = if let BodyLength::Known(length) = request.body() { Some(length) } else { None };
             exchange.respond(Status::OK)?.stream(length);
@@ -241,6 +234,15 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
         _ => return misbehave(&request, exchange).await,
     }
     Ok(())
+}
+
+async fn trickle(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    exchange.respond(Status::OK)?.stream(None);
+    exchange.send_body("first").await?;
+    exchange.flush().await?;
+    sleep(Duration::from_secs(10)).await;
+    exchange.send_body("second").await?;
+    exchange.end_body()
 }
 
 fn send_and_close(body: impl Into<Buffer>, exchange: &mut Exchange<'_>) -> Result<(), Error> {

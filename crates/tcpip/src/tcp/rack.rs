@@ -143,9 +143,10 @@ impl Rack {
         transmission.sent_at + Duration::from_micros(u64::from(self.rtt)) + reordering_window <= now
     }
 
-    /// Whether a transmission was sent so late that neither it nor any later one can be judged.
+    /// Whether a transmission was sent so late that neither it nor any later one can be judged; of those sent at one instant the
+    /// one with the later bytes is the later one.
     pub fn is_beyond(&self, transmission: &Transmission) -> bool {
-        self.newest.is_none_or(|newest| transmission.sent_at > newest.sent_at)
+        self.newest.is_none_or(|newest| !newest.is_after(transmission))
     }
 
     /// The least round-trip time of the last five minutes; none before the first sample.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{Load, SERVER_CPU};
 use crate::command::program;
 
 /// A process may open a few more descriptors on most machines.
-const CONNECTIONS: u32 = 15_000;
+pub(in crate::bench) const CONNECTIONS: u32 = 15_000;
 
 /// Within this time a server has done what follows a response.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -35,11 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: u32 = 100;
 
 /// Memory of the server's own, in bytes, and how many connections still answer.
-struct Figures {
-    before: u64,
-    idle: u64,
-    served: u64,
-    after: u64,
+pub(in crate::bench) struct Figures {
+    pub(in crate::bench) before: u64,
+    pub(in crate::bench) idle: u64,
+    pub(in crate::bench) served: u64,
+    pub(in crate::bench) after: u64,
 }
 
 /// Measures the servers one by one, and answers the table for people.
@@ -85,9 +85,19 @@ pub(super) fn contest() -> Result<String> {
 
 fn measure(peer: &Peer) -> Result<Figures> {
     let server = Server::start(peer, Load::Idle, SERVER_CPU)?;
-    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address());
+    let figures = memory(server.address(), &server.pids()?)?;
+    server.stop()?;
+    Ok(figures)
+}
+
+/// Looks at the memory of a server, whose processes are separated by commas, before, with and after the connections.
+///
+/// # Errors
+/// If the server fails, or this process or the server may not open as many descriptors.
+pub(in crate::bench) fn memory(address: SocketAddr, pids: &str) -> Result<Figures> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let connect = || -> Result<TcpStream> {
-        let mut stream = TcpStream::connect(server.address()).context("connecting")?;
+        let mut stream = TcpStream::connect(address).context("connecting")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         ask(&mut stream, &request)?;
         Ok(stream)
@@ -96,15 +106,14 @@ fn measure(peer: &Peer) -> Result<Figures> {
     (0..WARM_UP).try_for_each(|_| ask(&mut first, &request))?;
     drop(first);
     sleep(SETTLE);
-    let before = own_bytes(&server)?;
+    let before = own_bytes(pids)?;
     let mut streams = (0..CONNECTIONS).map(|_| connect()).collect::<Result<Vec<_>>>()?;
     sleep(SETTLE);
-    let idle = own_bytes(&server)?;
+    let idle = own_bytes(pids)?;
     let served = streams.iter_mut().filter_map(|stream| ask(stream, &request).ok()).count() as u64;
     drop(streams);
     sleep(QUIET);
-    let after = own_bytes(&server)?;
-    server.stop()?;
+    let after = own_bytes(pids)?;
     Ok(Figures { before, idle, served, after })
 }
 
@@ -122,9 +131,9 @@ fn ask(stream: &mut TcpStream, request: &str) -> Result<()> {
 }
 
 /// Memory that no other process shares and that was written to, of all processes of the server.
-fn own_bytes(server: &Server) -> Result<u64> {
+fn own_bytes(pids: &str) -> Result<u64> {
     let mut sum = 0;
-    for pid in server.pids()?.split(',') {
+    for pid in pids.split(',') {
         let path = format!("/proc/{pid}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));

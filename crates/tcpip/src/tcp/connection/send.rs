@@ -124,11 +124,6 @@ impl Connection {
         must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
     }
 
-    /// Whether an acknowledgement is due.
-    pub(in crate::tcp) fn must_acknowledge(&self) -> bool {
-        self.acks.is_at_once()
-    }
-
     /// The application lets it go, having ended it in whatever way: it must come to an end by itself.
     pub(in crate::tcp) fn let_go(&mut self, now: Instant) {
         self.is_orphan = true;
@@ -137,6 +132,11 @@ impl Connection {
 
     pub(in crate::tcp) fn is_orphan(&self) -> bool {
         self.is_orphan
+    }
+
+    /// Whether an acknowledgement is due.
+    pub(in crate::tcp) fn must_acknowledge(&self) -> bool {
+        self.acks.is_at_once()
     }
 
     /// Whether an acknowledgement is due, or will be.

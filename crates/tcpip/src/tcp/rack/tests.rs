@@ -117,3 +117,16 @@ fn least_round_trip_is_forgotten() {
     rack.on_delivered(at(300_200), &sent(2, 300_100), false);
     assert_eq!(rack.min_rtt(), Some(ms(100)));
 }
+
+/// RFC 8985 §6.1: behind what has arrived last nothing can be judged, also of what was sent at the same instant: who looks for
+/// losses may stop there.
+#[test]
+fn later_transmissions_are_beyond() {
+    let mut rack = Rack::default();
+    assert!(rack.is_beyond(&sent(0, 0)), "nothing has arrived");
+    rack.on_delivered(at(50), &sent(1, 10), false);
+    assert_eq!(
+        [sent(0, 10), sent(1, 10), sent(2, 10), sent(2, 11)].map(|it| rack.is_beyond(&it)),
+        [false, true, true, true]
+    );
+}
