@@ -72,13 +72,24 @@ impl Pollers {
     }
 
     /// Polls all; answers whether any found something.
+    #[inline]
     pub(crate) fn poll(&self, now: Instant) -> bool {
+        !self.is_empty() && self.poll_all(now)
+    }
+
+    fn poll_all(&self, now: Instant) -> bool {
         self.all().fold(false, |found, poller| poller.poll(now) | found)
     }
 
     /// Has all start what was asked of them; answers whether any was asked for something.
     pub(crate) fn submit(&self, now: Instant) -> bool {
         self.all().fold(false, |found, poller| poller.submit(now) | found)
+    }
+
+    /// Whether the shard has none, as most have.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pollers.borrow().is_empty()
     }
 
     /// The earliest time that one asks for.
@@ -88,7 +99,7 @@ impl Pollers {
 
     /// Whether all let the shard sleep.
     pub(crate) fn prepare_sleep(&self, platform: &dyn Platform) -> bool {
-        if self.pollers.borrow().is_empty() {
+        if self.is_empty() {
             return true;
         }
         let waker = self.waker.get_or_init(|| Waker::from(Arc::new(Bell(platform.doorbell()))));

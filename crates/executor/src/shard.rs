@@ -153,9 +153,11 @@ impl Shard {
             ended = self.run_groups(began);
             found = true;
         }
-        self.progress.turn_to(Activity::Platform);
-        found |= self.pollers.submit(ended);
-        self.progress.turn_back();
+        if !self.pollers.is_empty() {
+            self.progress.turn_to(Activity::Platform);
+            found |= self.pollers.submit(ended);
+            self.progress.turn_back();
+        }
         let blocked = self.exchange.flush(self);
         let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);

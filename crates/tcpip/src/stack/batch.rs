@@ -61,6 +61,7 @@ impl Stack {
     ) {
         if self.batch.is_followed_by(&flow, header, packet.len()) {
             self.counters.segments_joined += 1;
+            self.tcp.count_joined();
         } else {
             self.end_batch(now);
             self.batch.flow = Some(flow);

@@ -19,8 +19,8 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn on_segment(&mut self) {
-        self.segments_in = self.segments_in.wrapping_add(1);
+    pub(super) fn on_segments(&mut self, segments: u32) {
+        self.segments_in = self.segments_in.wrapping_add(segments);
     }
 
     pub(super) fn on_sent(&mut self, segments: u32) {

@@ -59,7 +59,7 @@ impl Connection {
 
     /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
-        self.totals.on_segment();
+        self.totals.on_segments(self.segments(segment.payload_len()).max(1));
         match self.state {
             State::Closed => Reply::None,
             State::SynSent => self.on_segment_in_syn_sent(now, segment),

@@ -24,6 +24,13 @@ pub struct Outgoing {
     pub mss: u32,
 }
 
+impl Outgoing {
+    /// How many segments it is on the wire.
+    pub(in crate::tcp) fn segments(&self) -> u32 {
+        payload_len(&self.payload).div_ceil(self.mss).max(1)
+    }
+}
+
 impl Connection {
     /// The next segment that has to leave. `max_len` is how many bytes the device takes at once, and cuts; at least one
     /// segment is always allowed. Ask until there is none.
@@ -35,11 +42,11 @@ impl Connection {
     /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
     pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         outgoing.mss = self.snd_mss;
-        let is_one = self.next_segment(now, max_len, outgoing);
-        if is_one {
-            self.totals.on_sent(self.segments(payload_len(&outgoing.payload)).max(1));
+        let is_any = self.next_segment(now, max_len, outgoing);
+        if is_any {
+            self.totals.on_sent(outgoing.segments());
         }
-        is_one
+        is_any
     }
 
     fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {

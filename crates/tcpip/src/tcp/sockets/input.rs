@@ -28,6 +28,11 @@ impl Sockets {
         }
     }
 
+    /// A segment has come that was put behind another one.
+    pub(crate) fn count_joined(&mut self) {
+        self.counters.segments_received += 1;
+    }
+
     /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
     pub fn deadline(&self) -> Option<Instant> {
         let others = earliest(self.half_open_timers.next_deadline(), self.over_timers.next_deadline());

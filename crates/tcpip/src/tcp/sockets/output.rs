@@ -32,9 +32,10 @@ impl Sockets {
             let Some(entry) = self.connections.get_mut(place) else { continue };
             let snd_nxt = entry.connection.snd_nxt();
             if entry.connection.transmit(now, max_len(&entry.flow), outgoing) {
+                let count = u64::from(outgoing.segments());
                 let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
-                self.counters.segments_sent += 1;
-                self.counters.segments_retransmitted += u64::from(is_again);
+                self.counters.segments_sent += count;
+                self.counters.segments_retransmitted += if is_again { count } else { 0 };
                 self.work.push_back(place);
                 return Some(addressed(entry.flow, outgoing));
             }
