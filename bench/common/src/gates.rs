@@ -1,12 +1,12 @@
 //! What programs have in common whose instructions are counted by `cargo xtask bench gates`: `NAME`, or `--list`.
 //!
-//! Only what [`measured`] calls is counted; the same work was done once before, so caches and pools are warm.
+//! Only what `measured` calls is counted; the same work was done once before, so caches and pools are warm.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
 /// Operations per counted run; xtask divides by it.
-pub const OPERATIONS: u64 = 10_000;
+pub const OPERATIONS: u32 = 10_000;
 
 /// What runs so many operations.
 pub type Work = Box<dyn Fn(u64)>;
@@ -24,7 +24,7 @@ pub type GateOnce = (&'static str, fn() -> WorkOnce);
 pub fn main(gates: &[Gate]) -> ExitCode {
     chosen(gates, |prepare| {
         let work = prepare();
-        work(OPERATIONS);
+        work(OPERATIONS.into());
         measured(&work);
     })
 }
@@ -51,7 +51,7 @@ fn chosen<T>(gates: &[(&'static str, T)], run: impl FnOnce(&T)) -> ExitCode {
 /// What is counted; xtask names this function to callgrind.
 #[inline(never)]
 fn measured(work: &Work) {
-    black_box(work)(OPERATIONS);
+    black_box(work)(OPERATIONS.into());
 }
 
 /// The same for what uses up its input.

@@ -27,11 +27,12 @@ const FRAME_BYTES: usize = 2_048;
 const FRAMES: usize = 16_384;
 const HEADROOM_BYTES: usize = 64;
 
+const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]";
+
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(crate) struct NativeOptions {
-    /// Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]
-    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
     device: Option<TapOptions>,
 
     /// Address of the native stack, as in 192.0.2.2

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use sunstar_bench_common::gates::{self, GateOnce, WorkOnce};
+use sunstar_bench_common::gates::{self, GateOnce, OPERATIONS, WorkOnce};
 use sunstar_packet::{Buffer, Checksum, Packet};
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link};
 use sunstar_tcpip::prefix::Prefix;
@@ -17,8 +17,6 @@ use sunstar_wire::{
     IpProtocol, Ipv4Header, Ipv4Packet, Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale,
 };
 
-/// Operations per counted run, as numbers of segments count.
-const OPERATIONS: u32 = gates::OPERATIONS as u32;
 /// So many packets come at once.
 const BURST: usize = 32;
 const MSS: u32 = 1_448;

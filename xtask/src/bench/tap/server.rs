@@ -16,7 +16,6 @@ use crate::command::{program, target_dir};
 
 /// Within this time it ends.
 const PATIENCE: Duration = Duration::from_secs(20);
-const PORT: &str = "10000";
 
 /// The file of ten kilobytes that is downloaded.
 pub(super) const FILE_PATH: &str = "/file/10k";
@@ -34,7 +33,8 @@ impl Server {
     /// # Errors
     /// If it can't be started.
     pub(super) fn start(world: &World, side: Side, per_mille: u32, seed: usize) -> Result<Self> {
-        let mut httpd = program(&target_dir("release").join("httpd").to_string_lossy(), &["--port", PORT]);
+        let mut httpd =
+            program(&target_dir("release").join("httpd").to_string_lossy(), &["--port", &world.port().to_string()]);
         httpd.args(["--smp", "1", "--prometheus-port", "0", "--cpuset", &SERVER_CPU.to_string()]);
         // Who names the place of a stall keeps tens of megabytes of symbols, and on a busy machine there is always one.
         httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?);

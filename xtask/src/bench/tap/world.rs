@@ -1,6 +1,7 @@
 //! The network: this process's namespace with the load client, and at the other ends of two links the native stack, behind a TAP,
 //! and the kernel's, in a namespace of its own behind a pair of virtual Ethernet interfaces.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::process::{Child, Command};
@@ -29,6 +30,8 @@ const PAIR_CLIENT: &str = "10.8.0.1/24";
 const PAIR_SERVER: &str = "10.8.0.2/24";
 const PAIR_NETWORK: &str = "10.8.0.0/24";
 pub(super) const KERNEL: &str = "10.8.0.2";
+
+const FIRST_PORT: u16 = 10_000;
 
 /// What Linux has by default; the native stack has it too.
 pub(super) const CONGESTION: &str = "cubic";
@@ -66,6 +69,7 @@ pub(super) fn enter() -> Result<()> {
 pub(super) struct World {
     /// Keeps the namespace.
     holder: Child,
+    next_port: Cell<u16>,
 }
 
 impl World {
@@ -75,7 +79,7 @@ impl World {
     /// If the kernel lacks something, or refuses.
     pub(super) fn new() -> Result<Self> {
         let holder = program("unshare", &["--net", "sleep", LIFE_SECONDS]).spawn().context("running unshare")?;
-        let world = Self { holder };
+        let world = Self { holder, next_port: Cell::new(FIRST_PORT) };
         world.wait_for_namespace()?;
         let there = world.pid();
         for arguments in [
@@ -117,6 +121,12 @@ impl World {
             sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// A port where nobody has listened yet. The client's side of connections that are over stays in TIME-WAIT for a minute, and
+    /// among thousands of those to the same port the client's kernel looks long for a port of its own.
+    pub(super) fn port(&self) -> u16 {
+        self.next_port.replace(self.next_port.get() + 1)
     }
 
     fn pid(&self) -> String {

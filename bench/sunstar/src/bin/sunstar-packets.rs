@@ -1,4 +1,4 @@
-//! Packets per second of devices: `sunstar-device link`, or `tap` in a network namespace of its own (`unshare -n`).
+//! Packets per second of devices: `sunstar-packets link`, or `tap` in a network namespace of its own (`unshare -n`).
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Some("link") => links(),
         Some("tap") => taps(),
         _ => {
-            eprintln!("usage: sunstar-device link | tap");
+            eprintln!("usage: sunstar-packets link | tap");
             return ExitCode::FAILURE;
         }
     }
