@@ -384,12 +384,18 @@ fn payload_len(payload: &Payload) -> u32 {
 /// Leaves the first `count` bytes and answers with the others.
 fn split_payload(payload: &mut Payload, count: u32) -> Payload {
     let mut left = count as usize;
-    let mut rest = Payload::new();
-    for mut part in core::mem::take(payload) {
-        let first = part.split_to(left.min(part.len()));
-        left -= first.len();
-        payload.extend((!first.is_empty()).then_some(first));
-        rest.extend((!part.is_empty()).then_some(part));
+    let mut rest = core::mem::take(payload);
+    let is_whole = |part: &&Buffer| {
+        let fits = part.len() <= left;
+        left -= if fits { part.len() } else { 0 };
+        fits
+    };
+    let whole = rest.iter().take_while(is_whole).count();
+    payload.extend(rest.drain(..whole));
+    if left > 0
+        && let Some(part) = rest.first_mut()
+    {
+        payload.push(part.split_to(left));
     }
     rest
 }

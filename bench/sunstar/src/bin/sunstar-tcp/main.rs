@@ -159,12 +159,14 @@ async fn all_at_once(plan: Plan, tally: Rc<Tally>, tasks: usize, comes_and_goes:
 
 async fn keep_asking(tally: Rc<Tally>, mut stream: TcpStream, comes_and_goes: bool) {
     let (request, response) = (message(false), message(true));
+    let mut ports = million::PORTS.cycle();
     loop {
         ask(&mut stream, &request, &response).await;
         tally.add(1);
         if comes_and_goes {
             drop(stream);
-            stream = connect_to(PORT).await;
+            // Ports in turn, so that the local ones of each are not used up by what lingers in TIME-WAIT.
+            stream = connect_to(ports.next().unwrap_or(PORT)).await;
         }
     }
 }
