@@ -87,7 +87,6 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
     Finder { package: TCPIP, kind: Unit, tests: "sums_hold", bugs: &["lost_skipped"] },
-    Finder { package: TCPIP, kind: Unit, tests: "asks_whether_the_window", bugs: &["probe_forgotten"] },
     Finder { package: TCPIP, kind: Unit, tests: "rounding_does_not", bugs: &["window_creeps"] },
     Finder { package: TCPIP, kind: Unit, tests: "routes", bugs: &["metric_first"] },
     Finder { package: TCPIP, kind: Unit, tests: "waiting_packets", bugs: &["neighbour_queue_unbounded"] },

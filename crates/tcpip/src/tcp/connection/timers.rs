@@ -129,9 +129,7 @@ impl Connection {
         self.may_send_little = self.peer_room() > 0;
         self.must_ask = !self.may_send_little;
         self.rto.on_timeout();
-        if !planted::is("probe_forgotten") {
-            self.set_timer(Purpose::Persist, now + self.rto.timeout());
-        }
+        self.set_timer(Purpose::Persist, now + self.rto.timeout());
     }
 
     fn is_user_timeout_over(&self, now: Instant) -> bool {
