@@ -105,7 +105,7 @@ impl<T> Runs<T> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn capacity(&self) -> usize {
         self.runs.iter().map(Vec::capacity).sum()
     }
