@@ -20,7 +20,7 @@ use core::fmt;
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, TcpOptions, WindowScale};
+use sunstar_wire::{SackBlock, Seq, TcpOptions, WindowScale};
 
 use super::assembler::Assembler;
 use super::congestion::{Algorithm, AlgorithmName, Window};
@@ -303,6 +303,8 @@ pub(super) struct Queues {
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
     assembler: Option<Box<Assembler>>,
+    /// What came twice, to be told once (RFC 2883 §4).
+    duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
 }
@@ -431,7 +433,7 @@ impl Connection {
     /// The same back, if nothing is under way.
     pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
         let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
-        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none();
+        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
         self.queues.take_if(|_| is_idle)
@@ -504,6 +506,7 @@ impl Connection {
             queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;
+            queues.duplicate = None;
         }
         self.recovery = None;
         self.retransmit_timer = None;

@@ -106,6 +106,7 @@ impl Connection {
         if self.is_old_duplicate(now, segment) || !self.is_acceptable(segment) {
             // Also what answers keepalive and window probes, whose number lies before the window.
             if !segment.has(TcpFlags::RST) {
+                self.note_old(segment);
                 self.challenge(now, segment.payload_len() > 0);
             }
             return Reply::None;
@@ -206,6 +207,14 @@ impl Connection {
         if has_data || self.may_challenge_at <= now {
             self.may_challenge_at = now + CHALLENGE_INTERVAL;
             self.acks.at_once();
+        }
+    }
+
+    /// All that a segment carries, or its beginning, had come before (RFC 2883 §4.1).
+    fn note_old(&mut self, segment: &Segment) {
+        let (seq, len) = (segment.header.seq, segment.payload_len());
+        if seq.is_before(self.rcv_nxt) {
+            self.note_duplicate(seq, len.min(self.rcv_nxt - seq));
         }
     }
 
