@@ -1,6 +1,7 @@
 //! One side of a connection.
 
 mod acks;
+mod history;
 mod info;
 mod input;
 mod output;
@@ -20,7 +21,7 @@ use core::fmt;
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, TcpOptions, WindowScale};
+use sunstar_wire::{SackBlock, Seq, TcpOptions, WindowScale};
 
 use super::assembler::Assembler;
 use super::congestion::{Algorithm, AlgorithmName, Window};
@@ -30,6 +31,7 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
 use timers::RetransmitTimer;
@@ -253,6 +255,7 @@ pub struct Connection {
     rtt_round_end: Seq,
     rack: Rack,
     recovery: Option<Box<Recovery>>,
+    history: Option<Box<History>>,
     probe: Option<Probe>,
     /// Due: our SYN, a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
     must_send_syn: bool,
@@ -288,9 +291,11 @@ pub struct Connection {
     peer_fin: Option<Seq>,
     has_fin: bool,
     acks: AckPolicy,
-    may_challenge_at: Instant,
+    /// When a segment without data that did not fit was answered last, in milliseconds, which turn.
+    challenged_ms: u32,
     ts_recent: u32,
-    ts_recent_at: Instant,
+    /// When that came, in units of [`input::TS_AGE_SHIFT`].
+    ts_recent_at: u32,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
     ts_offset: u32,
     totals: Totals,
@@ -303,6 +308,8 @@ pub(super) struct Queues {
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
     assembler: Option<Box<Assembler>>,
+    /// What came twice, to be told once (RFC 2883 §4).
+    duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
 }
@@ -350,7 +357,7 @@ impl Connection {
         self.last_ack_sent = self.rcv_nxt;
         // What our SYN has told.
         self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(receive::MAX_WINDOW);
-        (self.ts_recent, self.ts_recent_at) = (ts_recent, now);
+        (self.ts_recent, self.ts_recent_at) = (ts_recent, input::ts_age(now));
         self.snd_mss = u32::from(mss);
         self.window = Window::new(self.snd_mss);
     }
@@ -390,6 +397,7 @@ impl Connection {
             rtt_round_end: iss,
             rack: Rack::default(),
             recovery: None,
+            history: None,
             probe: None,
             must_send_syn: true,
             must_probe: false,
@@ -414,9 +422,9 @@ impl Connection {
             peer_fin: None,
             has_fin: false,
             acks: AckPolicy::default(),
-            may_challenge_at: now,
+            challenged_ms: input::may_challenge_from(now),
             ts_recent: 0,
-            ts_recent_at: now,
+            ts_recent_at: input::ts_age(now),
             ts_offset,
         }
     }
@@ -431,7 +439,7 @@ impl Connection {
     /// The same back, if nothing is under way.
     pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
         let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
-        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none();
+        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
         self.queues.take_if(|_| is_idle)
@@ -445,6 +453,12 @@ impl Connection {
         self.board().map_or(0, Scoreboard::in_flight)
     }
 
+    /// The same without what peers that report nothing have, by their duplicate acknowledgements, got behind the first gap: each is
+    /// the sign of a full segment (RFC 5681 §3.2, step 4).
+    fn pipe(&self) -> u32 {
+        self.in_flight().saturating_sub(u32::from(self.duplicate_acks) * self.snd_mss)
+    }
+
     fn lost(&self) -> u32 {
         self.board().map_or(0, Scoreboard::lost)
     }
@@ -455,6 +469,10 @@ impl Connection {
 
     fn sacked_segments(&self) -> u32 {
         self.board().map_or(0, Scoreboard::sacked_segments)
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
     }
 
     fn is_all_acknowledged(&self) -> bool {
@@ -504,8 +522,10 @@ impl Connection {
             queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;
+            queues.duplicate = None;
         }
         self.recovery = None;
+        self.history = None;
         self.retransmit_timer = None;
         self.acks = AckPolicy::default();
     }

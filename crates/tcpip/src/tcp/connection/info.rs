@@ -31,6 +31,10 @@ impl Totals {
         self.retransmitted = self.retransmitted.wrapping_add(segments);
     }
 
+    pub(super) fn has_retransmitted(&self) -> bool {
+        self.retransmitted > 0
+    }
+
     pub(super) fn on_received(&mut self, bytes: u32) {
         let (received, is_round) = self.received.overflowing_add(bytes);
         self.received = received;

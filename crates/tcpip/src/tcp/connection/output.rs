@@ -98,10 +98,11 @@ impl Connection {
             return false;
         }
         self.is_cwnd_limited = true;
-        let room = self.window.cwnd.saturating_sub(self.in_flight());
-        // The first one after a timeout leaves in any case.
-        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
-        if room < self.snd_mss && !must_resend {
+        let room = self.window.cwnd.saturating_sub(self.pipe());
+        // The first one after a timeout leaves in any case. The next ones wait until it is clear that it was one.
+        let is_trying = self.is_trying();
+        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0 && !is_trying;
+        if (room < self.snd_mss || is_trying) && !must_resend {
             return false;
         }
         let board = &mut self.queues.get_or_insert_default().board;
@@ -135,6 +136,8 @@ impl Connection {
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
             self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss), outgoing);
             self.on_probe_sent(false);
+            // One probe, and then the timeout.
+            self.rearm(now);
             return true;
         }
         let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
@@ -149,7 +152,7 @@ impl Connection {
         if waiting == 0 {
             return false;
         }
-        let congestion = self.window.cwnd.saturating_sub(self.in_flight());
+        let congestion = self.window.cwnd.saturating_sub(self.pipe());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
         let len = self.unsent_bytes.min(room).min(max_len);
@@ -171,7 +174,7 @@ impl Connection {
 
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
     /// the largest window that there was.
-    fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
+    pub(super) fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
         if ends_stream && (congestion > 0 || self.in_flight() == 0) {

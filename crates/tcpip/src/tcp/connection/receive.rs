@@ -1,7 +1,7 @@
 //! The receiving side: what arrived, and the window.
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{SackBlocks, Seq};
+use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
 use super::{Connection, State};
 use crate::tcp::assembler::Assembler;
@@ -40,6 +40,8 @@ impl Connection {
             if begin.is_before(self.rcv_nxt) {
                 let known = (self.rcv_nxt - begin).min(len);
                 part.advance(if planted::is("old_bytes_kept") { 0 } else { known as usize });
+                self.note_duplicate(begin, known);
+                self.acks.at_once();
             }
             let begin = begin.max(self.rcv_nxt);
             // What is behind the window comes again when there is room.
@@ -51,7 +53,9 @@ impl Connection {
                 self.take_in_order(now, part);
             } else {
                 let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
-                assembler.insert(begin, part);
+                if let Some(known) = assembler.insert(begin, part).duplicate {
+                    self.note_duplicate(known.left, known.right - known.left);
+                }
                 self.acks.at_once();
                 self.acks.be_quick();
             }
@@ -67,6 +71,7 @@ impl Connection {
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
         if let Some(assembler) = &mut queues.assembler {
+            let known = assembler.known_before(self.rcv_nxt);
             let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
             self.rcv_nxt += bytes;
             self.ready_bytes += bytes;
@@ -76,6 +81,23 @@ impl Connection {
             }
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
+            if let Some(known) = known {
+                self.note_duplicate(known.left, known.right - known.left);
+            }
+        }
+    }
+
+    /// `len` bytes from `begin` on were there already: the next acknowledgement tells (RFC 2883 §4). One range fits, the first
+    /// one, with what follows it.
+    pub(super) fn note_duplicate(&mut self, begin: Seq, len: u32) {
+        if !self.agreed.has_sack || len == 0 || planted::is("duplicate_untold") {
+            return;
+        }
+        let end = begin + len;
+        let noted =
+            self.queues.get_or_insert_default().duplicate.get_or_insert(SackBlock { left: begin, right: begin });
+        if begin.is_at_or_before(noted.right) && noted.left.is_at_or_before(begin) {
+            noted.right = noted.right.max(end);
         }
     }
 
@@ -135,11 +157,22 @@ impl Connection {
         self.queues.as_ref()?.assembler.as_deref()
     }
 
-    /// What arrived behind gaps.
-    pub(super) fn sack_blocks(&self) -> SackBlocks {
-        match self.assembler() {
-            Some(assembler) if self.agreed.has_sack => assembler.sack_blocks(),
-            _ => SackBlocks::NONE,
+    /// What arrived twice, once, and what arrived behind gaps.
+    pub(super) fn sack_blocks(&mut self) -> SackBlocks {
+        let Some(queues) = self.queues.as_mut().filter(|_| self.agreed.has_sack) else { return SackBlocks::NONE };
+        match (queues.duplicate.take(), &queues.assembler) {
+            (None, None) => SackBlocks::NONE,
+            (None, Some(assembler)) => assembler.sack_blocks(),
+            (Some(twice), assembler) => {
+                let others = assembler.as_deref().map_or(SackBlocks::NONE, Assembler::sack_blocks);
+                // Of what is behind gaps, that which contains it comes next (RFC 2883 §4.2).
+                let is_around = |block: &&SackBlock| {
+                    twice.left.is_at_or_after(block.left) && twice.right.is_at_or_before(block.right)
+                };
+                let around = others.iter().find(is_around).copied();
+                let rest = others.iter().copied().filter(|block| Some(*block) != around);
+                core::iter::once(twice).chain(around).chain(rest).collect()
+            }
         }
     }
 }

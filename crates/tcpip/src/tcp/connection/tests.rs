@@ -5,6 +5,7 @@ mod holding;
 mod opening;
 mod pair;
 mod receiving;
+mod recovering;
 mod script;
 mod sending;
 mod transfer;
