@@ -1,7 +1,7 @@
 //! The receiving side: what arrived, and the window.
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{SackBlocks, Seq};
+use sunstar_wire::Seq;
 
 use super::{Connection, State};
 use crate::tcp::assembler::Assembler;
@@ -58,7 +58,8 @@ impl Connection {
         }
     }
 
-    fn take_in_order(&mut self, now: Instant, part: Buffer) {
+    #[inline]
+    pub(super) fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
         self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
@@ -131,16 +132,8 @@ impl Connection {
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
-    fn assembler(&self) -> Option<&Assembler> {
+    pub(super) fn assembler(&self) -> Option<&Assembler> {
         self.queues.as_ref()?.assembler.as_deref()
-    }
-
-    /// What arrived behind gaps.
-    pub(super) fn sack_blocks(&self) -> SackBlocks {
-        match self.assembler() {
-            Some(assembler) if self.agreed.has_sack => assembler.sack_blocks(),
-            _ => SackBlocks::NONE,
-        }
     }
 }
 
