@@ -62,7 +62,8 @@ impl Connection {
         }
     }
 
-    fn take_in_order(&mut self, now: Instant, part: Buffer) {
+    #[inline]
+    pub(super) fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
         self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
@@ -153,7 +154,7 @@ impl Connection {
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
-    fn assembler(&self) -> Option<&Assembler> {
+    pub(super) fn assembler(&self) -> Option<&Assembler> {
         self.queues.as_ref()?.assembler.as_deref()
     }
 
