@@ -56,7 +56,8 @@ impl<'a> Exchange<'a> {
         self.params.clone()
     }
 
-    /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.
+    /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head. Who waits for something else while
+    /// it is being written keeps responses to earlier requests waiting.
     ///
     /// # Errors
     /// If the request was answered already.
