@@ -11,6 +11,7 @@ mod receive;
 mod recovery;
 mod send;
 mod timers;
+mod tuning;
 
 #[cfg(test)]
 mod tests;
@@ -47,10 +48,16 @@ pub use send::SendError;
 pub struct Options {
     /// Payload bytes of the largest segment that the path takes, without options (RFC 9293 §3.7.1).
     pub mss: u16,
-    /// Received bytes that wait for the application at most; what the other side is told that it may send.
+    /// Received bytes that wait for the application at most, in the beginning; what the other side is told that it may send.
     pub receive_capacity: u32,
-    /// Bytes that the application has handed over and the other side has not acknowledged, at most.
+    /// Up to which it grows, to twice what the application takes in a round trip, as long as the stack has room for that
+    /// ([`Limits::growth_bytes`](super::sockets::Limits::growth_bytes)). It never shrinks. If this is no more than
+    /// [`Options::receive_capacity`], that holds as it is: what `SO_RCVBUF` is for.
+    pub max_receive_capacity: u32,
+    /// Bytes that the application has handed over and the other side has not acknowledged, at most, in the beginning.
     pub send_capacity: u32,
+    /// Up to which that grows, to twice the congestion window, if the application makes use of it; the same holds (`SO_SNDBUF`).
+    pub max_send_capacity: u32,
     /// How the congestion window moves.
     pub congestion: AlgorithmName,
     /// Sends small segments at once, though others are not acknowledged yet (`TCP_NODELAY`: no Nagle, RFC 9293 §3.7.4).
@@ -92,11 +99,13 @@ impl Options {
     /// Linux; RFC 9293 §3.6 lets it wait for ever).
     pub const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 
-    /// What Ethernet takes, with the buffers that Linux begins with.
+    /// What Ethernet takes, with the buffers that Linux begins with and lets grow (`tcp_rmem`, `tcp_wmem`).
     pub const DEFAULT: Self = Self {
         mss: 1_460,
         receive_capacity: 128 << 10,
+        max_receive_capacity: 6 << 20,
         send_capacity: 128 << 10,
+        max_send_capacity: 4 << 20,
         congestion: AlgorithmName::Cubic,
         is_no_delay: false,
         keepalive: None,
@@ -502,6 +511,7 @@ impl Connection {
             self.push_all();
         }
         self.options = Rc::new(Options { mss, offers_timestamps, offers_sack, ..options });
+        self.stop_growing();
     }
 
     /// Whether data may flow from the other side, or may have.
@@ -526,7 +536,9 @@ impl Connection {
             queues.duplicate = None;
         }
         self.recovery = None;
-        self.history = None;
+        if let Some(history) = &mut self.history {
+            history.take_past();
+        }
         self.retransmit_timer = None;
         self.acks = AckPolicy::default();
     }

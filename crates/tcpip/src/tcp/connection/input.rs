@@ -279,6 +279,13 @@ impl Connection {
             return false;
         }
         self.remember_timestamp(now, header);
+        if self.history.is_some()
+            && !segment.payload.is_empty()
+            && self.agreed.has_timestamps
+            && let Some(timestamps) = header.options.timestamps
+        {
+            self.note_echo(now, timestamps.tsecr);
+        }
         if ack.is_before(self.snd_una) {
             return true;
         }

@@ -68,7 +68,7 @@ impl Connection {
         self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
-        self.totals.on_received(len);
+        self.on_received(now, len);
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
         if let Some(assembler) = &mut queues.assembler {
@@ -76,10 +76,10 @@ impl Connection {
             let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
             self.rcv_nxt += bytes;
             self.ready_bytes += bytes;
-            self.totals.on_received(bytes);
             if assembler.is_empty() {
                 queues.assembler = None;
             }
+            self.on_received(now, bytes);
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
             if let Some(known) = known {
@@ -128,14 +128,14 @@ impl Connection {
     fn room_edge(&self) -> Seq {
         let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
         let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
-        self.rcv_nxt + self.options.receive_capacity.saturating_sub(waiting).min(most)
+        self.rcv_nxt + self.receive_capacity().saturating_sub(waiting).min(most)
     }
 
     /// Where the window ends if it is told now. It never moves back (RFC 9293 §3.8.6.2.1), and forward only in steps that are
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
         let edge = self.room_edge();
-        let step = self.snd_mss.min(self.options.receive_capacity / 2);
+        let step = self.snd_mss.min(self.receive_capacity() / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
     }
@@ -156,6 +156,19 @@ impl Connection {
 
     pub(super) fn assembler(&self) -> Option<&Assembler> {
         self.queues.as_ref()?.assembler.as_deref()
+    }
+
+    /// Bytes of the option that tells of that in the next segment.
+    pub(super) fn report_len(&self) -> u32 {
+        let Some(queues) = self.queues.as_deref().filter(|_| self.agreed.has_sack) else { return 0 };
+        if queues.duplicate.is_none() && queues.assembler.is_none() {
+            return 0;
+        }
+        let waiting = queues.assembler.as_ref().map_or(0, |assembler| assembler.sack_blocks().len());
+        let blocks = waiting + usize::from(queues.duplicate.is_some());
+        // What fits beside timestamps (RFC 2018 §3).
+        let most = if self.agreed.has_timestamps { 3 } else { 4 };
+        4 + 8 * u32::try_from(blocks.min(most)).unwrap_or(0)
     }
 
     /// What arrived twice, once, and what arrived behind gaps.

@@ -232,8 +232,9 @@ impl Connection {
 
     /// Whether new data may leave in place of what seems to be lost (RFC 5682 §2.1, step 2b).
     fn can_try(&self) -> bool {
-        let len = self.unsent_bytes.min(self.peer_room()).min(self.snd_mss);
-        len > 0 && self.is_worth_sending(len, self.snd_mss)
+        let mss = self.segment_mss();
+        let len = self.unsent_bytes.min(self.peer_room()).min(mss);
+        len > 0 && self.is_worth_sending(len, mss, mss)
     }
 
     fn end_recovery(&mut self) {

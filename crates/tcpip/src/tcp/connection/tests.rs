@@ -9,3 +9,4 @@ mod recovering;
 mod script;
 mod sending;
 mod transfer;
+mod tuning;
