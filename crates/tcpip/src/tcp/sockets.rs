@@ -326,6 +326,11 @@ impl Sockets {
         }
     }
 
+    /// Whether there is something that the application should look at.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
