@@ -2,7 +2,7 @@
 
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
