@@ -40,10 +40,18 @@ impl Server {
         httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?);
         let mut command = match side {
             Side::Native => {
-                // Also without losses: what stands before a device that may lose packets sends no large ones.
-                let faults = format!("drop={},seed={seed}", f64::from(per_mille) / 1e3);
-                httpd.args(["--network-stack", "native", "--device", &format!("tap:{TAP}"), "--fault", &faults]);
-                httpd.args(["--host-ipv4-addr", NATIVE]);
+                httpd.args([
+                    "--network-stack",
+                    "native",
+                    "--device",
+                    &format!("tap:{TAP}"),
+                    "--host-ipv4-addr",
+                    NATIVE,
+                ]);
+                if per_mille > 0 {
+                    let faults = format!("drop={},seed={seed}", f64::from(per_mille) / 1e3);
+                    httpd.args(["--fault", &faults]);
+                }
                 httpd
             }
             Side::Kernel => {
