@@ -2,10 +2,12 @@
 
 mod arp;
 mod batch;
+mod express;
 mod icmp;
 mod input;
 mod network;
 mod output;
+mod paths;
 mod tcp;
 mod udp;
 
@@ -39,6 +41,7 @@ use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
 use network::Network;
+use paths::Paths;
 
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
@@ -209,6 +212,7 @@ pub struct Stack {
     limits: Limits,
     network: Network,
     neighbours: Neighbours,
+    paths: Paths,
     path_mtus: PathMtus,
     secret: Secret,
     reassembly: Reassembly,
@@ -229,6 +233,8 @@ pub struct Stack {
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     batch: Batch,
+    /// Memory for the segment that is being sent; it has nothing between calls.
+    segment: Option<Box<Outgoing>>,
     /// There was more to do than one call may.
     is_interrupted: bool,
     headers: Option<Pool>,
@@ -245,6 +251,7 @@ impl Stack {
             limits,
             network: Network::new(limits.routes),
             neighbours: Neighbours::new(limits.neighbours),
+            paths: Paths::default(),
             path_mtus: PathMtus::new(limits.path_mtus),
             secret: Secret::new(key),
             reassembly: Reassembly::new(limits.reassembly),
@@ -261,6 +268,7 @@ impl Stack {
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             batch: Batch::default(),
+            segment: None,
             is_interrupted: false,
             headers: Pool::new(headers).ok(),
             copies: CopyCounter::default(),
@@ -291,13 +299,12 @@ impl Stack {
         if !is_station(address.address()) {
             return Err(ConfigError::Address);
         }
-        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         self.remove_address(id, address.address());
-        let interface = self.network.interface_mut(id).ok_or(ConfigError::NoInterface)?;
-        interface.add_address(address);
-        let is_ethernet = interface.mac().is_some();
+        self.network.add_address(id, address);
+        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
         // Perhaps it was removed with the same address.
-        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
         }
@@ -306,11 +313,11 @@ impl Stack {
 
     /// Takes an address from an interface, with the route to its network. Answers whether it had it.
     pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
-        let Some(interface) = self.network.interface_mut(id) else { return false };
-        let Some(prefix) = interface.remove_address(address) else { return false };
+        let Some(prefix) = self.network.remove_address(id, address) else { return false };
+        let Some(interface) = self.network.interface(id) else { return false };
         // Another address of the same network keeps the route.
         if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
-            self.network.routes.remove(&Route { prefix, gateway: None, interface: id, metric: 0 });
+            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
         }
         self.announcements
             .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
@@ -323,17 +330,17 @@ impl Stack {
     /// See [`ConfigError`].
     pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
         self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
-        Ok(self.network.routes.add(route)?)
+        Ok(self.network.add_route(route)?)
     }
 
     /// Removes a route. Answers whether there was one.
     pub fn remove_route(&mut self, route: &Route) -> bool {
-        self.network.routes.remove(route)
+        self.network.remove_route(route)
     }
 
     /// All routes, in the order in which they are looked at.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.network.routes.iter()
+        self.network.routes().iter()
     }
 
     /// What was counted.
@@ -391,7 +398,11 @@ impl Stack {
     ) {
         for mut packet in burst {
             self.counters.received += 1;
-            if let Err(reason) = self.input(now, id, packet.borrow_mut()) {
+            let packet = packet.borrow_mut();
+            if self.input_express(now, id, packet) {
+                continue;
+            }
+            if let Err(reason) = self.input(now, id, packet) {
                 self.drops.add(reason);
             }
         }
@@ -422,22 +433,34 @@ impl Stack {
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
     /// asked for waits.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
+        let mut segment = self.segment.take().unwrap_or_default();
+        let ready = self.next_packet(now, &mut segment);
+        // Of what could not be sent.
+        segment.payload.clear();
+        self.segment = Some(segment);
+        self.counters.sent += u64::from(ready.is_some());
+        ready
+    }
+
+    #[inline]
+    fn next_packet(&mut self, now: Instant, segment: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
-            self.send_requests();
-            if let Some(ready) = self.outgoing.pop_front() {
-                self.counters.sent += 1;
-                return Some(ready);
+            if self.neighbours.has_request() {
+                self.send_requests();
+            }
+            if !self.outgoing.is_empty() {
+                return self.outgoing.pop_front();
             }
             if let Some(packet) = self.local.pop_front() {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let (network, mut outgoing) = (&self.network, Outgoing::default());
-            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), &mut outgoing)?;
-            if let Some(ready) = self.transmit_segment(now, flow, &mut outgoing) {
-                self.counters.sent += 1;
-                return Some(ready);
+            let network = &self.network;
+            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
+            let ready = self.transmit_segment(now, flow, segment);
+            if ready.is_some() {
+                return ready;
             }
         }
         self.is_interrupted = true;

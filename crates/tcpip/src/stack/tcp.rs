@@ -5,16 +5,14 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation, SegmentationKind};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{
-    AddressPair, EtherType, EthernetHeader, FourTuple, IpProtocol, Ipv4Header, MacAddr, TcpFlags, TcpHeader,
-    TcpSegment, Vlan,
-};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment};
 
 use super::input::Arrived;
-use super::network::{Cast, Way};
+use super::network::Cast;
+use super::paths::Path;
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
-use crate::interface::{Capabilities, InterfaceId, InterfaceOptions, mss_of};
+use crate::interface::{InterfaceId, mss_of};
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::scoreboard::Payload;
 use crate::tcp::sockets::{ListenerId, OpenError, SocketId, Sockets};
@@ -114,7 +112,7 @@ impl Stack {
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
-        self.input_segment(now, arrived.interface, flow, &header, packet);
+        self.input_segment(now, arrived.interface, &flow, &header, packet);
         Ok(())
     }
 
@@ -129,15 +127,12 @@ impl Stack {
             self.drop(DropReason::NoRoute);
             return None;
         };
-        let way = self.way(dst)?;
-        let InterfaceOptions { mtu, capabilities, .. } = *self.network.interface(way.interface)?.options();
-        let stations = self.known_stations(now, &way);
-        let path = Path { way, stations, ip: Ipv4Header::new(IpProtocol::TCP, src, dst), capabilities };
+        let path = self.path(now, src, dst)?;
         // Options, or a way that has changed, may leave less room than there was meant to be.
-        let room = usize::from(mtu) - IPV4_BYTES - outgoing.header.header_len();
+        let room = usize::from(path.mtu) - IPV4_BYTES - outgoing.header.header_len();
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
         let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
-        if len > room.min(mss) && capabilities.segmentation_bytes.is_none() {
+        if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
             self.counters.segments_cut += u64::from(mss > room);
             self.transmit_pieces(now, &path, outgoing, room.min(mss));
             return None;
@@ -174,19 +169,11 @@ impl Stack {
         }
     }
 
-    /// The addresses of the neighbour to which packets on a way go, and of the interface by which they leave; none if there is
-    /// more to do than to write them down.
-    fn known_stations(&mut self, now: Instant, way: &Way) -> Option<Stations> {
-        let src = self.network.interface(way.interface)?.mac().filter(|_| way.cast == Cast::Unicast)?;
-        let dst = self.neighbours.known(now, way.interface, way.next_hop)?;
-        Some(Stations { src, dst })
-    }
-
     fn output_segment(&mut self, now: Instant, path: &Path, packet: Packet) -> Option<(InterfaceId, Packet)> {
-        match path.stations {
-            Some(_) => Some((path.way.interface, packet)),
-            None => self.link_output(now, &path.way, packet),
+        if path.is_direct {
+            return Some((path.way.interface, packet));
         }
+        self.link_output(now, &path.way, packet)
     }
 
     /// A segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
@@ -199,8 +186,7 @@ impl Stack {
     ) -> Option<Packet> {
         let payload_len = payload.iter().map(|part| part.len()).sum::<usize>();
         let len = header.header_len() + payload_len;
-        let addresses = AddressPair::V4 { src: path.ip.src, dst: path.ip.dst };
-        let pseudo = pseudo_header(addresses, IpProtocol::TCP, u32::try_from(len).unwrap_or(u32::MAX));
+        let pseudo = path.pseudo_header + Sum::of(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
         let is_large = payload_len > gso_size;
         let is_partial = is_large || path.capabilities.completes_checksums;
         let fill = match is_partial {
@@ -232,11 +218,13 @@ impl Stack {
         let ip = path.ip.to_bytes(len).ok()?;
         let frame = self.headers.as_ref().and_then(Pool::take);
         let mut front = frame.unwrap_or_else(|| BufferMut::with_capacity(HEADROOM_BYTES, 0));
-        front.push_front(&header.to_bytes(fill)).ok()?;
+        match header.to_bytes_with_timestamps(fill) {
+            Some(bytes) => front.push_front(&bytes).ok()?,
+            None => front.push_front(&header.to_bytes(fill)).ok()?,
+        }
         front.push_front(&ip).ok()?;
-        if let Some(Stations { src, dst }) = path.stations {
-            let ethernet = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
-            front.push_front(&ethernet.to_bytes()).ok()?;
+        if let Some(ethernet) = &path.ethernet {
+            front.push_front(ethernet).ok()?;
         }
         Some(front.freeze())
     }
@@ -259,20 +247,6 @@ impl Stack {
         }
         let _ = packet.push_back(joined.freeze());
     }
-}
-
-/// What the packets of a segment have in common.
-struct Path {
-    way: Way,
-    stations: Option<Stations>,
-    ip: Ipv4Header,
-    capabilities: Capabilities,
-}
-
-#[derive(Clone, Copy)]
-struct Stations {
-    src: MacAddr,
-    dst: MacAddr,
 }
 
 /// Whether the checksum of a TCP or UDP packet is right, or somebody vouches for it.

@@ -6,6 +6,7 @@ mod info;
 mod input;
 mod output;
 mod path;
+mod predicted;
 mod receive;
 mod recovery;
 mod send;

@@ -61,6 +61,8 @@ fn world(seed: u64, options: SimOptions, is_hostile: bool) -> Result<(Report, us
             connections: random.index(10) + 1,
             idle_per_host: random.index(4),
             idle_timeout: Duration::from_millis(random.between(1, 200)),
+            // A server may say a body byte by byte, while twelve tasks wait for its one connection.
+            wait_timeout: Duration::from_secs(3600),
             drain_bytes: random.index(2000),
             retry: RetryPolicy { retries: 50, ..RetryPolicy::default() },
             ..ClientOptions::default()

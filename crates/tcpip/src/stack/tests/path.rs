@@ -3,10 +3,13 @@
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{Icmpv4Header, IpProtocol, Ipv4Header, TimeExceededCode, UnreachableCode};
+use sunstar_wire::checksum::{Fill, pseudo_header};
+use sunstar_wire::{
+    AddressPair, Icmpv4Header, IpProtocol, Ipv4Header, Seq, TcpFlags, TcpHeader, TimeExceededCode, UnreachableCode,
+};
 
 use super::icmp::message;
-use super::script::{PEER, Script};
+use super::script::{PEER, Script, US};
 use super::world::{ADDRESSES, World, bare};
 use crate::drops::DropReason;
 use crate::tcp::connection::{Failure, Options, State};
@@ -61,6 +64,29 @@ fn forged_errors_are_ignored() {
     script.payload(IpProtocol::ICMP, &message(&unreachable(3, 0), &syn[..27]));
     script.payload(IpProtocol::ICMP, &message(&unreachable(3, 0), &syn[..10]));
     assert_eq!(failure(&mut script, client), None);
+}
+
+/// RFC 5461 §4.1: of a stranger who can't be reached nothing is kept; and nobody makes that up (RFC 5927 §4.1).
+#[test]
+fn errors_end_what_strangers_have_begun() {
+    let mut script = Script::with_peer();
+    script.stack.listen((US, 80).into(), 4, WIDE).expect("the port is free");
+    let syn =
+        TcpHeader { src_port: 5_000, dst_port: 80, flags: TcpFlags::SYN, seq: Seq::new(7), ..TcpHeader::default() };
+    let pair = AddressPair::V4 { src: PEER, dst: US };
+    let sum = pseudo_header(pair, IpProtocol::TCP, u32::try_from(syn.header_len()).expect("short"));
+    script.payload(IpProtocol::TCP, &syn.to_bytes(Fill::Complete(sum)));
+    let mut answer = script.sent_one().bytes[..28].to_vec();
+    let levels =
+        |script: &Script| (script.stack.levels().tcp.half_open, script.stack.tcp_counters().half_open_unreachable);
+    answer[27] ^= 1;
+    script.payload(IpProtocol::ICMP, &message(&unreachable(1, 0), &answer));
+    assert_eq!((levels(&script), script.dropped(DropReason::IcmpUnrelated)), ((1, 0), 1));
+    answer[27] ^= 1;
+    script.payload(IpProtocol::ICMP, &message(&unreachable(4, 1_000), &answer));
+    assert_eq!(levels(&script), (1, 0), "smaller segments arrive");
+    script.payload(IpProtocol::ICMP, &message(&unreachable(1, 0), &answer));
+    assert_eq!(levels(&script), (0, 1));
 }
 
 /// An ICMP error from host 1 about a packet that host 0 has sent.

@@ -79,8 +79,18 @@ impl Connection {
     }
 
     /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
+    #[inline]
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
-        self.totals.on_segments(self.segments(segment.payload_len()).max(1));
+        let len = segment.payload_len();
+        self.totals.on_segments(self.segments(len));
+        if self.take_predicted(now, segment, len) {
+            return Reply::None;
+        }
+        self.take_unpredicted(now, segment)
+    }
+
+    /// The same for any segment, when it has been counted.
+    pub(super) fn take_unpredicted(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         match self.state {
             State::Closed => Reply::None,
             State::SynSent => self.on_segment_in_syn_sent(now, segment),
@@ -251,11 +261,15 @@ impl Connection {
     }
 
     /// RFC 7323 §4.3: the timestamp to echo is that of the segment that the last acknowledgement was for.
-    fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
+    #[inline]
+    pub(super) fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
         let Some(timestamps) = header.options.timestamps.filter(|_| self.agreed.has_timestamps) else { return };
         let is_newer = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0;
         if is_newer && header.seq.is_at_or_before(self.last_ack_sent) {
             (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, ts_age(now));
+        }
+        if self.history.is_some() {
+            self.note_echo(now, timestamps.tsecr);
         }
     }
 
@@ -268,13 +282,6 @@ impl Connection {
             return false;
         }
         self.remember_timestamp(now, header);
-        if self.history.is_some()
-            && !segment.payload.is_empty()
-            && self.agreed.has_timestamps
-            && let Some(timestamps) = header.options.timestamps
-        {
-            self.note_echo(now, timestamps.tsecr);
-        }
         if ack.is_before(self.snd_una) {
             return true;
         }
@@ -286,9 +293,7 @@ impl Connection {
         let blocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
         let news = self.acknowledge(now, header, blocks);
         if news.delivered > 0 || news.acked > 0 {
-            self.timeouts = 0;
-            self.is_path_broken = false;
-            self.rto.reset_backoff();
+            self.on_progress();
         } else if self.is_all_acknowledged() {
             // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
             self.timeouts = 0;
@@ -321,7 +326,8 @@ impl Connection {
 
     /// RFC 9293 §3.10.7.4, fifth: the window of the newest segment counts. As in Linux, also of one that acknowledges more, though its
     /// data were sent before: an old window behind a new acknowledgement would reach further than the other side has told.
-    fn update_window(&mut self, header: &TcpHeader) {
+    #[inline]
+    pub(super) fn update_window(&mut self, header: &TcpHeader) {
         let is_newer = header.ack.is_after(self.snd_una)
             || self.snd_wl1.is_before(header.seq)
             || (self.snd_wl1 == header.seq && self.snd_wl2.is_at_or_before(header.ack));
@@ -341,6 +347,20 @@ impl Connection {
         };
         let ack = header.ack;
         let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        self.move_una(ack, &news);
+        news
+    }
+
+    /// Something has arrived for the first time.
+    pub(super) fn on_progress(&mut self) {
+        self.timeouts = 0;
+        self.is_path_broken = false;
+        self.rto.reset_backoff();
+    }
+
+    /// All before `ack` is acknowledged.
+    #[inline]
+    pub(super) fn move_una(&mut self, ack: Seq, news: &Acknowledged) {
         self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
@@ -352,7 +372,6 @@ impl Connection {
             self.rto.on_sample(rtt);
             self.rtt_round_end = self.snd_nxt;
         }
-        news
     }
 
     /// Peers without SACK: a duplicate of an acknowledgement shows that a segment has arrived, and three that one is lost (RFC 5681
@@ -378,7 +397,14 @@ impl Connection {
     }
 
     /// Losses, recovery, the congestion window and the timer after an acknowledgement.
-    fn advance(&mut self, now: Instant, news: &Acknowledged, signs: Signs, flight: u32, has_duplicate: bool) {
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        news: &Acknowledged,
+        signs: Signs,
+        flight: u32,
+        has_duplicate: bool,
+    ) {
         let found_loss = self.detect_losses(now, flight) | self.detect_by_duplicates(news, flight);
         let was_recovering = self.recovery.is_some();
         let is_paced = self.follow(news, signs, found_loss);

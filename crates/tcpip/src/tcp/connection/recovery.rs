@@ -115,6 +115,9 @@ impl Connection {
 
     /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement.
     pub(super) fn detect_losses(&mut self, now: Instant, flight: u32) -> bool {
+        if self.board().is_none_or(|board| board.has_no_suspect(&self.rack)) {
+            return false;
+        }
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
         let window = self.rack.reordering_window(self.recovery.is_some(), self.sacked_segments(), srtt);
         let (lost, look_again) = self.queues.get_or_insert_default().board.detect_losses(now, &self.rack, window);
@@ -266,6 +269,7 @@ impl Connection {
     /// Something was sent again.
     pub(super) fn on_retransmitted(&mut self, bytes: u32) {
         let segments = self.segments(bytes);
+        self.history().retransmitted_bytes += u64::from(bytes);
         if let Some(recovery) = &mut self.recovery {
             recovery.unneeded = recovery.unneeded.map(|count| count + segments);
             if let Pace::Fast(prr) = &mut recovery.pace {

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
 use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
-use crate::path::PathError;
+use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::Connection;
 use crate::time::Instant;
 
@@ -65,7 +65,11 @@ impl Sockets {
     /// A segment of a connection, as we have sent it, was refused on its way. Answers whether there is such a connection that can
     /// have sent it, see [`Connection::handle_path_error`].
     pub fn handle_path_error(&mut self, now: Instant, flow: &FourTuple, seq: Seq, error: PathError) -> bool {
-        let Some(Place::Connection(place)) = self.find(flow) else { return false };
+        let place = match self.find(flow) {
+            Some(Place::Connection(place)) => place,
+            Some(Place::HalfOpen(place)) => return self.on_half_open_refused(place, seq, error),
+            _ => return false,
+        };
         let Some(entry) = self.connections.get_mut(place) else { return false };
         let state = entry.connection.state();
         let is_believed = entry.connection.handle_path_error(now, seq, error);
@@ -77,6 +81,22 @@ impl Sockets {
             }
         }
         is_believed
+    }
+
+    /// The answer to a stranger was refused: who can't be reached can't confirm, and nobody here waits for that (RFC 5461 §4.1).
+    fn on_half_open_refused(&mut self, place: u32, seq: Seq, error: PathError) -> bool {
+        let Some(waiting) = self.half_open.get_mut(place).filter(|waiting| waiting.half_open.has_answered_with(seq))
+        else {
+            return false;
+        };
+        match error {
+            PathError::TooBig { mtu } => waiting.half_open.limit_mss(crate::interface::mss_of(mtu.max(MIN_PATH_MTU))),
+            _ => {
+                self.counters.half_open_unreachable += 1;
+                self.forget(place);
+            }
+        }
+        true
     }
 
     /// Where a flow, as we send it, is.
@@ -102,6 +122,7 @@ impl Sockets {
         let generation = self.next_generation;
         // The largest one stands for nobody.
         self.next_generation = (generation + 1) % u32::MAX;
+        let listener = listener.unwrap_or(Entry::ACCEPTED);
         let entry = Entry { flow, generation, connection, listener, has_work: false, has_event: false };
         let place = self.connections.insert(entry);
         if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {

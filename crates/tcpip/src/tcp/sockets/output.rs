@@ -36,8 +36,14 @@ impl Sockets {
                 let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
                 self.counters.segments_sent += count;
                 self.counters.segments_retransmitted += if is_again { count } else { 0 };
-                self.work.push_back(place);
-                return Some(addressed(entry.flow, outgoing));
+                let flow = addressed(entry.flow, outgoing);
+                if entry.connection.has_more_to_send(now) {
+                    self.work.push_back(place);
+                } else {
+                    entry.has_work = false;
+                    self.settle(now, place);
+                }
+                return Some(flow);
             }
             entry.has_work = false;
             self.settle(now, place);
