@@ -1,13 +1,14 @@
 //! Connections that we open.
 
 use alloc::rc::Rc;
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
 use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, State};
 use crate::time::Instant;
 
 /// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
@@ -81,6 +82,24 @@ impl Sockets {
             }
         }
         is_believed
+    }
+
+    /// Ends the connections from addresses that are gone, and forgets their strangers.
+    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
+        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
+        for place in strangers.map(|(place, _)| place).collect::<Vec<u32>>() {
+            self.forget(place);
+        }
+        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(entry.flow.src().ip());
+        let places: Vec<u32> =
+            self.connections.iter().filter(|(_, entry)| open(entry)).map(|(place, _)| place).collect();
+        for place in places {
+            if let Some(entry) = self.connections.get_mut(place) {
+                entry.connection.cut_off();
+            }
+            self.notify(place);
+            self.after_change(now, place);
+        }
     }
 
     /// The answer to a stranger was refused: who can't be reached can't confirm, and nobody here waits for that (RFC 5461 §4.1).
