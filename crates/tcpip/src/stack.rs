@@ -43,6 +43,7 @@ use arp::Announcement;
 use batch::Batch;
 use network::Network;
 use paths::Paths;
+use tcp::Cut;
 
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
@@ -234,8 +235,9 @@ pub struct Stack {
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     batch: Batch,
-    /// Memory for the segment that is being sent; it has nothing between calls.
+    /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
+    cut: Option<Cut>,
     /// There was more to do than one call may.
     is_interrupted: bool,
     headers: Option<Pool>,
@@ -270,6 +272,7 @@ impl Stack {
             conflicts: VecDeque::new(),
             batch: Batch::default(),
             segment: None,
+            cut: None,
             is_interrupted: false,
             headers: Pool::new(headers).ok(),
             copies: CopyCounter::default(),
@@ -456,8 +459,10 @@ impl Stack {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
         let mut segment = self.segment.take().unwrap_or_default();
         let ready = self.next_packet(now, &mut segment);
-        // Of what could not be sent.
-        segment.payload.clear();
+        if self.cut.is_none() {
+            // Of what could not be sent.
+            segment.payload.clear();
+        }
         self.segment = Some(segment);
         self.counters.sent += u64::from(ready.is_some());
         ready
@@ -477,9 +482,13 @@ impl Stack {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let network = &self.network;
-            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
-            let ready = self.transmit_segment(now, flow, segment);
+            let ready = if self.cut.is_some() {
+                self.transmit_piece(now, segment)
+            } else {
+                let network = &self.network;
+                let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
+                self.transmit_segment(now, flow, segment)
+            };
             if ready.is_some() {
                 return ready;
             }
@@ -498,6 +507,11 @@ impl Stack {
     /// is for, which may be this one.
     pub fn poll_reassembled(&mut self) -> Option<(InterfaceId, Packet)> {
         self.reassembled.as_mut()?.pop_front()
+    }
+
+    /// Whether there is something that the application should look at.
+    pub fn has_event(&self) -> bool {
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
     }
 
     /// What the application should look at next.

@@ -116,7 +116,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Sends a segment, or several if it is larger than what leaves at once.
+    /// Sends a segment, or its first piece if it is larger than what leaves at once.
     pub(super) fn transmit_segment(
         &mut self,
         now: Instant,
@@ -134,39 +134,35 @@ impl Stack {
         let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
         if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
             self.counters.segments_cut += u64::from(mss > room);
-            self.transmit_pieces(now, &path, outgoing, room.min(mss));
-            return None;
+            self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
+            return self.transmit_piece(now, outgoing);
         }
         let packet = self.segment_packet(&path, &outgoing.header, &mut outgoing.payload, room.min(mss))?;
         self.output_segment(now, &path, packet)
     }
 
-    /// Cuts a large segment as a device would.
-    fn transmit_pieces(&mut self, now: Instant, path: &Path, outgoing: &mut Outgoing, most: usize) {
-        let (mut header, mut payload) = (outgoing.header, outgoing.payload.drain(..).peekable());
-        let mut piece = Payload::new();
-        while payload.peek().is_some() {
-            let mut room = most;
-            while let Some(part) = payload.peek_mut().filter(|_| room > 0) {
-                let taken = part.split_to(room.min(part.len()));
-                room -= taken.len();
-                piece.push(taken);
-                if part.is_empty() {
-                    payload.next();
-                }
-            }
-            let is_last = payload.peek().is_none();
-            let flags = header.flags;
-            if !is_last {
-                header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
-            }
-            let packet = self.segment_packet(path, &header, &mut piece, most);
-            if let Some(ready) = packet.and_then(|packet| self.output_segment(now, path, packet)) {
-                self.enqueue(ready);
-            }
-            header.flags = flags;
-            header.seq += u32::try_from(most - room).unwrap_or(0);
+    /// Sends the next piece of a large segment, cut off as a device would do it.
+    pub(super) fn transmit_piece(&mut self, now: Instant, whole: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
+        let Cut { path, most, mut next } = self.cut?;
+        let (mut piece, mut room) = (Payload::new(), most);
+        while let Some(part) = whole.payload.get_mut(next).filter(|_| room > 0) {
+            let taken = part.split_to(room.min(part.len()));
+            room -= taken.len();
+            piece.push(taken);
+            next += usize::from(part.is_empty());
         }
+        let flags = whole.header.flags;
+        if next == whole.payload.len() {
+            self.cut = None;
+            whole.payload.clear();
+        } else {
+            self.cut = Some(Cut { path, most, next });
+            whole.header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
+        }
+        let packet = self.segment_packet(&path, &whole.header, &mut piece, most);
+        whole.header.flags = flags;
+        whole.header.seq += u32::try_from(most - room).unwrap_or(0);
+        self.output_segment(now, &path, packet?)
     }
 
     fn output_segment(&mut self, now: Instant, path: &Path, packet: Packet) -> Option<(InterfaceId, Packet)> {
@@ -247,6 +243,16 @@ impl Stack {
         }
         let _ = packet.push_back(joined.freeze());
     }
+}
+
+/// A large segment that leaves in pieces: what is left of it is where segments are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    path: Path,
+    /// Bytes of a piece at most.
+    most: usize,
+    /// The first part of its payload that has not left.
+    next: usize,
 }
 
 /// Whether the checksum of a TCP or UDP packet is right, or somebody vouches for it.

@@ -134,7 +134,7 @@ impl ListenerId {
 pub enum Event {
     /// A connection has changed: opened, received, got room, ended.
     Socket(SocketId),
-    /// A connection can be accepted.
+    /// Connections can be accepted: as many as there are, since they are told of once.
     Listener(ListenerId),
 }
 
@@ -337,13 +337,20 @@ impl Sockets {
         }
     }
 
+    /// Whether there is something that the application should look at.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Socket(id) = event
-            && let Some(entry) = self.entry_mut(id)
-        {
-            entry.has_event = false;
+        let has_event = match event {
+            Event::Socket(id) => self.entry_mut(id).map(|entry| &mut entry.has_event),
+            Event::Listener(ListenerId(place)) => self.listeners.get_mut(place).map(|listener| &mut listener.has_event),
+        };
+        if let Some(has_event) = has_event {
+            *has_event = false;
         }
         Some(event)
     }

@@ -320,11 +320,6 @@ impl Connection {
     }
 }
 
-/// As many bytes as are whole segments, at least one.
-fn whole_segments(max_len: u32, mss: u32) -> u32 {
-    (max_len / mss).max(1) * mss
-}
-
 /// The same bytes once more.
 #[inline]
 fn shared(payload: &Payload) -> Payload {
@@ -340,4 +335,9 @@ fn shared(payload: &Payload) -> Payload {
 
 fn payload_len(payload: &Payload) -> u32 {
     payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}
+
+/// As many bytes as are whole segments, at least one.
+fn whole_segments(max_len: u32, mss: u32) -> u32 {
+    (max_len / mss).max(1) * mss
 }

@@ -4,6 +4,7 @@ mod closing;
 mod holding;
 mod opening;
 mod pair;
+mod predicted;
 mod receiving;
 mod recovering;
 mod script;
