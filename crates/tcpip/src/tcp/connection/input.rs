@@ -82,7 +82,7 @@ impl Connection {
     #[inline]
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let len = segment.payload_len();
-        self.totals.on_segments(self.segments(len).max(1));
+        self.totals.on_segments(self.segments(len));
         if self.take_predicted(now, segment, len) {
             return Reply::None;
         }
@@ -268,6 +268,9 @@ impl Connection {
         if is_newer && header.seq.is_at_or_before(self.last_ack_sent) {
             (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, ts_age(now));
         }
+        if self.history.is_some() {
+            self.note_echo(now, timestamps.tsecr);
+        }
     }
 
     /// The acknowledgement of a segment. Answers whether its data count (RFC 5961 §5).
@@ -279,13 +282,6 @@ impl Connection {
             return false;
         }
         self.remember_timestamp(now, header);
-        if self.history.is_some()
-            && !segment.payload.is_empty()
-            && self.agreed.has_timestamps
-            && let Some(timestamps) = header.options.timestamps
-        {
-            self.note_echo(now, timestamps.tsecr);
-        }
         if ack.is_before(self.snd_una) {
             return true;
         }
