@@ -36,12 +36,6 @@ impl Offloads {
     /// The device does all of it.
     pub const ALL: Self = Self { checksum: true, tso4: true, tso6: true, tso_ecn: true, uso: true, vlan: true };
 
-    /// The same without large packets.
-    #[must_use]
-    pub const fn without_segmentation(self) -> Self {
-        Self { tso4: false, tso6: false, tso_ecn: false, uso: false, ..self }
-    }
-
     /// Whether there are large packets of any kind.
     pub const fn has_segmentation(self) -> bool {
         self.tso4 || self.tso6 || self.uso

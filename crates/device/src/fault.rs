@@ -24,12 +24,12 @@ mod tests;
 /// What happens follows from the seed, the number of the queue, and the packets' order and lengths; when it happens follows from the time
 /// that bursts are given. A device can be disturbed without being slowed: nothing is held back but what is late.
 ///
-/// Large packets count as one, so they are not sent here: the capabilities lack segmentation. Those that the device makes of what it receives
-/// are a matter of how it was opened. Packets that are damaged are copied, and that is counted; no others are.
+/// What is drawn is drawn for each packet of the wire. So a large packet goes on as it is only if nothing happens to any of those that it
+/// stands for, and these take no time of their own (a rate, a jitter); else it is cut, as a device would cut it. Packets that are damaged
+/// are copied, and that is counted; no others are.
 #[derive(Debug)]
 pub struct Fault<Q> {
     inner: Q,
-    capabilities: Capabilities,
     options: FaultOptions,
     rx: Direction,
     tx: Direction,
@@ -45,12 +45,9 @@ pub struct Fault<Q> {
 impl<Q: Queue> Fault<Q> {
     /// Disturbs a queue; `index` is its number, from which it has its own luck.
     pub fn new(inner: Q, options: FaultOptions, index: u32) -> Self {
-        let mut capabilities = inner.capabilities().clone();
-        capabilities.tx = capabilities.tx.without_segmentation();
         let stream = u64::from(index) * 2;
         Self {
             inner,
-            capabilities,
             options,
             rx: Direction::new(options, stream),
             tx: Direction::new(options, stream + 1),
@@ -88,18 +85,20 @@ impl<Q: Queue> Fault<Q> {
 
 impl<Q: Queue> Queue for Fault<Q> {
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        self.inner.capabilities()
     }
 
     fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         if !self.options.rx {
             return self.inner.rx_burst(now, out, max);
         }
-        let result = self.inner.rx_burst(now, &mut self.fresh, max);
+        // Large packets become many: those that are left of an earlier burst go first, and nothing is added to them.
+        let mut count = self.rx.release(now, out, max);
+        let result = self.inner.rx_burst(now, &mut self.fresh, max - count);
         for packet in self.fresh.drain(..) {
             self.rx.admit(now, packet, &self.copies);
         }
-        let count = self.rx.release(now, out, max);
+        count += self.rx.release(now, out, max - count);
         // What is under way arrives before the end does.
         if count == 0 && self.rx.is_empty() {
             result?;
@@ -117,7 +116,7 @@ impl<Q: Queue> Queue for Fault<Q> {
         }
         let count = packets.len();
         for packet in packets.drain(..) {
-            match self.capabilities.check(&packet) {
+            match self.inner.capabilities().check(&packet) {
                 Ok(()) => self.tx.admit(now, packet, &self.copies),
                 Err(_) => self.tx_refused += 1,
             }

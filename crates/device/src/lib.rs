@@ -65,6 +65,7 @@
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 
 mod capabilities;
+mod cut;
 mod edit;
 mod fault;
 mod link;

@@ -99,6 +99,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "Resets and answers of no connection that were dropped.",
         |of| of.replies_dropped,
     ),
+    Figure::counter(
+        "sunstar_tcp_refused_growth_total",
+        "Buffers that their path could use larger, and that stayed as they were.",
+        |of| of.growth_refused,
+    ),
 ];
 
 const DEVICE: &[Figure<DeviceCounters>] = &[

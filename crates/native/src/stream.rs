@@ -195,7 +195,7 @@ impl Stream {
         }
         let answer = self.with(|held| {
             let (check, unacknowledged, below) = held.connection(|connection| {
-                let below = below(connection.options().send_capacity);
+                let below = below(connection.send_capacity());
                 (self.check_writing(connection), connection.unacknowledged(), below)
             })?;
             check?;
@@ -315,8 +315,15 @@ impl StreamSocket for Stream {
                 });
             }),
             StreamOption::UserTimeout(timeout) => self.set(|options| options.user_timeout = timeout),
-            StreamOption::ReceiveBufferBytes(bytes) => self.set(|options| options.receive_capacity = bytes.max(1)),
-            StreamOption::SendBufferBytes(bytes) => self.set(|options| options.send_capacity = bytes.max(1)),
+            // Who says how much there is to be means it: nothing grows any more.
+            StreamOption::ReceiveBufferBytes(bytes) => {
+                let bytes = bytes.max(1);
+                self.set(|options| (options.receive_capacity, options.max_receive_capacity) = (bytes, bytes))
+            }
+            StreamOption::SendBufferBytes(bytes) => {
+                let bytes = bytes.max(1);
+                self.set(|options| (options.send_capacity, options.max_send_capacity) = (bytes, bytes))
+            }
             StreamOption::SendQueueBytes(bytes) => {
                 self.send_queue_bytes.set(u32::try_from(bytes).unwrap_or(u32::MAX));
                 Ok(())

@@ -29,6 +29,11 @@ const CROWDS: [u32; 2] = [4_000, 15_000];
 /// So many seconds after the first of them all must be served.
 const CROWD_SECONDS: &str = "20";
 
+/// What the losses are losses of.
+const UNIT_OF_LOSS: &str = "- what is lost, each way: single packets of at most one MTU, on both sides. `--fault` draws for each packet \
+     that a large one stands for, and lets it through whole if all of them get through; so both stacks send large packets. nft can't look \
+     into those, so the kernel cuts them before its pair of interfaces (GSO on; TSO and GRO off)\n";
+
 /// How the benchmark is run.
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -126,6 +131,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let world = World::new()?;
     let mut text = page::head(&machine::command_line())?;
     text.push_str(&format!("- congestion control of the kernel, and of the native stack: {}\n", world::CONGESTION));
+    text.push_str(UNIT_OF_LOSS);
     text.push_str(&format!(
         "- rounds: {} of {} s, interleaved, order rotated; server on processor {SERVER_CPU}, load client (http-load) on {LOAD_CPU}\n",
         options.rounds, options.seconds

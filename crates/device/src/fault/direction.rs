@@ -8,9 +8,10 @@ use sunstar_packet::{CopyCounter, Packet};
 
 use super::options::FaultOptions;
 use super::random::Random;
+use crate::cut::Cut;
 use crate::edit;
 
-/// What was done to packets in one direction.
+/// What was done to packets in one direction. Of a large packet each of those counts that it stands for on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounters {
     /// Packets that came.
@@ -27,6 +28,29 @@ pub struct FaultCounters {
     pub overflowed: u64,
 }
 
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    is_dropped: bool,
+    is_duplicated: bool,
+    is_reordered: bool,
+    /// The bit that is wrong.
+    corrupted: Option<u64>,
+}
+
+impl Fate {
+    const fn is_good(self) -> bool {
+        !self.is_dropped && !self.is_duplicated && !self.is_reordered && self.corrupted.is_none()
+    }
+}
+
+/// A packet under way, and how many of the wire it stands for.
+#[derive(Debug)]
+struct Held {
+    packet: Packet,
+    count: usize,
+}
+
 /// Packets of one direction that are under way, and what becomes of those that come.
 #[derive(Debug)]
 pub(super) struct Direction {
@@ -38,7 +62,11 @@ pub(super) struct Direction {
     corrupt: Random,
     jitter: Random,
     /// By the time at which they arrive, then by the order in which they came.
-    held: BTreeMap<(Instant, u64), Packet>,
+    held: BTreeMap<(Instant, u64), Held>,
+    /// How many packets of the wire those are.
+    under_way: usize,
+    /// What happens to the pieces of a large packet; empty between calls.
+    fates: Vec<Fate>,
     sequence: u64,
     /// When the last one arrives of those that keep their order.
     last_due: Instant,
@@ -58,6 +86,8 @@ impl Direction {
             corrupt: Random::new(options.seed, stream * 8 + 3),
             jitter: Random::new(options.seed, stream * 8 + 4),
             held: BTreeMap::new(),
+            under_way: 0,
+            fates: Vec::new(),
             sequence: 0,
             last_due: Instant::ORIGIN,
             busy_until: Instant::ORIGIN,
@@ -81,37 +111,64 @@ impl Direction {
         self.held.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Takes a packet that enters the line.
-    pub(super) fn admit(&mut self, now: Instant, mut packet: Packet, copies: &CopyCounter) {
+    /// Takes a packet that enters the line. A large one is cut, unless all of it fares alike.
+    pub(super) fn admit(&mut self, now: Instant, packet: Packet, copies: &CopyCounter) {
+        let Some(cut) = Cut::of(&packet) else {
+            let fate = self.draw(packet.len());
+            return self.meet(now, packet, fate, copies);
+        };
+        let mut fates = std::mem::take(&mut self.fates);
+        fates.extend(cut.lens().map(|len| self.draw(len)));
+        let arrives_at_once = self.options.rate_bits.is_none() && self.options.jitter.is_zero();
+        let has_room = self.under_way + cut.count() <= self.options.limit_packets;
+        if arrives_at_once && has_room && fates.iter().all(|fate| fate.is_good()) {
+            self.hold(now, Held { packet, count: cut.count() }, false);
+        } else {
+            for (piece, fate) in cut.pieces(packet).zip(&fates) {
+                self.meet(now, piece, *fate, copies);
+            }
+        }
+        fates.clear();
+        self.fates = fates;
+    }
+
+    /// Draws what happens to a packet: for each, in the same order, whatever became of those before.
+    fn draw(&mut self, len: usize) -> Fate {
         self.counters.packets += 1;
-        // What happens to a packet is drawn for each, in the same order, whatever became of those before.
         let is_dropped = self.options.drop.happens(&mut self.drop);
         let is_duplicated = self.options.duplicate.happens(&mut self.duplicate);
         let is_reordered = self.options.reorder.happens(&mut self.reorder);
         let is_corrupted = self.options.corrupt.happens(&mut self.corrupt);
-        let bit = self.corrupt.below(packet.len() as u64 * 8);
-        if is_dropped {
+        let bit = self.corrupt.below(len as u64 * 8);
+        Fate { is_dropped, is_duplicated, is_reordered, corrupted: is_corrupted.then_some(bit) }
+    }
+
+    fn meet(&mut self, now: Instant, mut packet: Packet, fate: Fate, copies: &CopyCounter) {
+        if fate.is_dropped {
             self.counters.dropped += 1;
             return;
         }
-        if is_corrupted {
+        if let Some(bit) = fate.corrupted {
             self.counters.corrupted += 1;
             packet = flip(packet, bit, copies);
         }
-        if is_duplicated {
+        if fate.is_duplicated {
             self.counters.duplicated += 1;
-            self.hold(now, edit::duplicate(&packet), false);
+            self.hold(now, Held { packet: edit::duplicate(&packet), count: 1 }, false);
         }
-        self.hold(now, packet, is_reordered);
+        self.hold(now, Held { packet, count: 1 }, fate.is_reordered);
     }
 
-    fn hold(&mut self, now: Instant, packet: Packet, is_reordered: bool) {
-        if self.held.len() >= self.options.limit_packets {
+    fn hold(&mut self, now: Instant, held: Held, is_reordered: bool) {
+        let FaultOptions { delay, jitter, rate_bits, limit_packets, .. } = self.options;
+        // What arrives at once is not under way.
+        let takes_time = is_reordered || rate_bits.is_some() || !delay.is_zero() || !jitter.is_zero();
+        if takes_time && self.under_way >= limit_packets {
             self.counters.overflowed += 1;
             return;
         }
-        let mut due = self.transmitted(now, packet.len()) + self.options.delay;
-        let jitter = u64::try_from(self.options.jitter.as_nanos()).unwrap_or(u64::MAX);
+        let mut due = self.transmitted(now, held.packet.len()) + delay;
+        let jitter = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
         due += Duration::from_nanos(self.jitter.below(jitter));
         if is_reordered {
             self.counters.reordered += 1;
@@ -120,7 +177,8 @@ impl Direction {
             due = due.max(self.last_due);
             self.last_due = due;
         }
-        self.held.insert((due, self.sequence), packet);
+        self.under_way += held.count;
+        self.held.insert((due, self.sequence), held);
         self.sequence += 1;
     }
 
@@ -139,7 +197,9 @@ impl Direction {
             && let Some(entry) = self.held.first_entry()
             && entry.key().0 <= now
         {
-            out.push_back(entry.remove());
+            let Held { packet, count: of_wire } = entry.remove();
+            self.under_way -= of_wire;
+            out.push_back(packet);
             count += 1;
         }
         count

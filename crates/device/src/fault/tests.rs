@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use sunstar_packet::{Buffer, Checksum};
+use sunstar_packet::{Buffer, Checksum, Segmentation, SegmentationKind};
+use sunstar_wire::checksum::{Fill, Sum};
+use sunstar_wire::{EtherType, EthernetHeader, IpProtocol, Ipv4Header, MacAddr, TcpHeader, Vlan};
 
 use super::*;
 use crate::capabilities::Offloads;
@@ -166,7 +168,7 @@ fn a_full_device_holds_back_what_is_due() {
 fn damage_is_one_bit_and_shows_in_the_checksum() {
     let (mut here, there) = link(LinkOptions { offloads: Offloads::ALL, ..LinkOptions::default() });
     let mut there = Fault::new(there, "corrupt=1,seed=5".parse().unwrap(), 0);
-    assert!(there.capabilities().tx.checksum && !there.capabilities().tx.has_segmentation());
+    assert_eq!(there.capabilities().tx, Offloads::ALL);
     let sent = Buffer::copy_from_slice(&[0; 64]);
     let mut packet = Packet::from(sent.clone());
     packet.offload.checksum = Checksum::Partial { csum_start: 0, csum_offset: 16 };
@@ -181,6 +183,113 @@ fn damage_is_one_bit_and_shows_in_the_checksum() {
     assert_eq!(wrong, 1);
     assert_eq!(sent, [0; 64], "the sender's memory is as it was");
     assert_eq!(there.copies().bytes(), 128, "once for the checksum, once for the bit");
+}
+
+/// A large packet of TCP: so many bytes of payload, of which 10 go into each packet of the wire.
+fn large(payload_bytes: usize) -> Packet {
+    let (src, dst) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let mac = MacAddr([2; 6]);
+    let ethernet = EthernetHeader { dst: mac, src: mac, vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
+    let tcp = TcpHeader::new(1, 2).to_bytes(Fill::Partial(Sum::ZERO));
+    let ip = Ipv4Header::new(IpProtocol::TCP, src, dst).to_bytes(20 + payload_bytes).unwrap();
+    let mut packet = Packet::from(Buffer::copy_from_slice(&[&ethernet.to_bytes()[..], &ip, &tcp].concat()));
+    packet.push_back(Buffer::copy_from_slice(&vec![7; payload_bytes])).unwrap();
+    packet.offload.checksum = Checksum::Partial { csum_start: 34, csum_offset: 16 };
+    let kind = SegmentationKind::Tcpv4;
+    packet.offload.segmentation = Some(Segmentation { kind, has_ecn: false, gso_size: 10, hdr_len: 54 });
+    packet
+}
+
+/// Which bytes of a stream a packet carries.
+fn carried(packet: &Packet) -> std::ops::Range<u32> {
+    let mut seq = [0; 4];
+    packet.copy_to_slice(38, &mut seq).unwrap();
+    let begin = u32::from_be_bytes(seq);
+    begin..begin + u32::try_from(packet.len() - 54).unwrap()
+}
+
+/// Disturbs a link whose ends cut nothing.
+fn with_large_packets(faults: &str) -> (LinkQueue, Fault<LinkQueue>) {
+    let options = LinkOptions { offloads: Offloads::ALL, ring_packets: 1 << 20, ..LinkOptions::default() };
+    let (here, there) = link(options);
+    (here, Fault::new(there, faults.parse().unwrap(), 0))
+}
+
+#[test]
+fn large_packets_that_nothing_happens_to_stay_whole() {
+    for faults in ["seed=1", "delay=5us", "drop=0.000000000001"] {
+        let (mut here, mut there) = with_large_packets(faults);
+        let mut out = VecDeque::new();
+        there.tx_burst(at(0), &mut [large(95)].into()).unwrap();
+        there.tx_burst(at(5), &mut VecDeque::new()).unwrap();
+        here.rx_burst(at(5), &mut out, 64).unwrap();
+        assert_eq!((out.len(), carried(&out[0])), (1, 0..95), "{faults}");
+        assert!(out[0].offload.segmentation.is_some());
+        assert_eq!(there.tx_faults().packets, 10, "of the wire");
+    }
+}
+
+#[test]
+fn what_happens_to_a_piece_happens_to_no_other() {
+    // What would come of the same packets if they were sent one by one.
+    let (one_by_one, expected) = run("drop=0.05,seed=4", 1000);
+    let (mut here, mut there) = with_large_packets("drop=0.05,seed=4,direction=rx");
+    let mut out = VecDeque::new();
+    for _ in 0..100 {
+        here.tx_burst(at(0), &mut [large(100)].into()).unwrap();
+    }
+    while there.rx_burst(at(0), &mut out, 64).unwrap() > 0 {}
+    let whole = out.iter().filter(|packet| packet.offload.segmentation.is_some()).count();
+    assert!((40..80).contains(&whole), "{whole} of 100: 0.95 to the power of ten each");
+    let mut numbers = Vec::new();
+    let mut large = 0;
+    for packet in &out {
+        // A hundred bytes each, from the same number on.
+        let bytes = carried(packet);
+        let numbers_before = numbers.last().map_or(0, |last: &u32| last % 10);
+        large += u32::from(!numbers.is_empty() && bytes.start / 10 <= numbers_before);
+        numbers.extend((bytes.start / 10..bytes.end / 10).map(|piece| large * 10 + piece));
+    }
+    assert_eq!(numbers, one_by_one);
+    assert_eq!(there.rx_faults(), expected);
+}
+
+#[test]
+fn pieces_take_their_time_on_the_line() {
+    // A packet of 64 bytes takes a millisecond.
+    let (mut here, mut there) = with_large_packets("rate=512kbit");
+    let mut out = VecDeque::new();
+    there.tx_burst(at(0), &mut [large(30)].into()).unwrap();
+    for millis in 0..5 {
+        there.tx_burst(at(millis * 1000), &mut VecDeque::new()).unwrap();
+        here.rx_burst(at(millis * 1000), &mut out, 64).unwrap();
+        assert_eq!(out.len() as u64, millis.min(3));
+    }
+    assert_eq!(out.iter().map(carried).collect::<Vec<_>>(), [0..10, 10..20, 20..30]);
+}
+
+#[test]
+fn pieces_are_counted_where_packets_are_bounded() {
+    let (_here, mut there) = with_large_packets("delay=1s,limit=15");
+    there.tx_burst(at(0), &mut [large(100), large(100)].into()).unwrap();
+    assert_eq!((there.tx_faults().packets, there.tx_faults().overflowed), (20, 5));
+    // Without a delay there is nothing to bound.
+    let (mut here, mut there) = with_large_packets("duplicate=1,limit=15");
+    there.tx_burst(at(0), &mut [large(100), large(100)].into()).unwrap();
+    assert_eq!((there.tx_faults().duplicated, there.tx_faults().overflowed), (20, 0));
+    assert_eq!(here.rx_burst(at(0), &mut VecDeque::new(), 64).unwrap(), 40);
+}
+
+#[test]
+fn a_burst_is_no_larger_by_pieces() {
+    let (mut here, mut there) = with_large_packets("duplicate=1");
+    here.tx_burst(at(0), &mut [large(100), large(100)].into()).unwrap();
+    let mut out = VecDeque::new();
+    for expected in [16, 16, 8] {
+        assert_eq!(there.rx_burst(at(1), &mut out, 16).unwrap(), expected);
+        // Who sleeps now is woken at once, as long as there are more.
+        assert_eq!(there.deadline().is_some(), expected == 16);
+    }
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub struct Acknowledged {
     pub rtt: Option<Duration>,
     /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
     pub has_original: bool,
+    /// The first number of what was sent once, and is known now to have arrived behind a gap.
+    pub sacked: Option<Seq>,
 }
 
 impl Scoreboard {
@@ -256,6 +258,10 @@ impl Scoreboard {
             let (was, len) = (segment.state, segment.len());
             if was != State::Sacked {
                 segment.state = State::Sacked;
+                if !segment.transmission.is_retransmission {
+                    let seq = segment.seq;
+                    result.sacked = Some(result.sacked.map_or(seq, |first| first.min(seq)));
+                }
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);

@@ -39,11 +39,14 @@ pub struct Limits {
     pub time_wait: u32,
     /// Resets and answers of no connection that wait to be sent; further ones are dropped.
     pub replies: u32,
+    /// Bytes by which buffers of connections have grown beyond what they began with, all together; further ones stay as they are.
+    pub growth_bytes: u64,
 }
 
 impl Limits {
     /// For servers with as many connections as a machine of 16 GiB carries.
-    pub const DEFAULT: Self = Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024 };
+    pub const DEFAULT: Self =
+        Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024, growth_bytes: 512 << 20 };
 }
 
 /// What was counted since the start.
@@ -73,6 +76,8 @@ pub struct Counters {
     pub time_wait_reused: u64,
     /// Resets and answers that were dropped, since as many as may be waited.
     pub replies_dropped: u64,
+    /// How often a buffer did not grow as far as its path could use, since all together had grown as much as they may.
+    pub growth_refused: u64,
 }
 
 /// How full everything is.
@@ -94,6 +99,8 @@ pub struct Levels {
     pub events: usize,
     /// Memory of idle connections that waits for busy ones, in pieces.
     pub spares: usize,
+    /// Bytes by which buffers have grown.
+    pub growth_bytes: u64,
 }
 
 /// Names a connection for as long as the application has not let it go.
@@ -126,7 +133,7 @@ impl ListenerId {
 pub enum Event {
     /// A connection has changed: opened, received, got room, ended.
     Socket(SocketId),
-    /// A connection can be accepted.
+    /// Connections can be accepted: as many as there are, since they are told of once.
     Listener(ListenerId),
 }
 
@@ -213,6 +220,8 @@ pub struct Sockets {
     next_port: u64,
     port_filter: Option<PortFilter>,
     counters: Counters,
+    /// By how much the buffers of all connections have grown.
+    growth_bytes: u64,
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
@@ -282,6 +291,7 @@ impl Sockets {
             next_port: 0,
             port_filter: None,
             counters: Counters::default(),
+            growth_bytes: 0,
             spares: Vec::new(),
         }
     }
@@ -313,6 +323,7 @@ impl Sockets {
             replies: self.replies.len(),
             events: self.events.len(),
             spares: self.spares.len(),
+            growth_bytes: self.growth_bytes,
         }
     }
 
@@ -324,10 +335,12 @@ impl Sockets {
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Socket(id) = event
-            && let Some(entry) = self.entry_mut(id)
-        {
-            entry.has_event = false;
+        let has_event = match event {
+            Event::Socket(id) => self.entry_mut(id).map(|entry| &mut entry.has_event),
+            Event::Listener(ListenerId(place)) => self.listeners.get_mut(place).map(|listener| &mut listener.has_event),
+        };
+        if let Some(has_event) = has_event {
+            *has_event = false;
         }
         Some(event)
     }
@@ -381,7 +394,10 @@ impl Sockets {
     /// Answers whether there is such a connection.
     pub fn set_options(&mut self, id: SocketId, options: Options) -> bool {
         let Some(entry) = self.entry_mut(id) else { return false };
+        let before = entry.connection.grown();
         entry.connection.set_options(options);
+        let given_back = before - entry.connection.grown();
+        self.growth_bytes -= given_back;
         self.mark(id.place);
         true
     }
@@ -502,6 +518,7 @@ impl Sockets {
             self.connection_timers.disarm(place);
         }
         if let Some(entry) = self.connections.remove(place) {
+            self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
             self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
         }
     }

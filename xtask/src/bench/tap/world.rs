@@ -105,8 +105,9 @@ impl World {
         }
         // With few free ports, looking for one takes long.
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535").context("setting the range of ports")?;
-        // So that what is lost is one segment, as it is before a device of the native stack that loses some.
-        let offloads = |name: &str| words("ethtool", &format!("-K {name} tso off gso off gro off"));
+        // So that a rule sees packets of the wire, of which it loses some: what the kernel's TCP sends in large pieces is cut before it
+        // enters the pair (GSO, which is on), and not put together again where it comes out.
+        let offloads = |name: &str| words("ethtool", &format!("-K {name} tso off gro off"));
         do_it(&mut offloads(HERE))?;
         do_it(&mut world.there(&offloads(THERE)))?;
         Ok(world)

@@ -31,10 +31,17 @@ impl Totals {
         self.retransmitted = self.retransmitted.wrapping_add(segments);
     }
 
-    pub(super) fn on_received(&mut self, bytes: u32) {
+    pub(super) fn has_retransmitted(&self) -> bool {
+        self.retransmitted > 0
+    }
+
+    /// Answers how many had been received before, wrapping around.
+    pub(super) fn on_received(&mut self, bytes: u32) -> u32 {
+        let before = self.received;
         let (received, is_round) = self.received.overflowing_add(bytes);
         self.received = received;
         self.received_rounds = self.received_rounds.wrapping_add(is_round.into());
+        before
     }
 
     /// The distance of `snd_una` from the first number was one, and is another one.
@@ -105,6 +112,10 @@ pub struct Info {
     pub pmtu: u32,
     /// The window that is told at most, in bytes.
     pub rcv_ssthresh: u32,
+    /// The round-trip time as the receiver sees it; zero while it was not measured, which is only while much comes.
+    pub rcv_rtt: Duration,
+    /// The most that the application has taken in such a round trip, in bytes; measured when the window may grow.
+    pub rcv_space: u32,
     /// The smoothed round-trip time; zero before the first sample.
     pub rtt: Duration,
     /// Its mean deviation.
@@ -143,6 +154,7 @@ impl Connection {
         let outstanding = self.in_flight() + self.lost() + self.sacked();
         let headers = 40 + if self.agreed.has_timestamps() { 12 } else { 0 };
         let ssthresh = self.window.ssthresh;
+        let (rcv_rtt, rcv_space) = self.receiving();
         Info {
             state: self.state,
             ca_state: self.ca_state(),
@@ -165,7 +177,9 @@ impl Connection {
             last_data_sent: now - self.last_sent_at,
             last_ack_recv: now - self.last_heard_at,
             pmtu: self.snd_mss + headers,
-            rcv_ssthresh: self.options.receive_capacity,
+            rcv_ssthresh: self.receive_capacity(),
+            rcv_rtt,
+            rcv_space,
             rtt: self.rto.srtt().unwrap_or_default(),
             rttvar: self.rto.rttvar(),
             min_rtt: self.rack.min_rtt(),

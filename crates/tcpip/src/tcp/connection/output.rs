@@ -42,7 +42,7 @@ impl Connection {
 
     /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
     pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
-        outgoing.mss = self.snd_mss;
+        outgoing.mss = self.segment_mss();
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
             self.totals.on_sent(outgoing.segments());
@@ -66,7 +66,7 @@ impl Connection {
                 if self.has_only_news() {
                     return self.new_data(now, max_len, outgoing) || self.pure_ack(now, outgoing);
                 }
-                let max_len = self.whole_segments(max_len);
+                let max_len = whole_segments(max_len, outgoing.mss);
                 self.again(now, max_len, outgoing)
                     || self.tail_probe(now, max_len, outgoing)
                     || self.new_data(now, max_len, outgoing)
@@ -80,11 +80,6 @@ impl Connection {
     #[inline]
     fn has_only_news(&self) -> bool {
         self.lost() == 0 && !self.must_probe && !self.must_ask
-    }
-
-    /// As many bytes as are whole segments, at least one.
-    fn whole_segments(&self, max_len: u32) -> u32 {
-        (max_len / self.snd_mss).max(1) * self.snd_mss
     }
 
     fn syn(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
@@ -121,14 +116,15 @@ impl Connection {
             return false;
         }
         self.is_cwnd_limited = true;
-        let room = self.window.cwnd.saturating_sub(self.in_flight());
-        // The first one after a timeout leaves in any case.
-        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
-        if room < self.snd_mss && !must_resend {
+        let room = self.window.cwnd.saturating_sub(self.pipe());
+        // The first one after a timeout leaves in any case. The next ones wait until it is clear that it was one.
+        let is_trying = self.is_trying();
+        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0 && !is_trying;
+        if (room < self.snd_mss || is_trying) && !must_resend {
             return false;
         }
         let board = &mut self.queues.get_or_insert_default().board;
-        let segment = board.retransmit(now, max_len.min(room.max(self.snd_mss)));
+        let segment = board.retransmit(now, max_len.min(room.max(outgoing.mss)));
         self.sent_again(now, segment, outgoing)
     }
 
@@ -156,11 +152,13 @@ impl Connection {
             return false;
         }
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
-            self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss), outgoing);
+            self.push(now, self.unsent_bytes.min(self.peer_room()).min(outgoing.mss), outgoing);
             self.on_probe_sent(false);
+            // One probe, and then the timeout.
+            self.rearm(now);
             return true;
         }
-        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
+        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(outgoing.mss));
         let is_sent = self.sent_again(now, segment, outgoing);
         self.on_probe_sent(true);
         is_sent
@@ -172,16 +170,16 @@ impl Connection {
         if waiting == 0 {
             return false;
         }
-        let congestion = self.window.cwnd.saturating_sub(self.in_flight());
+        let congestion = self.window.cwnd.saturating_sub(self.pipe());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
         let len = self.unsent_bytes.min(room);
         // Dividing takes long.
-        let len = if len > self.snd_mss { len.min(self.whole_segments(max_len)) } else { len };
+        let len = if len > outgoing.mss { len.min(whole_segments(max_len, outgoing.mss)) } else { len };
         // Several segments at once are full ones, unless nothing follows.
-        let odd = if len > self.snd_mss && len < self.unsent_bytes { len % self.snd_mss } else { 0 };
+        let odd = if len > outgoing.mss && len < self.unsent_bytes { len % outgoing.mss } else { 0 };
         let len = len - odd;
-        if self.is_worth_sending(len, congestion) {
+        if self.is_worth_sending(len, congestion, outgoing.mss) {
             self.push(now, len, outgoing);
             return true;
         }
@@ -196,7 +194,7 @@ impl Connection {
 
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
     /// the largest window that there was.
-    fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
+    pub(super) fn is_worth_sending(&self, len: u32, congestion: u32, mss: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
         if ends_stream && (congestion > 0 || self.in_flight() == 0) {
@@ -206,7 +204,16 @@ impl Connection {
             return true;
         }
         let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
-        len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+        len >= mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+    }
+
+    /// The payload of a full segment that leaves now, beside what it reports (RFC 6691 §2).
+    pub(super) fn segment_mss(&self) -> u32 {
+        if planted::is("reports_beside_mss") {
+            return self.snd_mss;
+        }
+        // Of the tiniest segments half is left.
+        self.snd_mss.saturating_sub(self.report_len()).max(self.snd_mss.div_ceil(2))
     }
 
     /// How much the other side takes.
@@ -304,11 +311,7 @@ impl Connection {
         if self.agreed.has_timestamps {
             header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
         }
-        if self.agreed.has_sack
-            && let Some(assembler) = self.assembler()
-        {
-            header.options.sack = assembler.sack_blocks();
-        }
+        header.options.sack = self.sack_blocks();
         self.last_ack_sent = self.rcv_nxt;
         self.acks.on_sent();
     }
@@ -329,4 +332,9 @@ fn shared(payload: &Payload) -> Payload {
 
 fn payload_len(payload: &Payload) -> u32 {
     payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}
+
+/// As many bytes as are whole segments, at least one.
+fn whole_segments(max_len: u32, mss: u32) -> u32 {
+    (max_len / mss).max(1) * mss
 }

@@ -4,6 +4,7 @@
 //! What is expected needs none of the checks that `input` makes, and ends in the same functions. Whatever is unusual, about the segment or
 //! about the connection, is not expected.
 
+use super::input::Signs;
 use super::timers::Purpose;
 use super::{Connection, Queues, Segment, State};
 use crate::time::Instant;
@@ -45,7 +46,11 @@ impl Connection {
         // What acknowledges nothing and has no data says something else.
         let says_something = acked <= in_flight && (acked > 0 || len > 0);
         let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
-        let is_calm = self.recovery.is_none() && self.probe.is_none() && !waits_for_late && self.peer_fin.is_none();
+        let is_calm = self.recovery.is_none()
+            && self.probe.is_none()
+            && !waits_for_late
+            && self.peer_fin.is_none()
+            && self.duplicate_acks == 0;
         let is_orderly = |queues: &Queues| queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
         self.state == State::Established
             && is_plain
@@ -65,10 +70,10 @@ impl Connection {
         self.move_una(ack, &news);
         if news.acked > 0 {
             self.on_progress();
-            self.duplicate_acks = 0;
         } else if self.is_all_acknowledged() {
             self.timeouts = 0;
         }
-        self.advance(now, &news, flight, false);
+        let signs = Signs { is_duplicate: false, delivered: news.delivered };
+        self.advance(now, &news, signs, flight, false);
     }
 }

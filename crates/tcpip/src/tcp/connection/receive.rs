@@ -1,7 +1,7 @@
 //! The receiving side: what arrived, and the window.
 
 use sunstar_packet::Buffer;
-use sunstar_wire::Seq;
+use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
 use super::{Connection, State};
 use crate::tcp::assembler::Assembler;
@@ -40,6 +40,8 @@ impl Connection {
             if begin.is_before(self.rcv_nxt) {
                 let known = (self.rcv_nxt - begin).min(len);
                 part.advance(if planted::is("old_bytes_kept") { 0 } else { known as usize });
+                self.note_duplicate(begin, known);
+                self.acks.at_once();
             }
             let begin = begin.max(self.rcv_nxt);
             // What is behind the window comes again when there is room.
@@ -51,7 +53,9 @@ impl Connection {
                 self.take_in_order(now, part);
             } else {
                 let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
-                assembler.insert(begin, part);
+                if let Some(known) = assembler.insert(begin, part).duplicate {
+                    self.note_duplicate(known.left, known.right - known.left);
+                }
                 self.acks.at_once();
                 self.acks.be_quick();
             }
@@ -64,19 +68,37 @@ impl Connection {
         self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
-        self.totals.on_received(len);
+        self.on_received(now, len);
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
         if let Some(assembler) = &mut queues.assembler {
+            let known = assembler.known_before(self.rcv_nxt);
             let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
             self.rcv_nxt += bytes;
             self.ready_bytes += bytes;
-            self.totals.on_received(bytes);
             if assembler.is_empty() {
                 queues.assembler = None;
             }
+            self.on_received(now, bytes);
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
+            if let Some(known) = known {
+                self.note_duplicate(known.left, known.right - known.left);
+            }
+        }
+    }
+
+    /// `len` bytes from `begin` on were there already: the next acknowledgement tells (RFC 2883 §4). One range fits, the first
+    /// one, with what follows it.
+    pub(super) fn note_duplicate(&mut self, begin: Seq, len: u32) {
+        if !self.agreed.has_sack || len == 0 || planted::is("duplicate_untold") {
+            return;
+        }
+        let end = begin + len;
+        let noted =
+            self.queues.get_or_insert_default().duplicate.get_or_insert(SackBlock { left: begin, right: begin });
+        if begin.is_at_or_before(noted.right) && noted.left.is_at_or_before(begin) {
+            noted.right = noted.right.max(end);
         }
     }
 
@@ -106,14 +128,14 @@ impl Connection {
     fn room_edge(&self) -> Seq {
         let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
         let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
-        self.rcv_nxt + self.options.receive_capacity.saturating_sub(waiting).min(most)
+        self.rcv_nxt + self.receive_capacity().saturating_sub(waiting).min(most)
     }
 
     /// Where the window ends if it is told now. It never moves back (RFC 9293 §3.8.6.2.1), and forward only in steps that are
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
         let edge = self.room_edge();
-        let step = self.snd_mss.min(self.options.receive_capacity / 2);
+        let step = self.snd_mss.min(self.receive_capacity() / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
     }
@@ -134,6 +156,38 @@ impl Connection {
 
     pub(super) fn assembler(&self) -> Option<&Assembler> {
         self.queues.as_ref()?.assembler.as_deref()
+    }
+
+    /// Bytes of the option that tells of that in the next segment.
+    pub(super) fn report_len(&self) -> u32 {
+        let Some(queues) = self.queues.as_deref().filter(|_| self.agreed.has_sack) else { return 0 };
+        if queues.duplicate.is_none() && queues.assembler.is_none() {
+            return 0;
+        }
+        let waiting = queues.assembler.as_ref().map_or(0, |assembler| assembler.sack_blocks().len());
+        let blocks = waiting + usize::from(queues.duplicate.is_some());
+        // What fits beside timestamps (RFC 2018 §3).
+        let most = if self.agreed.has_timestamps { 3 } else { 4 };
+        4 + 8 * u32::try_from(blocks.min(most)).unwrap_or(0)
+    }
+
+    /// What arrived twice, once, and what arrived behind gaps.
+    pub(super) fn sack_blocks(&mut self) -> SackBlocks {
+        let Some(queues) = self.queues.as_mut().filter(|_| self.agreed.has_sack) else { return SackBlocks::NONE };
+        match (queues.duplicate.take(), &queues.assembler) {
+            (None, None) => SackBlocks::NONE,
+            (None, Some(assembler)) => assembler.sack_blocks(),
+            (Some(twice), assembler) => {
+                let others = assembler.as_deref().map_or(SackBlocks::NONE, Assembler::sack_blocks);
+                // Of what is behind gaps, that which contains it comes next (RFC 2883 §4.2).
+                let is_around = |block: &&SackBlock| {
+                    twice.left.is_at_or_after(block.left) && twice.right.is_at_or_before(block.right)
+                };
+                let around = others.iter().find(is_around).copied();
+                let rest = others.iter().copied().filter(|block| Some(*block) != around);
+                core::iter::once(twice).chain(around).chain(rest).collect()
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod opening;
 mod pair;
 mod predicted;
 mod receiving;
+mod recovering;
 mod script;
 mod sending;
 mod transfer;
+mod tuning;

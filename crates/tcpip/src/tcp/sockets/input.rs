@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Event, ListenerId, Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
@@ -151,10 +151,7 @@ impl Sockets {
                 self.forget(place);
                 let Ok(id) = self.add(flow, connection, Some(at)) else { return };
                 self.counters.accepted += 1;
-                if let Some(listener) = self.listeners.get_mut(at) {
-                    listener.queue.push_back(id);
-                    self.events.push_back(Event::Listener(ListenerId(at)));
-                }
+                self.offer(at, id);
                 self.after_change(now, id.place);
             }
         }

@@ -18,6 +18,8 @@ pub(super) struct Listener {
     /// Strangers who have not confirmed.
     pub(super) half_open: usize,
     pub(super) backlog: usize,
+    /// Whether an event waits that tells of it: there is one, however many connections have come since.
+    pub(super) has_event: bool,
 }
 
 impl Listener {
@@ -43,10 +45,26 @@ impl Sockets {
         if self.bound.contains_key(&key) {
             return Err(OpenError::InUse);
         }
-        let listener = Listener { local, options: options.into(), queue: VecDeque::new(), half_open: 0, backlog };
+        let listener = Listener {
+            local,
+            options: options.into(),
+            queue: VecDeque::new(),
+            half_open: 0,
+            backlog,
+            has_event: false,
+        };
         let place = self.listeners.insert(listener);
         self.bound.insert(key, place);
         Ok(ListenerId(place))
+    }
+
+    /// Lets a connection wait to be accepted, and notes that the application should look at its listener.
+    pub(super) fn offer(&mut self, place: u32, id: SocketId) {
+        let Some(listener) = self.listeners.get_mut(place) else { return };
+        listener.queue.push_back(id);
+        if !core::mem::replace(&mut listener.has_event, true) {
+            self.events.push_back(Event::Listener(ListenerId(place)));
+        }
     }
 
     /// The connection that has waited longest.

@@ -54,6 +54,9 @@ impl Sockets {
     /// A connection has nothing more to send: sets its timer, or lets it go.
     fn settle(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
+        let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
+        self.growth_bytes += u64::from(growth.bytes);
+        self.counters.growth_refused += u64::from(growth.is_refused);
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

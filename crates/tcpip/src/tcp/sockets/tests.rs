@@ -116,6 +116,23 @@ fn connects_and_carries_both_streams() {
     assert!(two.events(0).contains(&Event::Socket(client)));
 }
 
+/// Events of a listener that nobody looks at don't pile up.
+#[test]
+fn a_listener_has_one_event_however_many_connections_wait() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    for _ in 0..2 {
+        for _ in 0..3 {
+            two.connect();
+            two.run();
+        }
+        assert_eq!(two.stacks[1].levels().events, 1);
+        assert_eq!(two.events(1), [Event::Listener(listener)]);
+        let accepted = core::iter::from_fn(|| two.stacks[1].accept(listener));
+        assert_eq!(accepted.count(), 3);
+        assert_eq!(two.events(1).len(), 3, "what they have received meanwhile");
+    }
+}
+
 /// Who closes first remembers the connection for a minute, in a few bytes, and nothing is left afterwards.
 #[test]
 fn nothing_is_left_of_a_closed_connection() {
