@@ -35,6 +35,8 @@ pub(crate) struct Port {
     pub(crate) queue: Box<dyn Queue>,
     watch: Option<Box<dyn Watch>>,
     outbox: VecDeque<Packet>,
+    /// Whether the last one of those is none yet.
+    has_slot: bool,
     is_gone: bool,
     /// Packets that were dropped since the device is gone.
     pub(crate) lost: u64,
@@ -43,7 +45,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(interface: InterfaceId, queue: Box<dyn Queue>, watch: Option<Box<dyn Watch>>) -> Self {
-        Self { interface, queue, watch, outbox: VecDeque::new(), is_gone: false, lost: 0, errors: 0 }
+        Self { interface, queue, watch, outbox: VecDeque::new(), has_slot: false, is_gone: false, lost: 0, errors: 0 }
     }
 
     /// What the stack is to know of a device.
@@ -68,26 +70,43 @@ impl Port {
         result.map_err(|error| self.fail(error)).is_ok_and(|count| count > 0)
     }
 
-    /// Takes a packet to be sent; answers whether there is room for another one.
-    pub(crate) fn push(&mut self, now: Instant, packet: Packet) -> bool {
+    /// Takes a packet to be sent.
+    pub(crate) fn push(&mut self, now: Instant, packet: Packet) {
+        *self.slot() = packet;
+        self.take_slot(now);
+    }
+
+    /// Where the next packet to be sent can be made. It has nothing, or what was made there and not [taken](Self::take_slot).
+    pub(crate) fn slot(&mut self) -> &mut Packet {
+        if !self.has_slot {
+            self.outbox.push_back(Packet::new());
+            self.has_slot = true;
+        }
+        let last = self.outbox.len() - 1;
+        &mut self.outbox[last]
+    }
+
+    /// Takes what was made in the slot.
+    pub(crate) fn take_slot(&mut self, now: Instant) {
+        self.has_slot = false;
         if self.is_gone {
             self.lost += 1;
-            return true;
-        }
-        self.outbox.push_back(packet);
-        if self.outbox.len() >= TX_BURST {
+            self.outbox.clear();
+        } else if self.outbox.len() >= TX_BURST {
             self.flush(now);
         }
-        self.has_room()
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.outbox.len() < TX_BURST
+        self.outbox.len() - usize::from(self.has_slot) < TX_BURST
     }
 
     /// Hands over what waits. To be called in each round, since queues may have packets of their own to send: late ones, and
     /// those of other shards.
     pub(crate) fn flush(&mut self, now: Instant) {
+        if std::mem::take(&mut self.has_slot) {
+            self.outbox.pop_back();
+        }
         if self.is_gone {
             return;
         }

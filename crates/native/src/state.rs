@@ -68,10 +68,20 @@ impl State {
             if count == TX_BUDGET || !self.ports.iter().all(Port::has_room) {
                 break false;
             }
-            let Some((interface, packet)) = self.stack.poll_transmit(stack_time(now)) else { break true };
+            // Most leave by the first device, so they are made where they wait for it.
+            let mut elsewhere = Packet::new();
+            let mut first = self.ports.first_mut();
+            let slot = first.as_deref_mut().map_or(&mut elsewhere, Port::slot);
+            let Some(interface) = self.stack.transmit_into(stack_time(now), slot) else { break true };
             count += 1;
-            if let Some(port) = self.port(interface) {
-                port.push(now, packet);
+            match first {
+                Some(first) if first.interface == interface => first.take_slot(now),
+                first => {
+                    let packet = first.map_or(elsewhere, |first| std::mem::take(first.slot()));
+                    if let Some(port) = self.port(interface) {
+                        port.push(now, packet);
+                    }
+                }
             }
         };
         self.flush(now);
@@ -93,6 +103,7 @@ impl State {
         let mut found = false;
         for port in &mut self.ports {
             if port.receive(now, &mut self.inbox) {
+                self.stack.prefetch(port.interface, &self.inbox, |index| self.streams.prefetch(index));
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
                 found = true;

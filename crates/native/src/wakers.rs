@@ -21,6 +21,13 @@ impl<T: Default> Table<T> {
         &mut self.0[index]
     }
 
+    /// Has the place of a socket fetched that will be looked at soon.
+    pub(crate) fn prefetch(&self, index: usize) {
+        if let Some(place) = self.0.get(index) {
+            sunstar_packet::prefetch(place);
+        }
+    }
+
     /// The place of a socket, if anybody has ever waited there.
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut T> {
         self.0.get_mut(index)

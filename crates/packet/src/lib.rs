@@ -86,6 +86,7 @@ pub mod home;
 mod offload;
 mod packet;
 mod pool;
+mod prefetch;
 mod ticket;
 
 #[cfg(all(test, loom))]
@@ -99,3 +100,4 @@ pub use home::{Doorbell, Home, HomeNode, HomeOwner};
 pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
 pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES};
+pub use prefetch::prefetch;

@@ -115,6 +115,13 @@ impl Packet {
         self.chain.drain(..)
     }
 
+    /// Drops all bytes, and the metadata.
+    pub fn clear(&mut self) {
+        self.chain.clear();
+        self.len = 0;
+        self.offload = Offload::default();
+    }
+
     /// Puts a buffer behind; an empty one is dropped.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use sunstar_packet::prefetch;
+
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +67,22 @@ impl Flows {
         let slot = self.slots.position(hash, &mut is_it).map(|at| self.slots.slots[at]);
         let slot = slot.or_else(|| self.old.position(hash, &mut is_it).map(|at| self.old.slots[at]));
         slot.map(|slot| slot.place)
+    }
+
+    /// Has the slots fetched in which a place with this hash is.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        for table in [&self.slots, &self.old] {
+            if table.used > 0 {
+                prefetch(&table.slots[table.home(hash)]);
+            }
+        }
+    }
+
+    /// The first place with this hash, which nearly always is the one that [`Flows::find`] finds.
+    #[inline]
+    pub fn guess(&self, hash: u32) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
     /// Adds an entry, whose key must not be there.

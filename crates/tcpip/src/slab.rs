@@ -43,6 +43,14 @@ impl<T> Slab<T> {
         (0..).zip(&self.places).filter_map(|(place, value)| Some((place, value.as_ref()?)))
     }
 
+    /// Has a place fetched that will be looked at soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, place: u32) {
+        if let Some(value) = self.places.get(place as usize) {
+            sunstar_packet::prefetch(value);
+        }
+    }
+
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
         self.places.get(place as usize)?.as_ref()
     }

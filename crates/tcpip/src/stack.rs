@@ -457,40 +457,50 @@ impl Stack {
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
     /// asked for waits.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
+        let mut packet = Packet::new();
+        self.transmit_into(now, &mut packet).map(|interface| (interface, packet))
+    }
+
+    /// The same, put where it is wanted, since it is large; what was there is gone. Where there is nothing to send, nothing is there either.
+    #[inline]
+    pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
-        let ready = self.next_packet(now, &mut segment);
+        let interface = self.next_packet(now, &mut segment, packet);
         if self.cut.is_none() {
             // Of what could not be sent.
             segment.payload.clear();
         }
         self.segment = Some(segment);
-        self.counters.sent += u64::from(ready.is_some());
-        ready
+        match interface {
+            Some(_) => self.counters.sent += 1,
+            None => packet.clear(),
+        }
+        interface
     }
 
-    #[inline]
-    fn next_packet(&mut self, now: Instant, segment: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
+    fn next_packet(&mut self, now: Instant, segment: &mut Outgoing, packet: &mut Packet) -> Option<InterfaceId> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
                 self.send_requests();
             }
-            if !self.outgoing.is_empty() {
-                return self.outgoing.pop_front();
+            if let Some((interface, ready)) = self.outgoing.pop_front() {
+                *packet = ready;
+                return Some(interface);
             }
             if let Some(packet) = self.local.pop_front() {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let ready = if self.cut.is_some() {
-                self.transmit_piece(now, segment)
+            let interface = if self.cut.is_some() {
+                self.transmit_piece(now, segment, packet)
             } else {
                 let network = &self.network;
                 let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
-                self.transmit_segment(now, flow, segment)
+                self.transmit_segment(now, flow, segment, packet)
             };
-            if ready.is_some() {
-                return ready;
+            if interface.is_some() {
+                return interface;
             }
         }
         self.is_interrupted = true;

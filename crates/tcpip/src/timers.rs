@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use sunstar_packet::prefetch;
+
 use crate::time::Instant;
 
 #[cfg(test)]
@@ -86,6 +88,14 @@ impl Timers {
         self.nodes[index].tick = tick;
         self.link(place);
         self.armed += 1;
+    }
+
+    /// Has the timer of `place` fetched, which will be armed soon.
+    #[inline]
+    pub fn prefetch(&self, place: u32) {
+        if let Some(node) = self.nodes.get(place as usize) {
+            prefetch(node);
+        }
     }
 
     /// Lets the timer of `place` not ring.

@@ -43,6 +43,11 @@ impl Sum {
         Self(u16::from_ne_bytes(word.to_be_bytes()) as u64)
     }
 
+    /// The sum of the bytes of a number in the machine's order, as they lie in memory.
+    pub(crate) const fn of_bytes_of(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The sum of pieces that lie one behind the other, each of any length.
     pub fn of_chain<B: AsRef<[u8]>>(pieces: impl IntoIterator<Item = B>) -> Self {
         let mut sum = Self::ZERO;

@@ -270,22 +270,21 @@ impl Ipv4Header {
 /// The headers of packets that differ in their lengths only.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4Template {
-    /// Without length and checksum.
-    bytes: [u8; HEADER_BYTES],
+    /// All but the destination, as they lie in memory, without length and checksum.
+    words: [u64; 2],
+    dst: [u8; 4],
     sum: Sum,
 }
 
 impl Ipv4Template {
-    /// Bytes of the header.
-    pub const LEN: usize = HEADER_BYTES;
-
     /// Packets with this header, or nothing if it has options.
     pub fn new(header: &Ipv4Header) -> Option<Self> {
         let whole = header.to_bytes(0).ok()?;
-        let mut bytes = *whole.as_array()?;
+        let mut bytes: [u8; HEADER_BYTES] = *whole.as_array()?;
         bytes[2..4].fill(0);
         bytes[10..12].fill(0);
-        Some(Self { bytes, sum: Sum::of(&bytes) })
+        let word = |at| u64::from_ne_bytes(core::array::from_fn(|byte| bytes[at + byte]));
+        Some(Self { words: [word(0), word(8)], dst: header.dst.octets(), sum: Sum::of(&bytes) })
     }
 
     /// The header to be put in front of `payload_len` bytes.
@@ -295,9 +294,14 @@ impl Ipv4Template {
     #[inline]
     pub fn to_bytes(&self, payload_len: usize) -> Result<[u8; HEADER_BYTES], TooLong> {
         let total_len = payload_len.checked_add(HEADER_BYTES).and_then(|len| u16::try_from(len).ok()).ok_or(TooLong)?;
-        let mut bytes = self.bytes;
-        [bytes[2], bytes[3]] = total_len.to_be_bytes();
-        [bytes[10], bytes[11]] = (self.sum + Sum::of_word(total_len)).checksum().to_be_bytes();
+        let checksum = (self.sum + Sum::of_word(total_len)).checksum();
+        // Put together in registers: what is written in small pieces can't be read in large ones at once.
+        let first = self.words[0] | (u64::from(total_len) << 32).to_be();
+        let second = self.words[1] | (u64::from(checksum) << 32).to_be();
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&first.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&second.to_ne_bytes());
+        bytes[16..].copy_from_slice(&self.dst);
         Ok(bytes)
     }
 }

@@ -199,20 +199,28 @@ impl TcpHeader {
     /// The same of a header that has timestamps and no other options, as nearly all have; nothing of another one.
     #[inline]
     pub fn to_bytes_with_timestamps(&self, fill: Fill) -> Option<[u8; Self::LEN_WITH_TIMESTAMPS]> {
-        let mut bytes = [0; Self::LEN_WITH_TIMESTAMPS];
-        bytes[HEADER_BYTES..].copy_from_slice(&self.options.lone_timestamps()?.to_aligned_bytes());
-        bytes[..2].copy_from_slice(&self.src_port.to_be_bytes());
-        bytes[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
-        bytes[4..8].copy_from_slice(&self.seq.value().to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.ack.value().to_be_bytes());
-        bytes[12..14].copy_from_slice(&(DATA_OFFSET_WITH_TIMESTAMPS | self.flags.bits()).to_be_bytes());
-        bytes[14..16].copy_from_slice(&self.window.to_be_bytes());
-        bytes[18..20].copy_from_slice(&self.urgent_pointer.to_be_bytes());
+        let timestamps = self.options.lone_timestamps()?;
+        // Put together in registers: what is written in small pieces can't be read in large ones at once.
+        let join =
+            |[a, b, c, d]: [u16; 4]| (u64::from(a) << 48) | (u64::from(b) << 32) | (u64::from(c) << 16) | u64::from(d);
+        let ports = (u64::from(self.src_port) << 48) | (u64::from(self.dst_port) << 32);
+        let flags = DATA_OFFSET_WITH_TIMESTAMPS | self.flags.bits();
+        let [kinds, len] = TcpTimestamps::ALIGNED_HEAD;
+        let mut words = [
+            ports | u64::from(self.seq.value()),
+            (u64::from(self.ack.value()) << 32) | join([0, 0, flags, self.window]),
+            join([0, self.urgent_pointer, kinds, len]),
+            (u64::from(timestamps.tsval) << 32) | u64::from(timestamps.tsecr),
+        ]
+        .map(u64::to_be);
         let field = match fill {
-            Fill::Complete(rest) => (rest + Sum::of(&bytes)).checksum(),
+            Fill::Complete(rest) => words.iter().fold(rest, |sum, word| sum + Sum::of_bytes_of(*word)).checksum(),
             Fill::Partial(pseudo_header) => pseudo_header.partial(),
         };
-        bytes[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&field.to_be_bytes());
+        words[2] |= join([field, 0, 0, 0]).to_be();
+        let mut bytes = [0; Self::LEN_WITH_TIMESTAMPS];
+        let (chunks, _) = bytes.as_chunks_mut();
+        chunks.iter_mut().zip(words).for_each(|(chunk, word)| *chunk = word.to_ne_bytes());
         Some(bytes)
     }
 

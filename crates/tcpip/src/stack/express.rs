@@ -3,12 +3,14 @@
 //! Such a packet is understood at one look. Whatever is unusual or wrong about another one is for the way that all packets can take
 //! (`input`), which then sees it untouched and knows the reason for which to drop it.
 
+use smallvec::SmallVec;
 use sunstar_packet::{Checksum, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header};
 use sunstar_wire::{AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, TcpHeader, TcpSegment};
 
 use super::Stack;
 use crate::interface::{InterfaceId, Link};
+use crate::tcp::sockets::AHEAD;
 use crate::time::Instant;
 
 /// Bytes of an Ethernet header without tags, and of an IPv4 header without options.
@@ -24,13 +26,41 @@ struct Express {
 }
 
 impl Stack {
+    /// A burst has come by an interface and is going to be handed to [`Stack::handle_packets`]: has what is known of its connections fetched
+    /// meanwhile, all at the same time. That pays where there are many, and does nothing where there are few. `also` is told the small
+    /// number of each, see [`SocketId::index`](crate::tcp::sockets::SocketId::index), for what others know of it.
+    pub fn prefetch<'a>(
+        &self,
+        id: InterfaceId,
+        burst: impl IntoIterator<Item = &'a Packet>,
+        mut also: impl FnMut(usize),
+    ) {
+        if !self.tcp.is_far() {
+            return;
+        }
+        let Some(interface) = self.network.interface(id) else { return };
+        let link_len = if interface.mac().is_some() { ETHERNET_BYTES } else { 0 };
+        let mut flows: SmallVec<[FourTuple; AHEAD]> = SmallVec::new();
+        for packet in burst {
+            let flow = packet.buffers().first().and_then(|front| probable_flow(front.get(link_len..)?));
+            let Some(flow) = flow.filter(|flow| flows.last() != Some(flow)) else { continue };
+            flows.push(flow);
+            if flows.len() == AHEAD {
+                self.tcp.prefetch(&flows, &mut also);
+                flows.clear();
+            }
+        }
+        self.tcp.prefetch(&flows, &mut also);
+    }
+
     /// Takes in such a packet; answers whether it was one. If not, nothing has changed.
     #[inline]
     pub(super) fn input_express(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
-        let Some(Express { flow, header, len }) = self.express(id, packet) else { return false };
+        // Not taken apart: what has just been written is not moved.
+        let Some(express) = &self.express(id, packet) else { return false };
         // They are there: all of them were looked at.
-        let _ = packet.trim_front(len);
-        self.input_segment(now, id, &flow, &header, packet);
+        let _ = packet.trim_front(express.len);
+        self.input_segment(now, id, &express.flow, &express.header, packet);
         true
     }
 
@@ -68,4 +98,12 @@ impl Stack {
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
         Some(Express { flow, header: view.header(), len: link_len + IPV4_BYTES + view.header_len() })
     }
+}
+
+/// The flow of a segment as the usual headers have it; nothing is verified.
+fn probable_flow(front: &[u8]) -> Option<FourTuple> {
+    let ip = Ipv4Packet::parse_head(front, usize::MAX).ok().filter(|ip| ip.protocol() == IpProtocol::TCP)?;
+    let [a, b, c, d] = *ip.payload().first_chunk()?;
+    let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Some(FourTuple { addresses: ip.addresses(), src_port, dst_port })
 }

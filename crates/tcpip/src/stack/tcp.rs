@@ -122,7 +122,8 @@ impl Stack {
         now: Instant,
         flow: FourTuple,
         outgoing: &mut Outgoing,
-    ) -> Option<(InterfaceId, Packet)> {
+        packet: &mut Packet,
+    ) -> Option<InterfaceId> {
         let AddressPair::V4 { src, dst } = flow.addresses else {
             self.drop(DropReason::NoRoute);
             return None;
@@ -135,14 +136,19 @@ impl Stack {
         if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
             self.counters.segments_cut += u64::from(mss > room);
             self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
-            return self.transmit_piece(now, outgoing);
+            return self.transmit_piece(now, outgoing, packet);
         }
-        let packet = self.segment_packet(&path, &outgoing.header, &mut outgoing.payload, room.min(mss))?;
+        self.write_segment(&path, &outgoing.header, &mut outgoing.payload, room.min(mss), packet)?;
         self.output_segment(now, &path, packet)
     }
 
     /// Sends the next piece of a large segment, cut off as a device would do it.
-    pub(super) fn transmit_piece(&mut self, now: Instant, whole: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
+    pub(super) fn transmit_piece(
+        &mut self,
+        now: Instant,
+        whole: &mut Outgoing,
+        packet: &mut Packet,
+    ) -> Option<InterfaceId> {
         let Cut { path, most, mut next } = self.cut?;
         let (mut piece, mut room) = (Payload::new(), most);
         while let Some(part) = whole.payload.get_mut(next).filter(|_| room > 0) {
@@ -159,27 +165,33 @@ impl Stack {
             self.cut = Some(Cut { path, most, next });
             whole.header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
         }
-        let packet = self.segment_packet(&path, &whole.header, &mut piece, most);
+        let is_written = self.write_segment(&path, &whole.header, &mut piece, most, packet);
         whole.header.flags = flags;
         whole.header.seq += u32::try_from(most - room).unwrap_or(0);
-        self.output_segment(now, &path, packet?)
+        is_written?;
+        self.output_segment(now, &path, packet)
     }
 
-    fn output_segment(&mut self, now: Instant, path: &Path, packet: Packet) -> Option<(InterfaceId, Packet)> {
+    /// Sends a segment with its IP header; answers by which interface if it leaves at once.
+    #[inline]
+    fn output_segment(&mut self, now: Instant, path: &Path, packet: &mut Packet) -> Option<InterfaceId> {
         if path.is_direct {
-            return Some((path.way.interface, packet));
+            return Some(path.way.interface);
         }
-        self.link_output(now, &path.way, packet)
+        let (interface, ready) = self.link_output(now, &path.way, core::mem::take(packet))?;
+        *packet = ready;
+        Some(interface)
     }
 
-    /// A segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
-    fn segment_packet(
+    /// Writes a segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
+    fn write_segment(
         &mut self,
         path: &Path,
         header: &TcpHeader,
         payload: &mut Payload,
         gso_size: usize,
-    ) -> Option<Packet> {
+        packet: &mut Packet,
+    ) -> Option<()> {
         let payload_len = payload.iter().map(|part| part.len()).sum::<usize>();
         let len = header.header_len() + payload_len;
         let pseudo = path.pseudo_header + Sum::of(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
@@ -189,13 +201,15 @@ impl Stack {
             true => Fill::Partial(pseudo),
             false => Fill::Complete(pseudo + Sum::of_chain(payload.iter())),
         };
+        packet.clear();
         let Some(front) = self.segment_front(path, header, fill, len) else {
             self.drop(DropReason::TooLong);
             return None;
         };
         let front_len = front.len();
-        let mut packet = Packet::from(front);
-        self.move_payload(payload, &mut packet);
+        // There is room: it has nothing.
+        let _ = packet.push_back(front);
+        self.move_payload(payload, packet);
         if is_partial {
             let csum_start = u32::try_from(front_len - header.header_len()).unwrap_or(u32::MAX);
             packet.offload.checksum = Checksum::Partial { csum_start, csum_offset: CSUM_OFFSET };
@@ -206,7 +220,7 @@ impl Stack {
             gso_size: u16::try_from(gso_size).unwrap_or(u16::MAX),
             hdr_len: u32::try_from(front_len).unwrap_or(u32::MAX),
         });
-        Some(packet)
+        Some(())
     }
 
     /// All headers of a segment of `len` bytes, in memory that is used again, with room in front for others.

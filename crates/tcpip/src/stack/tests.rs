@@ -1,6 +1,7 @@
 mod arp;
 mod counters;
 mod driven;
+mod express;
 mod fragments;
 mod fuzzed;
 mod icmp;

@@ -25,6 +25,7 @@ use crate::flows::Flows;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
+pub(crate) use input::AHEAD;
 use listen::Listener;
 
 /// How many there may be of what strangers can make.

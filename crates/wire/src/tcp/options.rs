@@ -181,10 +181,9 @@ impl TcpTimestamps {
         Self { tsval: u32::from_be_bytes([a, b, c, d]), tsecr: u32::from_be_bytes([e, f, g, h]) }
     }
 
-    /// In the form that everybody sends.
-    pub(super) const fn to_aligned_bytes(self) -> [u8; TIMESTAMPS_BYTES] {
-        self.to_bytes([NO_OPERATION; 2])
-    }
+    /// What is in front of them in the form that everybody sends.
+    pub(super) const ALIGNED_HEAD: [u16; 2] =
+        [u16::from_be_bytes([NO_OPERATION; 2]), u16::from_be_bytes([TIMESTAMPS, 10])];
 
     const fn to_bytes(self, [x, y]: [u8; 2]) -> [u8; TIMESTAMPS_BYTES] {
         let ([a, b, c, d], [e, f, g, h]) = (self.tsval.to_be_bytes(), self.tsecr.to_be_bytes());

@@ -1,10 +1,14 @@
 //! TCP options as Linux reads them, and how they are laid out.
 
+use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 
 use super::hex;
 use crate::checksum::{Fill, Sum};
-use crate::{SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale};
+use crate::{
+    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Template, SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader, TcpOptions,
+    TcpSegment, TcpTimestamps, WindowScale,
+};
 
 /// Reads options, which are filled up with zeros.
 fn parse(text: &str) -> TcpOptions {
@@ -129,4 +133,46 @@ fn half_a_circle_is_the_limit_of_before() {
     assert!(a.is_before(a + 0x7fff_ffff) && !(a + 0x7fff_ffff).is_before(a));
     let opposite = a + 0x8000_0000;
     assert!(a.is_before(opposite) && opposite.is_before(a), "each, as in Linux");
+}
+
+#[test]
+fn headers_with_timestamps_only_are_the_same_either_way() {
+    for seed in 0..100_u32 {
+        let word = |nth: u32| (seed * 7 + nth).wrapping_mul(0x9e37_79b1);
+        let half = |nth| u16::from_be_bytes([word(nth).to_be_bytes()[0], word(nth).to_be_bytes()[1]]);
+        let timestamps = TcpTimestamps { tsval: word(0), tsecr: word(1) };
+        let header = TcpHeader {
+            seq: Seq::new(word(2)),
+            ack: Seq::new(word(3)),
+            flags: TcpFlags::from_bits(half(4)),
+            window: half(5),
+            urgent_pointer: half(6),
+            options: TcpOptions { timestamps: Some(timestamps), ..TcpOptions::default() },
+            ..TcpHeader::new(half(0), half(1))
+        };
+        for fill in [Fill::Complete(Sum::of(&word(5).to_be_bytes())), Fill::Partial(Sum::of_word(half(3)))] {
+            let bytes = header.to_bytes_with_timestamps(fill).expect("nothing else");
+            assert_eq!(bytes, *header.to_bytes(fill));
+        }
+    }
+    let others = TcpOptions { timestamps: Some(TIMESTAMPS), is_sack_permitted: true, ..TcpOptions::default() };
+    let others = TcpHeader { options: others, ..TcpHeader::new(1, 2) };
+    assert_eq!(others.to_bytes_with_timestamps(Fill::Partial(Sum::ZERO)), None);
+    assert_eq!(TcpHeader::new(1, 2).to_bytes_with_timestamps(Fill::Partial(Sum::ZERO)), None);
+}
+
+#[test]
+fn headers_from_a_template_are_the_same_as_others() {
+    let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 77));
+    let header = Ipv4Header { identification: 0xabcd, ttl: 3, ..Ipv4Header::new(IpProtocol::TCP, src, dst) };
+    let template = Ipv4Template::new(&header).expect("no options");
+    for len in (0..=65_515).step_by(13).chain([65_515]) {
+        assert_eq!(
+            template.to_bytes(len),
+            Ok(header.to_bytes(len).expect("it fits")[..].try_into().expect("20 bytes"))
+        );
+    }
+    assert!(template.to_bytes(65_516).is_err() && template.to_bytes(usize::MAX).is_err());
+    let with_options = Ipv4Header { options: Ipv4Options::ROUTER_ALERT, ..header };
+    assert!(Ipv4Template::new(&with_options).is_none());
 }

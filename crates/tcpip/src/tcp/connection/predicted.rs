@@ -17,10 +17,10 @@ impl Connection {
         if !self.is_predicted(segment, len) {
             return false;
         }
-        let header = &segment.header;
         self.last_heard_at = now;
         self.keepalive_probes = 0;
-        self.remember_timestamp(now, header);
+        self.remember_timestamp(now, &segment.header);
+        let header = &segment.header;
         self.update_window(header);
         self.acknowledge_predicted(now, header.ack);
         for part in segment.payload.drain(..) {

@@ -1,5 +1,6 @@
 //! Segments that arrive, and time that passes.
 
+use smallvec::SmallVec;
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
@@ -8,6 +9,12 @@ use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
 use crate::time::Instant;
+
+/// So many connections and their table fit into the caches.
+const FAR: usize = 4_096;
+
+/// So many are looked up at a time.
+pub(crate) const AHEAD: usize = 16;
 
 impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
@@ -25,6 +32,28 @@ impl Sockets {
             Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment),
             Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
             None => self.on_stranger(now, flow, segment, link_mss),
+        }
+    }
+
+    /// Whether there are so many connections that they don't fit into the caches.
+    #[inline]
+    pub(crate) fn is_far(&self) -> bool {
+        self.flows.len() > FAR
+    }
+
+    /// Segments of these flows, those of their senders, have come in a burst and will be handed over: has what is known of each fetched,
+    /// all at the same time.
+    /// `also` is told the small numbers of the connections.
+    pub(crate) fn prefetch(&self, flows: &[FourTuple], also: &mut impl FnMut(usize)) {
+        let hash = |flow: &FourTuple| self.secret.flow_hash(&flow.reversed());
+        let hashes: SmallVec<[u32; AHEAD]> = flows.iter().map(hash).collect();
+        hashes.iter().for_each(|hash| self.flows.prefetch(*hash));
+        for hash in hashes {
+            if let Some(Place::Connection(place)) = self.flows.guess(hash).map(Place::unpack) {
+                self.connections.prefetch(place);
+                self.connection_timers.prefetch(place);
+                also(place as usize);
+            }
         }
     }
 
