@@ -89,6 +89,12 @@ impl Assembler {
                 at += 1;
             }
         }
+        // What contains a duplicate is told with it (RFC 2883 §4.2), however long ago it came.
+        if let Some(known) = inserted.duplicate
+            && let Some(at) = self.pieces.iter().rposition(|piece| piece.seq.is_at_or_before(known.left))
+        {
+            self.report(at);
+        }
         inserted
     }
 

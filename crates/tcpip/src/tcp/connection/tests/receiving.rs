@@ -228,6 +228,18 @@ fn tells_of_duplicates_above_gaps() {
     assert_eq!(script.received(1), 2_200);
 }
 
+/// RFC 2883 §4.2: also of what came so long ago that it is not told any more.
+#[test]
+fn tells_what_contains_an_old_duplicate() {
+    let mut script = Script::established(PLAIN);
+    for at in 1..=6 {
+        script.gets(arrives(ACK, 1 + 2_000 * at, 500, 1));
+        script.sent_one();
+    }
+    script.gets(arrives(ACK, 2_101, 100, 1));
+    assert_eq!(script.sent_one().sack, [(2_101, 2_201), (2_001, 2_501), (12_001, 12_501), (10_001, 10_501)]);
+}
+
 /// Who has not offered to listen is told nothing (RFC 2883 §3).
 #[test]
 fn tells_of_no_duplicates_without_sack() {
