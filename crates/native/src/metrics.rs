@@ -84,6 +84,9 @@ const TCP: &[Figure<TcpCounters>] = &[
     Figure::counter("sunstar_tcp_half_open_expired_total", "Strangers who have not confirmed in time.", |of| {
         of.half_open_expired
     }),
+    Figure::counter("sunstar_tcp_half_open_unreachable_total", "Strangers who could not be reached.", |of| {
+        of.half_open_unreachable
+    }),
     Figure::counter(
         "sunstar_tcp_time_wait_dropped_total",
         "Connections that were over and had to be forgotten early.",

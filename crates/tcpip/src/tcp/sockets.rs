@@ -70,6 +70,8 @@ pub struct Counters {
     pub confirmations_dropped: u64,
     /// Strangers who have not confirmed in time.
     pub half_open_expired: u64,
+    /// Strangers who could not be reached, as the path has told.
+    pub half_open_unreachable: u64,
     /// Connections that were over and forgotten early, since as many as may be were remembered.
     pub time_wait_dropped: u64,
     /// Connections that had been over and were opened anew by the same ports (RFC 6191).
@@ -176,11 +178,20 @@ struct Entry {
     flow: FourTuple,
     generation: u32,
     connection: Connection,
-    /// Whose queue it waits in, until it is accepted.
-    listener: Option<u32>,
+    /// Whose queue it waits in, until it is accepted, or [`Entry::ACCEPTED`].
+    listener: u32,
     has_work: bool,
     has_event: bool,
 }
+
+impl Entry {
+    /// In nobody's queue.
+    const ACCEPTED: u32 = u32::MAX;
+}
+
+/// What an idle connection takes, without the socket of the application. Together they stay within 512 bytes. What has lost, repeated or
+/// moved much takes some more (`connection::history`).
+const _: () = assert!(size_of::<Option<Entry>>() <= 448);
 
 #[derive(Debug)]
 struct Waiting {
@@ -470,7 +481,9 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.connection.is_orphan() && entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true)
+        if !entry.connection.is_orphan()
+            && entry.listener == Entry::ACCEPTED
+            && !core::mem::replace(&mut entry.has_event, true)
         {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }

@@ -13,6 +13,8 @@ pub(super) struct History {
     past: Option<(Box<Recovery>, Seq)>,
     /// Segments that the other side has got twice, as it says.
     pub(super) duplicates: u32,
+    /// Bytes that were sent again.
+    pub(super) retransmitted_bytes: u64,
     pub(super) receiving: Receiving,
     /// What was added to the capacities of the options.
     pub(super) receive_growth: u32,
@@ -27,7 +29,8 @@ impl History {
 
     /// Whether nothing is in it but measurements.
     pub(super) fn is_plain(&self) -> bool {
-        self.past.is_none() && self.duplicates == 0 && self.receive_growth == 0 && self.send_growth == 0
+        let has_grown = self.receive_growth > 0 || self.send_growth > 0;
+        self.past.is_none() && self.duplicates == 0 && self.retransmitted_bytes == 0 && !has_grown
     }
 
     pub(super) fn past_mut(&mut self) -> Option<&mut Recovery> {

@@ -82,7 +82,7 @@ impl Connection {
     #[inline]
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let len = segment.payload_len();
-        self.totals.on_segments(self.segments(len).max(1));
+        self.totals.on_segments(self.segments(len));
         if self.take_predicted(now, segment, len) {
             return Reply::None;
         }
@@ -260,27 +260,16 @@ impl Connection {
         }
     }
 
-    /// What both clocks say.
-    #[inline]
-    pub(super) fn take_timestamps(&mut self, now: Instant, segment: &Segment) {
-        let header = &segment.header;
-        self.remember_timestamp(now, header);
-        if self.history.is_some()
-            && !segment.payload.is_empty()
-            && self.agreed.has_timestamps
-            && let Some(timestamps) = header.options.timestamps
-        {
-            self.note_echo(now, timestamps.tsecr);
-        }
-    }
-
     /// RFC 7323 §4.3: the timestamp to echo is that of the segment that the last acknowledgement was for.
     #[inline]
-    fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
+    pub(super) fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
         let Some(timestamps) = header.options.timestamps.filter(|_| self.agreed.has_timestamps) else { return };
         let is_newer = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0;
         if is_newer && header.seq.is_at_or_before(self.last_ack_sent) {
             (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, ts_age(now));
+        }
+        if self.history.is_some() {
+            self.note_echo(now, timestamps.tsecr);
         }
     }
 
@@ -292,7 +281,7 @@ impl Connection {
             self.challenge(now, false);
             return false;
         }
-        self.take_timestamps(now, segment);
+        self.remember_timestamp(now, header);
         if ack.is_before(self.snd_una) {
             return true;
         }

@@ -45,7 +45,7 @@ impl Connection {
         outgoing.mss = self.segment_mss();
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
-            self.totals.on_sent(outgoing.segments());
+            self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty());
         }
         is_any
     }
@@ -208,8 +208,9 @@ impl Connection {
     }
 
     /// The payload of a full segment that leaves now, beside what it reports (RFC 6691 §2).
+    #[inline]
     pub(super) fn segment_mss(&self) -> u32 {
-        if planted::is("reports_beside_mss") {
+        if !self.has_reports() || planted::is("reports_beside_mss") {
             return self.snd_mss;
         }
         // Of the tiniest segments half is left.
@@ -311,7 +312,9 @@ impl Connection {
         if self.agreed.has_timestamps {
             header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
         }
-        header.options.sack = self.sack_blocks();
+        if self.has_reports() {
+            header.options.sack = self.take_reports();
+        }
         self.last_ack_sent = self.rcv_nxt;
         self.acks.on_sent();
     }

@@ -3,7 +3,7 @@
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
-use super::{Connection, State};
+use super::{Connection, Queues, State};
 use crate::tcp::assembler::Assembler;
 use crate::time::Instant;
 
@@ -158,36 +158,33 @@ impl Connection {
         self.queues.as_ref()?.assembler.as_deref()
     }
 
-    /// Bytes of the option that tells of that in the next segment.
-    pub(super) fn report_len(&self) -> u32 {
-        let Some(queues) = self.queues.as_deref().filter(|_| self.agreed.has_sack) else { return 0 };
-        if queues.duplicate.is_none() && queues.assembler.is_none() {
-            return 0;
-        }
-        let waiting = queues.assembler.as_ref().map_or(0, |assembler| assembler.sack_blocks().len());
-        let blocks = waiting + usize::from(queues.duplicate.is_some());
-        // What fits beside timestamps (RFC 2018 §3).
-        let most = if self.agreed.has_timestamps { 3 } else { 4 };
-        4 + 8 * u32::try_from(blocks.min(most)).unwrap_or(0)
+    /// Whether something came twice, or behind a gap, of which the next segment tells.
+    #[inline]
+    pub(super) fn has_reports(&self) -> bool {
+        let is_any = |queues: &Queues| queues.assembler.is_some() || queues.duplicate.is_some();
+        self.agreed.has_sack && self.queues.as_deref().is_some_and(is_any)
     }
 
-    /// What arrived twice, once, and what arrived behind gaps.
-    pub(super) fn sack_blocks(&mut self) -> SackBlocks {
-        let Some(queues) = self.queues.as_mut().filter(|_| self.agreed.has_sack) else { return SackBlocks::NONE };
-        match (queues.duplicate.take(), &queues.assembler) {
-            (None, None) => SackBlocks::NONE,
-            (None, Some(assembler)) => assembler.sack_blocks(),
-            (Some(twice), assembler) => {
-                let others = assembler.as_deref().map_or(SackBlocks::NONE, Assembler::sack_blocks);
-                // Of what is behind gaps, that which contains it comes next (RFC 2883 §4.2).
-                let is_around = |block: &&SackBlock| {
-                    twice.left.is_at_or_after(block.left) && twice.right.is_at_or_before(block.right)
-                };
-                let around = others.iter().find(is_around).copied();
-                let rest = others.iter().copied().filter(|block| Some(*block) != around);
-                core::iter::once(twice).chain(around).chain(rest).collect()
-            }
-        }
+    /// Bytes of the option that does so.
+    pub(super) fn report_len(&self) -> u32 {
+        let waiting = self.assembler().map_or(0, |assembler| assembler.sack_blocks().len());
+        let has_duplicate = self.queues.as_ref().is_some_and(|queues| queues.duplicate.is_some());
+        // What fits beside timestamps (RFC 2018 §3).
+        let most = if self.agreed.has_timestamps { 3 } else { 4 };
+        4 + 8 * u32::try_from((waiting + usize::from(has_duplicate)).min(most)).unwrap_or(0)
+    }
+
+    /// What arrived twice, which is told once, and what arrived behind gaps.
+    pub(super) fn take_reports(&mut self) -> SackBlocks {
+        let Some(queues) = &mut self.queues else { return SackBlocks::NONE };
+        let waiting = queues.assembler.as_deref().map_or(SackBlocks::NONE, Assembler::sack_blocks);
+        let Some(twice) = queues.duplicate.take() else { return waiting };
+        // Of what is behind gaps, that which contains it comes next (RFC 2883 §4.2).
+        let is_around =
+            |block: &&SackBlock| twice.left.is_at_or_after(block.left) && twice.right.is_at_or_before(block.right);
+        let around = waiting.iter().find(is_around).copied();
+        let rest = waiting.iter().copied().filter(|block| Some(*block) != around);
+        core::iter::once(twice).chain(around).chain(rest).collect()
     }
 }
 

@@ -269,6 +269,7 @@ impl Connection {
     /// Something was sent again.
     pub(super) fn on_retransmitted(&mut self, bytes: u32) {
         let segments = self.segments(bytes);
+        self.history().retransmitted_bytes += u64::from(bytes);
         if let Some(recovery) = &mut self.recovery {
             recovery.unneeded = recovery.unneeded.map(|count| count + segments);
             if let Pace::Fast(prr) = &mut recovery.pace {

@@ -14,7 +14,7 @@ use crate::tcp::half_open::ts_clock;
 use crate::time::Instant;
 
 /// After so many binary digits of received bytes it is looked whether a connection moves much.
-const LOOK_SHIFT: u32 = 16;
+const LOOK_SHIFT: u32 = 14;
 
 /// What a window has beside twice what was taken: the first flight of a sender that begins, and some more (as Linux).
 const SLACK_SEGMENTS: u32 = 16;
@@ -45,7 +45,7 @@ impl Receiving {
         (self.window_at, self.window_end) = (now, window_end);
     }
 
-    /// The other side has echoed a timestamp of ours with data, `ms` after it was sent.
+    /// The other side has echoed a timestamp of ours, `ms` after it was sent.
     fn on_echo(&mut self, echo: u32, ms: u32) {
         if echo != self.last_echo {
             self.last_echo = echo;
@@ -64,9 +64,9 @@ impl Receiving {
     }
 
     /// The round is over: `taken` bytes were taken in it.
-    fn end_round(&mut self, taken: u32, mss: u32) {
-        // The first flight of a sender that begins is none that it would be held back from.
-        let space = self.space.max(10 * mss);
+    fn end_round(&mut self, taken: u32, mss: u32, capacity: u32) {
+        // The first flight of a sender that begins is none that it would be held back from, unless the window is as small.
+        let space = self.space.max((10 * mss).min(capacity / 2)).max(1);
         if taken <= space {
             return;
         }
@@ -137,7 +137,7 @@ impl Connection {
         }
     }
 
-    /// Data came with the echo of a timestamp.
+    /// A timestamp of ours came back.
     pub(super) fn note_echo(&mut self, now: Instant, echo: u32) {
         let now = ts_clock(now, self.ts_offset);
         if let Some(history) = &mut self.history {
@@ -160,8 +160,8 @@ impl Connection {
 
     fn measure_receiving(&mut self, now: Instant) {
         let taken = self.rcv_nxt - self.ready_bytes;
-        let window_end = self.rcv_nxt + self.receive_capacity();
-        let (mss, rcv_nxt) = (self.snd_mss, self.rcv_nxt);
+        let (mss, rcv_nxt, capacity) = (self.snd_mss, self.rcv_nxt, self.receive_capacity());
+        let window_end = rcv_nxt + capacity;
         // Queues may have filled since we have measured it.
         let longest = self.rto.srtt().map_or(Duration::MAX, |srtt| 4 * srtt);
         let receiving = &mut self.history().receiving;
@@ -185,8 +185,8 @@ impl Connection {
             // What went before was longer than a round trip.
             return;
         }
-        receiving.end_round(taken_bytes, mss);
-        if taken_bytes < SLACK_SEGMENTS * mss {
+        receiving.end_round(taken_bytes, mss, capacity);
+        if taken_bytes < capacity / 8 {
             self.forget_receiving();
         }
     }

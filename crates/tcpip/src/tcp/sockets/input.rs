@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
@@ -113,7 +113,7 @@ impl Sockets {
             if !core::mem::replace(&mut entry.has_work, true) {
                 self.work.push_back(place);
             }
-            if entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true) {
+            if entry.listener == Entry::ACCEPTED && !core::mem::replace(&mut entry.has_event, true) {
                 self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
             }
             return;

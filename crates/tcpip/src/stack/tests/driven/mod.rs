@@ -249,9 +249,14 @@ impl World {
         }
         let tcp = self.hosts.each_ref().map(|host| host.stack.tcp_counters());
         self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
-        self.excuses.has_refused |= tcp
-            .iter()
-            .any(|tcp| tcp.syns_dropped + tcp.confirmations_dropped + tcp.half_open_expired + tcp.replies_dropped > 0);
+        self.excuses.has_refused |= tcp.iter().any(|tcp| {
+            tcp.syns_dropped
+                + tcp.confirmations_dropped
+                + tcp.half_open_expired
+                + tcp.half_open_unreachable
+                + tcp.replies_dropped
+                > 0
+        });
         for at in 0..self.apps.endpoints.len() {
             self.apps.check_failure(at, &self.excuses);
             let endpoint = &self.apps.endpoints[at];

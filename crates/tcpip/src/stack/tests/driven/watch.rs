@@ -134,14 +134,17 @@ impl Watch {
             self.directions.retain(|direction| !is_old(direction.flow));
             self.directions.push(Direction::new(seen));
         }
-        let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack));
-        let (edge, has_sack) = other.unwrap_or_default();
+        let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack, other.has_fin));
+        let (edge, has_sack, has_fin) = other.unwrap_or_default();
         let Some(this) = self.get_mut(&seen.flow) else { return };
         if is_trusted {
             this.check_window(seen, edge);
             this.check_report(seen, has_sack);
             this.check_blocks(seen);
-            this.check_edge(seen);
+            // Behind the end of a stream nothing comes for which there would have to be room.
+            if !has_fin {
+                this.check_edge(seen);
+            }
             if leaves_at_once {
                 this.check_repeats(now, seen);
             }
