@@ -7,6 +7,7 @@ mod fuzzed;
 mod icmp;
 mod ip;
 mod path;
+mod paths;
 mod script;
 mod streams;
 mod udp;

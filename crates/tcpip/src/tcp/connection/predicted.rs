@@ -19,8 +19,8 @@ impl Connection {
         }
         self.last_heard_at = now;
         self.keepalive_probes = 0;
-        self.remember_timestamp(now, &segment.header);
         let header = &segment.header;
+        self.remember_timestamp(now, header);
         self.update_window(header);
         self.acknowledge_predicted(now, header.ack);
         for part in segment.payload.drain(..) {

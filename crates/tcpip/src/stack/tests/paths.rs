@@ -1,0 +1,72 @@
+//! What was found out a moment ago holds until something changes.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use sunstar_wire::Arp;
+
+use super::script::{PEER, Script, US};
+use super::world::{World, ethernet, mac};
+use crate::drops::DropReason;
+use crate::prefix::Prefix;
+use crate::routes::Route;
+use crate::tcp::connection::Options;
+use crate::tcp::sockets::SocketId;
+use crate::tcp::test_stream::data;
+
+fn connect(script: &mut Script) -> SocketId {
+    script.stack.connect(script.now, None, (PEER, 80).into(), Options::DEFAULT).expect("there is a way")
+}
+
+#[test]
+fn neighbours_may_change_their_addresses() {
+    let mut script = Script::new();
+    script.meet();
+    for station in [1, 5, 6] {
+        script.arp(&Arp::announcement(mac(station), PEER));
+        connect(&mut script);
+        assert_eq!(script.sent_one().ethernet.dst, mac(station));
+    }
+}
+
+#[test]
+fn routes_may_come_and_go() {
+    let mut script = Script::new();
+    script.meet();
+    connect(&mut script);
+    assert_eq!(script.sent_one().ethernet.dst, mac(1));
+    let prefix = Prefix::new(IpAddr::V4(US), 24).expect("24 bits");
+    let route = Route { prefix, gateway: None, interface: script.link, metric: 0 };
+    assert!(script.stack.remove_route(&route));
+    // The SYN again.
+    script.wait(Duration::from_secs(1));
+    assert_eq!((script.sent().len(), script.dropped(DropReason::NoRoute)), (0, 1));
+    let gateway = Ipv4Addr::new(192, 0, 2, 9);
+    script.stack.add_route(Route { gateway: Some(IpAddr::V4(gateway)), ..route }).expect("there is room");
+    script.wait(Duration::from_secs(3));
+    assert_eq!(script.sent_one().arp().tpa, gateway, "another neighbour is asked for");
+}
+
+#[test]
+fn connections_of_a_burst_are_named_before_it_is_handled() {
+    let mut world = World::new([ethernet(0), ethernet(1)]);
+    let listener = world.listen(Options::DEFAULT);
+    let pairs = [(); 4].map(|()| {
+        let client = world.connect(Options::DEFAULT);
+        let mut server = None;
+        world.run_until(|world| {
+            server = world.stack(1).tcp().accept(listener);
+            server.is_some()
+        });
+        (client, server.expect("it was accepted"))
+    });
+    for (client, _) in pairs {
+        world.stack(0).tcp().send(client, data(0, 100)).expect("there is room");
+    }
+    let burst: Vec<_> =
+        core::iter::from_fn(|| world.hosts[0].stack.poll_transmit(world.now)).map(|(_, packet)| packet).collect();
+    let mut named = Vec::new();
+    let link = world.hosts[1].link;
+    world.stack(1).prefetch(link, &burst, |index| named.push(index));
+    assert_eq!(named, pairs.map(|(_, server)| server.index()));
+}
