@@ -315,6 +315,18 @@ impl Sockets {
         }
     }
 
+    /// Gives back what is kept for reuse, as far as nobody uses it.
+    pub(crate) fn free_unused_memory(&mut self) {
+        self.connections.shrink();
+        self.half_open.shrink();
+        self.over.shrink();
+        self.listeners.shrink();
+        self.work.shrink_to_fit();
+        self.replies.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.spares = Vec::new();
+    }
+
     /// What the application should look at next.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
