@@ -73,7 +73,7 @@ enum Command {
     },
     /// Run the fuzz targets (needs the nightly toolchain and cargo-fuzz)
     Fuzz {
-        /// Targets to run; all of them if none is named
+        /// Targets to run; all of them if none is named. With `--planted` also bugs: only those then
         targets: Vec<String>,
         /// For how long, per target
         #[arg(long, default_value_t = 600)]

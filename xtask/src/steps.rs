@@ -190,6 +190,10 @@ fn clippy() -> Result<Outcome> {
     checks([
         cargo(&["clippy", "--locked", "--workspace", "--all-targets"]).args(deny),
         cargo(&["clippy", "--locked", "-p", "sunstar-executor", "--no-default-features", "--lib"]).args(deny),
+        cargo(&["clippy", "--locked", "-p", "sunstar-http", "--no-default-features", "--all-targets"]).args(deny),
+        cargo(&["clippy", "--locked", "-p", "sunstar-http", "--no-default-features", "--features", "compression"])
+            .arg("--all-targets")
+            .args(deny),
         cargo(&["clippy", "--locked", "-p", "sunstar-packet", "--all-features", "--all-targets"]).args(deny),
         models.args(deny),
         link::clippy().args(deny),

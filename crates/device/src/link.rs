@@ -187,6 +187,9 @@ impl Queue for LinkQueue {
             self.ring_packets.saturating_sub(pipe.packets.len())
         };
         self.was_full = false;
+        if packets.is_empty() {
+            return Ok(0);
+        }
         let (refused, bytes) = self.refuse(packets, room);
         let count = packets.len().min(room);
         let receiver = {

@@ -45,6 +45,8 @@ pub(crate) struct Shard {
     pub(crate) pollers: Pollers,
     task_quota: Duration,
     in_round: Cell<bool>,
+    /// Whether the last round found nothing to do.
+    was_idle: Cell<bool>,
     /// Whether the last round was busy only because messages waited for room elsewhere.
     pub(crate) only_waits_for_room: Cell<bool>,
     /// Counts tasks as residents; dropped before the recycler, which holds their memory.
@@ -90,6 +92,7 @@ impl Shard {
             pollers: Pollers::default(),
             task_quota,
             in_round: Cell::new(false),
+            was_idle: Cell::new(false),
             only_waits_for_room: Cell::new(false),
             home,
             recycler: Recycler::new(),
@@ -142,7 +145,7 @@ impl Shard {
         self.counters.rounds.add(1);
         self.ration.begin_round(now, self.task_quota, self.groups.has_work());
         self.progress.turn_to(Activity::Platform);
-        let is_any = self.platform.poll();
+        let is_any = self.poll_platform();
         let others = self.pollers.poll(now);
         self.counters.polled.add(u64::from(others));
         let polled = is_any | others;
@@ -164,7 +167,19 @@ impl Shard {
         let blocked = self.exchange.flush(self);
         let found = found || self.groups.has_work();
         self.only_waits_for_room.set(blocked && !found);
+        self.was_idle.set(!found && !blocked);
         if found || blocked { Round::Busy } else { Round::Idle { deadline: self.deadline() } }
+    }
+
+    /// Asks the platform what has happened. In a round after an idle one it is asked several times if it may be, until something
+    /// has come in from there or elsewhere: who asks more often sees it sooner, and most of an idle round is not about input.
+    #[inline]
+    fn poll_platform(&self) -> bool {
+        if self.platform.poll() {
+            return true;
+        }
+        let repeats = if self.was_idle.get() && self.pollers.is_empty() { self.platform.idle_polls() } else { 1 };
+        (1..repeats).any(|_| self.home.has_arrivals() || self.exchange.has_arrivals() || self.platform.poll())
     }
 
     /// Takes in what has come from elsewhere: from timers that are due, from other threads and from other shards.

@@ -6,26 +6,25 @@ mod next;
 mod overdue;
 
 use alloc::boxed::Box;
-use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{RefCell, RefMut};
 use core::future::{Future, poll_fn};
 use core::mem;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
 use sunstar_executor::{ErasedFuture, Instant, maybe_yield};
-use sunstar_http1::{Awaits, BodyLength, Event, HeaderLines, Headers, Request, ResponseWriter, Status};
+use sunstar_http1::{Awaits, BodyLength, Date, Event, HeaderLines, Headers, Request, Status};
 use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
 use crate::access_log::Journal;
 use crate::ears::Ear;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, ResponseWriter};
 use crate::handler::Handler;
 use crate::machine::Machine;
 use crate::metrics;
-use crate::server::{Live, Shared, add_one};
+use crate::server::{Live, add_one};
 use crate::waits::{Wait, Waits};
 use crate::watch::Watch;
 
@@ -245,16 +244,15 @@ impl Connection {
         self.waits.on_request(self.http.allowance(), &self.shared.patience);
         self.begin_entry(Some(&request));
         let handled = {
-            let parked = Cell::new(Some(&mut *self));
-            let mut exchange = Exchange::new(&parked, watch.lend(), has_body);
+            let lent = RefCell::new(&mut *self);
+            let mut exchange = Exchange::new(&lent, watch.lend(), has_body);
             let mut handling = pin!(handler.handle(request, &mut exchange));
             poll_fn(|cx| {
                 let handled = handling.as_mut().poll(cx);
                 if handled.is_pending()
-                    && let Some(connection) = parked.take()
+                    && let Ok(mut connection) = lent.try_borrow_mut()
                 {
                     connection.transmit_meanwhile(cx);
-                    parked.set(Some(connection));
                 }
                 handled
             })
@@ -301,6 +299,10 @@ impl Connection {
         if let Some(status) = status {
             self.shared.figures.count_response(status);
             self.http.unsent().add(arrival, &self.shared.figures);
+            if !self.http.has_output() {
+                // The last of it has left before its end was said.
+                self.http.unsent().send(&self.shared.figures);
+            }
         }
         if let Some(log) = self.shared.access_log.get() {
             let produced_bytes = self.sent_bytes + self.http.output_bytes() as u64;
@@ -338,24 +340,36 @@ impl Connection {
         self.expects_input = self.keeps_alive;
     }
 
-    /// Whether a response to the request that is being served was begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.status.is_some()
-    }
-
     #[cfg(feature = "compression")]
-    pub(crate) fn shared(&self) -> &Rc<Shared> {
+    pub(crate) fn shared(&self) -> &alloc::rc::Rc<crate::server::Shared> {
         &self.shared
     }
 
-    pub(crate) fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
-        if self.shared.stop.abort_requested() {
-            self.drain_at_once();
-        }
-        let date = self.shared.clock.date();
+    fn respond(
+        &mut self,
+        status: Status,
+    ) -> Result<sunstar_http1::ResponseWriter<&mut sunstar_http1::Connection>, Error> {
+        let date = self.date_of_response();
         let response = self.http.respond(status, Some(&date))?;
         self.status = Some(status);
         Ok(response)
+    }
+
+    /// Does the same by a connection that is lent, and given back with the writer.
+    pub(crate) fn respond_by(mut lent: RefMut<'_, Self>, status: Status) -> Result<ResponseWriter<'_>, Error> {
+        let date = lent.date_of_response();
+        let (http, mut begun) = RefMut::map_split(lent, |connection| (&mut *connection.http, &mut connection.status));
+        let response = ResponseWriter::begin(http, status, Some(&date))?;
+        *begun = Some(status);
+        Ok(response)
+    }
+
+    /// The date of a response that is begun.
+    fn date_of_response(&mut self) -> Date {
+        if self.shared.stop.abort_requested() {
+            self.drain_at_once();
+        }
+        self.shared.clock.date()
     }
 
     pub(crate) async fn send_body(&mut self, bytes: Buffer, watch: &mut Watch<'_>) -> Result<(), Error> {
@@ -437,10 +451,12 @@ impl Connection {
         }
     }
 
-    /// Does the same as soon as it needs no waiting, for which the task is woken.
+    /// Does the same as soon as it needs no waiting, for which the task is woken. What there is of a body is kept together with the
+    /// rest, unless responses before it wait to leave.
     fn transmit_meanwhile(&mut self, cx: &mut Context<'_>) {
+        let keeps_together = self.http.is_sending() && self.http.unsent().is_empty();
         // That the stream has failed will be noticed when somebody needs it.
-        if self.http.has_output() && matches!(self.stream.poll_writable(cx), Poll::Ready(Ok(()))) {
+        if !keeps_together && self.http.has_output() && matches!(self.stream.poll_writable(cx), Poll::Ready(Ok(()))) {
             self.hand_over();
         }
     }

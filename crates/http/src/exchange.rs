@@ -1,12 +1,11 @@
 //! A request and its response, under the application's hands.
 
-#[cfg(feature = "compression")]
-use alloc::rc::Rc;
-use core::cell::Cell;
+use alloc::boxed::Box;
+use core::cell::{RefCell, RefMut};
 
 #[cfg(feature = "compression")]
 use sunstar_http1::Request;
-use sunstar_http1::{HeaderLines, Headers, ResponseWriter, Status};
+use sunstar_http1::{HeaderLines, Headers, Status};
 use sunstar_packet::Buffer;
 use sunstar_storage::File;
 
@@ -21,35 +20,23 @@ use crate::watch::Watch;
 ///
 /// What is left of the body when the handler is done is read and dropped, as long as that is at most 1 MiB; else the connection ends.
 pub struct Exchange<'a> {
-    /// Where the connection is while the handler does nothing with it: so it can send meanwhile what it has for earlier requests.
-    parked: &'a Cell<Option<&'a mut Connection>>,
-    /// The connection, if it is not there.
-    taken: Option<&'a mut Connection>,
+    /// Borrowed while the handler does something with it. In between it can send what it has for earlier requests.
+    connection: &'a RefCell<&'a mut Connection>,
     watch: Watch<'a>,
     /// More of the request's body may come.
     has_body: bool,
+    trailers: Option<Box<Headers>>,
     /// What a router has found.
     params: Option<Params>,
 }
 
+/// The head of a response, made by [`Exchange::respond`].
+pub type ResponseWriter<'a> = sunstar_http1::ResponseWriter<RefMut<'a, sunstar_http1::Connection>>;
+
+#[expect(clippy::await_holding_refcell_ref, reason = "who finds it borrowed leaves it to whom is waited for")]
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(parked: &'a Cell<Option<&'a mut Connection>>, watch: Watch<'a>, has_body: bool) -> Self {
-        Self { parked, taken: None, watch, has_body, params: None }
-    }
-
-    /// The connection, and its timer.
-    #[inline]
-    fn take(&mut self) -> (&mut Connection, &mut Watch<'a>) {
-        let connection = self.taken.get_or_insert_with(|| self.parked.take().expect(ONE_PLACE));
-        (connection, &mut self.watch)
-    }
-
-    /// The opposite, unless a part of the response is to be kept together with the rest, or the connection is looked at.
-    fn park(&mut self) {
-        let is_unused = |connection: &mut &mut Connection| !connection.has_begun() && connection.trailers().is_none();
-        if let Some(connection) = self.taken.take_if(is_unused) {
-            self.parked.set(Some(connection));
-        }
+    pub(crate) fn new(connection: &'a RefCell<&'a mut Connection>, watch: Watch<'a>, has_body: bool) -> Self {
+        Self { connection, watch, has_body, trailers: None, params: None }
     }
 
     pub(crate) fn set_params(&mut self, params: Params) {
@@ -69,19 +56,19 @@ impl<'a> Exchange<'a> {
         self.params.clone()
     }
 
-    /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head.
+    /// Begins the response. [`ResponseWriter::send`] or [`ResponseWriter::stream`] end its head. Who waits for something else while
+    /// it is being written keeps responses to earlier requests waiting.
     ///
     /// # Errors
     /// If the request was answered already.
     pub fn respond(&mut self, status: Status) -> Result<ResponseWriter<'_>, Error> {
-        self.take().0.respond(status)
+        Connection::respond_by(RefMut::map(self.connection.borrow_mut(), |connection| &mut **connection), status)
     }
 
     /// Lets the request's body have at most so many bytes, of which none was asked for yet. More are answered by 413, before any is
     /// read where the length is known. [`Limits::body_bytes`](crate::Limits::body_bytes) is the bound for all requests.
     pub fn limit_body(&mut self, bytes: u64) {
-        self.take().0.limit_body(bytes);
-        self.park();
+        self.connection.borrow_mut().limit_body(bytes);
     }
 
     /// The next piece of the request's body, without its coding; `None` at its end. A client that waits to be asked for the body
@@ -96,13 +83,12 @@ impl<'a> Exchange<'a> {
         if !self.has_body {
             return Ok(None);
         }
-        let (connection, watch) = self.take();
-        let piece = connection.next_piece(watch).await?;
-        self.park();
-        match piece {
+        let mut connection = self.connection.borrow_mut();
+        match connection.next_piece(&mut self.watch).await? {
             Piece::Bytes(bytes) => Ok(Some(bytes)),
             Piece::End => {
                 self.has_body = false;
+                self.trailers = connection.trailers().cloned().map(Box::new);
                 Ok(None)
             }
         }
@@ -112,7 +98,7 @@ impl<'a> Exchange<'a> {
     /// Their size is bounded by [`Limits::trailer_bytes`](crate::Limits::trailer_bytes). Those that frame, route or authorise are
     /// left out.
     pub fn trailers(&self) -> Option<&Headers> {
-        self.taken.as_ref()?.trailers()
+        self.trailers.as_deref()
     }
 
     /// Sends more of the body that [`ResponseWriter::stream`] has begun, and waits while the client does not take it.
@@ -125,8 +111,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, it would become too long, the client does not take it in time, or the network fails.
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        let (connection, watch) = self.take();
-        connection.send_body(bytes.into(), watch).await
+        self.connection.borrow_mut().send_body(bytes.into(), &mut self.watch).await
     }
 
     /// Sends a part of a file as the next part of the body that [`ResponseWriter::stream`] has begun with a known length. Where the
@@ -140,8 +125,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, it would become too long, or goes in chunks; if the file or the network fails.
     pub async fn send_file(&mut self, file: &File, offset: u64, len_bytes: u64) -> Result<(), Error> {
-        let (connection, watch) = self.take();
-        connection.send_file(file, offset, len_bytes, watch).await
+        self.connection.borrow_mut().send_file(file, offset, len_bytes, &mut self.watch).await
     }
 
     /// Compresses the response's body as the client likes it best (`Accept-Encoding`), or not at all: if it takes nothing of the kind, or
@@ -155,15 +139,7 @@ impl<'a> Exchange<'a> {
     /// Compresses the body in a certain way, unless too many are being compressed.
     #[cfg(feature = "compression")]
     pub(crate) fn encoder_for(&self, coding: Coding) -> Option<Encoder> {
-        let shared = if let Some(connection) = &self.taken {
-            Rc::clone(connection.shared())
-        } else {
-            let connection = self.parked.take().expect(ONE_PLACE);
-            let shared = Rc::clone(connection.shared());
-            self.parked.set(Some(connection));
-            shared
-        };
-        Encoder::new(coding, &shared)
+        Encoder::new(coding, self.connection.borrow().shared())
     }
 
     /// Lets what was sent so far leave, as far as it was collected, and waits while the client does not take it. For responses that
@@ -174,8 +150,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If the client does not take it in time, or the network fails.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        let (connection, watch) = self.take();
-        connection.transmit(watch).await
+        self.connection.borrow_mut().transmit(&mut self.watch).await
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun.
@@ -183,7 +158,7 @@ impl<'a> Exchange<'a> {
     /// # Errors
     /// If no body is being sent, or it is too short.
     pub fn end_body(&mut self) -> Result<(), Error> {
-        self.take().0.end_body_with(&HeaderLines::new())
+        self.connection.borrow_mut().end_body_with(&HeaderLines::new())
     }
 
     /// Ends the body that [`ResponseWriter::stream`] has begun, with fields behind it if it goes in chunks; to others they are not
@@ -194,8 +169,6 @@ impl<'a> Exchange<'a> {
     /// If no body is being sent, a field may not stand there (RFC 9110 §6.5.1; then it may be tried again), or the body is too
     /// short.
     pub fn end_body_with(&mut self, trailers: &HeaderLines) -> Result<(), Error> {
-        self.take().0.end_body_with(trailers)
+        self.connection.borrow_mut().end_body_with(trailers)
     }
 }
-
-const ONE_PLACE: &str = "the connection is parked, or it is taken";

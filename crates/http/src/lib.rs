@@ -80,11 +80,11 @@ mod watch;
 
 pub use access_log::{AccessFormat, AccessLog, MAX_LOGGED_BYTES};
 pub use error::Error;
-pub use exchange::Exchange;
+pub use exchange::{Exchange, ResponseWriter};
 pub use handler::Handler;
 pub use metrics::serve_metrics;
 pub use options::ServerOptions;
 pub use router::{MAX_PARAMETERS, MAX_SEGMENTS, ParamError, Params, RouteError, RouteRule, Router};
 pub use server::{Server, ServerStats};
-pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, ResponseWriter, Status, Version};
+pub use sunstar_http1::{HeaderLines, HeaderName, Headers, Limits, Method, Request, Status, Version};
 pub use timeouts::{Pace, Timeouts};

@@ -1,6 +1,7 @@
 //! Writing a response's head.
 
 use core::fmt;
+use core::ops::DerefMut;
 
 use sunstar_packet::Buffer;
 
@@ -36,14 +37,15 @@ impl core::error::Error for RespondError {}
 
 /// The head of a response, which is written into the connection's output as it grows.
 ///
-/// Made by [`Connection::respond`]. [`send`](Self::send) or [`stream`](Self::stream) end it; if it is dropped before, the request
+/// Made by [`Connection::respond`], or by [`ResponseWriter::begin`] for who lends the connection in another way than by a reference: the
+/// connection is free again when the writer is gone. [`send`](Self::send) or [`stream`](Self::stream) end it; if it is dropped before, the request
 /// is as unanswered as it was.
 ///
 /// The connection adds what is its own business: `Content-Length` or `Transfer-Encoding` unless the status forbids a body,
 /// and `Connection` where it has to say something. To a `HEAD` request the answer is what it would be to `GET`; its body is left out.
 #[must_use = "nothing is answered before `send` or `stream`"]
-pub struct ResponseWriter<'a> {
-    connection: &'a mut Connection,
+pub struct ResponseWriter<C: DerefMut<Target = Connection>> {
+    connection: C,
     exchange: Exchange,
     status: Status,
     /// Where in the output the head begins.
@@ -52,10 +54,15 @@ pub struct ResponseWriter<'a> {
     complete: bool,
 }
 
-impl<'a> ResponseWriter<'a> {
-    pub(crate) fn new(connection: &'a mut Connection, exchange: Exchange, status: Status, date: Option<&Date>) -> Self {
-        let start = connection.output.begin(&connection.endpoint.0.frames);
-        let output = &mut connection.output;
+impl<C: DerefMut<Target = Connection>> ResponseWriter<C> {
+    /// Begins the response to the oldest request that waits for one, with the date if it is to be told.
+    ///
+    /// # Errors
+    /// When no request waits, a body is being sent, or the status is interim.
+    pub fn begin(mut connection: C, status: Status, date: Option<&Date>) -> Result<Self, RespondError> {
+        let exchange = connection.next_to_answer(status)?;
+        let Connection { output, endpoint, .. } = &mut *connection;
+        let start = output.begin(&endpoint.0.frames);
         match (status.line(), date) {
             (Some(line), Some(date)) => output.put_all([line, date.line()]),
             (Some(line), None) => output.put(line),
@@ -64,7 +71,7 @@ impl<'a> ResponseWriter<'a> {
                 output.put_all([b"HTTP/1.1 ", &status.digits(), b" \r\n", date]);
             }
         }
-        Self { connection, exchange, status, start, close: false, complete: false }
+        Ok(Self { connection, exchange, status, start, close: false, complete: false })
     }
 
     /// Adds a field.
@@ -150,7 +157,7 @@ impl<'a> ResponseWriter<'a> {
     }
 }
 
-impl Drop for ResponseWriter<'_> {
+impl<C: DerefMut<Target = Connection>> Drop for ResponseWriter<C> {
     fn drop(&mut self) {
         if !self.complete {
             self.connection.output.put_back(self.start);

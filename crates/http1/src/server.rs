@@ -134,6 +134,11 @@ impl Connection {
         self.exchanges.len()
     }
 
+    /// Whether the body of a response was begun and not ended.
+    pub fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Whether the connection only waits for a next request: nothing of one is there, nothing is unanswered or unsent.
     pub fn is_idle(&self) -> bool {
         matches!(self.reading, Reading::Head)
@@ -280,15 +285,19 @@ impl Connection {
     ///
     /// # Errors
     /// When no request waits, a body is being sent, or the status is interim.
-    pub fn respond(&mut self, status: Status, date: Option<&Date>) -> Result<ResponseWriter<'_>, RespondError> {
+    pub fn respond(&mut self, status: Status, date: Option<&Date>) -> Result<ResponseWriter<&mut Self>, RespondError> {
+        ResponseWriter::begin(self, status, date)
+    }
+
+    /// The request that a response with this status would answer.
+    pub(crate) fn next_to_answer(&self, status: Status) -> Result<Exchange, RespondError> {
         if status.is_interim() {
             return Err(RespondError::Interim);
         }
         if self.sending.is_some() {
             return Err(RespondError::Sending);
         }
-        let exchange = *self.exchanges.first().ok_or(RespondError::NothingAsked)?;
-        Ok(ResponseWriter::new(self, exchange, status, date))
+        self.exchanges.first().copied().ok_or(RespondError::NothingAsked)
     }
 
     /// Tells the client to send the body of the last request, if it waits for that (RFC 9110 §10.1.1) and all requests before are

@@ -84,6 +84,9 @@ const TCP: &[Figure<TcpCounters>] = &[
     Figure::counter("sunstar_tcp_half_open_expired_total", "Strangers who have not confirmed in time.", |of| {
         of.half_open_expired
     }),
+    Figure::counter("sunstar_tcp_half_open_unreachable_total", "Strangers who could not be reached.", |of| {
+        of.half_open_unreachable
+    }),
     Figure::counter(
         "sunstar_tcp_time_wait_dropped_total",
         "Connections that were over and had to be forgotten early.",
@@ -98,6 +101,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "sunstar_tcp_dropped_replies_total",
         "Resets and answers of no connection that were dropped.",
         |of| of.replies_dropped,
+    ),
+    Figure::counter(
+        "sunstar_tcp_refused_growth_total",
+        "Buffers that their path could use larger, and that stayed as they were.",
+        |of| of.growth_refused,
     ),
 ];
 

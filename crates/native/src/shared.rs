@@ -48,6 +48,11 @@ impl Shared {
         self.state.borrow_mut()
     }
 
+    /// Something was asked of the stack that it may have to tell others.
+    pub(crate) fn was_asked(&self) {
+        self.has_work.set(true);
+    }
+
     /// The network, to be looked at.
     pub(crate) fn look<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         f(&mut self.state.borrow_mut())
@@ -90,10 +95,11 @@ impl Poller for Shared {
             return false;
         }
         let sent = state.transmit(now);
+        let has_news = state.has_news();
         drop(state);
         self.must_send.set(!sent.is_all);
         // What went to ourselves has arrived.
-        self.wake() || sent.is_any
+        has_news && self.wake() || sent.is_any
     }
 
     fn deadline(&self) -> Option<Instant> {

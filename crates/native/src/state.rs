@@ -32,6 +32,9 @@ pub(crate) struct State {
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
     inbox: VecDeque<Packet>,
+    /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
+    /// anyhow.
+    due: Option<time::Instant>,
 }
 
 /// What has left.
@@ -54,6 +57,7 @@ impl State {
             spread: None,
             senders: Vec::new(),
             inbox: VecDeque::new(),
+            due: None,
         }
     }
 
@@ -71,6 +75,7 @@ impl State {
             }
         };
         self.flush(now);
+        self.due = self.stack.deadline();
         Transmitted { is_any: count > 0, is_all }
     }
 
@@ -104,11 +109,16 @@ impl State {
     /// Lets the time be known, if somebody waits for it; answers whether somebody did.
     pub(crate) fn pass_time(&mut self, now: Instant) -> bool {
         let now = stack_time(now);
-        let is_due = self.stack.deadline().is_some_and(|deadline| deadline <= now);
+        let is_due = self.due.is_some_and(|deadline| deadline <= now);
         if is_due {
             self.stack.handle_timeout(now);
         }
         is_due
+    }
+
+    /// Whether there may be somebody to be woken.
+    pub(crate) fn has_news(&self) -> bool {
+        self.stack.has_event() || !self.senders.is_empty()
     }
 
     /// Finds who is to be woken; answers whether anything has happened.

@@ -51,6 +51,29 @@ impl Held {
         f(self.network.state().stack.tcp(), self.id)
     }
 
+    /// The next received bytes, or who waits for them.
+    fn read(&self, cx: &Context<'_>) -> Result<Poll<Buffer>, Error> {
+        let bytes = self.network.look(|state| {
+            if let Some(bytes) = state.stack.tcp().receive(self.id) {
+                return Ok(Poll::Ready(bytes));
+            }
+            let connection = state.stack.tcp().connection(self.id).ok_or(Error::NotConnected)?;
+            match connection.failure() {
+                Some(failure) => Err(of_failure(failure)),
+                None if connection.is_at_end() || connection.state() == State::Closed => Ok(Poll::Ready(Buffer::new())),
+                None => {
+                    keep(&mut state.streams.at(self.id.index()).reader, cx);
+                    Ok(Poll::Pending)
+                }
+            }
+        })?;
+        if bytes.is_ready() {
+            // The other side may have to hear of the room.
+            self.network.was_asked();
+        }
+        Ok(bytes)
+    }
+
     pub(crate) fn abort(&self) {
         let now = self.network.now();
         self.tcp(|tcp, id| tcp.abort(now, id));
@@ -172,7 +195,7 @@ impl Stream {
         }
         let answer = self.with(|held| {
             let (check, unacknowledged, below) = held.connection(|connection| {
-                let below = below(connection.options().send_capacity);
+                let below = below(connection.send_capacity());
                 (self.check_writing(connection), connection.unacknowledged(), below)
             })?;
             check?;
@@ -215,22 +238,7 @@ impl StreamSocket for Stream {
         if self.phase.get() == Phase::Aborted {
             return Poll::Ready(Err(Error::ConnectionAborted));
         }
-        let answer = self.with(|held| {
-            if let Some(bytes) = held.tcp(Sockets::receive) {
-                return Ok(Poll::Ready(bytes));
-            }
-            let (state, failure, is_at_end) =
-                held.connection(|connection| (connection.state(), connection.failure(), connection.is_at_end()))?;
-            match failure {
-                Some(failure) => Err(of_failure(failure)),
-                None if is_at_end || state == State::Closed => Ok(Poll::Ready(Buffer::new())),
-                None => {
-                    held.network.look(|state| keep(&mut state.streams.at(held.id.index()).reader, cx));
-                    Ok(Poll::Pending)
-                }
-            }
-        });
-        flat(answer)
+        flat(self.with(|held| held.read(cx)))
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -307,8 +315,15 @@ impl StreamSocket for Stream {
                 });
             }),
             StreamOption::UserTimeout(timeout) => self.set(|options| options.user_timeout = timeout),
-            StreamOption::ReceiveBufferBytes(bytes) => self.set(|options| options.receive_capacity = bytes.max(1)),
-            StreamOption::SendBufferBytes(bytes) => self.set(|options| options.send_capacity = bytes.max(1)),
+            // Who says how much there is to be means it: nothing grows any more.
+            StreamOption::ReceiveBufferBytes(bytes) => {
+                let bytes = bytes.max(1);
+                self.set(|options| (options.receive_capacity, options.max_receive_capacity) = (bytes, bytes))
+            }
+            StreamOption::SendBufferBytes(bytes) => {
+                let bytes = bytes.max(1);
+                self.set(|options| (options.send_capacity, options.max_send_capacity) = (bytes, bytes))
+            }
             StreamOption::SendQueueBytes(bytes) => {
                 self.send_queue_bytes.set(u32::try_from(bytes).unwrap_or(u32::MAX));
                 Ok(())

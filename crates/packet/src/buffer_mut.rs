@@ -166,8 +166,18 @@ impl BufferMut {
     ///
     /// # Errors
     /// When the head room is smaller.
+    #[inline]
     pub fn push_front(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        self.prepend(bytes.len())?.copy_from_slice(bytes);
+        let available_bytes = self.headroom();
+        if bytes.len() > available_bytes {
+            return Err(NoRoom { available_bytes });
+        }
+        // SAFETY: the head room lies within the block, which belongs to this buffer alone: the bytes lie elsewhere.
+        unsafe {
+            self.ptr = self.ptr.sub(bytes.len());
+            self.ptr.copy_from_nonoverlapping(NonNull::from_ref(bytes).cast(), bytes.len());
+        }
+        self.len += bytes.len();
         Ok(())
     }
 

@@ -119,8 +119,17 @@ impl Packet {
     ///
     /// # Errors
     /// The buffer comes back when the chain is full.
+    #[inline]
     pub fn push_back(&mut self, buffer: Buffer) -> Result<(), ChainFull> {
-        self.insert(self.chain.len(), buffer)
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        if self.chain.len() == MAX_BUFFERS {
+            return Err(ChainFull(buffer));
+        }
+        self.len += buffer.len();
+        self.chain.push(buffer);
+        Ok(())
     }
 
     /// Puts a buffer in front; an empty one is dropped.
@@ -129,20 +138,15 @@ impl Packet {
     /// The buffer comes back when the chain is full.
     pub fn push_front(&mut self, buffer: Buffer) -> Result<(), ChainFull> {
         let count = buffer.len();
-        self.insert(0, buffer)?;
-        self.offload.on_pushed_front(count);
-        Ok(())
-    }
-
-    fn insert(&mut self, at: usize, buffer: Buffer) -> Result<(), ChainFull> {
         if buffer.is_empty() {
             return Ok(());
         }
         if self.chain.len() == MAX_BUFFERS {
             return Err(ChainFull(buffer));
         }
-        self.len += buffer.len();
-        self.chain.insert(at, buffer);
+        self.len += count;
+        self.chain.insert(0, buffer);
+        self.offload.on_pushed_front(count);
         Ok(())
     }
 
@@ -196,6 +200,7 @@ impl Packet {
     ///
     /// # Errors
     /// When the packet is shorter; nothing has changed then.
+    #[inline]
     pub fn trim_front(&mut self, count: usize) -> Result<(), TooShort> {
         self.check(count)?;
         self.drop_front(count);
@@ -331,6 +336,7 @@ impl Packet {
     }
 
     /// Cuts off bytes that are there, and leaves the metadata alone.
+    #[inline]
     fn drop_front(&mut self, count: usize) {
         self.len -= count;
         // A header, most often, in front of more.
@@ -338,6 +344,16 @@ impl Packet {
             && first.len() > count
         {
             first.advance(count);
+            return;
+        }
+        self.drop_buffers(count);
+    }
+
+    /// Cuts off bytes of which the first buffer has not too many.
+    fn drop_buffers(&mut self, count: usize) {
+        // All headers in one buffer, most often.
+        if self.chain.first().is_some_and(|first| first.len() == count) {
+            self.chain.remove(0);
             return;
         }
         let (whole, cut) = self.locate(count);

@@ -36,7 +36,8 @@ pub struct Config {
     pub reactor_backend: Option<Backend>,
     /// How long tasks of one scheduling group run before others get their turn.
     pub task_quota: Duration,
-    /// How long a task may run without yielding before it is reported; zero switches the reports off.
+    /// How long a task may run without yielding before it is reported; zero switches the reports off. The report names places by the
+    /// program's debug information, for which it needs tens of megabytes for about a second.
     pub blocked_reactor_notify: Duration,
     /// How many such reports a shard makes in a minute; further ones are counted.
     pub blocked_reactor_reports_per_minute: u32,

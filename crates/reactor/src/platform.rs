@@ -18,6 +18,9 @@ use crate::clock::{self, Clock};
 use crate::driver::{self, Backend, Driver};
 use crate::time_stats::TimeCounters;
 
+/// Polls of an idle round. With one that calls the kernel they take about a microsecond, which timers can wait.
+const IDLE_POLLS: u32 = 4;
+
 /// Something that fills a place in memory and rings a bell.
 pub(crate) trait Source {
     /// Whether something is there, known without a system call. Asked on every poll, so it must be cheap.
@@ -156,6 +159,11 @@ impl Platform for LinuxPlatform {
             self.count_event();
         }
         self.handle_sources() || found
+    }
+
+    #[inline]
+    fn idle_polls(&self) -> u32 {
+        IDLE_POLLS
     }
 
     fn sleep(&self, deadline: Option<Instant>) {

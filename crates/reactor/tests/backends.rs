@@ -1,13 +1,13 @@
 //! Which backend a runtime uses, where io_uring works and where it is refused.
-//!
-//! The refusal is a filter of system calls (`seccomp(2)`), which holds for the thread that sets it and those that it starts.
+
+mod refusal;
 
 use std::env;
-use std::io;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
+use refusal::refuse;
 use sunstar_reactor::{Backend, Config, LinuxPlatform, RunError, run};
 
 /// Collects what is logged, by thread: tests run side by side.
@@ -36,7 +36,7 @@ fn run_logged(backend: Option<Backend>, is_refused: bool) -> (Result<(), RunErro
     log::set_max_level(log::LevelFilter::Info);
     let started = thread::spawn(move || {
         if is_refused {
-            refuse_io_uring();
+            refuse(libc::SYS_io_uring_setup, libc::EPERM);
         }
         let config = Config { smp: Some(SHARDS), overprovisioned: true, reactor_backend: backend, ..Config::default() };
         (thread::current().id(), run(config, || async {}))
@@ -45,31 +45,6 @@ fn run_logged(backend: Option<Backend>, is_refused: bool) -> (Result<(), RunErro
     let lines = LINES.0.lock().expect("no test panics with it");
     let about_backends = lines.iter().filter(|(thread, line)| *thread == id && line.contains("reactor backend"));
     (outcome, about_backends.map(|(_, line)| line.clone()).collect())
-}
-
-/// Lets the calling thread, and those that it starts from now on, have no ring.
-fn refuse_io_uring() {
-    let statement = |code: u32, operand: u32, jump_if_false: u8| libc::sock_filter {
-        code: code.try_into().expect("codes have 16 bits"),
-        jt: 0,
-        jf: jump_if_false,
-        k: operand,
-    };
-    let number = u32::try_from(libc::SYS_io_uring_setup).expect("numbers are small");
-    let errno = u32::try_from(libc::EPERM).expect("numbers are small");
-    let mut filter = [
-        // The number stands first in what the filter sees.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
-    ];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: sets a flag of this thread.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: the kernel reads a program of as many instructions as it says, which lives until the call returns.
-    let answer = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-    assert_eq!(answer, 0, "{}", io::Error::last_os_error());
 }
 
 #[test]

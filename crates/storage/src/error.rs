@@ -21,8 +21,8 @@ pub enum Error {
     /// The file is shorter than it was when it was opened.
     #[error("the file has become shorter")]
     Truncated,
-    /// The shard has no storage, or the system lacks what it needs: on Linux, `openat2` (5.6), which some containers forbid.
-    #[error("not supported: the shard has no storage, or the system has no openat2 (Linux 5.6) or forbids it")]
+    /// The shard has no storage, or the system lacks what it needs.
+    #[error("not supported: the shard has no storage, or the system lacks what it needs")]
     Unsupported,
     /// The shard ends.
     #[error("stopped")]

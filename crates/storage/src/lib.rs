@@ -21,6 +21,9 @@
 //! the directory at most, and symbolic links are followed as long as they stay inside and are relative. The system's
 //! own links to what processes have open (`/proc/self/fd/…`) are never followed. What is asked of the file system is one call that
 //! holds to that as a whole, so nobody who moves directories meanwhile can get around it.
+//!
+//! Where a system has no such call, paths are opened part by part, and whoever opens the directory is warned in the log: then `..` and
+//! symbolic links are refused wherever they lead.
 #![no_std]
 #![forbid(unsafe_code)]
 

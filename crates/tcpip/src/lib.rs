@@ -9,6 +9,7 @@
 //! | [`tcp::rto`] | when to give up waiting |
 //! | [`tcp::congestion`] | how much may be under way: CUBIC and NewReno, with HyStart++ |
 //! | [`tcp::prr`] | how fast to send while lost data are sent again |
+//! | [`tcp::connection`] | one side of a connection: all of these together, F-RTO, delayed acknowledgements, buffers that grow with the path |
 //! | [`tcp::assembler`] | what was received before what precedes it, and what to report of it |
 //! | [`stack`] | all of it together: interfaces, addresses, routes, sockets; packets in, packets out |
 //! | [`interface`], [`routes`], [`prefix`] | where packets go |

@@ -96,6 +96,8 @@ pub(crate) struct Neighbours {
     requests: VecDeque<Request>,
     given_up: GivenUp,
     uses: u64,
+    /// Grows whenever an address may have changed, or may have to be asked for.
+    version: u32,
 }
 
 impl Neighbours {
@@ -108,7 +110,13 @@ impl Neighbours {
             requests: VecDeque::new(),
             given_up: GivenUp::default(),
             uses: 0,
+            version: 0,
         }
+    }
+
+    /// A number that is another one after every change of what is known.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     /// How many neighbours are known or asked for.
@@ -180,6 +188,7 @@ impl Neighbours {
         };
         let Some(entry) = self.entries.get_mut(place) else { return VecDeque::new() };
         let before = core::mem::replace(&mut entry.state, state);
+        self.version = self.version.wrapping_add(1);
         entry.requests = 0;
         entry.look_again_at = now + LIFETIME;
         self.timers.disarm(place);
@@ -208,6 +217,11 @@ impl Neighbours {
                 self.request(now, place);
             }
         }
+    }
+
+    /// Whether there is a request to be sent.
+    pub(crate) fn has_request(&self) -> bool {
+        !self.requests.is_empty()
     }
 
     /// The next request to be sent.
@@ -264,6 +278,7 @@ impl Neighbours {
 
     fn remove(&mut self, place: u32) -> VecDeque<Packet> {
         self.timers.disarm(place);
+        self.version = self.version.wrapping_add(1);
         let Some(entry) = self.entries.remove(place) else { return VecDeque::new() };
         self.places.remove(&entry.key);
         let (interface, target) = entry.key;

@@ -2,10 +2,12 @@
 
 mod arp;
 mod batch;
+mod express;
 mod icmp;
 mod input;
 mod network;
 mod output;
+mod paths;
 mod tcp;
 mod udp;
 
@@ -15,6 +17,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::borrow::BorrowMut;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
@@ -39,6 +42,8 @@ use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
 use network::Network;
+use paths::Paths;
+use tcp::Cut;
 
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
@@ -209,6 +214,7 @@ pub struct Stack {
     limits: Limits,
     network: Network,
     neighbours: Neighbours,
+    paths: Paths,
     path_mtus: PathMtus,
     secret: Secret,
     reassembly: Reassembly,
@@ -229,6 +235,9 @@ pub struct Stack {
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     batch: Batch,
+    /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
+    segment: Option<Box<Outgoing>>,
+    cut: Option<Cut>,
     /// There was more to do than one call may.
     is_interrupted: bool,
     headers: Option<Pool>,
@@ -245,6 +254,7 @@ impl Stack {
             limits,
             network: Network::new(limits.routes),
             neighbours: Neighbours::new(limits.neighbours),
+            paths: Paths::default(),
             path_mtus: PathMtus::new(limits.path_mtus),
             secret: Secret::new(key),
             reassembly: Reassembly::new(limits.reassembly),
@@ -261,6 +271,8 @@ impl Stack {
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             batch: Batch::default(),
+            segment: None,
+            cut: None,
             is_interrupted: false,
             headers: Pool::new(headers).ok(),
             copies: CopyCounter::default(),
@@ -291,13 +303,12 @@ impl Stack {
         if !is_station(address.address()) {
             return Err(ConfigError::Address);
         }
-        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         self.remove_address(id, address.address());
-        let interface = self.network.interface_mut(id).ok_or(ConfigError::NoInterface)?;
-        interface.add_address(address);
-        let is_ethernet = interface.mac().is_some();
+        self.network.add_address(id, address);
+        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
         // Perhaps it was removed with the same address.
-        self.network.routes.add(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
+        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
         }
@@ -306,14 +317,34 @@ impl Stack {
 
     /// Takes an address from an interface, with the route to its network. Answers whether it had it.
     pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
-        let Some(interface) = self.network.interface_mut(id) else { return false };
-        let Some(prefix) = interface.remove_address(address) else { return false };
+        let Some(prefix) = self.network.remove_address(id, address) else { return false };
+        let Some(interface) = self.network.interface(id) else { return false };
         // Another address of the same network keeps the route.
         if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
-            self.network.routes.remove(&Route { prefix, gateway: None, interface: id, metric: 0 });
+            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
         }
         self.announcements
             .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
+        true
+    }
+
+    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
+    /// addresses that are none of ours any more end with
+    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
+    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
+    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
+        let Some(interface) = self.network.interface(id) else { return false };
+        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
+        for address in addresses {
+            self.remove_address(id, address);
+        }
+        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
+        for route in &routes {
+            self.network.remove_route(route);
+        }
+        self.outgoing.retain(|(interface, _)| *interface != id);
+        let network = &self.network;
+        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
         true
     }
 
@@ -323,17 +354,17 @@ impl Stack {
     /// See [`ConfigError`].
     pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
         self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
-        Ok(self.network.routes.add(route)?)
+        Ok(self.network.add_route(route)?)
     }
 
     /// Removes a route. Answers whether there was one.
     pub fn remove_route(&mut self, route: &Route) -> bool {
-        self.network.routes.remove(route)
+        self.network.remove_route(route)
     }
 
     /// All routes, in the order in which they are looked at.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.network.routes.iter()
+        self.network.routes().iter()
     }
 
     /// What was counted.
@@ -391,7 +422,11 @@ impl Stack {
     ) {
         for mut packet in burst {
             self.counters.received += 1;
-            if let Err(reason) = self.input(now, id, packet.borrow_mut()) {
+            let packet = packet.borrow_mut();
+            if self.input_express(now, id, packet) {
+                continue;
+            }
+            if let Err(reason) = self.input(now, id, packet) {
                 self.drops.add(reason);
             }
         }
@@ -433,22 +468,40 @@ impl Stack {
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
     /// asked for waits.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
+        let mut segment = self.segment.take().unwrap_or_default();
+        let ready = self.next_packet(now, &mut segment);
+        if self.cut.is_none() {
+            // Of what could not be sent.
+            segment.payload.clear();
+        }
+        self.segment = Some(segment);
+        self.counters.sent += u64::from(ready.is_some());
+        ready
+    }
+
+    #[inline]
+    fn next_packet(&mut self, now: Instant, segment: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
-            self.send_requests();
-            if let Some(ready) = self.outgoing.pop_front() {
-                self.counters.sent += 1;
-                return Some(ready);
+            if self.neighbours.has_request() {
+                self.send_requests();
+            }
+            if !self.outgoing.is_empty() {
+                return self.outgoing.pop_front();
             }
             if let Some(packet) = self.local.pop_front() {
                 self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
                 continue;
             }
-            let (network, mut outgoing) = (&self.network, Outgoing::default());
-            let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), &mut outgoing)?;
-            if let Some(ready) = self.transmit_segment(now, flow, &mut outgoing) {
-                self.counters.sent += 1;
-                return Some(ready);
+            let ready = if self.cut.is_some() {
+                self.transmit_piece(now, segment)
+            } else {
+                let network = &self.network;
+                let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
+                self.transmit_segment(now, flow, segment)
+            };
+            if ready.is_some() {
+                return ready;
             }
         }
         self.is_interrupted = true;
@@ -465,6 +518,11 @@ impl Stack {
     /// is for, which may be this one.
     pub fn poll_reassembled(&mut self) -> Option<(InterfaceId, Packet)> {
         self.reassembled.as_mut()?.pop_front()
+    }
+
+    /// Whether there is something that the application should look at.
+    pub fn has_event(&self) -> bool {
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
     }
 
     /// What the application should look at next.

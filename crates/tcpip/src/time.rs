@@ -16,6 +16,12 @@ impl Instant {
         Self(micros)
     }
 
+    /// The instant that lies so many microseconds later.
+    #[inline]
+    pub(crate) const fn after_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// Microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0

@@ -165,6 +165,11 @@ impl UdpSockets {
         self.socket(id).map(|socket| socket.options)
     }
 
+    /// Whether there is a socket to look at.
+    pub(crate) fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next socket to look at.
     pub(crate) fn poll_event(&mut self) -> Option<UdpId> {
         let id = self.events.pop_front()?;

@@ -38,6 +38,7 @@ impl<'a> Ipv4Packet<'a> {
     ///
     /// # Errors
     /// [`Error::Truncated`], [`Error::Version`], [`Error::HeaderLength`], [`Error::TotalLength`].
+    #[inline]
     pub fn parse_head(head: &'a [u8], len: usize) -> Result<Self, Error> {
         let (header, rest) = head.split_first_chunk::<HEADER_BYTES>().ok_or(Error::Truncated)?;
         if header[0] >> 4 != 4 {
@@ -116,8 +117,12 @@ impl<'a> Ipv4Packet<'a> {
     }
 
     /// Whether the header checksum is right.
+    #[inline]
     pub fn has_valid_checksum(&self) -> bool {
-        (Sum::of(self.header) + Sum::of(self.options)).is_valid()
+        let fixed = Sum::of(self.header);
+        // Hardly any packet has options.
+        let sum = if self.options.is_empty() { fixed } else { fixed + Sum::of(self.options) };
+        sum.is_valid()
     }
 
     /// The source address.
@@ -258,6 +263,41 @@ impl Ipv4Header {
         let mut bytes = HeaderBytes::EMPTY;
         bytes.extend(&fixed);
         bytes.extend(&self.options.0);
+        Ok(bytes)
+    }
+}
+
+/// The headers of packets that differ in their lengths only.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4Template {
+    /// Without length and checksum.
+    bytes: [u8; HEADER_BYTES],
+    sum: Sum,
+}
+
+impl Ipv4Template {
+    /// Bytes of the header.
+    pub const LEN: usize = HEADER_BYTES;
+
+    /// Packets with this header, or nothing if it has options.
+    pub fn new(header: &Ipv4Header) -> Option<Self> {
+        let whole = header.to_bytes(0).ok()?;
+        let mut bytes = *whole.as_array()?;
+        bytes[2..4].fill(0);
+        bytes[10..12].fill(0);
+        Some(Self { bytes, sum: Sum::of(&bytes) })
+    }
+
+    /// The header to be put in front of `payload_len` bytes.
+    ///
+    /// # Errors
+    /// When both together are longer than 65,535 bytes.
+    #[inline]
+    pub fn to_bytes(&self, payload_len: usize) -> Result<[u8; HEADER_BYTES], TooLong> {
+        let total_len = payload_len.checked_add(HEADER_BYTES).and_then(|len| u16::try_from(len).ok()).ok_or(TooLong)?;
+        let mut bytes = self.bytes;
+        [bytes[2], bytes[3]] = total_len.to_be_bytes();
+        [bytes[10], bytes[11]] = (self.sum + Sum::of_word(total_len)).checksum().to_be_bytes();
         Ok(bytes)
     }
 }

@@ -87,7 +87,7 @@ pub use ethernet::{EtherType, EthernetFrame, EthernetHeader, Vlan};
 pub use header_bytes::HeaderBytes;
 pub use icmpv4::{Icmpv4Header, Icmpv4Packet, ParameterProblemCode, Quoted, TimeExceededCode, UnreachableCode};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
-pub use ipv4::{Fragment, Ipv4Header, Ipv4Options, Ipv4Packet};
+pub use ipv4::{Fragment, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv4Template};
 pub use ipv6::{FlowLabel, Ipv6Header, Ipv6Packet};
 pub use mac::MacAddr;
 pub use options::{MalformedOption, OptionIter, RawOption};

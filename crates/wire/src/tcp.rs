@@ -18,6 +18,8 @@ pub use options::{SackBlock, SackBlocks, TcpOptions, TcpTimestamps, WindowScale}
 const HEADER_BYTES: usize = 20;
 /// Bytes of a header at most: the data offset has four bits and counts four bytes each.
 const MAX_HEADER_BYTES: usize = 60;
+/// A data offset of 32 bytes, where it stands beside the flags.
+const DATA_OFFSET_WITH_TIMESTAMPS: u16 = 0x8000;
 /// Where the checksum lies.
 const CHECKSUM_AT: usize = 16;
 
@@ -35,6 +37,7 @@ impl<'a> TcpSegment<'a> {
     ///
     /// # Errors
     /// [`Error::Truncated`], [`Error::HeaderLength`].
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(Error::Truncated)?;
         let header_len = usize::from(header[12] >> 4) * 4;
@@ -44,6 +47,7 @@ impl<'a> TcpSegment<'a> {
     }
 
     /// The header as a value.
+    #[inline]
     pub fn header(&self) -> TcpHeader {
         TcpHeader {
             src_port: self.src_port(),
@@ -191,6 +195,29 @@ impl TcpHeader {
         bytes.set_word(CHECKSUM_AT, field);
         bytes
     }
+
+    /// The same of a header that has timestamps and no other options, as nearly all have; nothing of another one.
+    #[inline]
+    pub fn to_bytes_with_timestamps(&self, fill: Fill) -> Option<[u8; Self::LEN_WITH_TIMESTAMPS]> {
+        let mut bytes = [0; Self::LEN_WITH_TIMESTAMPS];
+        bytes[HEADER_BYTES..].copy_from_slice(&self.options.lone_timestamps()?.to_aligned_bytes());
+        bytes[..2].copy_from_slice(&self.src_port.to_be_bytes());
+        bytes[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.seq.value().to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.ack.value().to_be_bytes());
+        bytes[12..14].copy_from_slice(&(DATA_OFFSET_WITH_TIMESTAMPS | self.flags.bits()).to_be_bytes());
+        bytes[14..16].copy_from_slice(&self.window.to_be_bytes());
+        bytes[18..20].copy_from_slice(&self.urgent_pointer.to_be_bytes());
+        let field = match fill {
+            Fill::Complete(rest) => (rest + Sum::of(&bytes)).checksum(),
+            Fill::Partial(pseudo_header) => pseudo_header.partial(),
+        };
+        bytes[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&field.to_be_bytes());
+        Some(bytes)
+    }
+
+    /// Bytes of a header with timestamps and no other options.
+    pub const LEN_WITH_TIMESTAMPS: usize = HEADER_BYTES + options::TIMESTAMPS_BYTES;
 
     /// The data offset where it stands beside the flags: in the upper four bits, counting four bytes each.
     const fn data_offset(&self) -> u16 {

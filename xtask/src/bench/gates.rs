@@ -130,7 +130,7 @@ fn compiler() -> Result<String> {
 /// Instructions per operation of every gate.
 fn count_all() -> Result<BTreeMap<String, f64>> {
     ensure!(exists("valgrind"), "the gates need valgrind");
-    build_sunstar()?;
+    build_sunstar(&PROGRAMS)?;
     let mut counted = BTreeMap::new();
     for name in PROGRAMS {
         let gates = target_dir("release").join(name);

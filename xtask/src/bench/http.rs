@@ -50,6 +50,11 @@ impl Options {
     pub(super) fn brief() -> Self {
         Self { rounds: 3, seconds: 1.0, only: Vec::new(), peer: Vec::new() }
     }
+
+    /// The command for that, as far as [`Options::brief`] says it.
+    pub(super) fn command(&self) -> String {
+        format!("cargo xtask bench http --rounds {} --seconds {}", self.rounds, self.seconds)
+    }
 }
 
 /// A kind of load, and how the servers are set up for it.

@@ -41,6 +41,10 @@ pub(super) fn describe() -> Result<Vec<(String, String)>> {
     for name in PEERS {
         facts.push((name.to_owned(), locked_version(&lock, name).unwrap_or("not locked").to_owned()));
     }
+    // Elsewhere than on Debian nobody is asked.
+    if let Ok(version) = read(&mut program("dpkg-query", &["--show", "--showformat=${Version}", "liblwip-dev"])) {
+        facts.push(("lwip".to_owned(), line(version)));
+    }
     Ok(facts)
 }
 

@@ -14,6 +14,9 @@ mod statistics;
 mod suite;
 mod tap;
 
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::command::Count;
@@ -44,7 +47,7 @@ enum Command {
 ///
 /// # Errors
 /// If they can't be counted. That a gate fails is in the answer.
-pub(crate) fn gates() -> anyhow::Result<Count> {
+pub(crate) fn gates() -> Result<Count> {
     gates::run()
 }
 
@@ -52,7 +55,7 @@ pub(crate) fn gates() -> anyhow::Result<Count> {
 ///
 /// # Errors
 /// If the arguments make no sense, or something can't be built or run. A figure that misses its bar is no error here.
-pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(args: &[String]) -> Result<()> {
     let words = ["cargo xtask bench"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(words) {
         Ok(Cli { command: None }) => all_briefly(),
@@ -65,15 +68,43 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Measures everything for a short time, and makes one page of it: `bench.md` in `target/bench`.
-fn all_briefly() -> anyhow::Result<()> {
-    let mut text = page::head(&machine::command_line())?;
-    text.push_str("- short: for a look, not for claims\n");
-    let mut add = |command: &str, figures: String| text.push_str(&format!("\n# {command}\n\n{figures}"));
+/// Measures everything for a short time, and makes one page of it: `bench.md` in `target/bench`. What fails has its reason there in the
+/// place of its figures.
+fn all_briefly() -> Result<()> {
+    let begun = Instant::now();
+    let mut sections = String::new();
+    let mut failed = Vec::new();
     for suite in [suite::REACTOR, suite::TCP] {
-        add(&suite.brief_command(), suite.measure_all(&suite::Options::brief())?);
+        let command = suite.brief_command();
+        let figures = section(&mut sections, &command, || suite.measure_all(&suite::Options::brief()));
+        failed.extend(figures.err().map(|_| command));
     }
-    // What `brief` means.
-    add("cargo xtask bench http --rounds 3 --seconds 1", http::measure_all(&http::Options::brief())?);
-    page::write("bench.md", &text)
+    let options = http::Options::brief();
+    let command = options.command();
+    let figures = section(&mut sections, &command, || http::measure_all(&options));
+    failed.extend(figures.err().map(|_| command));
+    let mut text = page::head(&machine::command_line())?;
+    text.push_str(&format!("- short: for a look, not for claims; took {}\n", minutes(begun.elapsed())));
+    text.push_str(&sections);
+    page::write("bench.md", &text)?;
+    ensure!(failed.is_empty(), "failed, as the page says: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Adds what a command measures to a page, with the time that it took.
+fn section(text: &mut String, command: &str, measure: impl FnOnce() -> Result<String>) -> Result<()> {
+    let begun = Instant::now();
+    println!("== {command}");
+    let measured = measure();
+    text.push_str(&format!("\n# {command}\n\n- took: {}, with the builds\n", minutes(begun.elapsed())));
+    match &measured {
+        Ok(figures) => text.push_str(figures),
+        Err(error) => text.push_str(&format!("\n**failed: {error:#}**\n")),
+    }
+    measured.map(drop)
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{} min {} s", seconds / 60, seconds % 60)
 }

@@ -38,14 +38,17 @@ impl Program {
     /// # Errors
     /// If it can't be built. So below.
     pub(super) fn sunstar() -> Result<Self> {
-        build_sunstar()?;
-        Ok(Self { path: target_dir("release").join("sunstar-bench") })
+        Self::of_sunstar("sunstar-bench")
     }
 
     /// Sunstar's TCP.
     pub(super) fn sunstar_tcp() -> Result<Self> {
-        build_sunstar()?;
-        Ok(Self { path: target_dir("release").join("sunstar-tcp") })
+        Self::of_sunstar("sunstar-tcp")
+    }
+
+    fn of_sunstar(name: &str) -> Result<Self> {
+        build_sunstar(&[name])?;
+        Ok(Self { path: target_dir("release").join(name) })
     }
 
     /// The peers' and the floors'.
@@ -104,12 +107,13 @@ impl Program {
     }
 }
 
-/// Builds the programs of Sunstar's side into the `release` folder of the build directory.
+/// Builds programs of Sunstar's side into the `release` folder of the build directory. Each takes long to link.
 ///
 /// # Errors
 /// If they can't be built.
-pub(super) fn build_sunstar() -> Result<()> {
-    build(&mut cargo(&["build", "--profile", "bench", "--package", "sunstar-bench"]))
+pub(super) fn build_sunstar(names: &[&str]) -> Result<()> {
+    let names = names.iter().flat_map(|name| ["--bin", name]);
+    build(cargo(&["build", "--profile", "bench", "--package", "sunstar-bench"]).args(names))
 }
 
 /// Builds a package of the peers' workspace.

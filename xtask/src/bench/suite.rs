@@ -70,7 +70,7 @@ impl Suite {
 
     /// The command for a short run of everything.
     pub(super) fn brief_command(&self) -> String {
-        format!("cargo xtask bench {} --rounds 3 --short", self.name)
+        format!("cargo xtask bench {} --rounds {} --short", self.name, Options::brief().rounds)
     }
 }
 

@@ -64,6 +64,7 @@ const BUGS: &[Target] = &[
             "old_bytes_kept",
             "paws_ignored",
             "queues_shared",
+            "reports_beside_mss",
             "reset_believed",
             "sack_block_lost",
             "strangers_miscounted",
@@ -81,16 +82,19 @@ const HTTP1: &str = "sunstar-http1";
 const TCPIP: &str = "sunstar-tcpip";
 const WIRE: &str = "sunstar-wire";
 
-/// Plants the bugs of the targets named, or of all, and counts those that they find in time.
+/// Plants the bugs of the targets named, or of all, and counts those that they find in time. Names of bugs choose among those of the
+/// targets.
 ///
 /// # Errors
 /// If a name is unknown, the build fails, or a bug is not found.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    let chosen: Vec<&str> = chosen(names)?.collect();
+    let is_bug = |name: &String| BUGS.iter().any(|(_, _, bugs)| bugs.contains(&name.as_str()));
+    let (only, names): (Vec<String>, Vec<String>) = names.iter().cloned().partition(is_bug);
+    let chosen: Vec<&str> = chosen(&names)?.collect();
     build(&chosen)?;
     let mut count = Count::default();
     for (target, _, bugs) in BUGS.iter().filter(|(target, ..)| chosen.contains(target)) {
-        for bug in *bugs {
+        for bug in bugs.iter().filter(|bug| only.is_empty() || only.iter().any(|name| name == *bug)) {
             let found = find(target, bug).with_context(|| format!("planted bug {bug}"))?;
             count.add(Count { passed: u64::from(found.is_some()), failed: u64::from(found.is_none()) });
             match found {

@@ -19,6 +19,8 @@ pub enum Phase {
     Head,
     /// Waiting for the next part of the response's body.
     Body,
+    /// Waiting for the rest of the response's body, which comes too slowly.
+    BodyRate,
 }
 
 /// Why there is no response, or no more of it.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::future::poll_fn;
+use core::mem;
 use core::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
@@ -13,8 +14,10 @@ use sunstar_packet::Buffer;
 
 use super::error::{ClientError, Phase};
 use super::pool::{Pool, Slot};
+use super::response::Response;
 use super::transport::{Goal, Head, Transport};
 use super::uri::Uri;
+use crate::Status;
 
 /// Larger bodies are sent in parts of this size, so that a server that takes them slowly is told from one that takes nothing.
 const PART_BYTES: usize = 64 << 10;
@@ -67,14 +70,20 @@ impl Outgoing<'_> {
         pool.counters.count(|stats| &mut stats.requests);
         let policy = pool.options.retry;
         let (mut retries, mut was_stale, mut needs_fresh) = (0, false, false);
+        let mut asks = self.expects_continue && !matches!(&self.body, Body::Whole(body) if body.is_empty());
         loop {
-            let failure = match self.attempt(pool, needs_fresh).await {
-                Ok(sent) => {
-                    if sent.head.is_some() {
-                        pool.counters.count(|stats| &mut stats.responses);
-                        pool.latency.record_duration(now() - begun);
+            let failure = match self.attempt(pool, needs_fresh, asks).await {
+                Ok(Sent { slot, head: None }) => return Ok(Sent { slot, head: None }),
+                Ok(Sent { slot, head: Some(head) }) => {
+                    pool.counters.count(|stats| &mut stats.responses);
+                    // It was the question that was refused (RFC 9110 §10.1.1).
+                    if mem::take(&mut asks) && head.status() == Status::EXPECTATION_FAILED {
+                        pool.counters.count(|stats| &mut stats.retried);
+                        drop(Response::new(head, slot));
+                        continue;
                     }
-                    return Ok(sent);
+                    pool.latency.record_duration(now() - begun);
+                    return Ok(Sent { slot, head: Some(head) });
                 }
                 Err(failure) => failure,
             };
@@ -102,7 +111,7 @@ impl Outgoing<'_> {
         failure.error.is_of_connection() && !failure.is_answered && is_harmless
     }
 
-    async fn attempt(&self, pool: &Rc<Pool>, needs_fresh: bool) -> Result<Sent, Failure> {
+    async fn attempt(&self, pool: &Rc<Pool>, needs_fresh: bool, asks: bool) -> Result<Sent, Failure> {
         let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
         if needs_fresh {
             slot.close();
@@ -116,7 +125,7 @@ impl Outgoing<'_> {
         }
         let Some(transport) = &mut slot.transport else { unreachable!("it was just made") };
         transport.begin();
-        match self.exchange(transport, pool).await {
+        match self.exchange(transport, pool, asks).await {
             Ok(head) => Ok(Sent { slot, head }),
             Err(error) => Err(Failure {
                 error,
@@ -143,10 +152,10 @@ impl Outgoing<'_> {
     }
 
     /// Sends what there is of the request, and waits for the response if that is all of it.
-    async fn exchange(&self, transport: &mut Transport, pool: &Pool) -> Result<Option<Head>, ClientError> {
+    async fn exchange(&self, transport: &mut Transport, pool: &Pool, asks: bool) -> Result<Option<Head>, ClientError> {
         let options = &pool.options;
-        let rest = self.write(transport.http())?;
-        if self.expects_continue && transport.is_sending() {
+        let rest = self.write(transport.http(), asks)?;
+        if asks && transport.is_sending() {
             match progress(transport, Goal::Continue, options.continue_timeout, Phase::Head).await {
                 Ok(Some(head)) => return Ok(Some(head)),
                 Ok(None) | Err(ClientError::TimedOut(_)) => {}
@@ -170,17 +179,16 @@ impl Outgoing<'_> {
         if transport.is_sending() { Ok(None) } else { receive_head(transport, pool).await.map(Some) }
     }
 
-    /// Writes the head, and a small body. Answers what is left of a large one.
-    fn write(&self, http: &mut ClientConnection) -> Result<Option<Buffer>, ClientError> {
+    /// Writes the head, and a small body that the server is not asked about. Answers what is left of others.
+    fn write(&self, http: &mut ClientConnection, asks: bool) -> Result<Option<Buffer>, ClientError> {
         let mut request =
             http.request(self.method, self.uri.target(), self.uri.host_field()).map_err(ClientError::Request)?;
         request.lines(&self.lines);
-        let has_body = !matches!(&self.body, Body::Whole(body) if body.is_empty());
-        if self.expects_continue && has_body {
+        if asks {
             request.header(EXPECT, "100-continue").map_err(|_| ClientError::Header)?;
         }
         match &self.body {
-            Body::Whole(body) if body.len() > PART_BYTES || (self.expects_continue && has_body) => {
+            Body::Whole(body) if body.len() > PART_BYTES || asks => {
                 request.stream(Some(body.len() as u64));
                 return Ok(Some(body.clone()));
             }
@@ -199,7 +207,7 @@ impl Outgoing<'_> {
 /// Waits until the stream takes what was written, or the response is there.
 pub(super) async fn send_written(transport: &mut Transport, pool: &Pool) -> Result<Option<Head>, ClientError> {
     maybe_yield().await;
-    progress(transport, Goal::Sent, pool.options.body_idle_timeout, Phase::Send).await
+    progress(transport, Goal::Sent, pool.options.body.stall, Phase::Send).await
 }
 
 /// Waits for the response.

@@ -44,6 +44,9 @@ const FIGURES: &[Figure<ClientStats>] = &[
     Figure::counter("sunstar_http_client_timeouts_total", "Phases of requests that took too long.", |stats| {
         stats.timed_out
     }),
+    Figure::counter("sunstar_http_client_too_slow_total", "Responses whose bodies came too slowly.", |stats| {
+        stats.too_slow
+    }),
     Figure::counter(
         "sunstar_http_client_waited_in_vain_total",
         "Requests that waited too long for a connection.",

@@ -37,9 +37,11 @@
 //!
 //! Redirects are not followed, nor are bodies decompressed.
 
+mod allowance;
 mod connector;
 mod error;
 mod exchange;
+mod keep_alive;
 mod metrics;
 #[cfg(test)]
 pub(crate) mod naive_uri;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Limits;
+use crate::{Limits, Pace};
 
 /// When requests are sent again.
 ///
@@ -22,7 +22,7 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Nothing is sent twice, but what a server has certainly not seen: a kept connection turned out to be closed before anything
-    /// was handed to it.
+    /// was handed to it. Nor does it count that a server did not like to be [asked](super::RequestBuilder::expect_continue).
     pub const NEVER: Self = Self { retries: 0, backoff: Duration::ZERO, max_backoff: Duration::ZERO };
 
     /// The pause before the retry of this number, counted from zero.
@@ -48,7 +48,8 @@ pub struct ClientOptions {
     pub connections: usize,
     /// Connections to one host that are kept for later. More are closed. 32; with 0 none is kept.
     pub idle_per_host: usize,
-    /// A connection that nobody uses is closed after so long. Servers do the same; it is best to be earlier. 30 s.
+    /// A connection that nobody uses is closed after so long, or a second before its server would close it if that says when
+    /// (`Keep-Alive: timeout=`) and is earlier. 30 s.
     pub idle_timeout: Duration,
     /// Requests to one host that wait for a connection. Further ones fail with [`ClientError::Busy`](super::ClientError::Busy).
     /// 1,024.
@@ -60,8 +61,9 @@ pub struct ClientOptions {
     /// How long after the end of a request its response may take to begin, that is until its head is complete. 30 s.
     pub head_timeout: Duration,
     /// How long a body may stand still, in either direction: a part of the request's that the network does not take, or the
-    /// next part of the response's. 30 s.
-    pub body_idle_timeout: Duration,
+    /// next part of the response's. And the least rate of the response's, as an average over such times while somebody waits for it;
+    /// with 0 any progress will do, as for a stream of events. 30 s, 500 bytes/s.
+    pub body: Pace,
     /// How long a body is held back for a server that was asked to say whether it wants it. Then it is sent all the same
     /// (RFC 9110 §10.1.1). 1 s.
     pub continue_timeout: Duration,
@@ -86,7 +88,7 @@ impl Default for ClientOptions {
             wait_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),
-            body_idle_timeout: Duration::from_secs(30),
+            body: Pace { stall: Duration::from_secs(30), bytes_per_second: 500 },
             continue_timeout: Duration::from_secs(1),
             drain_bytes: 64 << 10,
             retry: RetryPolicy::default(),

@@ -66,6 +66,7 @@ pub(super) struct Host {
 /// A connection that is kept for later.
 pub(super) struct Idle {
     pub(super) transport: Box<Transport>,
+    since: Instant,
     pub(super) expires: Instant,
 }
 
@@ -235,6 +236,7 @@ impl Pool {
     pub(super) fn count_timeout(&self, error: ClientError) {
         match error {
             ClientError::TimedOut(Phase::Wait) => self.counters.count(|stats| &mut stats.waited_in_vain),
+            ClientError::TimedOut(Phase::BodyRate) => self.counters.count(|stats| &mut stats.too_slow),
             ClientError::TimedOut(_) => self.counters.count(|stats| &mut stats.timed_out),
             _ => {}
         }
@@ -272,11 +274,12 @@ impl Pool {
             drop(promise.resolve(Slot::new(self, to, kept)));
             return;
         }
-        let expires = now() + self.options.idle_timeout;
         let room = self.options.idle_per_host;
         match (kept, state.hosts.get_mut(host)) {
             (Some(transport), Some(host)) if host.idle.len() < room => {
-                host.idle.push_back(Idle { transport, expires });
+                let since = now();
+                let expires = since + transport.idle_time(self.options.idle_timeout);
+                host.idle.push_back(Idle { transport, since, expires });
                 drop(state);
                 self.wake_by(expires);
             }
@@ -307,6 +310,9 @@ impl Pool {
 
     /// Looks whether a connection is fit for another request, and lets the watcher know when that changes.
     fn vet(&self, mut transport: Box<Transport>) -> Option<Box<Transport>> {
+        if !transport.may_serve() {
+            return None;
+        }
         match self.as_watcher(|cx| transport.poll_health(cx)) {
             Health::Good => Some(transport),
             lost => {
@@ -359,8 +365,8 @@ impl State {
 
     /// Takes the connection that nobody has used for longest.
     fn evict(&mut self) -> Option<Box<Transport>> {
-        let expires = |host: &Host| host.idle.front().map(|idle| idle.expires);
-        let oldest = self.hosts.iter().filter_map(|(name, host)| Some((expires(host)?, name))).min()?;
+        let since = |host: &Host| host.idle.front().map(|idle| idle.since);
+        let oldest = self.hosts.iter().filter_map(|(name, host)| Some((since(host)?, name))).min()?;
         let name = oldest.1.clone();
         let idle = self.hosts.get_mut(&name)?.idle.pop_front()?;
         self.close(&name);

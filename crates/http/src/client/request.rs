@@ -58,7 +58,8 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
-    /// Asks the server whether it wants the body before that is sent (RFC 9110 §10.1.1), for large ones.
+    /// Asks the server whether it wants the body before that is sent (RFC 9110 §10.1.1), for large ones. If it answers that it does
+    /// not know such questions (417), the request is sent once more without, unless the body has been begun by [`Upload`].
     pub fn expect_continue(mut self) -> Self {
         if let Ok(outgoing) = &mut self.outgoing {
             outgoing.expects_continue = true;
@@ -133,8 +134,8 @@ impl Upload {
     ///
     /// # Errors
     /// [`ClientError::Answered`] if the server has answered without waiting for the body: [`Upload::finish`] has the response. If
-    /// the body would become too long, the connection fails, or the server takes nothing for
-    /// [`ClientOptions::body_idle_timeout`](super::ClientOptions::body_idle_timeout).
+    /// the body would become too long, the connection fails, or the server does not take the bytes within the time that a body may
+    /// stand still ([`ClientOptions::body`](super::ClientOptions::body)).
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), ClientError> {
         if self.head.is_some() {
             return Err(ClientError::Answered);

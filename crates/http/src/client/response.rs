@@ -6,12 +6,12 @@ use core::fmt;
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 
-use sunstar_executor::combine::with_timeout;
 use sunstar_executor::maybe_yield;
 use sunstar_http1::BodyLength;
 use sunstar_packet::Buffer;
 
-use super::error::{ClientError, Phase};
+use super::allowance::Allowance;
+use super::error::ClientError;
 use super::pool::Slot;
 use super::transport::{Piece, Transport};
 use crate::{Headers, Status, Version};
@@ -26,6 +26,7 @@ pub struct Response {
     reading: Reading,
     /// Of a body whose length is known.
     left_bytes: Option<u64>,
+    allowance: Allowance,
     trailers: Option<Box<Headers>>,
 }
 
@@ -42,8 +43,9 @@ impl Response {
             BodyLength::Known(bytes) => Some(bytes),
             BodyLength::Chunked | BodyLength::UntilClose => None,
         };
+        let allowance = Allowance::new(slot.pool().options.body);
         let reading = if head.body() == BodyLength::Empty { Reading::Ended } else { Reading::Body(slot) };
-        Self { head, reading, left_bytes, trailers: None }
+        Self { head, reading, left_bytes, allowance, trailers: None }
     }
 
     /// The status.
@@ -82,20 +84,18 @@ impl Response {
     /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// If the body breaks off, is refused, the connection fails, or nothing comes for
-    /// [`ClientOptions::body_idle_timeout`](super::ClientOptions::body_idle_timeout); again on every later call.
+    /// If the body breaks off, is refused, the connection fails, or nothing or too little comes in time
+    /// ([`ClientOptions::body`](super::ClientOptions::body)); again on every later call.
     pub async fn body(&mut self) -> Result<Option<Buffer>, ClientError> {
         let slot = match &mut self.reading {
             Reading::Body(slot) => slot,
             Reading::Ended => return Ok(None),
             Reading::Failed(error) => return Err(*error),
         };
-        let timeout = slot.pool().options.body_idle_timeout;
         let Some(transport) = &mut slot.transport else { return Ok(None) };
         // A server that always has more must not keep the shard to itself.
         maybe_yield().await;
-        let piece = with_timeout(timeout, poll_fn(|cx| transport.poll_body(cx))).await;
-        match piece.unwrap_or(Err(ClientError::TimedOut(Phase::Body))) {
+        match self.allowance.wait(poll_fn(|cx| transport.poll_body(cx))).await {
             Ok(Piece::Bytes(bytes)) => {
                 self.on_bytes(bytes.len());
                 Ok(Some(bytes))
@@ -143,6 +143,7 @@ impl Response {
     /// Takes note of bytes of the body. After the last one the connection is of use to others, whether anybody asks for the end
     /// or not.
     fn on_bytes(&mut self, count: usize) {
+        self.allowance.on_bytes(count);
         let Some(left_bytes) = &mut self.left_bytes else { return };
         *left_bytes = left_bytes.saturating_sub(count as u64);
         if *left_bytes == 0

@@ -29,8 +29,11 @@ pub struct ClientStats {
     pub broken_off: u64,
     /// Responses that were read to their end after they had been dropped.
     pub drained: u64,
-    /// What took too long, of each [`Phase`](super::Phase) but [`Wait`](super::Phase::Wait).
+    /// What took too long, of each [`Phase`](super::Phase) but [`Wait`](super::Phase::Wait) and
+    /// [`BodyRate`](super::Phase::BodyRate).
     pub timed_out: u64,
+    /// Responses whose bodies came too slowly.
+    pub too_slow: u64,
     /// Requests that waited too long for a connection.
     pub waited_in_vain: u64,
     /// Requests that were refused as too many wait.

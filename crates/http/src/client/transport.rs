@@ -1,6 +1,7 @@
 //! One connection: its stream, and what has become of its bytes.
 
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 
 use smallvec::SmallVec;
 use sunstar_http1::{ClientConnection, ClientEvent, Error as Refusal, Status};
@@ -8,6 +9,7 @@ use sunstar_net::Stream;
 use sunstar_packet::Buffer;
 
 use super::error::ClientError;
+use super::keep_alive::KeepAlive;
 
 /// The response's head.
 pub(super) type Head = sunstar_http1::Response;
@@ -17,6 +19,8 @@ pub(super) type Head = sunstar_http1::Response;
 pub(super) struct Transport {
     stream: Stream,
     http: ClientConnection,
+    /// What the server has said last of how long it keeps the connection.
+    keep_alive: KeepAlive,
     /// It has served before.
     pub(super) is_reused: bool,
     /// A part of the request was handed to the stream.
@@ -61,6 +65,7 @@ impl Transport {
         Self {
             stream,
             http,
+            keep_alive: KeepAlive::default(),
             is_reused: false,
             is_handed_over: false,
             is_answered: false,
@@ -84,6 +89,16 @@ impl Transport {
     /// Whether another request may be sent, as far as is known without looking at the stream.
     pub(super) fn is_idle(&self) -> bool {
         (self.http.is_idle() && !self.is_deaf) || planted::is("client_half_read_kept")
+    }
+
+    /// Whether the server lets another request follow, as far as it has said.
+    pub(super) fn may_serve(&self) -> bool {
+        self.keep_alive.requests != Some(0) && self.keep_alive.idle != Some(Duration::ZERO)
+    }
+
+    /// How long the connection may be unused, of so much at most.
+    pub(super) fn idle_time(&self, longest: Duration) -> Duration {
+        self.keep_alive.idle.map_or(longest, |idle| idle.min(longest))
     }
 
     /// Whether the connection has ended in order, or is of no use to the server either.
@@ -151,13 +166,22 @@ impl Transport {
         while let Some(event) = self.http.poll_event() {
             match event {
                 ClientEvent::Interim(head) => self.continues |= head.status() == Status::CONTINUE,
-                ClientEvent::Response(head) => return Ok(Some(head)),
+                ClientEvent::Response(head) => {
+                    self.on_head(&head);
+                    return Ok(Some(head));
+                }
                 ClientEvent::Error(Refusal::Truncated) if !self.is_answered => return Err(ClientError::Closed),
                 ClientEvent::Error(error) => return Err(ClientError::Refused(error)),
                 ClientEvent::Body(_) | ClientEvent::End => unreachable!("a response's head comes before its body"),
             }
         }
         if self.http.is_closed() { Err(ClientError::Closed) } else { Ok(None) }
+    }
+
+    fn on_head(&mut self, head: &Head) {
+        let said = KeepAlive::of(head.headers());
+        let left = self.keep_alive.requests.map(|requests| requests.saturating_sub(1));
+        self.keep_alive = KeepAlive { requests: said.requests.or(left), ..said };
     }
 
     /// Hands what was written to the stream when that takes it.

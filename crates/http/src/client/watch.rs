@@ -123,7 +123,7 @@ impl Pool {
 
     fn next_deadline(&self) -> Instant {
         let state = self.state.borrow();
-        let idle = state.hosts.values().flat_map(|host| host.idle.front()).map(|idle| idle.expires);
+        let idle = state.hosts.values().flat_map(|host| &host.idle).map(|idle| idle.expires);
         idle.chain(state.draining.iter().map(|draining| draining.until)).min().unwrap_or(Instant::FAR_FUTURE)
     }
 }

@@ -7,12 +7,12 @@ use std::vec::Vec;
 
 use flate2::write::GzEncoder;
 use sunstar_executor::maybe_yield;
-use sunstar_http1::{HeaderName, ResponseWriter};
+use sunstar_http1::HeaderName;
 use zstd::zstd_safe::CParameter;
 
 use super::accept::Coding;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, ResponseWriter};
 use crate::server::Shared;
 
 /// Encoders of one shard at a time. Further responses go as they are.

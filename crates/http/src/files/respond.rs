@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use sunstar_executor::current::entropy;
 use sunstar_executor::maybe_yield;
-use sunstar_http1::{HeaderName, Method, Request, ResponseWriter, Status};
+use sunstar_http1::{HeaderName, Method, Request, Status};
 use sunstar_storage::{Error as StorageError, File};
 
 use super::conditional::Verdict;
@@ -16,7 +16,7 @@ use super::representation::Representation;
 use super::{Files, Refusal};
 use crate::compress::Encoder;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, ResponseWriter};
 
 /// Files up to this size are read, and leave in one piece with the head: that costs less than to send them from the file.
 const READ_BYTES: u64 = 8 << 10;

@@ -48,6 +48,7 @@ fn the_corpora_of_files_hold() {
     replay("range", naive_range::check);
 }
 
+#[cfg(feature = "files")]
 /// Up to so many of the pieces, one behind the other.
 fn text(pieces: &'static [&'static str], count: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(select(pieces), 0..count).prop_map(|pieces| pieces.concat())

@@ -1,6 +1,8 @@
 //! Connections that carry one request after another.
 
 use std::time::Duration;
+
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 
 use super::client::{Client, Ending};
@@ -40,7 +42,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn a_response_does_not_wait_for_the_handler_of_a_later_request() {
     quiet(|| async {
-        for (target, body) in [("/sleep?1000", &b"slept"[..]), ("/count", b"8")] {
+        for (target, body) in [("/sleep?1000", &b"slept"[..]), ("/begun?1000", b"begun"), ("/count", b"8")] {
             let mut client = Client::connect().await.unwrap();
             client.ask("GET", "/");
             client.ask("GET", "/");
@@ -61,6 +63,29 @@ fn a_response_does_not_wait_for_the_handler_of_a_later_request() {
             assert_eq!(client.answer().await.unwrap().body, body);
             assert!(now() - asked >= Duration::from_secs(1));
         }
+    });
+}
+
+#[test]
+fn a_response_does_not_wait_for_what_its_handler_does_afterwards() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        let asked = now();
+        assert_eq!(client.get("/afterwards?1000").await.unwrap().body, b"before");
+        assert!(now() - asked < Duration::from_millis(500));
+        assert_eq!(client.get("/").await.unwrap().body, b"hello, world");
+        assert!(now() - asked >= Duration::from_secs(1), "the next request waits");
+    });
+}
+
+#[test]
+fn the_head_of_a_body_that_comes_later_leaves_together_with_it() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        client.raw("GET /begun?1000 HTTP/1.1\r\nHost: server\r\n\r\n").await.unwrap();
+        assert!(with_timeout(Duration::from_millis(999), client.stream.read()).await.is_err());
+        let bytes = client.stream.read().await.unwrap();
+        assert!(bytes.starts_with(b"HTTP/1.1 200") && bytes.ends_with(b"begun\r\n0\r\n\r\n"), "{bytes:?}");
     });
 }
 

@@ -62,6 +62,18 @@ fn pipelined_responses_are_all_timed() {
 }
 
 #[test]
+fn a_response_that_has_left_before_its_end_was_said_is_timed_then() {
+    quiet(|| async {
+        let mut client = Client::connect().await.unwrap();
+        assert_eq!(client.get("/flushed").await.unwrap().body, b"flushed");
+        sleep(Duration::from_secs(10)).await;
+        let text = metrics(&mut client).await;
+        assert_eq!(figure(&text, "sunstar_http_response_seconds_count", ""), 1.0);
+        assert!(figure(&text, "sunstar_http_response_seconds_sum", "") < 1.0, "{text}");
+    });
+}
+
+#[test]
 fn a_refused_body_is_one_response() {
     quiet(|| async {
         let mut client = Client::connect().await.unwrap();

@@ -193,7 +193,9 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
             }
             exchange.end_body()?;
         }
-        b"/trickle" => trickle(exchange).await?,
+        b"/trickle" | b"/flushed" | b"/begun" | b"/sleep" | b"/afterwards" => {
+            return take_time(&request, exchange).await;
+        }
         b"/echo" => {
             let length = if let BodyLength::Known(length) = request.body() { Some(length) } else { None };
             exchange.respond(Status::OK)?.stream(length);
@@ -212,10 +214,6 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
                 sleep(Duration::from_millis(number(&request) as u64)).await;
             }
             exchange.respond(Status::OK)?.send(Buffer::from(count.to_string().into_bytes()));
-        }
-        b"/sleep" => {
-            sleep(Duration::from_millis(number(&request) as u64)).await;
-            exchange.respond(Status::OK)?.send("slept");
         }
         b"/close" => send_and_close("bye", exchange)?,
         b"/limited" => {
@@ -236,13 +234,40 @@ pub(super) async fn site(request: Request, exchange: &mut Exchange<'_>) -> Resul
     Ok(())
 }
 
-async fn trickle(exchange: &mut Exchange<'_>) -> Result<(), Error> {
-    exchange.respond(Status::OK)?.stream(None);
-    exchange.send_body("first").await?;
-    exchange.flush().await?;
-    sleep(Duration::from_secs(10)).await;
-    exchange.send_body("second").await?;
-    exchange.end_body()
+/// The handlers that send or sleep in parts.
+async fn take_time(request: &Request, exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let sleep_as_asked = || sleep(Duration::from_millis(number(request) as u64));
+    match request.path() {
+        b"/trickle" => {
+            exchange.respond(Status::OK)?.stream(None);
+            exchange.send_body("first").await?;
+            exchange.flush().await?;
+            sleep(Duration::from_secs(10)).await;
+            exchange.send_body("second").await?;
+            exchange.end_body()?;
+        }
+        b"/flushed" => {
+            exchange.respond(Status::OK)?.stream(Some(7));
+            exchange.send_body("flushed").await?;
+            exchange.flush().await?;
+            exchange.end_body()?;
+        }
+        b"/begun" => {
+            exchange.respond(Status::OK)?.stream(None);
+            sleep_as_asked().await;
+            exchange.send_body("begun").await?;
+            exchange.end_body()?;
+        }
+        b"/afterwards" => {
+            exchange.respond(Status::OK)?.send("before");
+            sleep_as_asked().await;
+        }
+        _ => {
+            sleep_as_asked().await;
+            exchange.respond(Status::OK)?.send("slept");
+        }
+    }
+    Ok(())
 }
 
 fn send_and_close(body: impl Into<Buffer>, exchange: &mut Exchange<'_>) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sunstar_packet::Buffer;
 use sunstar_storage::platform::{DirectoryHandle, FileHandle, Storage, Wait};
@@ -18,17 +18,11 @@ use sunstar_storage::{Error, Identity, Kind, Metadata};
 
 use crate::blocking::{BlockingError, blocking};
 
+mod below;
 #[cfg(test)]
 mod tests;
 
-/// Opening must not wait for the other end of a pipe, and a terminal must not become the process's.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
-
-/// No way out: neither by `..`, absolute paths and links, nor by what `/proc` shows of open files.
-const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
-
-/// While others rename what is on the way, the kernel asks to try again.
-const ATTEMPTS: usize = 16;
+use below::Root;
 
 /// The kernel's files. What may wait for a disk is done by the shard's helper thread.
 #[derive(Debug)]
@@ -39,14 +33,11 @@ impl Storage for PosixStorage {
         let Ok(path) = CString::new(path) else { return Wait::ready(Err(Error::NotFound)) };
         Wait::later(async move {
             let root = on_helper(move || {
-                let root = open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(from_errno)?;
-                match open_below(&root, &CString::from(c"."), ResolveFlags::empty()) {
-                    // A filter of system calls says that it is not permitted.
-                    Err(Errno::NOSYS | Errno::PERM) => Err(Error::Unsupported),
-                    outcome => outcome.map(|_| root).map_err(from_errno),
-                }
+                let root = open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                root.and_then(Root::new).map_err(from_errno)
             });
-            let directory = PosixDirectory { root: Arc::new(root.await?), asks_cache: Cell::new(true) };
+            let root = root.await?;
+            let directory = PosixDirectory { asks_cache: Cell::new(root.is_whole()), root: Arc::new(root) };
             Ok(Rc::new(directory) as Rc<dyn DirectoryHandle>)
         })
     }
@@ -54,7 +45,7 @@ impl Storage for PosixStorage {
 
 struct PosixDirectory {
     /// Shared with the helper thread while it opens something.
-    root: Arc<OwnedFd>,
+    root: Arc<Root>,
     /// Whether the kernel can be asked to open only what it needs no disk for (Linux 5.12).
     asks_cache: Cell<bool>,
 }
@@ -64,7 +55,7 @@ impl DirectoryHandle for PosixDirectory {
         let path = if path.is_empty() { b"." } else { path };
         let Ok(path) = CString::new(path) else { return Wait::ready(Err(Error::NotFound)) };
         if self.asks_cache.get() {
-            match open_below(&self.root, &path, ResolveFlags::CACHED) {
+            match self.root.open_cached(&path) {
                 Err(Errno::AGAIN) => {}
                 Err(Errno::INVAL) => self.asks_cache.set(false),
                 opened => return Wait::ready(PosixFile::opened(opened)),
@@ -72,7 +63,7 @@ impl DirectoryHandle for PosixDirectory {
         }
         let root = Arc::clone(&self.root);
         Wait::later(async move {
-            let opened = on_helper(move || Ok(open_patiently(&root, &path)));
+            let opened = on_helper(move || Ok(root.open(&path)));
             PosixFile::opened(opened.await?)
         })
     }
@@ -121,16 +112,6 @@ impl FileHandle for PosixFile {
     fn network_handle(&self) -> Option<Rc<dyn Any>> {
         Some(Rc::clone(&self.file) as Rc<dyn Any>)
     }
-}
-
-fn open_below(root: &OwnedFd, path: &CString, more: ResolveFlags) -> Result<OwnedFd, Errno> {
-    openat2(root, path, READ, Mode::empty(), INSIDE | more)
-}
-
-fn open_patiently(root: &OwnedFd, path: &CString) -> Result<OwnedFd, Errno> {
-    let again = |opened: &Result<_, Errno>| matches!(opened, Err(Errno::AGAIN | Errno::INTR));
-    let mut attempts = (0..ATTEMPTS).map(|_| open_below(root, path, ResolveFlags::empty()));
-    attempts.find(|opened| !again(opened)).unwrap_or(Err(Errno::AGAIN))
 }
 
 /// Reads once. Less than was asked for may come.

@@ -40,7 +40,7 @@ impl Slack {
 }
 
 /// Gives the free pages of the heap back to the system, where the allocator does not by itself.
-pub(super) fn trim_heap() {
+pub(crate) fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it may be called at any time from any thread.
     unsafe {

@@ -4,16 +4,22 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::mem;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use sunstar_executor::Activity;
 
 use super::trace::Stall;
 use super::watch::Watch;
+use crate::runtime::trim_heap;
+
+/// The debug information from which places get their names is kept for so long after a report: where there is one stall there are
+/// often more, and reading it takes as long as some of them.
+const KEPT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 
@@ -53,7 +59,11 @@ pub(super) fn ring() {
 
 impl Reporter {
     fn run(&self) {
+        let mut has_reported = false;
         loop {
+            if mem::take(&mut has_reported) && self.is_quiet(&KEPT) {
+                release_symbols();
+            }
             let mut rings = [0_u8; 8];
             // An interrupted read looks at the slots too early, which does no harm.
             let _ = rustix::io::read(&self.bell, &mut rings);
@@ -61,6 +71,7 @@ impl Reporter {
             for watch in &watches {
                 // SAFETY: only this thread takes.
                 if let Some(stall) = unsafe { watch.slot.take() } {
+                    has_reported = true;
                     log::warn!(target: "sunstar::stall", "{}", describe(watch.shard, &stall));
                 }
             }
@@ -69,6 +80,17 @@ impl Reporter {
             watches.retain(|watch| !watch.is_finished() || !watch.slot.has_room());
         }
     }
+
+    /// Whether nobody rings for so long. If the system won't wait, somebody has.
+    fn is_quiet(&self, time: &Timespec) -> bool {
+        matches!(poll(&mut [PollFd::new(&self.bell, PollFlags::IN)], Some(time)), Ok(0))
+    }
+}
+
+/// Gives back the debug information: tens of megabytes, by far more than a small server needs otherwise.
+fn release_symbols() {
+    backtrace::clear_symbol_cache();
+    trim_heap();
 }
 
 fn describe_activity(activity: Activity) -> &'static str {

@@ -55,16 +55,16 @@ impl Stack {
         &mut self,
         now: Instant,
         id: InterfaceId,
-        flow: FourTuple,
+        flow: &FourTuple,
         header: &TcpHeader,
         packet: &mut Packet,
     ) {
-        if self.batch.is_followed_by(&flow, header, packet.len()) {
+        if self.batch.is_followed_by(flow, header, packet.len()) {
             self.counters.segments_joined += 1;
             self.tcp.count_joined();
         } else {
             self.end_batch(now);
-            self.batch.flow = Some(flow);
+            self.batch.flow = Some(*flow);
             self.batch.segment.header = *header;
             self.batch.bytes = 0;
             self.batch.link_mss = self.network.interface(id).map_or(u16::MAX, |interface| interface.mss());

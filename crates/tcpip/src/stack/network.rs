@@ -5,8 +5,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use alloc::vec::Vec;
 use sunstar_wire::FourTuple;
 
+use super::is_v4_station;
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
-use crate::routes::Routes;
+use crate::prefix::Prefix;
+use crate::routes::{Route, Routes, TooManyRoutes};
 
 /// The way of a packet: where it leaves, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,31 +34,88 @@ const MAX_HEADER_BYTES: u32 = 80;
 #[derive(Debug)]
 pub(super) struct Network {
     interfaces: Vec<Interface>,
-    pub(super) routes: Routes,
+    routes: Routes,
+    /// The addresses of all interfaces.
+    own: Vec<Ipv4Addr>,
+    /// How many bytes of TCP payload each way takes at once, if that is the same for all.
+    max_segment: Option<u32>,
+    /// Grows with each change.
+    version: u32,
 }
 
 impl Network {
     pub(super) fn new(max_routes: usize) -> Self {
-        Self { interfaces: alloc::vec![Interface::loopback()], routes: Routes::new(max_routes) }
+        let (interfaces, routes) = (alloc::vec![Interface::loopback()], Routes::new(max_routes));
+        let mut network = Self { interfaces, routes, own: Vec::new(), max_segment: None, version: 0 };
+        network.follow();
+        network
+    }
+
+    /// A number that is another one after every change of interfaces, addresses and routes.
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// After every change: what follows from the rest.
+    fn follow(&mut self) {
+        self.version = self.version.wrapping_add(1);
+        let addresses = self.interfaces.iter().flat_map(|interface| interface.addresses());
+        let v4 = |address| if let IpAddr::V4(v4) = address { Some(v4) } else { None };
+        self.own = addresses.filter_map(|prefix| v4(prefix.address())).collect();
+        let first = self.interfaces.first().map(segment_bytes);
+        self.max_segment = first.filter(|first| self.interfaces.iter().all(|other| segment_bytes(other) == *first));
     }
 
     pub(super) fn add_interface(&mut self, options: InterfaceOptions) -> Option<InterfaceId> {
         let id = InterfaceId(u16::try_from(self.interfaces.len()).ok()?);
         self.interfaces.push(Interface::new(options));
+        self.follow();
         Some(id)
+    }
+
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    pub(super) fn add_route(&mut self, route: Route) -> Result<(), TooManyRoutes> {
+        self.routes.add(route)?;
+        self.follow();
+        Ok(())
+    }
+
+    pub(super) fn remove_route(&mut self, route: &Route) -> bool {
+        let was_there = self.routes.remove(route);
+        self.follow();
+        was_there
     }
 
     pub(super) fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(id.index())
     }
 
-    pub(super) fn interface_mut(&mut self, id: InterfaceId) -> Option<&mut Interface> {
-        self.interfaces.get_mut(id.index())
+    pub(super) fn add_address(&mut self, id: InterfaceId, address: Prefix) {
+        if let Some(interface) = self.interfaces.get_mut(id.index()) {
+            interface.add_address(address);
+            self.follow();
+        }
+    }
+
+    pub(super) fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> Option<Prefix> {
+        let removed = self.interfaces.get_mut(id.index())?.remove_address(address);
+        self.follow();
+        removed
     }
 
     /// Whether an address is one of ours, on whichever interface (RFC 1122 §3.3.4.2, the weak model).
     pub(super) fn is_own(&self, address: Ipv4Addr) -> bool {
-        address.is_loopback() || self.interfaces.iter().any(|interface| interface.has_address(address.into()))
+        address.is_loopback() || self.own.contains(&address)
+    }
+
+    /// Whether a packet that came in goes from another host to one of our addresses, none of them being loopback's (RFC 1122
+    /// §3.2.1.3).
+    pub(super) fn is_between_hosts(&self, interface: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+        let is_host = is_v4_station(src) && !interface.is_broadcast(src) && !self.is_own(src);
+        is_host && self.own.contains(&dst) && !dst.is_loopback() && !interface.is_loopback()
     }
 
     /// Whether an address stands for all stations of one of our networks.
@@ -102,10 +161,19 @@ impl Network {
 
     /// How many bytes of TCP payload the way of a flow takes at once.
     pub(super) fn max_segment(&self, flow: &FourTuple) -> u32 {
+        if let Some(bytes) = self.max_segment {
+            return bytes;
+        }
         let IpAddr::V4(dst) = flow.addresses.dst() else { return 1 };
         let interface = self.way(dst).and_then(|way| self.interface(way.interface));
-        let bytes = interface.and_then(|interface| interface.options().capabilities.segmentation_bytes);
-        // Who does not cut gets what we have cut, last of all.
-        bytes.unwrap_or(u32::MAX).min(u16::MAX.into()).saturating_sub(MAX_HEADER_BYTES)
+        interface.map_or(MAX_SEGMENT, segment_bytes)
     }
+}
+
+/// Of who does not cut: it gets what we have cut, last of all.
+const MAX_SEGMENT: u32 = u16::MAX as u32 - MAX_HEADER_BYTES;
+
+fn segment_bytes(interface: &Interface) -> u32 {
+    let bytes = interface.options().capabilities.segmentation_bytes;
+    bytes.map_or(MAX_SEGMENT, |bytes| bytes.min(u16::MAX.into()).saturating_sub(MAX_HEADER_BYTES))
 }

@@ -5,16 +5,14 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation, SegmentationKind};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{
-    AddressPair, EtherType, EthernetHeader, FourTuple, IpProtocol, Ipv4Header, MacAddr, TcpFlags, TcpHeader,
-    TcpSegment, Vlan,
-};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment};
 
 use super::input::Arrived;
-use super::network::{Cast, Way};
+use super::network::Cast;
+use super::paths::Path;
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
-use crate::interface::{Capabilities, InterfaceId, InterfaceOptions, mss_of};
+use crate::interface::{InterfaceId, mss_of};
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::scoreboard::Payload;
 use crate::tcp::sockets::{ListenerId, OpenError, SocketId, Sockets};
@@ -114,11 +112,11 @@ impl Stack {
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
-        self.input_segment(now, arrived.interface, flow, &header, packet);
+        self.input_segment(now, arrived.interface, &flow, &header, packet);
         Ok(())
     }
 
-    /// Sends a segment, or several if it is larger than what leaves at once.
+    /// Sends a segment, or its first piece if it is larger than what leaves at once.
     pub(super) fn transmit_segment(
         &mut self,
         now: Instant,
@@ -129,64 +127,49 @@ impl Stack {
             self.drop(DropReason::NoRoute);
             return None;
         };
-        let way = self.way(dst)?;
-        let InterfaceOptions { mtu, capabilities, .. } = *self.network.interface(way.interface)?.options();
-        let stations = self.known_stations(now, &way);
-        let path = Path { way, stations, ip: Ipv4Header::new(IpProtocol::TCP, src, dst), capabilities };
+        let path = self.path(now, src, dst)?;
         // Options, or a way that has changed, may leave less room than there was meant to be.
-        let room = usize::from(mtu) - IPV4_BYTES - outgoing.header.header_len();
+        let room = usize::from(path.mtu) - IPV4_BYTES - outgoing.header.header_len();
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
         let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
-        if len > room.min(mss) && capabilities.segmentation_bytes.is_none() {
+        if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
             self.counters.segments_cut += u64::from(mss > room);
-            self.transmit_pieces(now, &path, outgoing, room.min(mss));
-            return None;
+            self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
+            return self.transmit_piece(now, outgoing);
         }
         let packet = self.segment_packet(&path, &outgoing.header, &mut outgoing.payload, room.min(mss))?;
         self.output_segment(now, &path, packet)
     }
 
-    /// Cuts a large segment as a device would.
-    fn transmit_pieces(&mut self, now: Instant, path: &Path, outgoing: &mut Outgoing, most: usize) {
-        let (mut header, mut payload) = (outgoing.header, outgoing.payload.drain(..).peekable());
-        let mut piece = Payload::new();
-        while payload.peek().is_some() {
-            let mut room = most;
-            while let Some(part) = payload.peek_mut().filter(|_| room > 0) {
-                let taken = part.split_to(room.min(part.len()));
-                room -= taken.len();
-                piece.push(taken);
-                if part.is_empty() {
-                    payload.next();
-                }
-            }
-            let is_last = payload.peek().is_none();
-            let flags = header.flags;
-            if !is_last {
-                header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
-            }
-            let packet = self.segment_packet(path, &header, &mut piece, most);
-            if let Some(ready) = packet.and_then(|packet| self.output_segment(now, path, packet)) {
-                self.enqueue(ready);
-            }
-            header.flags = flags;
-            header.seq += u32::try_from(most - room).unwrap_or(0);
+    /// Sends the next piece of a large segment, cut off as a device would do it.
+    pub(super) fn transmit_piece(&mut self, now: Instant, whole: &mut Outgoing) -> Option<(InterfaceId, Packet)> {
+        let Cut { path, most, mut next } = self.cut?;
+        let (mut piece, mut room) = (Payload::new(), most);
+        while let Some(part) = whole.payload.get_mut(next).filter(|_| room > 0) {
+            let taken = part.split_to(room.min(part.len()));
+            room -= taken.len();
+            piece.push(taken);
+            next += usize::from(part.is_empty());
         }
-    }
-
-    /// The addresses of the neighbour to which packets on a way go, and of the interface by which they leave; none if there is
-    /// more to do than to write them down.
-    fn known_stations(&mut self, now: Instant, way: &Way) -> Option<Stations> {
-        let src = self.network.interface(way.interface)?.mac().filter(|_| way.cast == Cast::Unicast)?;
-        let dst = self.neighbours.known(now, way.interface, way.next_hop)?;
-        Some(Stations { src, dst })
+        let flags = whole.header.flags;
+        if next == whole.payload.len() {
+            self.cut = None;
+            whole.payload.clear();
+        } else {
+            self.cut = Some(Cut { path, most, next });
+            whole.header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
+        }
+        let packet = self.segment_packet(&path, &whole.header, &mut piece, most);
+        whole.header.flags = flags;
+        whole.header.seq += u32::try_from(most - room).unwrap_or(0);
+        self.output_segment(now, &path, packet?)
     }
 
     fn output_segment(&mut self, now: Instant, path: &Path, packet: Packet) -> Option<(InterfaceId, Packet)> {
-        match path.stations {
-            Some(_) => Some((path.way.interface, packet)),
-            None => self.link_output(now, &path.way, packet),
+        if path.is_direct {
+            return Some((path.way.interface, packet));
         }
+        self.link_output(now, &path.way, packet)
     }
 
     /// A segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
@@ -199,8 +182,7 @@ impl Stack {
     ) -> Option<Packet> {
         let payload_len = payload.iter().map(|part| part.len()).sum::<usize>();
         let len = header.header_len() + payload_len;
-        let addresses = AddressPair::V4 { src: path.ip.src, dst: path.ip.dst };
-        let pseudo = pseudo_header(addresses, IpProtocol::TCP, u32::try_from(len).unwrap_or(u32::MAX));
+        let pseudo = path.pseudo_header + Sum::of(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
         let is_large = payload_len > gso_size;
         let is_partial = is_large || path.capabilities.completes_checksums;
         let fill = match is_partial {
@@ -232,11 +214,13 @@ impl Stack {
         let ip = path.ip.to_bytes(len).ok()?;
         let frame = self.headers.as_ref().and_then(Pool::take);
         let mut front = frame.unwrap_or_else(|| BufferMut::with_capacity(HEADROOM_BYTES, 0));
-        front.push_front(&header.to_bytes(fill)).ok()?;
+        match header.to_bytes_with_timestamps(fill) {
+            Some(bytes) => front.push_front(&bytes).ok()?,
+            None => front.push_front(&header.to_bytes(fill)).ok()?,
+        }
         front.push_front(&ip).ok()?;
-        if let Some(Stations { src, dst }) = path.stations {
-            let ethernet = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
-            front.push_front(&ethernet.to_bytes()).ok()?;
+        if let Some(ethernet) = &path.ethernet {
+            front.push_front(ethernet).ok()?;
         }
         Some(front.freeze())
     }
@@ -261,18 +245,14 @@ impl Stack {
     }
 }
 
-/// What the packets of a segment have in common.
-struct Path {
-    way: Way,
-    stations: Option<Stations>,
-    ip: Ipv4Header,
-    capabilities: Capabilities,
-}
-
-#[derive(Clone, Copy)]
-struct Stations {
-    src: MacAddr,
-    dst: MacAddr,
+/// A large segment that leaves in pieces: what is left of it is where segments are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    path: Path,
+    /// Bytes of a piece at most.
+    most: usize,
+    /// The first part of its payload that has not left.
+    next: usize,
 }
 
 /// Whether the checksum of a TCP or UDP packet is right, or somebody vouches for it.

@@ -107,6 +107,14 @@ impl Assembler {
         next - rcv_nxt
     }
 
+    /// The first range that waits here and has come in order meanwhile, up to `rcv_nxt`: it came twice.
+    pub fn known_before(&self, rcv_nxt: Seq) -> Option<SackBlock> {
+        let left = self.pieces.front().map(|first| first.seq).filter(|left| left.is_before(rcv_nxt))?;
+        let run = |end: Seq, piece: &Piece| (piece.seq == end).then(|| piece.end());
+        let right = self.pieces.iter().try_fold(left, |end, piece| run(end, piece).ok_or(end));
+        Some(SackBlock { left, right: right.unwrap_or_else(|end| end).min(rcv_nxt) })
+    }
+
     /// Drops from `data`, which begins at `seq`, what the piece at `at` has.
     fn skip(&self, at: usize, seq: &mut Seq, data: &mut Buffer, inserted: &mut Inserted) {
         let end = self.pieces[at].end();

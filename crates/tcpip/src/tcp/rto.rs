@@ -71,8 +71,20 @@ impl Rto {
 
     /// The timeout.
     pub fn timeout(&self) -> Duration {
+        Duration::from_micros(self.timeout_micros())
+    }
+
+    /// The same in microseconds.
+    #[inline]
+    pub(super) fn timeout_micros(&self) -> u64 {
         let micros = u64::from(self.base_micros()) << self.backoff;
-        Duration::from_micros(micros.min(u64::from(MAX_MICROS)))
+        micros.min(u64::from(MAX_MICROS))
+    }
+
+    /// The smoothed round-trip time in microseconds; none before the first sample.
+    #[inline]
+    pub(super) fn srtt_micros(&self) -> Option<u32> {
+        (self.srtt_8 != 0).then_some(self.srtt_8 / 8)
     }
 
     /// The smoothed round-trip time; none before the first sample.

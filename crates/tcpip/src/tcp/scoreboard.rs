@@ -83,6 +83,8 @@ pub struct Acknowledged {
     pub rtt: Option<Duration>,
     /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
     pub has_original: bool,
+    /// The first number of what was sent once, and is known now to have arrived behind a gap.
+    pub sacked: Option<Seq>,
 }
 
 impl Scoreboard {
@@ -163,6 +165,50 @@ impl Scoreboard {
         result
     }
 
+    /// Whether everything is in flight, and what lies before `snd_una` was sent once.
+    #[inline]
+    pub(crate) fn is_orderly_to(&self, snd_una: Seq) -> bool {
+        let mut covered = self.segments.iter().take_while(|segment| segment.seq.is_before(snd_una));
+        self.sacked == 0 && self.lost == 0 && covered.all(|segment| !segment.transmission.is_retransmission)
+    }
+
+    /// The same as [`on_ack`](Self::on_ack) without blocks, if everything [is in order](Self::is_orderly_to) so far.
+    #[inline]
+    pub(crate) fn on_ack_in_order(&mut self, now: Instant, snd_una: Seq, rack: &mut Rack) -> Acknowledged {
+        let mut result = Acknowledged::default();
+        while let Some(first) = self.segments.front_mut()
+            && first.seq.is_before(snd_una)
+        {
+            let end = first.end();
+            let is_whole = end.is_at_or_before(snd_una);
+            let arrived = Transmission { end: if is_whole { end } else { snd_una }, ..first.transmission };
+            rack.on_delivered(now, &arrived, false);
+            result.rtt = Some(now - arrived.sent_at);
+            result.acked += arrived.end - first.seq;
+            if is_whole {
+                self.segments.pop_front();
+            } else {
+                // Part of a segment that is more than one on the wire: the rest of it stays.
+                drop_front(&mut first.payload, snd_una - first.seq);
+                first.seq = snd_una;
+            }
+        }
+        result.delivered = result.acked;
+        self.in_flight -= result.acked;
+        self.first_lost = self.first_lost.max(snd_una);
+        self.reported = SackBlocks::NONE;
+        result
+    }
+
+    /// Whether no segment can be found to be lost by [`detect_losses`](Self::detect_losses), as its first look at the first one tells.
+    #[inline]
+    pub(crate) fn has_no_suspect(&self, rack: &Rack) -> bool {
+        self.segments.front().is_none_or(|first| {
+            let Segment { transmission, state, .. } = first;
+            *state == State::InFlight && !transmission.is_retransmission && rack.is_beyond(transmission)
+        })
+    }
+
     /// Drops what lies before `snd_una`.
     fn acknowledge(
         &mut self,
@@ -212,6 +258,10 @@ impl Scoreboard {
             let (was, len) = (segment.state, segment.len());
             if was != State::Sacked {
                 segment.state = State::Sacked;
+                if !segment.transmission.is_retransmission {
+                    let seq = segment.seq;
+                    result.sacked = Some(result.sacked.map_or(seq, |first| first.min(seq)));
+                }
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);
@@ -379,6 +429,19 @@ impl Scoreboard {
 /// The numbers of a payload.
 fn payload_len(payload: &Payload) -> u32 {
     payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}
+
+/// Drops the first `count` bytes.
+fn drop_front(payload: &mut Payload, count: u32) {
+    let mut left = count as usize;
+    while let Some(first) = payload.first_mut() {
+        if first.len() > left {
+            first.advance(left);
+            return;
+        }
+        left -= first.len();
+        payload.remove(0);
+    }
 }
 
 /// Leaves the first `count` bytes and answers with the others.

@@ -38,11 +38,14 @@ pub struct Limits {
     pub time_wait: u32,
     /// Resets and answers of no connection that wait to be sent; further ones are dropped.
     pub replies: u32,
+    /// Bytes by which buffers of connections have grown beyond what they began with, all together; further ones stay as they are.
+    pub growth_bytes: u64,
 }
 
 impl Limits {
     /// For servers with as many connections as a machine of 16 GiB carries.
-    pub const DEFAULT: Self = Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024 };
+    pub const DEFAULT: Self =
+        Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024, growth_bytes: 512 << 20 };
 }
 
 /// What was counted since the start.
@@ -66,12 +69,16 @@ pub struct Counters {
     pub confirmations_dropped: u64,
     /// Strangers who have not confirmed in time.
     pub half_open_expired: u64,
+    /// Strangers who could not be reached, as the path has told.
+    pub half_open_unreachable: u64,
     /// Connections that were over and forgotten early, since as many as may be were remembered.
     pub time_wait_dropped: u64,
     /// Connections that had been over and were opened anew by the same ports (RFC 6191).
     pub time_wait_reused: u64,
     /// Resets and answers that were dropped, since as many as may be waited.
     pub replies_dropped: u64,
+    /// How often a buffer did not grow as far as its path could use, since all together had grown as much as they may.
+    pub growth_refused: u64,
 }
 
 /// How full everything is.
@@ -93,6 +100,8 @@ pub struct Levels {
     pub events: usize,
     /// Memory of idle connections that waits for busy ones, in pieces.
     pub spares: usize,
+    /// Bytes by which buffers have grown.
+    pub growth_bytes: u64,
 }
 
 /// Names a connection for as long as the application has not let it go.
@@ -168,11 +177,20 @@ struct Entry {
     flow: FourTuple,
     generation: u32,
     connection: Connection,
-    /// Whose queue it waits in, until it is accepted.
-    listener: Option<u32>,
+    /// Whose queue it waits in, until it is accepted, or [`Entry::ACCEPTED`].
+    listener: u32,
     has_work: bool,
     has_event: bool,
 }
+
+impl Entry {
+    /// In nobody's queue.
+    const ACCEPTED: u32 = u32::MAX;
+}
+
+/// What an idle connection takes, without the socket of the application. Together they stay within 512 bytes. What has lost, repeated or
+/// moved much takes some more (`connection::history`).
+const _: () = assert!(size_of::<Option<Entry>>() <= 448);
 
 #[derive(Debug)]
 struct Waiting {
@@ -212,6 +230,8 @@ pub struct Sockets {
     next_port: u64,
     port_filter: Option<PortFilter>,
     counters: Counters,
+    /// By how much the buffers of all connections have grown.
+    growth_bytes: u64,
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
@@ -281,6 +301,7 @@ impl Sockets {
             next_port: 0,
             port_filter: None,
             counters: Counters::default(),
+            growth_bytes: 0,
             spares: Vec::new(),
         }
     }
@@ -312,6 +333,7 @@ impl Sockets {
             replies: self.replies.len(),
             events: self.events.len(),
             spares: self.spares.len(),
+            growth_bytes: self.growth_bytes,
         }
     }
 
@@ -325,6 +347,11 @@ impl Sockets {
         self.replies.shrink_to_fit();
         self.events.shrink_to_fit();
         self.spares = Vec::new();
+    }
+
+    /// Whether there is something that the application should look at.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// What the application should look at next.
@@ -389,7 +416,10 @@ impl Sockets {
     /// Answers whether there is such a connection.
     pub fn set_options(&mut self, id: SocketId, options: Options) -> bool {
         let Some(entry) = self.entry_mut(id) else { return false };
+        let before = entry.connection.grown();
         entry.connection.set_options(options);
+        let given_back = before - entry.connection.grown();
+        self.growth_bytes -= given_back;
         self.mark(id.place);
         true
     }
@@ -462,7 +492,9 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.connection.is_orphan() && entry.listener.is_none() && !core::mem::replace(&mut entry.has_event, true)
+        if !entry.connection.is_orphan()
+            && entry.listener == Entry::ACCEPTED
+            && !core::mem::replace(&mut entry.has_event, true)
         {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }
@@ -510,6 +542,7 @@ impl Sockets {
             self.connection_timers.disarm(place);
         }
         if let Some(entry) = self.connections.remove(place) {
+            self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
             self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
         }
     }

@@ -11,7 +11,7 @@ use crate::seq::Seq;
 /// Bytes of options at most.
 const OPTIONS_BYTES: usize = 40;
 /// Bytes of timestamps and what aligns them.
-const TIMESTAMPS_BYTES: usize = 12;
+pub(super) const TIMESTAMPS_BYTES: usize = 12;
 
 /// Kinds (RFC 9293 §3.1, RFC 2018, RFC 7323).
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
@@ -55,6 +55,14 @@ impl TcpOptions {
         self.len() == 0
     }
 
+    /// The timestamps, if there is nothing else.
+    #[inline]
+    pub(super) fn lone_timestamps(&self) -> Option<TcpTimestamps> {
+        let has_others =
+            self.mss.is_some() || self.window_scale.is_some() || self.is_sack_permitted || !self.sack.is_empty();
+        self.timestamps.filter(|_| !has_others)
+    }
+
     const fn len_without_sack(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let window_scale = if self.window_scale.is_some() { 4 } else { 0 };
@@ -74,10 +82,15 @@ impl TcpOptions {
         if len < room { len } else { room }
     }
 
+    #[inline]
     pub(super) fn parse(options: &[u8]) -> Self {
         if let Some(timestamps) = TcpTimestamps::parse_aligned(options) {
             return Self { timestamps: Some(timestamps), ..Self::default() };
         }
+        Self::parse_each(options)
+    }
+
+    fn parse_each(options: &[u8]) -> Self {
         let mut parsed = Self::default();
         OptionIter::new(options).map_while(Result::ok).for_each(|option| parsed.take(option));
         parsed
@@ -158,6 +171,7 @@ pub struct TcpTimestamps {
 
 impl TcpTimestamps {
     /// Reads options that are just timestamps in the form that everybody sends (RFC 7323 appendix A).
+    #[inline]
     pub(super) fn parse_aligned(options: &[u8]) -> Option<Self> {
         let (&[NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10], data) = options.split_first_chunk()? else { return None };
         data.as_array().map(|data| Self::from_bytes(*data))
@@ -165,6 +179,11 @@ impl TcpTimestamps {
 
     const fn from_bytes([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
         Self { tsval: u32::from_be_bytes([a, b, c, d]), tsecr: u32::from_be_bytes([e, f, g, h]) }
+    }
+
+    /// In the form that everybody sends.
+    pub(super) const fn to_aligned_bytes(self) -> [u8; TIMESTAMPS_BYTES] {
+        self.to_bytes([NO_OPERATION; 2])
     }
 
     const fn to_bytes(self, [x, y]: [u8; 2]) -> [u8; TIMESTAMPS_BYTES] {

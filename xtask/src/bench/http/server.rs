@@ -137,7 +137,7 @@ fn httpd(address: SocketAddr, load: Load, cpu: &str, backend: &str, root: &Path)
         command.args(["--head-timeout-s", &HEAD_TIMEOUT.as_secs().to_string()]);
     }
     if load == Load::Idle {
-        // Who names the place of a stall keeps tens of megabytes of symbols, and on a busy machine there is always one.
+        // Who names the place of a stall has tens of megabytes of symbols for a while, and on a busy machine there is always one.
         command.args(["--blocked-reactor-notify-ms", "0"]);
     }
     if load != Load::Latency {

@@ -36,7 +36,7 @@ impl Server {
         let mut httpd =
             program(&target_dir("release").join("httpd").to_string_lossy(), &["--port", &world.port().to_string()]);
         httpd.args(["--smp", "1", "--prometheus-port", "0", "--cpuset", &SERVER_CPU.to_string()]);
-        // Who names the place of a stall keeps tens of megabytes of symbols, and on a busy machine there is always one.
+        // Who names the place of a stall has tens of megabytes of symbols for a while, and on a busy machine there is always one.
         httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?);
         let mut command = match side {
             Side::Native => {

@@ -2,7 +2,9 @@
 
 mod bodies;
 mod endless;
+mod expect;
 mod faults;
+mod kept;
 mod metrics;
 mod pool;
 mod sweep;

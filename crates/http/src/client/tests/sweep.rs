@@ -1,6 +1,6 @@
 //! Clients of all kinds at servers of all kinds, over seeds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,8 +16,14 @@ use crate::client::{Client, ClientError, ClientOptions, RetryPolicy};
 const TASKS: u64 = 12;
 const REQUESTS: u64 = 15;
 
-/// How often each request was seen by a server.
-type Seen = Rc<RefCell<BTreeMap<String, u32>>>;
+/// What servers have seen.
+#[derive(Default)]
+struct Seen {
+    /// How often each request came.
+    requests: RefCell<BTreeMap<String, u32>>,
+    /// Requests on connections that were said to serve no more.
+    uninvited: Cell<u32>,
+}
 
 /// Few in the ordinary run; `cargo xtask sim` tries others.
 #[test]
@@ -45,7 +51,7 @@ fn sim_sweep_client_gets_all_that_can_be_had() {
 fn world(seed: u64, options: SimOptions, is_hostile: bool) -> Result<(Report, usize), SimError> {
     let mut random = Random::stream(seed, 1000);
     let mut sim = Sim::with_options(seed, options);
-    let seen = Seen::default();
+    let seen = Rc::new(Seen::default());
     for number in 0..2 {
         let (seen, seed) = (Rc::clone(&seen), random.next_u64());
         add_server(&mut sim, &format!("server-{number}"), move |peer| {
@@ -61,6 +67,8 @@ fn world(seed: u64, options: SimOptions, is_hostile: bool) -> Result<(Report, us
             connections: random.index(10) + 1,
             idle_per_host: random.index(4),
             idle_timeout: Duration::from_millis(random.between(1, 200)),
+            // A server may say a body byte by byte, while twelve tasks wait for its one connection.
+            wait_timeout: Duration::from_secs(3600),
             drain_bytes: random.index(2000),
             retry: RetryPolicy { retries: 50, ..RetryPolicy::default() },
             ..ClientOptions::default()
@@ -79,7 +87,8 @@ fn world(seed: u64, options: SimOptions, is_hostile: bool) -> Result<(Report, us
         assert_eq!((stats.open, stats.waiting), (stats.idle, 0), "{stats:?}");
     });
     let report = sim.run()?;
-    for (request, times) in &*seen.borrow() {
+    assert_eq!(seen.uninvited.get(), 0);
+    for (request, times) in &*seen.requests.borrow() {
         assert!(*times == 1 || request.starts_with("GET"), "{request} was served {times} times");
     }
     let count = *answered.borrow();
@@ -99,8 +108,13 @@ async fn pause(random: &mut Random) {
 }
 
 /// Answers requests in all forms, until it has enough of it.
-async fn serve(mut peer: Peer, mut random: Random, seen: Seen, is_hostile: bool) {
+async fn serve(mut peer: Peer, mut random: Random, seen: Rc<Seen>, is_hostile: bool) {
+    let mut invited: Option<u64> = None;
     while let Some(head) = peer.head().await {
+        if invited == Some(0) {
+            seen.uninvited.set(seen.uninvited.get() + 1);
+        }
+        invited = invited.map(|count| count.saturating_sub(1));
         let mut words = head.split(' ');
         let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
         if is_hostile && random.below(20) == 0 {
@@ -119,7 +133,7 @@ async fn serve(mut peer: Peer, mut random: Random, seen: Seen, is_hostile: bool)
                 return;
             }
         }
-        *seen.borrow_mut().entry(format!("{method} {target}")).or_default() += 1;
+        *seen.requests.borrow_mut().entry(format!("{method} {target}")).or_default() += 1;
         pause(&mut random).await;
         if random.below(8) == 0 {
             peer.say("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").await;
@@ -127,6 +141,11 @@ async fn serve(mut peer: Peer, mut random: Random, seen: Seen, is_hostile: bool)
         let (mut text, closes) = response(&body(&target), &mut random);
         // Nobody can tell a part of a body that ends with the connection from the whole (RFC 9112 §8).
         let tells_end = !text.contains("\r\n\r\n/") || text.contains("Content-Length");
+        if random.below(8) == 0 {
+            let count = random.below(4);
+            invited = Some(count);
+            text = text.replacen(" OK\r\n", &format!(" OK\r\nKeep-Alive: timeout=5, max={count}\r\n"), 1);
+        }
         let breaks_off = is_hostile && tells_end && random.below(20) == 0;
         if breaks_off {
             text.truncate(random.index(text.len()));

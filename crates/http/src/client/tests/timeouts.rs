@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::{now, sleep};
 use sunstar_net::Stream;
 
 use super::world::{Peer, at, get, scripted};
+use crate::Pace;
 use crate::client::{Authority, Client, ClientError, ClientOptions, Phase};
 
 const fn seconds(count: u64) -> Duration {
@@ -37,17 +39,18 @@ fn a_response_that_does_not_begin_ends_by_the_timeout() {
 fn a_body_may_take_long_but_not_stand_still() {
     let dripping = |mut peer: Peer| async move {
         peer.head().await;
-        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").await;
+        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 110000\r\n\r\n").await;
         for _ in 0..5 {
             sleep(seconds(20)).await;
-            peer.say("x").await;
+            peer.say(vec![b'x'; 11_000]).await;
         }
         peer.closed().await;
     };
     let stats = scripted(ClientOptions::default(), dripping, |client| async move {
         let mut response = client.get(&at("/")).send().await.unwrap();
-        for _ in 0..5 {
-            assert_eq!(response.body().await.unwrap().unwrap(), b"x");
+        let mut left = 55_000;
+        while left > 0 {
+            left -= response.body().await.unwrap().unwrap().len();
         }
         let begun = now();
         for _ in 0..2 {
@@ -56,7 +59,67 @@ fn a_body_may_take_long_but_not_stand_still() {
         assert!(is_about(now() - begun, seconds(30)));
         assert_eq!(client.stats().open, 0);
     });
-    assert_eq!((stats.timed_out, stats.broken_off), (1, 1));
+    assert_eq!((stats.timed_out, stats.too_slow, stats.broken_off), (1, 0, 1));
+}
+
+/// Sends a byte of a body every 29 seconds.
+async fn drip(mut peer: Peer) {
+    peer.head().await;
+    peer.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    for _ in 0..100 {
+        sleep(seconds(29)).await;
+        peer.say("1\r\nx\r\n").await;
+    }
+    peer.say("0\r\n\r\n").await;
+}
+
+#[test]
+fn a_body_may_not_drip() {
+    let stats = scripted(ClientOptions::default(), drip, |client| async move {
+        let mut response = client.get(&at("/")).send().await.unwrap();
+        let begun = now();
+        assert_eq!(response.body().await.unwrap().unwrap(), b"x");
+        for _ in 0..2 {
+            assert_eq!(response.body().await, Err(ClientError::TimedOut(Phase::BodyRate)), "and again");
+        }
+        // What is left of the first 30 s, and what a byte is worth.
+        assert!(is_about(now() - begun, seconds(30)));
+        assert_eq!(client.stats().open, 0);
+    });
+    assert_eq!((stats.timed_out, stats.too_slow, stats.broken_off), (0, 1, 1));
+}
+
+#[test]
+fn waits_that_are_given_up_count_and_the_time_between_them_does_not() {
+    let silent = |mut peer: Peer| async move {
+        peer.head().await;
+        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n").await;
+        peer.closed().await;
+    };
+    let stats = scripted(ClientOptions::default(), silent, |client| async move {
+        let mut response = client.get(&at("/")).send().await.unwrap();
+        for _ in 0..29 {
+            assert!(with_timeout(seconds(1), response.body()).await.is_err());
+            sleep(seconds(2)).await;
+        }
+        let begun = now();
+        assert_eq!(response.body().await, Err(ClientError::TimedOut(Phase::Body)));
+        assert!(is_about(now() - begun, seconds(1)));
+    });
+    assert_eq!((stats.timed_out, stats.too_slow), (1, 0));
+}
+
+#[test]
+fn a_body_may_drip_where_any_progress_will_do() {
+    let body = Pace { stall: seconds(30), bytes_per_second: 0 };
+    let stats = scripted(ClientOptions { body, ..ClientOptions::default() }, drip, |client| async move {
+        let mut response = client.get(&at("/")).send().await.unwrap();
+        for _ in 0..100 {
+            assert_eq!(response.body().await.unwrap().unwrap(), b"x");
+        }
+        assert_eq!(response.body().await, Ok(None));
+    });
+    assert_eq!((stats.timed_out, stats.too_slow), (0, 0));
 }
 
 #[test]

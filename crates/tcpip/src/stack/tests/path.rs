@@ -3,14 +3,19 @@
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{Icmpv4Header, IpProtocol, Ipv4Header, TimeExceededCode, UnreachableCode};
+use sunstar_wire::checksum::{Fill, pseudo_header};
+use sunstar_wire::{
+    AddressPair, Icmpv4Header, IpProtocol, Ipv4Header, Seq, TcpFlags, TcpHeader, TimeExceededCode, UnreachableCode,
+};
 
 use super::icmp::message;
-use super::script::{PEER, Script};
+use super::script::{PEER, Script, US};
 use super::world::{ADDRESSES, World, bare};
 use crate::drops::DropReason;
+use crate::prefix::Prefix;
+use crate::stack::Event;
 use crate::tcp::connection::{Failure, Options, State};
-use crate::tcp::sockets::SocketId;
+use crate::tcp::sockets::{self, OpenError, SocketId};
 use crate::tcp::test_stream::data;
 
 const WIDE: Options = Options { mss: u16::MAX, ..Options::DEFAULT };
@@ -61,6 +66,29 @@ fn forged_errors_are_ignored() {
     script.payload(IpProtocol::ICMP, &message(&unreachable(3, 0), &syn[..27]));
     script.payload(IpProtocol::ICMP, &message(&unreachable(3, 0), &syn[..10]));
     assert_eq!(failure(&mut script, client), None);
+}
+
+/// RFC 5461 §4.1: of a stranger who can't be reached nothing is kept; and nobody makes that up (RFC 5927 §4.1).
+#[test]
+fn errors_end_what_strangers_have_begun() {
+    let mut script = Script::with_peer();
+    script.stack.listen((US, 80).into(), 4, WIDE).expect("the port is free");
+    let syn =
+        TcpHeader { src_port: 5_000, dst_port: 80, flags: TcpFlags::SYN, seq: Seq::new(7), ..TcpHeader::default() };
+    let pair = AddressPair::V4 { src: PEER, dst: US };
+    let sum = pseudo_header(pair, IpProtocol::TCP, u32::try_from(syn.header_len()).expect("short"));
+    script.payload(IpProtocol::TCP, &syn.to_bytes(Fill::Complete(sum)));
+    let mut answer = script.sent_one().bytes[..28].to_vec();
+    let levels =
+        |script: &Script| (script.stack.levels().tcp.half_open, script.stack.tcp_counters().half_open_unreachable);
+    answer[27] ^= 1;
+    script.payload(IpProtocol::ICMP, &message(&unreachable(1, 0), &answer));
+    assert_eq!((levels(&script), script.dropped(DropReason::IcmpUnrelated)), ((1, 0), 1));
+    answer[27] ^= 1;
+    script.payload(IpProtocol::ICMP, &message(&unreachable(4, 1_000), &answer));
+    assert_eq!(levels(&script), (1, 0), "smaller segments arrive");
+    script.payload(IpProtocol::ICMP, &message(&unreachable(1, 0), &answer));
+    assert_eq!(levels(&script), (0, 1));
 }
 
 /// An ICMP error from host 1 about a packet that host 0 has sent.
@@ -157,4 +185,35 @@ fn nonsense_about_the_path_is_ignored() {
     let packet = next_packet(&mut world);
     refuse(&mut world, &unreachable(4, 1_400), &packet);
     assert_eq!(world.hosts[0].stack.drops().count(DropReason::IcmpUnrelated), 1, "it fits there");
+}
+
+/// Who speaks from an address that is gone hears of it at once; nothing goes that way until there is an address again.
+#[test]
+fn an_interface_that_is_taken_down_ends_its_connections() {
+    let mut world = World::new([bare(), bare()]);
+    let [client, server] = world.connected(WIDE);
+    world.run_for(Duration::from_secs(1));
+    world.stack(0).tcp().send(client, data(0, 100)).expect("there is room");
+    let (now, link) = (world.now, world.hosts[0].link);
+    while world.stack(0).poll_event().is_some() {}
+    assert!(world.stack(0).take_down(now, link));
+    let connection = world.stack(0).tcp().connection(client).expect("it is ours");
+    assert_eq!((connection.state(), connection.failure()), (State::Closed, Some(Failure::Unreachable)));
+    assert_eq!(world.stack(0).poll_event(), Some(Event::Tcp(sockets::Event::Socket(client))));
+    assert!(world.stack(0).poll_transmit(now).is_none());
+    let levels = world.stack(0).levels().tcp;
+    assert_eq!((levels.flows, world.stack(0).routes().filter(|route| route.interface == link).count()), (0, 0));
+    let to = super::world::address(1, 80);
+    assert_eq!(world.stack(0).connect(now, None, to, WIDE), Err(OpenError::NoRoute));
+    let prefix = Prefix::new(ADDRESSES[0], 24).expect("it is one");
+    world.stack(0).add_address(now, link, prefix).expect("it is there");
+    let again = world.stack(0).connect(now, None, to, WIDE).expect("there is a way");
+    world.run_until(|world| {
+        world.stack(0).tcp().connection(again).is_some_and(|connection| connection.state() == State::Established)
+    });
+    assert_eq!(
+        world.stack(1).tcp().connection(server).map(|connection| connection.failure()),
+        Some(None),
+        "it has heard nothing"
+    );
 }

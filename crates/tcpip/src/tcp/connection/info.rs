@@ -11,6 +11,8 @@ use crate::time::Instant;
 pub(super) struct Totals {
     segments_in: u32,
     segments_out: u32,
+    data_segments_in: u32,
+    data_segments_out: u32,
     retransmitted: u32,
     /// Bytes received in order, and how often that count, and that of acknowledged ones, has gone round.
     received: u32,
@@ -19,22 +21,34 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn on_segments(&mut self, segments: u32) {
-        self.segments_in = self.segments_in.wrapping_add(segments);
+    /// So many segments came, of which `data` carry bytes; the others are one.
+    #[inline]
+    pub(super) fn on_segments(&mut self, data: u32) {
+        self.segments_in = self.segments_in.wrapping_add(data.max(1));
+        self.data_segments_in = self.data_segments_in.wrapping_add(data);
     }
 
-    pub(super) fn on_sent(&mut self, segments: u32) {
+    #[inline]
+    pub(super) fn on_sent(&mut self, segments: u32, has_data: bool) {
         self.segments_out = self.segments_out.wrapping_add(segments);
+        self.data_segments_out = self.data_segments_out.wrapping_add(if has_data { segments } else { 0 });
     }
 
     pub(super) fn on_retransmitted(&mut self, segments: u32) {
         self.retransmitted = self.retransmitted.wrapping_add(segments);
     }
 
-    pub(super) fn on_received(&mut self, bytes: u32) {
+    pub(super) fn has_retransmitted(&self) -> bool {
+        self.retransmitted > 0
+    }
+
+    /// Answers how many had been received before, wrapping around.
+    pub(super) fn on_received(&mut self, bytes: u32) -> u32 {
+        let before = self.received;
         let (received, is_round) = self.received.overflowing_add(bytes);
         self.received = received;
         self.received_rounds = self.received_rounds.wrapping_add(is_round.into());
+        before
     }
 
     /// The distance of `snd_una` from the first number was one, and is another one.
@@ -59,6 +73,9 @@ pub enum CaState {
 
 /// What is known of a connection: `struct tcp_info` of Linux, with its names, as far as it is measured here. Segments are full
 /// ones, into which bytes are converted.
+///
+/// Not measured: `reordering`, since RACK counts time and not segments; `pacing_rate`, since nothing is paced; `delivery_rate`,
+/// `busy_time`, `rwnd_limited` and `sndbuf_limited`, which would take room in each connection and time with each segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Where it stands.
@@ -105,6 +122,10 @@ pub struct Info {
     pub pmtu: u32,
     /// The window that is told at most, in bytes.
     pub rcv_ssthresh: u32,
+    /// The round-trip time as the receiver sees it; zero while it was not measured, which is only while much comes.
+    pub rcv_rtt: Duration,
+    /// The most that the application has taken in such a round trip, in bytes; measured when the window may grow.
+    pub rcv_space: u32,
     /// The smoothed round-trip time; zero before the first sample.
     pub rtt: Duration,
     /// Its mean deviation.
@@ -125,6 +146,16 @@ pub struct Info {
     pub bytes_acked: u64,
     /// Bytes of the other side's stream that have come in order. Counts 48 bits.
     pub bytes_received: u64,
+    /// Bytes of the stream that were sent, those that were sent again included. Counts 48 bits and wraps around.
+    pub bytes_sent: u64,
+    /// Bytes that were sent again.
+    pub bytes_retrans: u64,
+    /// Segments that the other side has got twice, as it says (RFC 2883).
+    pub dsack_dups: u32,
+    /// Segments with data that were sent, and that came; both wrap around.
+    pub data_segs_out: u32,
+    /// See [`Info::data_segs_out`].
+    pub data_segs_in: u32,
     /// Segments that were sent, and that came; both wrap around.
     pub segs_out: u32,
     /// See [`Info::segs_out`].
@@ -143,6 +174,10 @@ impl Connection {
         let outstanding = self.in_flight() + self.lost() + self.sacked();
         let headers = 40 + if self.agreed.has_timestamps() { 12 } else { 0 };
         let ssthresh = self.window.ssthresh;
+        let (rcv_rtt, rcv_space) = self.receiving();
+        let history = self.history.as_deref();
+        let (bytes_retrans, dsack_dups) =
+            history.map_or((0, 0), |history| (history.retransmitted_bytes, history.duplicates));
         Info {
             state: self.state,
             ca_state: self.ca_state(),
@@ -165,7 +200,9 @@ impl Connection {
             last_data_sent: now - self.last_sent_at,
             last_ack_recv: now - self.last_heard_at,
             pmtu: self.snd_mss + headers,
-            rcv_ssthresh: self.options.receive_capacity,
+            rcv_ssthresh: self.receive_capacity(),
+            rcv_rtt,
+            rcv_space,
             rtt: self.rto.srtt().unwrap_or_default(),
             rttvar: self.rto.rttvar(),
             min_rtt: self.rack.min_rtt(),
@@ -175,6 +212,11 @@ impl Connection {
             reord_seen: self.rack.has_seen_reordering(),
             total_retrans: self.totals.retransmitted,
             bytes_acked: self.bytes_acked(),
+            bytes_sent: self.bytes_acked() + u64::from(outstanding - u32::from(self.fin == Fin::Sent)) + bytes_retrans,
+            bytes_retrans,
+            dsack_dups,
+            data_segs_out: self.totals.data_segments_out,
+            data_segs_in: self.totals.data_segments_in,
             bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
             segs_out: self.totals.segments_out,
             segs_in: self.totals.segments_in,

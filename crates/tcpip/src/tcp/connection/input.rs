@@ -1,7 +1,5 @@
 //! What arrives: RFC 9293 §3.10.7, with RFC 5961 and RFC 7323.
 
-use core::time::Duration;
-
 use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader};
 
 use super::timers::Purpose;
@@ -11,11 +9,25 @@ use crate::tcp::half_open::ts_clock;
 use crate::tcp::scoreboard::{Acknowledged, Payload};
 use crate::time::Instant;
 
+/// The age of a timestamp is measured in so many binary digits of microseconds: about seconds.
+pub(super) const TS_AGE_SHIFT: u32 = 20;
+
 /// A timestamp that is older than this says nothing any more (RFC 7323 §5.5).
-const TS_RECENT_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3_600);
+/// 24 days in units of 2^20 µs, which are 16,384 / 15,625 s.
+const TS_RECENT_LIFETIME: u32 = 24 * 24 * 3_600 / 64 * 15_625 / 256;
 
 /// Between two answers to segments without data that do not fit, as in Linux.
-const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+const CHALLENGE_INTERVAL_MS: u32 = 500;
+
+/// When a timestamp came.
+pub(super) fn ts_age(now: Instant) -> u32 {
+    u32::try_from(now.as_micros() >> TS_AGE_SHIFT).unwrap_or(u32::MAX)
+}
+
+/// What makes the first answer to a segment that does not fit due at once.
+pub(super) fn may_challenge_from(now: Instant) -> u32 {
+    ts_clock(now, 0).wrapping_sub(CHALLENGE_INTERVAL_MS)
+}
 
 /// A segment that arrived, without what the layers below have looked at.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +63,15 @@ pub enum Reply {
     Reset(Seq),
 }
 
+/// What an acknowledgement shows beside what it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signs {
+    /// It acknowledges nothing new by number, and something has arrived all the same.
+    pub(super) is_duplicate: bool,
+    /// So much has arrived, where peers report nothing by what their duplicate acknowledgements show.
+    pub(super) delivered: u32,
+}
+
 impl Connection {
     /// A segment of this connection has arrived. Ask [`Connection::poll_transmit`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, mut segment: Segment) -> Reply {
@@ -58,8 +79,18 @@ impl Connection {
     }
 
     /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
+    #[inline]
     pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
-        self.totals.on_segments(self.segments(segment.payload_len()).max(1));
+        let len = segment.payload_len();
+        self.totals.on_segments(self.segments(len));
+        if self.take_predicted(now, segment, len) {
+            return Reply::None;
+        }
+        self.take_unpredicted(now, segment)
+    }
+
+    /// The same for any segment, when it has been counted.
+    pub(super) fn take_unpredicted(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         match self.state {
             State::Closed => Reply::None,
             State::SynSent => self.on_segment_in_syn_sent(now, segment),
@@ -106,6 +137,7 @@ impl Connection {
         if self.is_old_duplicate(now, segment) || !self.is_acceptable(segment) {
             // Also what answers keepalive and window probes, whose number lies before the window.
             if !segment.has(TcpFlags::RST) {
+                self.note_old(segment);
                 self.challenge(now, segment.payload_len() > 0);
             }
             return Reply::None;
@@ -184,7 +216,7 @@ impl Connection {
         }
         let Some(timestamps) = segment.header.options.timestamps else { return false };
         let is_older = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() < 0;
-        is_older && now - self.ts_recent_at < TS_RECENT_LIFETIME && !planted::is("paws_ignored")
+        is_older && ts_age(now) - self.ts_recent_at < TS_RECENT_LIFETIME && !planted::is("paws_ignored")
     }
 
     /// Whether a part of it lies in the window (RFC 9293 §3.10.7.4, first).
@@ -203,9 +235,18 @@ impl Connection {
     /// Tells the sender of a segment that does not fit where we are. If it carries no data, at most twice a second (RFC 5961
     /// §7): the answer may not fit there either, and so on for ever.
     fn challenge(&mut self, now: Instant, has_data: bool) {
-        if has_data || self.may_challenge_at <= now {
-            self.may_challenge_at = now + CHALLENGE_INTERVAL;
+        let now_ms = ts_clock(now, 0);
+        if has_data || now_ms.wrapping_sub(self.challenged_ms) >= CHALLENGE_INTERVAL_MS {
+            self.challenged_ms = now_ms;
             self.acks.at_once();
+        }
+    }
+
+    /// All that a segment carries, or its beginning, had come before (RFC 2883 §4.1).
+    fn note_old(&mut self, segment: &Segment) {
+        let (seq, len) = (segment.header.seq, segment.payload_len());
+        if seq.is_before(self.rcv_nxt) {
+            self.note_duplicate(seq, len.min(self.rcv_nxt - seq));
         }
     }
 
@@ -220,11 +261,15 @@ impl Connection {
     }
 
     /// RFC 7323 §4.3: the timestamp to echo is that of the segment that the last acknowledgement was for.
-    fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
+    #[inline]
+    pub(super) fn remember_timestamp(&mut self, now: Instant, header: &TcpHeader) {
         let Some(timestamps) = header.options.timestamps.filter(|_| self.agreed.has_timestamps) else { return };
         let is_newer = timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0;
         if is_newer && header.seq.is_at_or_before(self.last_ack_sent) {
-            (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, now);
+            (self.ts_recent, self.ts_recent_at) = (timestamps.tsval, ts_age(now));
+        }
+        if self.history.is_some() {
+            self.note_echo(now, timestamps.tsecr);
         }
     }
 
@@ -243,34 +288,33 @@ impl Connection {
         let old_window = self.snd_wnd;
         self.update_window(header);
         let flight = self.in_flight() + self.lost();
-        let has_duplicate = self.has_duplicate_report(header);
-        let blocks = header.options.sack.iter().copied().skip(usize::from(has_duplicate));
+        let duplicate = self.duplicate_report(header);
+        let blocks = header.options.sack.iter().copied().skip(usize::from(duplicate.is_some()));
         let blocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
         let news = self.acknowledge(now, header, blocks);
         if news.delivered > 0 || news.acked > 0 {
-            self.timeouts = 0;
-            self.is_path_broken = false;
-            self.rto.reset_backoff();
+            self.on_progress();
         } else if self.is_all_acknowledged() {
             // Who answers probes of a closed window may keep it closed (RFC 9293 §3.8.6.1), less and less often asked.
             self.timeouts = 0;
         }
-        if has_duplicate {
-            self.on_duplicate();
+        if let Some(block) = duplicate {
+            self.on_duplicate(block);
         }
-        self.count_duplicate_ack(segment, &news, old_window);
-        self.advance(now, &news, flight, has_duplicate);
+        let signs = self.count_duplicate_ack(segment, &news, old_window);
+        self.advance(now, &news, signs, flight, duplicate.is_some());
         self.on_stream_acked(now);
         true
     }
 
     /// RFC 2883 §4: the first block reports a duplicate if it lies before the acknowledgement, or in the second block.
-    fn has_duplicate_report(&self, header: &TcpHeader) -> bool {
+    fn duplicate_report(&self, header: &TcpHeader) -> Option<SackBlock> {
         let blocks = &header.options.sack;
-        let Some(first) = blocks.first().filter(|_| self.agreed.has_sack) else { return false };
+        let first = *blocks.first().filter(|_| self.agreed.has_sack)?;
         let is_inside =
             |other: &SackBlock| first.left.is_at_or_after(other.left) && first.right.is_at_or_before(other.right);
-        first.right.is_at_or_before(header.ack) || blocks.get(1).is_some_and(is_inside)
+        let is_it = first.right.is_at_or_before(header.ack) || blocks.get(1).is_some_and(is_inside);
+        is_it.then_some(first)
     }
 
     fn is_plausible(&self, block: SackBlock, ack: Seq) -> bool {
@@ -282,7 +326,8 @@ impl Connection {
 
     /// RFC 9293 §3.10.7.4, fifth: the window of the newest segment counts. As in Linux, also of one that acknowledges more, though its
     /// data were sent before: an old window behind a new acknowledgement would reach further than the other side has told.
-    fn update_window(&mut self, header: &TcpHeader) {
+    #[inline]
+    pub(super) fn update_window(&mut self, header: &TcpHeader) {
         let is_newer = header.ack.is_after(self.snd_una)
             || self.snd_wl1.is_before(header.seq)
             || (self.snd_wl1 == header.seq && self.snd_wl2.is_at_or_before(header.ack));
@@ -302,34 +347,67 @@ impl Connection {
         };
         let ack = header.ack;
         let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        self.move_una(ack, &news);
+        news
+    }
+
+    /// Something has arrived for the first time.
+    pub(super) fn on_progress(&mut self) {
+        self.timeouts = 0;
+        self.is_path_broken = false;
+        self.rto.reset_backoff();
+    }
+
+    /// All before `ack` is acknowledged.
+    #[inline]
+    pub(super) fn move_una(&mut self, ack: Seq, news: &Acknowledged) {
         self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
+        if let Some(history) = &mut self.history {
+            history.on_acked(ack);
+        }
         // One sample per round trip (RFC 6298 §3).
         if let Some(rtt) = news.rtt.filter(|_| ack.is_after(self.rtt_round_end)) {
             self.rto.on_sample(rtt);
             self.rtt_round_end = self.snd_nxt;
         }
-        news
     }
 
-    /// Peers without SACK: three duplicates of an acknowledgement show a loss (RFC 5681 §3.2).
-    fn count_duplicate_ack(&mut self, segment: &Segment, news: &Acknowledged, old_window: u32) {
+    /// Peers without SACK: a duplicate of an acknowledgement shows that a segment has arrived, and three that one is lost (RFC 5681
+    /// §3.2). Also counts what is delivered by that measure.
+    fn count_duplicate_ack(&mut self, segment: &Segment, news: &Acknowledged, old_window: u32) -> Signs {
         let is_duplicate =
             news.acked == 0 && segment.len() == 0 && self.snd_wnd == old_window && !self.is_all_acknowledged();
-        if news.acked > 0 {
-            self.duplicate_acks = 0;
-        } else if is_duplicate && !self.agreed.has_sack {
+        let mut signs = Signs { is_duplicate, delivered: news.delivered };
+        if self.agreed.has_sack {
+            signs.is_duplicate |= news.acked == 0 && news.delivered > 0;
+        } else if news.acked > 0 && self.duplicate_acks > 0 {
+            // One segment closes the gap; the others had arrived, and were counted (RFC 9937 §6.2).
+            let counted = self.duplicate_acks;
+            let covered = u8::try_from(self.segments(news.acked) - 1).unwrap_or(u8::MAX);
+            self.duplicate_acks = if self.is_in_fast_recovery() { counted.saturating_sub(covered) } else { 0 };
+            let known = u32::from(counted.min(covered)) * self.snd_mss;
+            signs.delivered = news.delivered.saturating_sub(known).max(1);
+        } else if is_duplicate && !self.is_after_timeout() && self.pipe() >= self.snd_mss {
             self.duplicate_acks = self.duplicate_acks.saturating_add(1);
+            signs.delivered = self.snd_mss;
         }
+        signs
     }
 
     /// Losses, recovery, the congestion window and the timer after an acknowledgement.
-    fn advance(&mut self, now: Instant, news: &Acknowledged, flight: u32, has_duplicate: bool) {
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        news: &Acknowledged,
+        signs: Signs,
+        flight: u32,
+        has_duplicate: bool,
+    ) {
         let found_loss = self.detect_losses(now, flight) | self.detect_by_duplicates(news, flight);
-        let is_spurious = news.has_original;
         let was_recovering = self.recovery.is_some();
-        let is_paced = self.follow(news, found_loss, is_spurious);
+        let is_paced = self.follow(news, signs, found_loss);
         self.on_probe_answer(has_duplicate);
         if news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
             let begins_round = self.snd_una.is_after(self.round_end);

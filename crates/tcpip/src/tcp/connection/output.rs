@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
+use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpTimestamps};
 
 use super::receive::MAX_WINDOW;
 use super::{Connection, Fin, State};
@@ -27,7 +27,8 @@ pub struct Outgoing {
 impl Outgoing {
     /// How many segments it is on the wire.
     pub(in crate::tcp) fn segments(&self) -> u32 {
-        payload_len(&self.payload).div_ceil(self.mss).max(1)
+        let bytes = payload_len(&self.payload);
+        if bytes > self.mss { bytes.div_ceil(self.mss) } else { 1 }
     }
 }
 
@@ -41,12 +42,20 @@ impl Connection {
 
     /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
     pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
-        outgoing.mss = self.snd_mss;
+        outgoing.mss = self.segment_mss();
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
-            self.totals.on_sent(outgoing.segments());
+            self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty());
         }
         is_any
+    }
+
+    /// Whether there may be another segment after one that left; if not, asking for it changes nothing.
+    #[inline]
+    pub(in crate::tcp) fn has_more_to_send(&self, now: Instant) -> bool {
+        let is_open = !matches!(self.state, State::SynSent | State::SynReceived);
+        let has_data = self.unsent_bytes > 0 || self.fin == Fin::Queued || self.lost() > 0;
+        !is_open || has_data || self.must_probe || self.must_ask || self.acks.is_due(now)
     }
 
     fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
@@ -54,7 +63,10 @@ impl Connection {
             State::Closed => false,
             State::SynSent | State::SynReceived => self.syn(now, outgoing),
             _ => {
-                let max_len = (max_len / self.snd_mss).max(1) * self.snd_mss;
+                if self.has_only_news() {
+                    return self.new_data(now, max_len, outgoing) || self.pure_ack(now, outgoing);
+                }
+                let max_len = whole_segments(max_len, outgoing.mss);
                 self.again(now, max_len, outgoing)
                     || self.tail_probe(now, max_len, outgoing)
                     || self.new_data(now, max_len, outgoing)
@@ -64,13 +76,20 @@ impl Connection {
         }
     }
 
+    /// Whether nothing has to be sent again, and nothing asked.
+    #[inline]
+    fn has_only_news(&self) -> bool {
+        self.lost() == 0 && !self.must_probe && !self.must_ask
+    }
+
     fn syn(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
         if !self.must_send_syn {
             return false;
         }
         self.must_send_syn = false;
         self.last_sent_at = now;
-        let mut header = self.header(now, self.iss, TcpFlags::SYN);
+        let header = &mut outgoing.header;
+        self.write_header(now, self.iss, TcpFlags::SYN, header);
         header.options.mss = self.options.mss.try_into().ok();
         header.options.window_scale = Some(self.options.window_scale());
         header.options.is_sack_permitted = self.options.offers_sack;
@@ -87,7 +106,6 @@ impl Connection {
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
-        outgoing.header = header;
         outgoing.payload.clear();
         true
     }
@@ -98,14 +116,15 @@ impl Connection {
             return false;
         }
         self.is_cwnd_limited = true;
-        let room = self.window.cwnd.saturating_sub(self.in_flight());
-        // The first one after a timeout leaves in any case.
-        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0;
-        if room < self.snd_mss && !must_resend {
+        let room = self.window.cwnd.saturating_sub(self.pipe());
+        // The first one after a timeout leaves in any case. The next ones wait until it is clear that it was one.
+        let is_trying = self.is_trying();
+        let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0 && !is_trying;
+        if (room < self.snd_mss || is_trying) && !must_resend {
             return false;
         }
         let board = &mut self.queues.get_or_insert_default().board;
-        let segment = board.retransmit(now, max_len.min(room.max(self.snd_mss)));
+        let segment = board.retransmit(now, max_len.min(room.max(outgoing.mss)));
         self.sent_again(now, segment, outgoing)
     }
 
@@ -122,7 +141,7 @@ impl Connection {
         if segment.has_fin {
             flags |= TcpFlags::FIN;
         }
-        outgoing.header = self.header(now, segment.seq, flags);
+        self.write_header(now, segment.seq, flags, &mut outgoing.header);
         outgoing.payload = segment.payload;
         true
     }
@@ -133,11 +152,13 @@ impl Connection {
             return false;
         }
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
-            self.push(now, self.unsent_bytes.min(self.peer_room()).min(self.snd_mss), outgoing);
+            self.push(now, self.unsent_bytes.min(self.peer_room()).min(outgoing.mss), outgoing);
             self.on_probe_sent(false);
+            // One probe, and then the timeout.
+            self.rearm(now);
             return true;
         }
-        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(self.snd_mss));
+        let segment = self.queues.get_or_insert_default().board.probe(now, max_len.min(outgoing.mss));
         let is_sent = self.sent_again(now, segment, outgoing);
         self.on_probe_sent(true);
         is_sent
@@ -149,14 +170,16 @@ impl Connection {
         if waiting == 0 {
             return false;
         }
-        let congestion = self.window.cwnd.saturating_sub(self.in_flight());
+        let congestion = self.window.cwnd.saturating_sub(self.pipe());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
-        let len = self.unsent_bytes.min(room).min(max_len);
+        let len = self.unsent_bytes.min(room);
+        // Dividing takes long.
+        let len = if len > outgoing.mss { len.min(whole_segments(max_len, outgoing.mss)) } else { len };
         // Several segments at once are full ones, unless nothing follows.
-        let odd = if len > self.snd_mss && len < self.unsent_bytes { len % self.snd_mss } else { 0 };
+        let odd = if len > outgoing.mss && len < self.unsent_bytes { len % outgoing.mss } else { 0 };
         let len = len - odd;
-        if self.is_worth_sending(len, congestion) {
+        if self.is_worth_sending(len, congestion, outgoing.mss) {
             self.push(now, len, outgoing);
             return true;
         }
@@ -171,7 +194,7 @@ impl Connection {
 
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
     /// the largest window that there was.
-    fn is_worth_sending(&self, len: u32, congestion: u32) -> bool {
+    pub(super) fn is_worth_sending(&self, len: u32, congestion: u32, mss: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
         if ends_stream && (congestion > 0 || self.in_flight() == 0) {
@@ -181,7 +204,17 @@ impl Connection {
             return true;
         }
         let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
-        len >= self.snd_mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+        len >= mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+    }
+
+    /// The payload of a full segment that leaves now, beside what it reports (RFC 6691 §2).
+    #[inline]
+    pub(super) fn segment_mss(&self) -> u32 {
+        if !self.has_reports() || planted::is("reports_beside_mss") {
+            return self.snd_mss;
+        }
+        // Of the tiniest segments half is left.
+        self.snd_mss.saturating_sub(self.report_len()).max(self.snd_mss.div_ceil(2))
     }
 
     /// How much the other side takes.
@@ -210,7 +243,7 @@ impl Connection {
             self.fin = Fin::Sent;
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
-        self.queues.get_or_insert_default().board.push(seq, outgoing.payload.clone(), has_fin, now);
+        self.queues.get_or_insert_default().board.push(seq, shared(&outgoing.payload), has_fin, now);
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
         self.on_sent(bytes);
@@ -219,7 +252,7 @@ impl Connection {
         if was_idle || self.recovery.is_none() {
             self.rearm(now);
         }
-        outgoing.header = self.header(now, seq, flags);
+        self.write_header(now, seq, flags, &mut outgoing.header);
     }
 
     fn take_unsent(&mut self, len: u32, payload: &mut Payload) {
@@ -246,14 +279,15 @@ impl Connection {
 
     /// How many segments so many bytes are.
     pub(super) fn segments(&self, bytes: u32) -> u32 {
-        bytes.div_ceil(self.snd_mss)
+        // Most are one, and dividing takes long.
+        if bytes > self.snd_mss { bytes.div_ceil(self.snd_mss) } else { u32::from(bytes > 0) }
     }
 
     /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
     fn question(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
         let must_ask = core::mem::take(&mut self.must_ask);
         if must_ask {
-            outgoing.header = self.header(now, self.snd_una - 1, TcpFlags::ACK);
+            self.write_header(now, self.snd_una - 1, TcpFlags::ACK, &mut outgoing.header);
             outgoing.payload.clear();
         }
         must_ask
@@ -262,33 +296,48 @@ impl Connection {
     fn pure_ack(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
         let is_due = self.acks.is_due(now);
         if is_due {
-            outgoing.header = self.header(now, self.snd_nxt, TcpFlags::ACK);
+            self.write_header(now, self.snd_nxt, TcpFlags::ACK, &mut outgoing.header);
             outgoing.payload.clear();
         }
         is_due
     }
 
-    /// A header with what every segment says.
-    fn header(&mut self, now: Instant, seq: Seq, flags: TcpFlags) -> TcpHeader {
-        let mut header = TcpHeader { seq, flags, ..TcpHeader::default() };
+    /// Writes a header with what every segment says.
+    fn write_header(&mut self, now: Instant, seq: Seq, flags: TcpFlags, header: &mut TcpHeader) {
+        *header = TcpHeader { seq, flags, ack: self.rcv_nxt, ..TcpHeader::default() };
         if flags.contains(TcpFlags::SYN) {
-            header.ack = self.rcv_nxt;
-            return header;
+            return;
         }
-        header.ack = self.rcv_nxt;
         header.window = self.advertise(false);
-        let timestamps = TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent };
-        header.options = TcpOptions {
-            timestamps: self.agreed.has_timestamps.then_some(timestamps),
-            sack: self.sack_blocks(),
-            ..TcpOptions::default()
-        };
+        if self.agreed.has_timestamps {
+            header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
+        }
+        if self.has_reports() {
+            header.options.sack = self.take_reports();
+        }
         self.last_ack_sent = self.rcv_nxt;
         self.acks.on_sent();
-        header
+    }
+}
+
+/// The same bytes once more.
+#[inline]
+fn shared(payload: &Payload) -> Payload {
+    match &payload[..] {
+        [only] => {
+            let mut one = Payload::new();
+            one.push(only.clone());
+            one
+        }
+        _ => payload.clone(),
     }
 }
 
 fn payload_len(payload: &Payload) -> u32 {
     payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
+}
+
+/// As many bytes as are whole segments, at least one.
+fn whole_segments(max_len: u32, mss: u32) -> u32 {
+    (max_len / mss).max(1) * mss
 }

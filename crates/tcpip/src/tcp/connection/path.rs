@@ -52,6 +52,11 @@ impl Connection {
         }
     }
 
+    /// The address that it speaks from is gone.
+    pub(in crate::tcp) fn cut_off(&mut self) {
+        self.fail(Failure::Unreachable);
+    }
+
     /// Why a connection ends that nothing arrives at any more.
     pub(super) fn silence(&self) -> Failure {
         if self.is_path_broken { Failure::Unreachable } else { Failure::TimedOut }

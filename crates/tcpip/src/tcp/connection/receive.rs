@@ -1,9 +1,9 @@
 //! The receiving side: what arrived, and the window.
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{SackBlocks, Seq};
+use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
-use super::{Connection, State};
+use super::{Connection, Queues, State};
 use crate::tcp::assembler::Assembler;
 use crate::time::Instant;
 
@@ -40,6 +40,8 @@ impl Connection {
             if begin.is_before(self.rcv_nxt) {
                 let known = (self.rcv_nxt - begin).min(len);
                 part.advance(if planted::is("old_bytes_kept") { 0 } else { known as usize });
+                self.note_duplicate(begin, known);
+                self.acks.at_once();
             }
             let begin = begin.max(self.rcv_nxt);
             // What is behind the window comes again when there is room.
@@ -51,31 +53,52 @@ impl Connection {
                 self.take_in_order(now, part);
             } else {
                 let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
-                assembler.insert(begin, part);
+                if let Some(known) = assembler.insert(begin, part).duplicate {
+                    self.note_duplicate(known.left, known.right - known.left);
+                }
                 self.acks.at_once();
                 self.acks.be_quick();
             }
         }
     }
 
-    fn take_in_order(&mut self, now: Instant, part: Buffer) {
+    #[inline]
+    pub(super) fn take_in_order(&mut self, now: Instant, part: Buffer) {
         let len = length(&part);
         self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
-        self.totals.on_received(len);
+        self.on_received(now, len);
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
         if let Some(assembler) = &mut queues.assembler {
+            let known = assembler.known_before(self.rcv_nxt);
             let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
             self.rcv_nxt += bytes;
             self.ready_bytes += bytes;
-            self.totals.on_received(bytes);
             if assembler.is_empty() {
                 queues.assembler = None;
             }
+            self.on_received(now, bytes);
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
+            if let Some(known) = known {
+                self.note_duplicate(known.left, known.right - known.left);
+            }
+        }
+    }
+
+    /// `len` bytes from `begin` on were there already: the next acknowledgement tells (RFC 2883 §4). One range fits, the first
+    /// one, with what follows it.
+    pub(super) fn note_duplicate(&mut self, begin: Seq, len: u32) {
+        if !self.agreed.has_sack || len == 0 || planted::is("duplicate_untold") {
+            return;
+        }
+        let end = begin + len;
+        let noted =
+            self.queues.get_or_insert_default().duplicate.get_or_insert(SackBlock { left: begin, right: begin });
+        if begin.is_at_or_before(noted.right) && noted.left.is_at_or_before(begin) {
+            noted.right = noted.right.max(end);
         }
     }
 
@@ -105,14 +128,14 @@ impl Connection {
     fn room_edge(&self) -> Seq {
         let waiting = self.ready_bytes + self.assembler().map_or(0, Assembler::bytes);
         let most = MAX_WINDOW << self.agreed.rcv_scale.shift();
-        self.rcv_nxt + self.options.receive_capacity.saturating_sub(waiting).min(most)
+        self.rcv_nxt + self.receive_capacity().saturating_sub(waiting).min(most)
     }
 
     /// Where the window ends if it is told now. It never moves back (RFC 9293 §3.8.6.2.1), and forward only in steps that are
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
         let edge = self.room_edge();
-        let step = self.snd_mss.min(self.options.receive_capacity / 2);
+        let step = self.snd_mss.min(self.receive_capacity() / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
     }
@@ -131,16 +154,37 @@ impl Connection {
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
-    fn assembler(&self) -> Option<&Assembler> {
+    pub(super) fn assembler(&self) -> Option<&Assembler> {
         self.queues.as_ref()?.assembler.as_deref()
     }
 
-    /// What arrived behind gaps.
-    pub(super) fn sack_blocks(&self) -> SackBlocks {
-        match self.assembler() {
-            Some(assembler) if self.agreed.has_sack => assembler.sack_blocks(),
-            _ => SackBlocks::NONE,
-        }
+    /// Whether something came twice, or behind a gap, of which the next segment tells.
+    #[inline]
+    pub(super) fn has_reports(&self) -> bool {
+        let is_any = |queues: &Queues| queues.assembler.is_some() || queues.duplicate.is_some();
+        self.agreed.has_sack && self.queues.as_deref().is_some_and(is_any)
+    }
+
+    /// Bytes of the option that does so.
+    pub(super) fn report_len(&self) -> u32 {
+        let waiting = self.assembler().map_or(0, |assembler| assembler.sack_blocks().len());
+        let has_duplicate = self.queues.as_ref().is_some_and(|queues| queues.duplicate.is_some());
+        // What fits beside timestamps (RFC 2018 §3).
+        let most = if self.agreed.has_timestamps { 3 } else { 4 };
+        4 + 8 * u32::try_from((waiting + usize::from(has_duplicate)).min(most)).unwrap_or(0)
+    }
+
+    /// What arrived twice, which is told once, and what arrived behind gaps.
+    pub(super) fn take_reports(&mut self) -> SackBlocks {
+        let Some(queues) = &mut self.queues else { return SackBlocks::NONE };
+        let waiting = queues.assembler.as_deref().map_or(SackBlocks::NONE, Assembler::sack_blocks);
+        let Some(twice) = queues.duplicate.take() else { return waiting };
+        // Of what is behind gaps, that which contains it comes next (RFC 2883 §4.2).
+        let is_around =
+            |block: &&SackBlock| twice.left.is_at_or_after(block.left) && twice.right.is_at_or_before(block.right);
+        let around = waiting.iter().find(is_around).copied();
+        let rest = waiting.iter().copied().filter(|block| Some(*block) != around);
+        core::iter::once(twice).chain(around).chain(rest).collect()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use sunstar_wire::Seq;
+use sunstar_wire::{SackBlock, Seq};
 
 use super::Connection;
+use super::input::Signs;
 use super::timers::Purpose;
 use crate::tcp::congestion::{Algorithm, CongestionControl, Window};
 use crate::tcp::prr::Prr;
@@ -17,7 +18,8 @@ const DUP_ACKS: u8 = 3;
 /// A recovery, from the first sign of a loss until everything is acknowledged that had been sent by then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recovery {
-    /// What was `snd_nxt` when it began.
+    /// What were `snd_una` and `snd_nxt` when it began.
+    begin: Seq,
     end: Seq,
     pace: Pace,
     /// How things stood, for the case that nothing was lost.
@@ -31,7 +33,19 @@ enum Pace {
     /// Losses were found by what arrived (RFC 9937).
     Fast(Prr),
     /// Nothing arrived for a whole timeout: slow start.
-    AfterTimeout,
+    AfterTimeout(Frto),
+}
+
+/// Whether a timeout was one: forward RTO-recovery, RFC 5682 §2.1, with selective acknowledgements §3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frto {
+    /// The first segment was sent again, and nothing else (step 1).
+    Waits,
+    /// That was acknowledged, and not all. New data leave instead of what seems to be lost; what the next acknowledgement says of data
+    /// that were sent once decides (step 2b).
+    Tries,
+    /// It was one, or there is no telling.
+    Real,
 }
 
 /// How far a recovery is, for those who look at it.
@@ -49,10 +63,46 @@ pub(super) struct Probe {
     is_retransmission: bool,
 }
 
+impl Recovery {
+    /// So many segments of what was sent again had not been lost. Answers whether none had.
+    fn take_back(&mut self, block: SackBlock, segments: u32) -> bool {
+        if block.right.is_after(self.begin) {
+            self.unneeded = self.unneeded.and_then(|count| count.checked_sub(segments));
+        }
+        self.unneeded == Some(0)
+    }
+}
+
+impl Frto {
+    /// After an acknowledgement that does not show that the timeout was none.
+    fn next(self, has_advanced: bool, is_duplicate: bool, has_sack: bool, can_try: bool) -> Self {
+        match self {
+            Self::Waits if has_advanced && can_try => Self::Tries,
+            // With selective acknowledgements duplicates before the first new one say nothing (§3.1, step 2).
+            Self::Waits if !has_advanced && (has_sack || !is_duplicate) => Self::Waits,
+            Self::Tries if !is_duplicate => Self::Tries,
+            Self::Waits | Self::Tries | Self::Real => Self::Real,
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn stage(&self) -> Option<Stage> {
         let recovery = self.recovery.as_deref()?;
         Some(if matches!(recovery.pace, Pace::Fast(_)) { Stage::Fast } else { Stage::AfterTimeout })
+    }
+
+    pub(super) fn is_in_fast_recovery(&self) -> bool {
+        self.stage() == Some(Stage::Fast)
+    }
+
+    pub(super) fn is_after_timeout(&self) -> bool {
+        self.stage() == Some(Stage::AfterTimeout)
+    }
+
+    /// Whether new data leave to find out if a timeout was one (RFC 5682).
+    pub(super) fn is_trying(&self) -> bool {
+        self.recovery.as_deref().is_some_and(|recovery| matches!(recovery.pace, Pace::AfterTimeout(Frto::Tries)))
     }
 
     /// What might have been only late should have arrived by now.
@@ -65,6 +115,9 @@ impl Connection {
 
     /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement.
     pub(super) fn detect_losses(&mut self, now: Instant, flight: u32) -> bool {
+        if self.board().is_none_or(|board| board.has_no_suspect(&self.rack)) {
+            return false;
+        }
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
         let window = self.rack.reordering_window(self.recovery.is_some(), self.sacked_segments(), srtt);
         let (lost, look_again) = self.queues.get_or_insert_default().board.detect_losses(now, &self.rack, window);
@@ -91,7 +144,9 @@ impl Connection {
             return false;
         }
         if self.recovery.is_none() {
-            self.begin_recovery(flight);
+            // What was counted before the last one has left the network before (RFC 9937 §6.2).
+            let before = u32::from(self.duplicate_acks).saturating_sub(1) * self.snd_mss;
+            self.begin_recovery(flight.saturating_sub(before));
         }
         true
     }
@@ -99,14 +154,26 @@ impl Connection {
     fn begin_recovery(&mut self, flight: u32) {
         let before = (self.window, self.algorithm);
         self.algorithm.on_loss(&mut self.window);
-        let pace = Pace::Fast(Prr::new(flight));
-        self.recovery = Some(Recovery { end: self.snd_nxt, pace, before, unneeded: Some(0) }.into());
+        self.enter(Pace::Fast(Prr::new(flight)), before);
+    }
+
+    fn enter(&mut self, pace: Pace, before: (Window, Algorithm)) {
+        let (begin, end) = (self.snd_una, self.snd_nxt);
+        self.recovery = Some(Recovery { begin, end, pace, before, unneeded: Some(0) }.into());
         self.probe = None;
+        if let Some(history) = &mut self.history {
+            history.take_past();
+        }
     }
 
     /// The retransmission timer has rung (RFC 6298 §5.4 ff., RFC 5681 §3.1).
     pub(super) fn begin_loss(&mut self, now: Instant) {
-        let is_again = self.recovery.as_ref().is_some_and(|recovery| matches!(recovery.pace, Pace::AfterTimeout));
+        let is_again = self.is_after_timeout();
+        // Who was sending again already can't tell what arrives (RFC 5682 §2.1, step 1).
+        let frto = match self.recovery.as_deref() {
+            None | Some(Recovery { pace: Pace::AfterTimeout(Frto::Waits | Frto::Tries), .. }) => Frto::Waits,
+            Some(_) => Frto::Real,
+        };
         let before = self.recovery.as_ref().map_or((self.window, self.algorithm), |recovery| recovery.before);
         if !is_again {
             self.algorithm.on_timeout(&mut self.window);
@@ -116,27 +183,45 @@ impl Connection {
         let window = self.rack.reordering_window(true, self.sacked_segments(), srtt);
         self.queues.get_or_insert_default().board.on_timeout(now, &self.rack, window);
         self.must_resend = true;
-        self.recovery =
-            Some(Recovery { end: self.snd_nxt, pace: Pace::AfterTimeout, before, unneeded: Some(0) }.into());
-        self.probe = None;
+        self.enter(Pace::AfterTimeout(frto), before);
         self.duplicate_acks = 0;
     }
 
-    /// The window after an acknowledgement. `is_spurious` says that timestamps or originals show that a timeout was none.
-    pub(super) fn follow(&mut self, news: &Acknowledged, found_loss: bool, is_spurious: bool) -> bool {
-        let in_flight = self.in_flight();
+    /// The window after an acknowledgement. Answers whether it follows the losses, and not the algorithm.
+    pub(super) fn follow(&mut self, news: &Acknowledged, signs: Signs, found_loss: bool) -> bool {
+        if self.recovery.is_none() {
+            return false;
+        }
+        let (pipe, can_try) = (self.pipe(), self.can_try());
         let Some(recovery) = &mut self.recovery else { return false };
         let is_over = self.snd_una.is_at_or_after(recovery.end);
         match &mut recovery.pace {
             Pace::Fast(prr) => {
                 let is_safe = news.acked > 0 && !found_loss;
-                prr.on_ack(&mut self.window, news.delivered, in_flight, is_safe);
+                prr.on_ack(&mut self.window, signs.delivered, pipe, is_safe);
             }
-            Pace::AfterTimeout if is_spurious => {
-                self.undo();
-                return false;
+            Pace::AfterTimeout(frto) => {
+                let is_original = news.acked > 0 || news.sacked.is_some_and(|sacked| sacked.is_before(recovery.end));
+                let is_late = *frto == Frto::Tries && is_original && !planted::is("timeout_believed");
+                // Timestamps may tell it at once (RFC 3522).
+                if news.has_original || is_late {
+                    self.undo();
+                    return false;
+                }
+                let next = frto.next(news.acked > 0, signs.is_duplicate, self.agreed.has_sack, can_try && !is_over);
+                let was = core::mem::replace(frto, next);
+                if was != next && !is_over {
+                    let mss = self.window.mss;
+                    match (was, next) {
+                        // Two new segments, whatever seems to be in the network.
+                        (Frto::Waits, Frto::Tries) => self.window.cwnd = pipe.saturating_add(2 * mss),
+                        // RFC 5682 §2.1, step 3a.
+                        (Frto::Tries, _) => self.window.cwnd = 3 * mss,
+                        _ => return false,
+                    }
+                    return true;
+                }
             }
-            Pace::AfterTimeout => {}
         }
         if is_over {
             self.end_recovery();
@@ -145,27 +230,48 @@ impl Connection {
         self.recovery.as_ref().is_some_and(|recovery| matches!(recovery.pace, Pace::Fast(_)))
     }
 
+    /// Whether new data may leave in place of what seems to be lost (RFC 5682 §2.1, step 2b).
+    fn can_try(&self) -> bool {
+        let mss = self.segment_mss();
+        let len = self.unsent_bytes.min(self.peer_room()).min(mss);
+        len > 0 && self.is_worth_sending(len, mss, mss)
+    }
+
     fn end_recovery(&mut self) {
-        if let Some(Pace::Fast(prr)) = self.recovery.take().map(|recovery| recovery.pace) {
+        let Some(recovery) = self.recovery.take() else { return };
+        if let Pace::Fast(prr) = recovery.pace {
             prr.end(&mut self.window);
         }
         self.rack.on_recovery_end();
+        self.duplicate_acks = 0;
+        if self.agreed.has_sack && recovery.unneeded.is_some_and(|count| count > 0) {
+            let until = self.snd_nxt;
+            self.history().keep(recovery, until);
+        }
     }
 
     /// Nothing was lost: what was sent again had only been late. The window is what it was (RFC 4015).
     fn undo(&mut self) {
-        let Some(recovery) = self.recovery.take() else { return };
+        let past = || self.history.as_mut().and_then(|history| history.take_past());
+        let Some(recovery) = self.recovery.take().or_else(past) else { return };
         let (window, algorithm) = recovery.before;
-        self.window = Window { cwnd: window.cwnd.max(self.window.cwnd), ssthresh: window.ssthresh, ..self.window };
+        let ssthresh = window.ssthresh.max(self.window.ssthresh);
+        self.window = Window { cwnd: window.cwnd.max(self.window.cwnd), ssthresh, ..self.window };
         self.algorithm = algorithm;
         self.rto.reset_backoff();
-        self.queues.get_or_insert_default().board.keep_in_flight();
+        self.rack.on_undone();
+        self.duplicate_acks = 0;
+        if let Some(queues) = &mut self.queues {
+            queues.board.keep_in_flight();
+        }
     }
 
     /// Something was sent again.
     pub(super) fn on_retransmitted(&mut self, bytes: u32) {
+        let segments = self.segments(bytes);
+        self.history().retransmitted_bytes += u64::from(bytes);
         if let Some(recovery) = &mut self.recovery {
-            recovery.unneeded = recovery.unneeded.map(|count| count + 1);
+            recovery.unneeded = recovery.unneeded.map(|count| count + segments);
             if let Pace::Fast(prr) = &mut recovery.pace {
                 prr.on_sent(bytes);
             }
@@ -179,12 +285,30 @@ impl Connection {
         }
     }
 
-    /// A duplicate was reported (RFC 2883): if all that was sent again in this recovery turns out to be, nothing was lost.
-    pub(super) fn on_duplicate(&mut self) {
-        self.rack.on_duplicate(self.snd_nxt);
-        let Some(recovery) = &mut self.recovery else { return };
-        recovery.unneeded = recovery.unneeded.and_then(|count| count.checked_sub(1));
-        if recovery.unneeded == Some(0) && self.lost() == 0 {
+    /// A duplicate was reported (RFC 2883): if all that was sent again in a recovery turns out to be, nothing was lost. That may
+    /// come after its end: what was late has ended it, and what was sent again arrives later still.
+    pub(super) fn on_duplicate(&mut self, block: SackBlock) {
+        let is_sane = block.left.is_before(block.right) && block.right.is_at_or_before(self.snd_nxt);
+        if !is_sane {
+            return;
+        }
+        let segments = self.segments(block.right - block.left);
+        let duplicates = &mut self.history().duplicates;
+        *duplicates = duplicates.saturating_add(segments);
+        // Who has sent nothing twice hears of what the network has doubled, and a probe of the tail tells nothing of the order.
+        if !self.totals.has_retransmitted() {
+            return;
+        }
+        if !self.probe.is_some_and(|probe| probe.is_retransmission && probe.end == block.right) {
+            self.rack.on_duplicate(self.snd_nxt);
+        }
+        let has_lost = self.lost() > 0;
+        let past = self.history.as_mut().and_then(|history| history.past_mut());
+        let is_undone = match self.recovery.as_deref_mut().or(past) {
+            Some(recovery) => recovery.take_back(block, segments) && !has_lost,
+            None => false,
+        };
+        if is_undone {
             self.undo();
         }
     }

@@ -12,7 +12,7 @@ use crate::time::Instant;
 /// Why nothing was taken.
 #[derive(Debug)]
 pub enum SendError {
-    /// There is no room: [`Options::send_capacity`](super::Options::send_capacity) bytes are under way. The bytes come back.
+    /// There is no room: [`Connection::send_capacity`] bytes are under way. The bytes come back.
     Full(Buffer),
     /// The stream was ended by [`Connection::close`], or the connection is over (`EPIPE`).
     Closed,
@@ -60,7 +60,7 @@ impl Connection {
 
     /// For how many bytes there is room.
     pub fn sendable(&self) -> u32 {
-        self.options.send_capacity.saturating_sub(self.unacknowledged())
+        self.send_capacity().saturating_sub(self.unacknowledged())
     }
 
     /// Bytes that the application has handed over and the other side has not acknowledged.

@@ -1,8 +1,7 @@
 //! When the connection wants to be looked at though nothing has arrived.
 
-use core::time::Duration;
-
 use super::{Connection, Fin, Options, State};
+use crate::stack::earliest;
 use crate::time::Instant;
 
 /// What the one timer of the sending side is for: at any time one of these.
@@ -30,7 +29,8 @@ impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let retransmit = self.retransmit_timer.map(|timer| timer.deadline);
-        [retransmit, self.acks.deadline(), self.keepalive_deadline(), self.corked_until()].into_iter().flatten().min()
+        let sending = earliest(retransmit, self.corked_until());
+        earliest(earliest(sending, self.acks.deadline()), self.keepalive_deadline())
     }
 
     /// Time has passed. Ask [`Connection::poll_transmit`] afterwards.
@@ -68,7 +68,7 @@ impl Connection {
         }
         self.retransmit_timer = None;
         if matches!(self.state, State::SynSent | State::SynReceived) || self.in_flight() + self.lost() > 0 {
-            let timeout = now + self.rto.timeout();
+            let timeout = now.after_micros(self.rto.timeout_micros());
             match self.probe_deadline(now).filter(|probe| *probe < timeout) {
                 Some(probe) => self.set_timer(Purpose::Probe, probe),
                 None => self.set_timer(Purpose::Timeout, timeout),
@@ -156,12 +156,12 @@ impl Connection {
     /// may hold back the acknowledgement of a single one.
     fn probe_deadline(&self, now: Instant) -> Option<Instant> {
         /// The longest delay of acknowledgements in use, as in RFC 8985 §7.2.
-        const DELAYED_ACK: Duration = Duration::from_millis(200);
+        const DELAYED_ACK_MICROS: u64 = 200_000;
 
         let may_probe = self.agreed.has_sack && self.recovery.is_none() && self.probe.is_none() && self.sacked() == 0;
-        let srtt = self.rto.srtt().filter(|_| may_probe)?;
+        let srtt = self.rto.srtt_micros().filter(|_| may_probe)?;
         let is_single = self.in_flight() <= self.snd_mss;
-        let wait = if is_single { 2 * srtt + DELAYED_ACK } else { 2 * srtt };
-        Some(self.last_sent_at.max(now) + wait)
+        let wait = u64::from(srtt) * 2 + if is_single { DELAYED_ACK_MICROS } else { 0 };
+        Some(self.last_sent_at.max(now).after_micros(wait))
     }
 }

@@ -69,7 +69,7 @@ fn answers_with_what_was_offered() {
     let (_, answer) = asked(TcpOptions::default());
     assert_eq!(answer.options, TcpOptions { mss: 1_460.try_into().ok(), ..TcpOptions::default() });
     let (_, answer) = asked(all_options());
-    assert!(answer.options.is_sack_permitted && answer.options.window_scale == Some(WindowScale::new(2)));
+    assert!(answer.options.is_sack_permitted && answer.options.window_scale == Some(WindowScale::new(7)));
     assert_eq!(answer.options.timestamps, Some(TcpTimestamps { tsval: 1_000, tsecr: 77 }));
 }
 

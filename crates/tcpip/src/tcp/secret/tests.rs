@@ -1,9 +1,11 @@
+use core::hash::Hasher;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
+use siphasher::sip::SipHasher13;
 use sunstar_wire::{AddressPair, FourTuple};
 
-use super::Secret;
+use super::{Secret, sip_13_of_12_bytes};
 use crate::time::Instant;
 
 fn flow(src: u8, src_port: u16) -> FourTuple {
@@ -44,4 +46,16 @@ fn purposes_are_unrelated() {
         assert!(!values[..at].contains(value));
     }
     assert_eq!(format!("{secret:?}"), "Secret", "it is in no log");
+}
+
+#[test]
+fn twelve_bytes_have_the_hash_that_any_others_would_have() {
+    for seed in 0..200_u64 {
+        let word = |nth: u64| (seed * 4 + nth).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let (key, first, [.., a, b, c, d]) = ([word(0), word(1)], word(2), word(3).to_be_bytes());
+        let last = u32::from_be_bytes([a, b, c, d]);
+        let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
+        hasher.write(&[&first.to_le_bytes()[..], &last.to_le_bytes()].concat());
+        assert_eq!(sip_13_of_12_bytes(key, first, last), hasher.finish());
+    }
 }

@@ -2,7 +2,7 @@
 
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Place, Sockets, Waiting, bound_at};
+use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Reply, Segment, State};
 use crate::tcp::half_open::{self, HalfOpen};
@@ -77,9 +77,20 @@ impl Sockets {
 
     fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        let flow = entry.flow;
         entry.connection.lend(|| self.spares.pop());
-        if let Reply::Reset(seq) = entry.connection.take_segment(now, segment) {
+        let reply = entry.connection.take_segment(now, segment);
+        if reply == Reply::None && entry.connection.state() == State::Established && !entry.connection.is_orphan() {
+            // All is as before, but for what is to be sent, and what the application should look at.
+            if !core::mem::replace(&mut entry.has_work, true) {
+                self.work.push_back(place);
+            }
+            if entry.listener == Entry::ACCEPTED && !core::mem::replace(&mut entry.has_event, true) {
+                self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
+            }
+            return;
+        }
+        let flow = entry.flow;
+        if let Reply::Reset(seq) = reply {
             self.reset(flow, seq);
         }
         // Nobody will read it (RFC 2525 §2.17).

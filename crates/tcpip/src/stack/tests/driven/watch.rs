@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::{
-    AddressPair, EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, Seq, TcpFlags, TcpHeader,
+    AddressPair, EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, SackBlock, Seq, TcpFlags, TcpHeader,
 };
 use sunstar_wire::{TcpSegment, UdpDatagram};
 
@@ -134,12 +134,17 @@ impl Watch {
             self.directions.retain(|direction| !is_old(direction.flow));
             self.directions.push(Direction::new(seen));
         }
-        let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack));
-        let (edge, has_sack) = other.unwrap_or_default();
+        let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack, other.has_fin));
+        let (edge, has_sack, has_fin) = other.unwrap_or_default();
         let Some(this) = self.get_mut(&seen.flow) else { return };
         if is_trusted {
             this.check_window(seen, edge);
             this.check_report(seen, has_sack);
+            this.check_blocks(seen);
+            // Behind the end of a stream nothing comes for which there would have to be room.
+            if !has_fin {
+                this.check_edge(seen);
+            }
             if leaves_at_once {
                 this.check_repeats(now, seen);
             }
@@ -203,6 +208,35 @@ impl Direction {
             let is_reported = blocks.any(|block| block.left.is_at_or_before(seq) && block.right.is_at_or_after(end));
             assert!(is_reported, "{:?} is missing in {:?}", (seq, end), seen.header);
         }
+    }
+
+    /// RFC 2018 §3, §4: ranges lie behind the acknowledgement, in the window, and apart from each other; but for the first one, which may
+    /// tell of a duplicate (RFC 2883 §4).
+    fn check_blocks(&self, seen: &Seen) {
+        let blocks = &seen.header.options.sack;
+        let Some((first, rest)) = blocks.split_first() else { return };
+        let is_duplicate = first.right.is_at_or_before(seen.header.ack)
+            || rest
+                .iter()
+                .any(|other| first.left.is_at_or_after(other.left) && first.right.is_at_or_before(other.right));
+        let waiting = if is_duplicate { rest } else { &blocks[..] };
+        assert!(first.left.is_before(first.right), "{seen:?}");
+        for (at, block) in waiting.iter().enumerate() {
+            let is_ahead = block.left.is_after(seen.header.ack) && block.left.is_before(block.right);
+            let is_in_window = self.edge.is_none_or(|edge| block.right.is_at_or_before(edge));
+            assert!(is_ahead && is_in_window, "{block:?} of {seen:?}, window up to {:?}", self.edge);
+            let is_apart = |other: &SackBlock| other.right.is_before(block.left) || other.left.is_after(block.right);
+            assert!(waiting[..at].iter().all(is_apart), "{block:?} of {seen:?}");
+        }
+    }
+
+    /// RFC 9293 §3.8.6.2.1: the right edge of the window does not move back, but for rounding (RFC 7323 §2.4).
+    fn check_edge(&self, seen: &Seen) {
+        if !seen.has(TcpFlags::ACK) || seen.has(TcpFlags::SYN) {
+            return;
+        }
+        let edge = seen.header.ack + (u32::from(seen.header.window) << self.scale) + self.granularity();
+        assert!(self.edge.is_none_or(|known| edge.is_at_or_after(known)), "{seen:?}, promised {:?}", self.edge);
     }
 
     /// RFC 6298 §5: while nothing comes, what is sent again comes less and less often, and never sooner than the least timeout.

@@ -142,5 +142,9 @@ fn info_tells_what_is_known() {
     script.gets(arrives(ACK, 71, 0, 10_001));
     let info = script.connection.info(script.now);
     assert_eq!((info.bytes_acked, info.retransmits), (10_000, 0));
+    assert_eq!((info.bytes_sent, info.bytes_retrans), (12_000, 1_000));
+    assert_eq!((info.data_segs_out, info.data_segs_in, info.dsack_dups), (12, 1, 0));
+    script.gets(arrives(ACK, 71, 0, 10_001).sack(&[(1, 1_001)]));
+    assert_eq!(script.connection.info(script.now).dsack_dups, 1);
     assert_eq!(info.min_rtt, Some(Duration::from_millis(100)));
 }

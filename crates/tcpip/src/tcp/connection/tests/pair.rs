@@ -133,6 +133,7 @@ impl Pair {
             while let Some(outgoing) = self.ends[index].connection.poll_transmit(self.now, self.mss) {
                 self.carry(index, outgoing);
             }
+            self.ends[index].connection.grow(u64::MAX);
         }
     }
 

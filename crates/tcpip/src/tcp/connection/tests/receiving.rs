@@ -181,3 +181,59 @@ fn rounding_does_not_pile_up() {
     }
     assert!(edge <= 1 + capacity + 16, "{edge}");
 }
+
+/// RFC 2883 §4.1.1, §4.1.3: a segment that came before is told of, once, also if only a part of it was.
+#[test]
+fn tells_of_duplicates_once() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 500, 1));
+    assert_eq!(script.sent_one().sack, []);
+    script.gets(arrives(ACK, 1, 500, 1));
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.sack), (501, vec![(1, 501)]));
+    script.gets(arrives(ACK, 401, 200, 1));
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.sack), (601, vec![(401, 501)]));
+    script.gets(arrives(ACK, 601, 10, 1));
+    assert_eq!(script.sent_one().sack, [], "it was told");
+    // Two that follow each other before anything is told are one range.
+    script.gets(arrives(ACK, 1, 100, 1));
+    script.gets(arrives(ACK, 101, 100, 1));
+    assert_eq!(script.sent_one().sack, [(1, 201)]);
+    assert_eq!(script.received(1), 610);
+}
+
+/// RFC 2883 §4.1.2, §4.2.1, §4.2.2: above a gap what contains the duplicate comes next, then the others.
+#[test]
+fn tells_of_duplicates_above_gaps() {
+    let mut script = Script::established(PLAIN);
+    for (seq, len) in [(1_001, 500), (1_501, 500), (4_001, 500)] {
+        script.gets(arrives(ACK, seq, len, 1));
+        script.sent_one();
+    }
+    script.gets(arrives(ACK, 1_501, 500, 1));
+    assert_eq!(script.sent_one().sack, [(1_501, 2_001), (1_001, 2_001), (4_001, 4_501)]);
+    // The beginning of what is new was there.
+    script.gets(arrives(ACK, 1_901, 300, 1));
+    assert_eq!(script.sent_one().sack, [(1_901, 2_001), (1_001, 2_201), (4_001, 4_501)]);
+    // A duplicate below all gaps.
+    script.gets(arrives(ACK, 1, 10, 1));
+    assert_eq!(script.sent_one().ack, 11);
+    script.gets(arrives(ACK, 1, 10, 1));
+    assert_eq!(script.sent_one().sack, [(1, 11), (1_001, 2_201), (4_001, 4_501)]);
+    // What closes the gap reaches into what was there.
+    script.gets(arrives(ACK, 11, 1_000, 1));
+    let sent = script.sent_one();
+    assert_eq!((sent.ack, sent.sack), (2_201, vec![(1_001, 1_011), (4_001, 4_501)]));
+    assert_eq!(script.received(1), 2_200);
+}
+
+/// Who has not offered to listen is told nothing (RFC 2883 §3).
+#[test]
+fn tells_of_no_duplicates_without_sack() {
+    let mut script = Script::established(Options { offers_sack: false, ..PLAIN });
+    for _ in 0..2 {
+        script.gets(arrives(ACK, 1, 10, 1));
+        assert_eq!(script.sent_one().sack, []);
+    }
+}

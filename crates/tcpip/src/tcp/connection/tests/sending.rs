@@ -179,3 +179,26 @@ fn sends_as_much_as_may_wait() {
     script.gets(arrives(ACK, 1, 0, 1_001));
     assert_eq!(script.connection.sendable(), 501);
 }
+
+/// RFC 6691 §2: who reports ranges carries so much less, that no segment is larger than the path takes.
+#[test]
+fn reports_take_room_from_data() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1_001, 10, 1));
+    script.sent_one();
+    script.send(1, 2_500);
+    assert_eq!(script.sent_data(), [(1, MSS - 12), (989, MSS - 12)], "a block; the rest waits (Nagle)");
+    for seq in [2_001, 3_001, 4_001] {
+        script.gets(arrives(ACK, seq, 10, 1));
+    }
+    script.gets(arrives(ACK, 4_001, 10, 1977));
+    let sent = script.sent_one();
+    assert_eq!((sent.seq, sent.len, sent.sack.len()), (1_977, 524, 4));
+    script.send(2_501, 2_000);
+    script.gets(arrives(ACK, 4_001, 10, 2_501));
+    assert_eq!(script.sent()[0].len, MSS - 36, "four blocks");
+    script.gets(arrives(ACK, 1, 6_000, 2_501));
+    script.sent();
+    script.send(4_501, 1_000);
+    assert_eq!(script.sent_data(), [(4_429, MSS)], "nothing is reported any more");
+}

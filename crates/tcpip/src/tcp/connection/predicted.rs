@@ -1,0 +1,79 @@
+//! The segment that is expected: the next bytes of an open connection, an acknowledgement of what is in flight, or both (header
+//! prediction, after Van Jacobson).
+//!
+//! What is expected needs none of the checks that `input` makes, and ends in the same functions. Whatever is unusual, about the segment or
+//! about the connection, is not expected.
+
+use super::input::Signs;
+use super::timers::Purpose;
+use super::{Connection, Queues, Segment, State};
+use crate::time::Instant;
+use sunstar_wire::TcpFlags;
+
+impl Connection {
+    /// Takes in a segment that was expected; answers whether it was. If not, nothing has changed.
+    #[inline]
+    pub(super) fn take_predicted(&mut self, now: Instant, segment: &mut Segment, len: u32) -> bool {
+        if !self.is_predicted(segment, len) {
+            return false;
+        }
+        let header = &segment.header;
+        self.last_heard_at = now;
+        self.keepalive_probes = 0;
+        self.remember_timestamp(now, header);
+        self.update_window(header);
+        self.acknowledge_predicted(now, header.ack);
+        for part in segment.payload.drain(..) {
+            self.take_in_order(now, part);
+        }
+        true
+    }
+
+    #[inline]
+    fn is_predicted(&self, segment: &Segment, len: u32) -> bool {
+        let header = &segment.header;
+        let is_plain = header.flags.without(TcpFlags::PSH) == TcpFlags::ACK && header.options.sack.is_empty();
+        let is_newer = match header.options.timestamps {
+            Some(timestamps) => {
+                self.agreed.has_timestamps && timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0
+            }
+            None => !self.agreed.has_timestamps,
+        };
+        // Numbers lie so near to each other that their differences tell.
+        let (acked, in_flight) = (header.ack - self.snd_una, self.snd_nxt - self.snd_una);
+        let room = self.rcv_adv - self.rcv_nxt;
+        let is_in_order = header.seq == self.rcv_nxt && len <= room && room <= super::receive::MAX_WINDOW << 14;
+        // What acknowledges nothing and has no data says something else.
+        let says_something = acked <= in_flight && (acked > 0 || len > 0);
+        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
+        let is_calm = self.recovery.is_none()
+            && self.probe.is_none()
+            && !waits_for_late
+            && self.peer_fin.is_none()
+            && self.duplicate_acks == 0;
+        let is_orderly = |queues: &Queues| queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
+        self.state == State::Established
+            && is_plain
+            && is_newer
+            && is_in_order
+            && says_something
+            && is_calm
+            && self.queues.as_deref().is_some_and(is_orderly)
+            && segment.payload.iter().all(|part| !part.is_empty())
+    }
+
+    #[inline]
+    fn acknowledge_predicted(&mut self, now: Instant, ack: sunstar_wire::Seq) {
+        let Some(queues) = &mut self.queues else { return };
+        let flight = queues.board.in_flight();
+        let news = queues.board.on_ack_in_order(now, ack, &mut self.rack);
+        self.move_una(ack, &news);
+        if news.acked > 0 {
+            self.on_progress();
+        } else if self.is_all_acknowledged() {
+            self.timeouts = 0;
+        }
+        let signs = Signs { is_duplicate: false, delivered: news.delivered };
+        self.advance(now, &news, signs, flight, false);
+    }
+}

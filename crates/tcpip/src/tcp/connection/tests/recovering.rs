@@ -1,0 +1,211 @@
+//! What is lost, what is only late, and how much may leave meanwhile.
+
+use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use crate::tcp::connection::{CaState, Info, Options};
+
+const WITHOUT_SACK: Options = Options { offers_sack: false, ..PLAIN };
+
+impl Script {
+    fn info(&self) -> Info {
+        self.connection.info(self.now)
+    }
+
+    /// An acknowledgement that says nothing but its number.
+    fn acked(&mut self, ack: u32) {
+        self.gets(arrives(ACK, 1, 0, ack));
+    }
+
+    /// The same with ranges.
+    fn reports(&mut self, ack: u32, blocks: &[(u32, u32)]) {
+        self.gets(arrives(ACK, 1, 0, ack).sack(blocks));
+    }
+}
+
+/// Ten segments were sent, of so many bytes, and nothing has come until the timer has rung.
+fn timed_out(options: Options, bytes: u32) -> Script {
+    let mut script = Script::established(options);
+    script.send(1, bytes);
+    assert_eq!(script.sent_data().len(), 10);
+    if options.offers_sack {
+        // RFC 8985 §7.3: the probe of the tail is the last segment, or new data.
+        let (ms, probe) = script.next();
+        assert_eq!((ms, probe.len()), (200, 1));
+    }
+    let (_, again) = script.next();
+    assert_eq!((again[0].seq, again.len()), (1, 1));
+    assert_eq!(script.info().ca_state, CaState::Loss);
+    script
+}
+
+/// RFC 5682 §2.1, steps 2b and 3b: new data instead of what seems to be lost; then more is acknowledged that was sent once. Nothing is
+/// sent again, and the window is what it was (RFC 4015).
+#[test]
+fn frto_finds_a_late_flight_by_new_data() {
+    let mut script = timed_out(WITHOUT_SACK, 20_000);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(10_001, MSS), (11_001, MSS)]);
+    script.acked(2_001);
+    assert_eq!(
+        (script.info().ca_state, script.info().snd_cwnd, script.info().snd_ssthresh),
+        (CaState::Open, 10, u32::MAX)
+    );
+    assert_eq!((script.info().lost, script.info().total_retrans), (0, 1));
+    assert_eq!(script.sent_data(), [], "the window is full");
+    for segment in 3..10 {
+        script.acked(1 + MSS * segment);
+        assert!(script.sent().iter().all(|sent| sent.seq > 11_001), "nothing is sent again");
+    }
+    assert_eq!((script.info().ca_state, script.info().total_retrans), (CaState::Open, 1));
+}
+
+/// RFC 5682 §3.1: the same with selective acknowledgements, by number or behind a gap.
+#[test]
+fn frto_with_sack_finds_a_late_flight() {
+    for is_behind_gap in [false, true] {
+        let mut script = timed_out(PLAIN, 20_000);
+        // Before the first new acknowledgement nothing is decided.
+        script.reports(1, &[(10_001, 11_001)]);
+        assert_eq!(script.info().ca_state, CaState::Loss);
+        script.acked(1_001);
+        assert_eq!(script.sent_data(), [(11_001, MSS), (12_001, MSS)]);
+        if is_behind_gap {
+            script.reports(1_001, &[(2_001, 3_001)]);
+        } else {
+            script.acked(2_001);
+        }
+        let info = script.info();
+        assert!(info.snd_cwnd >= 10 && info.ca_state != CaState::Loss && info.lost == 0, "{info:?}");
+        assert!(script.sent().iter().all(|sent| sent.seq > 12_001), "nothing is sent again");
+    }
+}
+
+/// RFC 5682 §2.1, step 2b: without new data there is no telling, and what seems to be lost is sent again in slow start.
+#[test]
+fn frto_without_new_data_sends_again() {
+    for options in [WITHOUT_SACK, PLAIN] {
+        let mut script = timed_out(options, 10_000);
+        script.acked(1_001);
+        assert_eq!(script.sent_data(), [(1_001, MSS), (2_001, MSS)]);
+        script.acked(3_001);
+        assert_eq!(script.info().ca_state, CaState::Loss);
+    }
+}
+
+/// RFC 5682 §2.1, steps 2a and 3a; §3.1, step 3a: what arrived of the new data shows that the others are lost.
+#[test]
+fn frto_believes_a_loss() {
+    let mut script = timed_out(WITHOUT_SACK, 20_000);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(10_001, MSS), (11_001, MSS)]);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(1_001, MSS)], "three segments, of which two are new");
+    assert_eq!(script.info().snd_cwnd, 3);
+    script.acked(2_001);
+    assert_eq!((script.info().ca_state, script.sent_data()), (CaState::Loss, vec![(2_001, MSS), (3_001, MSS)]));
+
+    // The first acknowledgement is a duplicate.
+    let mut script = timed_out(WITHOUT_SACK, 20_000);
+    script.acked(1);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(1_001, MSS), (2_001, MSS)]);
+
+    let mut script = timed_out(PLAIN, 20_000);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(11_001, MSS), (12_001, MSS)]);
+    script.reports(1_001, &[(11_001, 12_001)]);
+    assert_eq!(script.sent_data(), [(1_001, MSS), (2_001, MSS)]);
+}
+
+/// RFC 3042: the first two duplicates of an acknowledgement let a new segment out each, the third one sends the first one again.
+#[test]
+fn limited_transmit_without_sack() {
+    let mut script = Script::established(WITHOUT_SACK);
+    script.send(1, 30_000);
+    assert_eq!(script.sent_data().len(), 10);
+    script.wait(100);
+    script.acked(1);
+    assert_eq!(script.sent_data(), [(10_001, MSS)]);
+    script.acked(1);
+    assert_eq!(script.sent_data(), [(11_001, MSS)]);
+    script.acked(1);
+    assert_eq!(script.sent_data(), [(1, MSS)]);
+    assert_eq!(script.info().snd_cwnd, 9, "what is in the network, and the segment that was lost");
+}
+
+/// RFC 3042 §2: so it is with selective acknowledgements: what was reported has left the network, and as much may enter it.
+#[test]
+fn limited_transmit_with_sack() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 30_000);
+    assert_eq!(script.sent_data().len(), 10);
+    script.wait(100);
+    script.reports(1, &[(1_001, 2_001)]);
+    let first = script.sent_data();
+    script.reports(1, &[(1_001, 3_001)]);
+    let second = script.sent_data();
+    assert_eq!((first[0], second[0]), ((10_001, MSS), (12_001, MSS)));
+    script.reports(1, &[(1_001, 4_001)]);
+    assert_eq!(script.sent_data()[0], (1, MSS));
+}
+
+/// RFC 9937 §6.2, without selective acknowledgements: each duplicate delivers a segment, and what an acknowledgement covers of those
+/// does not count again. The flight shrinks to the threshold, in proportion.
+#[test]
+fn prr_counts_duplicates_without_sack() {
+    let mut script = Script::established(WITHOUT_SACK);
+    script.send(1, 60_000);
+    script.sent();
+    script.wait(100);
+    for first in [10_001, 11_001, 1] {
+        script.acked(1);
+        assert_eq!(script.sent_data(), [(first, MSS)]);
+    }
+    assert_eq!(script.info().snd_ssthresh, 7);
+    // Seven of the ten that were in the network when it began are replaced.
+    let mut new = 0;
+    for _ in 4..=9 {
+        script.acked(1);
+        new += script.sent().len();
+    }
+    assert!((3..=5).contains(&new), "{new}");
+    // A second one was lost (RFC 6582 §3.2): it leaves at once, though the duplicates were for it too.
+    script.acked(5_001);
+    assert_eq!(script.sent_data()[0], (5_001, MSS));
+    assert_eq!(script.info().ca_state, CaState::Recovery);
+    script.acked(12_001);
+    assert_eq!((script.info().ca_state, script.info().snd_cwnd), (CaState::Open, 7));
+}
+
+/// RFC 2883 §5, RFC 3708: what was sent again has come twice, as it turns out when the recovery is over: the window is what it was, and
+/// what overtakes has more time (RFC 8985 §6.2, step 4).
+#[test]
+fn duplicates_take_a_recovery_back() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    script.reports(1, &[(1_001, 4_001)]);
+    assert_eq!(script.sent_data(), [(1, MSS)]);
+    script.reports(4_001, &[]);
+    script.reports(10_001, &[]);
+    assert_eq!((script.info().ca_state, script.info().snd_cwnd), (CaState::Open, 7));
+    script.wait(50);
+    script.reports(10_001, &[(1, 1_001)]);
+    assert_eq!((script.info().snd_cwnd, script.info().snd_ssthresh), (10, u32::MAX));
+    script.reports(10_001, &[(1, 1_001)]);
+    assert_eq!(script.info().snd_cwnd, 10, "once");
+}
+
+/// RFC 2883 §4: the network doubles segments too. Who has sent nothing twice has lost nothing, and takes nothing back.
+#[test]
+fn duplicates_that_the_network_made_say_nothing() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    script.reports(2_001, &[(1, 1_001)]);
+    script.sent();
+    script.reports(2_001, &[(3_001, 4_001)]);
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].seq), (25, 2_001), "a quarter of the round trip, as ever");
+}
