@@ -137,4 +137,10 @@ impl<Q: Queue> Queue for Fault<Q> {
         let inner = self.inner.counters();
         Counters { tx_refused: inner.tx_refused + self.tx_refused, tx_full: inner.tx_full + self.tx_full, ..inner }
     }
+
+    fn free_unused_memory(&mut self) {
+        self.fresh.shrink_to_fit();
+        self.ready.shrink_to_fit();
+        self.inner.free_unused_memory();
+    }
 }

@@ -76,4 +76,8 @@ impl<Q: Queue> Queue for Pcap<Q> {
     fn counters(&self) -> Counters {
         self.inner.counters()
     }
+
+    fn free_unused_memory(&mut self) {
+        self.inner.free_unused_memory();
+    }
 }

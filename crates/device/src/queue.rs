@@ -140,6 +140,9 @@ pub trait Queue {
 
     /// What has been counted.
     fn counters(&self) -> Counters;
+
+    /// Gives back what is kept for reuse: there is nothing to do, and what comes next may take longer.
+    fn free_unused_memory(&mut self) {}
 }
 
 /// How to wait for a queue.
@@ -220,5 +223,9 @@ impl<Q: Queue + ?Sized> Queue for Box<Q> {
 
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+
+    fn free_unused_memory(&mut self) {
+        (**self).free_unused_memory();
     }
 }

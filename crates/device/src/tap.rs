@@ -32,6 +32,9 @@ pub struct TapOptions {
     pub offloads: Offloads,
     /// The MTU to be set at the interface, in bytes; without it, the interface's own is taken.
     pub mtu_bytes: Option<usize>,
+    /// How many packets may wait in the kernel until they are received, for each queue, to be set at the interface; without it, the
+    /// interface's own is taken. What is more is lost: most often the kernel begins with 1,000.
+    pub tx_queue_packets: Option<u32>,
     /// The stack's address; without it, one that differs from the kernel's at the interface in one bit.
     pub mac: Option<MacAddr>,
 }
@@ -40,7 +43,7 @@ impl TapOptions {
     /// One queue of that interface, with all offloads.
     pub fn new(name: &str) -> Self {
         let offloads = Offloads { vlan: false, ..Offloads::ALL };
-        Self { name: name.to_owned(), queues: 1, offloads, mtu_bytes: None, mac: None }
+        Self { name: name.to_owned(), queues: 1, offloads, mtu_bytes: None, tx_queue_packets: None, mac: None }
     }
 
     fn check(&self) -> Result<(), TapError> {
@@ -61,7 +64,7 @@ impl TapOptions {
     }
 }
 
-/// Reads what follows `tap:` on a command line: `NAME[,queues=N][,mtu=BYTES][,offload=on|off]`.
+/// Reads what follows `tap:` on a command line: `NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]`.
 impl FromStr for TapOptions {
     type Err = TapError;
 
@@ -73,6 +76,7 @@ impl FromStr for TapOptions {
             match part.split_once('=').ok_or_else(wrong)? {
                 ("queues", count) => options.queues = count.parse().map_err(|_| wrong())?,
                 ("mtu", bytes) => options.mtu_bytes = Some(bytes.parse().map_err(|_| wrong())?),
+                ("txqueue", packets) => options.tx_queue_packets = Some(packets.parse().map_err(|_| wrong())?),
                 ("offload", "on") => {}
                 ("offload", "off") => options.offloads = Offloads::NONE,
                 _ => return Err(wrong()),
@@ -108,7 +112,7 @@ pub enum TapError {
         queues: usize,
     },
     /// The command line is wrong.
-    #[error("{option:?} is no option of a TAP: there are queues=N, mtu=BYTES and offload=on|off")]
+    #[error("{option:?} is no option of a TAP: there are queues=N, mtu=BYTES, txqueue=PACKETS and offload=on|off")]
     Option {
         /// What was not understood.
         option: String,
@@ -194,6 +198,9 @@ impl Tap {
         let offloads = negotiate(first, options.offloads).map_err(system(&name, "setting offloads"))?;
         if let Some(mtu_bytes) = options.mtu_bytes {
             control.set_mtu(&name, mtu_bytes).map_err(system(&name, "setting the MTU"))?;
+        }
+        if let Some(packets) = options.tx_queue_packets {
+            control.set_tx_queue(&name, packets).map_err(system(&name, "setting the length of its queue"))?;
         }
         if !existed {
             control.set_up(&name).map_err(system(&name, "putting it up"))?;

@@ -72,6 +72,10 @@ impl<Q: Queue> Queue for Trace<Q> {
     fn counters(&self) -> Counters {
         self.inner.counters()
     }
+
+    fn free_unused_memory(&mut self) {
+        self.inner.free_unused_memory();
+    }
 }
 
 impl<Q: fmt::Debug> fmt::Debug for Trace<Q> {

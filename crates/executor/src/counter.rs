@@ -31,6 +31,7 @@ pub(crate) struct Counters {
     pub(crate) abandoned_errors: Counter,
     pub(crate) foreign_panics: Counter,
     pub(crate) arrivals: Counter,
+    pub(crate) polled: Counter,
     pub(crate) sent_messages: Counter,
     pub(crate) received_messages: Counter,
     pub(crate) waits_for_room: Counter,
@@ -60,6 +61,8 @@ pub struct Stats {
     pub foreign_panics: u64,
     /// Wakes, drops and returns from other threads.
     pub arrivals: u64,
+    /// Rounds in which [pollers](crate::Poller) found something.
+    pub polled: u64,
     /// Messages that were sent to other shards, or to this one through the same functions.
     pub sent_messages: u64,
     /// Messages that were received from other shards.

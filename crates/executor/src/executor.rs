@@ -117,6 +117,7 @@ impl Executor {
     /// next tasks take theirs from the heap again.
     pub fn free_unused_memory(&self) {
         self.shard.recycler.free_unused();
+        self.enter(|| self.shard.pollers.free_unused_memory());
     }
 
     /// Polls the shard's [pollers](crate::Poller) alone, when it ends; answers whether they have something left to do. Give them

@@ -43,6 +43,9 @@ pub trait Poller {
 
     /// Drops what lingers: the shard ends.
     fn finish(&self) {}
+
+    /// Gives back memory that is kept for reuse: the shard has nothing to do.
+    fn free_unused_memory(&self) {}
 }
 
 /// Has `poller` polled in every round of the current shard from the next one on, until the executor is dropped.
@@ -115,6 +118,10 @@ impl Pollers {
         self.all().for_each(|poller| poller.finish());
     }
 
+    pub(crate) fn free_unused_memory(&self) {
+        self.all().for_each(|poller| poller.free_unused_memory());
+    }
+
     /// Lets go of all.
     pub(crate) fn clear(&self) {
         drop(self.pollers.take());
@@ -151,6 +158,7 @@ mod tests {
         polls: Cell<usize>,
         is_asked: Cell<bool>,
         waker: RefCell<Option<Waker>>,
+        has_freed: Cell<bool>,
     }
 
     impl Poller for Scripted {
@@ -170,6 +178,10 @@ mod tests {
         fn prepare_sleep(&self, cx: &mut Context<'_>) -> bool {
             *self.waker.borrow_mut() = Some(cx.waker().clone());
             !self.is_restless.get()
+        }
+
+        fn free_unused_memory(&self) {
+            self.has_freed.set(true);
         }
     }
 
@@ -206,6 +218,15 @@ mod tests {
         assert_eq!(executor.round(), Round::Busy);
         assert!(!poller.is_asked.get());
         assert_eq!(executor.round(), Round::Idle { deadline: None });
+    }
+
+    #[test]
+    fn a_poller_gives_memory_back_with_its_executor() {
+        let (executor, poller) = (TestWorld::default().executor(), Rc::new(Scripted::default()));
+        executor.enter(|| add_poller(Rc::clone(&poller) as Rc<dyn Poller>));
+        assert!(!poller.has_freed.get());
+        executor.free_unused_memory();
+        assert!(poller.has_freed.get());
     }
 
     #[test]

@@ -145,7 +145,10 @@ impl Shard {
         self.counters.rounds.add(1);
         self.ration.begin_round(now, self.task_quota, self.groups.has_work());
         self.progress.turn_to(Activity::Platform);
-        let polled = self.poll_platform() | self.pollers.poll(now);
+        let is_any = self.poll_platform();
+        let others = self.pollers.poll(now);
+        self.counters.polled.add(u64::from(others));
+        let polled = is_any | others;
         let received = self.receive(now);
         self.progress.turn_back();
         let mut found = received > 0 || polled;
@@ -326,6 +329,7 @@ impl Shard {
             abandoned_errors: counters.abandoned_errors.value(),
             foreign_panics: counters.foreign_panics.value(),
             arrivals: counters.arrivals.value(),
+            polled: counters.polled.value(),
             sent_messages: counters.sent_messages.value(),
             received_messages: counters.received_messages.value(),
             waits_for_room: counters.waits_for_room.value(),

@@ -73,6 +73,11 @@ impl<Q: Queue> Queue for Frames<Q> {
     fn counters(&self) -> Counters {
         self.inner.counters()
     }
+
+    fn free_unused_memory(&mut self) {
+        self.inner.free_unused_memory();
+        self.pool.free_unused_memory();
+    }
 }
 
 impl<Q> fmt::Debug for Frames<Q> {
@@ -87,6 +92,20 @@ mod tests {
     use sunstar_packet::PoolOptions;
 
     use super::*;
+
+    #[test]
+    fn frames_of_a_peak_are_given_back() {
+        let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 0, limit_frames: 4_096 };
+        let pool = Rc::new(Pool::new(options).expect("there is memory"));
+        let (_here, there) = link(LinkOptions::default());
+        let mut there = Frames::new(there, Rc::clone(&pool), options.limit_frames);
+        let peak: Vec<_> = (0..4_096).map_while(|_| pool.take()).collect();
+        assert_eq!(peak.len(), 4_096);
+        drop(peak);
+        assert!(pool.counters().reserved_bytes > 4_096 * 2_048);
+        there.free_unused_memory();
+        assert_eq!(pool.counters().reserved_bytes, 0);
+    }
 
     #[test]
     fn packets_leave_their_frames_when_more_than_half_are_held() {

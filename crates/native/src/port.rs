@@ -136,6 +136,12 @@ impl Port {
         true
     }
 
+    /// Gives back what is kept for reuse.
+    pub(crate) fn free_unused_memory(&mut self) {
+        self.outbox.shrink_to_fit();
+        self.queue.free_unused_memory();
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.queue.deadline().filter(|_| !self.is_gone)
     }

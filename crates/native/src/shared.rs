@@ -110,6 +110,11 @@ impl Poller for Shared {
         self.state.borrow_mut().prepare_sleep(cx) && !self.has_work.get()
     }
 
+    fn free_unused_memory(&self) {
+        self.look(State::free_unused_memory);
+        self.wakes.borrow_mut().shrink_to_fit();
+    }
+
     fn lingers(&self) -> bool {
         let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
         connections > self.open_streams.get()

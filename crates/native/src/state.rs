@@ -174,6 +174,17 @@ impl State {
         self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
+    /// Gives back what is kept for reuse. There is nothing to do.
+    pub(crate) fn free_unused_memory(&mut self) {
+        self.stack.free_unused_memory();
+        self.ports.iter_mut().for_each(Port::free_unused_memory);
+        self.streams.shrink(StreamWaiters::is_empty);
+        self.acceptors.shrink(Option::is_none);
+        self.receivers.shrink(Option::is_none);
+        self.senders.shrink_to_fit();
+        self.inbox.shrink_to_fit();
+    }
+
     /// When something is due though nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let stack =

@@ -28,6 +28,13 @@ impl<T: Default> Table<T> {
         }
     }
 
+    /// Gives back the places behind the last one that is not empty.
+    pub(crate) fn shrink(&mut self, is_empty: impl Fn(&T) -> bool) {
+        let used = self.0.iter().rposition(|waiting| !is_empty(waiting)).map_or(0, |last| last + 1);
+        self.0.truncate(used);
+        self.0.shrink_to_fit();
+    }
+
     /// The place of a socket, if anybody has ever waited there.
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut T> {
         self.0.get_mut(index)
@@ -50,6 +57,11 @@ struct Writer {
 }
 
 impl StreamWaiters {
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reader.is_none() && self.writer.as_ref().is_none_or(|writer| writer.waker.is_none())
+    }
+
     pub(crate) fn wait_to_write(&mut self, below: u32, cx: &Context<'_>) {
         let writer = self.writer.get_or_insert_default();
         writer.below = below;

@@ -1,6 +1,7 @@
 //! Frames of one size, reused last-in first-out so that they are warm.
 
 use alloc::alloc::{alloc, dealloc};
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::alloc::Layout;
@@ -136,13 +137,10 @@ impl Pool {
         Some(unsafe { BufferMut::from_block(frame.cast(), self.core.headroom, 0) })
     }
 
-    /// Gives the memory of all frames back to the allocator, if none of them is out. The next [`Pool::take`] gets new memory.
+    /// Gives the slabs of which no frame is out back to the allocator. It looks at all free frames, so it is for when there is nothing
+    /// to do.
     pub fn free_unused_memory(&self) {
-        if self.core.in_use.get() == 0 {
-            self.core.free.set(None);
-            self.core.fresh.set(0);
-            self.core.free_slabs();
-        }
+        self.core.free_unused_slabs();
     }
 
     /// What the pool has done and does.
@@ -208,12 +206,44 @@ impl Core {
 }
 
 impl Core {
-    /// Frees the memory of all frames: none is out, and none is handed out that was made before.
-    fn free_slabs(&self) {
-        for slab in self.slabs.borrow_mut().drain(..) {
-            // SAFETY: each slab was allocated with this layout, and nobody has a frame in it, as the callers have made sure.
-            unsafe { dealloc(slab.as_ptr(), self.slab) };
+    /// Frees the slabs of which no frame is out.
+    fn free_unused_slabs(&self) {
+        let mut slabs = self.slabs.borrow_mut();
+        let Some(&newest) = slabs.last() else { return };
+        // By address, so that the slab of a frame is found: how many of its frames are not out.
+        let mut free: BTreeMap<NonNull<u8>, usize> = slabs.iter().map(|slab| (*slab, 0)).collect();
+        free.insert(newest, self.fresh.get());
+        let mut frames = Vec::new();
+        let mut next = self.free.take();
+        while let Some(frame) = next {
+            // SAFETY: frames on the free list are valid as long as the slabs are.
+            next = unsafe { frame.as_ref() }.next_free.take();
+            frames.push(frame);
+            if let Some((_, count)) = free.range_mut(..=frame.cast()).next_back() {
+                *count += 1;
+            }
         }
+        free.retain(|_, count| *count == self.slab.size() / self.stride);
+        let is_unused = |memory: NonNull<u8>| {
+            let below = free.range(..=memory).next_back();
+            below.is_some_and(|(slab, _)| memory.addr().get() - slab.addr().get() < self.slab.size())
+        };
+        // What stays is handed out in the order in which it would have been.
+        for frame in frames.into_iter().rev().filter(|frame| !is_unused(frame.cast())) {
+            // SAFETY: its slab stays.
+            unsafe { frame.as_ref() }.next_free.set(self.free.replace(Some(frame)));
+        }
+        if is_unused(newest) {
+            self.fresh.set(0);
+        }
+        slabs.retain(|slab| {
+            let is_unused = is_unused(*slab);
+            if is_unused {
+                // SAFETY: it was allocated with this layout; all of its frames were free, and none is on the list any more.
+                unsafe { dealloc(slab.as_ptr(), self.slab) };
+            }
+            !is_unused
+        });
     }
 }
 
@@ -231,7 +261,9 @@ unsafe fn release_frame(block: NonNull<Block>) {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        // No frame is out, as it would keep the core.
-        self.free_slabs();
+        for slab in self.slabs.get_mut().drain(..) {
+            // SAFETY: it was allocated with this layout, and no frame is out, as it would keep the core.
+            unsafe { dealloc(slab.as_ptr(), self.slab) };
+        }
     }
 }

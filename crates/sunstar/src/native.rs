@@ -27,7 +27,8 @@ const FRAME_BYTES: usize = 2_048;
 const FRAMES: usize = 16_384;
 const HEADROOM_BYTES: usize = 64;
 
-const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]";
+const DEVICE_HELP: &str =
+    "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]";
 
 #[derive(Args, Debug)]
 #[group(skip)]

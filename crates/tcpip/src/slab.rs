@@ -51,11 +51,40 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Gives back the places behind the last value. Those that are free among the others are filled from the front, so that there are
+    /// more to give back the next time.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.places.truncate(used);
+        self.places.shrink_to_fit();
+        self.free.retain(|place| (*place as usize) < used);
+        self.free.sort_unstable_by(|one, other| other.cmp(one));
+        self.free.shrink_to_fit();
+    }
+
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
         self.places.get(place as usize)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
         self.places.get_mut(place as usize)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_behind_the_last_value_are_given_back() {
+        let mut slab = Slab::default();
+        let places: Vec<u32> = (0..1_000).map(|value| slab.insert(value)).collect();
+        for place in places.iter().filter(|place| **place != 5) {
+            slab.remove(*place);
+        }
+        slab.shrink();
+        assert!(slab.places.capacity() < 10 && slab.free.capacity() < 10);
+        assert_eq!((slab.len(), slab.get(5)), (1, Some(&5)));
+        assert_eq!([slab.insert(7), slab.insert(8)], [0, 1], "from the front");
     }
 }

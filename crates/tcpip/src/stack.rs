@@ -443,6 +443,17 @@ impl Stack {
         earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
     }
 
+    /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
+    /// do. The tables by which connections and timers are found stay as large as they are.
+    pub fn free_unused_memory(&mut self) {
+        self.tcp.free_unused_memory();
+        self.outgoing.shrink_to_fit();
+        self.local.shrink_to_fit();
+        if let Some(headers) = &self.headers {
+            headers.free_unused_memory();
+        }
+    }
+
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tcp.handle_timeout(now);

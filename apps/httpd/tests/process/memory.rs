@@ -23,22 +23,24 @@ fn connect(httpd: &Httpd, count: u64) -> Vec<Client> {
 #[test]
 fn after_a_peak_memory_returns_to_its_level() {
     let crowd = room(CROWD);
-    let left_kib = (LEFT_BYTES + LEFT_BYTES_EACH * crowd) >> 10;
-    with_each_backend(|setup| {
-        let httpd = Httpd::start(setup);
-        drop(connect(&httpd, 100));
-        let level = httpd.own_kib();
-        let clients = connect(&httpd, crowd);
-        let peak = httpd.own_kib();
-        assert!(peak > level + crowd / 2, "connections take memory: {level} KiB, {peak} KiB with {crowd}");
-        clients.into_iter().for_each(Client::reset);
-        let deadline = Instant::now() + PATIENCE;
-        while httpd.own_kib() > level + left_kib {
-            let left = httpd.own_kib();
-            assert!(Instant::now() < deadline, "{left} KiB of {peak} are left, before it was {level}");
-            thread::sleep(Duration::from_millis(50));
-        }
-        println!("{level} KiB, {peak} KiB with {crowd} connections, then {} KiB", httpd.own_kib());
-        httpd.stop();
-    });
+    with_each_backend(|setup| returns_to_its_level(Httpd::start(setup), crowd, LEFT_BYTES_EACH));
+}
+
+/// Has so many connections opened and reset, and waits until their memory is free, but for so many bytes of each.
+pub(super) fn returns_to_its_level(httpd: Httpd, crowd: u64, left_bytes_each: u64) {
+    let left_kib = (LEFT_BYTES + left_bytes_each * crowd) >> 10;
+    drop(connect(&httpd, 100));
+    let level = httpd.own_kib();
+    let clients = connect(&httpd, crowd);
+    let peak = httpd.own_kib();
+    assert!(peak > level + crowd / 2, "connections take memory: {level} KiB, {peak} KiB with {crowd}");
+    clients.into_iter().for_each(Client::reset);
+    let deadline = Instant::now() + PATIENCE;
+    while httpd.own_kib() > level + left_kib {
+        let left = httpd.own_kib();
+        assert!(Instant::now() < deadline, "{left} KiB of {peak} are left, before it was {level}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    println!("{level} KiB, {peak} KiB with {crowd} connections, then {} KiB", httpd.own_kib());
+    httpd.stop();
 }

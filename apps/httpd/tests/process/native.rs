@@ -11,9 +11,11 @@ use std::time::Duration;
 use super::client::{Client, HELLO};
 use super::crowd::serve_all_of_a_crowd;
 use super::files::{content, root};
+use super::memory::returns_to_its_level;
 use super::metrics::figure;
 use super::namespace::{in_namespace, ip};
 use super::server::{Httpd, Setup, command, with_each_backend};
+use super::tools::browse;
 
 const KERNEL: &str = "10.9.0.1";
 const STACK: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -102,6 +104,17 @@ fn thousands_of_connections_at_once_are_served() {
         serve_all_of_a_crowd(httpd.address);
         let log = httpd.stop();
         assert!(!log.contains("WARN"), "{log}");
+    });
+}
+
+#[test]
+fn after_a_peak_memory_returns_to_its_level() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        // What overflows before the stack would only be late.
+        ip("link set tap0 txqueuelen 10000");
+        // Of some 4 KiB each: pages of the heap that hold something else, too.
+        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 1_200);
     });
 }
 
@@ -248,6 +261,21 @@ fn programs_are_served_and_captures_are_read() {
         let from_odd_port = format!("http && tcp.port == {PORT_OF_ANOTHER_PROTOCOL}");
         assert_eq!(packets(&file, port, &from_odd_port).lines().count(), 2);
         assert_eq!(packets(&file, port, "_ws.malformed"), "");
+        remove_tap("tap0");
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_browser_is_served() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        // Some of it asks this host about itself.
+        ip("link set lo up");
+        let httpd = Httpd::run(&mut native(setup, "tap:tap0"));
+        let page = browse(&httpd.url("/"));
+        assert!(page.contains("Hello world"), "{page}");
+        httpd.stop();
         remove_tap("tap0");
     });
 }

@@ -129,14 +129,20 @@ fn wrk() {
     });
 }
 
+/// What Chromium makes of a page.
+pub(super) fn browse(url: &str) -> String {
+    // Tests may run at the same time, and a profile is one browser's.
+    let profile = tempfile::tempdir().expect("a folder");
+    let profile = format!("--user-data-dir={}", profile.path().display());
+    run("chromium", &["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", url])
+}
+
 #[test]
 #[ignore = "needs programs: cargo xtask test tools"]
 fn chromium() {
     with_each(|setup| {
         let httpd = Httpd::start(setup);
-        let profile = format!("--user-data-dir={}/chromium", env!("CARGO_TARGET_TMPDIR"));
-        let page =
-            run("chromium", &["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &httpd.url("/")]);
+        let page = browse(&httpd.url("/"));
         assert!(page.contains("Hello world"), "{page}");
         httpd.stop();
     });

@@ -83,6 +83,14 @@ impl Control {
         call(&self.0, libc::SIOCSIFMTU, &mut request)
     }
 
+    /// Sets how many packets may wait at an interface.
+    pub(super) fn set_tx_queue(&self, name: &str, packets: u32) -> io::Result<()> {
+        let mut request = request(name)?;
+        // The field is a number that the MTU shares (`ifr_qlen`).
+        request.ifr_ifru.ifru_mtu = c_int::try_from(packets).map_err(io::Error::other)?;
+        call(&self.0, libc::SIOCSIFTXQLEN, &mut request)
+    }
+
     /// The kernel's own address at an interface.
     pub(super) fn mac(&self, name: &str) -> io::Result<MacAddr> {
         let answer = self.ask(name, libc::SIOCGIFHWADDR)?;

@@ -7,8 +7,10 @@ fn error(text: &str) -> String {
 #[test]
 fn options_are_read() {
     assert_eq!("tap0".parse::<TapOptions>().unwrap(), TapOptions::new("tap0"));
-    let options: TapOptions = "t%d,queues=4,mtu=9000,offload=off".parse().unwrap();
-    let expected = TapOptions { queues: 4, mtu_bytes: Some(9000), offloads: Offloads::NONE, ..TapOptions::new("t%d") };
+    let options: TapOptions = "t%d,queues=4,mtu=9000,txqueue=7,offload=off".parse().unwrap();
+    let (mtu_bytes, tx_queue_packets) = (Some(9000), Some(7));
+    let expected =
+        TapOptions { queues: 4, mtu_bytes, tx_queue_packets, offloads: Offloads::NONE, ..TapOptions::new("t%d") };
     assert_eq!(options, expected);
 }
 
@@ -22,8 +24,10 @@ fn wrong_options_say_what_is_wrong() {
     }
     assert_eq!(error("t,queues=0"), "0 queues: a TAP has 1 to 256");
     assert_eq!(error("t,queues=257"), "257 queues: a TAP has 1 to 256");
-    for option in ["queues=x", "queue=1", "queues", "mtu=-1", "offload=maybe", ""] {
-        let expected = format!("{option:?} is no option of a TAP: there are queues=N, mtu=BYTES and offload=on|off");
+    for option in ["queues=x", "queue=1", "queues", "mtu=-1", "txqueue=-1", "offload=maybe", ""] {
+        let expected = format!(
+            "{option:?} is no option of a TAP: there are queues=N, mtu=BYTES, txqueue=PACKETS and offload=on|off"
+        );
         assert_eq!(error(&format!("t,{option}")), expected);
     }
 }

@@ -215,6 +215,15 @@ fn mtu_and_addresses_are_those_of_the_interface() {
 }
 
 #[test]
+fn how_many_packets_wait_in_the_kernel_is_a_matter_of_options() {
+    in_namespace(|| {
+        let _tap = open("t0,txqueue=4321");
+        let shown = std::process::Command::new("ip").args(["link", "show", "t0"]).output().unwrap().stdout;
+        assert!(String::from_utf8_lossy(&shown).contains("qlen 4321"), "{}", String::from_utf8_lossy(&shown));
+    });
+}
+
+#[test]
 fn a_queue_waits_for_frames_and_goes_on() {
     in_namespace(|| {
         let mut tap = open("t0,offload=off");

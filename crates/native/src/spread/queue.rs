@@ -299,6 +299,16 @@ impl Queue for SpreadQueue {
     fn counters(&self) -> Counters {
         self.queue.as_ref().map(|queue| queue.counters()).unwrap_or_default()
     }
+
+    fn free_unused_memory(&mut self) {
+        let Mailbox { received, to_send, given_back, .. } = &*self.mailbox;
+        [received, to_send, given_back].into_iter().for_each(|queue| queue.borrow_mut().shrink_to_fit());
+        self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.packets.shrink_to_fit());
+        self.fresh.shrink_to_fit();
+        if let Some(queue) = &mut self.queue {
+            queue.free_unused_memory();
+        }
+    }
 }
 
 impl fmt::Debug for SpreadQueue {

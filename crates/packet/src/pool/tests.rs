@@ -104,3 +104,29 @@ fn memory_is_given_back_when_no_frame_is_out() {
     let frames: Vec<_> = (0..8).map(|_| pool.take().expect("below the limit")).collect();
     assert_eq!((frames.len(), pool.counters().reserved_bytes), (8, reserved_bytes));
 }
+
+#[test]
+fn a_frame_that_is_out_keeps_its_slab_and_no_other() {
+    let pool = pool(2048, 0, 10_000);
+    let mut frames: Vec<_> = (0..2_000).map(|_| pool.take().expect("below the limit")).collect();
+    let peak = pool.counters().reserved_bytes;
+    for (index, frame) in frames.iter_mut().enumerate() {
+        frame.extend_from_slice(&index.to_ne_bytes()).expect("it fits");
+    }
+    // One in the middle, and the last: the newest slab has frames that were never out.
+    let kept = [frames.swap_remove(1_999), frames.swap_remove(1_000)];
+    drop(frames);
+    assert_eq!(pool.counters().reserved_bytes, peak, "it is kept for what comes next");
+    pool.free_unused_memory();
+    let slab = peak / 5;
+    assert_eq!(pool.counters().reserved_bytes, 2 * slab);
+    // What is left is handed out before there is more, each frame once.
+    let again: Vec<_> = (0..2 * slab / (2048 + 128) - 2).map(|_| pool.take().expect("below the limit")).collect();
+    assert!(again.len() > 700 && pool.counters().reserved_bytes == 2 * slab);
+    for (frame, index) in kept.iter().zip([1_999_usize, 1_000]) {
+        assert_eq!(frame[..], index.to_ne_bytes());
+    }
+    drop((again, kept));
+    pool.free_unused_memory();
+    assert_eq!(pool.counters().reserved_bytes, 0);
+}

@@ -173,7 +173,7 @@ impl Engine {
     /// A number that changes whenever something comes in from elsewhere.
     fn input(&self) -> u64 {
         let stats = self.executor.stats();
-        stats.arrivals + stats.received_messages + self.platform.events()
+        stats.arrivals + stats.polled + stats.received_messages + self.platform.events()
     }
 
     /// Sleeps until something comes in, a timer is due, or `until`.

@@ -28,7 +28,7 @@ Framework options:
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
-      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,offload=on|off]
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]
       --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2
       --netmask-ipv4-addr <MASK>        Netmask that goes with it [default: 255.255.255.0]
       --gw-ipv4-addr <ADDRESS>          Gateway of the native stack to other networks [default: none]

@@ -338,6 +338,18 @@ impl Sockets {
         }
     }
 
+    /// Gives back what is kept for reuse, as far as nobody uses it.
+    pub(crate) fn free_unused_memory(&mut self) {
+        self.connections.shrink();
+        self.half_open.shrink();
+        self.over.shrink();
+        self.listeners.shrink();
+        self.work.shrink_to_fit();
+        self.replies.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.spares = Vec::new();
+    }
+
     /// Whether there is something that the application should look at.
     pub fn has_event(&self) -> bool {
         !self.events.is_empty()
