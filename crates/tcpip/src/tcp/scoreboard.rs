@@ -83,8 +83,18 @@ pub struct Acknowledged {
     pub rtt: Option<Duration>,
     /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
     pub has_original: bool,
-    /// The first number of what was sent once, and is known now to have arrived behind a gap.
-    pub sacked: Option<Seq>,
+    /// The number behind the first segment that was sent once, and is known now to have arrived.
+    pub original: Option<Seq>,
+}
+
+impl Acknowledged {
+    /// A segment has arrived.
+    fn note(&mut self, transmission: &Transmission) {
+        if !transmission.is_retransmission {
+            let end = transmission.end;
+            self.original = Some(self.original.map_or(end, |first| first.min(end)));
+        }
+    }
 }
 
 impl Scoreboard {
@@ -228,6 +238,7 @@ impl Scoreboard {
         while let Some(segment) = self.segments.pop_front_if(|first| first.end().is_at_or_before(snd_una)) {
             result.acked += segment.len();
             if segment.state != State::Sacked {
+                result.note(&segment.transmission);
                 result.delivered += segment.len();
                 if segment.transmission.is_retransmission || !closes_gap {
                     arrived(&segment.transmission, false, result);
@@ -258,10 +269,7 @@ impl Scoreboard {
             let (was, len) = (segment.state, segment.len());
             if was != State::Sacked {
                 segment.state = State::Sacked;
-                if !segment.transmission.is_retransmission {
-                    let seq = segment.seq;
-                    result.sacked = Some(result.sacked.map_or(seq, |first| first.min(seq)));
-                }
+                result.note(&segment.transmission);
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);

@@ -120,7 +120,7 @@ impl Connection {
         // The first one after a timeout leaves in any case. The next ones wait until it is clear that it was one.
         let is_trying = self.is_trying();
         let must_resend = core::mem::take(&mut self.must_resend) || self.in_flight() == 0 && !is_trying;
-        if (room < self.snd_mss || is_trying) && !must_resend {
+        if (room < self.snd_mss || self.doubts_timeout()) && !must_resend {
             return false;
         }
         let board = &mut self.queues.get_or_insert_default().board;

@@ -100,7 +100,13 @@ impl Connection {
         self.stage() == Some(Stage::AfterTimeout)
     }
 
-    /// Whether new data leave to find out if a timeout was one (RFC 5682).
+    /// Whether it is still to be found out if a timeout was one (RFC 5682): what arrives now must not be what was sent again.
+    pub(super) fn doubts_timeout(&self) -> bool {
+        let is_it = |recovery: &Recovery| matches!(recovery.pace, Pace::AfterTimeout(Frto::Waits | Frto::Tries));
+        self.recovery.as_deref().is_some_and(is_it)
+    }
+
+    /// Whether new data leave to find that out.
     pub(super) fn is_trying(&self) -> bool {
         self.recovery.as_deref().is_some_and(|recovery| matches!(recovery.pace, Pace::AfterTimeout(Frto::Tries)))
     }
@@ -192,7 +198,7 @@ impl Connection {
         if self.recovery.is_none() {
             return false;
         }
-        let (pipe, can_try) = (self.pipe(), self.can_try());
+        let (pipe, can_try, has_sack) = (self.pipe(), self.can_try(), self.agreed.has_sack);
         let Some(recovery) = &mut self.recovery else { return false };
         let is_over = self.snd_una.is_at_or_after(recovery.end);
         match &mut recovery.pace {
@@ -201,22 +207,29 @@ impl Connection {
                 prr.on_ack(&mut self.window, signs.delivered, pipe, is_safe);
             }
             Pace::AfterTimeout(frto) => {
-                let is_original = news.acked > 0 || news.sacked.is_some_and(|sacked| sacked.is_before(recovery.end));
+                // Step 3b of either: without selective acknowledgements all that is new counts, since only the first segment was sent
+                // again; with them what was sent once, before the timeout.
+                let is_original = match news.original {
+                    Some(end) if has_sack => end.is_at_or_before(recovery.end),
+                    _ => !has_sack && news.acked > 0,
+                };
                 let is_late = *frto == Frto::Tries && is_original && !planted::is("timeout_believed");
                 // Timestamps may tell it at once (RFC 3522).
                 if news.has_original || is_late {
                     self.undo();
                     return false;
                 }
-                let next = frto.next(news.acked > 0, signs.is_duplicate, self.agreed.has_sack, can_try && !is_over);
+                let next = frto.next(news.acked > 0, signs.is_duplicate, has_sack, can_try && !is_over);
                 let was = core::mem::replace(frto, next);
-                if was != next && !is_over {
+                if !is_over {
                     let mss = self.window.mss;
                     match (was, next) {
+                        // What arrives before the answer lets nothing out.
+                        (Frto::Waits, Frto::Waits) => {}
                         // Two new segments, whatever seems to be in the network.
                         (Frto::Waits, Frto::Tries) => self.window.cwnd = pipe.saturating_add(2 * mss),
                         // RFC 5682 §2.1, step 3a.
-                        (Frto::Tries, _) => self.window.cwnd = 3 * mss,
+                        (Frto::Tries, Frto::Real) => self.window.cwnd = 3 * mss,
                         _ => return false,
                     }
                     return true;

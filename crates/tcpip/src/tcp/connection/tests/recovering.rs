@@ -209,3 +209,38 @@ fn duplicates_that_the_network_made_say_nothing() {
     let (ms, sent) = script.next();
     assert_eq!((ms, sent[0].seq), (25, 2_001), "a quarter of the round trip, as ever");
 }
+
+/// RFC 5682 §3.1, step 2: what arrives late, before the first new acknowledgement, lets nothing else out; so what is acknowledged then is
+/// not taken for late if it had been sent again.
+#[test]
+fn frto_sends_only_the_first_one_until_it_is_acknowledged() {
+    let mut script = timed_out(PLAIN, 20_000);
+    for begin in [9_001, 8_001] {
+        script.reports(1, &[(begin, 10_001)]);
+        assert_eq!(script.sent_data(), []);
+    }
+    assert_eq!(script.info().snd_cwnd, 1);
+    script.reports(1_001, &[(8_001, 10_001)]);
+    assert_eq!(script.sent_data(), [(11_001, MSS), (12_001, MSS)]);
+    script.reports(1_001, &[(11_001, 12_001), (8_001, 10_001)]);
+    assert_eq!(script.sent_data(), [(1_001, MSS), (2_001, MSS)], "the second one was lost");
+    script.reports(2_001, &[(11_001, 12_001), (8_001, 10_001)]);
+    assert_eq!(script.info().ca_state, CaState::Loss);
+}
+
+/// RFC 5682 §3.1, step 3b: only what was sent once can be late. The probe of the tail was not.
+#[test]
+fn frto_does_not_take_a_probe_for_late_data() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 2_000);
+    assert_eq!(script.sent_data().len(), 2);
+    assert_eq!(script.next().1[0].seq, 1_001, "the probe");
+    assert_eq!(script.next().1[0].seq, 1, "the timeout");
+    script.send(2_001, 4_000);
+    assert_eq!(script.sent_data(), []);
+    script.acked(1_001);
+    assert_eq!(script.sent_data(), [(2_001, MSS), (3_001, MSS)]);
+    script.acked(2_001);
+    let info = script.info();
+    assert!(info.snd_cwnd < 10 && info.snd_ssthresh < 10, "{info:?}");
+}
