@@ -81,7 +81,7 @@ pub struct Acknowledged {
     pub delivered: u32,
     /// The round-trip time of the newest one that was sent once (Karn's rule, RFC 6298 §3).
     pub rtt: Option<Duration>,
-    /// Whether timestamps show that something had not been lost which was sent again (RFC 3522).
+    /// Whether timestamps show that something had not been lost when it was sent again the last time (RFC 3522).
     pub has_original: bool,
     /// The number behind the first segment that was sent once, and is known now to have arrived.
     pub original: Option<Seq>,
@@ -122,6 +122,12 @@ impl Scoreboard {
     pub fn retransmitted_in_flight(&self) -> u32 {
         let is_it = |segment: &&Segment| segment.state == State::InFlight && segment.transmission.is_retransmission;
         self.segments.iter().filter(is_it).map(Segment::len).sum()
+    }
+
+    /// When the first one was sent of those that were sent again and have not been acknowledged.
+    pub fn first_retransmission(&self) -> Option<Instant> {
+        let again = self.segments.iter().filter(|segment| segment.transmission.is_retransmission);
+        again.map(|segment| segment.transmission.sent_at).min()
     }
 
     /// Whether everything that was sent is acknowledged.

@@ -341,12 +341,16 @@ impl Connection {
     fn acknowledge(&mut self, now: Instant, header: &TcpHeader, blocks: sunstar_wire::SackBlocks) -> Acknowledged {
         let echo = header.options.timestamps.filter(|_| self.agreed.has_timestamps).map(|timestamps| timestamps.tsecr);
         let offset = self.ts_offset;
-        let acks_original = |transmission: &crate::tcp::rack::Transmission| {
-            let sent = ts_clock(transmission.sent_at, offset);
+        let is_from_before = |sent_at: Instant| {
+            let sent = ts_clock(sent_at, offset);
             echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
         };
+        let acks_original = |transmission: &crate::tcp::rack::Transmission| is_from_before(transmission.sent_at);
         let ack = header.ack;
-        let news = self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        let mut news =
+            self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        // An earlier transmission may have been sent again too: it is the first one only if nothing had been by then (RFC 3522 §3.2).
+        news.has_original &= self.recovery_begun_at().is_none_or(is_from_before);
         self.move_una(ack, &news);
         news
     }
@@ -405,7 +409,7 @@ impl Connection {
         flight: u32,
         has_duplicate: bool,
     ) {
-        let found_loss = self.detect_losses(now, flight) | self.detect_by_duplicates(news, flight);
+        let found_loss = self.detect_losses(now, flight) | self.detect_by_duplicates(now, news, flight);
         let was_recovering = self.recovery.is_some();
         let is_paced = self.follow(news, signs, found_loss);
         self.on_probe_answer(has_duplicate);

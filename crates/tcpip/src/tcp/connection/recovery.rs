@@ -9,7 +9,7 @@ use super::input::Signs;
 use super::timers::Purpose;
 use crate::tcp::congestion::{Algorithm, CongestionControl, Window};
 use crate::tcp::prr::Prr;
-use crate::tcp::scoreboard::Acknowledged;
+use crate::tcp::scoreboard::{Acknowledged, Scoreboard};
 use crate::time::Instant;
 
 /// So many duplicates of an acknowledgement show a loss, RFC 5681 §3.2.
@@ -21,6 +21,8 @@ pub(super) struct Recovery {
     /// What were `snd_una` and `snd_nxt` when it began.
     begin: Seq,
     end: Seq,
+    /// What was sent before was sent for the first time.
+    begun_at: Instant,
     pace: Pace,
     /// How things stood, for the case that nothing was lost.
     before: (Window, Algorithm),
@@ -92,6 +94,11 @@ impl Connection {
         Some(if matches!(recovery.pace, Pace::Fast(_)) { Stage::Fast } else { Stage::AfterTimeout })
     }
 
+    /// Since when something was sent again.
+    pub(super) fn recovery_begun_at(&self) -> Option<Instant> {
+        self.recovery.as_deref().map(|recovery| recovery.begun_at)
+    }
+
     pub(super) fn is_in_fast_recovery(&self) -> bool {
         self.stage() == Some(Stage::Fast)
     }
@@ -119,16 +126,17 @@ impl Connection {
         }
     }
 
-    /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement.
+    /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement. Of peers
+    /// that report nothing time tells nothing (RFC 8985 §3).
     pub(super) fn detect_losses(&mut self, now: Instant, flight: u32) -> bool {
-        if self.board().is_none_or(|board| board.has_no_suspect(&self.rack)) {
+        if !self.agreed.has_sack || self.board().is_none_or(|board| board.has_no_suspect(&self.rack)) {
             return false;
         }
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
         let window = self.rack.reordering_window(self.recovery.is_some(), self.sacked_segments(), srtt);
         let (lost, look_again) = self.queues.get_or_insert_default().board.detect_losses(now, &self.rack, window);
         if lost > 0 && self.recovery.is_none() {
-            self.begin_recovery(flight);
+            self.begin_recovery(now, flight);
         }
         if let Some(deadline) = look_again {
             self.set_timer(Purpose::Reordering, deadline);
@@ -136,13 +144,14 @@ impl Connection {
         lost > 0
     }
 
-    /// The same for peers that report nothing: three duplicates of an acknowledgement (RFC 5681 §3.2), and in a recovery each
+    /// The same for peers that report nothing: three duplicates of an acknowledgement (RFC 5681 §3.2), and in fast recovery each
     /// acknowledgement that does not end it (RFC 6582 §3.2), show that the first segment is lost.
-    pub(super) fn detect_by_duplicates(&mut self, news: &Acknowledged, flight: u32) -> bool {
+    pub(super) fn detect_by_duplicates(&mut self, now: Instant, news: &Acknowledged, flight: u32) -> bool {
         if self.agreed.has_sack {
             return false;
         }
-        let is_lost = match &self.recovery {
+        let is_lost = match self.recovery.as_deref() {
+            Some(Recovery { pace: Pace::AfterTimeout(_), .. }) => false,
             Some(recovery) => news.acked > 0 && self.snd_una.is_before(recovery.end),
             None => self.duplicate_acks >= DUP_ACKS,
         };
@@ -152,20 +161,30 @@ impl Connection {
         if self.recovery.is_none() {
             // What was counted before the last one has left the network before (RFC 9937 §6.2).
             let before = u32::from(self.duplicate_acks).saturating_sub(1) * self.snd_mss;
-            self.begin_recovery(flight.saturating_sub(before));
+            self.begin_recovery(now, flight.saturating_sub(before));
         }
         true
     }
 
-    fn begin_recovery(&mut self, flight: u32) {
+    fn begin_recovery(&mut self, now: Instant, flight: u32) {
         let before = (self.window, self.algorithm);
         self.algorithm.on_loss(&mut self.window);
-        self.enter(Pace::Fast(Prr::new(flight)), before);
+        self.enter(now, Pace::Fast(Prr::new(flight)), before);
     }
 
-    fn enter(&mut self, pace: Pace, before: (Window, Algorithm)) {
-        let (begin, end) = (self.snd_una, self.snd_nxt);
-        self.recovery = Some(Recovery { begin, end, pace, before, unneeded: Some(0) }.into());
+    /// Begins a recovery, or goes on with the one that there is in another way: what that has sent again counts.
+    fn enter(&mut self, now: Instant, pace: Pace, before: (Window, Algorithm)) {
+        let (una, end) = (self.snd_una, self.snd_nxt);
+        let (begin, begun_at, unneeded) = match self.recovery.as_deref() {
+            Some(recovery) => (recovery.begin, recovery.begun_at, recovery.unneeded),
+            // A probe was sent again too.
+            None if self.probe.is_some_and(|probe| probe.is_retransmission) => {
+                let probed_at = self.board().and_then(Scoreboard::first_retransmission);
+                (una, probed_at.unwrap_or(now), Some(1))
+            }
+            None => (una, now, Some(0)),
+        };
+        self.recovery = Some(Recovery { begin, end, begun_at, pace, before, unneeded }.into());
         self.probe = None;
         if let Some(history) = &mut self.history {
             history.take_past();
@@ -189,7 +208,7 @@ impl Connection {
         let window = self.rack.reordering_window(true, self.sacked_segments(), srtt);
         self.queues.get_or_insert_default().board.on_timeout(now, &self.rack, window);
         self.must_resend = true;
-        self.enter(Pace::AfterTimeout(frto), before);
+        self.enter(now, Pace::AfterTimeout(frto), before);
         self.duplicate_acks = 0;
     }
 
@@ -308,13 +327,13 @@ impl Connection {
         let segments = self.segments(block.right - block.left);
         let duplicates = &mut self.history().duplicates;
         *duplicates = duplicates.saturating_add(segments);
-        // Who has sent nothing twice hears of what the network has doubled, and a probe of the tail tells nothing of the order.
-        if !self.totals.has_retransmitted() {
+        // Who has sent nothing twice hears of what the network has doubled, and a probe of the tail tells nothing of the order, nor of
+        // what was lost before it.
+        let is_probe = self.probe.is_some_and(|probe| probe.is_retransmission && probe.end == block.right);
+        if is_probe || !self.totals.has_retransmitted() {
             return;
         }
-        if !self.probe.is_some_and(|probe| probe.is_retransmission && probe.end == block.right) {
-            self.rack.on_duplicate(self.snd_nxt);
-        }
+        self.rack.on_duplicate(self.snd_nxt);
         let has_lost = self.lost() > 0;
         let past = self.history.as_mut().and_then(|history| history.past_mut());
         let is_undone = match self.recovery.as_deref_mut().or(past) {

@@ -244,3 +244,99 @@ fn frto_does_not_take_a_probe_for_late_data() {
     let info = script.info();
     assert!(info.snd_cwnd < 10 && info.snd_ssthresh < 10, "{info:?}");
 }
+
+/// RFC 8985 §7.4: the duplicate that a probe of the tail has made tells nothing of a loss that was repaired before.
+#[test]
+fn a_needless_probe_does_not_take_a_recovery_back() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 12_000);
+    assert_eq!(script.sent_data().len(), 10);
+    script.wait(100);
+    script.reports(1, &[(1_001, 10_001)]);
+    assert_eq!(script.sent_data(), [(1, MSS), (10_001, MSS), (11_001, MSS)]);
+    script.wait(100);
+    script.reports(10_001, &[]);
+    assert_eq!((script.info().ca_state, script.info().snd_cwnd), (CaState::Open, 7));
+    assert_eq!(script.next().1[0].seq, 11_001, "the probe");
+    script.acked(12_001);
+    script.reports(12_001, &[(11_001, 12_001)]);
+    let info = script.info();
+    assert!(info.snd_cwnd < 10 && info.snd_ssthresh == 7, "{info:?}");
+}
+
+/// RFC 6582 §3.2: each acknowledgement that does not end a recovery sends one segment again. Time tells nothing of peers that report
+/// nothing (RFC 8985 §3).
+#[test]
+fn without_sack_only_the_lost_ones_are_sent_again() {
+    let mut script = Script::established(WITHOUT_SACK);
+    script.send(1, 10_000);
+    assert_eq!(script.sent_data().len(), 10);
+    script.wait(100);
+    let again: Vec<(u32, u32)> = (0..8)
+        .flat_map(|_| {
+            script.wait(1);
+            script.acked(1);
+            script.sent_data()
+        })
+        .collect();
+    assert_eq!(again, [(1, MSS)]);
+    script.wait(95);
+    script.acked(4_001);
+    assert_eq!(script.sent_data(), [(4_001, MSS)]);
+    script.wait(100);
+    script.acked(10_001);
+    assert_eq!((script.sent_data(), script.info().total_retrans), (vec![], 2));
+}
+
+/// RFC 5681 §3.1: after a timeout the rest leaves in slow start, each segment once. What RFC 6582 §3.2 says of the first one holds for
+/// fast recovery.
+#[test]
+fn without_sack_slow_start_sends_each_once() {
+    let mut script = timed_out(WITHOUT_SACK, 10_000);
+    let mut next = 1_001;
+    for ack in (1_001..10_001).step_by(1_000) {
+        script.wait(10);
+        script.acked(ack);
+        for (seq, len) in script.sent_data() {
+            assert_eq!((seq, len), (next, MSS));
+            next += MSS;
+        }
+    }
+    assert_eq!((next, script.info().total_retrans), (10_001, 10));
+}
+
+/// A segment was lost, and the timer rings twice. When it was sent again, in milliseconds: the probe, and two timeouts.
+fn timed_out_twice(options: Options) -> (Script, [u32; 3]) {
+    let mut script = Script::established(options);
+    script.send(1, 500);
+    assert_eq!(script.sent_data(), [(1, 500)]);
+    let again = [(); 3].map(|()| {
+        assert_eq!(script.next().1[0].seq, 1);
+        u32::try_from(script.now.as_micros() / 1_000).expect("early")
+    });
+    (script, again)
+}
+
+/// RFC 2883 §5: nothing was lost only if all that was sent again has come twice, whatever has sent it.
+#[test]
+fn a_second_timeout_does_not_forget_what_was_sent_before() {
+    let (mut script, again) = timed_out_twice(PLAIN);
+    script.acked(501);
+    for _ in again {
+        assert!(script.info().snd_cwnd < 10);
+        script.reports(501, &[(1, 501)]);
+    }
+    assert_eq!(script.info().snd_cwnd, 10);
+}
+
+/// RFC 3522 §3.2: only what was sent before anything was sent again had not been lost.
+#[test]
+fn timestamps_of_retransmissions_are_not_taken_for_the_original() {
+    let acked = |which: usize| {
+        let (mut script, again) = timed_out_twice(Options { offers_timestamps: true, ..PLAIN });
+        let echoes = [5_100, again[0], again[1], again[2]];
+        script.gets(arrives(ACK, 1, 0, 501).timestamps(2_000, echoes[which]));
+        script.info().snd_cwnd
+    };
+    assert_eq!([0, 1, 2, 3].map(acked), [10, 1, 1, 1]);
+}
