@@ -335,9 +335,16 @@ impl Scoreboard {
         self.in_flight += core::mem::take(&mut self.lost);
     }
 
-    /// The first segment is lost: three duplicates of an acknowledgement said so (RFC 5681 §3.2), or a partial one (RFC 6582).
-    pub fn lose_first(&mut self) -> u32 {
-        if self.segments.front().is_some_and(|first| first.state == State::InFlight) { self.lose(0) } else { 0 }
+    /// The first segment is lost, or the first `mss` numbers of it: three duplicates of an acknowledgement said so (RFC 5681 §3.2), or a
+    /// partial one (RFC 6582).
+    pub fn lose_first(&mut self, mss: u32) -> u32 {
+        let Some(first) = self.segments.front().filter(|first| first.state == State::InFlight) else { return 0 };
+        // What follows in a segment that is more than one on the wire may have arrived.
+        if first.len() > mss + u32::from(first.has_fin) {
+            let edge = first.seq + mss;
+            self.split(0, edge);
+        }
+        self.lose(0)
     }
 
     /// The path takes no segments with more than `mss` bytes: those that are in flight are lost. Answers how much that is.

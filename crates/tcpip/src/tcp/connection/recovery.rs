@@ -155,7 +155,7 @@ impl Connection {
             Some(recovery) => news.acked > 0 && self.snd_una.is_before(recovery.end),
             None => self.duplicate_acks >= DUP_ACKS,
         };
-        if !is_lost || self.queues.get_or_insert_default().board.lose_first() == 0 {
+        if !is_lost || self.queues.get_or_insert_default().board.lose_first(self.snd_mss) == 0 {
             return false;
         }
         if self.recovery.is_none() {

@@ -88,7 +88,7 @@ fn reported_segments_are_not_sent_again() {
 #[test]
 fn segments_that_were_sent_twice_measure_nothing() {
     let (mut board, mut rack) = (sent(1), Rack::default());
-    board.lose_first();
+    board.lose_first(1_000);
     board.retransmit(at(500), 1_000);
     let result = acked(&mut board, &mut rack, 600, 100, &[]);
     assert_eq!((result.rtt, result.has_original, result.acked), (None, false, 100));

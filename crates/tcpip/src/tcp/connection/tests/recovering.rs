@@ -340,3 +340,19 @@ fn timestamps_of_retransmissions_are_not_taken_for_the_original() {
     };
     assert_eq!([0, 1, 2, 3].map(acked), [10, 1, 1, 1]);
 }
+
+/// RFC 6582 §3.2: one segment, also of what had left as one large piece.
+#[test]
+fn without_sack_large_pieces_are_not_sent_again_as_a_whole() {
+    let mut script = Script::established(WITHOUT_SACK);
+    script.send(1, 10_000);
+    let large = script.connection.poll_transmit(script.now, 10 * MSS).expect("there is room");
+    assert_eq!(large.payload.concat().len(), 10_000);
+    script.wait(100);
+    let mut again = Vec::new();
+    for ack in [1, 1, 1, 1, 1, 1, 1, 1, 4_001, 10_001] {
+        script.acked(ack);
+        again.extend(script.sent_data());
+    }
+    assert_eq!(again, [(1, MSS), (4_001, MSS)]);
+}
