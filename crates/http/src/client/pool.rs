@@ -192,7 +192,7 @@ impl Pool {
         let is_first = state.hosts.get(host).is_none_or(|host| host.waiting.is_empty());
         if is_first && let Some(idle) = state.hosts.get_mut(host).and_then(|host| host.idle.pop_back()) {
             drop(state);
-            return Ok(self.reuse(host, idle.transport).map_or(Asked::Again, Asked::Had));
+            return Ok(self.reuse(host, idle).map_or(Asked::Again, Asked::Had));
         }
         let open = state.hosts.get(host).map_or(0, |host| host.open);
         if is_first && open < self.options.connections_per_host.max(1) {
@@ -221,9 +221,11 @@ impl Pool {
     }
 
     /// Takes a kept connection, unless it turns out to be of no use.
-    fn reuse(self: &Rc<Self>, host: &Authority, mut transport: Box<Transport>) -> Option<Slot> {
+    fn reuse(self: &Rc<Self>, host: &Authority, idle: Idle) -> Option<Slot> {
+        let Idle { mut transport, expires, .. } = idle;
         let health = transport.health();
-        if health == Health::Good {
+        // On a late shard the watcher may not have looked yet.
+        if health == Health::Good && expires > now() {
             transport.is_reused = true;
             return Some(Slot::new(self, host.clone(), Some(transport)));
         }
