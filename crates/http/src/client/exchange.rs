@@ -14,7 +14,6 @@ use sunstar_packet::Buffer;
 
 use super::error::{ClientError, Phase};
 use super::pool::{Pool, Slot};
-use super::response::Response;
 use super::transport::{Goal, Head, Transport};
 use super::uri::Uri;
 use crate::Status;
@@ -71,15 +70,18 @@ impl Outgoing<'_> {
         let policy = pool.options.retry;
         let (mut retries, mut was_stale, mut needs_fresh) = (0, false, false);
         let mut asks = self.expects_continue && !matches!(&self.body, Body::Whole(body) if body.is_empty());
+        let mut held = None;
         loop {
-            let failure = match self.attempt(pool, needs_fresh, asks).await {
+            let failure = match self.attempt(pool, held.take(), needs_fresh, asks).await {
                 Ok(Sent { slot, head: None }) => return Ok(Sent { slot, head: None }),
-                Ok(Sent { slot, head: Some(head) }) => {
+                Ok(Sent { mut slot, head: Some(head) }) => {
                     pool.counters.count(|stats| &mut stats.responses);
                     // It was the question that was refused (RFC 9110 §10.1.1).
                     if mem::take(&mut asks) && head.status() == Status::EXPECTATION_FAILED {
                         pool.counters.count(|stats| &mut stats.retried);
-                        drop(Response::new(head, slot));
+                        // Who has waited for a connection does not wait behind those who came later.
+                        slot.settle();
+                        held = Some(slot);
                         continue;
                     }
                     pool.latency.record_duration(now() - begun);
@@ -111,11 +113,23 @@ impl Outgoing<'_> {
         failure.error.is_of_connection() && !failure.is_answered && is_harmless
     }
 
-    async fn attempt(&self, pool: &Rc<Pool>, needs_fresh: bool, asks: bool) -> Result<Sent, Failure> {
-        let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
-        if needs_fresh {
-            slot.close();
-        }
+    /// Sends the request once, by the right to a connection that it holds or a new one.
+    async fn attempt(
+        &self,
+        pool: &Rc<Pool>,
+        held: Option<Slot>,
+        needs_fresh: bool,
+        asks: bool,
+    ) -> Result<Sent, Failure> {
+        let mut slot = if let Some(slot) = held {
+            slot
+        } else {
+            let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
+            if needs_fresh {
+                slot.close();
+            }
+            slot
+        };
         if let Some(transport) = &slot.transport {
             debug_assert!(transport.is_idle(), "a connection is put back only when it is of use");
             pool.counters.count(|stats| &mut stats.reused);

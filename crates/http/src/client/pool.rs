@@ -101,6 +101,28 @@ impl Slot {
         }
     }
 
+    /// Makes ready for another request: keeps the connection if that is fit for it, and the right in any case.
+    pub(super) fn settle(&mut self) {
+        self.transport = self.take_idle().and_then(|transport| self.pool.vet(transport));
+        if let Some(transport) = &mut self.transport {
+            transport.is_reused = true;
+        }
+    }
+
+    /// Takes the connection if nothing is under way on it, and ends it otherwise.
+    fn take_idle(&mut self) -> Option<Box<Transport>> {
+        match self.transport.take()? {
+            transport if transport.is_idle() => Some(transport),
+            // The server closes, or was refused: nothing is broken off.
+            transport if transport.is_over() => None,
+            transport => {
+                self.pool.counters.count(|stats| &mut stats.broken_off);
+                transport.abort();
+                None
+            }
+        }
+    }
+
     /// Reads the rest of a response, as long as that is little, so that the connection may be kept.
     pub(super) fn drain(mut self) {
         let Some(transport) = self.transport.take() else { return };
@@ -120,17 +142,7 @@ impl Drop for Slot {
         if self.is_given {
             return;
         }
-        let kept = match self.transport.take() {
-            Some(transport) if transport.is_idle() => Some(transport),
-            // The server closes, or was refused: nothing is broken off.
-            Some(transport) if transport.is_over() => None,
-            Some(transport) => {
-                self.pool.counters.count(|stats| &mut stats.broken_off);
-                transport.abort();
-                None
-            }
-            None => None,
-        };
+        let kept = self.take_idle();
         self.pool.put_back(&self.host, kept);
     }
 }
