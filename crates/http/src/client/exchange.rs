@@ -13,10 +13,11 @@ use sunstar_http1::{ClientConnection, HeaderLines, HeaderName};
 use sunstar_packet::Buffer;
 
 use super::error::{ClientError, Phase};
+use super::options::ClientOptions;
 use super::pool::{Pool, Slot};
 use super::transport::{Goal, Head, Transport};
 use super::uri::Uri;
-use crate::Status;
+use crate::{Pace, Status};
 
 /// Larger bodies are sent in parts of this size, so that a server that takes them slowly is told from one that takes nothing.
 const PART_BYTES: usize = 64 << 10;
@@ -30,6 +31,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) lines: HeaderLines,
     pub(super) expects_continue: bool,
     pub(super) body: Body,
+    /// In the place of the client's.
+    pub(super) body_pace: Option<Pace>,
 }
 
 /// A request's body.
@@ -107,6 +110,12 @@ impl Outgoing<'_> {
         }
     }
 
+    /// What is expected of its body and of the response's, with a time that never ends for none.
+    pub(super) fn pace(&self, options: &ClientOptions) -> Pace {
+        let pace = self.body_pace.unwrap_or(options.body);
+        if pace.stall.is_zero() { Pace { stall: Duration::MAX, bytes_per_second: 0 } } else { pace }
+    }
+
     /// Whether the failure allows to send the request again (RFC 9110 §9.2.2).
     fn may_repeat(&self, failure: &Failure) -> bool {
         let is_harmless = !failure.is_handed_over || is_idempotent(self.method) || planted::is("client_repeats_all");
@@ -168,6 +177,7 @@ impl Outgoing<'_> {
     /// Sends what there is of the request, and waits for the response if that is all of it.
     async fn exchange(&self, transport: &mut Transport, pool: &Pool, asks: bool) -> Result<Option<Head>, ClientError> {
         let options = &pool.options;
+        let pace = self.pace(options);
         let rest = self.write(transport.http(), asks)?;
         if asks && transport.is_sending() {
             match progress(transport, Goal::Continue, options.continue_timeout, Phase::Head).await {
@@ -181,13 +191,13 @@ impl Outgoing<'_> {
             while !rest.is_empty() {
                 let part = rest.split_to(rest.len().min(PART_BYTES));
                 transport.http().send_body(part).map_err(ClientError::Body)?;
-                if let Some(head) = send_written(transport, pool).await? {
+                if let Some(head) = send_written(transport, pace).await? {
                     return Ok(Some(head));
                 }
             }
             transport.http().end_body().map_err(ClientError::Body)?;
         }
-        if let Some(head) = send_written(transport, pool).await? {
+        if let Some(head) = send_written(transport, pace).await? {
             return Ok(Some(head));
         }
         if transport.is_sending() { Ok(None) } else { receive_head(transport, pool).await.map(Some) }
@@ -219,9 +229,9 @@ impl Outgoing<'_> {
 }
 
 /// Waits until the stream takes what was written, or the response is there.
-pub(super) async fn send_written(transport: &mut Transport, pool: &Pool) -> Result<Option<Head>, ClientError> {
+pub(super) async fn send_written(transport: &mut Transport, pace: Pace) -> Result<Option<Head>, ClientError> {
     maybe_yield().await;
-    progress(transport, Goal::Sent, pool.options.body.stall, Phase::Send).await
+    progress(transport, Goal::Sent, pace.stall, Phase::Send).await
 }
 
 /// Waits for the response.
