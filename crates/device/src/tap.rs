@@ -76,7 +76,11 @@ impl FromStr for TapOptions {
             match part.split_once('=').ok_or_else(wrong)? {
                 ("queues", count) => options.queues = count.parse().map_err(|_| wrong())?,
                 ("mtu", bytes) => options.mtu_bytes = Some(bytes.parse().map_err(|_| wrong())?),
-                ("txqueue", packets) => options.tx_queue_packets = Some(packets.parse().map_err(|_| wrong())?),
+                // Of none the kernel loses every packet.
+                ("txqueue", packets) => match packets.parse().map_err(|_| wrong())? {
+                    0 => return Err(wrong()),
+                    packets => options.tx_queue_packets = Some(packets),
+                },
                 ("offload", "on") => {}
                 ("offload", "off") => options.offloads = Offloads::NONE,
                 _ => return Err(wrong()),

@@ -18,8 +18,8 @@ use crate::time::Instant;
 ///
 /// All methods are called on the shard, and none of them may wait.
 pub trait Poller {
-    /// Takes in what has come, and wakes the tasks concerned. Answers whether there was anything: then another round follows. `now` is
-    /// the round's time.
+    /// Takes in what has come, and wakes the tasks concerned. Answers whether anything came from elsewhere: then another round follows,
+    /// and if it does not, the shard stays awake for a while, as more may come. `now` is the round's time.
     fn poll(&self, now: Instant) -> bool;
 
     /// Starts what tasks have asked for. Called at the end of each round, so that what its tasks have asked for need not wait for the

@@ -107,6 +107,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "Buffers that their path could use larger, and that stayed as they were.",
         |of| of.growth_refused,
     ),
+    Figure::counter(
+        "sunstar_tcp_refused_pieces_total",
+        "Segments with data that were dropped, since too many pieces waited for the application or behind gaps.",
+        |of| of.pieces_refused,
+    ),
 ];
 
 const DEVICE: &[Figure<DeviceCounters>] = &[

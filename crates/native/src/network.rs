@@ -146,9 +146,9 @@ impl Network {
         add_poller(Rc::clone(&self.shared) as Rc<dyn sunstar_executor::Poller>);
     }
 
-    /// Looks at the stack, for what it has counted.
+    /// Looks at the stack, for what it has counted. What is changed is looked at by the next round.
     pub fn with_stack<R>(&self, f: impl FnOnce(&mut stack::Stack) -> R) -> R {
-        self.shared.look(|state| f(&mut state.stack))
+        f(&mut self.shared.state().stack)
     }
 
     /// Shows what the stack and its device count in the metrics of the current shard, as long as that lives.

@@ -76,15 +76,16 @@ impl Shared {
 impl Poller for Shared {
     fn poll(&self, now: Instant) -> bool {
         self.now.set(now);
-        let heard = {
+        let (came, is_due) = {
             let mut state = self.state.borrow_mut();
-            state.receive(now) | state.pass_time(now)
+            (state.receive(now), state.pass_time(now))
         };
-        if heard {
+        if came || is_due {
             self.must_send.set(true);
             self.wake();
         }
-        heard
+        // What was only due is done at the end of this round, and no sign that more comes.
+        came
     }
 
     fn submit(&self, now: Instant) -> bool {

@@ -276,6 +276,15 @@ impl Neighbours {
         }
     }
 
+    /// Forgets those of an interface, with what waits for them: others may be there when it comes back.
+    pub(crate) fn forget_interface(&mut self, id: InterfaceId) {
+        let places: Vec<u32> =
+            self.places.iter().filter(|((interface, _), _)| *interface == id).map(|(_, place)| *place).collect();
+        for place in places {
+            self.remove(place);
+        }
+    }
+
     fn remove(&mut self, place: u32) -> VecDeque<Packet> {
         self.timers.disarm(place);
         self.version = self.version.wrapping_add(1);

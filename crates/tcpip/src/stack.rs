@@ -343,6 +343,8 @@ impl Stack {
             self.network.remove_route(route);
         }
         self.outgoing.retain(|(interface, _)| *interface != id);
+        self.cut.take_if(|cut| cut.leaves_by(id));
+        self.neighbours.forget_interface(id);
         let network = &self.network;
         self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
         true

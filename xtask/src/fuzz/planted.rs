@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{arguments, cargo_fuzz, chosen, folder};
 use crate::command::{Count, run as run_command};
@@ -90,7 +90,16 @@ const WIRE: &str = "sunstar-wire";
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let is_bug = |name: &String| BUGS.iter().any(|(_, _, bugs)| bugs.contains(&name.as_str()));
     let (only, names): (Vec<String>, Vec<String>) = names.iter().cloned().partition(is_bug);
-    let chosen: Vec<&str> = chosen(&names)?.collect();
+    let mut chosen: Vec<&str> = chosen(&names)?.collect();
+    if !only.is_empty() {
+        let has = |target: &str, name: &String| {
+            BUGS.iter().any(|(of, _, bugs)| *of == target && bugs.contains(&name.as_str()))
+        };
+        if let Some(elsewhere) = only.iter().find(|name| !chosen.iter().any(|target| has(target, name))) {
+            bail!("{elsewhere} is no bug of {}", names.join(", "));
+        }
+        chosen.retain(|target| only.iter().any(|name| has(target, name)));
+    }
     build(&chosen)?;
     let mut count = Count::default();
     for (target, _, bugs) in BUGS.iter().filter(|(target, ..)| chosen.contains(target)) {

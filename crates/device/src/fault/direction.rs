@@ -120,7 +120,8 @@ impl Direction {
         let mut fates = std::mem::take(&mut self.fates);
         fates.extend(cut.lens().map(|len| self.draw(len)));
         let arrives_at_once = self.options.rate_bits.is_none() && self.options.jitter.is_zero();
-        let has_room = self.under_way + cut.count() <= self.options.limit_packets;
+        // Nothing is under way on a line that takes no time.
+        let has_room = self.options.delay.is_zero() || self.under_way + cut.count() <= self.options.limit_packets;
         if arrives_at_once && has_room && fates.iter().all(|fate| fate.is_good()) {
             self.hold(now, Held { packet, count: cut.count() }, false);
         } else {

@@ -217,15 +217,15 @@ fn with_large_packets(faults: &str) -> (LinkQueue, Fault<LinkQueue>) {
 
 #[test]
 fn large_packets_that_nothing_happens_to_stay_whole() {
-    for faults in ["seed=1", "delay=5us", "drop=0.000000000001"] {
+    for faults in ["seed=1", "delay=5us", "drop=0.000000000001", "limit=15"] {
         let (mut here, mut there) = with_large_packets(faults);
         let mut out = VecDeque::new();
-        there.tx_burst(at(0), &mut [large(95)].into()).unwrap();
+        there.tx_burst(at(0), &mut [large(95), large(95)].into()).unwrap();
         there.tx_burst(at(5), &mut VecDeque::new()).unwrap();
         here.rx_burst(at(5), &mut out, 64).unwrap();
-        assert_eq!((out.len(), carried(&out[0])), (1, 0..95), "{faults}");
-        assert!(out[0].offload.segmentation.is_some());
-        assert_eq!(there.tx_faults().packets, 10, "of the wire");
+        assert_eq!((out.len(), carried(&out[0])), (2, 0..95), "{faults}");
+        assert!(out.iter().all(|packet| packet.offload.segmentation.is_some()), "{faults}");
+        assert_eq!(there.tx_faults().packets, 20, "of the wire");
     }
 }
 

@@ -24,7 +24,7 @@ fn wrong_options_say_what_is_wrong() {
     }
     assert_eq!(error("t,queues=0"), "0 queues: a TAP has 1 to 256");
     assert_eq!(error("t,queues=257"), "257 queues: a TAP has 1 to 256");
-    for option in ["queues=x", "queue=1", "queues", "mtu=-1", "txqueue=-1", "offload=maybe", ""] {
+    for option in ["queues=x", "queue=1", "queues", "mtu=-1", "txqueue=-1", "txqueue=0", "offload=maybe", ""] {
         let expected = format!(
             "{option:?} is no option of a TAP: there are queues=N, mtu=BYTES, txqueue=PACKETS and offload=on|off"
         );

@@ -13,11 +13,11 @@ use sunstar_http1::{ClientConnection, HeaderLines, HeaderName};
 use sunstar_packet::Buffer;
 
 use super::error::{ClientError, Phase};
+use super::options::ClientOptions;
 use super::pool::{Pool, Slot};
-use super::response::Response;
 use super::transport::{Goal, Head, Transport};
 use super::uri::Uri;
-use crate::Status;
+use crate::{Pace, Status};
 
 /// Larger bodies are sent in parts of this size, so that a server that takes them slowly is told from one that takes nothing.
 const PART_BYTES: usize = 64 << 10;
@@ -31,6 +31,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) lines: HeaderLines,
     pub(super) expects_continue: bool,
     pub(super) body: Body,
+    /// In the place of the client's.
+    pub(super) body_pace: Option<Pace>,
 }
 
 /// A request's body.
@@ -71,15 +73,18 @@ impl Outgoing<'_> {
         let policy = pool.options.retry;
         let (mut retries, mut was_stale, mut needs_fresh) = (0, false, false);
         let mut asks = self.expects_continue && !matches!(&self.body, Body::Whole(body) if body.is_empty());
+        let mut held = None;
         loop {
-            let failure = match self.attempt(pool, needs_fresh, asks).await {
+            let failure = match self.attempt(pool, held.take(), needs_fresh, asks).await {
                 Ok(Sent { slot, head: None }) => return Ok(Sent { slot, head: None }),
-                Ok(Sent { slot, head: Some(head) }) => {
+                Ok(Sent { mut slot, head: Some(head) }) => {
                     pool.counters.count(|stats| &mut stats.responses);
                     // It was the question that was refused (RFC 9110 §10.1.1).
                     if mem::take(&mut asks) && head.status() == Status::EXPECTATION_FAILED {
                         pool.counters.count(|stats| &mut stats.retried);
-                        drop(Response::new(head, slot));
+                        // Who has waited for a connection does not wait behind those who came later.
+                        slot.settle();
+                        held = Some(slot);
                         continue;
                     }
                     pool.latency.record_duration(now() - begun);
@@ -105,17 +110,35 @@ impl Outgoing<'_> {
         }
     }
 
+    /// What is expected of its body and of the response's, with a time that never ends for none.
+    pub(super) fn pace(&self, options: &ClientOptions) -> Pace {
+        let pace = self.body_pace.unwrap_or(options.body);
+        if pace.stall.is_zero() { Pace { stall: Duration::MAX, bytes_per_second: 0 } } else { pace }
+    }
+
     /// Whether the failure allows to send the request again (RFC 9110 §9.2.2).
     fn may_repeat(&self, failure: &Failure) -> bool {
         let is_harmless = !failure.is_handed_over || is_idempotent(self.method) || planted::is("client_repeats_all");
         failure.error.is_of_connection() && !failure.is_answered && is_harmless
     }
 
-    async fn attempt(&self, pool: &Rc<Pool>, needs_fresh: bool, asks: bool) -> Result<Sent, Failure> {
-        let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
-        if needs_fresh {
-            slot.close();
-        }
+    /// Sends the request once, by the right to a connection that it holds or a new one.
+    async fn attempt(
+        &self,
+        pool: &Rc<Pool>,
+        held: Option<Slot>,
+        needs_fresh: bool,
+        asks: bool,
+    ) -> Result<Sent, Failure> {
+        let mut slot = if let Some(slot) = held {
+            slot
+        } else {
+            let mut slot = pool.acquire(self.uri.authority()).await.map_err(Failure::without_connection)?;
+            if needs_fresh {
+                slot.close();
+            }
+            slot
+        };
         if let Some(transport) = &slot.transport {
             debug_assert!(transport.is_idle(), "a connection is put back only when it is of use");
             pool.counters.count(|stats| &mut stats.reused);
@@ -154,6 +177,7 @@ impl Outgoing<'_> {
     /// Sends what there is of the request, and waits for the response if that is all of it.
     async fn exchange(&self, transport: &mut Transport, pool: &Pool, asks: bool) -> Result<Option<Head>, ClientError> {
         let options = &pool.options;
+        let pace = self.pace(options);
         let rest = self.write(transport.http(), asks)?;
         if asks && transport.is_sending() {
             match progress(transport, Goal::Continue, options.continue_timeout, Phase::Head).await {
@@ -167,13 +191,13 @@ impl Outgoing<'_> {
             while !rest.is_empty() {
                 let part = rest.split_to(rest.len().min(PART_BYTES));
                 transport.http().send_body(part).map_err(ClientError::Body)?;
-                if let Some(head) = send_written(transport, pool).await? {
+                if let Some(head) = send_written(transport, pace).await? {
                     return Ok(Some(head));
                 }
             }
             transport.http().end_body().map_err(ClientError::Body)?;
         }
-        if let Some(head) = send_written(transport, pool).await? {
+        if let Some(head) = send_written(transport, pace).await? {
             return Ok(Some(head));
         }
         if transport.is_sending() { Ok(None) } else { receive_head(transport, pool).await.map(Some) }
@@ -205,9 +229,9 @@ impl Outgoing<'_> {
 }
 
 /// Waits until the stream takes what was written, or the response is there.
-pub(super) async fn send_written(transport: &mut Transport, pool: &Pool) -> Result<Option<Head>, ClientError> {
+pub(super) async fn send_written(transport: &mut Transport, pace: Pace) -> Result<Option<Head>, ClientError> {
     maybe_yield().await;
-    progress(transport, Goal::Sent, pool.options.body.stall, Phase::Send).await
+    progress(transport, Goal::Sent, pace.stall, Phase::Send).await
 }
 
 /// Waits for the response.

@@ -61,8 +61,9 @@ pub struct ClientOptions {
     /// How long after the end of a request its response may take to begin, that is until its head is complete. 30 s.
     pub head_timeout: Duration,
     /// How long a body may stand still, in either direction: a part of the request's that the network does not take, or the
-    /// next part of the response's. And the least rate of the response's, as an average over such times while somebody waits for it;
-    /// with 0 any progress will do, as for a stream of events. 30 s, 500 bytes/s.
+    /// next part of the response's; a stall of zero means: as long as it takes. And the least rate of the response's, as an average over
+    /// such times while somebody waits for it; with 0 any progress will do, as for a stream of events. 30 s, any progress. A request may
+    /// have its own ([`RequestBuilder::body_pace`](super::RequestBuilder::body_pace)).
     pub body: Pace,
     /// How long a body is held back for a server that was asked to say whether it wants it. Then it is sent all the same
     /// (RFC 9110 §10.1.1). 1 s.
@@ -88,7 +89,7 @@ impl Default for ClientOptions {
             wait_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(30),
-            body: Pace { stall: Duration::from_secs(30), bytes_per_second: 500 },
+            body: Pace { stall: Duration::from_secs(30), bytes_per_second: 0 },
             continue_timeout: Duration::from_secs(1),
             drain_bytes: 64 << 10,
             retry: RetryPolicy::default(),

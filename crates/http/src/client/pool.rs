@@ -101,6 +101,28 @@ impl Slot {
         }
     }
 
+    /// Makes ready for another request: keeps the connection if that is fit for it, and the right in any case.
+    pub(super) fn settle(&mut self) {
+        self.transport = self.take_idle().and_then(|transport| self.pool.vet(transport));
+        if let Some(transport) = &mut self.transport {
+            transport.is_reused = true;
+        }
+    }
+
+    /// Takes the connection if nothing is under way on it, and ends it otherwise.
+    fn take_idle(&mut self) -> Option<Box<Transport>> {
+        match self.transport.take()? {
+            transport if transport.is_idle() => Some(transport),
+            // The server closes, or was refused: nothing is broken off.
+            transport if transport.is_over() => None,
+            transport => {
+                self.pool.counters.count(|stats| &mut stats.broken_off);
+                transport.abort();
+                None
+            }
+        }
+    }
+
     /// Reads the rest of a response, as long as that is little, so that the connection may be kept.
     pub(super) fn drain(mut self) {
         let Some(transport) = self.transport.take() else { return };
@@ -120,17 +142,7 @@ impl Drop for Slot {
         if self.is_given {
             return;
         }
-        let kept = match self.transport.take() {
-            Some(transport) if transport.is_idle() => Some(transport),
-            // The server closes, or was refused: nothing is broken off.
-            Some(transport) if transport.is_over() => None,
-            Some(transport) => {
-                self.pool.counters.count(|stats| &mut stats.broken_off);
-                transport.abort();
-                None
-            }
-            None => None,
-        };
+        let kept = self.take_idle();
         self.pool.put_back(&self.host, kept);
     }
 }
@@ -192,7 +204,7 @@ impl Pool {
         let is_first = state.hosts.get(host).is_none_or(|host| host.waiting.is_empty());
         if is_first && let Some(idle) = state.hosts.get_mut(host).and_then(|host| host.idle.pop_back()) {
             drop(state);
-            return Ok(self.reuse(host, idle.transport).map_or(Asked::Again, Asked::Had));
+            return Ok(self.reuse(host, idle).map_or(Asked::Again, Asked::Had));
         }
         let open = state.hosts.get(host).map_or(0, |host| host.open);
         if is_first && open < self.options.connections_per_host.max(1) {
@@ -221,9 +233,11 @@ impl Pool {
     }
 
     /// Takes a kept connection, unless it turns out to be of no use.
-    fn reuse(self: &Rc<Self>, host: &Authority, mut transport: Box<Transport>) -> Option<Slot> {
+    fn reuse(self: &Rc<Self>, host: &Authority, idle: Idle) -> Option<Slot> {
+        let Idle { mut transport, expires, .. } = idle;
         let health = transport.health();
-        if health == Health::Good {
+        // On a late shard the watcher may not have looked yet.
+        if health == Health::Good && expires > now() {
             transport.is_reused = true;
             return Some(Slot::new(self, host.clone(), Some(transport)));
         }

@@ -12,6 +12,7 @@ use super::pool::Slot;
 use super::response::Response;
 use super::transport::Head;
 use super::uri::Uri;
+use crate::Pace;
 
 /// A request that is put together. Made by [`Client::request`].
 ///
@@ -33,7 +34,7 @@ impl<'a> RequestBuilder<'a> {
                 return Err(ClientError::Method);
             }
             let body = Body::Whole(Buffer::new());
-            Ok(Outgoing { method, uri, lines: HeaderLines::new(), expects_continue: false, body })
+            Ok(Outgoing { method, uri, lines: HeaderLines::new(), expects_continue: false, body, body_pace: None })
         });
         Self { client, outgoing }
     }
@@ -67,6 +68,15 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// Sets how long the bodies of the request and of its response may stand still, and the least rate of the latter, in the place of
+    /// [`ClientOptions::body`](super::ClientOptions::body).
+    pub fn body_pace(mut self, pace: Pace) -> Self {
+        if let Ok(outgoing) = &mut self.outgoing {
+            outgoing.body_pace = Some(pace);
+        }
+        self
+    }
+
     /// Sends the request, and waits for its response.
     ///
     /// Dropping the future gives the request up, wherever it is: its connection is closed if anything was sent.
@@ -78,9 +88,11 @@ impl<'a> RequestBuilder<'a> {
     /// # Panics
     /// When polled outside of any shard.
     pub async fn send(self) -> Result<Response, ClientError> {
-        let Sent { slot, head } = self.outgoing?.send(&self.client.0).await?;
+        let outgoing = self.outgoing?;
+        let pace = outgoing.pace(&self.client.0.options);
+        let Sent { slot, head } = outgoing.send(&self.client.0).await?;
         let Some(head) = head else { unreachable!("with a whole body one waits for the response") };
-        Ok(Response::new(head, slot))
+        Ok(Response::new(head, slot, pace))
     }
 
     /// Sends the request's head. The body follows piece by piece, in chunks if its length is not known. A body that was set
@@ -96,8 +108,9 @@ impl<'a> RequestBuilder<'a> {
     /// When polled outside of any shard.
     pub async fn stream(self, length: Option<u64>) -> Result<Upload, ClientError> {
         let outgoing = Outgoing { body: Body::Streamed(length), ..self.outgoing? };
+        let pace = outgoing.pace(&self.client.0.options);
         let Sent { slot, head } = outgoing.send(&self.client.0).await?;
-        Ok(Upload { slot, head })
+        Ok(Upload { slot, head, pace })
     }
 }
 
@@ -120,6 +133,7 @@ pub struct Upload {
     slot: Slot,
     /// The response, if it has come already.
     head: Option<Head>,
+    pace: Pace,
 }
 
 impl Upload {
@@ -135,7 +149,7 @@ impl Upload {
     /// # Errors
     /// [`ClientError::Answered`] if the server has answered without waiting for the body: [`Upload::finish`] has the response. If
     /// the body would become too long, the connection fails, or the server does not take the bytes within the time that a body may
-    /// stand still ([`ClientOptions::body`](super::ClientOptions::body)).
+    /// stand still ([`ClientOptions::body`](super::ClientOptions::body), [`RequestBuilder::body_pace`]).
     pub async fn send_body(&mut self, bytes: impl Into<Buffer>) -> Result<(), ClientError> {
         if self.head.is_some() {
             return Err(ClientError::Answered);
@@ -143,7 +157,7 @@ impl Upload {
         let pool = self.slot.pool().clone();
         let Some(transport) = &mut self.slot.transport else { return Err(ClientError::Closed) };
         transport.http().send_body(bytes).map_err(ClientError::Body)?;
-        let sent = send_written(transport, &pool).await;
+        let sent = send_written(transport, self.pace).await;
         match sent.inspect_err(|error| pool.count_timeout(*error))? {
             None => Ok(()),
             Some(head) => {
@@ -160,20 +174,20 @@ impl Upload {
     /// If the body is shorter than was said; otherwise as for [`RequestBuilder::send`].
     pub async fn finish(mut self) -> Result<Response, ClientError> {
         if let Some(head) = self.head {
-            return Ok(Response::new(head, self.slot));
+            return Ok(Response::new(head, self.slot, self.pace));
         }
         let pool = self.slot.pool().clone();
         let Some(transport) = &mut self.slot.transport else { return Err(ClientError::Closed) };
         transport.http().end_body().map_err(ClientError::Body)?;
         let received = async {
-            match send_written(transport, &pool).await? {
+            match send_written(transport, self.pace).await? {
                 Some(head) => Ok(head),
                 None => receive_head(transport, &pool).await,
             }
         };
         let head = received.await.inspect_err(|error| pool.count_timeout(*error))?;
         pool.counters.count(|stats| &mut stats.responses);
-        Ok(Response::new(head, self.slot))
+        Ok(Response::new(head, self.slot, self.pace))
     }
 }
 

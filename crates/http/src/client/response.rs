@@ -14,7 +14,7 @@ use super::allowance::Allowance;
 use super::error::ClientError;
 use super::pool::Slot;
 use super::transport::{Piece, Transport};
-use crate::{Headers, Status, Version};
+use crate::{Headers, Pace, Status, Version};
 
 /// A response: its head, and its body as it comes.
 ///
@@ -37,13 +37,13 @@ enum Reading {
 }
 
 impl Response {
-    pub(super) fn new(head: sunstar_http1::Response, slot: Slot) -> Self {
+    pub(super) fn new(head: sunstar_http1::Response, slot: Slot, pace: Pace) -> Self {
         let left_bytes = match head.body() {
             BodyLength::Empty => Some(0),
             BodyLength::Known(bytes) => Some(bytes),
             BodyLength::Chunked | BodyLength::UntilClose => None,
         };
-        let allowance = Allowance::new(slot.pool().options.body);
+        let allowance = Allowance::new(pace);
         let reading = if head.body() == BodyLength::Empty { Reading::Ended } else { Reading::Body(slot) };
         Self { head, reading, left_bytes, allowance, trailers: None }
     }
@@ -85,7 +85,7 @@ impl Response {
     ///
     /// # Errors
     /// If the body breaks off, is refused, the connection fails, or nothing or too little comes in time
-    /// ([`ClientOptions::body`](super::ClientOptions::body)); again on every later call.
+    /// ([`ClientOptions::body`](super::ClientOptions::body), [`RequestBuilder::body_pace`](super::RequestBuilder::body_pace)); again on every later call.
     pub async fn body(&mut self) -> Result<Option<Buffer>, ClientError> {
         let slot = match &mut self.reading {
             Reading::Body(slot) => slot,

@@ -24,8 +24,7 @@ impl Connection {
     ) -> Result<(), Error> {
         // The head leaves together with the file.
         self.writable(watch).await?;
-        self.enqueue();
-        self.lingers = self.expects_input;
+        self.hand_over();
         // Of no bytes it only says whether the network takes the file.
         let takes = |handle: &Rc<dyn Any>| self.stream.enqueue_file(handle, offset, 0).is_ok();
         let Some(handle) = file.network_handle().filter(takes) else {

@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::mem;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -61,8 +60,9 @@ impl Reporter {
     fn run(&self) {
         let mut has_reported = false;
         loop {
-            if mem::take(&mut has_reported) && self.is_quiet(&KEPT) {
+            if has_reported && self.is_quiet(&KEPT) {
                 release_symbols();
+                has_reported = false;
             }
             let mut rings = [0_u8; 8];
             // An interrupted read looks at the slots too early, which does no harm.

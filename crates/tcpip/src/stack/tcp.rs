@@ -269,6 +269,13 @@ pub(super) struct Cut {
     next: usize,
 }
 
+impl Cut {
+    /// Whether it leaves by an interface.
+    pub(super) fn leaves_by(&self, interface: InterfaceId) -> bool {
+        self.path.way.interface == interface
+    }
+}
+
 /// Whether the checksum of a TCP or UDP packet is right, or somebody vouches for it.
 pub(super) fn has_valid_checksum(packet: &Packet, addresses: AddressPair, protocol: IpProtocol) -> bool {
     if packet.offload.checksum != Checksum::Complete {

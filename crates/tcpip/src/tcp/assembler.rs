@@ -9,7 +9,7 @@ use sunstar_wire::{SackBlock, SackBlocks, Seq};
 mod tests;
 
 /// At most so many pieces are kept, however small: each may hold a whole frame of the device.
-pub const MAX_PIECES: usize = 1_024;
+pub const MAX_PIECES: usize = 4_096;
 
 /// Received bytes with gaps before them, in the device's buffers.
 ///
@@ -148,14 +148,17 @@ impl Assembler {
 
     /// Puts the range around a piece in front of those that are reported.
     fn report(&mut self, at: usize) {
+        // What was reported last grows piece by piece, and need not be walked along.
+        let before = self.recent.first().filter(|block| block.right == self.pieces[at].seq).copied();
         let (mut first, mut last) = (at, at);
-        while first > 0 && self.pieces[first - 1].end() == self.pieces[first].seq {
+        while before.is_none() && first > 0 && self.pieces[first - 1].end() == self.pieces[first].seq {
             first -= 1;
         }
         while self.pieces.get(last + 1).is_some_and(|next| next.seq == self.pieces[last].end()) {
             last += 1;
         }
-        let block = SackBlock { left: self.pieces[first].seq, right: self.pieces[last].end() };
+        let left = before.map_or(self.pieces[first].seq, |block| block.left);
+        let block = SackBlock { left, right: self.pieces[last].end() };
         let is_apart = |other: &SackBlock| {
             other.right.is_before(block.left) || other.left.is_after(block.right) || planted::is("sack_not_merged")
         };

@@ -317,6 +317,8 @@ pub(super) struct Queues {
     board: Scoreboard,
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
+    /// Segments that were dropped since too many pieces wait, and not counted yet.
+    refused: u32,
     assembler: Option<Box<Assembler>>,
     /// What came twice, to be told once (RFC 2883 §4).
     duplicate: Option<SackBlock>,

@@ -75,10 +75,15 @@ impl HalfOpen {
         self.mss = self.mss.min(link_mss.max(options + 1) - options);
     }
 
-    /// Our SYN with the acknowledgement of theirs.
+    /// Our SYN with the acknowledgement of theirs, for the first time or since it is due again.
     pub fn answer(&mut self, now: Instant, options: &Options) -> TcpHeader {
         self.answers += 1;
         self.answered_at = now;
+        self.answer_again(now, options)
+    }
+
+    /// The same for a SYN that came again. When it is due by itself, and for how long, does not depend on strangers.
+    pub fn answer_again(&self, now: Instant, options: &Options) -> TcpHeader {
         let mut header = TcpHeader {
             flags: TcpFlags::SYN | TcpFlags::ACK,
             seq: self.iss,

@@ -80,6 +80,8 @@ pub struct Counters {
     pub replies_dropped: u64,
     /// How often a buffer did not grow as far as its path could use, since all together had grown as much as they may.
     pub growth_refused: u64,
+    /// Segments with data that were dropped, since too many pieces waited for the application or behind gaps.
+    pub pieces_refused: u64,
 }
 
 /// How full everything is.

@@ -1,8 +1,12 @@
 //! Servers that don't know `Expect: 100-continue` (RFC 9110 §10.1.1, §15.5.18).
 
+use std::time::Duration;
+
+use sunstar_executor::spawn;
+use sunstar_executor::timer::sleep;
 use sunstar_http1::BodyError;
 
-use super::world::{Peer, at, scripted};
+use super::world::{Peer, at, get, scripted};
 use crate::client::{ClientError, ClientOptions, ClientStats, RetryPolicy};
 
 /// Refuses to be asked; what comes without a question is answered by its body.
@@ -91,4 +95,62 @@ fn an_upload_that_has_begun_is_not_sent_again() {
         assert_eq!(upload.finish().await.unwrap().status().code(), 417);
     });
     assert_eq!((stats.retried, stats.responses), (0, 1));
+}
+
+/// Refuses to be asked when it has the body; answers by the method.
+async fn unasked_in_the_end(mut peer: Peer) {
+    while let Some(head) = peer.head().await {
+        if head.starts_with("POST") {
+            peer.take(5).await;
+        }
+        if head.contains("Expect:") {
+            peer.say("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n").await;
+        } else {
+            peer.answer(head.split(' ').next().expect("a method")).await;
+        }
+    }
+}
+
+/// What a client counts whose only connection somebody waits for, and keeps for long, while a question is refused.
+fn with_a_waiter<S: Future<Output = ()> + 'static>(script: impl Fn(Peer) -> S + 'static) -> ClientStats {
+    let waits = Duration::from_secs(2);
+    let options = ClientOptions { waiting_per_host: 1, wait_timeout: waits, ..options() };
+    scripted(options, script, move |client| async move {
+        let other = client.clone();
+        let asking = spawn(async move {
+            let mut response = other.post(&at("/")).body("hello").expect_continue().send().await?;
+            response.collect(10).await
+        });
+        sleep(Duration::from_micros(1)).await;
+        let other = client.clone();
+        let waiter = spawn(async move {
+            let response = other.get(&at("/")).send().await;
+            sleep(waits * 2).await;
+            response.map(drop)
+        });
+        sleep(Duration::from_micros(1)).await;
+        assert_eq!(client.stats().waiting, 1);
+        assert_eq!(get(&client, "/").await, Err(ClientError::Busy));
+        assert!(asking.await.unwrap().is_ok(), "it does not wait again");
+        assert_eq!(waiter.await.unwrap(), Ok(()));
+    })
+}
+
+#[test]
+fn a_request_whose_question_was_refused_keeps_its_place() {
+    let at_once = |mut peer: Peer| async move {
+        while let Some(head) = peer.head().await {
+            if head.contains("Expect:") {
+                peer.say("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno").await;
+                continue;
+            }
+            let _body = if head.starts_with("POST") { peer.take(5).await } else { Vec::new() };
+            peer.answer("yes").await;
+        }
+    };
+    let stats = with_a_waiter(at_once);
+    assert_eq!((stats.connected, stats.reused, stats.broken_off, stats.waited_in_vain), (2, 1, 1, 0));
+    // Its connection is of use again.
+    let stats = with_a_waiter(unasked_in_the_end);
+    assert_eq!((stats.connected, stats.reused, stats.broken_off, stats.waited_in_vain), (1, 2, 0, 0));
 }

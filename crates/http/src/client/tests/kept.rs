@@ -47,6 +47,13 @@ fn the_own_time_counts_if_it_is_less() {
 }
 
 #[test]
+fn a_connection_whose_time_is_over_is_not_used_though_nobody_has_closed_it_yet() {
+    // The request comes at the very instant, and before the watcher.
+    let stats = asks(ms(2000), "", &[0, 2000]);
+    assert_eq!((stats.connected, stats.reused, stats.expired, stats.idle), (2, 0, 1, 1));
+}
+
+#[test]
 fn a_connection_that_its_server_does_not_keep_is_not_kept() {
     for field in ["Keep-Alive: timeout=0\r\n", "Keep-Alive: timeout=5, max=0\r\n"] {
         let stats = asks(ms(30_000), field, &[0, 0, 0]);

@@ -8,7 +8,7 @@ use sunstar_net::Stream;
 
 use super::world::{Peer, at, get, scripted};
 use crate::Pace;
-use crate::client::{Authority, Client, ClientError, ClientOptions, Phase};
+use crate::client::{Authority, Client, ClientError, ClientOptions, Phase, RequestBuilder};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -75,7 +75,8 @@ async fn drip(mut peer: Peer) {
 
 #[test]
 fn a_body_may_not_drip() {
-    let stats = scripted(ClientOptions::default(), drip, |client| async move {
+    let body = Pace { stall: seconds(30), bytes_per_second: 500 };
+    let stats = scripted(ClientOptions { body, ..ClientOptions::default() }, drip, |client| async move {
         let mut response = client.get(&at("/")).send().await.unwrap();
         let begun = now();
         assert_eq!(response.body().await.unwrap().unwrap(), b"x");
@@ -111,8 +112,7 @@ fn waits_that_are_given_up_count_and_the_time_between_them_does_not() {
 
 #[test]
 fn a_body_may_drip_where_any_progress_will_do() {
-    let body = Pace { stall: seconds(30), bytes_per_second: 0 };
-    let stats = scripted(ClientOptions { body, ..ClientOptions::default() }, drip, |client| async move {
+    let stats = scripted(ClientOptions::default(), drip, |client| async move {
         let mut response = client.get(&at("/")).send().await.unwrap();
         for _ in 0..100 {
             assert_eq!(response.body().await.unwrap().unwrap(), b"x");
@@ -120,6 +120,64 @@ fn a_body_may_drip_where_any_progress_will_do() {
         assert_eq!(response.body().await, Ok(None));
     });
     assert_eq!((stats.timed_out, stats.too_slow), (0, 0));
+}
+
+#[test]
+fn a_request_may_have_a_pace_of_its_own() {
+    let options =
+        ClientOptions { body: Pace { stall: seconds(30), bytes_per_second: 500 }, ..ClientOptions::default() };
+    let stats = scripted(options, drip, |client| async move {
+        let ask = async |request: RequestBuilder<'_>, is_upload| {
+            if is_upload { request.stream(None).await.unwrap().finish().await } else { request.send().await }
+        };
+        for (stall, bytes_per_second, expected) in [
+            (30, 0, Ok(Some("x".into()))),
+            (0, 500, Ok(Some("x".into()))),
+            (60, 500, Err(ClientError::TimedOut(Phase::BodyRate))),
+            (10, 0, Err(ClientError::TimedOut(Phase::Body))),
+        ] {
+            for is_upload in [false, true] {
+                let pace = Pace { stall: seconds(stall), bytes_per_second };
+                let mut response = ask(client.post(&at("/")).body_pace(pace), is_upload).await.unwrap();
+                let mut last = response.body().await;
+                for _ in 0..9 {
+                    if last.is_ok() {
+                        last = response.body().await;
+                    }
+                }
+                assert_eq!(last, expected, "{pace:?}");
+            }
+        }
+    });
+    assert_eq!((stats.timed_out, stats.too_slow), (2, 2));
+}
+
+#[test]
+fn without_a_stall_a_body_may_stand_still() {
+    let late = |mut peer: Peer| async move {
+        while let Some(head) = peer.head().await {
+            sleep(seconds(100)).await;
+            if head.starts_with("POST") {
+                peer.take(4 << 20).await;
+            }
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+            sleep(seconds(100)).await;
+            peer.say("ok").await;
+        }
+    };
+    let body = Pace { stall: Duration::ZERO, bytes_per_second: 500 };
+    let options = ClientOptions { body, head_timeout: seconds(200), ..ClientOptions::default() };
+    let stats = scripted(options, late, |client| async move {
+        let begun = now();
+        assert_eq!(get(&client, "/").await.unwrap(), "ok");
+        let mut response = client.post(&at("/")).body(vec![0; 4 << 20]).send().await.unwrap();
+        assert_eq!(response.collect(10).await.unwrap(), b"ok");
+        let mut upload = client.post(&at("/")).stream(Some(4 << 20)).await.unwrap();
+        upload.send_body(vec![0; 4 << 20]).await.unwrap();
+        assert_eq!(upload.finish().await.unwrap().collect(10).await.unwrap(), b"ok");
+        assert!(now() - begun >= seconds(600));
+    });
+    assert_eq!((stats.connected, stats.timed_out, stats.too_slow), (1, 0, 0));
 }
 
 #[test]

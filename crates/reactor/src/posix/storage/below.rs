@@ -33,7 +33,7 @@ impl Root {
         let root = Self { directory, is_whole: true };
         match root.open_whole(c".", ResolveFlags::empty()) {
             // Filters say either.
-            Err(Errno::NOSYS | Errno::PERM) => {}
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {}
             outcome => return outcome.map(|_| root),
         }
         let root = Self { is_whole: false, ..root };

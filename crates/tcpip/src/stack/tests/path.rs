@@ -202,6 +202,7 @@ fn an_interface_that_is_taken_down_ends_its_connections() {
     assert_eq!(world.stack(0).poll_event(), Some(Event::Tcp(sockets::Event::Socket(client))));
     assert!(world.stack(0).poll_transmit(now).is_none());
     let levels = world.stack(0).levels().tcp;
+    assert_eq!(world.stack(0).neighbours(), 0);
     assert_eq!((levels.flows, world.stack(0).routes().filter(|route| route.interface == link).count()), (0, 0));
     let to = super::world::address(1, 80);
     assert_eq!(world.stack(0).connect(now, None, to, WIDE), Err(OpenError::NoRoute));

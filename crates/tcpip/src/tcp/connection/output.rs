@@ -43,6 +43,8 @@ impl Connection {
     /// The same, put where it is wanted, since it is large; answers whether there is one. What `outgoing` had is gone then.
     pub(in crate::tcp) fn transmit(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         outgoing.mss = self.segment_mss();
+        // Each segment of a large one says the same, and a duplicate is told once (RFC 2883 §4).
+        let max_len = if self.has_duplicate() { outgoing.mss } else { max_len };
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
             self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty());

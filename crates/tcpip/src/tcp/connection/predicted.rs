@@ -51,7 +51,8 @@ impl Connection {
             && !waits_for_late
             && self.peer_fin.is_none()
             && self.duplicate_acks == 0;
-        let is_orderly = |queues: &Queues| queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
+        let is_orderly =
+            |queues: &Queues| queues.has_room() && queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
         self.state == State::Established
             && is_plain
             && is_newer

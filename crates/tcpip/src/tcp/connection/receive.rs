@@ -10,6 +10,10 @@ use crate::time::Instant;
 /// The largest window that the header can hold.
 pub(super) const MAX_WINDOW: u32 = 0xffff;
 
+/// At most so many pieces wait for the application or behind gaps, however small: each may hold a whole frame of the device. They are
+/// enough for the largest window in pieces of 400 bytes.
+pub(super) const MAX_PIECES: usize = 16_384;
+
 impl Connection {
     /// The next received bytes, in the device's own memory.
     pub fn receive(&mut self) -> Option<Buffer> {
@@ -20,6 +24,11 @@ impl Connection {
             self.acks.at_once();
         }
         Some(data)
+    }
+
+    /// How many segments were dropped since the last time, since too many pieces wait.
+    pub(in crate::tcp) fn take_refused(&mut self) -> u32 {
+        self.queues.as_deref_mut().map_or(0, |queues| core::mem::take(&mut queues.refused))
     }
 
     /// How many received bytes wait.
@@ -47,13 +56,18 @@ impl Connection {
             // What is behind the window comes again when there is room.
             let room = if begin.is_before(self.rcv_adv) { self.rcv_adv - begin } else { 0 };
             part.truncate(room as usize);
+            let queues = self.queues.get_or_insert_default();
             if part.is_empty() {
+                self.acks.at_once();
+            } else if !queues.has_room() {
+                queues.refused += 1;
                 self.acks.at_once();
             } else if begin == self.rcv_nxt {
                 self.take_in_order(now, part);
             } else {
-                let assembler = self.queues.get_or_insert_default().assembler.get_or_insert_default();
-                if let Some(known) = assembler.insert(begin, part).duplicate {
+                let inserted = queues.assembler.get_or_insert_default().insert(begin, part);
+                queues.refused += u32::from(inserted.refused > 0);
+                if let Some(known) = inserted.duplicate {
                     self.note_duplicate(known.left, known.right - known.left);
                 }
                 self.acks.at_once();
@@ -165,10 +179,16 @@ impl Connection {
         self.agreed.has_sack && self.queues.as_deref().is_some_and(is_any)
     }
 
+    /// Whether something came twice of which the next segment tells.
+    #[inline]
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.queues.as_deref().is_some_and(|queues| queues.duplicate.is_some())
+    }
+
     /// Bytes of the option that does so.
     pub(super) fn report_len(&self) -> u32 {
         let waiting = self.assembler().map_or(0, |assembler| assembler.sack_blocks().len());
-        let has_duplicate = self.queues.as_ref().is_some_and(|queues| queues.duplicate.is_some());
+        let has_duplicate = self.has_duplicate();
         // What fits beside timestamps (RFC 2018 §3).
         let most = if self.agreed.has_timestamps { 3 } else { 4 };
         4 + 8 * u32::try_from((waiting + usize::from(has_duplicate)).min(most)).unwrap_or(0)
@@ -185,6 +205,14 @@ impl Connection {
         let around = waiting.iter().find(is_around).copied();
         let rest = waiting.iter().copied().filter(|block| Some(*block) != around);
         core::iter::once(twice).chain(around).chain(rest).collect()
+    }
+}
+
+impl Queues {
+    /// Whether another piece may wait for the application.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.ready.len() < MAX_PIECES
     }
 }
 

@@ -10,6 +10,8 @@ use sunstar_wire::Seq;
 
 use super::Connection;
 use super::history::History;
+use super::receive::MAX_WINDOW;
+use crate::tcp::assembler::MAX_PIECES;
 use crate::tcp::half_open::ts_clock;
 use crate::time::Instant;
 
@@ -45,11 +47,12 @@ impl Receiving {
         (self.window_at, self.window_end) = (now, window_end);
     }
 
-    /// The other side has echoed a timestamp of ours, `ms` after it was sent.
-    fn on_echo(&mut self, echo: u32, ms: u32) {
+    /// The other side has echoed a timestamp of ours, `ms` after it was sent, as far as that can be believed: not beyond `most`.
+    fn on_echo(&mut self, echo: u32, ms: u32, most: Duration) {
         if echo != self.last_echo {
             self.last_echo = echo;
-            let micros = ms.max(1).saturating_mul(1_000);
+            let most = u32::try_from(most.as_micros()).unwrap_or(u32::MAX);
+            let micros = ms.saturating_mul(1_000).min(most).max(1_000);
             self.round_rtt = if self.round_rtt == 0 { micros } else { self.round_rtt.min(micros) };
         }
     }
@@ -73,8 +76,8 @@ impl Receiving {
         // A sender in slow start doubles its window each time, and hears of ours a round trip late.
         let (taken, space) = (u64::from(taken), u64::from(space));
         let window = 2 * taken + u64::from(SLACK_SEGMENTS * mss);
-        let growth = 2 * window * taken.saturating_sub(space) / space;
-        self.wanted = u32::try_from(window + growth).unwrap_or(u32::MAX);
+        let growth = (2 * window).saturating_mul(taken.saturating_sub(space)) / space;
+        self.wanted = u32::try_from(window.saturating_add(growth)).unwrap_or(u32::MAX);
         self.space = u32::try_from(taken).unwrap_or(u32::MAX);
     }
 }
@@ -112,7 +115,10 @@ impl Connection {
         let is_filled = most > self.send_capacity() && self.unacknowledged() >= self.send_capacity() / 2;
         let send = if is_filled { most - self.send_capacity() } else { 0 };
         let wanted = self.history.as_mut().map_or(0, |history| core::mem::take(&mut history.receiving.wanted));
-        let receive = wanted.min(self.options.max_receive_capacity).saturating_sub(self.receive_capacity());
+        // What the header can't tell, and what can't be kept behind gaps, is of no use.
+        let pieces = u32::try_from(MAX_PIECES).unwrap_or(u32::MAX);
+        let most = (MAX_WINDOW << self.agreed.rcv_scale.shift()).min(pieces.saturating_mul(self.snd_mss));
+        let receive = wanted.min(self.options.max_receive_capacity).min(most).saturating_sub(self.receive_capacity());
         if send == 0 && receive == 0 {
             return Growth::default();
         }
@@ -122,6 +128,10 @@ impl Connection {
         let history = self.history();
         history.receive_growth += receive_growth;
         history.send_growth += send_growth;
+        if receive_growth < receive {
+            // The next round asks again.
+            history.receiving.space /= 2;
+        }
         let bytes = receive_growth + send_growth;
         Growth { bytes, is_refused: bytes < receive.saturating_add(send) }
     }
@@ -140,8 +150,9 @@ impl Connection {
     /// A timestamp of ours came back.
     pub(super) fn note_echo(&mut self, now: Instant, echo: u32) {
         let now = ts_clock(now, self.ts_offset);
+        let longest = self.longest_round();
         if let Some(history) = &mut self.history {
-            history.receiving.on_echo(echo, now.wrapping_sub(echo));
+            history.receiving.on_echo(echo, now.wrapping_sub(echo), longest);
         }
     }
 
@@ -158,12 +169,16 @@ impl Connection {
         self.measure_receiving(now);
     }
 
+    /// What a round trip may take, whatever the other side makes of it: queues may have filled since we have measured it.
+    fn longest_round(&self) -> Duration {
+        self.rto.srtt().map_or(Duration::MAX, |srtt| 4 * srtt)
+    }
+
     fn measure_receiving(&mut self, now: Instant) {
         let taken = self.rcv_nxt - self.ready_bytes;
         let (mss, rcv_nxt, capacity) = (self.snd_mss, self.rcv_nxt, self.receive_capacity());
         let window_end = rcv_nxt + capacity;
-        // Queues may have filled since we have measured it.
-        let longest = self.rto.srtt().map_or(Duration::MAX, |srtt| 4 * srtt);
+        let longest = self.longest_round();
         let receiving = &mut self.history().receiving;
         if receiving.round_at == Instant::default() {
             receiving.begin(now, taken, window_end);

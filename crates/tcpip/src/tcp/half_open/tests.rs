@@ -91,6 +91,20 @@ fn answers_are_repeated() {
     );
 }
 
+/// Who asks again and again is answered, and forgotten no later.
+#[test]
+fn strangers_do_not_choose_how_long_they_are_remembered() {
+    let (mut half_open, _) = asked(all_options());
+    let deadline = half_open.deadline();
+    for _ in 0..300 {
+        assert!(matches!(gets(&half_open, TcpFlags::SYN, THEIRS, Seq::new(0), 0), Verdict::Answer));
+        half_open.answer_again(at(1_500), &Options::DEFAULT);
+    }
+    assert_eq!(half_open.deadline(), deadline);
+    half_open.answer(deadline, &Options::DEFAULT);
+    assert_eq!(half_open.deadline() - deadline, Duration::from_secs(2));
+}
+
 /// RFC 9293 §3.10.7.4: who acknowledges something else is reset.
 #[test]
 fn wrong_acknowledgements_are_reset() {

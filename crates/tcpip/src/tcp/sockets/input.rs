@@ -140,7 +140,7 @@ impl Sockets {
         };
         match waiting.half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
             half_open::Verdict::Waits => {}
-            half_open::Verdict::Answer => self.answer(now, place),
+            half_open::Verdict::Answer => self.answer_again(now, place),
             half_open::Verdict::Reset(seq) => self.reset(flow, seq),
             half_open::Verdict::Gone => self.forget(place),
             // The stranger believes that it is open. It will send again what is not acknowledged, or be reset.
@@ -211,12 +211,20 @@ impl Sockets {
         self.answer(now, place);
     }
 
-    /// Sends a half-open connection's answer (again).
+    /// Sends a half-open connection's answer, by the clock.
     fn answer(&mut self, now: Instant, place: u32) {
         let Some(waiting) = self.half_open.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
         let (flow, header) = (waiting.flow, waiting.half_open.answer(now, &listener.options));
         self.half_open_timers.arm(place, waiting.half_open.deadline());
+        self.reply(flow, header);
+    }
+
+    /// Sends it to somebody who asks again.
+    fn answer_again(&mut self, now: Instant, place: u32) {
+        let Some(waiting) = self.half_open.get(place) else { return };
+        let Some(listener) = self.listeners.get(waiting.listener) else { return };
+        let (flow, header) = (waiting.flow, waiting.half_open.answer_again(now, &listener.options));
         self.reply(flow, header);
     }
 

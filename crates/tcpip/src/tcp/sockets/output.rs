@@ -57,6 +57,7 @@ impl Sockets {
         let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
         self.growth_bytes += u64::from(growth.bytes);
         self.counters.growth_refused += u64::from(growth.is_refused);
+        self.counters.pieces_refused += u64::from(entry.connection.take_refused());
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

@@ -3,6 +3,7 @@
 use sunstar_wire::WindowScale;
 
 use super::script::{ACK, MSS, PLAIN, PSH, RST, SYN, Script, arrives};
+use crate::tcp::connection::receive::MAX_PIECES;
 use crate::tcp::connection::{Failure, Options, State};
 
 /// A connection that has used up its quick acknowledgements.
@@ -248,4 +249,35 @@ fn tells_of_no_duplicates_without_sack() {
         script.gets(arrives(ACK, 1, 10, 1));
         assert_eq!(script.sent_one().sack, []);
     }
+}
+
+/// RFC 2883 §4: a duplicate is told once, also beside data of which the pieces of a large segment would all say the same.
+#[test]
+fn tells_of_duplicates_beside_one_piece() {
+    let (mut script, next) = calm(PLAIN);
+    script.gets(arrives(ACK, next - 10, 10, 1));
+    script.send(1, 5 * MSS);
+    let mut sent = || {
+        let outgoing = script.connection.poll_transmit(script.now, 65_000).expect("there are data");
+        (outgoing.header.options.sack.len(), outgoing.segments())
+    };
+    assert_eq!((sent(), sent()), ((1, 1), (0, 5)));
+}
+
+/// Who sends single bytes that nobody reads gets no more of our frames than the bound, though there is room in the window.
+#[test]
+fn small_pieces_are_bounded() {
+    let mut script = Script::established(PLAIN);
+    let most = u32::try_from(MAX_PIECES).expect("small");
+    for seq in 1..=most {
+        script.gets(arrives(ACK, seq, 1, 1));
+        script.sent();
+    }
+    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
+    script.gets(arrives(ACK, most + 1, 1, 1));
+    assert_eq!(script.sent_one().ack, most + 1);
+    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 1));
+    assert!(script.connection.receive().is_some());
+    script.gets(arrives(ACK, most + 1, 1, 1));
+    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
 }
