@@ -9,6 +9,9 @@ use core::time::Duration;
 use sunstar_packet::{Buffer, Checksum, Packet};
 use sunstar_tcpip::time::Instant;
 
+/// So often does one packet arrive at most, however many plans it meets.
+const MAX_COPIES: u32 = 64;
+
 /// What becomes of one packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
@@ -66,14 +69,14 @@ impl Link {
         self.count += 1;
         let bytes: Vec<u8> = packet.buffers().concat();
         let mut arriving = Arriving { when: now + self.delay, bytes, offload: packet.offload, is_intact: true };
-        let mut copies = 1;
+        let mut copies = 1_u32;
         if self.loses_one_of > 0 && self.count.is_multiple_of(self.loses_one_of.into()) {
             copies = 0;
         }
         for fate in self.due() {
             match fate {
                 Fate::Lost => copies = 0,
-                Fate::Twice => copies *= 2,
+                Fate::Twice => copies = (copies * 2).min(MAX_COPIES),
                 Fate::Late(ms) => arriving.when = arriving.when + Duration::from_millis(ms.into()),
                 Fate::Damaged { at, change } => self.damage(&mut arriving, at, change),
             }
