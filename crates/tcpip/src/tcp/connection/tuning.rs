@@ -52,7 +52,8 @@ impl Receiving {
         if echo != self.last_echo {
             self.last_echo = echo;
             let most = u32::try_from(most.as_micros()).unwrap_or(u32::MAX);
-            let micros = ms.saturating_mul(1_000).min(most).max(1_000);
+            // On short paths the clock of timestamps is too coarse, and what was measured otherwise is nearer.
+            let micros = ms.max(1).saturating_mul(1_000).min(most.max(1));
             self.round_rtt = if self.round_rtt == 0 { micros } else { self.round_rtt.min(micros) };
         }
     }
