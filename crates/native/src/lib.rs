@@ -58,5 +58,6 @@ pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
 pub use spread::{MAX_FORWARDED_PACKETS, Spread, SpreadCounters};
+pub use sunstar_tcpip::filter;
 pub use sunstar_tcpip::interface::InterfaceId;
 pub use sunstar_tcpip::prefix::Prefix;

@@ -54,6 +54,7 @@ extern crate alloc;
 extern crate self as sunstar_tcpip;
 
 pub mod drops;
+pub mod filter;
 pub mod flows;
 pub mod interface;
 mod neighbours;

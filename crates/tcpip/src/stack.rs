@@ -3,6 +3,7 @@
 mod arp;
 mod batch;
 mod express;
+mod filters;
 mod icmp;
 mod input;
 mod network;
@@ -27,6 +28,7 @@ use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
 use crate::drops::{DropReason, Drops};
+use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
@@ -119,6 +121,10 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Packets that filters have consumed.
+    pub packets_consumed: u64,
+    /// Packets that filters have answered.
+    pub packets_answered: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -234,6 +240,7 @@ pub struct Stack {
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    filters: Filters,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -270,6 +277,7 @@ impl Stack {
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            filters: Filters::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -425,6 +433,9 @@ impl Stack {
         for mut packet in burst {
             self.counters.received += 1;
             let packet = packet.borrow_mut();
+            if !self.filters.is_empty(Direction::Input) && !self.passes(Direction::Input, now, id, packet) {
+                continue;
+            }
             if self.input_express(now, id, packet) {
                 continue;
             }
@@ -478,7 +489,10 @@ impl Stack {
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
-        let interface = self.next_packet(now, &mut segment, packet);
+        let mut interface = self.next_packet(now, &mut segment, packet);
+        if !self.filters.is_empty(Direction::Output) {
+            interface = self.next_passing(now, interface, &mut segment, packet);
+        }
         if self.cut.is_none() {
             // Of what could not be sent.
             segment.payload.clear();

@@ -2,6 +2,7 @@ mod arp;
 mod counters;
 mod driven;
 mod express;
+mod filters;
 mod fragments;
 mod fuzzed;
 mod icmp;
