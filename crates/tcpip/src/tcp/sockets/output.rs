@@ -73,6 +73,7 @@ impl Sockets {
     /// A connection has nothing more to send: sets its timer, or lets it go.
     fn settle(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
+        entry.connection.note_sending(now);
         let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
         self.growth_bytes += u64::from(growth.bytes);
         self.counters.growth_refused += u64::from(growth.is_refused);
