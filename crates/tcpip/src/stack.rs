@@ -7,6 +7,7 @@ mod filters;
 mod icmp;
 mod input;
 mod network;
+mod outgoing;
 mod output;
 mod paths;
 mod tcp;
@@ -44,6 +45,7 @@ use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
 use network::Network;
+use outgoing::Waiting;
 use paths::Paths;
 use tcp::Cut;
 
@@ -65,7 +67,7 @@ pub struct Limits {
     pub routes: usize,
     /// Paths that are known to be narrower than their first link.
     pub path_mtus: usize,
-    /// Packets that are ready to be sent and do not come from TCP, which waits itself; further ones are dropped.
+    /// Packets that are ready to be sent by one interface and do not come from TCP, which waits itself; further ones are dropped.
     pub outgoing_packets: usize,
     /// Packets from ourselves to ourselves; further ones are dropped.
     pub loopback_packets: usize,
@@ -233,7 +235,7 @@ pub struct Stack {
     /// What the latest connection was to be opened with, and was for its link.
     bounded_options: Option<[Rc<Options>; 2]>,
     /// Ready to be sent.
-    outgoing: VecDeque<(InterfaceId, Packet)>,
+    outgoing: Waiting,
     /// From ourselves to ourselves.
     local: VecDeque<Packet>,
     /// Packets that were put together here and belong elsewhere, if that is asked for.
@@ -272,7 +274,7 @@ impl Stack {
             udp: UdpSockets::new(limits.udp_sockets),
             next_udp_port: 0,
             bounded_options: None,
-            outgoing: VecDeque::new(),
+            outgoing: Waiting::default(),
             local: VecDeque::new(),
             reassembled: None,
             announcements: VecDeque::new(),
@@ -350,7 +352,8 @@ impl Stack {
         for route in &routes {
             self.network.remove_route(route);
         }
-        self.outgoing.retain(|(interface, _)| *interface != id);
+        self.outgoing.forget(id);
+        self.resume(id);
         self.cut.take_if(|cut| cut.leaves_by(id));
         self.neighbours.forget_interface(id);
         let network = &self.network;
@@ -479,7 +482,7 @@ impl Stack {
     }
 
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
-    /// asked for waits.
+    /// asked for waits. If one device takes no more and others do, [pause](Stack::pause) its interface and go on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
         let mut packet = Packet::new();
         self.transmit_into(now, &mut packet).map(|interface| (interface, packet))
@@ -505,13 +508,28 @@ impl Stack {
         interface
     }
 
+    /// The device of an interface takes nothing for now: what is to leave by it waits until [`Stack::resume`], so that
+    /// [`Stack::poll_transmit`] has only what leaves by others, and the rest of a large segment that was begun.
+    pub fn pause(&mut self, id: InterfaceId) {
+        if id != InterfaceId::LOOPBACK {
+            self.network.set_paused(id, true);
+        }
+    }
+
+    /// The device of an interface takes packets again, those that have waited longest first.
+    pub fn resume(&mut self, id: InterfaceId) {
+        if self.network.set_paused(id, false) {
+            self.tcp.resume(id);
+        }
+    }
+
     fn next_packet(&mut self, now: Instant, segment: &mut Outgoing, packet: &mut Packet) -> Option<InterfaceId> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
                 self.send_requests();
             }
-            if let Some((interface, ready)) = self.outgoing.pop_front() {
+            if let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id)) {
                 *packet = ready;
                 return Some(interface);
             }

@@ -9,6 +9,7 @@ mod icmp;
 mod ip;
 mod path;
 mod paths;
+mod pausing;
 mod script;
 mod streams;
 mod udp;
