@@ -24,6 +24,7 @@ use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
+use crate::configuration;
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
@@ -99,6 +100,7 @@ impl Network {
             state.stack.hand_out_reassembled();
             state.spread = Some(Arc::clone(&spread));
         }
+        configuration::register(spread.id(), &self.shared);
         Self { spread: Some(spread), ..self }
     }
 
@@ -160,6 +162,15 @@ impl Network {
     /// Outside of any shard.
     pub fn publish(&self, device: &str) -> Result<(), RegisterError> {
         metrics::publish(self, device)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The number of what it shares with others.
+    pub(crate) fn spread_id(&self) -> Option<u64> {
+        self.spread.as_ref().map(|spread| spread.id())
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {

@@ -73,6 +73,11 @@ impl Spread {
         Box::new(SpreadQueue::new(Arc::clone(self), None, capabilities))
     }
 
+    /// What tells it from others of the process.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Who has opened which ports.
     fn ports(&self, protocol: IpProtocol) -> &Ports {
         if protocol == IpProtocol::UDP { &self.udp } else { &self.tcp }

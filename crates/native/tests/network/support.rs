@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{Fault, FaultOptions, LinkOptions, Queue, link};
-use sunstar_native::{Network, NetworkOptions, Prefix, Spread};
+use sunstar_executor::local;
+use sunstar_native::{InterfaceId, Network, NetworkOptions, Prefix, Spread};
 use sunstar_net::socket::{
     ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket,
     install, stack,
@@ -55,7 +56,13 @@ fn install_over(network: Network, queue: Box<dyn Queue>, address: Ipv4Addr) -> N
     network.add_address(interface, prefix).expect("a station's");
     network.start();
     install(Rc::new(network.clone()));
+    local::set(Rc::new((network.clone(), interface)));
     network
+}
+
+/// The current shard's network, and its interface.
+pub(crate) fn native() -> (Network, InterfaceId) {
+    (*local::get::<(Network, InterfaceId)>().expect("one is installed")).clone()
 }
 
 /// Runs a server and a client to their ends.
