@@ -37,10 +37,12 @@
 //! | frames of a device that unread bytes hold | half of them ([`Frames`]) | what comes is copied |
 //! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
 //! | packets that a device has no room for | [`TX_BURST`], and the rest of a segment | the stack is not asked for more that leaves by it |
+//! | changes of the configuration that other shards were not told yet | [`MAX_CHANGES`](sunstar_tcpip::configuration::MAX_CHANGES) | the stack refuses to be told more |
 //! | packets taken in at once | [`RX_BURST`] | the others wait for the next round |
 //! | connections, strangers, datagrams, fragments, neighbours | [`sunstar_tcpip::stack::Limits`] | see there |
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod datagram;
 mod error;
 mod frames;

@@ -25,6 +25,7 @@ use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
+use crate::configuration;
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
@@ -99,6 +100,7 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
         }
+        configuration::register(spread.id(), &self.shared);
         Self { spread: Some(spread), ..self }
     }
 
@@ -210,6 +212,15 @@ impl Network {
     /// Outside of any shard.
     pub fn publish(&self) -> Result<(), RegisterError> {
         metrics::publish(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The number of what it shares with others.
+    pub(crate) fn spread_id(&self) -> Option<u64> {
+        self.spread.as_ref().map(|spread| spread.id())
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {

@@ -2,6 +2,7 @@
 
 mod arp;
 mod batch;
+mod configure;
 mod express;
 mod filters;
 mod icmp;
@@ -28,6 +29,7 @@ use core::time::Duration;
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
+use crate::configuration::Configuration;
 use crate::drops::{DropReason, Drops};
 use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
@@ -243,6 +245,7 @@ pub struct Stack {
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     filters: Filters,
+    configuration: Configuration,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -280,6 +283,7 @@ impl Stack {
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             filters: Filters::default(),
+            configuration: Configuration::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -309,16 +313,8 @@ impl Stack {
     /// # Errors
     /// See [`ConfigError`].
     pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
-        if !is_station(address.address()) {
-            return Err(ConfigError::Address);
-        }
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
-        self.remove_address(id, address.address());
-        self.network.add_address(id, address);
+        self.own_address(id, address)?;
         let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        // Perhaps it was removed with the same address.
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
         }
@@ -356,8 +352,7 @@ impl Stack {
         self.resume(id);
         self.cut.take_if(|cut| cut.leaves_by(id));
         self.neighbours.forget_interface(id);
-        let network = &self.network;
-        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
+        self.cut_off_strangers(now);
         true
     }
 
@@ -564,9 +559,9 @@ impl Stack {
         self.reassembled.as_mut()?.pop_front()
     }
 
-    /// Whether there is something that the application should look at.
+    /// Whether there is something that the application should look at, [`Stack::poll_change`] included.
     pub fn has_event(&self) -> bool {
-        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty() || self.configuration.has_change()
     }
 
     /// What the application should look at next.

@@ -109,6 +109,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "must_not_be_answered", bugs: &["filter_unverified"] },
     Finder { package: TCPIP, kind: Unit, tests: "beyond_any_window", bugs: &["window_off_by_one"] },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
+    Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_options", bugs: &["option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_ipv4", bugs: &["padding_kept"] },
     Finder { package: WIRE, kind: Unit, tests: "property_any_options", bugs: &["sack_without_room"] },

@@ -1,4 +1,5 @@
 mod arp;
+mod configure;
 mod counters;
 mod driven;
 mod express;
