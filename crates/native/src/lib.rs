@@ -37,10 +37,12 @@
 //! | frames of a device that unread bytes hold | half of them ([`Frames`]) | what comes is copied |
 //! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
 //! | packets that a device has no room for | [`TX_BURST`], and the rest of a segment | the stack is not asked for more that leaves by it |
+//! | changes of the configuration that other shards were not told yet | [`MAX_CHANGES`](sunstar_tcpip::configuration::MAX_CHANGES) | the stack refuses to be told more |
 //! | packets taken in at once | [`RX_BURST`] | the others wait for the next round |
 //! | connections, strangers, datagrams, fragments, neighbours | [`sunstar_tcpip::stack::Limits`] | see there |
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod datagram;
 mod error;
 mod frames;
@@ -58,5 +60,6 @@ pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
 pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters};
+pub use sunstar_tcpip::filter;
 pub use sunstar_tcpip::interface::InterfaceId;
 pub use sunstar_tcpip::prefix::Prefix;

@@ -52,6 +52,12 @@ const STACK: &[Figure<StackCounters>] = &[
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+    Figure::counter("sunstar_tcpip_filter_consumed_total", "Packets that packet filters have consumed.", |of| {
+        of.packets_consumed
+    }),
+    Figure::counter("sunstar_tcpip_filter_answered_total", "Packets that packet filters have answered.", |of| {
+        of.packets_answered
+    }),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::Queue;
-use sunstar_executor::{add_poller, current};
+use sunstar_executor::{add_poller, current, local};
 use sunstar_metrics::RegisterError;
 use sunstar_net::socket::{
     ConnectOptions, Connecting as Connection, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket,
     Stack, StreamSocket,
 };
 use sunstar_net::{Address, Error};
+use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdict};
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::routes::Route;
@@ -24,6 +25,7 @@ use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
+use crate::configuration;
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
@@ -98,6 +100,7 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
         }
+        configuration::register(spread.id(), &self.shared);
         Self { spread: Some(spread), ..self }
     }
 
@@ -166,6 +169,33 @@ impl Network {
     /// Outside of any shard.
     pub fn start(&self) {
         add_poller(Rc::clone(&self.shared) as Rc<dyn sunstar_executor::Poller>);
+        local::set(Rc::new(self.clone()));
+    }
+
+    /// The current shard's network: of those that were started the last one.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn current() -> Option<Self> {
+        local::get::<Self>().map(|network| Self::clone(&network))
+    }
+
+    /// Has a function asked what becomes of each packet of the current shard that comes in, or leaves, after those that were added before,
+    /// see [`filter`](crate::filter). It runs inside of the network: it must not use sockets on it.
+    ///
+    /// # Errors
+    /// If there are [`MAX_FILTERS`](crate::filter::MAX_FILTERS) of that direction.
+    pub fn add_filter(
+        &self,
+        direction: Direction,
+        filter: impl FnMut(&mut Filtered<'_>) -> Verdict + 'static,
+    ) -> Result<FilterId, TooManyFilters> {
+        self.shared.state().stack.add_filter(direction, filter)
+    }
+
+    /// Asks a filter no more, and drops it. Answers whether there was one.
+    pub fn remove_filter(&self, id: FilterId) -> bool {
+        self.shared.state().stack.remove_filter(id)
     }
 
     /// Looks at the stack, for what it has counted. What is changed is looked at by the next round.
@@ -182,6 +212,15 @@ impl Network {
     /// Outside of any shard.
     pub fn publish(&self) -> Result<(), RegisterError> {
         metrics::publish(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The number of what it shares with others.
+    pub(crate) fn spread_id(&self) -> Option<u64> {
+        self.spread.as_ref().map(|spread| spread.id())
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {

@@ -11,6 +11,7 @@ use sunstar_tcpip::tcp::connection::State as TcpState;
 use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
+use crate::configuration::Changes;
 use crate::port::Port;
 use crate::wakers::{StreamWaiters, Table};
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) receivers: Table<Option<Waker>>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
+    /// What other shards have to be told.
+    pub(crate) changes: Changes,
     inbox: VecDeque<Packet>,
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
@@ -51,6 +54,7 @@ impl State {
             acceptors: Table::default(),
             receivers: Table::default(),
             senders: Vec::new(),
+            changes: Changes::default(),
             inbox: VecDeque::new(),
             due: None,
         }
@@ -154,7 +158,7 @@ impl State {
 
     /// Whether there may be somebody to be woken.
     pub(crate) fn has_news(&self) -> bool {
-        self.stack.has_event() || !self.senders.is_empty()
+        self.stack.has_event() || !self.senders.is_empty() || !self.changes.is_told()
     }
 
     /// Finds who is to be woken; answers whether anything has happened.
@@ -173,6 +177,7 @@ impl State {
                 }
             }
         }
+        found |= self.changes.take_in(&mut self.stack, wakes);
         if !self.senders.is_empty() && self.stack.has_room_for_datagrams() {
             wakes.append(&mut self.senders);
         }
@@ -196,7 +201,7 @@ impl State {
 
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
+        self.changes.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
     /// Gives back what is kept for reuse. There is nothing to do.

@@ -2,7 +2,9 @@
 
 mod arp;
 mod batch;
+mod configure;
 mod express;
+mod filters;
 mod icmp;
 mod input;
 mod network;
@@ -27,7 +29,9 @@ use core::time::Duration;
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
+use crate::configuration::Configuration;
 use crate::drops::{DropReason, Drops};
+use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
@@ -121,6 +125,10 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Packets that filters have consumed.
+    pub packets_consumed: u64,
+    /// Packets that filters have answered.
+    pub packets_answered: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -236,6 +244,8 @@ pub struct Stack {
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    filters: Filters,
+    configuration: Configuration,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -272,6 +282,8 @@ impl Stack {
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            filters: Filters::default(),
+            configuration: Configuration::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -301,16 +313,8 @@ impl Stack {
     /// # Errors
     /// See [`ConfigError`].
     pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
-        if !is_station(address.address()) {
-            return Err(ConfigError::Address);
-        }
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
-        self.remove_address(id, address.address());
-        self.network.add_address(id, address);
+        self.own_address(id, address)?;
         let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        // Perhaps it was removed with the same address.
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
         }
@@ -348,8 +352,7 @@ impl Stack {
         self.resume(id);
         self.cut.take_if(|cut| cut.leaves_by(id));
         self.neighbours.forget_interface(id);
-        let network = &self.network;
-        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
+        self.cut_off_strangers(now);
         true
     }
 
@@ -428,6 +431,9 @@ impl Stack {
         for mut packet in burst {
             self.counters.received += 1;
             let packet = packet.borrow_mut();
+            if !self.filters.is_empty(Direction::Input) && !self.passes(Direction::Input, now, id, packet) {
+                continue;
+            }
             if self.input_express(now, id, packet) {
                 continue;
             }
@@ -481,7 +487,10 @@ impl Stack {
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
-        let interface = self.next_packet(now, &mut segment, packet);
+        let mut interface = self.next_packet(now, &mut segment, packet);
+        if !self.filters.is_empty(Direction::Output) {
+            interface = self.next_passing(now, interface, &mut segment, packet);
+        }
         if self.cut.is_none() {
             // Of what could not be sent.
             segment.payload.clear();
@@ -552,9 +561,9 @@ impl Stack {
         self.reassembled.as_mut()?.pop_front()
     }
 
-    /// Whether there is something that the application should look at.
+    /// Whether there is something that the application should look at, [`Stack::poll_change`] included.
     pub fn has_event(&self) -> bool {
-        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty() || self.configuration.has_change()
     }
 
     /// What the application should look at next.

@@ -14,6 +14,7 @@ use sunstar_executor::{ShardId, current, invoke_on_all, spawn, submit_to};
 use sunstar_native::{NetworkOptions, SharedDevice, Spread};
 use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
 use sunstar_sim::Sim;
+use sunstar_tcpip::configuration::Change;
 
 use crate::support::*;
 
@@ -276,4 +277,29 @@ fn datagrams_come_to_the_shard_that_has_bound_the_port() {
         }
         sleep(Duration::from_secs(1)).await;
     });
+}
+
+/// What one shard's stack is told, those of the others follow, in order, before who waits for it goes on.
+#[test]
+fn all_shards_follow_what_one_is_told() {
+    let is_done = Rc::new(RefCell::new(false));
+    let done = Rc::clone(&is_done);
+    let serve = || async move {
+        let (network, interface) = native();
+        network.share_configuration();
+        for mtu in 1_000..1_200 {
+            network.configure(Change::SetMtu { interface, mtu }).expect("there is room");
+        }
+        network.configured(|stack| stack.interface(interface).is_some_and(|it| it.options().mtu == 1_199)).await;
+        for shard in ShardId::all(SHARDS) {
+            let mtu = submit_to(shard, || async {
+                let (network, interface) = native();
+                network.with_stack(|stack| stack.interface(interface).expect("it is there").options().mtu)
+            });
+            assert_eq!(mtu.await.unwrap(), 1_199);
+        }
+        *done.borrow_mut() = true;
+        sleep(Duration::from_secs(60)).await;
+    };
+    spread_pair(serve, || async move { assert!(*is_done.borrow()) });
 }

@@ -101,6 +101,14 @@ impl Network {
         self.interfaces.get(id.index())
     }
 
+    /// Answers whether there is such an interface.
+    pub(super) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> bool {
+        let interface = self.interfaces.get_mut(id.index());
+        let is_there = interface.map(|interface| interface.set_mtu(mtu)).is_some();
+        self.follow();
+        is_there
+    }
+
     pub(super) fn add_address(&mut self, id: InterfaceId, address: Prefix) {
         if let Some(interface) = self.interfaces.get_mut(id.index()) {
             interface.add_address(address);

@@ -1,7 +1,9 @@
 mod arp;
+mod configure;
 mod counters;
 mod driven;
 mod express;
+mod filters;
 mod fragments;
 mod fuzzed;
 mod icmp;
