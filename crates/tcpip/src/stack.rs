@@ -524,7 +524,9 @@ impl Stack {
             if self.neighbours.has_request() {
                 self.send_requests();
             }
-            if let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id)) {
+            if self.outgoing.len() > 0
+                && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))
+            {
                 *packet = ready;
                 return Some(interface);
             }
