@@ -51,6 +51,10 @@ impl Totals {
         before
     }
 
+    pub(super) fn received(&self) -> u64 {
+        (u64::from(self.received_rounds) << 32) + u64::from(self.received)
+    }
+
     /// The distance of `snd_una` from the first number was one, and is another one.
     pub(super) fn on_acked(&mut self, before: u32, after: u32) {
         self.acked_rounds = self.acked_rounds.wrapping_add((after < before).into());
@@ -217,7 +221,7 @@ impl Connection {
             dsack_dups,
             data_segs_out: self.totals.data_segments_out,
             data_segs_in: self.totals.data_segments_in,
-            bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
+            bytes_received: self.totals.received(),
             segs_out: self.totals.segments_out,
             segs_in: self.totals.segments_in,
             notsent_bytes: self.unsent_bytes,
