@@ -6,10 +6,10 @@
 //!
 //! - **Descriptors** are reserved from the kernel, so that no number means two things.
 //! - **Calls that block** come from a second thread. Time does not pass before a thread whose call has ended has asked what time it is
-//!   ([`machine`]).
+//!   (`machine.rs`).
 //! - **Some calls go around the interface**: those that collect `TCP_INFO` for a script's code, and `sendfile`. If the library
-//!   is loaded before libc as well (`LD_PRELOAD`), it answers them ([`interposed`]).
-//! - **Settings** are those of the network namespace in which the script runs: what `sysctl` sets there holds here ([`sysctl`]).
+//!   is loaded before libc as well (`LD_PRELOAD`), it answers them (`interposed.rs`).
+//! - **Settings** are those of the network namespace in which the script runs: what `sysctl` sets there holds here (`sysctl.rs`).
 //!
 //! The library never sees a script or its name. Its options, by `--so_flags`: `ipv4=ADDRESS/LEN`, `ipv6=ADDRESS/LEN`, `mtu=BYTES`,
 //! separated by commas. What a script binds to is taken for one of our addresses too.

@@ -1,7 +1,7 @@
 //! Sockets as programs for Linux know them, over Sunstar's own TCP/IP.
 //!
 //! [`Sockets`] is a [`Stack`](sunstar_tcpip::stack::Stack) with a table of descriptors before it. Its calls have the names, the
-//! numbers, the flags and the errors of Linux, and never wait: what would have to, answers [`Errno::AGAIN`]. [`calls`] waits, over a
+//! numbers, the flags and the errors of Linux, and never wait: what would have to, answers [`Errno::AGAIN`](errno::Errno::AGAIN). [`calls`] waits, over a
 //! [`Platform`](calls::Platform): a clock, a lock, and a way to sleep until something has changed. So the same calls serve a
 //! library that is loaded before libc, the unikernel, and packet scripts on a virtual clock.
 //!
