@@ -93,5 +93,7 @@ pub use mac::MacAddr;
 pub use options::{MalformedOption, OptionIter, RawOption};
 pub use seq::Seq;
 pub use sunstar_packet::VlanTag;
-pub use tcp::{SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale};
+pub use tcp::{
+    FastOpenOption, SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale,
+};
 pub use udp::{UdpDatagram, UdpHeader};
