@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
+use super::delivery::{Delivery, Sample, Stamp};
 use super::rack::{Rack, Transmission, Verdict};
 use crate::time::Instant;
 
@@ -32,12 +33,14 @@ pub struct Scoreboard {
     first_lost: Seq,
     /// What was reported last; its segments need not be looked at again.
     reported: SackBlocks,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
 struct Segment {
     seq: Seq,
     transmission: Transmission,
+    stamp: Stamp,
     payload: Payload,
     has_fin: bool,
     is_pushed: bool,
@@ -150,9 +153,11 @@ impl Scoreboard {
             self.first_lost = seq;
         }
         let transmission = Transmission { sent_at: now, end: seq + len, is_retransmission: false };
+        let stamp = self.delivery.stamp(now, self.segments.is_empty());
         self.segments.push_back(Segment {
             seq,
             transmission,
+            stamp,
             payload,
             has_fin,
             is_pushed: false,
@@ -195,7 +200,20 @@ impl Scoreboard {
                 self.sack(part, &mut result, &mut arrived);
             }
         }
+        self.delivery.on_ack(now, result.delivered, rack.min_rtt_micros());
         result
+    }
+
+    /// How fast the last acknowledgement shows that the network delivers.
+    #[inline]
+    pub(crate) fn take_sample(&mut self) -> Option<Sample> {
+        self.delivery.take_sample()
+    }
+
+    /// The application has less to send than may be sent.
+    #[inline]
+    pub(crate) fn on_drained(&mut self) {
+        self.delivery.on_drained(self.in_flight);
     }
 
     /// Whether everything is in flight, and what lies before `snd_una` was sent once.
@@ -217,6 +235,7 @@ impl Scoreboard {
             let arrived = Transmission { end: if is_whole { end } else { snd_una }, ..first.transmission };
             rack.on_delivered(now, &arrived, false);
             result.rtt = Some(now - arrived.sent_at);
+            self.delivery.on_arrived(&arrived, first.stamp);
             result.acked += arrived.end - first.seq;
             if is_whole {
                 self.segments.pop_front();
@@ -227,6 +246,7 @@ impl Scoreboard {
             }
         }
         result.delivered = result.acked;
+        self.delivery.on_ack(now, result.delivered, rack.min_rtt_micros());
         self.in_flight -= result.acked;
         self.first_lost = self.first_lost.max(snd_una);
         self.reported = SackBlocks::NONE;
@@ -262,6 +282,7 @@ impl Scoreboard {
             result.acked += segment.len();
             if segment.state != State::Sacked {
                 result.note(&segment.transmission);
+                self.delivery.on_arrived(&segment.transmission, segment.stamp);
                 result.delivered += segment.len();
                 if segment.transmission.is_retransmission || !closes_gap {
                     arrived(&segment.transmission, false, result);
@@ -293,6 +314,7 @@ impl Scoreboard {
             if was != State::Sacked {
                 segment.state = State::Sacked;
                 result.note(&segment.transmission);
+                self.delivery.on_arrived(&segment.transmission, segment.stamp);
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);
@@ -409,6 +431,7 @@ impl Scoreboard {
         segment.state = State::InFlight;
         segment.transmission.sent_at = now;
         segment.transmission.is_retransmission = true;
+        segment.stamp = self.delivery.stamp(now, false);
         let outgoing = Outgoing {
             seq: segment.seq,
             payload: segment.payload.clone(),
@@ -459,6 +482,7 @@ impl Scoreboard {
         let rest = Segment {
             seq,
             transmission: segment.transmission,
+            stamp: segment.stamp,
             payload: split_payload(&mut segment.payload, seq - segment.seq),
             has_fin: core::mem::take(&mut segment.has_fin),
             is_pushed: core::mem::take(&mut segment.is_pushed),
