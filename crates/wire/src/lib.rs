@@ -106,5 +106,7 @@ pub use ndp::{
 pub use options::{MalformedOption, OptionIter, RawOption};
 pub use seq::Seq;
 pub use sunstar_packet::VlanTag;
-pub use tcp::{SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale};
+pub use tcp::{
+    FastOpenOption, SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale,
+};
 pub use udp::{UdpDatagram, UdpHeader};

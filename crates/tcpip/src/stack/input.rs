@@ -180,7 +180,7 @@ impl Stack {
     }
 
     /// Whether an address is one of ours.
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.network.is_own(v4),
             IpAddr::V6(_) => false,
