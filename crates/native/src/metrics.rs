@@ -1,7 +1,5 @@
 //! What a shard's stack and devices count, as metrics.
 
-use std::rc::Rc;
-
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
 use sunstar_tcpip::drops::DropReason;
@@ -10,7 +8,7 @@ use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
 
 use crate::network::Network;
 use crate::port::Port;
-use crate::spread::SpreadCounters;
+use crate::spread::{SharedDevice, SpreadCounters};
 
 const DROPS: Family = Family::counter("sunstar_tcpip_drops_total", "Packets that the stack has dropped, by reason.");
 
@@ -54,6 +52,12 @@ const STACK: &[Figure<StackCounters>] = &[
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+    Figure::counter("sunstar_tcpip_filter_consumed_total", "Packets that packet filters have consumed.", |of| {
+        of.packets_consumed
+    }),
+    Figure::counter("sunstar_tcpip_filter_answered_total", "Packets that packet filters have answered.", |of| {
+        of.packets_answered
+    }),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[
@@ -175,8 +179,16 @@ const SPREAD: &[Figure<SpreadCounters>] = &[
     ),
 ];
 
+fn show_port(readings: &mut sunstar_metrics::Readings<'_>, port: &Port) {
+    let labels = [("device", &*port.name)];
+    readings.show_figures(DEVICE, &labels, &port.queue.counters());
+    readings.show_figures(PORT, &labels, &PortCounters { lost: port.lost, errors: port.errors });
+    let spread = port.shared.as_ref().map(SharedDevice::counters).unwrap_or_default();
+    readings.show_figures(SPREAD, &labels, &spread);
+}
+
 /// Has the network's figures shown on the current shard, as long as the shard lives.
-pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterError> {
+pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let registry = Registry::here();
     let mut families = Figure::families(STACK);
     families.extend(Figure::families(TCP));
@@ -198,15 +210,9 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
     let mut families = Figure::families(DEVICE);
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
-    let (ports, device) = (network.clone(), Rc::<str>::from(device));
+    let network = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
-        let labels = [("device", &*device)];
-        let of_port = |port: &Port| (port.queue.counters(), PortCounters { lost: port.lost, errors: port.errors });
-        for (counters, port) in ports.with_ports(|ports| ports.iter().map(of_port).collect::<Vec<_>>()) {
-            readings.show_figures(DEVICE, &labels, &counters);
-            readings.show_figures(PORT, &labels, &port);
-        }
-        readings.show_figures(SPREAD, &labels, &ports.spread_counters());
+        network.with_ports(|ports| ports.iter().for_each(|port| show_port(readings, port)));
     };
     registry.observe(&families, &[], observe)?.keep();
     Ok(())

@@ -13,6 +13,7 @@
 //! | [`tcp::assembler`] | what was received before what precedes it, and what to report of it |
 //! | [`stack`] | all of it together: interfaces, addresses, routes, sockets; packets in, packets out |
 //! | [`interface`], [`routes`], [`prefix`] | where packets go |
+//! | [`configuration`] | what changes of that while it runs, told from one shard to the others |
 //! | [`path`] | what is known of the way, and what the way says about packets that did not arrive |
 //! | [`udp`] | UDP sockets |
 //! | [`drops`] | why packets were dropped |
@@ -53,7 +54,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_tcpip;
 
+pub mod configuration;
 pub mod drops;
+pub mod filter;
 pub mod flows;
 pub mod interface;
 mod neighbours;

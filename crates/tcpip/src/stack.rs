@@ -2,10 +2,13 @@
 
 mod arp;
 mod batch;
+mod configure;
 mod express;
+mod filters;
 mod icmp;
 mod input;
 mod network;
+mod outgoing;
 mod output;
 mod paths;
 mod tcp;
@@ -26,7 +29,9 @@ use core::time::Duration;
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
+use crate::configuration::Configuration;
 use crate::drops::{DropReason, Drops};
+use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
@@ -42,6 +47,7 @@ use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
 use network::Network;
+use outgoing::Waiting;
 use paths::Paths;
 use tcp::Cut;
 
@@ -63,7 +69,7 @@ pub struct Limits {
     pub routes: usize,
     /// Paths that are known to be narrower than their first link.
     pub path_mtus: usize,
-    /// Packets that are ready to be sent and do not come from TCP, which waits itself; further ones are dropped.
+    /// Packets that are ready to be sent by one interface and do not come from TCP, which waits itself; further ones are dropped.
     pub outgoing_packets: usize,
     /// Packets from ourselves to ourselves; further ones are dropped.
     pub loopback_packets: usize,
@@ -119,6 +125,10 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Packets that filters have consumed.
+    pub packets_consumed: u64,
+    /// Packets that filters have answered.
+    pub packets_answered: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -227,13 +237,15 @@ pub struct Stack {
     /// What the latest connection was to be opened with, and was for its link.
     bounded_options: Option<[Rc<Options>; 2]>,
     /// Ready to be sent.
-    outgoing: VecDeque<(InterfaceId, Packet)>,
+    outgoing: Waiting,
     /// From ourselves to ourselves.
     local: VecDeque<Packet>,
     /// Packets that were put together here and belong elsewhere, if that is asked for.
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    filters: Filters,
+    configuration: Configuration,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -265,11 +277,13 @@ impl Stack {
             udp: UdpSockets::new(limits.udp_sockets),
             next_udp_port: 0,
             bounded_options: None,
-            outgoing: VecDeque::new(),
+            outgoing: Waiting::default(),
             local: VecDeque::new(),
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            filters: Filters::default(),
+            configuration: Configuration::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -299,16 +313,8 @@ impl Stack {
     /// # Errors
     /// See [`ConfigError`].
     pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
-        if !is_station(address.address()) {
-            return Err(ConfigError::Address);
-        }
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
-        self.remove_address(id, address.address());
-        self.network.add_address(id, address);
+        self.own_address(id, address)?;
         let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        // Perhaps it was removed with the same address.
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
             self.announce(now, id, v4);
         }
@@ -342,11 +348,11 @@ impl Stack {
         for route in &routes {
             self.network.remove_route(route);
         }
-        self.outgoing.retain(|(interface, _)| *interface != id);
+        self.outgoing.forget(id);
+        self.resume(id);
         self.cut.take_if(|cut| cut.leaves_by(id));
         self.neighbours.forget_interface(id);
-        let network = &self.network;
-        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
+        self.cut_off_strangers(now);
         true
     }
 
@@ -425,6 +431,9 @@ impl Stack {
         for mut packet in burst {
             self.counters.received += 1;
             let packet = packet.borrow_mut();
+            if !self.filters.is_empty(Direction::Input) && !self.passes(Direction::Input, now, id, packet) {
+                continue;
+            }
             if self.input_express(now, id, packet) {
                 continue;
             }
@@ -468,7 +477,7 @@ impl Stack {
     }
 
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
-    /// asked for waits.
+    /// asked for waits. If one device takes no more and others do, [pause](Stack::pause) its interface and go on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
         let mut packet = Packet::new();
         self.transmit_into(now, &mut packet).map(|interface| (interface, packet))
@@ -478,7 +487,10 @@ impl Stack {
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
-        let interface = self.next_packet(now, &mut segment, packet);
+        let mut interface = self.next_packet(now, &mut segment, packet);
+        if !self.filters.is_empty(Direction::Output) {
+            interface = self.next_passing(now, interface, &mut segment, packet);
+        }
         if self.cut.is_none() {
             // Of what could not be sent.
             segment.payload.clear();
@@ -491,13 +503,30 @@ impl Stack {
         interface
     }
 
+    /// The device of an interface takes nothing for now: what is to leave by it waits until [`Stack::resume`], so that
+    /// [`Stack::poll_transmit`] has only what leaves by others, and the rest of a large segment that was begun.
+    pub fn pause(&mut self, id: InterfaceId) {
+        if id != InterfaceId::LOOPBACK {
+            self.network.set_paused(id, true);
+        }
+    }
+
+    /// The device of an interface takes packets again, those that have waited longest first.
+    pub fn resume(&mut self, id: InterfaceId) {
+        if self.network.set_paused(id, false) {
+            self.tcp.resume(id);
+        }
+    }
+
     fn next_packet(&mut self, now: Instant, segment: &mut Outgoing, packet: &mut Packet) -> Option<InterfaceId> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
                 self.send_requests();
             }
-            if let Some((interface, ready)) = self.outgoing.pop_front() {
+            if self.outgoing.len() > 0
+                && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))
+            {
                 *packet = ready;
                 return Some(interface);
             }
@@ -532,9 +561,9 @@ impl Stack {
         self.reassembled.as_mut()?.pop_front()
     }
 
-    /// Whether there is something that the application should look at.
+    /// Whether there is something that the application should look at, [`Stack::poll_change`] included.
     pub fn has_event(&self) -> bool {
-        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty() || self.configuration.has_change()
     }
 
     /// What the application should look at next.

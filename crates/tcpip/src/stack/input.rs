@@ -64,7 +64,7 @@ impl Stack {
         }
     }
 
-    fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
+    pub(super) fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
         let malformed = DropReason::EthernetMalformed;
         let head = packet.contiguous(ETHERNET_BYTES, &self.copies).map_err(|_| malformed)?;
         if let Ok(frame) = EthernetFrame::parse(head) {
@@ -180,7 +180,7 @@ impl Stack {
     }
 
     /// Whether an address is one of ours.
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.network.is_own(v4),
             IpAddr::V6(_) => false,

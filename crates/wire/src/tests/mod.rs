@@ -3,7 +3,10 @@
 mod captured;
 mod checksums;
 mod corpus;
+mod extensions;
+mod groups;
 mod hashes;
+mod neighbours;
 mod properties;
 mod refused;
 mod segments;
