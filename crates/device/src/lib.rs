@@ -74,6 +74,7 @@ mod queue;
 mod tap;
 mod trace;
 
+pub use cut::cut;
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probability};
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};

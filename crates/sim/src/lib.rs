@@ -74,8 +74,10 @@
 //! [`Platform::entropy`]: sunstar_executor::Platform::entropy
 #![forbid(unsafe_code)]
 
+mod ether;
 mod failure;
 mod host;
+mod native;
 mod network;
 mod options;
 mod platform;
@@ -90,8 +92,10 @@ mod tests;
 mod trace;
 mod world;
 
+pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions};
 pub use failure::{Failure, SimError};
 pub use host::{Host, resolve};
+pub use native::{NativeOptions, native_network};
 pub use network::NetworkCounters;
 pub use options::{Chance, NetworkOptions, SimOptions};
 pub use random::Random;

@@ -1,0 +1,1 @@
+//! Hosts that crash, come back, and are kept apart.

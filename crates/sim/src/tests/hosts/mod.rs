@@ -1,0 +1,4 @@
+//! Hosts with native networks.
+
+mod faults;
+mod links;
