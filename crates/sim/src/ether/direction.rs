@@ -198,9 +198,4 @@ impl Direction {
     pub(super) fn next_arrival(&self) -> Option<Instant> {
         self.under_way.front().map(|(at, _)| *at)
     }
-
-    /// Whether there is nothing on it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
-    }
 }

@@ -67,7 +67,9 @@ impl Frame {
     /// A number for the flow that it belongs to, as network cards choose queues: the same for all packets of a flow in a direction.
     pub(super) fn flow(&self) -> u64 {
         let addresses = match self.bytes.get(12..24) {
-            Some([0x08, 0x00, 0x45, _, _, _, _, _, flags, fragment, _, 6 | 17]) if (flags & 0x3f) | fragment == 0 => 26..38,
+            Some([0x08, 0x00, 0x45, _, _, _, _, _, flags, fragment, _, 6 | 17]) if (flags & 0x3f) | fragment == 0 => {
+                26..38
+            }
             Some([0x86, 0xdd, _, _, _, _, _, _, 6 | 17, ..]) => 22..58,
             _ => return 0,
         };

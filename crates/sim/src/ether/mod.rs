@@ -8,7 +8,7 @@ mod frame;
 mod nic;
 mod options;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -77,7 +77,6 @@ pub(crate) struct Ether {
     nics: RefCell<Vec<Rc<Nic>>>,
     /// Hosts of which the first does not reach the second.
     blocked: RefCell<BTreeSet<(usize, usize)>>,
-    blocked_frames: Cell<u64>,
     /// Kept for its memory.
     arrived: RefCell<Vec<Frame>>,
 }
@@ -92,7 +91,6 @@ impl Ether {
             lans: RefCell::default(),
             nics: RefCell::default(),
             blocked: RefCell::default(),
-            blocked_frames: Cell::new(0),
             arrived: RefCell::default(),
         }
     }
@@ -257,20 +255,8 @@ impl Ether {
         if dst != nic.mac() && dst[0] & 1 == 0 {
             return;
         }
-        if self.blocked.borrow().contains(&(frame.from_host, nic.host)) {
-            self.blocked_frames.set(self.blocked_frames.get() + 1);
-        } else {
+        if !self.blocked.borrow().contains(&(frame.from_host, nic.host)) {
             nic.receive(frame);
         }
-    }
-
-    /// Frames that were not delivered since their hosts were kept apart.
-    pub(crate) fn blocked_frames(&self) -> u64 {
-        self.blocked_frames.get()
-    }
-
-    /// How many directions have frames under way.
-    pub(crate) fn busy_directions(&self) -> usize {
-        self.directions.borrow().iter().filter(|direction| !direction.is_empty()).count()
     }
 }

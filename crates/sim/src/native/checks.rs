@@ -21,7 +21,8 @@ const SETTLE_STEP: Duration = Duration::from_secs(5);
 impl Sim {
     /// Looks whether the bounds of a shard's network hold.
     pub(crate) fn check_bounds(&self, host: usize, shard: usize) -> Result<(), Failure> {
-        let Some(native) = self.hosts[host].native.as_ref().filter(|_| self.rounds.is_multiple_of(ROUNDS_PER_CHECK)) else {
+        let Some(native) = self.hosts[host].native.as_ref().filter(|_| self.rounds.is_multiple_of(ROUNDS_PER_CHECK))
+        else {
             return Ok(());
         };
         match native.shards.get(shard).and_then(|shard| shard.exceeded(&native.options.network.limits)) {
@@ -50,6 +51,8 @@ impl Sim {
             state.shards.clone().for_each(|shard| self.make_ready(shard));
         }
         let end = self.now() + SETTLE_TIME;
+        // Main functions have had their time.
+        self.limit_time(2 * SETTLE_TIME);
         let leaks = loop {
             let until = self.now() + SETTLE_STEP;
             while self.step(Some(until))? {}
