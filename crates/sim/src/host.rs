@@ -161,8 +161,13 @@ pub(crate) fn stop(state: &mut HostState, shards: &mut [ShardState]) -> Vec<Fail
             executor.enter(|| shard.io.stop());
         }
     }
+    executors().for_each(Executor::finish_pollers);
     executors().for_each(Executor::stop_messages);
-    while executors().map(Executor::receive_home).sum::<usize>() > 0 {}
+    // Requests that had arrived may have begun as tasks meanwhile, and so may what comes home.
+    executors().for_each(Executor::stop_tasks);
+    while executors().map(Executor::receive_home).sum::<usize>() > 0 {
+        executors().for_each(Executor::stop_tasks);
+    }
     let mut failures = Vec::new();
     for (shard, stats) in state.report.shards.iter().enumerate() {
         if stats.panicked_tasks > 0 {

@@ -100,6 +100,6 @@ pub use network::NetworkCounters;
 pub use options::{Chance, NetworkOptions, SimOptions};
 pub use random::Random;
 pub use report::{HostReport, Report};
-pub use seeds::{SEEDS_VARIABLE, for_each_seed};
+pub use seeds::{OMIT_VARIABLE, Parts, SEEDS_VARIABLE, for_each_seed, for_each_seed_minimised};
 pub use sim::{Sim, TRACE_VARIABLE};
 pub use storage::MemoryFiles;

@@ -27,7 +27,7 @@ const LINE: f64 = 1_000.0 * 1_448.0 / 1_514.0;
 /// For so long flows are measured.
 const SECONDS: u64 = 60;
 /// After so long they have found their window, whatever slow start made of it.
-const WARM_UP_SECONDS: u64 = 20;
+const WARM_UP_SECONDS: u64 = 60;
 const PORT: u16 = 5001;
 
 /// What is handed over at once.

@@ -2,3 +2,4 @@
 
 mod faults;
 mod links;
+mod sweep;
