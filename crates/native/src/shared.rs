@@ -116,6 +116,11 @@ impl Poller for Shared {
         self.wakes.borrow_mut().shrink_to_fit();
     }
 
+    fn finish(&self) {
+        // What came from other shards belongs there, and has to go home before they end.
+        self.look(State::finish);
+    }
+
     fn lingers(&self) -> bool {
         let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
         connections > self.open_streams.get()
