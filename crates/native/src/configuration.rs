@@ -45,6 +45,16 @@ fn apply(id: u64, change: &Change) {
     }
 }
 
+/// Addresses come and go seldom, and who runs the host wants to know them.
+fn tell_log(change: &Change) {
+    match change {
+        Change::AddAddress { address, .. } => log::info!("this host has the address {address}"),
+        Change::RemoveAddress { address, .. } => log::warn!("this host no longer has the address {address}"),
+        Change::SetNameServers { servers, .. } if !servers.is_empty() => log::info!("name servers: {servers:?}"),
+        _ => {}
+    }
+}
+
 /// What the stack was told and other shards were not yet.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -65,6 +75,7 @@ impl Changes {
             && let Some(change) = stack.poll_change()
         {
             found = true;
+            tell_log(&change);
             self.waiting.push_back(change);
         }
         if !self.is_told() {

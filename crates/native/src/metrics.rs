@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::drops::DropReason;
 use sunstar_tcpip::stack::Counters as StackCounters;
 use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
@@ -50,10 +51,31 @@ const STACK: &[Figure<StackCounters>] = &[
     }),
     Figure::counter("sunstar_udp_sent_datagrams_total", "Datagrams that sockets have sent.", |of| of.datagrams_sent),
     Figure::counter(
+        "sunstar_tcpip_refused_changes_total",
+        "Changes of the configuration that others had asked for and that could not be made.",
+        |of| of.changes_refused,
+    ),
+    Figure::counter(
         "sunstar_tcp_cut_segments_total",
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+];
+
+const DHCP: &[Figure<DhcpCounters>] = &[
+    Figure::counter("sunstar_dhcp_sent_messages_total", "DHCP messages that were sent.", |of| of.sent),
+    Figure::counter("sunstar_dhcp_received_messages_total", "DHCP messages that were taken in.", |of| of.received),
+    Figure::counter(
+        "sunstar_dhcp_ignored_messages_total",
+        "DHCP messages for somebody else, at the wrong time, from the wrong server, or without what is needed.",
+        |of| of.ignored,
+    ),
+    Figure::counter("sunstar_dhcp_refusals_total", "Refusals by DHCP servers.", |of| of.naks),
+    Figure::counter("sunstar_dhcp_declined_total", "Addresses that were declined, since somebody uses them.", |of| {
+        of.declined
+    }),
+    Figure::counter("sunstar_dhcp_leases_total", "Leases that began or were prolonged.", |of| of.leases),
+    Figure::counter("sunstar_dhcp_expired_total", "Leases that ended without being prolonged.", |of| of.expired),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[
@@ -198,6 +220,7 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
     let mut families = Figure::families(DEVICE);
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
+    families.extend(Figure::families(DHCP));
     let (ports, device) = (network.clone(), Rc::<str>::from(device));
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
         let labels = [("device", &*device)];
@@ -205,6 +228,11 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
         for (counters, port) in ports.with_ports(|ports| ports.iter().map(of_port).collect::<Vec<_>>()) {
             readings.show_figures(DEVICE, &labels, &counters);
             readings.show_figures(PORT, &labels, &port);
+        }
+        let interfaces = ports.with_ports(|ports| ports.iter().map(|port| port.interface).collect::<Vec<_>>());
+        for interface in interfaces {
+            let dhcp = ports.with_stack(|stack| stack.dhcpv4_counters(interface));
+            readings.show_figures(DHCP, &labels, &dhcp);
         }
         readings.show_figures(SPREAD, &labels, &ports.spread_counters());
     };

@@ -168,6 +168,11 @@ impl Network {
         &self.shared
     }
 
+    /// How it shares its devices with other shards.
+    pub(crate) fn spread(&self) -> Option<&Arc<Spread>> {
+        self.spread.as_ref()
+    }
+
     /// The number of what it shares with others.
     pub(crate) fn spread_id(&self) -> Option<u64> {
         self.spread.as_ref().map(|spread| spread.id())

@@ -14,7 +14,7 @@ use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
 use crate::port::Port;
-use crate::spread::Spread;
+use crate::spread::{Lease, Spread};
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) receivers: Table<Option<Waker>>,
     /// Who gets packets that were put together from fragments.
     pub(crate) spread: Option<Arc<Spread>>,
+    /// Ports that the stack itself uses.
+    pub(crate) leases: Vec<Lease>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
     /// What other shards have to be told.
@@ -58,6 +60,7 @@ impl State {
             acceptors: Table::default(),
             receivers: Table::default(),
             spread: None,
+            leases: Vec::new(),
             senders: Vec::new(),
             changes: Changes::default(),
             inbox: VecDeque::new(),

@@ -7,25 +7,32 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use sunstar_device::{
     Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap,
     TapOptions, Trace,
 };
-use sunstar_executor::{Instant, ShardId, current, submit_to};
-use sunstar_native::{Frames, Network, NetworkOptions, Prefix, Spread, Watch};
+use sunstar_executor::combine::with_timeout;
+use sunstar_executor::{Instant, ShardId, current, local, submit_to};
+use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_reactor::{DescriptorWatch, clock};
+use sunstar_tcpip::dhcpv4;
 use sunstar_tcpip::routes::Route;
 
 use crate::error::Error;
+use crate::options::truth;
 
 /// What is received lies in frames of so many bytes, of which each shard has at most so many.
 const FRAME_BYTES: usize = 2_048;
 const FRAMES: usize = 16_384;
 const HEADROOM_BYTES: usize = 64;
+
+/// How long the start waits for a DHCP server: it is asked four times meanwhile.
+const DHCP_TIME: Duration = Duration::from_secs(30);
 
 const DEVICE_HELP: &str =
     "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]";
@@ -35,6 +42,10 @@ const DEVICE_HELP: &str =
 pub(crate) struct NativeOptions {
     #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
     device: Option<TapOptions>,
+
+    /// Whether DHCP gives the native stack its IPv4 address, 0 or 1; one of --host-ipv4-addr wins [default: 1 without that]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    dhcp: Option<bool>,
 
     /// Address of the native stack, as in 192.0.2.2
     #[arg(long, value_name = "ADDRESS")]
@@ -75,7 +86,26 @@ impl NativeOptions {
         }
         let needs = |what| Error::usage(format_args!("--network-stack native needs {what}"));
         let device = self.device.clone().ok_or_else(|| needs("--device, as in --device tap:NAME"))?;
-        let address = self.host_ipv4_addr.ok_or_else(|| needs("--host-ipv4-addr"))?;
+        let ipv4 = self.ipv4()?;
+        let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
+        Ok(Some(Plan { device, ipv4, pcap, fault, trace }))
+    }
+
+    /// Where the IPv4 address comes from.
+    fn ipv4(&self) -> Result<Ipv4, Error> {
+        let Some(address) = self.host_ipv4_addr else {
+            let given = [
+                ("--netmask-ipv4-addr", self.netmask_ipv4_addr.is_some()),
+                ("--gw-ipv4-addr", self.gw_ipv4_addr.is_some()),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((option, _)) => Err(Error::usage(format_args!("{option} needs --host-ipv4-addr"))),
+                None if self.dhcp == Some(false) => {
+                    Err(Error::usage("--network-stack native needs --host-ipv4-addr or DHCP, as in --dhcp 1"))
+                }
+                None => Ok(Ipv4::Dhcp),
+            };
+        };
         let prefix = Prefix::new(address, self.netmask_ipv4_addr.unwrap_or(24)).map_err(Error::usage)?;
         if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
@@ -86,14 +116,14 @@ impl NativeOptions {
                 "--gw-ipv4-addr {gateway} is not in the network of {network}/{len}"
             )));
         }
-        let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
-        Ok(Some(Plan { device, prefix, gateway: self.gw_ipv4_addr, pcap, fault, trace }))
+        Ok(Ipv4::Static { prefix, gateway: self.gw_ipv4_addr, is_asked_for_dhcp: self.dhcp == Some(true) })
     }
 
     /// The first option that was given.
     fn first(&self) -> Option<&'static str> {
         let given = [
             (self.device.is_some(), "--device"),
+            (self.dhcp.is_some(), "--dhcp"),
             (self.host_ipv4_addr.is_some(), "--host-ipv4-addr"),
             (self.netmask_ipv4_addr.is_some(), "--netmask-ipv4-addr"),
             (self.gw_ipv4_addr.is_some(), "--gw-ipv4-addr"),
@@ -131,12 +161,20 @@ fn netmask(text: &str) -> Result<u8, String> {
     u8::try_from(bits.leading_ones()).map_err(|error| error.to_string())
 }
 
+/// Where the IPv4 address of a network comes from.
+#[derive(Clone, Copy, Debug)]
+enum Ipv4 {
+    /// It was given.
+    Static { prefix: Prefix, gateway: Option<Ipv4Addr>, is_asked_for_dhcp: bool },
+    /// A server is asked.
+    Dhcp,
+}
+
 /// A native network that is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     device: TapOptions,
-    prefix: Prefix,
-    gateway: Option<Ipv4Addr>,
+    ipv4: Ipv4,
     pcap: Option<PathBuf>,
     fault: Option<FaultOptions>,
     trace: bool,
@@ -219,7 +257,7 @@ impl Opened {
             let install = move || async move { plan.install_here(part, spread, known) };
             capabilities = Some(submit_to(shard, install).await??);
         }
-        Ok(())
+        plan.configure().await
     }
 }
 
@@ -246,15 +284,46 @@ impl Plan {
         }
         let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
         let interface = network.add_queue(queue, watch)?;
-        network.add_address(interface, self.prefix)?;
-        if let Some(gateway) = self.gateway {
-            let gateway = Some(gateway.into());
-            network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
+        if let Ipv4::Static { prefix, gateway, .. } = self.ipv4 {
+            network.add_address(interface, prefix)?;
+            if let Some(gateway) = gateway {
+                let gateway = Some(gateway.into());
+                network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
+            }
         }
         network.publish(&self.device.name)?;
         network.start();
+        local::set(Rc::new(Here { network: network.clone(), interface }));
         socket::install(Rc::new(network));
         Ok(capabilities)
+    }
+
+    /// Configures the networks of all shards from the current one, as far as others say how; waits for an address, for a limited time.
+    async fn configure(&self) -> Result<(), Error> {
+        let Some(here) = local::get::<Here>() else { return Ok(()) };
+        let (network, interface, name) = (&here.network, here.interface, &self.device.name);
+        network.share_configuration();
+        match self.ipv4 {
+            Ipv4::Static { is_asked_for_dhcp: false, .. } => return Ok(()),
+            Ipv4::Static { .. } => {
+                log::warn!("--dhcp 1 is not followed, since --host-ipv4-addr is given");
+                return Ok(());
+            }
+            Ipv4::Dhcp => {}
+        }
+        log::info!("waiting for an address by DHCP on tap:{name}, for at most {} s", DHCP_TIME.as_secs());
+        network.start_dhcp(interface, dhcpv4::Options::default())?;
+        let bound = network.configured(|stack| stack.dhcpv4_lease(interface).is_some());
+        if with_timeout(DHCP_TIME, bound).await.is_err() {
+            let state = network.with_stack(|stack| stack.dhcpv4_state(interface));
+            let why = match state {
+                dhcpv4::State::Init | dhcpv4::State::Selecting => "no DHCP server has offered an address",
+                _ => "a DHCP server has offered an address and not given it",
+            };
+            let seconds = DHCP_TIME.as_secs();
+            return Err(Error::failure(format!("{why} on tap:{name} in {seconds} s; --host-ipv4-addr needs none")));
+        }
+        Ok(())
     }
 
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
@@ -274,6 +343,12 @@ impl Plan {
         }
         Ok(queue)
     }
+}
+
+/// The current shard's network, and its interface.
+struct Here {
+    network: Network,
+    interface: InterfaceId,
 }
 
 /// Waits for a queue by the reactor.

@@ -3,6 +3,7 @@
 mod arp;
 mod batch;
 mod configure;
+mod dhcpv4;
 mod express;
 mod icmp;
 mod input;
@@ -43,6 +44,7 @@ use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
+use dhcpv4::Dhcpv4;
 use network::Network;
 use paths::Paths;
 use tcp::Cut;
@@ -121,6 +123,8 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Changes of the configuration that others had asked for and that could not be made.
+    pub changes_refused: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -237,6 +241,7 @@ pub struct Stack {
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
     configuration: Configuration,
+    dhcpv4: Vec<Dhcpv4>,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -274,6 +279,7 @@ impl Stack {
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
             configuration: Configuration::default(),
+            dhcpv4: Vec::new(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -437,7 +443,8 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
-        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
+        let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
+        earliest(earliest(above, below), self.dhcpv4_deadline())
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -457,6 +464,7 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        self.handle_dhcpv4_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
         }
@@ -559,7 +567,7 @@ fn is_station(address: IpAddr) -> bool {
     }
 }
 
-fn is_v4_station(v4: Ipv4Addr) -> bool {
+pub(crate) fn is_v4_station(v4: Ipv4Addr) -> bool {
     // "This network", groups, and what is reserved, the broadcast address among it.
     !matches!(v4.octets(), [0 | 224..=255, ..])
 }

@@ -24,6 +24,8 @@ pub enum Error {
     ArpAddresses,
     /// ARP that neither asks nor answers (RFC 826).
     ArpOperation,
+    /// DHCP that is not about Ethernet, or is neither question nor answer, or BOOTP, which has no options (RFC 2131 §2, §3).
+    Dhcpv4,
 }
 
 impl Error {
@@ -37,6 +39,7 @@ impl Error {
             Self::TotalLength => "the total length is less than the header or beyond the bytes",
             Self::ArpAddresses => "the ARP message is not about IPv4 over Ethernet",
             Self::ArpOperation => "the ARP message is neither a request nor a reply",
+            Self::Dhcpv4 => "the DHCP message is not about Ethernet, or is BOOTP",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6, ICMP, UDP and TCP headers, read and built.
+//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6, ICMP, UDP and TCP headers, and DHCP, read and built.
 //!
 //! Nothing here allocates, waits, or looks at anything but its arguments, and no bytes make it panic. There are two levels:
 //!
@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
 //! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
+//!
+//! [`dhcpv4`] has the messages of DHCP in the same two forms.
 //!
 //! `header()` leads from a view to its header, `to_bytes` and `parse` lead back. What `parse` refuses breaks a rule that
 //! [`Error`] names.
@@ -63,6 +65,7 @@ extern crate self as sunstar_wire;
 mod addresses;
 mod arp;
 pub mod checksum;
+pub mod dhcpv4;
 mod error;
 mod ethernet;
 mod header_bytes;

@@ -97,7 +97,7 @@ impl Stack {
         self.outgoing.len() < self.limits.outgoing_packets && self.local.len() < self.limits.loopback_packets
     }
 
-    fn udp_packet(
+    pub(super) fn udp_packet(
         &self,
         way: &Way,
         (src, dst): (Ipv4Addr, Ipv4Addr),
