@@ -1,7 +1,5 @@
 //! What a shard's stack and devices count, as metrics.
 
-use std::rc::Rc;
-
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
 use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
@@ -11,7 +9,7 @@ use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
 
 use crate::network::Network;
 use crate::port::Port;
-use crate::spread::SpreadCounters;
+use crate::spread::{SharedDevice, SpreadCounters};
 
 const DROPS: Family = Family::counter("sunstar_tcpip_drops_total", "Packets that the stack has dropped, by reason.");
 
@@ -51,15 +49,21 @@ const STACK: &[Figure<StackCounters>] = &[
     }),
     Figure::counter("sunstar_udp_sent_datagrams_total", "Datagrams that sockets have sent.", |of| of.datagrams_sent),
     Figure::counter(
-        "sunstar_tcpip_refused_changes_total",
-        "Changes of the configuration that others had asked for and that could not be made.",
-        |of| of.changes_refused,
-    ),
-    Figure::counter(
         "sunstar_tcp_cut_segments_total",
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+    Figure::counter(
+        "sunstar_tcpip_refused_changes_total",
+        "Changes of the configuration that others had asked for and that could not be made.",
+        |of| of.changes_refused,
+    ),
+    Figure::counter("sunstar_tcpip_filter_consumed_total", "Packets that packet filters have consumed.", |of| {
+        of.packets_consumed
+    }),
+    Figure::counter("sunstar_tcpip_filter_answered_total", "Packets that packet filters have answered.", |of| {
+        of.packets_answered
+    }),
 ];
 
 const DHCP: &[Figure<DhcpCounters>] = &[
@@ -197,8 +201,16 @@ const SPREAD: &[Figure<SpreadCounters>] = &[
     ),
 ];
 
+fn show_port(readings: &mut sunstar_metrics::Readings<'_>, port: &Port) {
+    let labels = [("device", &*port.name)];
+    readings.show_figures(DEVICE, &labels, &port.queue.counters());
+    readings.show_figures(PORT, &labels, &PortCounters { lost: port.lost, errors: port.errors });
+    let spread = port.shared.as_ref().map(SharedDevice::counters).unwrap_or_default();
+    readings.show_figures(SPREAD, &labels, &spread);
+}
+
 /// Has the network's figures shown on the current shard, as long as the shard lives.
-pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterError> {
+pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let registry = Registry::here();
     let mut families = Figure::families(STACK);
     families.extend(Figure::families(TCP));
@@ -221,20 +233,15 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
     families.extend(Figure::families(DHCP));
-    let (ports, device) = (network.clone(), Rc::<str>::from(device));
+    let network = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
-        let labels = [("device", &*device)];
-        let of_port = |port: &Port| (port.queue.counters(), PortCounters { lost: port.lost, errors: port.errors });
-        for (counters, port) in ports.with_ports(|ports| ports.iter().map(of_port).collect::<Vec<_>>()) {
-            readings.show_figures(DEVICE, &labels, &counters);
-            readings.show_figures(PORT, &labels, &port);
-        }
-        let interfaces = ports.with_ports(|ports| ports.iter().map(|port| port.interface).collect::<Vec<_>>());
-        for interface in interfaces {
-            let dhcp = ports.with_stack(|stack| stack.dhcpv4_counters(interface));
-            readings.show_figures(DHCP, &labels, &dhcp);
-        }
-        readings.show_figures(SPREAD, &labels, &ports.spread_counters());
+        network.shared().look(|state| {
+            for port in &state.ports {
+                show_port(readings, port);
+                let labels = [("device", &*port.name)];
+                readings.show_figures(DHCP, &labels, &state.stack.dhcpv4_counters(port.interface));
+            }
+        });
     };
     registry.observe(&families, &[], observe)?.keep();
     Ok(())

@@ -34,6 +34,8 @@ pub enum DropReason {
     OtherHost,
     /// A packet for a loopback address from outside (RFC 1122 §3.2.1.3).
     LoopbackOutside,
+    /// A packet filter said so.
+    Filtered,
     /// A protocol that is not spoken.
     Protocol,
     /// A malformed fragment: without bytes, no multiple of eight, beyond the largest packet, or after the last one.
@@ -106,6 +108,7 @@ impl DropReason {
         Self::Source,
         Self::OtherHost,
         Self::LoopbackOutside,
+        Self::Filtered,
         Self::Protocol,
         Self::FragmentMalformed,
         Self::FragmentOverlap,
@@ -152,6 +155,7 @@ impl DropReason {
             Self::Source => "source",
             Self::OtherHost => "other_host",
             Self::LoopbackOutside => "loopback_outside",
+            Self::Filtered => "filtered",
             Self::Protocol => "protocol",
             Self::FragmentMalformed => "fragment_malformed",
             Self::FragmentOverlap => "fragment_overlap",

@@ -58,6 +58,7 @@ extern crate self as sunstar_tcpip;
 pub mod configuration;
 pub mod dhcpv4;
 pub mod drops;
+pub mod filter;
 pub mod flows;
 pub mod interface;
 mod neighbours;

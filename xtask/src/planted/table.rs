@@ -111,6 +111,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "frto_", bugs: &["timeout_believed"] },
     Finder { package: TCPIP, kind: Unit, tests: "window_grows_with", bugs: &["window_not_grown"] },
     Finder { package: TCPIP, kind: Unit, tests: "checksums_are_verified", bugs: &["udp_unverified"] },
+    Finder { package: TCPIP, kind: Unit, tests: "must_not_be_answered", bugs: &["filter_unverified"] },
     Finder { package: TCPIP, kind: Unit, tests: "beyond_any_window", bugs: &["window_off_by_one"] },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },

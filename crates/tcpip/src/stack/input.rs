@@ -64,7 +64,7 @@ impl Stack {
         }
     }
 
-    fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
+    pub(super) fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
         let malformed = DropReason::EthernetMalformed;
         let head = packet.contiguous(ETHERNET_BYTES, &self.copies).map_err(|_| malformed)?;
         if let Ok(frame) = EthernetFrame::parse(head) {

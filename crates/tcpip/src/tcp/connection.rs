@@ -1,6 +1,7 @@
 //! One side of a connection.
 
 mod acks;
+mod busy;
 mod history;
 mod info;
 mod input;
@@ -33,6 +34,7 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use busy::Sending;
 use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
@@ -319,6 +321,7 @@ pub(super) struct Queues {
     ready: VecDeque<Buffer>,
     /// Segments that were dropped since too many pieces wait, and not counted yet.
     refused: u32,
+    sending: Sending,
     assembler: Option<Box<Assembler>>,
     /// What came twice, to be told once (RFC 2883 §4).
     duplicate: Option<SackBlock>,
@@ -530,6 +533,7 @@ impl Connection {
     fn end(&mut self) {
         self.state = State::Closed;
         self.unsent_bytes = 0;
+        self.stop_sending();
         if let Some(queues) = &mut self.queues {
             queues.unsent.clear();
             queues.corked_until = None;

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
+use super::delivery::{Delivery, Sample, Stamp};
 use super::rack::{Rack, Transmission, Verdict};
 use crate::time::Instant;
 
@@ -32,12 +33,14 @@ pub struct Scoreboard {
     first_lost: Seq,
     /// What was reported last; its segments need not be looked at again.
     reported: SackBlocks,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
 struct Segment {
     seq: Seq,
     transmission: Transmission,
+    stamp: Stamp,
     payload: Payload,
     has_fin: bool,
     state: State,
@@ -147,7 +150,8 @@ impl Scoreboard {
             self.first_lost = seq;
         }
         let transmission = Transmission { sent_at: now, end: seq + len, is_retransmission: false };
-        self.segments.push_back(Segment { seq, transmission, payload, has_fin, state: State::InFlight });
+        let stamp = self.delivery.stamp(now, self.segments.is_empty());
+        self.segments.push_back(Segment { seq, transmission, stamp, payload, has_fin, state: State::InFlight });
         self.in_flight += len;
     }
 
@@ -178,7 +182,20 @@ impl Scoreboard {
                 self.sack(part, &mut result, &mut arrived);
             }
         }
+        self.delivery.on_ack(now, result.delivered, rack.min_rtt_micros());
         result
+    }
+
+    /// How fast the last acknowledgement shows that the network delivers.
+    #[inline]
+    pub(crate) fn take_sample(&mut self) -> Option<Sample> {
+        self.delivery.take_sample()
+    }
+
+    /// The application has less to send than may be sent.
+    #[inline]
+    pub(crate) fn on_drained(&mut self) {
+        self.delivery.on_drained(self.in_flight);
     }
 
     /// Whether everything is in flight, and what lies before `snd_una` was sent once.
@@ -200,6 +217,7 @@ impl Scoreboard {
             let arrived = Transmission { end: if is_whole { end } else { snd_una }, ..first.transmission };
             rack.on_delivered(now, &arrived, false);
             result.rtt = Some(now - arrived.sent_at);
+            self.delivery.on_arrived(&arrived, first.stamp);
             result.acked += arrived.end - first.seq;
             if is_whole {
                 self.segments.pop_front();
@@ -210,6 +228,7 @@ impl Scoreboard {
             }
         }
         result.delivered = result.acked;
+        self.delivery.on_ack(now, result.delivered, rack.min_rtt_micros());
         self.in_flight -= result.acked;
         self.first_lost = self.first_lost.max(snd_una);
         self.reported = SackBlocks::NONE;
@@ -245,6 +264,7 @@ impl Scoreboard {
             result.acked += segment.len();
             if segment.state != State::Sacked {
                 result.note(&segment.transmission);
+                self.delivery.on_arrived(&segment.transmission, segment.stamp);
                 result.delivered += segment.len();
                 if segment.transmission.is_retransmission || !closes_gap {
                     arrived(&segment.transmission, false, result);
@@ -276,6 +296,7 @@ impl Scoreboard {
             if was != State::Sacked {
                 segment.state = State::Sacked;
                 result.note(&segment.transmission);
+                self.delivery.on_arrived(&segment.transmission, segment.stamp);
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);
@@ -392,6 +413,7 @@ impl Scoreboard {
         segment.state = State::InFlight;
         segment.transmission.sent_at = now;
         segment.transmission.is_retransmission = true;
+        segment.stamp = self.delivery.stamp(now, false);
         let outgoing = Outgoing { seq: segment.seq, payload: segment.payload.clone(), has_fin: segment.has_fin };
         let (len, end) = (segment.len(), segment.end());
         self.account(was, len, false);
@@ -437,6 +459,7 @@ impl Scoreboard {
         let rest = Segment {
             seq,
             transmission: segment.transmission,
+            stamp: segment.stamp,
             payload: split_payload(&mut segment.payload, seq - segment.seq),
             has_fin: core::mem::take(&mut segment.has_fin),
             state: segment.state,

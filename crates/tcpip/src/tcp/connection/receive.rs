@@ -70,6 +70,8 @@ impl Connection {
                 if let Some(known) = inserted.duplicate {
                     self.note_duplicate(known.left, known.right - known.left);
                 }
+                let history = self.history();
+                history.out_of_order = history.out_of_order.saturating_add(1);
                 self.acks.at_once();
                 self.acks.be_quick();
             }

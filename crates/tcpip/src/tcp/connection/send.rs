@@ -52,6 +52,9 @@ impl Connection {
             return Err(SendError::Closed);
         }
         if !data.is_empty() {
+            if self.unsent_bytes == 0 && self.lost() == 0 && self.pipe() < self.window.cwnd {
+                self.queues.get_or_insert_default().board.on_drained();
+            }
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
             self.queues.get_or_insert_default().unsent.push_back(data);
         }
