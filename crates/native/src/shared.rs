@@ -122,8 +122,10 @@ impl Poller for Shared {
     }
 
     fn lingers(&self) -> bool {
-        let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
-        connections > self.open_streams.get()
+        let mut state = self.state();
+        let [connections, ..] = state.stack.tcp().counts();
+        // First the connections, which need the addresses.
+        connections > self.open_streams.get() || state.stack.leave(self.now())
     }
 }
 

@@ -13,6 +13,7 @@ use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
 use crate::port::Port;
+use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) streams: Table<StreamWaiters>,
     pub(crate) acceptors: Table<Option<Waker>>,
     pub(crate) receivers: Table<Option<Waker>>,
+    /// Ports that the stack itself uses.
+    pub(crate) leases: Vec<Lease>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
     /// What other shards have to be told.
@@ -53,6 +56,7 @@ impl State {
             streams: Table::default(),
             acceptors: Table::default(),
             receivers: Table::default(),
+            leases: Vec::new(),
             senders: Vec::new(),
             changes: Changes::default(),
             inbox: VecDeque::new(),
