@@ -91,6 +91,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "reassembly", bugs: &["fragments_overlap"] },
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
+    Finder { package: TCPIP, kind: Unit, tests: "do_not_find_the_one", bugs: &["recent_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "sums_hold", bugs: &["lost_skipped"] },
     Finder { package: TCPIP, kind: Unit, tests: "rounding_does_not", bugs: &["window_creeps"] },
     Finder { package: TCPIP, kind: Unit, tests: "routes", bugs: &["metric_first"] },
