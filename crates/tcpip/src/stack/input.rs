@@ -90,6 +90,10 @@ impl Stack {
             _ => return Err(DropReason::IpVersion),
         }
         let (header, payload_len) = self.ipv4_header(packet)?;
+        // It may be for an address that is not ours yet.
+        if self.is_for_dhcpv4(id, &header) && self.input_dhcpv4(now, id, &header, packet)? {
+            return Ok(());
+        }
         let is_ip_broadcast = self.check_addresses(id, &header)?;
         let is_broadcast = is_link_broadcast || is_ip_broadcast;
         let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
