@@ -25,7 +25,6 @@ use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
-use crate::configuration;
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
@@ -100,7 +99,6 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
         }
-        configuration::register(spread.id(), &self.shared);
         Self { spread: Some(spread), ..self }
     }
 
@@ -203,6 +201,11 @@ impl Network {
         f(&mut self.shared.state().stack)
     }
 
+    /// How full the stack is; nothing changes by looking.
+    pub fn levels(&self) -> stack::Levels {
+        self.shared.look(|state| state.stack.levels())
+    }
+
     /// Shows what the stack and its devices count in the metrics of the current shard, as long as that lives.
     ///
     /// # Errors
@@ -218,9 +221,9 @@ impl Network {
         &self.shared
     }
 
-    /// The number of what it shares with others.
-    pub(crate) fn spread_id(&self) -> Option<u64> {
-        self.spread.as_ref().map(|spread| spread.id())
+    /// How it shares its devices with other shards.
+    pub(crate) fn spread(&self) -> Option<&Arc<Spread>> {
+        self.spread.as_ref()
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {

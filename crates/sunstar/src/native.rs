@@ -1,15 +1,17 @@
 //! The native network of an application: its options, and what follows from them.
 
+mod dhcp;
 mod opened;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use sunstar_device::{FaultOptions, TapOptions};
 use sunstar_native::Prefix;
 
 use crate::error::Error;
+use crate::options::truth;
 pub(crate) use opened::Opened;
 
 const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; \
@@ -20,6 +22,10 @@ const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=
 pub(crate) struct NativeOptions {
     #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
     device: Vec<TapOptions>,
+
+    /// Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    dhcp: Option<bool>,
 
     /// Address of the native stack, as in 192.0.2.2: one for each device, in their order
     #[arg(long, value_name = "ADDRESS")]
@@ -62,7 +68,8 @@ impl NativeOptions {
         let gateways = self.gw_ipv4_addr.iter().map(|gateway| Gateway::find(*gateway, &interfaces));
         let gateways = gateways.collect::<Result<_, _>>()?;
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
-        Ok(Some(Plan { interfaces, gateways, pcap, fault, trace }))
+        let ignores_dhcp = self.dhcp == Some(true) && !self.host_ipv4_addr.is_empty();
+        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, pcap, fault, trace }))
     }
 
     /// The devices with what belongs to them.
@@ -71,7 +78,7 @@ impl NativeOptions {
         let counts = [self.device.len(), self.host_ipv4_addr.len(), self.netmask_ipv4_addr.len()];
         match counts {
             [0, ..] => return needs("--device, as in --device tap:NAME"),
-            [_, 0, _] => return needs("--host-ipv4-addr"),
+            [_, 0, _] => return self.interfaces_by_dhcp(),
             [devices, addresses, _] if devices != addresses => {
                 let what = "each --device needs one --host-ipv4-addr, in the same order";
                 return Err(Error::usage(format_args!("{what}: there are {devices} and {addresses}")));
@@ -92,10 +99,29 @@ impl NativeOptions {
         Ok(interfaces)
     }
 
+    /// The devices, whose addresses others give.
+    fn interfaces_by_dhcp(&self) -> Result<Vec<Interface>, Error> {
+        let needs = |what: &str| Err(Error::usage(format_args!("{what} needs --host-ipv4-addr")));
+        match () {
+            () if !self.netmask_ipv4_addr.is_empty() => return needs("--netmask-ipv4-addr"),
+            () if !self.gw_ipv4_addr.is_empty() => return needs("--gw-ipv4-addr"),
+            () if self.dhcp == Some(false) => return needs("--network-stack native without DHCP"),
+            () => {}
+        }
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for device in &self.device {
+            let interface = Interface { device: device.clone(), prefix: None };
+            interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
+    }
+
     /// The first option that was given.
     fn first(&self) -> Option<&'static str> {
         let given = [
             (!self.device.is_empty(), "--device"),
+            (self.dhcp.is_some(), "--dhcp"),
             (!self.host_ipv4_addr.is_empty(), "--host-ipv4-addr"),
             (!self.netmask_ipv4_addr.is_empty(), "--netmask-ipv4-addr"),
             (!self.gw_ipv4_addr.is_empty(), "--gw-ipv4-addr"),
@@ -137,6 +163,8 @@ fn netmask(text: &str) -> Result<u8, String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     interfaces: Vec<Interface>,
+    /// DHCP was asked for beside addresses, which win.
+    ignores_dhcp: bool,
     /// In the order in which they are preferred.
     gateways: Vec<Gateway>,
     pcap: Option<PathBuf>,
@@ -148,7 +176,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 struct Interface {
     device: TapOptions,
-    prefix: Prefix,
+    /// None if it is asked for by DHCP.
+    prefix: Option<Prefix>,
 }
 
 impl Interface {
@@ -157,7 +186,7 @@ impl Interface {
         if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
-        Ok(Self { device, prefix })
+        Ok(Self { device, prefix: Some(prefix) })
     }
 
     /// Whether it can be told from another one: what goes to a network goes by one device.
@@ -165,8 +194,9 @@ impl Interface {
         if self.device.name == other.device.name {
             return Err(Error::usage(format_args!("--device tap:{} stands there twice", self.device.name)));
         }
-        let (here, there) = (self.prefix.address(), other.prefix.address());
-        if self.prefix.contains(there) || other.prefix.contains(here) {
+        let Some((own, others)) = self.prefix.zip(other.prefix) else { return Ok(()) };
+        let (here, there) = (own.address(), others.address());
+        if own.contains(there) || others.contains(here) {
             let what = "one network, in which only one device can be";
             return Err(Error::usage(format_args!("--host-ipv4-addr {there} and {here} are in {what}")));
         }
@@ -184,10 +214,11 @@ struct Gateway {
 
 impl Gateway {
     fn find(address: Ipv4Addr, interfaces: &[Interface]) -> Result<Self, Error> {
-        let interface = interfaces.iter().position(|interface| interface.prefix.contains(address.into()));
+        let contains = |prefix: Prefix| prefix.contains(address.into());
+        let interface = interfaces.iter().position(|interface| interface.prefix.is_some_and(contains));
         let interface = interface.ok_or_else(|| {
-            let network = |of: &Interface| format!("{}/{}", of.prefix.address(), of.prefix.len());
-            let networks = interfaces.iter().map(network).collect::<Vec<_>>().join(" or ");
+            let network = |of: &Interface| of.prefix.map(|prefix| prefix.to_string());
+            let networks = interfaces.iter().filter_map(network).collect::<Vec<_>>().join(" or ");
             Error::usage(format_args!("--gw-ipv4-addr {address} is not in the network of {networks}"))
         })?;
         Ok(Self { address, interface })

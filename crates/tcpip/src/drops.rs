@@ -62,6 +62,8 @@ pub enum DropReason {
     UdpNoPort,
     /// A datagram for a socket whose queue was full.
     UdpQueueFull,
+    /// A malformed DHCP message for the client of an interface.
+    Dhcpv4Malformed,
     /// A malformed ICMP message.
     IcmpMalformed,
     /// A wrong ICMP checksum.
@@ -120,6 +122,7 @@ impl DropReason {
         Self::UdpChecksum,
         Self::UdpNoPort,
         Self::UdpQueueFull,
+        Self::Dhcpv4Malformed,
         Self::IcmpMalformed,
         Self::IcmpChecksum,
         Self::IcmpKind,
@@ -166,6 +169,7 @@ impl DropReason {
             Self::UdpChecksum => "udp_checksum",
             Self::UdpNoPort => "udp_no_port",
             Self::UdpQueueFull => "udp_queue_full",
+            Self::Dhcpv4Malformed => "dhcpv4_malformed",
             Self::IcmpMalformed => "icmp_malformed",
             Self::IcmpChecksum => "icmp_checksum",
             Self::IcmpKind => "icmp_kind",

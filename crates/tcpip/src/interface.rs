@@ -80,13 +80,8 @@ impl Interface {
         let capabilities = Capabilities { completes_checksums: true, segmentation_bytes: None };
         let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
         let localhost = Prefix::new(Ipv4Addr::LOCALHOST, 8).ok();
-        Self {
-            options,
-            link_mtu: u16::MAX,
-            is_loopback: true,
-            is_paused: false,
-            addresses: localhost.into_iter().collect(),
-        }
+        let addresses = localhost.into_iter().collect();
+        Self { options, link_mtu: u16::MAX, is_loopback: true, is_paused: false, addresses }
     }
 
     /// What it was made with, and the MTU of which it was told since.

@@ -3,6 +3,7 @@
 mod arp;
 mod batch;
 mod configure;
+mod dhcpv4;
 mod express;
 mod filters;
 mod icmp;
@@ -35,10 +36,9 @@ use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
-use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
-use crate::routes::{Route, TooManyRoutes};
+use crate::routes::TooManyRoutes;
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
@@ -46,6 +46,7 @@ use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
+use dhcpv4::Dhcpv4;
 use network::Network;
 use outgoing::Waiting;
 use paths::Paths;
@@ -125,6 +126,8 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Changes of the configuration that others had asked for and that could not be made.
+    pub changes_refused: u64,
     /// Packets that filters have consumed.
     pub packets_consumed: u64,
     /// Packets that filters have answered.
@@ -244,8 +247,9 @@ pub struct Stack {
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
-    filters: Filters,
     configuration: Configuration,
+    dhcpv4: Vec<Dhcpv4>,
+    filters: Filters,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -282,8 +286,9 @@ impl Stack {
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
-            filters: Filters::default(),
             configuration: Configuration::default(),
+            dhcpv4: Vec::new(),
+            filters: Filters::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -306,73 +311,6 @@ impl Stack {
     /// An interface.
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.network.interface(id)
-    }
-
-    /// Gives an interface an address, and the route to its network; on Ethernet it is announced (RFC 5227 §2.3).
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.own_address(id, address)?;
-        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
-            self.announce(now, id, v4);
-        }
-        Ok(())
-    }
-
-    /// Takes an address from an interface, with the route to its network. Answers whether it had it.
-    pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
-        let Some(prefix) = self.network.remove_address(id, address) else { return false };
-        let Some(interface) = self.network.interface(id) else { return false };
-        // Another address of the same network keeps the route.
-        if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
-            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
-        }
-        self.announcements
-            .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
-        true
-    }
-
-    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
-    /// addresses that are none of ours any more end with
-    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
-    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
-    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
-        let Some(interface) = self.network.interface(id) else { return false };
-        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
-        for address in addresses {
-            self.remove_address(id, address);
-        }
-        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
-        for route in &routes {
-            self.network.remove_route(route);
-        }
-        self.outgoing.forget(id);
-        self.resume(id);
-        self.cut.take_if(|cut| cut.leaves_by(id));
-        self.neighbours.forget_interface(id);
-        self.cut_off_strangers(now);
-        true
-    }
-
-    /// Adds a route; [`Prefix::ALL_V4`] with a gateway is the default route.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
-        self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
-        Ok(self.network.add_route(route)?)
-    }
-
-    /// Removes a route. Answers whether there was one.
-    pub fn remove_route(&mut self, route: &Route) -> bool {
-        self.network.remove_route(route)
-    }
-
-    /// All routes, in the order in which they are looked at.
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.network.routes().iter()
     }
 
     /// What was counted.
@@ -451,7 +389,8 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
-        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
+        let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
+        earliest(earliest(above, below), self.dhcpv4_deadline())
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -471,6 +410,7 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        self.handle_dhcpv4_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
         }
@@ -593,7 +533,7 @@ fn is_station(address: IpAddr) -> bool {
     }
 }
 
-fn is_v4_station(v4: Ipv4Addr) -> bool {
+pub(crate) fn is_v4_station(v4: Ipv4Addr) -> bool {
     // "This network", groups, and what is reserved, the broadcast address among it.
     !matches!(v4.octets(), [0 | 224..=255, ..])
 }

@@ -247,6 +247,11 @@ impl Stack {
 
     /// Puts the bytes of a segment behind its headers, by reference; copied if they are scattered over more buffers than a packet has.
     fn move_payload(&self, payload: &mut Payload, packet: &mut Packet) {
+        if payload.len() == 1 {
+            // There is room: it was counted.
+            let _ = payload.pop().map(|part| packet.push_back(part));
+            return;
+        }
         if payload.len() < MAX_BUFFERS {
             for part in payload.drain(..) {
                 // There is room: it was counted.

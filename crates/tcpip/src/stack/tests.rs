@@ -1,6 +1,7 @@
 mod arp;
 mod configure;
 mod counters;
+mod dhcpv4;
 mod driven;
 mod express;
 mod filters;

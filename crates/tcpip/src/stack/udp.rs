@@ -107,7 +107,7 @@ impl Stack {
         }
     }
 
-    fn udp_packet(
+    pub(super) fn udp_packet(
         &self,
         way: &Way,
         (src, dst): (Ipv4Addr, Ipv4Addr),

@@ -43,6 +43,7 @@ struct Segment {
     stamp: Stamp,
     payload: Payload,
     has_fin: bool,
+    is_pushed: bool,
     state: State,
 }
 
@@ -73,6 +74,8 @@ pub struct Outgoing {
     pub payload: Payload,
     /// Whether it ends the stream.
     pub has_fin: bool,
+    /// Whether it ends what the application had handed over.
+    pub is_pushed: bool,
 }
 
 /// What an acknowledgement has changed.
@@ -158,8 +161,23 @@ impl Scoreboard {
         }
         let transmission = Transmission { sent_at: now, end: seq + len, is_retransmission: false };
         let stamp = self.delivery.stamp(now, self.segments.is_empty());
-        self.segments.push_back(Segment { seq, transmission, stamp, payload, has_fin, state: State::InFlight });
+        self.segments.push_back(Segment {
+            seq,
+            transmission,
+            stamp,
+            payload,
+            has_fin,
+            is_pushed: false,
+            state: State::InFlight,
+        });
         self.in_flight += len;
+    }
+
+    /// With the last segment ends what the application had handed over: that is said again when it is sent again.
+    pub fn mark_pushed(&mut self) {
+        if let Some(last) = self.segments.back_mut() {
+            last.is_pushed = true;
+        }
     }
 
     /// Everything before `snd_una` has arrived, and so has what `blocks` say, which lie between it and the last number sent.
@@ -418,7 +436,12 @@ impl Scoreboard {
         segment.transmission.sent_at = now;
         segment.transmission.is_retransmission = true;
         segment.stamp = self.delivery.stamp(now, false);
-        let outgoing = Outgoing { seq: segment.seq, payload: segment.payload.clone(), has_fin: segment.has_fin };
+        let outgoing = Outgoing {
+            seq: segment.seq,
+            payload: segment.payload.clone(),
+            has_fin: segment.has_fin,
+            is_pushed: segment.is_pushed,
+        };
         let (len, end) = (segment.len(), segment.end());
         self.account(was, len, false);
         self.account(State::InFlight, len, true);
@@ -466,6 +489,7 @@ impl Scoreboard {
             stamp: segment.stamp,
             payload: split_payload(&mut segment.payload, seq - segment.seq),
             has_fin: core::mem::take(&mut segment.has_fin),
+            is_pushed: core::mem::take(&mut segment.is_pushed),
             state: segment.state,
         };
         segment.transmission.end = seq;

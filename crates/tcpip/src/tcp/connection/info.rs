@@ -55,6 +55,10 @@ impl Totals {
         before
     }
 
+    pub(super) fn received(&self) -> u64 {
+        (u64::from(self.received_rounds) << 32) + u64::from(self.received)
+    }
+
     /// There was something to send for so many ticks more (`connection::busy`).
     pub(super) fn on_busy(&mut self, ticks: u32) {
         self.busy = self.busy.wrapping_add(ticks);
@@ -251,7 +255,7 @@ impl Connection {
             dsack_dups,
             data_segs_out: self.totals.data_segments_out,
             data_segs_in: self.totals.data_segments_in,
-            bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
+            bytes_received: self.totals.received(),
             segs_out: self.totals.segments_out,
             segs_in: self.totals.segments_in,
             notsent_bytes: self.unsent_bytes,
