@@ -57,6 +57,7 @@ extern crate self as sunstar_tcpip;
 pub mod configuration;
 pub mod drops;
 pub mod flows;
+mod head;
 pub mod interface;
 mod neighbours;
 pub mod path;

@@ -12,4 +12,5 @@ mod paths;
 mod script;
 mod streams;
 mod udp;
+mod v6;
 mod world;
