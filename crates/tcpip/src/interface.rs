@@ -70,6 +70,8 @@ pub struct Interface {
     /// What the device takes.
     link_mtu: u16,
     is_loopback: bool,
+    /// Its device takes nothing for now.
+    is_paused: bool,
     addresses: Vec<Prefix>,
     /// Those that are not to be chosen for what is new (RFC 4862 §5.5.4).
     deprecated: Vec<IpAddr>,
@@ -78,7 +80,14 @@ pub struct Interface {
 impl Interface {
     pub(crate) fn new(options: InterfaceOptions) -> Self {
         let options = InterfaceOptions { mtu: options.mtu.max(MIN_MTU), ..options };
-        Self { options, link_mtu: options.mtu, is_loopback: false, addresses: Vec::new(), deprecated: Vec::new() }
+        Self {
+            options,
+            link_mtu: options.mtu,
+            is_loopback: false,
+            is_paused: false,
+            addresses: Vec::new(),
+            deprecated: Vec::new(),
+        }
     }
 
     pub(crate) fn loopback() -> Self {
@@ -87,7 +96,8 @@ impl Interface {
         let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
         let localhost = [Prefix::new(Ipv4Addr::LOCALHOST, 8), Prefix::new(Ipv6Addr::LOCALHOST, 128)];
         let addresses = localhost.into_iter().filter_map(Result::ok).collect();
-        Self { options, link_mtu: u16::MAX, is_loopback: true, addresses, deprecated: Vec::new() }
+        let deprecated = Vec::new();
+        Self { options, link_mtu: u16::MAX, is_loopback: true, is_paused: false, addresses, deprecated }
     }
 
     /// What it was made with, and the MTU of which it was told since.
@@ -113,6 +123,15 @@ impl Interface {
 
     pub(crate) const fn is_loopback(&self) -> bool {
         self.is_loopback
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Notes whether its device takes something; answers whether that is news.
+    pub(crate) const fn set_paused(&mut self, is_paused: bool) -> bool {
+        core::mem::replace(&mut self.is_paused, is_paused) != is_paused
     }
 
     /// Its Ethernet address.

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Context;
 
 use sunstar_device::{Capabilities, Counters, Queue, QueueError, Readiness};
@@ -12,7 +11,7 @@ use sunstar_executor::message::TryPostError;
 use sunstar_executor::{Instant, IntoForeign, ShardId, current, local, try_post};
 use sunstar_packet::{CopyCounter, ForeignPacket, Packet};
 
-use super::Spread;
+use super::SharedDevice;
 use super::steer::{To, steer};
 use crate::frames::copy_of;
 
@@ -36,6 +35,17 @@ pub struct SpreadCounters {
     pub dropped: u64,
 }
 
+impl SpreadCounters {
+    /// The sums of both.
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            rx_forwarded: self.rx_forwarded + other.rx_forwarded,
+            tx_forwarded: self.tx_forwarded + other.tx_forwarded,
+            dropped: self.dropped + other.dropped,
+        }
+    }
+}
+
 /// Where a shard finds what others have for it.
 #[derive(Default)]
 struct Mailboxes(RefCell<Vec<(u64, Rc<Mailbox>)>>);
@@ -47,6 +57,8 @@ struct Mailbox {
     to_send: RefCell<VecDeque<Packet>>,
     /// What this shard has put together, for whomever it is.
     given_back: RefCell<VecDeque<Packet>>,
+    /// Whether the shard's end of the device is gone: what comes then is dropped.
+    is_closed: Cell<bool>,
     counters: Cell<SpreadCounters>,
 }
 
@@ -103,7 +115,7 @@ impl Mailbox {
 
     /// Puts packets into the current shard's mailbox, if it has one for the device.
     fn deliver(id: u64, errand: Errand, packets: Vec<ForeignPacket>) {
-        let Some(mailbox) = Self::find(id) else { return };
+        let Some(mailbox) = Self::find(id).filter(|mailbox| !mailbox.is_closed.get()) else { return };
         let mut queue = match errand {
             Errand::Receive => mailbox.received.borrow_mut(),
             Errand::Send => mailbox.to_send.borrow_mut(),
@@ -171,8 +183,8 @@ impl Outgoing {
 }
 
 /// A shard's end of a device that all shards use: what stands before its queue, if it has one.
-pub(super) struct SpreadQueue {
-    spread: Arc<Spread>,
+pub struct SharedQueue {
+    device: SharedDevice,
     here: usize,
     queue: Option<Box<dyn Queue>>,
     capabilities: Capabilities,
@@ -186,11 +198,11 @@ pub(super) struct SpreadQueue {
     copies: CopyCounter,
 }
 
-impl SpreadQueue {
-    pub(super) fn new(spread: Arc<Spread>, queue: Option<Box<dyn Queue>>, capabilities: Capabilities) -> Self {
-        let (here, mailbox) = (current::shard_id(), Mailbox::open(spread.id));
+impl SharedQueue {
+    pub(super) fn new(device: SharedDevice, queue: Option<Box<dyn Queue>>, capabilities: Capabilities) -> Self {
+        let (here, mailbox) = (current::shard_id(), Mailbox::open(device.id));
         let shards = || ShardId::all(current::shard_count());
-        let sender = spread.sender_for(here);
+        let sender = device.sender_for(here);
         let to_send = shards().find(|shard| queue.is_none() && shard.index() == sender);
         Self {
             here: here.index(),
@@ -198,17 +210,21 @@ impl SpreadQueue {
             mailbox,
             received: shards().map(|shard| Outgoing::new(shard, Errand::Receive)).collect(),
             to_send: to_send.map(|shard| Outgoing::new(shard, Errand::Send)),
-            spread,
+            device,
             queue,
             fresh: VecDeque::new(),
             copies: CopyCounter::default(),
         }
     }
 
+    pub(crate) const fn device(&self) -> &SharedDevice {
+        &self.device
+    }
+
     /// Gives each packet that has come to its shard.
     fn share_out(&mut self, out: &mut VecDeque<Packet>) {
         while let Some(packet) = self.fresh.pop_front() {
-            match steer(&self.spread, &packet) {
+            match steer(&self.device.spread, &packet) {
                 To::Finder => out.push_back(packet),
                 To::Shard(shard) if shard == self.here => out.push_back(packet),
                 To::Shard(shard) => self.forward(shard, packet),
@@ -235,12 +251,22 @@ impl SpreadQueue {
     }
 
     fn flush(&mut self) {
-        let id = self.spread.id;
+        let id = self.device.id;
         self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.flush(id));
     }
 }
 
-impl Queue for SpreadQueue {
+impl Drop for SharedQueue {
+    /// Lets go of what others have left here, which belongs to them.
+    fn drop(&mut self) {
+        self.mailbox.is_closed.set(true);
+        for queue in [&self.mailbox.received, &self.mailbox.to_send, &self.mailbox.given_back] {
+            drop(queue.take());
+        }
+    }
+}
+
+impl Queue for SharedQueue {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -311,9 +337,9 @@ impl Queue for SpreadQueue {
     }
 }
 
-impl fmt::Debug for SpreadQueue {
+impl fmt::Debug for SharedQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpreadQueue")
+        f.debug_struct("SharedQueue")
             .field("here", &self.here)
             .field("counters", &self.mailbox.counters)
             .finish_non_exhaustive()

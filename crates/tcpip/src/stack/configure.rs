@@ -12,6 +12,79 @@ use crate::routes::Route;
 use crate::time::Instant;
 
 impl Stack {
+    /// Gives an interface an address, and the route to its network. On Ethernet one of IPv4 is announced (RFC 5227 §2.3), and one of IPv6
+    /// is asked for first and ours a second later, unless another station has it (RFC 4862 §5.4,
+    /// [`Event::AddressTaken`](super::Event::AddressTaken)).
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
+        if self.must_probe(id, address) {
+            return self.probe(now, id, address, false);
+        }
+        self.own_address(id, address)?;
+        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
+        if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
+            self.announce(now, id, v4);
+        }
+        Ok(())
+    }
+
+    /// Takes an address from an interface, with the route to its network. Answers whether it had it.
+    pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
+        self.forget_tentative(id, address);
+        let Some(prefix) = self.network.remove_address(id, address) else { return false };
+        let Some(interface) = self.network.interface(id) else { return false };
+        // Another address of the same network keeps the route.
+        if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
+            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
+        }
+        self.announcements
+            .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
+        true
+    }
+
+    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
+    /// addresses that are none of ours any more end with
+    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
+    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
+    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
+        let Some(interface) = self.network.interface(id) else { return false };
+        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
+        for address in addresses {
+            self.remove_address(id, address);
+        }
+        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
+        for route in &routes {
+            self.network.remove_route(route);
+        }
+        self.outgoing.forget(id);
+        self.resume(id);
+        self.cut.take_if(|cut| cut.leaves_by(id));
+        self.neighbours.forget_interface(id);
+        self.cut_off_strangers(now);
+        true
+    }
+
+    /// Adds a route; [`Prefix::ALL_V4`] with a gateway is the default route.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
+        self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
+        Ok(self.network.add_route(route)?)
+    }
+
+    /// Removes a route. Answers whether there was one.
+    pub fn remove_route(&mut self, route: &Route) -> bool {
+        self.network.remove_route(route)
+    }
+
+    /// All routes, in the order in which they are looked at.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.network.routes().iter()
+    }
+
     /// Makes a change, and has it handed out for the stacks of other shards. An address is announced; one of IPv6 is asked for first, and
     /// handed out when it is ours ([`Stack::add_address`]).
     ///

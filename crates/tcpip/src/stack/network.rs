@@ -40,6 +40,8 @@ pub(super) struct Network {
     own_v6: Vec<Ipv6Addr>,
     /// How many bytes of TCP payload each way takes at once, if that is the same for all.
     max_segment: Option<u32>,
+    /// Interfaces whose devices take nothing for now.
+    paused: usize,
     /// Grows with each change.
     version: u32,
 }
@@ -47,8 +49,8 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(max_routes: usize) -> Self {
         let (interfaces, routes) = (alloc::vec![Interface::loopback()], Routes::new(max_routes));
-        let mut network =
-            Self { interfaces, routes, own: Vec::new(), own_v6: Vec::new(), max_segment: None, version: 0 };
+        let (own, own_v6) = (Vec::new(), Vec::new());
+        let mut network = Self { interfaces, routes, own, own_v6, max_segment: None, paused: 0, version: 0 };
         network.follow();
         network
     }
@@ -74,6 +76,12 @@ impl Network {
         self.interfaces.push(Interface::new(options));
         self.follow();
         Some(id)
+    }
+
+    /// All interfaces but loopback, which alone is none of a device's; and that if there is no other.
+    pub(super) fn devices(&self) -> impl Iterator<Item = InterfaceId> {
+        let count = u16::try_from(self.interfaces.len()).unwrap_or(u16::MAX);
+        (count.min(2) - 1..count).map(InterfaceId)
     }
 
     pub(super) fn routes(&self) -> &Routes {
@@ -236,13 +244,32 @@ impl Network {
         }
     }
 
-    /// How many bytes of TCP payload the way of a flow takes at once.
-    pub(super) fn max_segment(&self, flow: &FourTuple) -> u32 {
-        if let Some(bytes) = self.max_segment {
-            return bytes;
+    /// Notes whether the device of an interface takes something; answers whether that is news.
+    pub(super) fn set_paused(&mut self, id: InterfaceId, is_paused: bool) -> bool {
+        let is_news = self.interfaces.get_mut(id.index()).is_some_and(|interface| interface.set_paused(is_paused));
+        match is_paused {
+            _ if !is_news => {}
+            true => self.paused += 1,
+            false => self.paused -= 1,
         }
-        let interface = self.way(flow.addresses.dst()).and_then(|way| self.interface(way.interface));
-        interface.map_or(MAX_SEGMENT, segment_bytes)
+        is_news
+    }
+
+    /// Whether the device of an interface takes nothing for now.
+    pub(super) fn is_paused(&self, id: InterfaceId) -> bool {
+        self.paused > 0 && self.interface(id).is_some_and(Interface::is_paused)
+    }
+
+    /// How many bytes of TCP payload the way of a flow takes at once; the interface for which it has to wait if it takes nothing for now.
+    pub(super) fn max_segment(&self, flow: &FourTuple) -> Result<u32, InterfaceId> {
+        if let Some(bytes) = self.max_segment.filter(|_| self.paused == 0) {
+            return Ok(bytes);
+        }
+        let Some(way) = self.way(flow.addresses.dst()) else { return Ok(MAX_SEGMENT) };
+        match self.interface(way.interface) {
+            Some(interface) if interface.is_paused() => Err(way.interface),
+            interface => Ok(interface.map_or(MAX_SEGMENT, segment_bytes)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! TCP over IP: segments in packets, and the calls that need to know about interfaces.
 
 use alloc::rc::Rc;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
@@ -60,6 +60,11 @@ impl Stack {
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
         let options = self.bounded(options.into(), link_mss.min(path_mss));
         self.tcp.connect(now, src, dst, options)
+    }
+
+    /// The address from which connections to a destination are opened, if nobody names one.
+    pub fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {
+        self.network.way(dst).and_then(|way| self.network.source(&way, dst))
     }
 
     /// The same options for a link that takes less; connections that are opened one after the other share them.
@@ -236,6 +241,11 @@ impl Stack {
 
     /// Puts the bytes of a segment behind its headers, by reference; copied if they are scattered over more buffers than a packet has.
     fn move_payload(&self, payload: &mut Payload, packet: &mut Packet) {
+        if payload.len() == 1 {
+            // There is room: it was counted.
+            let _ = payload.pop().map(|part| packet.push_back(part));
+            return;
+        }
         if payload.len() < MAX_BUFFERS {
             for part in payload.drain(..) {
                 // There is room: it was counted.

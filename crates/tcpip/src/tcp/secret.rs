@@ -26,6 +26,7 @@ enum Purpose {
     Identification,
     Draw,
     Interface,
+    Seed,
 }
 
 impl core::fmt::Debug for Secret {
@@ -104,6 +105,14 @@ impl Secret {
             }
         }
         1
+    }
+
+    /// For something that needs chances of its own.
+    pub(crate) fn seed(&self, now: Instant, which: usize) -> u64 {
+        let [a, b, c, d, e, f, g, h] = now.as_micros().to_be_bytes();
+        let addresses = AddressPair::V4 { src: [a, b, c, d].into(), dst: [e, f, g, h].into() };
+        let src_port = u16::try_from(which).unwrap_or(u16::MAX);
+        self.hash(Purpose::Seed, &FourTuple { addresses, src_port, dst_port: 0 })
     }
 
     fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {

@@ -1,5 +1,6 @@
 //! All of a shard's TCP: listeners, connections, those that are half open, and those that are over.
 
+mod held;
 mod input;
 mod listen;
 mod open;
@@ -25,6 +26,7 @@ use crate::flows::Flows;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
+use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
 
@@ -217,6 +219,10 @@ pub struct Sockets {
     secret: Secret,
     limits: Limits,
     flows: Flows,
+    /// The connection for which the latest segment came, or [`NONE`], and the same if that for the one before was it too: then the next
+    /// one is probably for it as well.
+    latest: u32,
+    recent: u32,
     connections: Slab<Entry>,
     half_open: Slab<Waiting>,
     over: Slab<Over>,
@@ -228,6 +234,8 @@ pub struct Sockets {
     /// Connections that may have something to send.
     work: VecDeque<u32>,
     replies: VecDeque<(FourTuple, TcpHeader)>,
+    /// What waits for devices that take nothing for now.
+    held: Held,
     events: VecDeque<Event>,
     next_generation: u32,
     next_port: u64,
@@ -251,6 +259,9 @@ impl fmt::Debug for PortFilter {
 
 /// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
 const MAX_SPARES: usize = 1_024;
+
+/// No place.
+const NONE: u32 = u32::MAX;
 
 /// Where a flow is, in the two upper bits of its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +300,8 @@ impl Sockets {
             secret,
             limits,
             flows: Flows::new(flows),
+            latest: NONE,
+            recent: NONE,
             connections: Slab::default(),
             half_open: Slab::default(),
             over: Slab::default(),
@@ -299,6 +312,7 @@ impl Sockets {
             bound: BTreeMap::new(),
             work: VecDeque::new(),
             replies: VecDeque::new(),
+            held: Held::default(),
             events: VecDeque::new(),
             next_generation: 0,
             next_port: 0,
@@ -333,7 +347,7 @@ impl Sockets {
             time_wait: self.over.len(),
             flows: self.flows.len(),
             timers: timers.into_iter().map(|timers| timers.armed() as usize).sum(),
-            replies: self.replies.len(),
+            replies: self.replies.len() + self.held.replies(),
             events: self.events.len(),
             spares: self.spares.len(),
             growth_bytes: self.growth_bytes,
@@ -512,7 +526,8 @@ impl Sockets {
             State::Closed if entry.connection.is_orphan() => self.remove(place),
             // What comes for it from now on is for nobody (RFC 9293 §3.10.7.1), also if the application still looks at it.
             State::Closed => {
-                self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+                let flow = entry.flow;
+                self.hide(place, &flow);
             }
             _ => {}
         }
@@ -527,8 +542,7 @@ impl Sockets {
             return;
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
-        let hash = self.secret.flow_hash(&flow);
-        self.flows.remove(hash, Place::Connection(place).pack());
+        let hash = self.hide(place, &flow);
         if self.over.len() < self.limits.time_wait as usize {
             let over = self.over.insert(Over { flow, time_wait: over });
             self.over_timers.arm(over, now + time_wait::DURATION);
@@ -546,7 +560,7 @@ impl Sockets {
         }
         if let Some(entry) = self.connections.remove(place) {
             self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
-            self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+            self.hide(place, &entry.flow);
         }
     }
 

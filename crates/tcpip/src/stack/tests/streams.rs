@@ -30,6 +30,18 @@ fn carries_a_stream_over_bare_ip() {
     assert_eq!(world.hosts.each_ref().map(|host| host.stack.copies().copies()), [0; 2]);
 }
 
+/// What one write was cut into lies in one piece of memory again when it is read.
+#[test]
+fn segments_of_a_burst_that_lie_together_are_read_together() {
+    let mut world = World::new([bare(), bare()]);
+    let [client, server] = world.connected(WIDE);
+    world.hosts[0].stack.tcp().send(client, Buffer::copy_from_slice(&[7; 10_000])).expect("there is room");
+    world.run_for(Duration::from_secs(1));
+    assert!(world.hosts[0].sent.iter().filter(|len| **len > 1_000).count() >= 6, "it was cut");
+    let parts: Vec<Buffer> = core::iter::from_fn(|| world.hosts[1].stack.tcp().receive(server)).collect();
+    assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [10_000]);
+}
+
 #[test]
 fn carries_a_stream_over_ethernet() {
     let mut world = World::new([ethernet(0), ethernet(1)]);
