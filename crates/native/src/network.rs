@@ -201,6 +201,11 @@ impl Network {
         f(&mut self.shared.state().stack)
     }
 
+    /// How full the stack is; nothing changes by looking.
+    pub fn levels(&self) -> stack::Levels {
+        self.shared.look(|state| state.stack.levels())
+    }
+
     /// Shows what the stack and its devices count in the metrics of the current shard, as long as that lives.
     ///
     /// # Errors

@@ -116,6 +116,11 @@ impl Poller for Shared {
         self.wakes.borrow_mut().shrink_to_fit();
     }
 
+    fn finish(&self) {
+        // What came from other shards belongs there, and has to go home before they end.
+        self.look(State::finish);
+    }
+
     fn lingers(&self) -> bool {
         let mut state = self.state();
         let [connections, ..] = state.stack.tcp().counts();

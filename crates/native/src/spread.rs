@@ -49,9 +49,7 @@ impl Spread {
 
     /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.
     pub fn add_device(self: &Arc<Self>, queues: usize) -> SharedDevice {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        SharedDevice { spread: Arc::clone(self), id, queues: at_least_one(queues) }
+        SharedDevice { spread: Arc::clone(self), id: next_id(), queues: at_least_one(queues) }
     }
 
     /// Who has opened which ports.
@@ -88,6 +86,12 @@ impl Spread {
     fn place(&self, hash: u32) -> usize {
         usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
     }
+}
+
+/// A number that nothing else here has.
+fn next_id() -> u64 {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
 
 fn at_least_one(count: usize) -> u32 {

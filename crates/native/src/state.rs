@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use sunstar_executor::Instant;
 use sunstar_packet::Packet;
 use sunstar_tcpip::interface::InterfaceId;
-use sunstar_tcpip::stack::{Event, Stack};
+use sunstar_tcpip::stack::{Event, Limits, Stack};
 use sunstar_tcpip::tcp::connection::State as TcpState;
 use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
@@ -179,6 +179,7 @@ impl State {
                 Event::AddressConflict { address, mac, .. } => {
                     log::warn!("another station, {mac}, uses our address {address}");
                 }
+                Event::AddressTaken { address, .. } => log::warn!("another station has the address {address}"),
             }
         }
         found |= self.changes.take_in(&mut self.stack, wakes);
@@ -206,6 +207,14 @@ impl State {
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
         self.changes.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
+    }
+
+    /// Lets all packets go: those that wait in the devices' queues, and those of connections. Nothing is sent or received any more.
+    pub(crate) fn finish(&mut self) {
+        self.ports.clear();
+        self.inbox.clear();
+        // Sockets that somebody still has find nothing in it, as if their connections were over.
+        self.stack = Stack::new([0; 16], Limits::DEFAULT);
     }
 
     /// Gives back what is kept for reuse. There is nothing to do.

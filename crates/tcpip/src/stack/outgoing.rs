@@ -36,10 +36,8 @@ impl Waiting {
     }
 
     /// The next packet of an interface that may send.
+    #[inline(never)]
     pub(super) fn pop(&mut self, may_send: impl Fn(InterfaceId) -> bool) -> Option<(InterfaceId, Packet)> {
-        if self.count == 0 {
-            return None;
-        }
         let len = self.queues.len();
         let in_turn = (self.next..len).chain(0..self.next.min(len));
         let ids = in_turn.filter_map(|at| u16::try_from(at).ok()).map(InterfaceId);

@@ -118,7 +118,7 @@ impl Options {
 }
 
 /// RFC 9293 §3.3.2. LISTEN and most of SYN-RECEIVED need no connection, and TIME-WAIT none any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// A SYN was sent.
     SynSent,
@@ -139,6 +139,7 @@ pub enum State {
     /// Both have ended, and the last acknowledgement may get lost.
     TimeWait,
     /// It is over.
+    #[default]
     Closed,
 }
 

@@ -1,6 +1,5 @@
 //! How fast the network delivers (draft-ietf-ccwg-bbr §4.1, delivery rate samples).
 
-use crate::tcp::rack::Transmission;
 use crate::time::Instant;
 
 #[cfg(test)]
@@ -11,6 +10,9 @@ mod tests;
 const fn micros(now: Instant) -> u32 {
     now.as_micros() as u32
 }
+
+/// Less tells how long a round trip takes, and not how much the network takes in one.
+const MIN_BYTES: u32 = 500;
 
 /// How things stood when a segment was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +26,8 @@ pub struct Stamp {
     is_app_limited: bool,
 }
 
-/// So much was delivered in so much time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// So much was delivered in so much time; in no time, if nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     delivered: u32,
     micros: u32,
@@ -40,9 +42,6 @@ pub struct Delivery {
     first_sent_at: u32,
     /// Once more than this was delivered (`C.app_limited`), the application has not been short of bytes since.
     app_limited_until: Option<u32>,
-    /// The segment that was sent last of those that the present acknowledgement says have arrived.
-    newest: Option<(Instant, Stamp)>,
-    sample: Option<Sample>,
 }
 
 impl Delivery {
@@ -62,19 +61,12 @@ impl Delivery {
         self.app_limited_until = Some(self.delivered.wrapping_add(in_flight));
     }
 
-    /// A segment has arrived, as the acknowledgement says that is looked at.
+    /// So many bytes have arrived that had not before, as an acknowledgement says. Of their segments the one that was sent last was sent then,
+    /// with this stamp. Nothing arrives faster than ever anything did, in `min_rtt` microseconds: what seems to shows only how
+    /// acknowledgements were held up.
     #[inline]
-    pub fn on_arrived(&mut self, transmission: &Transmission, stamp: Stamp) {
-        if self.newest.is_none_or(|(sent_at, _)| transmission.sent_at >= sent_at) {
-            self.newest = Some((transmission.sent_at, stamp));
-        }
-    }
-
-    /// The acknowledgement has been looked at: so many bytes have arrived that had not before. Nothing arrives faster than ever
-    /// anything did, in `min_rtt` microseconds: such a sample tells only how acknowledgements were held up.
-    #[inline]
-    pub fn on_ack(&mut self, now: Instant, delivered: u32, min_rtt: u32) {
-        let Some((sent_at, stamp)) = self.newest.take() else { return };
+    pub fn on_ack(&mut self, now: Instant, delivered: u32, newest: (Instant, Stamp), min_rtt: u32) -> Sample {
+        let (sent_at, stamp) = newest;
         self.delivered = self.delivered.wrapping_add(delivered);
         self.delivered_at = micros(now);
         let is_over = |until: u32| self.delivered.wrapping_sub(until).cast_signed() > 0;
@@ -82,18 +74,15 @@ impl Delivery {
             self.app_limited_until = None;
         }
         self.first_sent_at = micros(sent_at);
+        let delivered = self.delivered.wrapping_sub(stamp.delivered);
+        if delivered < MIN_BYTES {
+            return Sample::default();
+        }
         let sending = self.first_sent_at.wrapping_sub(stamp.first_sent_at);
         let receiving = self.delivered_at.wrapping_sub(stamp.delivered_at);
         let micros = sending.max(receiving);
-        let delivered = self.delivered.wrapping_sub(stamp.delivered);
-        let sample = Sample { delivered, micros, is_app_limited: stamp.is_app_limited };
-        self.sample = Some(sample).filter(|_| micros >= min_rtt.max(1));
-    }
-
-    /// What the last acknowledgement has shown.
-    #[inline]
-    pub fn take_sample(&mut self) -> Option<Sample> {
-        self.sample.take()
+        let micros = if micros >= min_rtt { micros } else { 0 };
+        Sample { delivered, micros, is_app_limited: stamp.is_app_limited }
     }
 }
 
@@ -112,10 +101,11 @@ impl Rate {
     pub fn take(&mut self, sample: Sample) {
         let scaled = u64::from(sample.delivered) << Self::SHIFT;
         // Dividing takes long.
-        if sample.is_app_limited && scaled < u64::from(self.0 >> 1) * u64::from(sample.micros) {
+        let is_slower = || scaled < u64::from(self.0 >> 1) * u64::from(sample.micros);
+        if sample.micros == 0 || sample.is_app_limited && is_slower() {
             return;
         }
-        let rate = (scaled / u64::from(sample.micros.max(1))).min(Self::MAX);
+        let rate = (scaled / u64::from(sample.micros)).min(Self::MAX);
         self.0 = u32::try_from(rate << 1).unwrap_or(u32::MAX) | u32::from(sample.is_app_limited);
     }
 

@@ -219,6 +219,10 @@ pub struct Sockets {
     secret: Secret,
     limits: Limits,
     flows: Flows,
+    /// The connection for which the latest segment came, or [`NONE`], and the same if that for the one before was it too: then the next
+    /// one is probably for it as well.
+    latest: u32,
+    recent: u32,
     connections: Slab<Entry>,
     half_open: Slab<Waiting>,
     over: Slab<Over>,
@@ -255,6 +259,9 @@ impl fmt::Debug for PortFilter {
 
 /// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
 const MAX_SPARES: usize = 1_024;
+
+/// No place.
+const NONE: u32 = u32::MAX;
 
 /// Where a flow is, in the two upper bits of its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,6 +300,8 @@ impl Sockets {
             secret,
             limits,
             flows: Flows::new(flows),
+            latest: NONE,
+            recent: NONE,
             connections: Slab::default(),
             half_open: Slab::default(),
             over: Slab::default(),
@@ -347,6 +356,10 @@ impl Sockets {
 
     /// Gives back what is kept for reuse, as far as nobody uses it.
     pub(crate) fn free_unused_memory(&mut self) {
+        self.flows.shrink();
+        for timers in [&mut self.connection_timers, &mut self.half_open_timers, &mut self.over_timers] {
+            timers.shrink();
+        }
         self.connections.shrink();
         self.half_open.shrink();
         self.over.shrink();
@@ -517,7 +530,8 @@ impl Sockets {
             State::Closed if entry.connection.is_orphan() => self.remove(place),
             // What comes for it from now on is for nobody (RFC 9293 §3.10.7.1), also if the application still looks at it.
             State::Closed => {
-                self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+                let flow = entry.flow;
+                self.hide(place, &flow);
             }
             _ => {}
         }
@@ -532,8 +546,7 @@ impl Sockets {
             return;
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
-        let hash = self.secret.flow_hash(&flow);
-        self.flows.remove(hash, Place::Connection(place).pack());
+        let hash = self.hide(place, &flow);
         if self.over.len() < self.limits.time_wait as usize {
             let over = self.over.insert(Over { flow, time_wait: over });
             self.over_timers.arm(over, now + time_wait::DURATION);
@@ -551,7 +564,7 @@ impl Sockets {
         }
         if let Some(entry) = self.connections.remove(place) {
             self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
-            self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+            self.hide(place, &entry.flow);
         }
     }
 

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::views;
 use crate::checksum::{Fill, Sum, pseudo_header, update};
 use crate::{
-    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FlowLabel, FourTuple, Fragment,
-    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, SackBlock, SackBlocks, Seq,
-    TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan, VlanTag,
-    WindowScale,
+    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FastOpenOption, FlowLabel, FourTuple,
+    Fragment, IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, SackBlock, SackBlocks,
+    Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan,
+    VlanTag, WindowScale,
 };
 
 proptest! {
@@ -345,10 +345,13 @@ fn tcp_options() -> impl Strategy<Value = TcpOptions> {
     let mss = option::of(any::<u16>()).prop_map(|mss| mss.and_then(NonZeroU16::new));
     let window_scale = option::of(any::<u8>().prop_map(WindowScale::new));
     let timestamps = option::of(any::<[u32; 2]>().prop_map(|[tsval, tsecr]| TcpTimestamps { tsval, tsecr }));
-    (mss, window_scale, any::<bool>(), timestamps, vec(sack_block(), 0..=SackBlocks::MAX)).prop_map(
-        |(mss, window_scale, is_sack_permitted, timestamps, blocks)| {
-            let mut options = TcpOptions { mss, window_scale, is_sack_permitted, timestamps, sack: SackBlocks::NONE };
-            let room = (40 - 4 - options.len()) / 8;
+    let cookie = vec(any::<u8>(), 0..=16).prop_map(|cookie| FastOpenOption::new(&cookie));
+    let fast_open = (cookie, any::<bool>()).prop_map(|(option, is_old)| option.map(|it| it.experimental(is_old)));
+    (mss, window_scale, any::<bool>(), timestamps, vec(sack_block(), 0..=SackBlocks::MAX), fast_open).prop_map(
+        |(mss, window_scale, is_sack_permitted, timestamps, blocks, fast_open)| {
+            let sack = SackBlocks::NONE;
+            let mut options = TcpOptions { mss, window_scale, is_sack_permitted, timestamps, sack, fast_open };
+            let room = (40 - options.len()).saturating_sub(4) / 8;
             options.sack = blocks.into_iter().take(room).collect();
             options
         },

@@ -50,7 +50,6 @@ pub(super) struct Times {
 
 impl Connection {
     /// All that can be sent has been: notes what is waited for.
-    #[inline]
     pub(in crate::tcp) fn note_sending(&mut self, now: Instant) {
         let phase = self.phase();
         let Some(queues) = &mut self.queues else { return };
@@ -73,12 +72,14 @@ impl Connection {
         if is_opening || self.queues.as_deref().is_none_or(has_nothing) {
             return Phase::Idle;
         }
-        let by_network = self.window.cwnd.saturating_sub(self.pipe());
+        let by_network = || self.window.cwnd.saturating_sub(self.pipe());
         if self.unsent_bytes > 0 {
-            let is_shut = self.peer_room() < self.unsent_bytes.min(self.snd_mss).min(by_network);
+            let is_shut = self.peer_room() < self.unsent_bytes.min(self.snd_mss).min(by_network());
             return if is_shut { Phase::PeerWindow } else { Phase::Busy };
         }
-        let is_full = by_network > 0 && self.snd_nxt - self.snd_una >= self.send_capacity();
+        let is_full = self.snd_nxt - self.snd_una >= self.options.send_capacity
+            && self.snd_nxt - self.snd_una >= self.send_capacity()
+            && by_network() > 0;
         if is_full { Phase::SendBuffer } else { Phase::Busy }
     }
 

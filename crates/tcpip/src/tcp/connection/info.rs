@@ -55,6 +55,10 @@ impl Totals {
         before
     }
 
+    pub(super) fn received(&self) -> u64 {
+        (u64::from(self.received_rounds) << 32) + u64::from(self.received)
+    }
+
     /// There was something to send for so many ticks more (`connection::busy`).
     pub(super) fn on_busy(&mut self, ticks: u32) {
         self.busy = self.busy.wrapping_add(ticks);
@@ -89,7 +93,7 @@ pub enum CaState {
 ///
 /// Not told: `reordering`, since RACK counts time and not segments; `pacing_rate` and `max_pacing_rate`, since nothing is paced;
 /// `delivered_ce`, since ECN is not spoken; `last_data_recv`, which would take room in each connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Where it stands.
     pub state: State,
@@ -210,11 +214,8 @@ impl Connection {
         let ssthresh = self.window.ssthresh;
         let (rcv_rtt, rcv_space) = self.receiving();
         let history = self.history.as_deref();
-        let (bytes_retrans, dsack_dups, rcv_ooopack) = history
-            .map_or((0, 0, 0), |history| (history.retransmitted_bytes, history.duplicates, history.out_of_order));
-        let timeouts = history.map(|history| history.timeouts).unwrap_or_default();
-        let times = self.times(now);
-        let unarrived = self.segments(outstanding) - self.segments(self.sacked()).min(self.segments(outstanding));
+        let (bytes_retrans, dsack_dups) =
+            history.map_or((0, 0), |history| (history.retransmitted_bytes, history.duplicates));
         Info {
             state: self.state,
             ca_state: self.ca_state(),
@@ -254,22 +255,35 @@ impl Connection {
             dsack_dups,
             data_segs_out: self.totals.data_segments_out,
             data_segs_in: self.totals.data_segments_in,
-            bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
+            bytes_received: self.totals.received(),
             segs_out: self.totals.segments_out,
             segs_in: self.totals.segments_in,
             notsent_bytes: self.unsent_bytes,
             snd_wnd: self.snd_wnd,
             rcv_wnd: if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 },
-            delivered: self.totals.data_segments_out.wrapping_sub(self.totals.retransmitted).wrapping_sub(unarrived),
+            ..self.measured(now, outstanding)
+        }
+    }
+
+    /// What is measured on what is under way, of which `outstanding` numbers are not acknowledged by number.
+    fn measured(&self, now: Instant, outstanding: u32) -> Info {
+        let history = self.history.as_deref();
+        let timeouts = history.map(|history| history.timeouts).unwrap_or_default();
+        let times = self.times(now);
+        let unarrived = self.segments(outstanding).saturating_sub(self.segments(self.sacked()));
+        let sent_once = self.totals.data_segments_out.wrapping_sub(self.totals.retransmitted);
+        Info {
+            delivered: sent_once.wrapping_sub(unarrived),
             delivery_rate: self.totals.rate.bytes_per_second(),
             delivery_rate_app_limited: self.totals.rate.is_app_limited(),
             busy_time: times.busy,
             rwnd_limited: times.by_peer_window,
             sndbuf_limited: times.by_send_buffer,
-            rcv_ooopack,
+            rcv_ooopack: history.map_or(0, |history| history.out_of_order),
             total_rto: timeouts.count,
             total_rto_recoveries: timeouts.recoveries,
             total_rto_time: timeouts.time(now),
+            ..Info::default()
         }
     }
 

@@ -370,9 +370,7 @@ impl Connection {
         self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
-        if let Some(sample) = self.queues.as_deref_mut().and_then(|queues| queues.board.take_sample()) {
-            self.totals.rate.take(sample);
-        }
+        self.totals.rate.take(news.sample);
         if let Some(history) = &mut self.history {
             history.on_acked(ack);
         }

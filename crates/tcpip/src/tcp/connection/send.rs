@@ -73,6 +73,17 @@ impl Connection {
         self.unsent_bytes.saturating_add(outstanding)
     }
 
+    /// Bytes that the application has handed over and that were never sent.
+    pub fn unsent(&self) -> u32 {
+        self.unsent_bytes
+    }
+
+    /// Whether something waits that the other side's window does not take.
+    pub fn is_limited_by_peer(&self) -> bool {
+        let next = self.unsent_bytes.min(self.snd_mss);
+        next > self.peer_room() && self.window.cwnd.saturating_sub(self.pipe()) >= next
+    }
+
     /// Lets what was handed over leave at once, though it is no full segment, and others are not acknowledged (the push flag of RFC
     /// 9293 §3.9.1.2). Both windows bound it all the same.
     pub fn push_all(&mut self) {

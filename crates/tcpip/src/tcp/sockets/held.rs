@@ -45,29 +45,26 @@ impl Held {
         self.0.iter().map(|queue| queue.replies.len()).sum()
     }
 
-    /// Its device takes packets again.
-    pub(super) fn resume(&mut self, interface: InterfaceId) {
-        if let Some(queue) = self.0.iter_mut().find(|queue| queue.interface == interface) {
-            queue.is_ready = true;
+    /// Its device takes packets again. Answers with the replies that have waited.
+    pub(super) fn resume(&mut self, interface: InterfaceId) -> VecDeque<Reply> {
+        match self.0.iter_mut().find(|queue| queue.interface == interface) {
+            Some(queue) => {
+                queue.is_ready = true;
+                core::mem::take(&mut queue.replies)
+            }
+            None => VecDeque::new(),
         }
     }
 
     /// A connection that has waited for long enough.
-    pub(super) fn pop(&mut self) -> Option<u32> {
-        self.pop_from(|queue| queue.work.pop_front())
-    }
-
-    /// A reply that has waited for long enough.
-    pub(super) fn pop_reply(&mut self) -> Option<Reply> {
-        self.pop_from(|queue| queue.replies.pop_front())
-    }
-
     #[inline]
-    fn pop_from<T>(&mut self, pop: impl FnMut(&mut Queue) -> Option<T>) -> Option<T> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(pop);
+    pub(super) fn pop(&mut self) -> Option<u32> {
+        if self.0.is_empty() { None } else { self.pop_ready() }
+    }
+
+    #[cold]
+    fn pop_ready(&mut self) -> Option<u32> {
+        let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(|queue| queue.work.pop_front());
         if found.is_none() {
             self.0.retain(|queue| !(queue.work.is_empty() && queue.replies.is_empty()));
         }

@@ -25,12 +25,12 @@ impl Sockets {
         max_len: impl Fn(&FourTuple) -> Result<u32, InterfaceId>,
         outgoing: &mut Outgoing,
     ) -> Option<FourTuple> {
-        let limit = self.limits.replies as usize;
-        while let Some((flow, header)) = self.held.pop_reply().or_else(|| self.replies.pop_front()) {
-            if let Err(interface) = max_len(&flow) {
-                self.counters.replies_dropped += u64::from(!self.held.hold_reply(interface, (flow, header), limit));
-                continue;
-            }
+        while let Some((flow, _)) = self.replies.front()
+            && let Err(interface) = max_len(flow)
+        {
+            self.hold_reply(interface);
+        }
+        if let Some((flow, header)) = self.replies.pop_front() {
             self.counters.segments_sent += 1;
             *outgoing = Outgoing { header, payload: Payload::new(), mss: u32::MAX };
             return Some(addressed(flow, outgoing));
@@ -67,7 +67,17 @@ impl Sockets {
 
     /// What has waited for the device of an interface may leave.
     pub(crate) fn resume(&mut self, interface: InterfaceId) {
-        self.held.resume(interface);
+        for reply in self.held.resume(interface).into_iter().rev() {
+            self.replies.push_front(reply);
+        }
+    }
+
+    /// The next reply waits for the device of an interface.
+    #[cold]
+    fn hold_reply(&mut self, interface: InterfaceId) {
+        let limit = self.limits.replies as usize;
+        let is_held = self.replies.pop_front().is_some_and(|reply| self.held.hold_reply(interface, reply, limit));
+        self.counters.replies_dropped += u64::from(!is_held);
     }
 
     /// A connection has nothing more to send: sets its timer, or lets it go.
