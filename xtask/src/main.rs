@@ -8,6 +8,7 @@ mod licenses;
 mod link;
 mod loom;
 mod packages;
+mod packetdrill;
 mod planted;
 mod sim;
 mod soak;
@@ -84,6 +85,8 @@ enum Command {
     },
     /// Run the simulator's scenarios over many seeds, or one again
     Sim(sim::Options),
+    /// Run google/packetdrill's scripts, which the user has, against Sunstar's sockets or the kernel
+    Packetdrill(packetdrill::Options),
     /// Run the tests of the crates with unsafe code under AddressSanitizer (needs the nightly toolchain)
     Asan,
     /// Run a benchmark
@@ -123,6 +126,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Fuzz { targets, planted: true, .. } => fuzz::run_planted(&targets),
         Command::Fuzz { targets, seconds, .. } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),
+        Command::Packetdrill(options) => packetdrill::run(&options),
         Command::Asan => asan::run()?.all_passed(),
         Command::Bench { args } => bench::run(&args),
     }

@@ -18,7 +18,7 @@
 //!     let (here, there) = link(LinkOptions::default());
 //!     for (queue, address) in [(here, [10, 0, 0, 1]), (there, [10, 0, 0, 2])] {
 //!         let network = Network::new(NetworkOptions::DEFAULT);
-//!         let interface = network.add_queue(Box::new(queue), None)?;
+//!         let interface = network.add_queue("link", Box::new(queue), None)?;
 //!         network.add_address(interface, Prefix::new(std::net::IpAddr::from(address), 24)?)?;
 //!         network.start();
 //!         // The last one is what `TcpStream` and all that is built on it find; others are used by their own methods.
@@ -36,12 +36,15 @@
 //! | bytes that a stream has received and nobody has read | the stack's receive capacity | the window closes |
 //! | frames of a device that unread bytes hold | half of them ([`Frames`]) | what comes is copied |
 //! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
-//! | packets that the device has no room for | [`TX_BURST`] | the stack is not asked for more |
+//! | packets that a device has no room for | [`TX_BURST`], and the rest of a segment | the stack is not asked for more that leaves by it |
+//! | changes of the configuration that other shards were not told yet | [`MAX_CHANGES`](sunstar_tcpip::configuration::MAX_CHANGES) | the stack refuses to be told more |
 //! | packets taken in at once | [`RX_BURST`] | the others wait for the next round |
 //! | connections, strangers, datagrams, fragments, neighbours | [`sunstar_tcpip::stack::Limits`] | see there |
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod datagram;
+mod dhcp;
 mod error;
 mod frames;
 mod listener;
@@ -57,6 +60,7 @@ mod wakers;
 pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
-pub use spread::{MAX_FORWARDED_PACKETS, Spread, SpreadCounters};
+pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters};
+pub use sunstar_tcpip::filter;
 pub use sunstar_tcpip::interface::InterfaceId;
 pub use sunstar_tcpip::prefix::Prefix;

@@ -1,16 +1,15 @@
 //! What a shard's stack and devices count, as metrics.
 
-use std::rc::Rc;
-
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::drops::DropReason;
 use sunstar_tcpip::stack::Counters as StackCounters;
 use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
 
 use crate::network::Network;
 use crate::port::Port;
-use crate::spread::SpreadCounters;
+use crate::spread::{SharedDevice, SpreadCounters};
 
 const DROPS: Family = Family::counter("sunstar_tcpip_drops_total", "Packets that the stack has dropped, by reason.");
 
@@ -54,6 +53,33 @@ const STACK: &[Figure<StackCounters>] = &[
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+    Figure::counter(
+        "sunstar_tcpip_refused_changes_total",
+        "Changes of the configuration that others had asked for and that could not be made.",
+        |of| of.changes_refused,
+    ),
+    Figure::counter("sunstar_tcpip_filter_consumed_total", "Packets that packet filters have consumed.", |of| {
+        of.packets_consumed
+    }),
+    Figure::counter("sunstar_tcpip_filter_answered_total", "Packets that packet filters have answered.", |of| {
+        of.packets_answered
+    }),
+];
+
+const DHCP: &[Figure<DhcpCounters>] = &[
+    Figure::counter("sunstar_dhcp_sent_messages_total", "DHCP messages that were sent.", |of| of.sent),
+    Figure::counter("sunstar_dhcp_received_messages_total", "DHCP messages that were taken in.", |of| of.received),
+    Figure::counter(
+        "sunstar_dhcp_ignored_messages_total",
+        "DHCP messages for somebody else, at the wrong time, from the wrong server, or without what is needed.",
+        |of| of.ignored,
+    ),
+    Figure::counter("sunstar_dhcp_refusals_total", "Refusals by DHCP servers.", |of| of.naks),
+    Figure::counter("sunstar_dhcp_declined_total", "Addresses that were declined, since somebody uses them.", |of| {
+        of.declined
+    }),
+    Figure::counter("sunstar_dhcp_leases_total", "Leases that began or were prolonged.", |of| of.leases),
+    Figure::counter("sunstar_dhcp_expired_total", "Leases that ended without being prolonged.", |of| of.expired),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[
@@ -175,8 +201,16 @@ const SPREAD: &[Figure<SpreadCounters>] = &[
     ),
 ];
 
+fn show_port(readings: &mut sunstar_metrics::Readings<'_>, port: &Port) {
+    let labels = [("device", &*port.name)];
+    readings.show_figures(DEVICE, &labels, &port.queue.counters());
+    readings.show_figures(PORT, &labels, &PortCounters { lost: port.lost, errors: port.errors });
+    let spread = port.shared.as_ref().map(SharedDevice::counters).unwrap_or_default();
+    readings.show_figures(SPREAD, &labels, &spread);
+}
+
 /// Has the network's figures shown on the current shard, as long as the shard lives.
-pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterError> {
+pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let registry = Registry::here();
     let mut families = Figure::families(STACK);
     families.extend(Figure::families(TCP));
@@ -198,15 +232,16 @@ pub(crate) fn publish(network: &Network, device: &str) -> Result<(), RegisterErr
     let mut families = Figure::families(DEVICE);
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
-    let (ports, device) = (network.clone(), Rc::<str>::from(device));
+    families.extend(Figure::families(DHCP));
+    let network = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
-        let labels = [("device", &*device)];
-        let of_port = |port: &Port| (port.queue.counters(), PortCounters { lost: port.lost, errors: port.errors });
-        for (counters, port) in ports.with_ports(|ports| ports.iter().map(of_port).collect::<Vec<_>>()) {
-            readings.show_figures(DEVICE, &labels, &counters);
-            readings.show_figures(PORT, &labels, &port);
-        }
-        readings.show_figures(SPREAD, &labels, &ports.spread_counters());
+        network.shared().look(|state| {
+            for port in &state.ports {
+                show_port(readings, port);
+                let labels = [("device", &*port.name)];
+                readings.show_figures(DHCP, &labels, &state.stack.dhcpv4_counters(port.interface));
+            }
+        });
     };
     registry.observe(&families, &[], observe)?.keep();
     Ok(())

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::Queue;
-use sunstar_executor::{add_poller, current};
+use sunstar_executor::{add_poller, current, local};
 use sunstar_metrics::RegisterError;
 use sunstar_net::socket::{
     ConnectOptions, Connecting as Connection, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket,
     Stack, StreamSocket,
 };
 use sunstar_net::{Address, Error};
+use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdict};
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::routes::Route;
@@ -30,7 +31,7 @@ use crate::listener::Listener;
 use crate::metrics;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
-use crate::spread::{Claim, Lease, Spread, SpreadCounters, free_ports};
+use crate::spread::{Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters, free_ports};
 use crate::stream::{Connecting, Held, Stream};
 
 /// What a network is made with.
@@ -87,8 +88,8 @@ impl Network {
         Self { shared, udp: options.udp, beside: None, spread: None, unnamed }
     }
 
-    /// Has the network share its addresses with those of the program's other shards, which have the same `spread`. Its queues are to be
-    /// [attached](Spread::attach) to that.
+    /// Has the network share its addresses with those of the program's other shards, which have the same `spread`. Its queues are those
+    /// of that one's [devices](Spread::add_device).
     #[must_use]
     pub fn with_spread(self, spread: Arc<Spread>) -> Self {
         let (here, hash) = (current::shard_id().index(), Arc::clone(&spread));
@@ -97,7 +98,6 @@ impl Network {
             let mut state = self.shared.state();
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
-            state.spread = Some(Arc::clone(&spread));
         }
         Self { spread: Some(spread), ..self }
     }
@@ -109,15 +109,38 @@ impl Network {
         Self { beside: Some(network), ..self }
     }
 
-    /// Adds a queue of a device as an interface. `watch` waits for its descriptor; without it, a queue that has one is polled and the
-    /// shard never sleeps.
+    /// Adds a queue of a device as an interface. Logs and metrics call it by `name`. `watch` waits for its descriptor; without it, a queue
+    /// that has one is polled and the shard never sleeps.
     ///
     /// # Errors
     /// [`ConfigError::Full`].
-    pub fn add_queue(&self, queue: Box<dyn Queue>, watch: Option<Box<dyn Watch>>) -> Result<InterfaceId, ConfigError> {
+    pub fn add_queue(
+        &self,
+        name: &str,
+        queue: Box<dyn Queue>,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<InterfaceId, ConfigError> {
         let mut state = self.shared.state();
         let interface = state.stack.add_interface(Port::interface_options(&*queue))?;
-        state.ports.push(Port::new(interface, queue, watch));
+        state.ports.push(Port::new(interface, name, queue, watch));
+        Ok(interface)
+    }
+
+    /// The same for this shard's end of a device of the network's [`Spread`].
+    ///
+    /// # Errors
+    /// [`ConfigError::Full`].
+    pub fn add_shared_queue(
+        &self,
+        name: &str,
+        queue: SharedQueue,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Result<InterfaceId, ConfigError> {
+        let device = queue.device().clone();
+        let interface = self.add_queue(name, Box::new(queue), watch)?;
+        if let Some(port) = self.shared.state().ports.last_mut() {
+            port.shared = Some(device);
+        }
         Ok(interface)
     }
 
@@ -144,6 +167,33 @@ impl Network {
     /// Outside of any shard.
     pub fn start(&self) {
         add_poller(Rc::clone(&self.shared) as Rc<dyn sunstar_executor::Poller>);
+        local::set(Rc::new(self.clone()));
+    }
+
+    /// The current shard's network: of those that were started the last one.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn current() -> Option<Self> {
+        local::get::<Self>().map(|network| Self::clone(&network))
+    }
+
+    /// Has a function asked what becomes of each packet of the current shard that comes in, or leaves, after those that were added before,
+    /// see [`filter`](crate::filter). It runs inside of the network: it must not use sockets on it.
+    ///
+    /// # Errors
+    /// If there are [`MAX_FILTERS`](crate::filter::MAX_FILTERS) of that direction.
+    pub fn add_filter(
+        &self,
+        direction: Direction,
+        filter: impl FnMut(&mut Filtered<'_>) -> Verdict + 'static,
+    ) -> Result<FilterId, TooManyFilters> {
+        self.shared.state().stack.add_filter(direction, filter)
+    }
+
+    /// Asks a filter no more, and drops it. Answers whether there was one.
+    pub fn remove_filter(&self, id: FilterId) -> bool {
+        self.shared.state().stack.remove_filter(id)
     }
 
     /// Looks at the stack, for what it has counted. What is changed is looked at by the next round.
@@ -156,15 +206,24 @@ impl Network {
         self.shared.look(|state| state.stack.levels())
     }
 
-    /// Shows what the stack and its device count in the metrics of the current shard, as long as that lives.
+    /// Shows what the stack and its devices count in the metrics of the current shard, as long as that lives.
     ///
     /// # Errors
     /// If a network has been published on this shard already.
     ///
     /// # Panics
     /// Outside of any shard.
-    pub fn publish(&self, device: &str) -> Result<(), RegisterError> {
-        metrics::publish(self, device)
+    pub fn publish(&self) -> Result<(), RegisterError> {
+        metrics::publish(self)
+    }
+
+    pub(crate) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// How it shares its devices with other shards.
+    pub(crate) fn spread(&self) -> Option<&Arc<Spread>> {
+        self.spread.as_ref()
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {
@@ -173,7 +232,8 @@ impl Network {
 
     /// What the current shard has forwarded to others.
     pub fn spread_counters(&self) -> SpreadCounters {
-        self.spread.as_ref().map(|spread| spread.counters()).unwrap_or_default()
+        let count = |port: &Port| port.shared.as_ref().map(SharedDevice::counters).unwrap_or_default();
+        self.with_ports(|ports| ports.iter().map(count).fold(SpreadCounters::default(), SpreadCounters::plus))
     }
 
     /// Who is to deal with an address, if not we.
@@ -216,9 +276,11 @@ impl Network {
         let Some((spread, from)) = self.spread.as_ref().zip(from.filter(|from| from.port() != 0)) else {
             return Ok(());
         };
-        let ip = if from.ip().is_unspecified() { self.default_address() } else { from.ip() };
-        let addresses = AddressPair::new(inet(to)?.ip(), ip).ok_or(Error::Unsupported)?;
-        let flow = FourTuple { addresses, src_port: inet(to)?.port(), dst_port: from.port() };
+        let to = inet(to)?;
+        let nearest = || self.shared.look(|state| state.stack.source_for(to.ip())).ok_or(Error::NetworkUnreachable);
+        let ip = if from.ip().is_unspecified() { nearest()? } else { from.ip() };
+        let addresses = AddressPair::new(to.ip(), ip).ok_or(Error::Unsupported)?;
+        let flow = FourTuple { addresses, src_port: to.port(), dst_port: from.port() };
         let is_ours = spread.owner(IpProtocol::TCP, flow) == current::shard_id().index();
         if is_ours { Ok(()) } else { Err(Error::AddressNotAvailable) }
     }
@@ -283,11 +345,14 @@ impl Stack for Network {
     }
 
     fn default_address(&self) -> IpAddr {
-        let addresses = self.shared.look(|state| {
+        let address = self.shared.look(|state| {
             let interfaces = state.ports.iter().filter_map(|port| state.stack.interface(port.interface));
-            interfaces.flat_map(|interface| interface.addresses().first()).map(|prefix| prefix.address()).next()
+            let mut addresses = interfaces.flat_map(|interface| interface.addresses().first());
+            let first = addresses.next().map(|prefix| prefix.address());
+            // Of several, all are meant.
+            first.filter(|_| addresses.next().is_none())
         });
-        addresses.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     fn is_spread(&self, address: &Address) -> bool {

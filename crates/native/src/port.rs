@@ -11,10 +11,12 @@ use sunstar_executor::Instant;
 use sunstar_packet::Packet;
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link};
 
+use crate::spread::SharedDevice;
+
 /// Packets that are taken from a queue in a round.
 pub const RX_BURST: usize = 128;
 
-/// Packets that are handed to a queue at once, and that wait for it at most.
+/// Packets that are handed to a queue at once, and that wait for it at most; the rest of a segment that was begun comes on top.
 pub const TX_BURST: usize = 64;
 
 /// How many errors of a device one message in the log stands for, after the first ones.
@@ -32,7 +34,11 @@ pub trait Watch {
 /// A queue of a device, as an interface of the stack.
 pub(crate) struct Port {
     pub(crate) interface: InterfaceId,
+    /// The device's name.
+    pub(crate) name: String,
     pub(crate) queue: Box<dyn Queue>,
+    /// The device, if other shards use it too.
+    pub(crate) shared: Option<SharedDevice>,
     watch: Option<Box<dyn Watch>>,
     outbox: VecDeque<Packet>,
     /// Whether the last one of those is none yet.
@@ -44,8 +50,24 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn new(interface: InterfaceId, queue: Box<dyn Queue>, watch: Option<Box<dyn Watch>>) -> Self {
-        Self { interface, queue, watch, outbox: VecDeque::new(), has_slot: false, is_gone: false, lost: 0, errors: 0 }
+    pub(crate) fn new(
+        interface: InterfaceId,
+        name: &str,
+        queue: Box<dyn Queue>,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Self {
+        Self {
+            interface,
+            name: name.to_owned(),
+            queue,
+            shared: None,
+            watch,
+            outbox: VecDeque::new(),
+            has_slot: false,
+            is_gone: false,
+            lost: 0,
+            errors: 0,
+        }
     }
 
     /// What the stack is to know of a device.
@@ -92,7 +114,7 @@ impl Port {
         if self.is_gone {
             self.lost += 1;
             self.outbox.clear();
-        } else if self.outbox.len() >= TX_BURST {
+        } else if self.outbox.len() == TX_BURST {
             self.flush(now);
         }
     }
@@ -152,19 +174,19 @@ impl Port {
             self.is_gone = true;
             self.lost += self.outbox.len() as u64;
             self.outbox.clear();
-            log::error!("{error}: nothing is sent or received by it any more");
+            log::error!("{}: {error}: nothing is sent or received by it any more", self.name);
             return;
         }
         let before = self.errors;
         self.errors += 1;
         if before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG) {
-            log::warn!("{error}; {before} times before");
+            log::warn!("{}: {error}; {before} times before", self.name);
         }
     }
 }
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port").field("interface", &self.interface).finish_non_exhaustive()
+        f.debug_struct("Port").field("name", &self.name).finish_non_exhaustive()
     }
 }

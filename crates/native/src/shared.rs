@@ -91,7 +91,7 @@ impl Poller for Shared {
     fn submit(&self, now: Instant) -> bool {
         let was_asked = self.has_work.replace(false);
         let mut state = self.state.borrow_mut();
-        if !self.must_send.get() && !was_asked {
+        if !self.must_send.get() && !was_asked && state.changes.is_told() {
             state.flush(now);
             return false;
         }
@@ -122,8 +122,10 @@ impl Poller for Shared {
     }
 
     fn lingers(&self) -> bool {
-        let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
-        connections > self.open_streams.get()
+        let mut state = self.state();
+        let [connections, ..] = state.stack.tcp().counts();
+        // First the connections, which need the addresses.
+        connections > self.open_streams.get() || state.stack.leave(self.now())
     }
 }
 

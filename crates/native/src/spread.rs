@@ -21,56 +21,35 @@ use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
 use ports::Ports;
 pub(crate) use ports::{Claim, free_ports};
-use queue::SpreadQueue;
-pub use queue::{MAX_FORWARDED_PACKETS, SpreadCounters};
+pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
 
-/// What the shards agree upon about a device that all of them use. One for all of them.
+/// What the shards agree upon about the devices that all of them use. One for all of them.
 pub struct Spread {
-    /// Tells it from others of the process.
-    id: u64,
     shards: u32,
-    queues: u32,
     hash: Toeplitz,
     tcp: Ports,
     udp: Ports,
 }
 
 impl Spread {
-    /// For a device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on. To be called on one of the
-    /// program's shards.
+    /// For the program's shards, on one of which this is to be called. No device yet.
     ///
     /// # Panics
     /// Outside of any shard.
-    pub fn new(queues: usize) -> Arc<Self> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    pub fn new() -> Arc<Self> {
         let mut key = [0; KEY_BYTES];
         current::entropy(&mut key);
-        let count = |count: usize| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         Arc::new(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            shards: count(current::shard_count()),
-            queues: count(queues),
+            shards: at_least_one(current::shard_count()),
             hash: Toeplitz::new(&key),
             tcp: Ports::default(),
             udp: Ports::default(),
         })
     }
 
-    /// The current shard's end of the device, if the shard has a queue of it.
-    ///
-    /// # Panics
-    /// Outside of any shard.
-    pub fn attach(self: &Arc<Self>, queue: Box<dyn Queue>) -> Box<dyn Queue> {
-        let capabilities = queue.capabilities().clone();
-        Box::new(SpreadQueue::new(Arc::clone(self), Some(queue), capabilities))
-    }
-
-    /// The current shard's end of the device, if the shard has no queue of it; the others' have these capabilities.
-    ///
-    /// # Panics
-    /// Outside of any shard.
-    pub fn attach_without_queue(self: &Arc<Self>, capabilities: Capabilities) -> Box<dyn Queue> {
-        Box::new(SpreadQueue::new(Arc::clone(self), None, capabilities))
+    /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.
+    pub fn add_device(self: &Arc<Self>, queues: usize) -> SharedDevice {
+        SharedDevice { spread: Arc::clone(self), id: next_id(), queues: at_least_one(queues) }
     }
 
     /// Who has opened which ports.
@@ -104,6 +83,48 @@ impl Spread {
         self.place(self.hash.hash_addresses(addresses))
     }
 
+    fn place(&self, hash: u32) -> usize {
+        usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
+    }
+}
+
+/// A number that nothing else here has.
+fn next_id() -> u64 {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+fn at_least_one(count: usize) -> u32 {
+    u32::try_from(count.max(1)).unwrap_or(u32::MAX)
+}
+
+/// A device that all shards use.
+#[derive(Clone, Debug)]
+pub struct SharedDevice {
+    spread: Arc<Spread>,
+    /// Tells it from others of the process.
+    id: u64,
+    queues: u32,
+}
+
+impl SharedDevice {
+    /// The current shard's end of the device, if the shard has a queue of it.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn attach(&self, queue: Box<dyn Queue>) -> SharedQueue {
+        let capabilities = queue.capabilities().clone();
+        SharedQueue::new(self.clone(), Some(queue), capabilities)
+    }
+
+    /// The current shard's end of the device, if the shard has no queue of it; the others' have these capabilities.
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn attach_without_queue(&self, capabilities: Capabilities) -> SharedQueue {
+        SharedQueue::new(self.clone(), None, capabilities)
+    }
+
     /// What the current shard has forwarded.
     ///
     /// # Panics
@@ -120,10 +141,6 @@ impl Spread {
     /// The shard that sends for one that has no queue.
     fn sender_for(&self, shard: ShardId) -> usize {
         shard.index() % self.queues as usize
-    }
-
-    fn place(&self, hash: u32) -> usize {
-        usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
     }
 }
 
@@ -144,6 +161,6 @@ impl Drop for Lease {
 
 impl fmt::Debug for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spread").field("shards", &self.shards).field("queues", &self.queues).finish_non_exhaustive()
+        f.debug_struct("Spread").field("shards", &self.shards).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! The stack of a shard, its devices, and who waits for its sockets.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use sunstar_executor::Instant;
@@ -12,8 +11,9 @@ use sunstar_tcpip::tcp::connection::State as TcpState;
 use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
+use crate::configuration::Changes;
 use crate::port::Port;
-use crate::spread::Spread;
+use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
@@ -27,10 +27,12 @@ pub(crate) struct State {
     pub(crate) streams: Table<StreamWaiters>,
     pub(crate) acceptors: Table<Option<Waker>>,
     pub(crate) receivers: Table<Option<Waker>>,
-    /// Who gets packets that were put together from fragments.
-    pub(crate) spread: Option<Arc<Spread>>,
+    /// Ports that the stack itself uses.
+    pub(crate) leases: Vec<Lease>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
+    /// What other shards have to be told.
+    pub(crate) changes: Changes,
     inbox: VecDeque<Packet>,
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
@@ -54,8 +56,9 @@ impl State {
             streams: Table::default(),
             acceptors: Table::default(),
             receivers: Table::default(),
-            spread: None,
+            leases: Vec::new(),
             senders: Vec::new(),
+            changes: Changes::default(),
             inbox: VecDeque::new(),
             due: None,
         }
@@ -63,16 +66,19 @@ impl State {
 
     /// Hands what is to be sent to the devices, as far as they have room; answers how that went.
     pub(crate) fn transmit(&mut self, now: Instant) -> Transmitted {
+        self.look_for_room(now);
         let mut count = 0;
         let is_all = loop {
-            if count == TX_BUDGET || !self.ports.iter().all(Port::has_room) {
+            if count == TX_BUDGET || self.is_full() {
                 break false;
             }
             // Most leave by the first device, so they are made where they wait for it.
             let mut elsewhere = Packet::new();
             let mut first = self.ports.first_mut();
             let slot = first.as_deref_mut().map_or(&mut elsewhere, Port::slot);
-            let Some(interface) = self.stack.transmit_into(stack_time(now), slot) else { break true };
+            let Some(interface) = self.stack.transmit_into(stack_time(now), slot) else {
+                break self.ports.iter().all(Port::has_room);
+            };
             count += 1;
             match first {
                 Some(first) if first.interface == interface => first.take_slot(now),
@@ -83,10 +89,37 @@ impl State {
                     }
                 }
             }
+            if self.ports.len() > 1 {
+                self.pause_if_full(interface);
+            }
         };
         self.flush(now);
         self.due = self.stack.deadline();
         Transmitted { is_any: count > 0, is_all }
+    }
+
+    /// Whether no device takes anything.
+    fn is_full(&self) -> bool {
+        !self.ports.is_empty() && !self.ports.iter().any(Port::has_room)
+    }
+
+    /// A device that is full does not stop the others.
+    fn pause_if_full(&mut self, interface: InterfaceId) {
+        if self.port(interface).is_some_and(|port| !port.has_room()) {
+            self.stack.pause(interface);
+        }
+    }
+
+    /// Devices that were full may have room again.
+    fn look_for_room(&mut self, now: Instant) {
+        for port in &mut self.ports {
+            if !port.has_room() {
+                port.flush(now);
+            }
+            if port.has_room() {
+                self.stack.resume(port.interface);
+            }
+        }
     }
 
     /// Lets the devices have what waits for them, and those that delay packets know the time.
@@ -109,9 +142,9 @@ impl State {
                 found = true;
             }
         }
-        while let Some((_, packet)) = self.stack.poll_reassembled() {
-            if let Some(spread) = &self.spread {
-                spread.give_back(packet);
+        while let Some((interface, packet)) = self.stack.poll_reassembled() {
+            if let Some(device) = self.port(interface).and_then(|port| port.shared.as_ref()) {
+                device.give_back(packet);
             }
         }
         found
@@ -129,7 +162,7 @@ impl State {
 
     /// Whether there may be somebody to be woken.
     pub(crate) fn has_news(&self) -> bool {
-        self.stack.has_event() || !self.senders.is_empty()
+        self.stack.has_event() || !self.senders.is_empty() || !self.changes.is_told()
     }
 
     /// Finds who is to be woken; answers whether anything has happened.
@@ -148,6 +181,7 @@ impl State {
                 }
             }
         }
+        found |= self.changes.take_in(&mut self.stack, wakes);
         if !self.senders.is_empty() && self.stack.has_room_for_datagrams() {
             wakes.append(&mut self.senders);
         }
@@ -171,7 +205,7 @@ impl State {
 
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
+        self.changes.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
     /// Lets all packets go: those that wait in the devices' queues, and those of connections. Nothing is sent or received any more.

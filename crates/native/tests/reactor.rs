@@ -19,7 +19,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 fn start(queue: impl Queue + 'static, address: Ipv4Addr) -> Rc<Network> {
     let network = Network::new(NetworkOptions::DEFAULT);
-    let interface = network.add_queue(Box::new(queue), None).expect("there is room");
+    let interface = network.add_queue("link", Box::new(queue), None).expect("there is room");
     let prefix = Prefix::new(IpAddr::V4(address), 24).expect("24 bits are fewer than 32");
     network.add_address(interface, prefix).expect("a station's");
     network.start();

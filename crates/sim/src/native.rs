@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunstar_device::Queue;
+use sunstar_device::{Capabilities, Queue};
 use sunstar_executor::{Executor, JoinHandle, TaskBuilder, local};
-use sunstar_native::{Frames, Network, Prefix, Spread};
+use sunstar_native::{Frames, Network, Prefix, SharedDevice, Spread};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_wire::MacAddr;
@@ -268,13 +268,15 @@ impl Sim {
 impl Native {
     /// Installs a network on each shard.
     fn install(&mut self, ether: &Rc<Ether>, shards: &[ShardState]) {
-        let mut spread = None;
-        let mut capabilities = None;
+        let mut spread: Option<Arc<Spread>> = None;
+        // What all shards know of the devices that they share.
+        let mut devices: Vec<(SharedDevice, Option<Capabilities>)> = Vec::new();
         for (index, shard) in shards.iter().enumerate() {
             let Some(executor) = &shard.executor else { continue };
             executor.enter(|| {
                 if shards.len() > 1 && index == 0 {
-                    spread = Some(Spread::new(self.options.ports[0].queues));
+                    let all = spread.insert(Spread::new());
+                    devices.extend(self.options.ports.iter().map(|port| (all.add_device(port.queues), None)));
                 }
                 let mut network = Network::new(self.options.network);
                 if let Some(spread) = &spread {
@@ -288,15 +290,18 @@ impl Native {
                         let queue = ether.queue(self.nics[port], Rc::clone(&shard.io), index, Rc::clone(&pool));
                         Box::new(Frames::new(queue, pool, options.pool_frames)) as Box<dyn Queue>
                     });
-                    let queue = match (&spread, queue) {
-                        (Some(spread), Some(queue)) => spread.attach(queue),
-                        (Some(spread), None) => {
-                            spread.attach_without_queue(capabilities.clone().expect("shard 0 has a queue"))
+                    let interface = match (devices.get_mut(port), queue) {
+                        (Some((device, capabilities)), Some(queue)) => {
+                            *capabilities = Some(queue.capabilities().clone());
+                            network.add_shared_queue("nic", device.attach(queue), None)
                         }
-                        (None, queue) => queue.expect("the only shard has a queue"),
+                        (Some((device, capabilities)), None) => {
+                            let known = capabilities.clone().expect("shard 0 has a queue");
+                            network.add_shared_queue("nic", device.attach_without_queue(known), None)
+                        }
+                        (None, queue) => network.add_queue("nic", queue.expect("the only shard has a queue"), None),
                     };
-                    capabilities = Some(queue.capabilities().clone());
-                    let interface = network.add_queue(queue, None).expect("there is room for interfaces");
+                    let interface = interface.expect("there is room for interfaces");
                     let prefix = Prefix::new(IpAddr::V4(self.addresses[port]), 8).expect("8 bits are fewer than 32");
                     network.add_address(interface, prefix).expect("a host may have it");
                 }

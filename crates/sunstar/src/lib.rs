@@ -38,8 +38,8 @@ pub use error::Error;
 pub use sunstar_reactor::{request_stop, stop_requested};
 pub use {clap, log};
 pub use {
-    sunstar_executor as executor, sunstar_http as http, sunstar_metrics as metrics, sunstar_net as net,
-    sunstar_packet as packet, sunstar_reactor as reactor, sunstar_storage as storage,
+    sunstar_executor as executor, sunstar_http as http, sunstar_metrics as metrics, sunstar_native as native_stack,
+    sunstar_net as net, sunstar_packet as packet, sunstar_reactor as reactor, sunstar_storage as storage,
 };
 
 /// What most applications use.

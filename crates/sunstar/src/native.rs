@@ -1,52 +1,43 @@
-//! The native network of an application: its options, its device, and how the shards come to it.
+//! The native network of an application: its options, and what follows from them.
 
-use std::fmt;
-use std::io;
+mod dhcp;
+mod opened;
+
 use std::net::Ipv4Addr;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use clap::Args;
-use sunstar_device::{
-    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, FaultOptions, Pcap, Queue, Recorder, Tap,
-    TapOptions, Trace,
-};
-use sunstar_executor::{Instant, ShardId, current, submit_to};
-use sunstar_native::{Frames, Network, NetworkOptions, Prefix, Spread, Watch};
-use sunstar_net::socket;
-use sunstar_packet::{Pool, PoolOptions};
-use sunstar_reactor::{DescriptorWatch, clock};
-use sunstar_tcpip::routes::Route;
+use clap::{ArgAction, Args};
+use sunstar_device::{FaultOptions, TapOptions};
+use sunstar_native::Prefix;
 
 use crate::error::Error;
+use crate::options::truth;
+pub(crate) use opened::Opened;
 
-/// What is received lies in frames of so many bytes, of which each shard has at most so many.
-const FRAME_BYTES: usize = 2_048;
-const FRAMES: usize = 16_384;
-const HEADROOM_BYTES: usize = 64;
-
-const DEVICE_HELP: &str =
-    "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]";
+const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; \
+     may be repeated";
 
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(crate) struct NativeOptions {
     #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
-    device: Option<TapOptions>,
+    device: Vec<TapOptions>,
 
-    /// Address of the native stack, as in 192.0.2.2
+    /// Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    dhcp: Option<bool>,
+
+    /// Address of the native stack, as in 192.0.2.2: one for each device, in their order
     #[arg(long, value_name = "ADDRESS")]
-    host_ipv4_addr: Option<Ipv4Addr>,
+    host_ipv4_addr: Vec<Ipv4Addr>,
 
-    /// Netmask that goes with it [default: 255.255.255.0]
+    /// Netmask that goes with it: one for all addresses, or one for each [default: 255.255.255.0]
     #[arg(long, value_name = "MASK", value_parser = netmask)]
-    netmask_ipv4_addr: Option<u8>,
+    netmask_ipv4_addr: Vec<u8>,
 
-    /// Gateway of the native stack to other networks [default: none]
+    /// Gateway to other networks, in that of some device; of several the first one is taken [default: none]
     #[arg(long, value_name = "ADDRESS")]
-    gw_ipv4_addr: Option<Ipv4Addr>,
+    gw_ipv4_addr: Vec<Ipv4Addr>,
 
     /// Capture the native stack's packets in a file that tshark reads
     #[arg(long, value_name = "FILE")]
@@ -73,30 +64,67 @@ impl NativeOptions {
                 None => Ok(None),
             };
         }
-        let needs = |what| Error::usage(format_args!("--network-stack native needs {what}"));
-        let device = self.device.clone().ok_or_else(|| needs("--device, as in --device tap:NAME"))?;
-        let address = self.host_ipv4_addr.ok_or_else(|| needs("--host-ipv4-addr"))?;
-        let prefix = Prefix::new(address, self.netmask_ipv4_addr.unwrap_or(24)).map_err(Error::usage)?;
-        if !is_host(address, prefix) {
-            return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
-        }
-        if let Some(gateway) = self.gw_ipv4_addr.filter(|gateway| !prefix.contains((*gateway).into())) {
-            let (network, len) = (prefix.address(), prefix.len());
-            return Err(Error::usage(format_args!(
-                "--gw-ipv4-addr {gateway} is not in the network of {network}/{len}"
-            )));
-        }
+        let interfaces = self.interfaces()?;
+        let gateways = self.gw_ipv4_addr.iter().map(|gateway| Gateway::find(*gateway, &interfaces));
+        let gateways = gateways.collect::<Result<_, _>>()?;
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
-        Ok(Some(Plan { device, prefix, gateway: self.gw_ipv4_addr, pcap, fault, trace }))
+        let ignores_dhcp = self.dhcp == Some(true) && !self.host_ipv4_addr.is_empty();
+        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, pcap, fault, trace }))
+    }
+
+    /// The devices with what belongs to them.
+    fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+        let needs = |what| Err(Error::usage(format_args!("--network-stack native needs {what}")));
+        let counts = [self.device.len(), self.host_ipv4_addr.len(), self.netmask_ipv4_addr.len()];
+        match counts {
+            [0, ..] => return needs("--device, as in --device tap:NAME"),
+            [_, 0, _] => return self.interfaces_by_dhcp(),
+            [devices, addresses, _] if devices != addresses => {
+                let what = "each --device needs one --host-ipv4-addr, in the same order";
+                return Err(Error::usage(format_args!("{what}: there are {devices} and {addresses}")));
+            }
+            [devices, _, masks] if masks > 1 && masks != devices => {
+                let what = "--netmask-ipv4-addr stands once for all devices, or once for each";
+                return Err(Error::usage(format_args!("{what}: there are {masks} for {devices}")));
+            }
+            _ => {}
+        }
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for (at, (device, address)) in self.device.iter().zip(&self.host_ipv4_addr).enumerate() {
+            let mask = self.netmask_ipv4_addr.get(at).or(self.netmask_ipv4_addr.first());
+            let interface = Interface::new(device.clone(), *address, mask.copied().unwrap_or(24))?;
+            interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
+    }
+
+    /// The devices, whose addresses others give.
+    fn interfaces_by_dhcp(&self) -> Result<Vec<Interface>, Error> {
+        let needs = |what: &str| Err(Error::usage(format_args!("{what} needs --host-ipv4-addr")));
+        match () {
+            () if !self.netmask_ipv4_addr.is_empty() => return needs("--netmask-ipv4-addr"),
+            () if !self.gw_ipv4_addr.is_empty() => return needs("--gw-ipv4-addr"),
+            () if self.dhcp == Some(false) => return needs("--network-stack native without DHCP"),
+            () => {}
+        }
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for device in &self.device {
+            let interface = Interface { device: device.clone(), prefix: None };
+            interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
     }
 
     /// The first option that was given.
     fn first(&self) -> Option<&'static str> {
         let given = [
-            (self.device.is_some(), "--device"),
-            (self.host_ipv4_addr.is_some(), "--host-ipv4-addr"),
-            (self.netmask_ipv4_addr.is_some(), "--netmask-ipv4-addr"),
-            (self.gw_ipv4_addr.is_some(), "--gw-ipv4-addr"),
+            (!self.device.is_empty(), "--device"),
+            (self.dhcp.is_some(), "--dhcp"),
+            (!self.host_ipv4_addr.is_empty(), "--host-ipv4-addr"),
+            (!self.netmask_ipv4_addr.is_empty(), "--netmask-ipv4-addr"),
+            (!self.gw_ipv4_addr.is_empty(), "--gw-ipv4-addr"),
             (self.pcap.is_some(), "--pcap"),
             (self.fault.is_some(), "--fault"),
             (self.trace, "--trace"),
@@ -134,153 +162,65 @@ fn netmask(text: &str) -> Result<u8, String> {
 /// A native network that is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    device: TapOptions,
-    prefix: Prefix,
-    gateway: Option<Ipv4Addr>,
+    interfaces: Vec<Interface>,
+    /// DHCP was asked for beside addresses, which win.
+    ignores_dhcp: bool,
+    /// In the order in which they are preferred.
+    gateways: Vec<Gateway>,
     pcap: Option<PathBuf>,
     fault: Option<FaultOptions>,
     trace: bool,
 }
 
-/// A native network whose device is open, on its way to the shards.
-pub(crate) struct Opened {
-    plan: Plan,
-    queues: Vec<Part>,
-    /// Ends the file of captured packets when the shards have ended.
-    capture: Option<Capture>,
+/// A device and its address.
+#[derive(Clone, Debug)]
+struct Interface {
+    device: TapOptions,
+    /// None if it is asked for by DHCP.
+    prefix: Option<Prefix>,
 }
 
-/// A queue on its way to its shard.
-struct Part {
-    index: u32,
-    queue: DetachedQueue,
-    recorder: Option<Recorder>,
-}
-
-impl Plan {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// If the device or a file can't be had.
-    pub(crate) fn open(self) -> Result<Opened, Error> {
-        let name = self.device.name.clone();
-        let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device tap:{name}: {error}"));
-        // First what leaves nothing behind if the other fails.
-        let capture = match &self.pcap {
-            Some(path) => Some(
-                capture(path, &name)
-                    .map_err(|error| Error::usage(format_args!("cannot write --pcap {}: {error}", path.display())))?,
-            ),
-            None => None,
-        };
-        let mut device = Tap::open(&self.device).map_err(|error| failed(&error))?;
-        let mut queues = Vec::new();
-        for index in 0..device.capabilities().queues {
-            let queue = device.take_queue(index).map_err(|error| failed(&error))?;
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let recorder = capture.as_ref().map(|capture| capture.recorder(index));
-            queues.push(Part { index, queue, recorder });
+impl Interface {
+    fn new(device: TapOptions, address: Ipv4Addr, mask: u8) -> Result<Self, Error> {
+        let prefix = Prefix::new(address, mask).map_err(Error::usage)?;
+        if !is_host(address, prefix) {
+            return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
-        Ok(Opened { plan: self, queues, capture })
-    }
-}
-
-fn capture(path: &Path, interface: &str) -> io::Result<Capture> {
-    let now = clock::Clock::new().now() - Instant::ORIGIN;
-    let origin_since_epoch = clock::unix_time().saturating_sub(now);
-    Capture::create(path, interface, CaptureOptions { origin_since_epoch, ..CaptureOptions::default() })
-}
-
-impl Opened {
-    /// What ends the file of captured packets, once the shards have ended.
-    pub(crate) fn take_capture(&mut self) -> Option<Capture> {
-        self.capture.take()
+        Ok(Self { device, prefix: Some(prefix) })
     }
 
-    /// Installs the network on all shards.
-    ///
-    /// # Errors
-    /// If the shards can't share out the device.
-    pub(crate) async fn install(self) -> Result<(), Error> {
-        let Self { plan, queues, capture: _ } = self;
-        let (shards, count) = (current::shard_count(), queues.len());
-        if count > shards {
-            let what =
-                format!("tap:{} is to have {count} queues, more than there are shards ({shards})", plan.device.name);
-            return Err(Error::usage(what));
+    /// Whether it can be told from another one: what goes to a network goes by one device.
+    fn check_beside(&self, other: &Self) -> Result<(), Error> {
+        if self.device.name == other.device.name {
+            return Err(Error::usage(format_args!("--device tap:{} stands there twice", self.device.name)));
         }
-        let spread = (shards > 1).then(|| Spread::new(count));
-        let mut queues = queues.into_iter();
-        // The first shard has a queue, and shows what the others' ends can do.
-        let mut capabilities = None;
-        for shard in ShardId::all(shards) {
-            let (plan, part, spread) = (plan.clone(), queues.next(), spread.clone());
-            let known = capabilities.clone();
-            let install = move || async move { plan.install_here(part, spread, known) };
-            capabilities = Some(submit_to(shard, install).await??);
+        let Some((own, others)) = self.prefix.zip(other.prefix) else { return Ok(()) };
+        let (here, there) = (own.address(), others.address());
+        if own.contains(there) || others.contains(here) {
+            let what = "one network, in which only one device can be";
+            return Err(Error::usage(format_args!("--host-ipv4-addr {there} and {here} are in {what}")));
         }
         Ok(())
     }
 }
 
-impl Plan {
-    /// Makes the current shard's network and installs it; answers what its end of the device can do. One without a queue has to be
-    /// told that.
-    fn install_here(
-        &self,
-        part: Option<Part>,
-        spread: Option<Arc<Spread>>,
-        known: Option<Capabilities>,
-    ) -> Result<Capabilities, Error> {
-        let mut network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
-        let queue = part.map(|part| self.queue(part)).transpose()?;
-        let queue = match (&spread, queue, known) {
-            (Some(spread), Some(queue), _) => Some(spread.attach(queue)),
-            (Some(spread), None, Some(known)) => Some(spread.attach_without_queue(known)),
-            (_, queue, _) => queue,
-        };
-        let queue = queue.ok_or_else(|| Error::failure("the device has no queue"))?;
-        let capabilities = queue.capabilities().clone();
-        if let Some(spread) = spread {
-            network = network.with_spread(spread);
-        }
-        let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
-        let interface = network.add_queue(queue, watch)?;
-        network.add_address(interface, self.prefix)?;
-        if let Some(gateway) = self.gateway {
-            let gateway = Some(gateway.into());
-            network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric: 0 })?;
-        }
-        network.publish(&self.device.name)?;
-        network.start();
-        socket::install(Rc::new(network));
-        Ok(capabilities)
-    }
-
-    /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
-    fn queue(&self, part: Part) -> Result<Box<dyn Queue>, Error> {
-        let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
-        let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
-        let queue = part.queue.attach(Rc::clone(&pool))?;
-        let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
-        if let Some(recorder) = part.recorder {
-            queue = Box::new(Pcap::new(queue, recorder));
-        }
-        if self.trace {
-            queue = Box::new(Trace::new(queue, &self.device.name));
-        }
-        if let Some(fault) = self.fault {
-            queue = Box::new(Fault::new(queue, fault, part.index));
-        }
-        Ok(queue)
-    }
+/// A way to other networks.
+#[derive(Clone, Copy, Debug)]
+struct Gateway {
+    address: Ipv4Addr,
+    /// The place of the interface in whose network it is.
+    interface: usize,
 }
 
-/// Waits for a queue by the reactor.
-struct Descriptor(DescriptorWatch);
-
-impl Watch for Descriptor {
-    fn arm(&self, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
-        self.0.arm(descriptor, readable, writable)
+impl Gateway {
+    fn find(address: Ipv4Addr, interfaces: &[Interface]) -> Result<Self, Error> {
+        let contains = |prefix: Prefix| prefix.contains(address.into());
+        let interface = interfaces.iter().position(|interface| interface.prefix.is_some_and(contains));
+        let interface = interface.ok_or_else(|| {
+            let network = |of: &Interface| of.prefix.map(|prefix| prefix.to_string());
+            let networks = interfaces.iter().filter_map(network).collect::<Vec<_>>().join(" or ");
+            Error::usage(format_args!("--gw-ipv4-addr {address} is not in the network of {networks}"))
+        })?;
+        Ok(Self { address, interface })
     }
 }

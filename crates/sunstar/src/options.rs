@@ -184,7 +184,7 @@ fn shards(text: &str) -> Result<usize, String> {
     }
 }
 
-fn truth(text: &str) -> Result<bool, String> {
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
     match text {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),

@@ -34,6 +34,8 @@ pub enum DropReason {
     OtherHost,
     /// A packet for a loopback address from outside (RFC 1122 §3.2.1.3).
     LoopbackOutside,
+    /// A packet filter said so.
+    Filtered,
     /// A protocol that is not spoken.
     Protocol,
     /// A malformed fragment: without bytes, no multiple of eight, beyond the largest packet, or after the last one.
@@ -60,6 +62,8 @@ pub enum DropReason {
     UdpNoPort,
     /// A datagram for a socket whose queue was full.
     UdpQueueFull,
+    /// A malformed DHCP message for the client of an interface.
+    Dhcpv4Malformed,
     /// A malformed ICMP message.
     IcmpMalformed,
     /// A wrong ICMP checksum.
@@ -104,6 +108,7 @@ impl DropReason {
         Self::Source,
         Self::OtherHost,
         Self::LoopbackOutside,
+        Self::Filtered,
         Self::Protocol,
         Self::FragmentMalformed,
         Self::FragmentOverlap,
@@ -117,6 +122,7 @@ impl DropReason {
         Self::UdpChecksum,
         Self::UdpNoPort,
         Self::UdpQueueFull,
+        Self::Dhcpv4Malformed,
         Self::IcmpMalformed,
         Self::IcmpChecksum,
         Self::IcmpKind,
@@ -149,6 +155,7 @@ impl DropReason {
             Self::Source => "source",
             Self::OtherHost => "other_host",
             Self::LoopbackOutside => "loopback_outside",
+            Self::Filtered => "filtered",
             Self::Protocol => "protocol",
             Self::FragmentMalformed => "fragment_malformed",
             Self::FragmentOverlap => "fragment_overlap",
@@ -162,6 +169,7 @@ impl DropReason {
             Self::UdpChecksum => "udp_checksum",
             Self::UdpNoPort => "udp_no_port",
             Self::UdpQueueFull => "udp_queue_full",
+            Self::Dhcpv4Malformed => "dhcpv4_malformed",
             Self::IcmpMalformed => "icmp_malformed",
             Self::IcmpChecksum => "icmp_checksum",
             Self::IcmpKind => "icmp_kind",

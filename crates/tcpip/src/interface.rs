@@ -61,14 +61,18 @@ const IPV4_AND_TCP_BYTES: u16 = 40;
 #[derive(Debug)]
 pub struct Interface {
     options: InterfaceOptions,
+    /// What the device takes.
+    link_mtu: u16,
     is_loopback: bool,
+    /// Its device takes nothing for now.
+    is_paused: bool,
     addresses: Vec<Prefix>,
 }
 
 impl Interface {
     pub(crate) fn new(options: InterfaceOptions) -> Self {
         let options = InterfaceOptions { mtu: options.mtu.max(MIN_MTU), ..options };
-        Self { options, is_loopback: false, addresses: Vec::new() }
+        Self { options, link_mtu: options.mtu, is_loopback: false, is_paused: false, addresses: Vec::new() }
     }
 
     pub(crate) fn loopback() -> Self {
@@ -76,12 +80,19 @@ impl Interface {
         let capabilities = Capabilities { completes_checksums: true, segmentation_bytes: None };
         let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
         let localhost = Prefix::new(Ipv4Addr::LOCALHOST, 8).ok();
-        Self { options, is_loopback: true, addresses: localhost.into_iter().collect() }
+        let addresses = localhost.into_iter().collect();
+        Self { options, link_mtu: u16::MAX, is_loopback: true, is_paused: false, addresses }
     }
 
-    /// What it was made with.
+    /// What it was made with, and the MTU of which it was told since.
     pub const fn options(&self) -> &InterfaceOptions {
         &self.options
+    }
+
+    /// Has packets be at most so large; zero stands for what the device takes, which is the most.
+    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+        let mtu = if mtu == 0 { self.link_mtu } else { mtu };
+        self.options.mtu = mtu.max(MIN_MTU).min(self.link_mtu);
     }
 
     /// Its addresses with their prefixes, in the order in which they were added.
@@ -91,6 +102,15 @@ impl Interface {
 
     pub(crate) const fn is_loopback(&self) -> bool {
         self.is_loopback
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Notes whether its device takes something; answers whether that is news.
+    pub(crate) const fn set_paused(&mut self, is_paused: bool) -> bool {
+        core::mem::replace(&mut self.is_paused, is_paused) != is_paused
     }
 
     /// Its Ethernet address.

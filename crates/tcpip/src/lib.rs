@@ -13,7 +13,9 @@
 //! | [`tcp::assembler`] | what was received before what precedes it, and what to report of it |
 //! | [`stack`] | all of it together: interfaces, addresses, routes, sockets; packets in, packets out |
 //! | [`interface`], [`routes`], [`prefix`] | where packets go |
+//! | [`configuration`] | what changes of that while it runs, told from one shard to the others |
 //! | [`path`] | what is known of the way, and what the way says about packets that did not arrive |
+//! | [`dhcpv4`] | the DHCP client of an interface |
 //! | [`udp`] | UDP sockets |
 //! | [`drops`] | why packets were dropped |
 //! | [`flows`] | the connection of a packet, by one probe |
@@ -53,7 +55,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_tcpip;
 
+pub mod configuration;
+pub mod dhcpv4;
 pub mod drops;
+pub mod filter;
 pub mod flows;
 pub mod interface;
 mod neighbours;

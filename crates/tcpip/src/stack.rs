@@ -2,10 +2,14 @@
 
 mod arp;
 mod batch;
+mod configure;
+mod dhcpv4;
 mod express;
+mod filters;
 mod icmp;
 mod input;
 mod network;
+mod outgoing;
 mod output;
 mod paths;
 mod tcp;
@@ -26,14 +30,15 @@ use core::time::Duration;
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
+use crate::configuration::Configuration;
 use crate::drops::{DropReason, Drops};
+use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
-use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
-use crate::routes::{Route, TooManyRoutes};
+use crate::routes::TooManyRoutes;
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
@@ -41,7 +46,9 @@ use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
 use batch::Batch;
+use dhcpv4::Dhcpv4;
 use network::Network;
+use outgoing::Waiting;
 use paths::Paths;
 use tcp::Cut;
 
@@ -63,7 +70,7 @@ pub struct Limits {
     pub routes: usize,
     /// Paths that are known to be narrower than their first link.
     pub path_mtus: usize,
-    /// Packets that are ready to be sent and do not come from TCP, which waits itself; further ones are dropped.
+    /// Packets that are ready to be sent by one interface and do not come from TCP, which waits itself; further ones are dropped.
     pub outgoing_packets: usize,
     /// Packets from ourselves to ourselves; further ones are dropped.
     pub loopback_packets: usize,
@@ -119,6 +126,12 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Changes of the configuration that others had asked for and that could not be made.
+    pub changes_refused: u64,
+    /// Packets that filters have consumed.
+    pub packets_consumed: u64,
+    /// Packets that filters have answered.
+    pub packets_answered: u64,
 }
 
 /// How full everything is, see [`Limits`].
@@ -227,13 +240,16 @@ pub struct Stack {
     /// What the latest connection was to be opened with, and was for its link.
     bounded_options: Option<[Rc<Options>; 2]>,
     /// Ready to be sent.
-    outgoing: VecDeque<(InterfaceId, Packet)>,
+    outgoing: Waiting,
     /// From ourselves to ourselves.
     local: VecDeque<Packet>,
     /// Packets that were put together here and belong elsewhere, if that is asked for.
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
+    configuration: Configuration,
+    dhcpv4: Vec<Dhcpv4>,
+    filters: Filters,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -265,11 +281,14 @@ impl Stack {
             udp: UdpSockets::new(limits.udp_sockets),
             next_udp_port: 0,
             bounded_options: None,
-            outgoing: VecDeque::new(),
+            outgoing: Waiting::default(),
             local: VecDeque::new(),
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
+            configuration: Configuration::default(),
+            dhcpv4: Vec::new(),
+            filters: Filters::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -292,81 +311,6 @@ impl Stack {
     /// An interface.
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.network.interface(id)
-    }
-
-    /// Gives an interface an address, and the route to its network; on Ethernet it is announced (RFC 5227 §2.3).
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.network.interface(id).ok_or(ConfigError::NoInterface)?;
-        if !is_station(address.address()) {
-            return Err(ConfigError::Address);
-        }
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
-        self.remove_address(id, address.address());
-        self.network.add_address(id, address);
-        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        // Perhaps it was removed with the same address.
-        self.network.add_route(Route { prefix: address, gateway: None, interface: id, metric: 0 })?;
-        if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
-            self.announce(now, id, v4);
-        }
-        Ok(())
-    }
-
-    /// Takes an address from an interface, with the route to its network. Answers whether it had it.
-    pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
-        let Some(prefix) = self.network.remove_address(id, address) else { return false };
-        let Some(interface) = self.network.interface(id) else { return false };
-        // Another address of the same network keeps the route.
-        if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
-            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
-        }
-        self.announcements
-            .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
-        true
-    }
-
-    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
-    /// addresses that are none of ours any more end with
-    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
-    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
-    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
-        let Some(interface) = self.network.interface(id) else { return false };
-        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
-        for address in addresses {
-            self.remove_address(id, address);
-        }
-        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
-        for route in &routes {
-            self.network.remove_route(route);
-        }
-        self.outgoing.retain(|(interface, _)| *interface != id);
-        self.cut.take_if(|cut| cut.leaves_by(id));
-        self.neighbours.forget_interface(id);
-        let network = &self.network;
-        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
-        true
-    }
-
-    /// Adds a route; [`Prefix::ALL_V4`] with a gateway is the default route.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
-        self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
-        Ok(self.network.add_route(route)?)
-    }
-
-    /// Removes a route. Answers whether there was one.
-    pub fn remove_route(&mut self, route: &Route) -> bool {
-        self.network.remove_route(route)
-    }
-
-    /// All routes, in the order in which they are looked at.
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.network.routes().iter()
     }
 
     /// What was counted.
@@ -425,6 +369,9 @@ impl Stack {
         for mut packet in burst {
             self.counters.received += 1;
             let packet = packet.borrow_mut();
+            if !self.filters.is_empty(Direction::Input) && !self.passes(Direction::Input, now, id, packet) {
+                continue;
+            }
             if self.input_express(now, id, packet) {
                 continue;
             }
@@ -442,7 +389,8 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
-        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
+        let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
+        earliest(earliest(above, below), self.dhcpv4_deadline())
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -462,13 +410,14 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        self.handle_dhcpv4_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
         }
     }
 
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
-    /// asked for waits.
+    /// asked for waits. If one device takes no more and others do, [pause](Stack::pause) its interface and go on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
         let mut packet = Packet::new();
         self.transmit_into(now, &mut packet).map(|interface| (interface, packet))
@@ -478,7 +427,10 @@ impl Stack {
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
-        let interface = self.next_packet(now, &mut segment, packet);
+        let mut interface = self.next_packet(now, &mut segment, packet);
+        if !self.filters.is_empty(Direction::Output) {
+            interface = self.next_passing(now, interface, &mut segment, packet);
+        }
         if self.cut.is_none() {
             // Of what could not be sent.
             segment.payload.clear();
@@ -491,13 +443,30 @@ impl Stack {
         interface
     }
 
+    /// The device of an interface takes nothing for now: what is to leave by it waits until [`Stack::resume`], so that
+    /// [`Stack::poll_transmit`] has only what leaves by others, and the rest of a large segment that was begun.
+    pub fn pause(&mut self, id: InterfaceId) {
+        if id != InterfaceId::LOOPBACK {
+            self.network.set_paused(id, true);
+        }
+    }
+
+    /// The device of an interface takes packets again, those that have waited longest first.
+    pub fn resume(&mut self, id: InterfaceId) {
+        if self.network.set_paused(id, false) {
+            self.tcp.resume(id);
+        }
+    }
+
     fn next_packet(&mut self, now: Instant, segment: &mut Outgoing, packet: &mut Packet) -> Option<InterfaceId> {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
                 self.send_requests();
             }
-            if let Some((interface, ready)) = self.outgoing.pop_front() {
+            if self.outgoing.len() > 0
+                && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))
+            {
                 *packet = ready;
                 return Some(interface);
             }
@@ -532,9 +501,9 @@ impl Stack {
         self.reassembled.as_mut()?.pop_front()
     }
 
-    /// Whether there is something that the application should look at.
+    /// Whether there is something that the application should look at, [`Stack::poll_change`] included.
     pub fn has_event(&self) -> bool {
-        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty()
+        self.tcp.has_event() || self.udp.has_event() || !self.conflicts.is_empty() || self.configuration.has_change()
     }
 
     /// What the application should look at next.
@@ -564,7 +533,7 @@ fn is_station(address: IpAddr) -> bool {
     }
 }
 
-fn is_v4_station(v4: Ipv4Addr) -> bool {
+pub(crate) fn is_v4_station(v4: Ipv4Addr) -> bool {
     // "This network", groups, and what is reserved, the broadcast address among it.
     !matches!(v4.octets(), [0 | 224..=255, ..])
 }

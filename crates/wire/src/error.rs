@@ -24,6 +24,16 @@ pub enum Error {
     ArpAddresses,
     /// ARP that neither asks nor answers (RFC 826).
     ArpOperation,
+    /// Hop-by-hop options that do not follow the fixed header (RFC 8200 §4.1).
+    ExtensionOrder,
+    /// More extension headers than any use has.
+    TooManyExtensions,
+    /// A message of another kind, or with a code that the kind does not have.
+    MessageKind,
+    /// An option of neighbour discovery without length, or beyond the message (RFC 4861 §4.6).
+    NdpOption,
+    /// DHCP that is not about Ethernet, or is neither question nor answer, or BOOTP, which has no options (RFC 2131 §2, §3).
+    Dhcpv4,
 }
 
 impl Error {
@@ -37,6 +47,11 @@ impl Error {
             Self::TotalLength => "the total length is less than the header or beyond the bytes",
             Self::ArpAddresses => "the ARP message is not about IPv4 over Ethernet",
             Self::ArpOperation => "the ARP message is neither a request nor a reply",
+            Self::ExtensionOrder => "hop-by-hop options do not follow the fixed header",
+            Self::TooManyExtensions => "there are more extension headers than any use has",
+            Self::MessageKind => "the message is of another kind",
+            Self::NdpOption => "an option of neighbour discovery has no length that can be",
+            Self::Dhcpv4 => "the DHCP message is not about Ethernet, or is BOOTP",
         }
     }
 }

@@ -15,6 +15,21 @@ impl IpProtocol {
     pub const UDP: Self = Self(17);
     /// ICMP for IPv6.
     pub const ICMPV6: Self = Self(58);
+    /// Hop-by-hop options of IPv6.
+    pub const HOP_BY_HOP: Self = Self(0);
+    /// The routing header of IPv6.
+    pub const ROUTING: Self = Self(43);
+    /// The fragment header of IPv6.
+    pub const FRAGMENT: Self = Self(44);
+    /// Nothing follows (RFC 8200 §4.7).
+    pub const NO_NEXT_HEADER: Self = Self(59);
+    /// Destination options of IPv6.
+    pub const DESTINATION_OPTIONS: Self = Self(60);
+
+    /// Whether it is an extension header of IPv6 that is understood here.
+    pub const fn is_extension(self) -> bool {
+        matches!(self, Self::HOP_BY_HOP | Self::ROUTING | Self::FRAGMENT | Self::DESTINATION_OPTIONS)
+    }
 }
 
 /// How a packet is to be treated: *type of service* of IPv4, *traffic class* of IPv6 (RFC 2474, RFC 3168).

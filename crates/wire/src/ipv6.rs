@@ -1,12 +1,21 @@
-//! IPv6 (RFC 8200): the fixed header. What follows it may be extension headers.
+//! IPv6 (RFC 8200): the fixed header, and what may follow it.
+
+mod extensions;
 
 use core::net::Ipv6Addr;
 
 use crate::addresses::AddressPair;
 use crate::error::{Error, TooLong};
 use crate::ip::{IpProtocol, TrafficClass};
+use crate::ipv4::Fragment;
+
+pub use extensions::{
+    Ipv6Extension, Ipv6Extensions, Ipv6Fragment, Ipv6Option, Ipv6OptionIter, UnknownOption, ipv6_router_alert,
+};
 
 const HEADER_BYTES: usize = 40;
+/// Where the fixed header names what follows.
+const NEXT_HEADER_AT: usize = 6;
 
 /// A view of an IPv6 packet. What lies behind the payload length, as padding of short frames does, is no part of it.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +97,11 @@ impl<'a> Ipv6Packet<'a> {
     /// Both addresses.
     pub const fn addresses(&self) -> AddressPair {
         AddressPair::V6 { src: self.src(), dst: self.dst() }
+    }
+
+    /// The extension headers, as far as they lie in the first piece.
+    pub const fn extensions(&self) -> Ipv6Extensions<'a> {
+        Ipv6Extensions::new(self.next_header(), self.payload)
     }
 
     /// What follows the header, or as much of it as lies in the first piece.

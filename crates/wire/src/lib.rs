@@ -1,11 +1,14 @@
-//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6, ICMP, UDP and TCP headers, read and built.
+//! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6 and its extension headers, ICMP of both versions, neighbour discovery,
+//! IGMP and MLD, UDP, TCP and DHCP, read and built.
 //!
 //! Nothing here allocates, waits, or looks at anything but its arguments, and no bytes make it panic. There are two levels:
 //!
 //! | level | examples | what it is |
 //! |---|---|---|
-//! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
-//! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
+//! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`], [`Icmpv6Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
+//! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`], [`Icmpv6Header`], [`NdpMessage`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
+//!
+//! [`dhcpv4`] has the messages of DHCP in the same two forms.
 //!
 //! `header()` leads from a view to its header, `to_bytes` and `parse` lead back. What `parse` refuses breaks a rule that
 //! [`Error`] names.
@@ -63,14 +66,18 @@ extern crate self as sunstar_wire;
 mod addresses;
 mod arp;
 pub mod checksum;
+pub mod dhcpv4;
 mod error;
 mod ethernet;
 mod header_bytes;
 mod icmpv4;
+mod icmpv6;
 mod ip;
 mod ipv4;
 mod ipv6;
 mod mac;
+mod multicast;
+mod ndp;
 mod options;
 mod seq;
 mod tcp;
@@ -86,12 +93,23 @@ pub use error::{Error, TooLong};
 pub use ethernet::{EtherType, EthernetFrame, EthernetHeader, Vlan};
 pub use header_bytes::HeaderBytes;
 pub use icmpv4::{Icmpv4Header, Icmpv4Packet, ParameterProblemCode, Quoted, TimeExceededCode, UnreachableCode};
+pub use icmpv6::{Icmpv6Header, Icmpv6Packet, Icmpv6ParameterProblem, Icmpv6Unreachable, QuotedV6};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv4Template};
-pub use ipv6::{FlowLabel, Ipv6Header, Ipv6Packet};
+pub use ipv6::{
+    FlowLabel, Ipv6Extension, Ipv6Extensions, Ipv6Fragment, Ipv6Header, Ipv6Option, Ipv6OptionIter, Ipv6Packet,
+    UnknownOption, ipv6_router_alert,
+};
 pub use mac::MacAddr;
+pub use multicast::{GroupQuery, GroupRecord, IGMP_REPORTS_TO, MLD_REPORTS_TO, igmp_report, mld_report};
+pub use ndp::{
+    DnsServers, NDP_HOP_LIMIT, NdpMessage, NdpOption, NdpOptions, PrefixInformation, RouteInformation,
+    RouterAdvertisement, RouterPreference,
+};
 pub use options::{MalformedOption, OptionIter, RawOption};
 pub use seq::Seq;
 pub use sunstar_packet::VlanTag;
-pub use tcp::{SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale};
+pub use tcp::{
+    FastOpenOption, SackBlock, SackBlocks, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, WindowScale,
+};
 pub use udp::{UdpDatagram, UdpHeader};

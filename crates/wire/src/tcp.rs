@@ -1,5 +1,6 @@
 //! TCP headers (RFC 9293 §3.1).
 
+mod fast_open;
 mod flags;
 mod options;
 
@@ -11,6 +12,7 @@ use crate::ip::IpProtocol;
 use crate::options::OptionIter;
 use crate::seq::Seq;
 
+pub use fast_open::FastOpenOption;
 pub use flags::TcpFlags;
 pub use options::{SackBlock, SackBlocks, TcpOptions, TcpTimestamps, WindowScale};
 

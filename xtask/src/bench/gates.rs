@@ -4,6 +4,8 @@
 //! harness such as gungraun would need a runner of exactly its own version installed wherever the check runs, and count
 //! the same.
 
+mod lines;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -97,6 +99,7 @@ pub(crate) fn run() -> Result<Count> {
         writeln!(table, "{name:<12} is in the baseline but no longer counted: --bless")?;
     }
     print!("{table}");
+    lines::print()?;
     Ok(count)
 }
 

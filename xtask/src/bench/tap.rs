@@ -184,26 +184,32 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
 }
 
 fn loop_on(world: &World, side: Side, per_mille: u32, path: &str, round: usize, options: &Options) -> Result<Figures> {
-    let server = Server::start(world, side, per_mille, round + 1)?;
+    let mut server = Server::start(world, side, per_mille, round + 1)?;
     let seconds = options.seconds.to_string();
-    let figures = load(&server, "keep-alive", CONNECTIONS, path, &seconds)?;
+    let figures = load(&mut server, "keep-alive", CONNECTIONS, path, &seconds)?;
     server.stop()?;
     Ok(figures)
 }
 
 fn at_once(world: &World, side: Side, count: u32) -> Result<Crowd> {
-    let server = Server::start(world, side, 0, 0)?;
-    let crowd = load(&server, "at-once", &count.to_string(), "/", CROWD_SECONDS)?;
+    let mut server = Server::start(world, side, 0, 0)?;
+    let crowd = load(&mut server, "at-once", &count.to_string(), "/", CROWD_SECONDS)?;
     server.stop()?;
     Ok(crowd)
 }
 
-/// Lets the load client load a server.
-fn load<T: DeserializeOwned>(server: &Server, mode: &str, connections: &str, path: &str, seconds: &str) -> Result<T> {
+/// Lets the load client load a server. If that fails, the server's log tells what it saw of it.
+fn load<T: DeserializeOwned>(
+    server: &mut Server,
+    mode: &str,
+    connections: &str,
+    path: &str,
+    seconds: &str,
+) -> Result<T> {
     let client = target_dir("release").join("http-load");
     let mut command = program(&client.to_string_lossy(), &[mode, "--latencies", "--connections", connections]);
     command.args(["--address", &server.address.to_string(), "--path", path, "--seconds", seconds]);
     command.args(["--pids", &server.pid().to_string(), "--cpu", &LOAD_CPU.to_string()]);
-    let output = read(&mut command)?;
+    let output = read(&mut command).with_context(|| server.last_words())?;
     serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
 }

@@ -3,6 +3,7 @@
 mod abuse;
 mod client;
 mod crowd;
+mod dhcp;
 mod files;
 mod memory;
 mod metrics;

@@ -149,6 +149,15 @@ fn the_kernels_loopback_is_what_it_was() {
     });
 }
 
+/// Connects from an address of this host's.
+fn connect_from(from: &str, to: SocketAddr) {
+    let from: SocketAddr = from.parse().expect("an address");
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+    let socket = socket.expect("descriptors are free");
+    rustix::net::bind(&socket, &from).expect("it is ours");
+    rustix::net::connect(&socket, &to).expect("it listens");
+}
+
 #[test]
 fn who_is_beyond_a_gateway_is_served() {
     alone(|setup| {
@@ -156,14 +165,67 @@ fn who_is_beyond_a_gateway_is_served() {
         ip("addr add 192.0.2.1/32 dev lo");
         let mut command = native(setup, "tap:tap0");
         let httpd = Httpd::run(command.args(["--gw-ipv4-addr", KERNEL, "--netmask-ipv4-addr", "255.255.255.252"]));
-        let from: SocketAddr = "192.0.2.1:0".parse().expect("an address");
-        let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
-        let socket = socket.expect("descriptors are free");
-        rustix::net::bind(&socket, &from).expect("it is ours");
-        rustix::net::connect(&socket, &httpd.address).expect("it listens");
+        connect_from("192.0.2.1:0", httpd.address);
         httpd.stop();
         ip("addr delete 192.0.2.1/32 dev lo");
         remove_tap("tap0");
+    });
+}
+
+#[test]
+fn several_devices_lead_to_several_networks() {
+    with_each_backend(|setup| {
+        in_namespace(move || {
+            let (root, folder) = (root("native-devices"), tempfile::tempdir().expect("a folder"));
+            make_tap("tap0", 1500);
+            ip("tuntap add dev tap1 mode tap");
+            ip("addr add 10.9.1.1/24 dev tap1");
+            ip("link set tap1 mtu 9000 up");
+            // Who is behind a gateway of the second network.
+            ip("addr add 192.0.2.1/32 dev lo");
+            let file = folder.path().join("capture.pcapng");
+            let mut command = native(setup, "tap:tap0");
+            command.args(["--device", "tap:tap1,offload=off", "--host-ipv4-addr", "10.9.1.2"]);
+            command.args(["--gw-ipv4-addr", "10.9.1.1", "--pcap"]).arg(&file);
+            let httpd = Httpd::run(command.arg("--root").arg(&root));
+            assert_eq!(httpd.address.ip(), Ipv4Addr::UNSPECIFIED, "it listens at all addresses");
+            let port = httpd.address.port();
+            for at in [STACK, Ipv4Addr::new(10, 9, 1, 2)] {
+                exercise((at, port).into(), &content(3_000_000));
+            }
+            connect_from("192.0.2.1:0", (STACK, port).into());
+            for name in ["tap0", "tap1"] {
+                let sent =
+                    figure((STACK, port).into(), "sunstar_device_sent_packets_total", &format!("device=\"{name}\""));
+                assert!(sent > 60.0, "{name}: {sent}");
+            }
+            httpd.stop();
+            let names = [&b"tap0"[..], b"tap1"];
+            let captured = std::fs::read(&file).expect("it was written");
+            assert!(names.iter().all(|name| captured[..512].windows(4).any(|part| part == *name)));
+        });
+    });
+}
+
+/// The application goes on when one of its devices is gone.
+#[test]
+fn a_device_that_is_gone_stops_no_other() {
+    alone(|setup| {
+        make_tap("tap0", 1500);
+        ip("tuntap add dev tap1 mode tap");
+        ip("addr add 10.9.1.1/24 dev tap1");
+        ip("link set tap1 up");
+        let mut command = native(setup, "tap:tap0");
+        let httpd = Httpd::run(command.args(["--device", "tap:tap1", "--host-ipv4-addr", "10.9.1.2"]));
+        let port = httpd.address.port();
+        let get = |at: Ipv4Addr| Client::connect((at, port).into()).expect("it listens").get("/").expect("it answers");
+        assert_eq!(get(STACK).body, HELLO);
+        remove_tap("tap0");
+        for _ in 0..3 {
+            assert_eq!(get(Ipv4Addr::new(10, 9, 1, 2)).body, HELLO);
+        }
+        let log = httpd.stop();
+        assert!(log.contains("tap0: the device is gone"), "{log}");
     });
 }
 

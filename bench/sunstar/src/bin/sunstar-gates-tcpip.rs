@@ -33,8 +33,21 @@ const GATES: [GateOnce; 3] = [
     ("tcpip_accept", accept),
 ];
 
+/// Whose cache lines are counted: the same for one connection, and for so many that nothing of any stays in a small cache.
+const LINES: [GateOnce; 4] = [
+    // A small segment in order, read and acknowledged.
+    ("tcpip_data_near", || scattered(1, false)),
+    ("tcpip_data_far", || scattered(FAR, false)),
+    // The same with an answer, which the next one acknowledges.
+    ("tcpip_request_near", || scattered(1, true)),
+    ("tcpip_request_far", || scattered(FAR, true)),
+];
+
+/// Connections of which nothing stays in a small cache.
+const FAR: u32 = 5_000;
+
 fn main() -> ExitCode {
-    gates::main_once(&GATES)
+    gates::main_once(&GATES, &LINES)
 }
 
 /// A stack that listens, and what the other side sends it.
@@ -172,6 +185,46 @@ fn receive_acks() -> WorkOnce {
         }
         assert_eq!(host.stack.tcp().connection(id).map(|connection| connection.unacknowledged()), Some(0));
     })
+}
+
+/// Segments that come one by one, each for another one of so many connections.
+fn scattered(connections: u32, answers: bool) -> WorkOnce {
+    const LEN: u32 = 64;
+    let mut host = Host::new();
+    let payload = Buffer::copy_from_slice(&[0x5a; LEN as usize]);
+    let open = |index| {
+        host.gets([syn(index)]);
+        let iss = host.sends().expect("an answer").seq;
+        host.gets([ack(index, iss + 1)]);
+        (host.stack.tcp().accept(host.listener).expect("it is open"), iss)
+    };
+    let open: Vec<(SocketId, Seq)> = (0..connections).map(open).collect();
+    while host.stack.poll_event().is_some() {}
+    let warm_up = OPERATIONS.min(connections * 4);
+    let segment = |at: u32| {
+        let (index, round) = (at % connections, at / connections);
+        let (id, iss) = open[index as usize];
+        let number = iss + 1 + if answers { round * LEN } else { 0 };
+        (id, packet(&header(index, TcpFlags::ACK, ISS + 1 + round * LEN, number), &payload))
+    };
+    let segments: Vec<(SocketId, Packet)> = (0..warm_up + OPERATIONS).map(segment).collect();
+    let mut segments = segments.into_iter();
+    let mut receive = move |count: u32| {
+        for (id, segment) in segments.by_ref().take(count as usize) {
+            host.gets([segment]);
+            while host.stack.poll_event().is_some() {}
+            while let Some(data) = host.stack.tcp().receive(id) {
+                black_box(&data);
+            }
+            if answers {
+                host.stack.tcp().send(id, payload.clone()).expect("there is room");
+            }
+            host.transmit();
+        }
+        assert_eq!(host.stack.drops().total(), 0, "all count");
+    };
+    receive(warm_up);
+    Box::new(move || receive(OPERATIONS))
 }
 
 fn accept() -> WorkOnce {

@@ -25,8 +25,8 @@ pub(super) enum Way {
     Outbound = 2,
 }
 
-/// What stands at the begin of a file with packets of one interface.
-pub(super) fn file_header(interface: &str, snap_bytes: u32) -> Vec<u8> {
+/// What stands at the begin of a file with packets of these interfaces.
+pub(super) fn file_header(interfaces: &[&str], snap_bytes: u32) -> Vec<u8> {
     let mut out = Vec::new();
     block(&mut out, SECTION_HEADER, |out| {
         out.extend_from_slice(&BYTE_ORDER_MAGIC.to_le_bytes());
@@ -36,15 +36,17 @@ pub(super) fn file_header(interface: &str, snap_bytes: u32) -> Vec<u8> {
         option(out, SHB_USERAPPL, b"Sunstar");
         option(out, OPT_END, b"");
     });
-    block(&mut out, INTERFACE_DESCRIPTION, |out| {
-        out.extend_from_slice(&LINKTYPE_ETHERNET.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&snap_bytes.to_le_bytes());
-        option(out, IF_NAME, interface.as_bytes());
-        // Times count nanoseconds.
-        option(out, IF_TSRESOL, &[9]);
-        option(out, OPT_END, b"");
-    });
+    for interface in interfaces {
+        block(&mut out, INTERFACE_DESCRIPTION, |out| {
+            out.extend_from_slice(&LINKTYPE_ETHERNET.to_le_bytes());
+            out.extend_from_slice(&[0; 2]);
+            out.extend_from_slice(&snap_bytes.to_le_bytes());
+            option(out, IF_NAME, interface.as_bytes());
+            // Times count nanoseconds.
+            option(out, IF_TSRESOL, &[9]);
+            option(out, OPT_END, b"");
+        });
+    }
     out
 }
 
@@ -53,10 +55,21 @@ pub(super) const fn packet_bytes(kept: usize) -> usize {
     PACKET_BLOCK_BYTES + kept.next_multiple_of(4)
 }
 
+/// Where and when a packet was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Which of the file's interfaces.
+    pub(super) interface: u32,
+    pub(super) queue: u32,
+    pub(super) way: Way,
+    pub(super) unix_ns: u64,
+}
+
 /// Puts a packet behind what there is, with its first `kept` bytes.
-pub(super) fn packet(out: &mut Vec<u8>, unix_ns: u64, way: Way, queue: u32, packet: &Packet, kept: usize) {
+pub(super) fn packet(out: &mut Vec<u8>, seen: Seen, packet: &Packet, kept: usize) {
+    let Seen { interface, queue, way, unix_ns } = seen;
     block(out, ENHANCED_PACKET, |out| {
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&interface.to_le_bytes());
         let [a, b, c, d, high @ ..] = unix_ns.to_le_bytes();
         out.extend_from_slice(&high);
         out.extend_from_slice(&[a, b, c, d]);

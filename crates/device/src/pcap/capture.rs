@@ -10,7 +10,7 @@ use std::time::Duration;
 use sunstar_executor::Instant;
 use sunstar_packet::{CopyCounter, Packet};
 
-use super::blocks::{self, Way};
+use super::blocks::{self, Seen, Way};
 
 /// Packets are handed to the writing thread when they are so many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -53,22 +53,24 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Creates the file, or empties it. `interface` is the name that the packets' interface has in it.
+    /// Creates the file, or empties it. `interfaces` are the names that the packets' interfaces have in it.
     ///
     /// # Errors
     /// When the file can't be written to, or there can be no thread.
-    pub fn create(path: &Path, interface: &str, options: CaptureOptions) -> io::Result<Self> {
+    pub fn create(path: &Path, interfaces: &[&str], options: CaptureOptions) -> io::Result<Self> {
         let mut file = File::create(path)?;
-        file.write_all(&blocks::file_header(interface, options.snap_bytes))?;
+        file.write_all(&blocks::file_header(interfaces, options.snap_bytes))?;
         let (sender, receiver) = sync_channel(MAX_WAITING_CHUNKS);
         let writer = std::thread::Builder::new().name("pcap".to_owned()).spawn(move || write(file, &receiver))?;
         Ok(Self { options, sender, writer: Some(writer) })
     }
 
-    /// What records the packets of queue `queue`. It goes to that queue's shard.
-    pub fn recorder(&self, queue: u32) -> Recorder {
+    /// What records the packets of queue `queue` of an interface, of those that the file was created with the one at this place. It goes
+    /// to that queue's shard.
+    pub fn recorder(&self, interface: u32, queue: u32) -> Recorder {
         Recorder {
             options: self.options,
+            interface,
             queue,
             sender: self.sender.clone(),
             chunk: Vec::new(),
@@ -115,6 +117,7 @@ fn write(mut file: File, receiver: &Receiver<Message>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Recorder {
     options: CaptureOptions,
+    interface: u32,
     queue: u32,
     sender: SyncSender<Message>,
     chunk: Vec<u8>,
@@ -155,7 +158,8 @@ impl Recorder {
         self.chunk.reserve(if self.chunk.is_empty() { len.max(CHUNK_BYTES) } else { len });
         let unix = self.options.origin_since_epoch + Duration::from_nanos(now.as_nanos());
         let unix_ns = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
-        blocks::packet(&mut self.chunk, unix_ns, way, self.queue, packet, kept);
+        let seen = Seen { interface: self.interface, queue: self.queue, way, unix_ns };
+        blocks::packet(&mut self.chunk, seen, packet, kept);
         self.copies.count(kept);
         self.recorded += 1;
         self.flush_at.get_or_insert(now + FLUSH_TIME);

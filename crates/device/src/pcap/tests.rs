@@ -10,6 +10,7 @@ use crate::link::{LinkOptions, LinkQueue, link};
 /// A packet as it is in a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Recorded {
+    interface: u32,
     unix_ns: u64,
     flags: u32,
     queue: u32,
@@ -18,7 +19,7 @@ struct Recorded {
 }
 
 struct File {
-    interface: String,
+    interfaces: Vec<String>,
     snap_bytes: u32,
     packets: Vec<Recorded>,
 }
@@ -45,7 +46,7 @@ fn options(block: &[u8], mut at: usize) -> Vec<(u32, Vec<u8>)> {
 fn read(path: &std::path::Path) -> File {
     let bytes = std::fs::read(path).unwrap();
     let mut rest = &bytes[..];
-    let mut file = File { interface: String::new(), snap_bytes: 0, packets: Vec::new() };
+    let mut file = File { interfaces: Vec::new(), snap_bytes: 0, packets: Vec::new() };
     let mut index = 0;
     while !rest.is_empty() {
         let (kind, len) = (word(rest, 0), word(rest, 4) as usize);
@@ -53,17 +54,18 @@ fn read(path: &std::path::Path) -> File {
         assert_eq!(word(block, len - 4) as usize, len, "the length stands at both ends");
         match (index, kind) {
             (0, 0x0a0d_0d0a) => assert_eq!((word(block, 8), word(block, 12)), (0x1a2b_3c4d, 1)),
-            (1, 1) => {
+            (1 | 2, 1) => {
                 assert_eq!(word(block, 8), 1, "Ethernet");
                 file.snap_bytes = word(block, 12);
                 let options = options(block, 16);
                 assert_eq!(options[1], (9, vec![9]), "nanoseconds");
-                file.interface = String::from_utf8(options[0].1.clone()).unwrap();
+                file.interfaces.push(String::from_utf8(options[0].1.clone()).unwrap());
             }
-            (2.., 6) => {
+            (3.., 6) => {
                 let (kept, options) = (word(block, 20) as usize, |at| options(block, at));
                 let options = options(28 + kept.next_multiple_of(4));
                 file.packets.push(Recorded {
+                    interface: word(block, 8),
                     unix_ns: u64::from(word(block, 12)) << 32 | u64::from(word(block, 16)),
                     flags: word(&options[0].1, 0),
                     queue: word(&options[1].1, 0),
@@ -98,9 +100,9 @@ struct Setup {
 fn setup(options: CaptureOptions, ring_packets: usize) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture.pcapng");
-    let capture = Capture::create(&path, "link0", options).unwrap();
+    let capture = Capture::create(&path, &["other", "link0"], options).unwrap();
     let (here, there) = link(LinkOptions { ring_packets, ..LinkOptions::default() });
-    let there = Pcap::new(there, capture.recorder(3));
+    let there = Pcap::new(there, capture.recorder(1, 3));
     Setup { _folder: folder, path, capture, here, there }
 }
 
@@ -118,10 +120,18 @@ fn both_directions_are_recorded_with_their_times() {
     capture.finish().unwrap();
 
     let file = read(&path);
-    assert_eq!((&file.interface[..], file.snap_bytes), ("link0", 9));
+    assert_eq!((&file.interfaces[..], file.snap_bytes), (&["other".to_owned(), "link0".to_owned()][..], 9));
     let base = 1_700_000_000_000_000_000;
-    let received = Recorded { unix_ns: base + 1, flags: 1, queue: 3, original_bytes: 8, bytes: b"to there".to_vec() };
+    let received = Recorded {
+        interface: 1,
+        unix_ns: base + 1,
+        flags: 1,
+        queue: 3,
+        original_bytes: 8,
+        bytes: b"to there".to_vec(),
+    };
     let sent = Recorded {
+        interface: 1,
         unix_ns: base + 5_000_000_002,
         flags: 2,
         queue: 3,
@@ -160,7 +170,7 @@ fn what_was_recorded_is_written_soon() {
 
 #[test]
 fn nothing_waits_for_a_file_that_can_not_be_written() {
-    let capture = Capture::create("/dev/full".as_ref(), "x", CaptureOptions::default());
+    let capture = Capture::create("/dev/full".as_ref(), &["x"], CaptureOptions::default());
     assert!(capture.is_err(), "the first bytes are written at once");
 
     let Setup { _folder, capture, mut here, mut there, .. } = setup(CaptureOptions::default(), 4096);

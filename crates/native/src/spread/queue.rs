@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Context;
 
 use sunstar_device::{Capabilities, Counters, Queue, QueueError, Readiness};
@@ -12,7 +11,7 @@ use sunstar_executor::message::TryPostError;
 use sunstar_executor::{Instant, IntoForeign, ShardId, current, local, try_post};
 use sunstar_packet::{CopyCounter, ForeignPacket, Packet};
 
-use super::Spread;
+use super::SharedDevice;
 use super::steer::{To, steer};
 use crate::frames::copy_of;
 
@@ -34,6 +33,17 @@ pub struct SpreadCounters {
     pub tx_forwarded: u64,
     /// Packets that were dropped since as many as may be waited.
     pub dropped: u64,
+}
+
+impl SpreadCounters {
+    /// The sums of both.
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            rx_forwarded: self.rx_forwarded + other.rx_forwarded,
+            tx_forwarded: self.tx_forwarded + other.tx_forwarded,
+            dropped: self.dropped + other.dropped,
+        }
+    }
 }
 
 /// Where a shard finds what others have for it.
@@ -173,8 +183,8 @@ impl Outgoing {
 }
 
 /// A shard's end of a device that all shards use: what stands before its queue, if it has one.
-pub(super) struct SpreadQueue {
-    spread: Arc<Spread>,
+pub struct SharedQueue {
+    device: SharedDevice,
     here: usize,
     queue: Option<Box<dyn Queue>>,
     capabilities: Capabilities,
@@ -188,11 +198,11 @@ pub(super) struct SpreadQueue {
     copies: CopyCounter,
 }
 
-impl SpreadQueue {
-    pub(super) fn new(spread: Arc<Spread>, queue: Option<Box<dyn Queue>>, capabilities: Capabilities) -> Self {
-        let (here, mailbox) = (current::shard_id(), Mailbox::open(spread.id));
+impl SharedQueue {
+    pub(super) fn new(device: SharedDevice, queue: Option<Box<dyn Queue>>, capabilities: Capabilities) -> Self {
+        let (here, mailbox) = (current::shard_id(), Mailbox::open(device.id));
         let shards = || ShardId::all(current::shard_count());
-        let sender = spread.sender_for(here);
+        let sender = device.sender_for(here);
         let to_send = shards().find(|shard| queue.is_none() && shard.index() == sender);
         Self {
             here: here.index(),
@@ -200,17 +210,21 @@ impl SpreadQueue {
             mailbox,
             received: shards().map(|shard| Outgoing::new(shard, Errand::Receive)).collect(),
             to_send: to_send.map(|shard| Outgoing::new(shard, Errand::Send)),
-            spread,
+            device,
             queue,
             fresh: VecDeque::new(),
             copies: CopyCounter::default(),
         }
     }
 
+    pub(crate) const fn device(&self) -> &SharedDevice {
+        &self.device
+    }
+
     /// Gives each packet that has come to its shard.
     fn share_out(&mut self, out: &mut VecDeque<Packet>) {
         while let Some(packet) = self.fresh.pop_front() {
-            match steer(&self.spread, &packet) {
+            match steer(&self.device.spread, &packet) {
                 To::Finder => out.push_back(packet),
                 To::Shard(shard) if shard == self.here => out.push_back(packet),
                 To::Shard(shard) => self.forward(shard, packet),
@@ -237,12 +251,12 @@ impl SpreadQueue {
     }
 
     fn flush(&mut self) {
-        let id = self.spread.id;
+        let id = self.device.id;
         self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.flush(id));
     }
 }
 
-impl Drop for SpreadQueue {
+impl Drop for SharedQueue {
     /// Lets go of what others have left here, which belongs to them.
     fn drop(&mut self) {
         self.mailbox.is_closed.set(true);
@@ -252,7 +266,7 @@ impl Drop for SpreadQueue {
     }
 }
 
-impl Queue for SpreadQueue {
+impl Queue for SharedQueue {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -323,9 +337,9 @@ impl Queue for SpreadQueue {
     }
 }
 
-impl fmt::Debug for SpreadQueue {
+impl fmt::Debug for SharedQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpreadQueue")
+        f.debug_struct("SharedQueue")
             .field("here", &self.here)
             .field("counters", &self.mailbox.counters)
             .finish_non_exhaustive()

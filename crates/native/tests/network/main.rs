@@ -3,6 +3,7 @@
 
 mod closing;
 mod datagrams;
+mod devices;
 mod listening;
 mod spread;
 mod streams;

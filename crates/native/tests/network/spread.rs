@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,10 @@ use std::time::Duration;
 use sunstar_device::{LinkOptions, Queue, link};
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, current, invoke_on_all, spawn, submit_to};
-use sunstar_native::{NetworkOptions, Spread};
+use sunstar_native::{NetworkOptions, SharedDevice, Spread};
 use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
 use sunstar_sim::Sim;
+use sunstar_tcpip::configuration::Change;
 
 use crate::support::*;
 
@@ -21,12 +22,24 @@ const SHARDS: usize = 3;
 
 /// Installs networks on all shards of the current host, of which the first has the queue.
 async fn start_all(queue: impl Queue + 'static) {
-    let spread = Spread::new(1);
-    let capabilities = queue.capabilities().clone();
-    start_spread(spread.attach(Box::new(queue)), &spread);
+    start_all_over(vec![(Box::new(queue), SERVER)]).await;
+}
+
+/// The same over several devices.
+async fn start_all_over(queues: Vec<(Box<dyn Queue>, Ipv4Addr)>) {
+    let spread = Spread::new();
+    let known: Vec<_> =
+        queues.iter().map(|(queue, address)| (spread.add_device(1), queue.capabilities().clone(), *address)).collect();
+    let ends = queues.into_iter().zip(&known).map(|((queue, address), (device, ..))| (device.attach(queue), address));
+    start_spread(&spread, ends.collect());
     for shard in ShardId::all(SHARDS).skip(1) {
-        let (spread, capabilities) = (Arc::clone(&spread), capabilities.clone());
-        let start = move || async move { start_spread(spread.attach_without_queue(capabilities), &spread) };
+        let (spread, known) = (Arc::clone(&spread), known.clone());
+        let start = move || async move {
+            let attach = |(device, capabilities, address): (SharedDevice, _, _)| {
+                (device.attach_without_queue(capabilities), address)
+            };
+            start_spread(&spread, known.into_iter().map(attach).collect());
+        };
         submit_to(shard, start).await.expect("the shard runs");
     }
 }
@@ -60,7 +73,11 @@ fn client_at(port: u16) -> SocketAddr {
 
 /// Serves for a while: each connection is told the shard.
 async fn tell_shards(port: u16, options: ListenerOptions) -> u16 {
-    let mut listener = TcpListener::bind((SERVER, port).into(), options).await.expect("the port is free");
+    tell_shards_at((SERVER, port).into(), options).await
+}
+
+async fn tell_shards_at(address: SocketAddr, options: ListenerOptions) -> u16 {
+    let mut listener = TcpListener::bind(address, options).await.expect("the port is free");
     let port = listener.local_address().port();
     drop(spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
@@ -77,7 +94,11 @@ async fn tell_shards(port: u16, options: ListenerOptions) -> u16 {
 
 /// The shard that answers.
 async fn asked(port: u16) -> Result<u8, Error> {
-    let mut stream = TcpStream::connect((SERVER, port).into()).await?;
+    asked_at((SERVER, port).into()).await
+}
+
+async fn asked_at(server: SocketAddr) -> Result<u8, Error> {
+    let mut stream = TcpStream::connect(server).await?;
     stream.write("?").await?;
     let mut answer = Vec::new();
     while answer.len() < 2 {
@@ -105,6 +126,56 @@ fn connections_stay_on_the_shards_that_their_hashes_choose() {
         }
         assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
     });
+}
+
+/// The other address of the server, and who is there.
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+const OTHER_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+
+#[test]
+fn the_flows_of_several_devices_come_to_their_shards() {
+    let [(one, here), (other, there)] = [link(LinkOptions::default()), link(LinkOptions::default())];
+    let mut sim = Sim::new(5);
+    sim.background_host("server", SHARDS, move || async move {
+        start_all_over(vec![(Box::new(one), SERVER), (Box::new(other), OTHER)]).await;
+        let bind = || async {
+            for address in [SERVER, OTHER] {
+                tell_shards_at((address, 80).into(), ListenerOptions::default()).await;
+            }
+            let port = 1_000 + u16::try_from(current::shard_id().index()).unwrap();
+            let mut socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+            drop(spawn(async move {
+                while let Ok((bytes, from)) = socket.recv_from().await {
+                    socket.send_to(bytes, from).await.unwrap();
+                }
+            }));
+        };
+        invoke_on_all(bind).await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+    });
+    for (name, queue, server, client) in
+        [("client", here, SERVER, CLIENT), ("other client", there, OTHER, OTHER_CLIENT)]
+    {
+        sim.host(name, 1, move || {
+            start(queue, client, NetworkOptions::DEFAULT);
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                let mut shards = BTreeSet::new();
+                for _ in 0..60 {
+                    shards.insert(asked_at((server, 80).into()).await.unwrap());
+                }
+                assert_eq!(shards.len(), SHARDS);
+                let socket = bind(0);
+                for port in [1_000, 1_001, 1_002] {
+                    // In fragments, which are put together on one shard for another one.
+                    let bytes = pattern(0, 20_000);
+                    socket.enqueue(bytes.clone().into(), Some(&SocketAddr::from((server, port)).into()));
+                    assert!(receive(&socket).await.unwrap().0.to_vec() == bytes);
+                }
+            }
+        });
+    }
+    sim.run().expect("the world ends well");
 }
 
 #[test]
@@ -206,4 +277,29 @@ fn datagrams_come_to_the_shard_that_has_bound_the_port() {
         }
         sleep(Duration::from_secs(1)).await;
     });
+}
+
+/// What one shard's stack is told, those of the others follow, in order, before who waits for it goes on.
+#[test]
+fn all_shards_follow_what_one_is_told() {
+    let is_done = Rc::new(RefCell::new(false));
+    let done = Rc::clone(&is_done);
+    let serve = || async move {
+        let (network, interface) = native();
+        network.share_configuration();
+        for mtu in 1_000..1_200 {
+            network.configure(Change::SetMtu { interface, mtu }).expect("there is room");
+        }
+        network.configured(|stack| stack.interface(interface).is_some_and(|it| it.options().mtu == 1_199)).await;
+        for shard in ShardId::all(SHARDS) {
+            let mtu = submit_to(shard, || async {
+                let (network, interface) = native();
+                network.with_stack(|stack| stack.interface(interface).expect("it is there").options().mtu)
+            });
+            assert_eq!(mtu.await.unwrap(), 1_199);
+        }
+        *done.borrow_mut() = true;
+        sleep(Duration::from_secs(60)).await;
+    };
+    spread_pair(serve, || async move { assert!(*is_done.borrow()) });
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{Fault, FaultOptions, LinkOptions, Queue, link};
-use sunstar_native::{Network, NetworkOptions, Prefix, Spread};
+use sunstar_native::{InterfaceId, Network, NetworkOptions, Prefix, SharedQueue, Spread};
 use sunstar_net::socket::{
     ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket,
     install, stack,
@@ -41,21 +41,48 @@ pub(crate) fn any(port: u16) -> Address {
 
 /// Makes a network of the current shard's, and installs it.
 pub(crate) fn start(queue: impl Queue + 'static, address: Ipv4Addr, options: NetworkOptions) -> Network {
-    install_over(Network::new(options), Box::new(queue), address)
+    let network = Network::new(options);
+    let interface = network.add_queue("link", Box::new(queue), None).expect("there is room");
+    add_address(&network, interface, address);
+    run(network)
 }
 
-/// The same for the server, one of whose shards this is.
-pub(crate) fn start_spread(queue: Box<dyn Queue>, spread: &Arc<Spread>) {
-    install_over(Network::new(NetworkOptions::DEFAULT).with_spread(Arc::clone(spread)), queue, SERVER);
+/// The same for the server, one of whose shards this is, at an address for each of its devices.
+pub(crate) fn start_spread(spread: &Arc<Spread>, queues: Vec<(SharedQueue, Ipv4Addr)>) {
+    let network = Network::new(NetworkOptions::DEFAULT).with_spread(Arc::clone(spread));
+    for (queue, address) in queues {
+        let interface = network.add_shared_queue("link", queue, None).expect("there is room");
+        add_address(&network, interface, address);
+    }
+    run(network);
 }
 
-fn install_over(network: Network, queue: Box<dyn Queue>, address: Ipv4Addr) -> Network {
-    let interface = network.add_queue(queue, None).expect("there is room");
+/// Makes a network with several devices, and installs it.
+pub(crate) fn start_over(queues: Vec<(Box<dyn Queue>, Ipv4Addr)>) -> Network {
+    let network = Network::new(NetworkOptions::DEFAULT);
+    for (queue, address) in queues {
+        let interface = network.add_queue("link", queue, None).expect("there is room");
+        add_address(&network, interface, address);
+    }
+    run(network)
+}
+
+fn add_address(network: &Network, interface: InterfaceId, address: Ipv4Addr) {
     let prefix = Prefix::new(IpAddr::V4(address), 24).expect("24 bits are fewer than 32");
     network.add_address(interface, prefix).expect("a station's");
+}
+
+fn run(network: Network) -> Network {
     network.start();
     install(Rc::new(network.clone()));
     network
+}
+
+/// The current shard's network, and its first interface but loopback.
+pub(crate) fn native() -> (Network, InterfaceId) {
+    let network = Network::current().expect("one is started");
+    let interface = network.with_stack(|stack| stack.routes().next().expect("it has an address").interface);
+    (network, interface)
 }
 
 /// Runs a server and a client to their ends.

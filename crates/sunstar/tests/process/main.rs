@@ -3,8 +3,11 @@
 mod config_file;
 mod log;
 mod metrics;
+#[path = "../../../device/tests/tap/namespace.rs"]
+mod namespace;
 mod options;
 mod stop;
+mod udp_filter;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

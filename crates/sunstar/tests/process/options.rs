@@ -28,10 +28,11 @@ Framework options:
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
-      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]
-      --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2
-      --netmask-ipv4-addr <MASK>        Netmask that goes with it [default: 255.255.255.0]
-      --gw-ipv4-addr <ADDRESS>          Gateway of the native stack to other networks [default: none]
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; may be repeated
+      --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
+      --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2: one for each device, in their order
+      --netmask-ipv4-addr <MASK>        Netmask that goes with it: one for all addresses, or one for each [default: 255.255.255.0]
+      --gw-ipv4-addr <ADDRESS>          Gateway to other networks, in that of some device; of several the first one is taken [default: none]
       --pcap <FILE>                     Capture the native stack's packets in a file that tshark reads
       --fault <FAULTS>                  Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
       --trace                           Show the native stack's packets in the log
@@ -195,7 +196,11 @@ fn options_of_collectd_without_its_address_are_refused() {
 fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     let native = |more: &[&str]| refusal(&[&["--network-stack", "native"], more].concat());
     assert_eq!(native(&[]), "--network-stack native needs --device, as in --device tap:NAME");
-    assert_eq!(native(&["--device", "tap:x"]), "--network-stack native needs --host-ipv4-addr");
+    let with_device = |more: &[&str]| native(&[&["--device", "tap:x"], more].concat());
+    assert_eq!(with_device(&["--dhcp", "0"]), "--network-stack native without DHCP needs --host-ipv4-addr");
+    for option in [["--gw-ipv4-addr", "10.0.0.1"], ["--netmask-ipv4-addr", "255.0.0.0"]] {
+        assert_eq!(with_device(&option), format!("{} needs --host-ipv4-addr", option[0]));
+    }
     let at = |address, more: &[&str]| native(&[&["--device", "tap:x", "--host-ipv4-addr", address], more].concat());
     for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "10.0.0.255", "10.0.0.0", "255.255.255.255"] {
         assert_eq!(at(address, &[]), format!("--host-ipv4-addr {address}: no host can have that address"));
@@ -206,6 +211,7 @@ fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     assert!(line.starts_with("cannot write --pcap /nowhere/x: "), "{line}");
     for option in [
         &["--device", "tap:x"][..],
+        &["--dhcp", "1"],
         &["--host-ipv4-addr", "10.0.0.2"],
         &["--netmask-ipv4-addr", "255.255.255.0"],
         &["--gw-ipv4-addr", "10.0.0.1"],
@@ -214,6 +220,41 @@ fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
         &["--trace"],
     ] {
         assert_eq!(refusal(option), format!("{} needs --network-stack native", option[0]));
+    }
+}
+
+#[test]
+fn several_devices_have_an_address_and_a_network_each() {
+    let native = |more: &str| {
+        let devices = "--network-stack native --device tap:x --device tap:y";
+        refusal(&format!("{devices} {more}").split(' ').collect::<Vec<_>>())
+    };
+    for (more, line) in [
+        ("--host-ipv4-addr 10.0.0.2", "each --device needs one --host-ipv4-addr, in the same order: there are 2 and 1"),
+        (
+            "--host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.0.3",
+            "--host-ipv4-addr 10.0.0.2 and 10.0.0.3 are in one network, in which only one device can be",
+        ),
+        (
+            "--host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --netmask-ipv4-addr 255.255.255.0 \
+             --netmask-ipv4-addr 255.255.0.0",
+            "--host-ipv4-addr 10.0.0.2 and 10.0.1.2 are in one network, in which only one device can be",
+        ),
+        (
+            "--host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --gw-ipv4-addr 10.0.1.1 --gw-ipv4-addr 10.0.2.1",
+            "--gw-ipv4-addr 10.0.2.1 is not in the network of 10.0.0.2/24 or 10.0.1.2/24",
+        ),
+        (
+            "--device tap:y --host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --host-ipv4-addr 10.0.2.2",
+            "--device tap:y stands there twice",
+        ),
+        (
+            "--device tap:z --host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --host-ipv4-addr 10.0.2.2 \
+             --netmask-ipv4-addr 255.255.255.0 --netmask-ipv4-addr 255.255.255.0",
+            "--netmask-ipv4-addr stands once for all devices, or once for each: there are 2 for 3",
+        ),
+    ] {
+        assert_eq!(native(more), line);
     }
 }
 

@@ -84,6 +84,8 @@ impl Stack {
         if !arp.sha.is_unicast() || arp.sha == own || (!is_probe && !super::is_v4_station(arp.spa)) {
             return Err(DropReason::ArpImplausible);
         }
+        self.look_for_dhcpv4_conflict(now, id, &arp);
+        let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
         let is_for_us = interface.has_address(arp.tpa.into());
         let is_on_link = interface.is_on_link(arp.spa.into());
         if interface.has_address(arp.spa.into()) {
@@ -123,11 +125,11 @@ impl Stack {
         }
     }
 
-    fn mac(&self, id: InterfaceId) -> Option<MacAddr> {
+    pub(super) fn mac(&self, id: InterfaceId) -> Option<MacAddr> {
         self.network.interface(id)?.mac()
     }
 
-    fn send_arp(&mut self, id: InterfaceId, dst: MacAddr, arp: &Arp) {
+    pub(super) fn send_arp(&mut self, id: InterfaceId, dst: MacAddr, arp: &Arp) {
         let mut message = BufferMut::with_capacity(64, Arp::LEN);
         // There is room: it was made for it.
         let _ = message.extend_from_slice(&arp.to_bytes());

@@ -64,7 +64,7 @@ impl Stack {
         }
     }
 
-    fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
+    pub(super) fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
         let malformed = DropReason::EthernetMalformed;
         let head = packet.contiguous(ETHERNET_BYTES, &self.copies).map_err(|_| malformed)?;
         if let Ok(frame) = EthernetFrame::parse(head) {
@@ -90,6 +90,10 @@ impl Stack {
             _ => return Err(DropReason::IpVersion),
         }
         let (header, payload_len) = self.ipv4_header(packet)?;
+        // It may be for an address that is not ours yet.
+        if self.is_for_dhcpv4(id, &header) && self.input_dhcpv4(now, id, &header, packet)? {
+            return Ok(());
+        }
         let is_ip_broadcast = self.check_addresses(id, &header)?;
         let is_broadcast = is_link_broadcast || is_ip_broadcast;
         let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
@@ -180,7 +184,7 @@ impl Stack {
     }
 
     /// Whether an address is one of ours.
-    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => self.network.is_own(v4),
             IpAddr::V6(_) => false,

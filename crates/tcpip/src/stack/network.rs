@@ -39,6 +39,8 @@ pub(super) struct Network {
     own: Vec<Ipv4Addr>,
     /// How many bytes of TCP payload each way takes at once, if that is the same for all.
     max_segment: Option<u32>,
+    /// Interfaces whose devices take nothing for now.
+    paused: usize,
     /// Grows with each change.
     version: u32,
 }
@@ -46,7 +48,7 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(max_routes: usize) -> Self {
         let (interfaces, routes) = (alloc::vec![Interface::loopback()], Routes::new(max_routes));
-        let mut network = Self { interfaces, routes, own: Vec::new(), max_segment: None, version: 0 };
+        let mut network = Self { interfaces, routes, own: Vec::new(), max_segment: None, paused: 0, version: 0 };
         network.follow();
         network
     }
@@ -73,6 +75,12 @@ impl Network {
         Some(id)
     }
 
+    /// All interfaces but loopback, which alone is none of a device's; and that if there is no other.
+    pub(super) fn devices(&self) -> impl Iterator<Item = InterfaceId> {
+        let count = u16::try_from(self.interfaces.len()).unwrap_or(u16::MAX);
+        (count.min(2) - 1..count).map(InterfaceId)
+    }
+
     pub(super) fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -91,6 +99,14 @@ impl Network {
 
     pub(super) fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(id.index())
+    }
+
+    /// Answers whether there is such an interface.
+    pub(super) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> bool {
+        let interface = self.interfaces.get_mut(id.index());
+        let is_there = interface.map(|interface| interface.set_mtu(mtu)).is_some();
+        self.follow();
+        is_there
     }
 
     pub(super) fn add_address(&mut self, id: InterfaceId, address: Prefix) {
@@ -159,14 +175,33 @@ impl Network {
         }
     }
 
-    /// How many bytes of TCP payload the way of a flow takes at once.
-    pub(super) fn max_segment(&self, flow: &FourTuple) -> u32 {
-        if let Some(bytes) = self.max_segment {
-            return bytes;
+    /// Notes whether the device of an interface takes something; answers whether that is news.
+    pub(super) fn set_paused(&mut self, id: InterfaceId, is_paused: bool) -> bool {
+        let is_news = self.interfaces.get_mut(id.index()).is_some_and(|interface| interface.set_paused(is_paused));
+        match is_paused {
+            _ if !is_news => {}
+            true => self.paused += 1,
+            false => self.paused -= 1,
         }
-        let IpAddr::V4(dst) = flow.addresses.dst() else { return 1 };
-        let interface = self.way(dst).and_then(|way| self.interface(way.interface));
-        interface.map_or(MAX_SEGMENT, segment_bytes)
+        is_news
+    }
+
+    /// Whether the device of an interface takes nothing for now.
+    pub(super) fn is_paused(&self, id: InterfaceId) -> bool {
+        self.paused > 0 && self.interface(id).is_some_and(Interface::is_paused)
+    }
+
+    /// How many bytes of TCP payload the way of a flow takes at once; the interface for which it has to wait if it takes nothing for now.
+    pub(super) fn max_segment(&self, flow: &FourTuple) -> Result<u32, InterfaceId> {
+        if let Some(bytes) = self.max_segment.filter(|_| self.paused == 0) {
+            return Ok(bytes);
+        }
+        let IpAddr::V4(dst) = flow.addresses.dst() else { return Ok(1) };
+        let Some(way) = self.way(dst) else { return Ok(MAX_SEGMENT) };
+        match self.interface(way.interface) {
+            Some(interface) if interface.is_paused() => Err(way.interface),
+            interface => Ok(interface.map_or(MAX_SEGMENT, segment_bytes)),
+        }
     }
 }
 

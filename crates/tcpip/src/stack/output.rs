@@ -122,10 +122,10 @@ impl Stack {
 
     /// Puts a packet into the queue of those that leave next.
     pub(super) fn enqueue(&mut self, ready: (InterfaceId, Packet)) {
-        if self.outgoing.len() >= self.limits.outgoing_packets {
-            self.drop(DropReason::OutgoingQueueFull);
+        if self.outgoing.has_room(ready.0, self.limits.outgoing_packets) {
+            self.outgoing.push(ready);
         } else {
-            self.outgoing.push_back(ready);
+            self.drop(DropReason::OutgoingQueueFull);
         }
     }
 

@@ -62,6 +62,12 @@ impl Stack {
         self.tcp.connect(now, src, dst, options)
     }
 
+    /// The address from which connections to a destination are opened, if nobody names one.
+    pub fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V4(dst) = dst else { return None };
+        self.network.way(dst).and_then(|way| self.network.source(&way)).map(IpAddr::V4)
+    }
+
     /// The same options for a link that takes less; connections that are opened one after the other share them.
     fn bounded(&mut self, options: Rc<Options>, mss: u16) -> Rc<Options> {
         if options.mss <= mss {

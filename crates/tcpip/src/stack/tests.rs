@@ -1,13 +1,17 @@
 mod arp;
+mod configure;
 mod counters;
+mod dhcpv4;
 mod driven;
 mod express;
+mod filters;
 mod fragments;
 mod fuzzed;
 mod icmp;
 mod ip;
 mod path;
 mod paths;
+mod pausing;
 mod script;
 mod streams;
 mod udp;

@@ -73,10 +73,11 @@ impl Stack {
         let local = self.udp.local(id).ok_or(UdpSendError::Closed)?;
         let to = to.or_else(|| self.udp.remote(id)).ok_or(UdpSendError::NoDestination)?;
         let IpAddr::V4(dst) = to.ip() else { return Err(UdpSendError::NoRoute) };
-        if !self.has_room_for_datagrams() {
+        let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
+        if !self.has_room_on(&way) {
+            self.drop(DropReason::OutgoingQueueFull);
             return Err(UdpSendError::Full);
         }
-        let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
         if way.cast == Cast::Broadcast && !options.may_broadcast {
             return Err(UdpSendError::Broadcast);
         }
@@ -92,12 +93,21 @@ impl Stack {
         Ok(())
     }
 
-    /// Whether [`Stack::udp_send`] does not answer [`UdpSendError::Full`]. There is room again when packets have left.
+    /// Whether [`Stack::udp_send`] does not answer [`UdpSendError::Full`] for some destination: one device that takes nothing does not
+    /// stop what goes elsewhere. There is room again when packets have left.
     pub fn has_room_for_datagrams(&self) -> bool {
-        self.outgoing.len() < self.limits.outgoing_packets && self.local.len() < self.limits.loopback_packets
+        let has_room = |id| self.outgoing.has_room(id, self.limits.outgoing_packets);
+        self.network.devices().any(has_room) && self.local.len() < self.limits.loopback_packets
     }
 
-    fn udp_packet(
+    fn has_room_on(&self, way: &Way) -> bool {
+        match way.cast {
+            Cast::Local => self.local.len() < self.limits.loopback_packets,
+            _ => self.outgoing.has_room(way.interface, self.limits.outgoing_packets),
+        }
+    }
+
+    pub(super) fn udp_packet(
         &self,
         way: &Way,
         (src, dst): (Ipv4Addr, Ipv4Addr),

@@ -1,6 +1,7 @@
 //! One side of a connection.
 
 mod acks;
+mod busy;
 mod history;
 mod info;
 mod input;
@@ -33,6 +34,7 @@ use super::rto::Rto;
 use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
+use busy::Sending;
 use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
@@ -116,7 +118,7 @@ impl Options {
 }
 
 /// RFC 9293 §3.3.2. LISTEN and most of SYN-RECEIVED need no connection, and TIME-WAIT none any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// A SYN was sent.
     SynSent,
@@ -137,6 +139,7 @@ pub enum State {
     /// Both have ended, and the last acknowledgement may get lost.
     TimeWait,
     /// It is over.
+    #[default]
     Closed,
 }
 
@@ -319,6 +322,7 @@ pub(super) struct Queues {
     ready: VecDeque<Buffer>,
     /// Segments that were dropped since too many pieces wait, and not counted yet.
     refused: u32,
+    sending: Sending,
     assembler: Option<Box<Assembler>>,
     /// What came twice, to be told once (RFC 2883 §4).
     duplicate: Option<SackBlock>,
@@ -530,6 +534,7 @@ impl Connection {
     fn end(&mut self) {
         self.state = State::Closed;
         self.unsent_bytes = 0;
+        self.stop_sending();
         if let Some(queues) = &mut self.queues {
             queues.unsent.clear();
             queues.corked_until = None;

@@ -15,8 +15,11 @@ pub const DUP_THRESH: u32 = 3;
 /// For so many recoveries without a duplicate a grown reordering window is kept, RFC 8985 §6.2 step 4.
 const PERSIST: u8 = 16;
 
-/// The least round-trip time is that of the last minutes, since paths change.
-const MIN_RTT_WINDOW: Duration = Duration::from_secs(300);
+/// The least round-trip time is that of the last five minutes, since paths change. In units of [`AGE_SHIFT`].
+const MIN_RTT_WINDOW: u32 = 4_578;
+
+/// Its age is measured in so many binary digits of microseconds.
+const AGE_SHIFT: u32 = 16;
 
 /// What a sender remembers of a transmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +60,11 @@ pub struct Rack {
     /// The round-trip time of that one, and the least one, in microseconds.
     rtt: u32,
     min_rtt: u32,
-    min_rtt_at: Instant,
+    min_rtt_at: u32,
     /// The highest number that has arrived (`RACK.fack`).
     fack: Option<Seq>,
-    is_reordering: bool,
+    /// How often a segment was seen to be overtaken.
+    overtaken: u16,
     /// By how many quarters of the least round-trip time segments may be late, without the one that they always may.
     extra_quarters: u8,
     persist: u8,
@@ -78,8 +82,9 @@ impl Rack {
         if transmission.is_retransmission && (acks_original || rtt < self.min_rtt) {
             return;
         }
-        if self.min_rtt == 0 || rtt <= self.min_rtt || now - self.min_rtt_at > MIN_RTT_WINDOW {
-            (self.min_rtt, self.min_rtt_at) = (rtt, now);
+        let age = u32::try_from(now.as_micros() >> AGE_SHIFT).unwrap_or(u32::MAX);
+        if self.min_rtt == 0 || rtt <= self.min_rtt || age - self.min_rtt_at > MIN_RTT_WINDOW {
+            (self.min_rtt, self.min_rtt_at) = (rtt, age);
         }
         if self.newest.is_none_or(|newest| transmission.is_after(&newest)) {
             self.newest = Some(*transmission);
@@ -90,7 +95,8 @@ impl Rack {
     fn note_order(&mut self, transmission: &Transmission) {
         match self.fack {
             Some(fack) if transmission.end.is_at_or_before(fack) => {
-                self.is_reordering |= transmission.end.is_before(fack) && !transmission.is_retransmission;
+                let is_overtaken = transmission.end.is_before(fack) && !transmission.is_retransmission;
+                self.overtaken = self.overtaken.saturating_add(is_overtaken.into());
             }
             _ => self.fack = Some(transmission.end),
         }
@@ -126,7 +132,7 @@ impl Rack {
 
     /// By how much a segment may be late. `sacked_segments` have arrived behind a gap.
     pub fn reordering_window(&self, is_in_recovery: bool, sacked_segments: u32, srtt: Duration) -> Duration {
-        if !self.is_reordering && (is_in_recovery || sacked_segments >= DUP_THRESH) {
+        if self.overtaken == 0 && (is_in_recovery || sacked_segments >= DUP_THRESH) {
             return Duration::ZERO;
         }
         let quarters = u32::from(self.extra_quarters) + 1;
@@ -159,8 +165,14 @@ impl Rack {
         (self.min_rtt != 0).then(|| Duration::from_micros(u64::from(self.min_rtt)))
     }
 
-    /// Whether the path was seen to change the order of segments.
-    pub fn has_seen_reordering(&self) -> bool {
-        self.is_reordering
+    /// The same in microseconds; zero before the first sample.
+    #[inline]
+    pub(super) fn min_rtt_micros(&self) -> u32 {
+        self.min_rtt
+    }
+
+    /// How often the path was seen to change the order of segments; counts to 65,535.
+    pub fn overtaken(&self) -> u32 {
+        self.overtaken.into()
     }
 }

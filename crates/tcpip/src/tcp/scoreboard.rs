@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
+use super::delivery::{Delivery, Sample, Stamp};
 use super::rack::{Rack, Transmission, Verdict};
 use crate::time::Instant;
 
@@ -32,14 +33,17 @@ pub struct Scoreboard {
     first_lost: Seq,
     /// What was reported last; its segments need not be looked at again.
     reported: SackBlocks,
+    delivery: Delivery,
 }
 
 #[derive(Debug)]
 struct Segment {
     seq: Seq,
     transmission: Transmission,
+    stamp: Stamp,
     payload: Payload,
     has_fin: bool,
+    is_pushed: bool,
     state: State,
 }
 
@@ -70,6 +74,8 @@ pub struct Outgoing {
     pub payload: Payload,
     /// Whether it ends the stream.
     pub has_fin: bool,
+    /// Whether it ends what the application had handed over.
+    pub is_pushed: bool,
 }
 
 /// What an acknowledgement has changed.
@@ -85,11 +91,18 @@ pub struct Acknowledged {
     pub has_original: bool,
     /// The number behind the first segment that was sent once, and is known now to have arrived.
     pub original: Option<Seq>,
+    /// How fast this shows that the network delivers.
+    pub sample: Sample,
+    /// When the segment was sent that was sent last of those that have arrived, and how things stood then.
+    newest: Option<(Instant, Stamp)>,
 }
 
 impl Acknowledged {
     /// A segment has arrived.
-    fn note(&mut self, transmission: &Transmission) {
+    fn note(&mut self, transmission: &Transmission, stamp: Stamp) {
+        if self.newest.is_none_or(|(sent_at, _)| transmission.sent_at >= sent_at) {
+            self.newest = Some((transmission.sent_at, stamp));
+        }
         if !transmission.is_retransmission {
             let end = transmission.end;
             self.original = Some(self.original.map_or(end, |first| first.min(end)));
@@ -147,8 +160,24 @@ impl Scoreboard {
             self.first_lost = seq;
         }
         let transmission = Transmission { sent_at: now, end: seq + len, is_retransmission: false };
-        self.segments.push_back(Segment { seq, transmission, payload, has_fin, state: State::InFlight });
+        let stamp = self.delivery.stamp(now, self.segments.is_empty());
+        self.segments.push_back(Segment {
+            seq,
+            transmission,
+            stamp,
+            payload,
+            has_fin,
+            is_pushed: false,
+            state: State::InFlight,
+        });
         self.in_flight += len;
+    }
+
+    /// With the last segment ends what the application had handed over: that is said again when it is sent again.
+    pub fn mark_pushed(&mut self) {
+        if let Some(last) = self.segments.back_mut() {
+            last.is_pushed = true;
+        }
     }
 
     /// Everything before `snd_una` has arrived, and so has what `blocks` say, which lie between it and the last number sent.
@@ -178,7 +207,16 @@ impl Scoreboard {
                 self.sack(part, &mut result, &mut arrived);
             }
         }
+        if let Some(newest) = result.newest {
+            result.sample = self.delivery.on_ack(now, result.delivered, newest, rack.min_rtt_micros());
+        }
         result
+    }
+
+    /// The application has less to send than may be sent.
+    #[inline]
+    pub(crate) fn on_drained(&mut self) {
+        self.delivery.on_drained(self.in_flight);
     }
 
     /// Whether everything is in flight, and what lies before `snd_una` was sent once.
@@ -192,6 +230,7 @@ impl Scoreboard {
     #[inline]
     pub(crate) fn on_ack_in_order(&mut self, now: Instant, snd_una: Seq, rack: &mut Rack) -> Acknowledged {
         let mut result = Acknowledged::default();
+        let mut newest = None;
         while let Some(first) = self.segments.front_mut()
             && first.seq.is_before(snd_una)
         {
@@ -200,6 +239,7 @@ impl Scoreboard {
             let arrived = Transmission { end: if is_whole { end } else { snd_una }, ..first.transmission };
             rack.on_delivered(now, &arrived, false);
             result.rtt = Some(now - arrived.sent_at);
+            newest = Some((arrived.sent_at, first.stamp));
             result.acked += arrived.end - first.seq;
             if is_whole {
                 self.segments.pop_front();
@@ -210,6 +250,9 @@ impl Scoreboard {
             }
         }
         result.delivered = result.acked;
+        if let Some(newest) = newest {
+            result.sample = self.delivery.on_ack(now, result.delivered, newest, rack.min_rtt_micros());
+        }
         self.in_flight -= result.acked;
         self.first_lost = self.first_lost.max(snd_una);
         self.reported = SackBlocks::NONE;
@@ -244,7 +287,7 @@ impl Scoreboard {
         while let Some(segment) = self.segments.pop_front_if(|first| first.end().is_at_or_before(snd_una)) {
             result.acked += segment.len();
             if segment.state != State::Sacked {
-                result.note(&segment.transmission);
+                result.note(&segment.transmission, segment.stamp);
                 result.delivered += segment.len();
                 if segment.transmission.is_retransmission || !closes_gap {
                     arrived(&segment.transmission, false, result);
@@ -275,7 +318,7 @@ impl Scoreboard {
             let (was, len) = (segment.state, segment.len());
             if was != State::Sacked {
                 segment.state = State::Sacked;
-                result.note(&segment.transmission);
+                result.note(&segment.transmission, segment.stamp);
                 result.delivered += len;
                 arrived(&segment.transmission, true, result);
                 self.account(was, len, false);
@@ -392,7 +435,13 @@ impl Scoreboard {
         segment.state = State::InFlight;
         segment.transmission.sent_at = now;
         segment.transmission.is_retransmission = true;
-        let outgoing = Outgoing { seq: segment.seq, payload: segment.payload.clone(), has_fin: segment.has_fin };
+        segment.stamp = self.delivery.stamp(now, false);
+        let outgoing = Outgoing {
+            seq: segment.seq,
+            payload: segment.payload.clone(),
+            has_fin: segment.has_fin,
+            is_pushed: segment.is_pushed,
+        };
         let (len, end) = (segment.len(), segment.end());
         self.account(was, len, false);
         self.account(State::InFlight, len, true);
@@ -437,8 +486,10 @@ impl Scoreboard {
         let rest = Segment {
             seq,
             transmission: segment.transmission,
+            stamp: segment.stamp,
             payload: split_payload(&mut segment.payload, seq - segment.seq),
             has_fin: core::mem::take(&mut segment.has_fin),
+            is_pushed: core::mem::take(&mut segment.is_pushed),
             state: segment.state,
         };
         segment.transmission.end = seq;

@@ -24,6 +24,7 @@ enum Purpose {
     Port,
     UdpPort,
     Identification,
+    Seed,
 }
 
 impl core::fmt::Debug for Secret {
@@ -76,6 +77,14 @@ impl Secret {
     pub(crate) fn identification(&self, addresses: AddressPair, protocol: IpProtocol) -> u32 {
         let flow = FourTuple { addresses, src_port: protocol.0.into(), dst_port: 0 };
         low_half(self.hash(Purpose::Identification, &flow))
+    }
+
+    /// For something that needs chances of its own.
+    pub(crate) fn seed(&self, now: Instant, which: usize) -> u64 {
+        let [a, b, c, d, e, f, g, h] = now.as_micros().to_be_bytes();
+        let addresses = AddressPair::V4 { src: [a, b, c, d].into(), dst: [e, f, g, h].into() };
+        let src_port = u16::try_from(which).unwrap_or(u16::MAX);
+        self.hash(Purpose::Seed, &FourTuple { addresses, src_port, dst_port: 0 })
     }
 
     fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {

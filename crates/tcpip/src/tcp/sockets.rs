@@ -1,5 +1,6 @@
 //! All of a shard's TCP: listeners, connections, those that are half open, and those that are over.
 
+mod held;
 mod input;
 mod listen;
 mod open;
@@ -25,6 +26,7 @@ use crate::flows::Flows;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
+use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
 
@@ -228,6 +230,8 @@ pub struct Sockets {
     /// Connections that may have something to send.
     work: VecDeque<u32>,
     replies: VecDeque<(FourTuple, TcpHeader)>,
+    /// What waits for devices that take nothing for now.
+    held: Held,
     events: VecDeque<Event>,
     next_generation: u32,
     next_port: u64,
@@ -299,6 +303,7 @@ impl Sockets {
             bound: BTreeMap::new(),
             work: VecDeque::new(),
             replies: VecDeque::new(),
+            held: Held::default(),
             events: VecDeque::new(),
             next_generation: 0,
             next_port: 0,
@@ -333,7 +338,7 @@ impl Sockets {
             time_wait: self.over.len(),
             flows: self.flows.len(),
             timers: timers.into_iter().map(|timers| timers.armed() as usize).sum(),
-            replies: self.replies.len(),
+            replies: self.replies.len() + self.held.replies(),
             events: self.events.len(),
             spares: self.spares.len(),
             growth_bytes: self.growth_bytes,

@@ -4,6 +4,7 @@ use core::fmt;
 use core::num::NonZeroU16;
 use core::ops::Deref;
 
+use super::fast_open::FastOpenOption;
 use crate::header_bytes::HeaderBytes;
 use crate::options::{NO_OPERATION, OptionIter, RawOption};
 use crate::seq::Seq;
@@ -19,6 +20,10 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+/// RFC 7413 §4.1.1, and RFC 6994 with the number that was used before.
+const FAST_OPEN: u8 = 34;
+const EXPERIMENT: u8 = 254;
+const FAST_OPEN_EXPERIMENT: [u8; 2] = [0xf9, 0x89];
 
 /// The options that are known, each at most once.
 ///
@@ -41,13 +46,21 @@ pub struct TcpOptions {
     /// What the sender has beyond the acknowledgment (RFC 2018 §3). When they are sent, those for which there is no room are left
     /// out: the last one beside timestamps, more in a SYN.
     pub sack: SackBlocks,
+    /// A cookie of Fast Open, or the wish for one (RFC 7413 §4.1.1). It means something in a SYN only, and is left out where there is no
+    /// room.
+    pub fast_open: Option<FastOpenOption>,
 }
 
 impl TcpOptions {
     /// Bytes that they take, with padding: at most 40, a multiple of four.
     pub const fn len(&self) -> usize {
         let blocks = self.fitting_blocks();
-        self.len_without_sack() + if blocks == 0 { 0 } else { 4 + SackBlock::LEN * blocks }
+        let sack = if blocks == 0 { 0 } else { 4 + SackBlock::LEN * blocks };
+        let len = self.len_without_sack() + sack;
+        match &self.fast_open {
+            Some(option) if len + option.padded_len() <= OPTIONS_BYTES => len + option.padded_len(),
+            _ => len,
+        }
     }
 
     /// Whether there are none.
@@ -58,8 +71,11 @@ impl TcpOptions {
     /// The timestamps, if there is nothing else.
     #[inline]
     pub(super) fn lone_timestamps(&self) -> Option<TcpTimestamps> {
-        let has_others =
-            self.mss.is_some() || self.window_scale.is_some() || self.is_sack_permitted || !self.sack.is_empty();
+        let has_others = self.mss.is_some()
+            || self.window_scale.is_some()
+            || self.is_sack_permitted
+            || !self.sack.is_empty()
+            || self.fast_open.is_some();
         self.timestamps.filter(|_| !has_others)
     }
 
@@ -111,6 +127,11 @@ impl TcpOptions {
                     self.sack = blocks.iter().map(SackBlock::from_bytes).collect();
                 }
             }
+            (FAST_OPEN, cookie) => self.fast_open = FastOpenOption::new(cookie).or(self.fast_open),
+            (EXPERIMENT, [a, b, cookie @ ..]) if [*a, *b] == FAST_OPEN_EXPERIMENT => {
+                let option = FastOpenOption::new(cookie).map(|option| option.experimental(true));
+                self.fast_open = option.or(self.fast_open);
+            }
             _ => {}
         }
     }
@@ -138,6 +159,30 @@ impl TcpOptions {
             bytes.extend(&[NO_OPERATION, NO_OPERATION, SACK, len]);
             blocks.iter().for_each(|block| bytes.extend(&block.to_bytes()));
         }
+        if let Some(option) = &self.fast_open {
+            self.write_fast_open(option, bytes);
+        }
+    }
+}
+
+impl TcpOptions {
+    /// Writes the option of Fast Open behind the others, if there is room.
+    fn write_fast_open<const N: usize>(&self, option: &FastOpenOption, bytes: &mut HeaderBytes<N>) {
+        let without = Self { fast_open: None, ..*self };
+        if without.len() == self.len() {
+            return;
+        }
+        // At most 20.
+        let [.., len] = option.raw_len().to_be_bytes();
+        if option.is_experimental {
+            let [a, b] = FAST_OPEN_EXPERIMENT;
+            bytes.extend(&[EXPERIMENT, len, a, b]);
+        } else {
+            bytes.extend(&[FAST_OPEN, len]);
+        }
+        bytes.extend(option.cookie());
+        let padding = [NO_OPERATION; 2];
+        bytes.extend(&padding[..option.padded_len() - option.raw_len()]);
     }
 }
 

@@ -51,6 +51,7 @@ fn a_syn() {
         is_sack_permitted: true,
         timestamps: Some(TcpTimestamps { tsval: 12_345_678, tsecr: 0 }),
         sack: SackBlocks::NONE,
+        fast_open: None,
     };
     let flags = TcpFlags::SYN;
     let expected =

@@ -3,7 +3,11 @@
 mod captured;
 mod checksums;
 mod corpus;
+mod dhcpv4;
+mod extensions;
+mod groups;
 mod hashes;
+mod neighbours;
 mod properties;
 mod refused;
 mod segments;

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::views;
 use crate::checksum::{Fill, Sum, pseudo_header, update};
 use crate::{
-    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FlowLabel, FourTuple, Fragment,
-    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, SackBlock, SackBlocks, Seq,
-    TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan, VlanTag,
-    WindowScale,
+    AddressPair, Arp, ArpOperation, EtherType, EthernetFrame, EthernetHeader, FastOpenOption, FlowLabel, FourTuple,
+    Fragment, IpProtocol, Ipv4Header, Ipv4Options, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, SackBlock, SackBlocks,
+    Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment, TcpTimestamps, TrafficClass, UdpDatagram, UdpHeader, Vlan,
+    VlanTag, WindowScale,
 };
 
 proptest! {
@@ -38,6 +38,11 @@ proptest! {
     #[test]
     fn property_options_are_read_without_panic(options in vec(option_bytes(), 0..12)) {
         views::check(&segment_with(&options.concat()));
+    }
+
+    #[test]
+    fn property_dhcpv4_messages_are_read_without_panic(bytes in dhcpv4_message()) {
+        views::check(&bytes);
     }
 
     #[test]
@@ -340,10 +345,13 @@ fn tcp_options() -> impl Strategy<Value = TcpOptions> {
     let mss = option::of(any::<u16>()).prop_map(|mss| mss.and_then(NonZeroU16::new));
     let window_scale = option::of(any::<u8>().prop_map(WindowScale::new));
     let timestamps = option::of(any::<[u32; 2]>().prop_map(|[tsval, tsecr]| TcpTimestamps { tsval, tsecr }));
-    (mss, window_scale, any::<bool>(), timestamps, vec(sack_block(), 0..=SackBlocks::MAX)).prop_map(
-        |(mss, window_scale, is_sack_permitted, timestamps, blocks)| {
-            let mut options = TcpOptions { mss, window_scale, is_sack_permitted, timestamps, sack: SackBlocks::NONE };
-            let room = (40 - 4 - options.len()) / 8;
+    let cookie = vec(any::<u8>(), 0..=16).prop_map(|cookie| FastOpenOption::new(&cookie));
+    let fast_open = (cookie, any::<bool>()).prop_map(|(option, is_old)| option.map(|it| it.experimental(is_old)));
+    (mss, window_scale, any::<bool>(), timestamps, vec(sack_block(), 0..=SackBlocks::MAX), fast_open).prop_map(
+        |(mss, window_scale, is_sack_permitted, timestamps, blocks, fast_open)| {
+            let sack = SackBlocks::NONE;
+            let mut options = TcpOptions { mss, window_scale, is_sack_permitted, timestamps, sack, fast_open };
+            let room = (40 - options.len()).saturating_sub(4) / 8;
             options.sack = blocks.into_iter().take(room).collect();
             options
         },
@@ -352,4 +360,27 @@ fn tcp_options() -> impl Strategy<Value = TcpOptions> {
 
 fn sack_block() -> impl Strategy<Value = SackBlock> {
     any::<[u32; 2]>().prop_map(|[left, right]| SackBlock { left: Seq::new(left), right: Seq::new(right) })
+}
+
+/// A message with options in all three places where they may be.
+fn dhcpv4_message() -> impl Strategy<Value = Vec<u8>> {
+    let options = |max| vec(dhcpv4_option(), 0..max).prop_map(|options| options.concat());
+    (any::<[u8; 44]>(), options(8), options(12), options(20), any::<bool>()).prop_map(
+        |(front, mut sname, mut file, options, is_reply)| {
+            sname.resize(64, 0);
+            file.resize(128, 0);
+            let mut bytes = [&front[..], &sname, &file, &[99, 130, 83, 99], &options].concat();
+            bytes[..3].copy_from_slice(&[1 + u8::from(is_reply), 1, 6]);
+            bytes
+        },
+    )
+}
+
+fn dhcpv4_option() -> impl Strategy<Value = Vec<u8>> {
+    let code = prop_oneof![Just(52_u8), Just(53), Just(121), Just(3), Just(0), Just(255), any::<u8>()];
+    (code, vec(0_u8..40, 0..12), 0_u8..20).prop_map(|(code, data, off)| {
+        // Now and then a length that is not so.
+        let len = u8::try_from(data.len()).unwrap() + off.saturating_sub(18);
+        [&[code, len], &data[..]].concat()
+    })
 }

@@ -6,8 +6,8 @@ use core::num::NonZeroU16;
 use super::hex;
 use crate::checksum::{Fill, Sum};
 use crate::{
-    IpProtocol, Ipv4Header, Ipv4Options, Ipv4Template, SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader, TcpOptions,
-    TcpSegment, TcpTimestamps, WindowScale,
+    FastOpenOption, IpProtocol, Ipv4Header, Ipv4Options, Ipv4Template, SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader,
+    TcpOptions, TcpSegment, TcpTimestamps, WindowScale,
 };
 
 /// Reads options, which are filled up with zeros.
@@ -40,11 +40,23 @@ fn a_syn_is_laid_out_as_by_linux() {
         is_sack_permitted: true,
         timestamps: Some(TIMESTAMPS),
         sack: SackBlocks::NONE,
+        fast_open: None,
     };
     assert_eq!(built(options), hex("020405b4 0402080a 01020304 05060708 01030307"));
     assert_eq!(built(TcpOptions { timestamps: None, ..options }), hex("020405b4 01010402 01030307"));
     let without_sack = TcpOptions { is_sack_permitted: false, ..options };
     assert_eq!(built(without_sack), hex("020405b4 0101080a 01020304 05060708 01030307"));
+}
+
+#[test]
+fn a_cookie_stands_behind_the_other_options_in_either_form() {
+    let cookie = FastOpenOption::new(&[0xab, 0xcd, 0x12, 0x34]);
+    let options = TcpOptions { mss: NonZeroU16::new(1460), fast_open: cookie, ..TcpOptions::default() };
+    assert_eq!(built(options), hex("020405b4 2206abcd 12340101"));
+    let request = TcpOptions { fast_open: Some(FastOpenOption::REQUEST), ..options };
+    assert_eq!(built(request), hex("020405b4 22020101"));
+    let old = TcpOptions { fast_open: cookie.map(|option| option.experimental(true)), ..options };
+    assert_eq!(built(old), hex("020405b4 fe08f989 abcd1234"));
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! What can be read is built and read again, and must be the same; what is added up is added up in a plain way too.
 
 use sunstar_wire::checksum::{Fill, Sum, update};
+use sunstar_wire::dhcpv4::{Code, Kind, Message, Writer};
 use sunstar_wire::{
-    Arp, EtherType, EthernetFrame, Icmpv4Header, Icmpv4Packet, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet,
-    OptionIter, Quoted, TcpHeader, TcpOptions, TcpSegment, UdpDatagram, UnreachableCode,
+    Arp, EtherType, EthernetFrame, GroupQuery, Icmpv4Header, Icmpv4Packet, Icmpv6Header, Icmpv6Packet, IpProtocol,
+    Ipv4Packet, Ipv6Extension, Ipv6Extensions, Ipv6Header, Ipv6OptionIter, Ipv6Packet, NdpMessage, OptionIter, Quoted,
+    QuotedV6, TcpHeader, TcpOptions, TcpSegment, UdpDatagram, UnreachableCode,
 };
 
 /// Reads the bytes as a frame, and as everything that may be in one.
@@ -16,8 +18,11 @@ pub(crate) fn check(bytes: &[u8]) {
     ipv6(bytes);
     quoted(bytes);
     icmpv4(bytes);
+    icmpv6(bytes);
+    let _ = GroupQuery::parse_igmp(bytes);
     udp(bytes);
     tcp(bytes);
+    dhcpv4(bytes);
     sums(bytes);
 }
 
@@ -83,11 +88,91 @@ fn ipv6(bytes: &[u8]) {
     assert_eq!(header, bytes[..Ipv6Header::LEN], "every bit has a meaning");
     let head = Ipv6Packet::parse_head(&bytes[..Ipv6Header::LEN], bytes.len()).expect("the header is there");
     assert_eq!((head.header(), head.payload()), (packet.header(), &[][..]));
-    match packet.next_header() {
-        IpProtocol::TCP => tcp(packet.payload()),
-        IpProtocol::UDP => udp(packet.payload()),
+    let (protocol, carried) = carried(&packet);
+    match protocol {
+        IpProtocol::TCP => tcp(carried),
+        IpProtocol::UDP => udp(carried),
+        IpProtocol::ICMPV6 => icmpv6(carried),
         _ => {}
     }
+}
+
+/// Goes through extension headers, which must lead on and stay inside.
+fn carried<'a>(packet: &Ipv6Packet<'a>) -> (IpProtocol, &'a [u8]) {
+    let mut extensions = packet.extensions();
+    let mut count = 0;
+    while let Some(extension) = extensions.next() {
+        count += 1;
+        assert!(count <= 9, "extension headers without end");
+        let before = Ipv6Header::LEN + packet.payload().len() - extensions.rest().len();
+        assert!(extension.is_err() || before == extensions.position(), "{before}");
+        assert!(extensions.named_at() < extensions.position());
+        match extension {
+            Ok(Ipv6Extension::HopByHop(options) | Ipv6Extension::Destination(options)) => {
+                ipv6_options(options, packet.payload().len());
+            }
+            Ok(Ipv6Extension::Fragment(fragment)) => {
+                let bytes = fragment.to_bytes();
+                let built = [&bytes[..], extensions.rest()].concat();
+                let header = Ipv6Header { next_header: IpProtocol::FRAGMENT, ..packet.header() };
+                let built = [&header.to_bytes(built.len()).expect("no longer")[..], &built].concat();
+                let again = Ipv6Packet::parse(&built).expect("it was built");
+                let Some(Ok(Ipv6Extension::Fragment(again))) = again.extensions().next() else { panic!("{built:?}") };
+                assert_eq!(again, fragment);
+                let _ = Ipv6Extensions::behind_fragment(extensions.protocol(), extensions.rest()).count();
+            }
+            Ok(Ipv6Extension::Routing { .. }) => {}
+            Err(_) => assert!(extensions.next().is_none(), "nothing can be read behind what is malformed"),
+        }
+    }
+    (extensions.protocol(), extensions.rest())
+}
+
+fn ipv6_options(options: Ipv6OptionIter<'_>, len: usize) {
+    let items: Vec<_> = options.take(len + 1).collect();
+    assert!(items.len() <= len, "options without end");
+    let places: Vec<_> = items.iter().flatten().map(|option| option.at).collect();
+    assert!(places.is_sorted() && places.iter().all(|at| (42..40 + len).contains(at)), "{places:?}");
+}
+
+fn icmpv6(bytes: &[u8]) {
+    let Ok(packet) = Icmpv6Packet::parse(bytes) else { return };
+    let header = packet.header();
+    let built = [&header.to_bytes(Sum::of(packet.body()))[..], packet.body()].concat();
+    assert!(Sum::of(&built).is_valid());
+    let again = Icmpv6Packet::parse(&built).expect("it was built");
+    assert_eq!((again.header(), again.body()), (header, packet.body()));
+    if header.is_error() {
+        quoted_v6(packet.body());
+    }
+    if let Icmpv6Header::PacketTooBig { mtu } = header {
+        assert_eq!(mtu.to_be_bytes(), bytes[4..8]);
+    }
+    let _ = GroupQuery::parse_mld(&packet);
+    let Ok((message, options)) = NdpMessage::parse(&packet) else { return };
+    let (mut built, mut expected) = (Vec::new(), Vec::new());
+    for option in options.take(bytes.len()) {
+        if let Ok(bytes) = option.to_bytes() {
+            built.extend_from_slice(&bytes);
+            expected.push(option);
+        }
+    }
+    let body = [&message.fixed()[..], &built].concat();
+    let built = [&message.header().to_bytes(Sum::of(&body))[..], &body].concat();
+    let again = Icmpv6Packet::parse(&built).expect("it was built");
+    let (message_again, options) = NdpMessage::parse(&again).expect("it was built");
+    assert_eq!((message_again, options.collect::<Vec<_>>()), (message, expected));
+}
+
+fn quoted_v6(bytes: &[u8]) {
+    let Ok(quoted) = QuotedV6::parse(bytes) else { return };
+    if let Some(flow) = quoted.four_tuple() {
+        assert_eq!(flow.addresses, quoted.packet().addresses());
+    }
+    if quoted.seq().is_some() {
+        assert!(quoted.four_tuple().is_some(), "the ports stand before it");
+    }
+    assert!(quoted.total_len() >= Ipv6Header::LEN);
 }
 
 fn quoted(bytes: &[u8]) {
@@ -126,6 +211,38 @@ fn udp(bytes: &[u8]) {
     let again = UdpDatagram::parse(&built).expect("it was built");
     assert_eq!((again.header(), again.payload()), (datagram.header(), datagram.payload()));
     assert!(again.checksum().is_some(), "zero says that there is none");
+}
+
+fn dhcpv4(bytes: &[u8]) {
+    let Ok(message) = Message::parse(bytes) else { return };
+    let options: Vec<_> = message.options().collect();
+    let total: usize = options.iter().map(|(_, data)| 2 + data.len()).sum();
+    assert!(total <= bytes.len(), "options of {total} bytes");
+    assert!(options.iter().all(|(code, _)| !matches!(*code, Code::PAD | Code::END)));
+    for (code, data) in &options {
+        let at = data.as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!((Code(bytes[at - 2]), usize::from(bytes[at - 1])), (*code, data.len()), "options are whole");
+        let parts = options.iter().filter(|(other, _)| other == code).flat_map(|(_, data)| data.iter().copied());
+        assert!(parts.eq(message.bytes_of(*code)));
+    }
+    assert_eq!(message.addresses(Code::ROUTERS).count(), message.bytes_of(Code::ROUTERS).count() / 4);
+    for route in message.classless_routes() {
+        let (bytes, len) = route.to_bytes();
+        assert!(len <= bytes.len() && route.prefix_len <= 32);
+    }
+    dhcpv4_again(message, &options);
+}
+
+/// What was read is written, as far as there is room, and read again.
+fn dhcpv4_again(message: Message<'_>, options: &[(Code, &[u8])]) {
+    let kind = message.kind().unwrap_or(Kind::Discover);
+    let mut writer = Writer::new(&message.header(), kind);
+    let is_own = |code: Code| matches!(code, Code::MESSAGE_TYPE | Code::OVERLOAD);
+    let written: Vec<_> =
+        options.iter().filter(|(code, data)| !is_own(*code) && writer.option(*code, data).is_ok()).copied().collect();
+    let built = Message::parse(writer.as_bytes()).expect("it was built");
+    assert_eq!((built.header(), built.kind()), (message.header(), Some(kind)));
+    assert!(built.options().skip(1).eq(written));
 }
 
 fn tcp(bytes: &[u8]) {

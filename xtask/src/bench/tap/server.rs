@@ -1,10 +1,12 @@
 //! httpd, on its own stack behind the TAP or on the kernel's sockets behind the pair of interfaces.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,9 @@ use crate::command::{program, target_dir};
 /// Within this time it ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// So much of its log is kept.
+const LOG_LINES: usize = 40;
+
 /// The file of ten kilobytes that is downloaded.
 pub(super) const FILE_PATH: &str = "/file/10k";
 const FILE_BYTES: usize = 10_240;
@@ -25,6 +30,8 @@ const FILE_BYTES: usize = 10_240;
 pub(super) struct Server {
     child: Child,
     pub(super) address: SocketAddr,
+    /// The last lines of its log.
+    log: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Server {
@@ -76,8 +83,30 @@ impl Server {
             }
         };
         // Read on, so that the pipe does not fill.
-        thread::spawn(move || drop(errors.read_to_end(&mut Vec::new())));
-        Ok(Self { child, address })
+        let log = Arc::<Mutex<VecDeque<String>>>::default();
+        let kept = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_back(line);
+                while kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
+        });
+        Ok(Self { child, address, log })
+    }
+
+    /// How its log ends, for whoever found that something went wrong; and whether it still runs.
+    pub(super) fn last_words(&mut self) -> String {
+        // What it writes while it ends.
+        sleep(Duration::from_millis(200));
+        let state = match self.child.try_wait() {
+            Ok(Some(status)) => format!("httpd has ended with {status}"),
+            _ => "httpd still runs".to_owned(),
+        };
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().fold(format!("{state}; the end of its log:"), |text, line| format!("{text}\n    {line}"))
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -78,7 +78,7 @@ where
 /// Starts a host. What listens and connects from here on does so there.
 fn host(queue: LinkQueue, address: Ipv4Addr) {
     let network = Network::new(NetworkOptions::DEFAULT);
-    let interface = network.add_queue(Box::new(queue), None).expect("there is room");
+    let interface = network.add_queue("link", Box::new(queue), None).expect("there is room");
     let prefix = Prefix::new(IpAddr::V4(address), 24).expect("24 bits are fewer than 32");
     network.add_address(interface, prefix).expect("a station's address");
     network.start();

@@ -22,6 +22,13 @@ use sunstar_packet::{Access, Block, Buffer};
 use super::ring::Ring;
 use crate::io_stats::IoCounters;
 
+/// Frames begin at different places of a page: most of what comes is short, and if all of it lay at the begin of pages, it would compete for
+/// the few lines that a processor's caches have for those addresses.
+const SHIFTS_BYTES: usize = 4096;
+
+/// By how much one frame is shifted against the one before: a line of the caches.
+const SHIFT_BYTES: usize = 64;
+
 /// How many frames of which size a pool has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameOptions {
@@ -30,6 +37,13 @@ pub(super) struct FrameOptions {
     pub(super) frame_bytes: u32,
     /// How many of them are offered to the kernel at a time.
     pub(super) offered: u16,
+}
+
+impl FrameOptions {
+    /// The memory of a frame, wherever in it the frame begins.
+    fn stride_bytes(self) -> usize {
+        self.frame_bytes as usize + SHIFTS_BYTES
+    }
 }
 
 /// The frames of one group of provided buffers. Dropping it leaves what is lent valid.
@@ -41,7 +55,7 @@ struct Pool {
     options: FrameOptions,
     /// The entries shared with the kernel, of which the first one holds the tail in its reserved field.
     entries: Mapping,
-    _memory: Mapping,
+    memory: Mapping,
     /// Never moves: buffers point to the headers.
     headers: Box<[Frame]>,
     tail: Cell<u16>,
@@ -74,17 +88,18 @@ impl Frames {
         assert!(options.frames.is_power_of_two() && options.offered <= options.frames, "a ring has 2^n entries");
         let frame_bytes = options.frame_bytes as usize;
         let entries = Mapping::new(usize::from(options.frames) * size_of::<BufRingEntry>())?;
-        let memory = Mapping::new(usize::from(options.frames) * frame_bytes)?;
+        let memory = Mapping::new(usize::from(options.frames) * options.stride_bytes())?;
         let header = |id: u16| {
-            // SAFETY: the mapping has room for this many frames.
-            let start = unsafe { memory.start.add(usize::from(id) * frame_bytes) };
+            let shift = usize::from(id) * SHIFT_BYTES % SHIFTS_BYTES;
+            // SAFETY: the mapping has room for this many frames with their shifts.
+            let start = unsafe { memory.start.add(usize::from(id) * options.stride_bytes() + shift) };
             Frame { block: Block::new(start, frame_bytes, Access::Writable, release), pool: Cell::new(None), id }
         };
         let pool = Box::new(Pool {
             options,
             entries,
             headers: (0..options.frames).map(header).collect(),
-            _memory: memory,
+            memory,
             tail: Cell::new(0),
             offered: Cell::new(0),
             lent: Cell::new(0),
@@ -201,8 +216,10 @@ impl Frames {
         free.sort_unstable_by(|a, b| b.cmp(a));
         for run in free.chunk_by(|above, below| *above == *below + 1) {
             let Some(lowest) = run.last() else { continue };
-            let start = pool.headers[usize::from(*lowest)].block.start();
-            let len = run.len() * pool.options.frame_bytes as usize;
+            let stride = pool.options.stride_bytes();
+            // SAFETY: the mapping has room for all frames.
+            let start = unsafe { pool.memory.start.add(usize::from(*lowest) * stride) };
+            let len = run.len() * stride;
             // SAFETY: the frames lie side by side, and nobody has any of them: what they hold is of no use. They stay mapped.
             let given = unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxDontNeed) };
             debug_assert!(given.is_ok(), "frames are whole pages");
@@ -340,6 +357,15 @@ mod tests {
         }
         assert!(places.len() <= usize::from(OPTIONS.offered) + 1, "the rest is never touched");
         assert_eq!((frames.lent(), copied(&counters)), (0, (0, 0)));
+    }
+
+    #[test]
+    fn frames_begin_at_different_lines_of_a_page() {
+        let frames = Frames::unregistered(FrameOptions { frames: 64, ..OPTIONS }).expect("memory is free");
+        let line = |header: &Frame| header.block.start().addr().get() % SHIFTS_BYTES / SHIFT_BYTES;
+        let mut lines: Vec<_> = frames.pool().headers.iter().map(line).collect();
+        lines.sort_unstable();
+        assert!(lines.into_iter().eq(0..SHIFTS_BYTES / SHIFT_BYTES));
     }
 
     #[test]

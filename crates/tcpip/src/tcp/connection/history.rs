@@ -1,11 +1,14 @@
 //! What is remembered of connections that have lost, repeated or moved much. Others have none of it.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use sunstar_wire::Seq;
 
+use super::busy::HeldUp;
 use super::recovery::Recovery;
 use super::tuning::Receiving;
+use crate::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -19,6 +22,41 @@ pub(super) struct History {
     /// What was added to the capacities of the options.
     pub(super) receive_growth: u32,
     pub(super) send_growth: u32,
+    /// Pieces that have come behind gaps.
+    pub(super) out_of_order: u32,
+    pub(super) timeouts: Timeouts,
+    pub(super) held_up: HeldUp,
+}
+
+/// Retransmission timeouts, and the time that it took to recover from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Timeouts {
+    pub(super) count: u32,
+    pub(super) recoveries: u32,
+    time: Duration,
+    since: Option<Instant>,
+}
+
+impl Timeouts {
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        self.count = self.count.saturating_add(1);
+        if self.since.is_none() {
+            self.recoveries = self.recoveries.saturating_add(1);
+            self.since = Some(now);
+        }
+    }
+
+    /// What was lost by then has arrived.
+    pub(super) fn on_recovered(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.time += now - since;
+        }
+    }
+
+    /// The time of all recoveries, that of the present one included.
+    pub(super) fn time(&self, now: Instant) -> Duration {
+        self.time + self.since.map_or(Duration::ZERO, |since| now - since)
+    }
 }
 
 impl History {
@@ -30,7 +68,9 @@ impl History {
     /// Whether nothing is in it but measurements.
     pub(super) fn is_plain(&self) -> bool {
         let has_grown = self.receive_growth > 0 || self.send_growth > 0;
-        self.past.is_none() && self.duplicates == 0 && self.retransmitted_bytes == 0 && !has_grown
+        let has_counted = self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
+        let has_waited = self.timeouts != Timeouts::default() || self.held_up != HeldUp::default();
+        self.past.is_none() && !has_counted && !has_grown && !has_waited
     }
 
     pub(super) fn past_mut(&mut self) -> Option<&mut Recovery> {

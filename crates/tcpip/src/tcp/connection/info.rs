@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::recovery::Stage;
 use super::{Connection, Fin, State};
+use crate::tcp::delivery::Rate;
 use crate::time::Instant;
 
 /// What was counted since the connection began. As small as what it says allows.
@@ -18,6 +19,9 @@ pub(super) struct Totals {
     received: u32,
     received_rounds: u16,
     acked_rounds: u16,
+    /// How fast the network delivers.
+    pub(super) rate: Rate,
+    busy: u32,
 }
 
 impl Totals {
@@ -51,6 +55,19 @@ impl Totals {
         before
     }
 
+    pub(super) fn received(&self) -> u64 {
+        (u64::from(self.received_rounds) << 32) + u64::from(self.received)
+    }
+
+    /// There was something to send for so many ticks more (`connection::busy`).
+    pub(super) fn on_busy(&mut self, ticks: u32) {
+        self.busy = self.busy.wrapping_add(ticks);
+    }
+
+    pub(super) fn busy_ticks(&self) -> u32 {
+        self.busy
+    }
+
     /// The distance of `snd_una` from the first number was one, and is another one.
     pub(super) fn on_acked(&mut self, before: u32, after: u32) {
         self.acked_rounds = self.acked_rounds.wrapping_add((after < before).into());
@@ -74,9 +91,9 @@ pub enum CaState {
 /// What is known of a connection: `struct tcp_info` of Linux, with its names, as far as it is measured here. Segments are full
 /// ones, into which bytes are converted.
 ///
-/// Not measured: `reordering`, since RACK counts time and not segments; `pacing_rate`, since nothing is paced; `delivery_rate`,
-/// `busy_time`, `rwnd_limited` and `sndbuf_limited`, which would take room in each connection and time with each segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Not told: `reordering`, since RACK counts time and not segments; `pacing_rate` and `max_pacing_rate`, since nothing is paced;
+/// `delivered_ce`, since ECN is not spoken; `last_data_recv`, which would take room in each connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Where it stands.
     pub state: State,
@@ -138,8 +155,8 @@ pub struct Info {
     pub snd_cwnd: u32,
     /// What the other side was told that we take.
     pub advmss: u32,
-    /// Whether segments were seen to overtake each other (`tcpi_reord_seen` counts how often).
-    pub reord_seen: bool,
+    /// How often a segment was seen to be overtaken by others; counts to 65,535.
+    pub reord_seen: u32,
     /// Segments that were sent again, wrapping around.
     pub total_retrans: u32,
     /// Bytes of the stream that the other side has acknowledged. Counts 48 bits.
@@ -166,6 +183,27 @@ pub struct Info {
     pub snd_wnd: u32,
     /// The window that it knows of, in bytes.
     pub rcv_wnd: u32,
+    /// Segments with data that have arrived, as far as is known; wraps around.
+    pub delivered: u32,
+    /// How many bytes per second the network delivers, as the newest acknowledgement shows for which there was enough to send; zero
+    /// before the first sample (draft-ietf-ccwg-bbr).
+    pub delivery_rate: u64,
+    /// Whether that is bounded by how much the application had to send.
+    pub delivery_rate_app_limited: bool,
+    /// For how long something was not acknowledged, or waited to be sent. Wraps around after 19 hours, as the next two do.
+    pub busy_time: Duration,
+    /// Of that: for how long the other side's window held up what waited.
+    pub rwnd_limited: Duration,
+    /// Of that: for how long [`Connection::send_capacity`] did, though the network would have taken more.
+    pub sndbuf_limited: Duration,
+    /// Pieces that have come behind gaps.
+    pub rcv_ooopack: u32,
+    /// Retransmission timeouts, those of the SYN included.
+    pub total_rto: u32,
+    /// How often a timeout began that others may have followed before something arrived, the present one included.
+    pub total_rto_recoveries: u32,
+    /// The time that those took.
+    pub total_rto_time: Duration,
 }
 
 impl Connection {
@@ -209,7 +247,7 @@ impl Connection {
             snd_ssthresh: if ssthresh == u32::MAX { ssthresh } else { ssthresh / self.snd_mss },
             snd_cwnd: self.window.cwnd / self.snd_mss,
             advmss: self.options.mss.into(),
-            reord_seen: self.rack.has_seen_reordering(),
+            reord_seen: self.rack.overtaken(),
             total_retrans: self.totals.retransmitted,
             bytes_acked: self.bytes_acked(),
             bytes_sent: self.bytes_acked() + u64::from(outstanding - u32::from(self.fin == Fin::Sent)) + bytes_retrans,
@@ -217,12 +255,35 @@ impl Connection {
             dsack_dups,
             data_segs_out: self.totals.data_segments_out,
             data_segs_in: self.totals.data_segments_in,
-            bytes_received: (u64::from(self.totals.received_rounds) << 32) + u64::from(self.totals.received),
+            bytes_received: self.totals.received(),
             segs_out: self.totals.segments_out,
             segs_in: self.totals.segments_in,
             notsent_bytes: self.unsent_bytes,
             snd_wnd: self.snd_wnd,
             rcv_wnd: if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 },
+            ..self.measured(now, outstanding)
+        }
+    }
+
+    /// What is measured on what is under way, of which `outstanding` numbers are not acknowledged by number.
+    fn measured(&self, now: Instant, outstanding: u32) -> Info {
+        let history = self.history.as_deref();
+        let timeouts = history.map(|history| history.timeouts).unwrap_or_default();
+        let times = self.times(now);
+        let unarrived = self.segments(outstanding).saturating_sub(self.segments(self.sacked()));
+        let sent_once = self.totals.data_segments_out.wrapping_sub(self.totals.retransmitted);
+        Info {
+            delivered: sent_once.wrapping_sub(unarrived),
+            delivery_rate: self.totals.rate.bytes_per_second(),
+            delivery_rate_app_limited: self.totals.rate.is_app_limited(),
+            busy_time: times.busy,
+            rwnd_limited: times.by_peer_window,
+            sndbuf_limited: times.by_send_buffer,
+            rcv_ooopack: history.map_or(0, |history| history.out_of_order),
+            total_rto: timeouts.count,
+            total_rto_recoveries: timeouts.recoveries,
+            total_rto_time: timeouts.time(now),
+            ..Info::default()
         }
     }
 

@@ -198,6 +198,8 @@ impl Connection {
     fn on_opened(&mut self, now: Instant, header: &TcpHeader) {
         if self.timeouts == 0 {
             self.rto.on_sample(now - self.last_sent_at);
+        } else {
+            self.history().timeouts.on_recovered(now);
         }
         self.timeouts = 0;
         self.rto.reset_backoff();
@@ -368,6 +370,7 @@ impl Connection {
         self.totals.on_acked(self.snd_una - self.iss, ack - self.iss);
         self.snd_una = ack;
         self.rack.on_acked(ack);
+        self.totals.rate.take(news.sample);
         if let Some(history) = &mut self.history {
             history.on_acked(ack);
         }
@@ -413,6 +416,11 @@ impl Connection {
         let was_recovering = self.recovery.is_some();
         let is_paced = self.follow(news, signs, found_loss);
         self.on_probe_answer(has_duplicate);
+        if !self.is_after_timeout()
+            && let Some(history) = &mut self.history
+        {
+            history.timeouts.on_recovered(now);
+        }
         if news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
             let begins_round = self.snd_una.is_after(self.round_end);
             if begins_round {

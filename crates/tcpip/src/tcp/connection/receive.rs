@@ -41,6 +41,16 @@ impl Connection {
         self.has_fin && self.ready_bytes == 0
     }
 
+    /// Whether the other side has ended its stream, though there may be bytes to be read before the end.
+    pub fn has_peer_ended(&self) -> bool {
+        self.has_fin
+    }
+
+    /// Bytes that have come in order since the connection began. Counts 48 bits.
+    pub fn bytes_received(&self) -> u64 {
+        self.totals.received()
+    }
+
     /// Takes in data that begin at `seq`, of which at least a part may be in the window.
     pub(super) fn take_data(&mut self, now: Instant, mut seq: Seq, data: impl Iterator<Item = Buffer>) {
         let most = max_pieces(self.receive_capacity());
@@ -71,6 +81,8 @@ impl Connection {
                 if let Some(known) = inserted.duplicate {
                     self.note_duplicate(known.left, known.right - known.left);
                 }
+                let history = self.history();
+                history.out_of_order = history.out_of_order.saturating_add(1);
                 self.acks.at_once();
                 self.acks.be_quick();
             }

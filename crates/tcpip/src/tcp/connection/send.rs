@@ -52,6 +52,9 @@ impl Connection {
             return Err(SendError::Closed);
         }
         if !data.is_empty() {
+            if self.unsent_bytes == 0 && self.lost() == 0 && self.pipe() < self.window.cwnd {
+                self.queues.get_or_insert_default().board.on_drained();
+            }
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
             self.queues.get_or_insert_default().unsent.push_back(data);
         }
@@ -68,6 +71,17 @@ impl Connection {
         let outstanding =
             if matches!(self.state, State::SynSent | State::SynReceived) { 0 } else { self.snd_nxt - self.snd_una };
         self.unsent_bytes.saturating_add(outstanding)
+    }
+
+    /// Bytes that the application has handed over and that were never sent.
+    pub fn unsent(&self) -> u32 {
+        self.unsent_bytes
+    }
+
+    /// Whether something waits that the other side's window does not take.
+    pub fn is_limited_by_peer(&self) -> bool {
+        let next = self.unsent_bytes.min(self.snd_mss);
+        next > self.peer_room() && self.window.cwnd.saturating_sub(self.pipe()) >= next
     }
 
     /// Lets what was handed over leave at once, though it is no full segment, and others are not acknowledged (the push flag of RFC

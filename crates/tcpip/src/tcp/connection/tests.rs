@@ -2,6 +2,7 @@
 
 mod closing;
 mod holding;
+mod measuring;
 mod opening;
 mod pair;
 mod predicted;

@@ -109,6 +109,7 @@ impl Connection {
             return;
         }
         self.timeouts += 1;
+        self.history().timeouts.on_timeout(now);
         if is_opening {
             self.must_send_syn = true;
         } else {

@@ -67,6 +67,11 @@ impl Sockets {
         }
     }
 
+    /// How many connections wait to be accepted.
+    pub fn acceptable(&self, listener: ListenerId) -> usize {
+        self.listeners.get(listener.0).map_or(0, |listener| listener.queue.len())
+    }
+
     /// The connection that has waited longest.
     pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
         let id = self.listeners.get_mut(listener.0)?.queue.pop_front()?;

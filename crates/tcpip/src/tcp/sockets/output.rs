@@ -3,6 +3,7 @@
 use sunstar_wire::FourTuple;
 
 use super::{MAX_SPARES, Sockets};
+use crate::interface::InterfaceId;
 use crate::tcp::connection::Outgoing;
 use crate::tcp::scoreboard::Payload;
 use crate::time::Instant;
@@ -12,26 +13,39 @@ impl Sockets {
     /// takes at once. Ask until there is none: connections are served in turn, one segment each.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<(FourTuple, Outgoing)> {
         let mut outgoing = Outgoing::default();
-        let flow = self.transmit(now, |_| max_len, &mut outgoing)?;
+        let flow = self.transmit(now, |_| Ok(max_len), &mut outgoing)?;
         Some((flow, outgoing))
     }
 
-    /// The same, put where it is wanted, since it is large, and where devices differ: `max_len` is asked for each flow.
+    /// The same, put where it is wanted, since it is large, and where devices differ: `max_len` is asked for each flow, and names the
+    /// interface for which it has to wait, if it has to.
     pub(crate) fn transmit(
         &mut self,
         now: Instant,
-        max_len: impl Fn(&FourTuple) -> u32,
+        max_len: impl Fn(&FourTuple) -> Result<u32, InterfaceId>,
         outgoing: &mut Outgoing,
     ) -> Option<FourTuple> {
+        while let Some((flow, _)) = self.replies.front()
+            && let Err(interface) = max_len(flow)
+        {
+            self.hold_reply(interface);
+        }
         if let Some((flow, header)) = self.replies.pop_front() {
             self.counters.segments_sent += 1;
             *outgoing = Outgoing { header, payload: Payload::new(), mss: u32::MAX };
             return Some(addressed(flow, outgoing));
         }
-        while let Some(place) = self.work.pop_front() {
+        while let Some(place) = self.held.pop().or_else(|| self.work.pop_front()) {
             let Some(entry) = self.connections.get_mut(place) else { continue };
+            let max_len = match max_len(&entry.flow) {
+                Ok(max_len) => max_len,
+                Err(interface) => {
+                    self.held.hold(interface, place);
+                    continue;
+                }
+            };
             let snd_nxt = entry.connection.snd_nxt();
-            if entry.connection.transmit(now, max_len(&entry.flow), outgoing) {
+            if entry.connection.transmit(now, max_len, outgoing) {
                 let count = u64::from(outgoing.segments());
                 let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
                 self.counters.segments_sent += count;
@@ -51,9 +65,25 @@ impl Sockets {
         None
     }
 
+    /// What has waited for the device of an interface may leave.
+    pub(crate) fn resume(&mut self, interface: InterfaceId) {
+        for reply in self.held.resume(interface).into_iter().rev() {
+            self.replies.push_front(reply);
+        }
+    }
+
+    /// The next reply waits for the device of an interface.
+    #[cold]
+    fn hold_reply(&mut self, interface: InterfaceId) {
+        let limit = self.limits.replies as usize;
+        let is_held = self.replies.pop_front().is_some_and(|reply| self.held.hold_reply(interface, reply, limit));
+        self.counters.replies_dropped += u64::from(!is_held);
+    }
+
     /// A connection has nothing more to send: sets its timer, or lets it go.
     fn settle(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
+        entry.connection.note_sending(now);
         let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
         self.growth_bytes += u64::from(growth.bytes);
         self.counters.growth_refused += u64::from(growth.is_refused);

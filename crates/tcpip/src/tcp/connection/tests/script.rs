@@ -141,9 +141,11 @@ impl Script {
 
     /// All that leaves now.
     pub(super) fn sent(&mut self) -> Vec<Sent> {
-        core::iter::from_fn(|| self.connection.poll_transmit(self.now, MSS))
+        let sent = core::iter::from_fn(|| self.connection.poll_transmit(self.now, MSS))
             .map(|outgoing| Self::shorten(&outgoing))
-            .collect()
+            .collect();
+        self.connection.note_sending(self.now);
+        sent
     }
 
     pub(super) fn sent_one(&mut self) -> Sent {

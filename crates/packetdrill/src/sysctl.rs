@@ -1,0 +1,65 @@
+//! Settings of the network namespace in which a script runs.
+
+use std::fs;
+
+use sunstar_sockets::Settings;
+
+/// Where they are.
+const DIRECTORY: &str = "/proc/sys/net/ipv4";
+
+/// What the namespace has set; what it does not have stays as it is.
+pub(crate) fn read_into(settings: &mut Settings) {
+    read_from(|name| fs::read_to_string(format!("{DIRECTORY}/{name}")).ok(), settings);
+}
+
+fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
+    let numbers = |name: &str| -> Vec<u64> {
+        let text = read(name).unwrap_or_default();
+        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    let number = |name| numbers(name).first().copied();
+    let clamp = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let flag = |name, usual| number(name).map_or(usual, |value| value != 0);
+    if let [_, usual, most] = numbers("tcp_rmem")[..] {
+        settings.rmem = [clamp(usual), clamp(most)];
+    }
+    if let [_, usual, most] = numbers("tcp_wmem")[..] {
+        settings.wmem = [clamp(usual), clamp(most)];
+    }
+    settings.timestamps = flag("tcp_timestamps", settings.timestamps);
+    settings.sack = flag("tcp_sack", settings.sack);
+    settings.window_scaling = flag("tcp_window_scaling", settings.window_scaling);
+    settings.slow_start_after_idle = flag("tcp_slow_start_after_idle", settings.slow_start_after_idle);
+    if let Some(retries) = number("tcp_syn_retries") {
+        settings.syn_retries = u8::try_from(retries).unwrap_or(u8::MAX);
+    }
+    if let Some(bytes) = number("tcp_notsent_lowat") {
+        settings.notsent_lowat = clamp(bytes);
+    }
+    if let Some(name) = read("tcp_congestion_control").and_then(|name| name.trim().parse().ok()) {
+        settings.congestion = name;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_holds_and_what_is_missing_stays() {
+        let mut settings = Settings::DEFAULT;
+        let read = |name: &str| {
+            let text = match name {
+                "tcp_rmem" => "4096\t540000\t15728640\n",
+                "tcp_timestamps" => "0\n",
+                "tcp_congestion_control" => "reno\n",
+                _ => return None,
+            };
+            Some(text.to_owned())
+        };
+        read_from(read, &mut settings);
+        let mut expected = Settings { rmem: [540_000, 15_728_640], timestamps: false, ..Settings::DEFAULT };
+        expected.congestion = "reno".parse().expect("it is known");
+        assert_eq!(settings, expected);
+    }
+}

@@ -1,0 +1,123 @@
+//! What a socket is ready for, and what has changed since it was looked at last.
+
+use sunstar_tcpip::tcp::connection::{Connection, State};
+
+use super::chrono::Doing;
+use super::send::unsent;
+use super::{Phase, Stream, World};
+use crate::numbers::ready;
+
+/// A socket as it was looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    received: u64,
+    acceptable: usize,
+    pub(super) has_peer_ended: bool,
+    state: Option<State>,
+    /// Somebody was told that there is no room, and is to hear when there is.
+    pub(super) lacks_space: bool,
+}
+
+impl Stream {
+    /// What can be done now without waiting: the bits of poll(2).
+    pub(crate) fn readiness(&mut self, world: &mut World<'_>) -> u32 {
+        if let Phase::Listening(listener) = self.phase {
+            return if world.stack.tcp().acceptable(listener) > 0 { ready::IN | ready::RDNORM } else { 0 };
+        }
+        self.note_failure(world.stack);
+        let state = self.state(world.stack);
+        let has_shut_read = self.has_shut_read || self.has_peer_ended_or_will(world);
+        let mut mask = 0;
+        if has_shut_read && self.has_shut_write || state == State::Closed {
+            mask |= ready::HUP;
+        }
+        if has_shut_read {
+            mask |= ready::IN | ready::RDNORM | ready::RDHUP;
+        }
+        if !matches!(state, State::SynSent | State::SynReceived) {
+            if self.receivable(world.stack) >= self.wishes.receive_low_water() {
+                mask |= ready::IN | ready::RDNORM;
+            }
+            if self.has_shut_write || self.is_writable(world) {
+                mask |= ready::OUT | ready::WRNORM;
+            } else {
+                self.seen.lacks_space = true;
+            }
+        }
+        if self.error.is_some() || self.notices.is_any_waiting() {
+            mask |= ready::ERR;
+        }
+        mask
+    }
+
+    /// Whether the end of the other side's stream has come, though there may be bytes before it.
+    fn has_peer_ended_or_will(&self, world: &mut World<'_>) -> bool {
+        self.connection(world.stack).is_some_and(Connection::has_peer_ended)
+    }
+
+    /// Whether a third of the buffer is free (`sk_stream_is_writeable` of Linux), and little enough unsent.
+    fn is_writable(&self, world: &mut World<'_>) -> bool {
+        let lowat = self.wishes.notsent_lowat(world.settings);
+        let Some(connection) = self.connection(world.stack) else { return true };
+        let queued = connection.unacknowledged();
+        unsent(connection) < lowat && connection.send_capacity().saturating_sub(queued) >= queued / 2
+    }
+
+    /// Looks at the connection after anything that may have changed it. Answers who is to be told: bits of readiness, of those that are
+    /// new.
+    pub(crate) fn look(&mut self, world: &mut World<'_>) -> u32 {
+        if let Phase::Listening(listener) = self.phase {
+            let acceptable = world.stack.tcp().acceptable(listener);
+            let has_more = acceptable > core::mem::replace(&mut self.seen.acceptable, acceptable);
+            return if has_more { ready::IN | ready::RDNORM } else { 0 };
+        }
+        let now = world.now;
+        let [_, sent, acked] = self.progress(world.stack);
+        let mut news = 0;
+        if self.notices.advance(now, sent, acked) {
+            news |= ready::ERR;
+        }
+        let Some(connection) = self.connection(world.stack) else { return news };
+        let (state, has_peer_ended) = (connection.state(), connection.has_peer_ended());
+        let received = connection.bytes_received();
+        let doing = doing(connection, self.seen.lacks_space);
+        let before = self.seen;
+        if before.state.is_none() || received != before.received {
+            self.chrono.on_data(now);
+        }
+        if before.state.is_some() && received != before.received {
+            news |= ready::IN | ready::RDNORM;
+        }
+        if has_peer_ended && !before.has_peer_ended {
+            news |= ready::IN | ready::RDNORM | ready::RDHUP;
+        }
+        if before.state != Some(state) && matches!(state, State::Established | State::Closed) {
+            news |= ready::IN | ready::OUT | ready::RDNORM | ready::WRNORM;
+        }
+        self.chrono.turn_to(now, doing);
+        if state == State::Closed {
+            self.note_failure(world.stack);
+            if before.state != Some(state) {
+                news |= ready::HUP | if self.error.is_some() { ready::ERR } else { 0 };
+            }
+        }
+        if before.lacks_space && self.is_writable(world) {
+            self.seen.lacks_space = false;
+            news |= ready::OUT | ready::WRNORM;
+        }
+        self.seen = Seen { received, has_peer_ended, state: Some(state), ..self.seen };
+        news
+    }
+}
+
+fn doing(connection: &Connection, lacks_space: bool) -> Doing {
+    if connection.unacknowledged() == 0 || connection.state() == State::Closed {
+        return Doing::Nothing;
+    }
+    match unsent(connection) {
+        0 if lacks_space => Doing::SndbufLimited,
+        0 => Doing::Busy,
+        _ if connection.is_limited_by_peer() => Doing::RwndLimited,
+        _ => Doing::Busy,
+    }
+}

@@ -1,0 +1,6 @@
+//! Two machines with a wire between them, on a virtual clock.
+
+mod epolls;
+mod options;
+mod streams;
+mod world;

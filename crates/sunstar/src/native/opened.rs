@@ -1,0 +1,220 @@
+//! The devices of a native network, and how the shards come to them.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sunstar_device::{
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
+};
+use sunstar_executor::{Instant, ShardId, current, local, submit_to};
+use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
+use sunstar_net::socket;
+use sunstar_packet::{Pool, PoolOptions};
+use sunstar_reactor::{DescriptorWatch, clock};
+use sunstar_tcpip::routes::Route;
+
+use super::{Interface, Plan};
+use crate::error::Error;
+
+/// What is received lies in frames of so many bytes, of which each shard has at most so many for each device.
+const FRAME_BYTES: usize = 2_048;
+const FRAMES: usize = 16_384;
+const HEADROOM_BYTES: usize = 64;
+
+/// A native network whose devices are open, on its way to the shards.
+pub(crate) struct Opened {
+    plan: Plan,
+    /// The queues of each device.
+    devices: Vec<Vec<Part>>,
+    /// Ends the file of captured packets when the shards have ended.
+    capture: Option<Capture>,
+}
+
+/// A queue on its way to its shard.
+struct Part {
+    /// A number that no other queue has, whichever its device.
+    index: u32,
+    queue: DetachedQueue,
+    recorder: Option<Recorder>,
+}
+
+impl Plan {
+    /// Opens the devices.
+    ///
+    /// # Errors
+    /// If a device or a file can't be had.
+    pub(crate) fn open(self) -> Result<Opened, Error> {
+        let names: Vec<&str> = self.interfaces.iter().map(|interface| &*interface.device.name).collect();
+        // First what leaves nothing behind if the other fails.
+        let capture = match &self.pcap {
+            Some(path) => Some(
+                capture(path, &names)
+                    .map_err(|error| Error::usage(format_args!("cannot write --pcap {}: {error}", path.display())))?,
+            ),
+            None => None,
+        };
+        let mut devices = Vec::new();
+        let mut index = 0;
+        for (at, interface) in (0..).zip(&self.interfaces) {
+            let mut parts = Vec::new();
+            for (number, queue) in (0..).zip(queues(&interface.device)?) {
+                let recorder = capture.as_ref().map(|capture| capture.recorder(at, number));
+                parts.push(Part { index, queue, recorder });
+                index += 1;
+            }
+            devices.push(parts);
+        }
+        Ok(Opened { plan: self, devices, capture })
+    }
+}
+
+/// Opens a device and takes all of its queues.
+fn queues(options: &TapOptions) -> Result<Vec<DetachedQueue>, Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::usage(format_args!("cannot open --device tap:{}: {error}", options.name))
+    };
+    let mut device = Tap::open(options).map_err(|error| failed(&error))?;
+    let count = device.capabilities().queues;
+    (0..count).map(|index| device.take_queue(index).map_err(|error| failed(&error))).collect()
+}
+
+fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {
+    let now = clock::Clock::new().now() - Instant::ORIGIN;
+    let origin_since_epoch = clock::unix_time().saturating_sub(now);
+    Capture::create(path, interfaces, CaptureOptions { origin_since_epoch, ..CaptureOptions::default() })
+}
+
+/// A shard's part of a device.
+struct End {
+    /// None if the shard has no queue of it.
+    part: Option<Part>,
+    /// None if there is one shard.
+    device: Option<SharedDevice>,
+    /// What other shards' ends can do, if that is known already.
+    known: Option<Capabilities>,
+}
+
+impl Opened {
+    /// What ends the file of captured packets, once the shards have ended.
+    pub(crate) fn take_capture(&mut self) -> Option<Capture> {
+        self.capture.take()
+    }
+
+    /// Installs the network on all shards.
+    ///
+    /// # Errors
+    /// If the shards can't share out a device.
+    pub(crate) async fn install(self) -> Result<(), Error> {
+        let Self { plan, devices, capture: _ } = self;
+        let shards = current::shard_count();
+        for (parts, Interface { device, .. }) in devices.iter().zip(&plan.interfaces) {
+            let (name, count) = (&device.name, parts.len());
+            if count > shards {
+                let what = format!("tap:{name} is to have {count} queues, more than there are shards ({shards})");
+                return Err(Error::usage(what));
+            }
+        }
+        let spread = (shards > 1).then(Spread::new);
+        let shared: Vec<_> =
+            devices.iter().map(|parts| spread.as_ref().map(|spread| spread.add_device(parts.len()))).collect();
+        let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
+        // The first shard has a queue of each, and shows what the others' ends can do.
+        let mut known: Vec<Option<Capabilities>> = vec![None; devices.len()];
+        for shard in ShardId::all(shards) {
+            let parts = devices.iter_mut().map(Iterator::next).zip(&shared).zip(known);
+            let ends: Vec<_> =
+                parts.map(|((part, device), known)| End { part, device: device.clone(), known }).collect();
+            let (plan, spread) = (plan.clone(), spread.clone());
+            let install = move || async move { plan.install_here(ends, spread) };
+            known = submit_to(shard, install).await??;
+        }
+        plan.configure().await
+    }
+}
+
+impl Plan {
+    /// Makes the current shard's network and installs it; answers what its ends of the devices can do.
+    fn install_here(&self, ends: Vec<End>, spread: Option<Arc<Spread>>) -> Result<Vec<Option<Capabilities>>, Error> {
+        let mut network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
+        if let Some(spread) = spread {
+            network = network.with_spread(spread);
+        }
+        let (mut capabilities, mut ids) = (Vec::new(), Vec::new());
+        for (interface, end) in self.interfaces.iter().zip(ends) {
+            let (id, what) = self.add(&network, interface, end)?;
+            ids.push(id);
+            capabilities.push(Some(what));
+        }
+        for (metric, gateway) in (0..).zip(&self.gateways) {
+            if let Some(&interface) = ids.get(gateway.interface) {
+                let gateway = Some(gateway.address.into());
+                network.add_route(Route { prefix: Prefix::ALL_V4, gateway, interface, metric })?;
+            }
+        }
+        network.publish()?;
+        network.start();
+        local::set(Rc::new(Interfaces(ids)));
+        socket::install(Rc::new(network));
+        Ok(capabilities)
+    }
+
+    /// Adds an interface to the current shard's network.
+    fn add(&self, network: &Network, interface: &Interface, end: End) -> Result<(InterfaceId, Capabilities), Error> {
+        let name = &interface.device.name;
+        let queue = end.part.map(|part| self.queue(name, part)).transpose()?;
+        let lacking = || Error::failure("the device has no queue");
+        let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
+        let (id, capabilities) = match (end.device, queue) {
+            (None, queue) => {
+                let queue = queue.ok_or_else(lacking)?;
+                let capabilities = queue.capabilities().clone();
+                (network.add_queue(name, queue, watch)?, capabilities)
+            }
+            (Some(device), Some(queue)) => {
+                let capabilities = queue.capabilities().clone();
+                (network.add_shared_queue(name, device.attach(queue), watch)?, capabilities)
+            }
+            (Some(device), None) => {
+                let known = end.known.ok_or_else(lacking)?;
+                (network.add_shared_queue(name, device.attach_without_queue(known.clone()), watch)?, known)
+            }
+        };
+        if let Some(prefix) = interface.prefix {
+            network.add_address(id, prefix)?;
+        }
+        Ok((id, capabilities))
+    }
+
+    /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
+    fn queue(&self, name: &str, part: Part) -> Result<Box<dyn Queue>, Error> {
+        let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
+        let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
+        let queue = part.queue.attach(Rc::clone(&pool))?;
+        let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
+        if let Some(recorder) = part.recorder {
+            queue = Box::new(Pcap::new(queue, recorder));
+        }
+        if self.trace {
+            queue = Box::new(Trace::new(queue, name));
+        }
+        if let Some(fault) = self.fault {
+            queue = Box::new(Fault::new(queue, fault, part.index));
+        }
+        Ok(queue)
+    }
+}
+
+/// The interfaces of the current shard's network, in the order of their devices.
+pub(super) struct Interfaces(pub(super) Vec<InterfaceId>);
+
+/// Waits for a queue by the reactor.
+struct Descriptor(DescriptorWatch);
+
+impl Watch for Descriptor {
+    fn arm(&self, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
+        self.0.arm(descriptor, readable, writable)
+    }
+}

@@ -1,0 +1,83 @@
+//! What waits for a device that takes nothing for now, while others go on.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use sunstar_wire::{FourTuple, TcpHeader};
+
+use crate::interface::InterfaceId;
+
+type Reply = (FourTuple, TcpHeader);
+
+/// What waits for one device.
+#[derive(Debug)]
+struct Queue {
+    interface: InterfaceId,
+    /// Whether the device takes packets again.
+    is_ready: bool,
+    /// Connections that may have something to send.
+    work: VecDeque<u32>,
+    replies: VecDeque<Reply>,
+}
+
+/// A queue for each device for which something waits. Mostly there is none.
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<Queue>);
+
+impl Held {
+    /// A connection waits for a device.
+    pub(super) fn hold(&mut self, interface: InterfaceId, place: u32) {
+        self.queue(interface).work.push_back(place);
+    }
+
+    /// A reply waits for a device; answers whether fewer than `limit` did.
+    pub(super) fn hold_reply(&mut self, interface: InterfaceId, reply: Reply, limit: usize) -> bool {
+        let replies = &mut self.queue(interface).replies;
+        let has_room = replies.len() < limit;
+        if has_room {
+            replies.push_back(reply);
+        }
+        has_room
+    }
+
+    /// How many replies wait.
+    pub(super) fn replies(&self) -> usize {
+        self.0.iter().map(|queue| queue.replies.len()).sum()
+    }
+
+    /// Its device takes packets again. Answers with the replies that have waited.
+    pub(super) fn resume(&mut self, interface: InterfaceId) -> VecDeque<Reply> {
+        match self.0.iter_mut().find(|queue| queue.interface == interface) {
+            Some(queue) => {
+                queue.is_ready = true;
+                core::mem::take(&mut queue.replies)
+            }
+            None => VecDeque::new(),
+        }
+    }
+
+    /// A connection that has waited for long enough.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<u32> {
+        if self.0.is_empty() { None } else { self.pop_ready() }
+    }
+
+    #[cold]
+    fn pop_ready(&mut self) -> Option<u32> {
+        let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(|queue| queue.work.pop_front());
+        if found.is_none() {
+            self.0.retain(|queue| !(queue.work.is_empty() && queue.replies.is_empty()));
+        }
+        found
+    }
+
+    /// The queue of a device that takes nothing for now.
+    fn queue(&mut self, interface: InterfaceId) -> &mut Queue {
+        let at = self.0.iter().position(|queue| queue.interface == interface).unwrap_or_else(|| {
+            self.0.push(Queue { interface, is_ready: false, work: VecDeque::new(), replies: VecDeque::new() });
+            self.0.len() - 1
+        });
+        self.0[at].is_ready = false;
+        &mut self.0[at]
+    }
+}
