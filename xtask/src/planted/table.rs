@@ -82,6 +82,15 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: NET, kind: Unit, tests: "spread_random", bugs: &["forgotten_return", "given_after_goodbye"] },
     Finder { package: SIM, kind: Unit, tests: "same_trace", bugs: &["address_order"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep", bugs: &["early_segment", "split_drops_byte"] },
+    Finder {
+        package: SIM,
+        kind: Unit,
+        tests: "sim_sweep_hosts",
+        bugs: &["end_untold", "leaked_flow", "overlap_kept", "time_wait_unbounded"],
+    },
+    Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
+    Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
+    Finder { package: TCPIP, kind: Unit, tests: "later_segments_confirm", bugs: &["challenged_for_ever"] },
     Finder { package: SIM, kind: Unit, tests: "a_stream_moves", bugs: &["leaked_stream"] },
     Finder { package: SIM, kind: Unit, tests: "sockets_streams_buffers", bugs: &["lost_reader_wake"] },
     Finder { package: TCPIP, kind: Unit, tests: "answers_to_others", bugs: &["dhcp_any_answer"] },
@@ -125,6 +134,15 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: WIRE, kind: Unit, tests: "property_any_options", bugs: &["sack_without_room"] },
     Finder { package: WIRE, kind: Unit, tests: "property_updates", bugs: &["update_minus_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_tagged", bugs: &["vlan_unchecked"] },
+];
+
+/// Bugs that are found by the tests of another package than the one that contains them.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("end_untold", "sunstar-native"),
+    ("leaked_flow", TCPIP),
+    ("overlap_kept", TCPIP),
+    ("time_wait_unbounded", TCPIP),
+    ("window_not_reduced", TCPIP),
 ];
 
 const NET: &str = "sunstar-net";

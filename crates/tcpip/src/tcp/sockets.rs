@@ -547,7 +547,7 @@ impl Sockets {
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
         let hash = self.hide(place, &flow);
-        if self.over.len() < self.limits.time_wait as usize {
+        if self.over.len() < self.limits.time_wait as usize || planted::is("time_wait_unbounded") {
             let over = self.over.insert(Over { flow, time_wait: over });
             self.over_timers.arm(over, now + time_wait::DURATION);
             // What was just removed made room.

@@ -222,7 +222,7 @@ impl Sockets {
 
     /// Sends it to somebody who asks again.
     fn answer_again(&mut self, now: Instant, place: u32) {
-        let Some(waiting) = self.half_open.get(place) else { return };
+        let Some(waiting) = self.half_open.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
         let (flow, header) = (waiting.flow, waiting.half_open.answer_again(now, &listener.options));
         self.reply(flow, header);
