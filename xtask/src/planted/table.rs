@@ -98,6 +98,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "resets_are_bounded", bugs: &["resets_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "sums_hold", bugs: &["lost_skipped"] },
     Finder { package: TCPIP, kind: Unit, tests: "rounding_does_not", bugs: &["window_creeps"] },
+    Finder { package: TCPIP, kind: Unit, tests: "v6::discovery", bugs: &["ndp_from_afar", "rival_ignored"] },
     Finder { package: TCPIP, kind: Unit, tests: "routes", bugs: &["metric_first"] },
     Finder { package: TCPIP, kind: Unit, tests: "waiting_packets", bugs: &["neighbour_queue_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "rto", bugs: &["no_backoff"] },

@@ -83,7 +83,8 @@ impl Stack {
             self.batch.flow = Some(*flow);
             self.batch.segment.header = *header;
             self.batch.bytes = 0;
-            self.batch.link_mss = self.network.interface(id).map_or(u16::MAX, |interface| interface.mss());
+            self.batch.link_mss =
+                self.network.interface(id).map_or(u16::MAX, |interface| interface.mss(flow.addresses));
         }
         self.batch.push(header, packet);
     }

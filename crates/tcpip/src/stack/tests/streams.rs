@@ -1,6 +1,6 @@
 //! TCP from stack to stack.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, Packet};
@@ -170,7 +170,11 @@ fn unreachable_destinations_are_refused() {
     assert_eq!(connect([127, 0, 0, 1], Some([192, 0, 2, 1])), Err(OpenError::NotOurs));
     assert_eq!(connect([255; 4], None), Err(OpenError::NoRoute), "RFC 9293 §3.9.2");
     assert_eq!(connect([127, 0, 0, 1], None), Ok(()));
-    let v6 = SocketAddr::new(IpAddr::V6(core::net::Ipv6Addr::LOCALHOST), 80);
-    assert_eq!(stack.connect(now, None, v6, Options::DEFAULT), Err(OpenError::NoRoute));
+    for address in
+        [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(0xff02 << 112)]
+    {
+        let v6 = SocketAddr::new(IpAddr::V6(address), 80);
+        assert_eq!(stack.connect(now, None, v6, Options::DEFAULT), Err(OpenError::NoRoute));
+    }
     assert_eq!(stack.listen(address(0, 80), 1, Options::DEFAULT), Err(OpenError::NotOurs));
 }

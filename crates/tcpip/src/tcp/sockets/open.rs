@@ -84,6 +84,12 @@ impl Sockets {
         is_believed
     }
 
+    /// When the newest of what has arrived of a connection was sent.
+    pub(crate) fn last_delivered(&self, flow: &FourTuple) -> Option<Instant> {
+        let Some(Place::Connection(place)) = self.find(flow) else { return None };
+        self.connections.get(place)?.connection.last_delivered()
+    }
+
     /// Ends the connections from addresses that are gone, and forgets their strangers.
     pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
         let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
