@@ -437,7 +437,7 @@ impl Stack {
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
-    /// do. The tables by which connections and timers are found stay as large as they are.
+    /// do.
     pub fn free_unused_memory(&mut self) {
         self.tcp.free_unused_memory();
         self.outgoing.shrink_to_fit();

@@ -77,6 +77,8 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: HTTP1, kind: Unit, tests: "trailers_that_frame", bugs: &["trailers_unfiltered"] },
     Finder { package: METRICS, kind: Unit, tests: "a_value_lies_between", bugs: &["bound_outside"] },
     Finder { package: METRICS, kind: Unit, tests: "property_packets", bugs: &["lost_at_packet_end"] },
+    Finder { package: NET, kind: Unit, tests: "answers_are_to", bugs: &["dns_any_id", "dns_any_question"] },
+    Finder { package: NET, kind: Unit, tests: "property_cache", bugs: &["dns_stale_answer"] },
     Finder { package: NET, kind: Unit, tests: "spread_random", bugs: &["forgotten_return", "given_after_goodbye"] },
     Finder { package: SIM, kind: Unit, tests: "same_trace", bugs: &["address_order"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep", bugs: &["early_segment", "split_drops_byte"] },

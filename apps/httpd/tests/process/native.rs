@@ -114,7 +114,7 @@ fn after_a_peak_memory_returns_to_its_level() {
         // What overflows before the stack would only be late.
         ip("link set tap0 txqueuelen 10000");
         // Of some 4 KiB each: pages of the heap that hold something else, too.
-        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 1_200);
+        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 500);
     });
 }
 

@@ -356,6 +356,10 @@ impl Sockets {
 
     /// Gives back what is kept for reuse, as far as nobody uses it.
     pub(crate) fn free_unused_memory(&mut self) {
+        self.flows.shrink();
+        for timers in [&mut self.connection_timers, &mut self.half_open_timers, &mut self.over_timers] {
+            timers.shrink();
+        }
         self.connections.shrink();
         self.half_open.shrink();
         self.over.shrink();

@@ -54,7 +54,7 @@ pub struct TcpOptions {
 impl TcpOptions {
     /// Bytes that they take, with padding: at most 40, a multiple of four.
     pub const fn len(&self) -> usize {
-        if self.sack.len == 0 {
+        if self.sack.len == 0 && self.fast_open.is_none() {
             return self.len_without_sack();
         }
         let blocks = self.fitting_blocks();
