@@ -9,6 +9,7 @@ mod groups;
 mod hashes;
 mod neighbours;
 mod properties;
+mod properties_v6;
 mod refused;
 mod segments;
 mod views;
