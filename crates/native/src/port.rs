@@ -78,7 +78,7 @@ impl Port {
             mtu: u16::try_from(capabilities.mtu_bytes).unwrap_or(u16::MAX),
             capabilities: Capabilities {
                 completes_checksums: capabilities.tx.checksum,
-                segmentation_bytes: capabilities.tx.tso4.then_some(u16::MAX.into()),
+                segmentation_bytes: (capabilities.tx.tso4 && capabilities.tx.tso6).then_some(u16::MAX.into()),
             },
         }
     }

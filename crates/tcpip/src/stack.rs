@@ -63,6 +63,7 @@ use paths::Paths;
 use tcp::Cut;
 use tentative::Tentative;
 
+pub use self::autoconf::AutoconfOptions;
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
 

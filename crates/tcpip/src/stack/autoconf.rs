@@ -36,6 +36,21 @@ const RETRIES: u8 = 3;
 /// For so long a redirected destination is remembered.
 const REDIRECT_LIFETIME: Duration = Duration::from_secs(600);
 
+/// How an interface is configured by its link.
+#[derive(Clone, Copy)]
+pub struct AutoconfOptions {
+    /// What makes its addresses hard to guess (RFC 7217); the same one leads to the same addresses.
+    pub secret: [u8; 16],
+    /// Whether routers are asked and followed. Otherwise there is a link-local address and nothing else.
+    pub follows_routers: bool,
+}
+
+impl core::fmt::Debug for AutoconfOptions {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("AutoconfOptions").field("follows_routers", &self.follows_routers).finish_non_exhaustive()
+    }
+}
+
 /// Something that ends at some time, or never.
 #[derive(Clone, Copy, Debug)]
 struct Timed<T> {
@@ -57,6 +72,7 @@ struct Chosen {
 struct Link {
     interface: InterfaceId,
     secret: Secret,
+    follows_routers: bool,
     solicitations: u8,
     solicit_at: Option<Instant>,
     routes: Vec<Timed<Route>>,
@@ -93,14 +109,18 @@ fn end_of(now: Instant, seconds: u32) -> Option<Instant> {
 }
 
 impl Stack {
-    /// Has an Ethernet interface configured by the routers of its link (RFC 4862). It gets a link-local address at once. `secret` is what
-    /// makes its addresses hard to guess (RFC 7217); the same one leads to the same addresses.
+    /// Gives an Ethernet interface a link-local address, and has it configured by the routers of its link, if that is wanted (RFC 4862).
     ///
     /// What is decided is handed out by [`Stack::poll_change`].
     ///
     /// # Errors
     /// [`ConfigError::NoInterface`]; [`ConfigError::Address`] if the link is no Ethernet or takes less than 1280 bytes.
-    pub fn autoconfigure(&mut self, now: Instant, interface: InterfaceId, secret: [u8; 16]) -> Result<(), ConfigError> {
+    pub fn autoconfigure(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        options: AutoconfOptions,
+    ) -> Result<(), ConfigError> {
         let link = self.network.interface(interface).ok_or(ConfigError::NoInterface)?;
         if link.mac().is_none() || !link.speaks_v6() {
             return Err(ConfigError::Address);
@@ -110,7 +130,8 @@ impl Stack {
         }
         self.autoconf.0.push(Link {
             interface,
-            secret: Secret::new(secret),
+            secret: Secret::new(options.secret),
+            follows_routers: options.follows_routers,
             solicitations: 0,
             solicit_at: None,
             routes: Vec::new(),
@@ -166,6 +187,7 @@ impl Stack {
         if let Some(link) = self.autoconf.link_mut(interface)
             && is_local
             && link.solicitations == 0
+            && link.follows_routers
         {
             link.solicit_at = Some(now);
             self.solicit_routers(now);
@@ -198,7 +220,7 @@ impl Stack {
         router: &RouterAdvertisement,
         options: NdpOptions<'_>,
     ) {
-        let Some(link) = self.autoconf.link_mut(id) else { return };
+        let Some(link) = self.autoconf.link_mut(id).filter(|link| link.follows_routers) else { return };
         link.solicit_at = None;
         self.counters.router_advertisements_received += 1;
         if router.reachable_ms > 0 {

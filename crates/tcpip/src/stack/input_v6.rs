@@ -67,7 +67,7 @@ impl Stack {
     }
 
     /// RFC 4291 §2.5.2, §2.5.3, §2.7. Answers whether the packet is for a group.
-    fn check_addresses_v6(&self, id: InterfaceId, header: &Ipv6Header) -> Result<bool, DropReason> {
+    pub(super) fn check_addresses_v6(&self, id: InterfaceId, header: &Ipv6Header) -> Result<bool, DropReason> {
         let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
         if interface.is_loopback() {
             return if self.network.is_own_v6(header.dst) { Ok(false) } else { Err(DropReason::OtherHost) };

@@ -3,6 +3,7 @@
 mod chains;
 mod discovery;
 mod errors;
+mod filters;
 mod groups;
 mod routers;
 mod streams;

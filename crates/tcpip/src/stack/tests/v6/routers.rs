@@ -11,6 +11,7 @@ use super::{ALL_NODES, PEER_LOCAL, Script, discovery, mac};
 use crate::configuration::Change;
 use crate::prefix::Prefix;
 use crate::routes::Route;
+use crate::stack::AutoconfOptions;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NETWORK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 0);
@@ -27,7 +28,8 @@ fn router(lifetime_s: u16) -> RouterAdvertisement {
 impl Script {
     fn autoconfigured(secret: u8) -> Self {
         let mut script = Self::new();
-        script.stack.autoconfigure(script.now, script.link, [secret; 16]).expect("it is an Ethernet");
+        let options = AutoconfOptions { secret: [secret; 16], follows_routers: true };
+        script.stack.autoconfigure(script.now, script.link, options).expect("it is an Ethernet");
         script.wait(SECOND);
         script
     }
