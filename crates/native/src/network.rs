@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::ready;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdi
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::routes::Route;
-use sunstar_tcpip::stack::{self, ConfigError, Limits};
+use sunstar_tcpip::stack::{self, AutoconfOptions, ConfigError, Limits};
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
@@ -151,6 +151,17 @@ impl Network {
     pub fn add_address(&self, interface: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
         let now = self.shared.now();
         self.shared.state().stack.add_address(now, interface, address)
+    }
+
+    /// Has an Ethernet interface speak IPv6 on its link, and be configured by its routers if that is wanted, see
+    /// [`Stack::autoconfigure`](stack::Stack::autoconfigure). Other shards' networks follow if [`Network::share_configuration`] was
+    /// called here.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn autoconfigure(&self, interface: InterfaceId, options: AutoconfOptions) -> Result<(), ConfigError> {
+        let now = self.shared.now();
+        self.shared.state().stack.autoconfigure(now, interface, options)
     }
 
     /// Adds a route.
@@ -302,9 +313,9 @@ pub(crate) fn random() -> u16 {
     u16::from_ne_bytes(bytes)
 }
 
-/// An IPv4 address; there are no others yet.
+/// An address of either version of IP; there are no others.
 pub(crate) fn inet(address: &Address) -> Result<SocketAddr, Error> {
-    address.inet().filter(SocketAddr::is_ipv4).ok_or(Error::Unsupported)
+    address.inet().ok_or(Error::Unsupported)
 }
 
 impl Stack for Network {
@@ -347,10 +358,16 @@ impl Stack for Network {
     fn default_address(&self) -> IpAddr {
         let address = self.shared.look(|state| {
             let interfaces = state.ports.iter().filter_map(|port| state.stack.interface(port.interface));
-            let mut addresses = interfaces.flat_map(|interface| interface.addresses().first());
-            let first = addresses.next().map(|prefix| prefix.address());
+            // One of IPv4 for each interface that has one, or one of IPv6 that means something everywhere.
+            let is_wide = |address: &IpAddr| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let mut addresses = interfaces.filter_map(|interface| {
+                let all = interface.addresses().iter().map(|prefix| prefix.address());
+                all.filter(is_wide).min_by_key(IpAddr::is_ipv6)
+            });
+            let first = addresses.next()?;
             // Of several, all are meant.
-            first.filter(|_| addresses.next().is_none())
+            let all = if first.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            Some(if addresses.next().is_none() { first } else { all })
         });
         address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }

@@ -179,6 +179,7 @@ impl State {
                 Event::AddressConflict { address, mac, .. } => {
                     log::warn!("another station, {mac}, uses our address {address}");
                 }
+                Event::AddressTaken { address, .. } => log::warn!("another station has the address {address}"),
             }
         }
         found |= self.changes.take_in(&mut self.stack, wakes);

@@ -1,9 +1,10 @@
 //! The native network of an application: its options, and what follows from them.
 
 mod dhcp;
+mod ipv6;
 mod opened;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
@@ -39,6 +40,18 @@ pub(crate) struct NativeOptions {
     #[arg(long, value_name = "ADDRESS")]
     gw_ipv4_addr: Vec<Ipv4Addr>,
 
+    /// IPv6 address of the native stack, as in 2001:db8::2/64, or NAME=2001:db8::2/64 if not for the first device; may be repeated
+    #[arg(long, value_name = "[NAME=]ADDRESS/LEN")]
+    host_ipv6_addr: Vec<ipv6::HostAddress>,
+
+    /// IPv6 gateway to other networks: in that of some address, or link-local and then on the first device [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    gw_ipv6_addr: Option<Ipv6Addr>,
+
+    /// Whether routers configure IPv6 on the devices, 0 or 1; --host-ipv6-addr wins [default: 1 without it]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    slaac: Option<bool>,
+
     /// Capture the native stack's packets in a file that tshark reads
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -68,8 +81,9 @@ impl NativeOptions {
         let gateways = self.gw_ipv4_addr.iter().map(|gateway| Gateway::find(*gateway, &interfaces));
         let gateways = gateways.collect::<Result<_, _>>()?;
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
+        let ipv6 = ipv6::Ipv6Plan::new(&self.host_ipv6_addr, self.gw_ipv6_addr, self.slaac, &interfaces)?;
         let ignores_dhcp = self.dhcp == Some(true) && !self.host_ipv4_addr.is_empty();
-        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, pcap, fault, trace }))
+        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, ipv6, pcap, fault, trace }))
     }
 
     /// The devices with what belongs to them.
@@ -105,12 +119,14 @@ impl NativeOptions {
         match () {
             () if !self.netmask_ipv4_addr.is_empty() => return needs("--netmask-ipv4-addr"),
             () if !self.gw_ipv4_addr.is_empty() => return needs("--gw-ipv4-addr"),
-            () if self.dhcp == Some(false) => return needs("--network-stack native without DHCP"),
+            () if self.dhcp == Some(false) && self.host_ipv6_addr.is_empty() && self.slaac != Some(true) => {
+                return needs("--network-stack native without DHCP");
+            }
             () => {}
         }
         let mut interfaces: Vec<Interface> = Vec::new();
         for device in &self.device {
-            let interface = Interface { device: device.clone(), prefix: None };
+            let interface = Interface { device: device.clone(), prefix: None, asks_dhcp: self.dhcp != Some(false) };
             interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
             interfaces.push(interface);
         }
@@ -125,6 +141,9 @@ impl NativeOptions {
             (!self.host_ipv4_addr.is_empty(), "--host-ipv4-addr"),
             (!self.netmask_ipv4_addr.is_empty(), "--netmask-ipv4-addr"),
             (!self.gw_ipv4_addr.is_empty(), "--gw-ipv4-addr"),
+            (!self.host_ipv6_addr.is_empty(), "--host-ipv6-addr"),
+            (self.gw_ipv6_addr.is_some(), "--gw-ipv6-addr"),
+            (self.slaac.is_some(), "--slaac"),
             (self.pcap.is_some(), "--pcap"),
             (self.fault.is_some(), "--fault"),
             (self.trace, "--trace"),
@@ -167,6 +186,7 @@ pub(crate) struct Plan {
     ignores_dhcp: bool,
     /// In the order in which they are preferred.
     gateways: Vec<Gateway>,
+    ipv6: ipv6::Ipv6Plan,
     pcap: Option<PathBuf>,
     fault: Option<FaultOptions>,
     trace: bool,
@@ -176,8 +196,9 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 struct Interface {
     device: TapOptions,
-    /// None if it is asked for by DHCP.
+    /// None if others give it.
     prefix: Option<Prefix>,
+    asks_dhcp: bool,
 }
 
 impl Interface {
@@ -186,7 +207,7 @@ impl Interface {
         if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
-        Ok(Self { device, prefix: Some(prefix) })
+        Ok(Self { device, prefix: Some(prefix), asks_dhcp: false })
     }
 
     /// Whether it can be told from another one: what goes to a network goes by one device.

@@ -11,6 +11,7 @@ use sunstar_reactor::{Backend, Config, CpuSet};
 
 use crate::error::Error;
 use crate::logging::LogFilter;
+use crate::names::Names;
 use crate::native::{self, NativeOptions};
 use crate::telling::Telling;
 
@@ -70,6 +71,10 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     native: NativeOptions,
+
+    /// Server to be asked for names, in the place of those that resolv.conf or DHCP names; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    name_server: Vec<IpAddr>,
 
     /// Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
@@ -143,6 +148,11 @@ impl Options {
     /// If its options are incomplete, make no sense together, or stand there without it.
     pub(crate) fn native(&self) -> Result<Option<native::Plan>, Error> {
         self.native.plan(self.network_stack == "native")
+    }
+
+    /// Where names of hosts come from.
+    pub(crate) fn names(&self) -> Names {
+        Names { servers: self.name_server.clone(), is_native: self.network_stack == "native" }
     }
 
     /// To whom metrics are told.

@@ -60,6 +60,7 @@ pub mod dhcpv4;
 pub mod drops;
 pub mod filter;
 pub mod flows;
+mod head;
 pub mod interface;
 mod neighbours;
 pub mod path;

@@ -1,18 +1,26 @@
 //! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
 
 mod arp;
+mod autoconf;
 mod batch;
 mod configure;
 mod dhcpv4;
 mod express;
 mod filters;
+mod groups;
 mod icmp;
+mod icmp_v6;
 mod input;
+mod input_v6;
+mod ndp;
 mod network;
 mod outgoing;
 mod output;
+mod output_v6;
 mod paths;
+mod selection;
 mod tcp;
+mod tentative;
 mod udp;
 
 #[cfg(test)]
@@ -24,7 +32,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::borrow::BorrowMut;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
@@ -45,13 +53,17 @@ use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
+use autoconf::Autoconf;
 use batch::Batch;
 use dhcpv4::Dhcpv4;
+use groups::Groups;
 use network::Network;
 use outgoing::Waiting;
 use paths::Paths;
 use tcp::Cut;
+use tentative::Tentative;
 
+pub use self::autoconf::AutoconfOptions;
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
 
@@ -106,6 +118,16 @@ pub struct Counters {
     pub arp_replies_sent: u64,
     /// ARP messages from others who use one of our addresses (RFC 5227 §2.4).
     pub arp_conflicts: u64,
+    /// Neighbour solicitations that were sent (RFC 4861 §4.3).
+    pub neighbour_solicitations_sent: u64,
+    /// Neighbour advertisements that were sent (RFC 4861 §4.4).
+    pub neighbour_advertisements_sent: u64,
+    /// Router advertisements that were listened to (RFC 4861 §4.2).
+    pub router_advertisements_received: u64,
+    /// Messages from others who have one of our addresses of IPv6, or one that we wanted (RFC 4862 §5.4).
+    pub address_conflicts_v6: u64,
+    /// Reports of multicast groups that were sent (RFC 3376, RFC 3810).
+    pub group_reports_sent: u64,
     /// Fragments that came in.
     pub fragments_received: u64,
     /// Fragments that were made.
@@ -169,6 +191,13 @@ pub enum Event {
         /// The other station.
         mac: MacAddr,
     },
+    /// Another station has an address of IPv6 that is ours, and stays so, or that was to be ours, and is not (RFC 4862 §5.4).
+    AddressTaken {
+        /// Where.
+        interface: InterfaceId,
+        /// The address.
+        address: Ipv6Addr,
+    },
 }
 
 /// Why an address or an interface was not added.
@@ -221,7 +250,7 @@ const IDENTIFICATIONS: usize = 256;
 /// each of those; and [`Stack::deadline`] names when [`Stack::handle_timeout`] is due though nothing arrives.
 /// [`Stack::poll_event`] names the sockets that the application should look at.
 ///
-/// Addresses are of either version of IP by type; of IPv6 nothing is sent yet, and what comes is dropped and counted.
+/// Addresses are of either version of IP. Link-local addresses of IPv6 have no scope here: a packet to one goes where the route to it leads.
 #[derive(Debug)]
 pub struct Stack {
     limits: Limits,
@@ -232,6 +261,13 @@ pub struct Stack {
     secret: Secret,
     reassembly: Reassembly,
     identifications: Box<[u16; IDENTIFICATIONS]>,
+    identifications_v6: Box<[u32; IDENTIFICATIONS]>,
+    /// How many numbers were drawn.
+    draws: u64,
+    /// Addresses that are to be ours.
+    tentative: Vec<Tentative>,
+    autoconf: Autoconf,
+    groups: Groups,
     icmp_errors: TokenBucket,
     echo_replies: TokenBucket,
     tcp: Sockets,
@@ -275,6 +311,11 @@ impl Stack {
             secret: Secret::new(key),
             reassembly: Reassembly::new(limits.reassembly),
             identifications: Box::new([0; IDENTIFICATIONS]),
+            identifications_v6: Box::new([0; IDENTIFICATIONS]),
+            draws: 0,
+            tentative: Vec::new(),
+            autoconf: Autoconf::default(),
+            groups: Groups::default(),
             icmp_errors: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
             echo_replies: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
             tcp: Sockets::new(Secret::new(key), limits.tcp),
@@ -389,12 +430,14 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
+        let below = earliest(earliest(below, self.tentative_deadline()), self.autoconf_deadline());
+        let below = earliest(below, self.group_deadline());
         let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
         earliest(earliest(above, below), self.dhcpv4_deadline())
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
-    /// do. The tables by which connections and timers are found stay as large as they are.
+    /// do.
     pub fn free_unused_memory(&mut self) {
         self.tcp.free_unused_memory();
         self.outgoing.shrink_to_fit();
@@ -410,6 +453,9 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        self.adopt_tentative(now);
+        self.age_autoconf(now);
+        self.send_reports(now);
         self.handle_dhcpv4_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
@@ -462,7 +508,7 @@ impl Stack {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
-                self.send_requests();
+                self.send_requests(now);
             }
             if self.outgoing.len() > 0
                 && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))

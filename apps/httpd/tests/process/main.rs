@@ -5,6 +5,7 @@ mod client;
 mod crowd;
 mod dhcp;
 mod files;
+mod ipv6;
 mod memory;
 mod metrics;
 mod misbehave;

@@ -27,11 +27,12 @@ impl Plan {
         }
         let all = self.interfaces.iter().zip(&interfaces.0);
         let asked: Vec<(&str, InterfaceId)> = all
-            .filter(|(interface, _)| interface.prefix.is_none())
+            .filter(|(interface, _)| interface.asks_dhcp)
             .map(|(interface, id)| (&*interface.device.name, *id))
             .collect();
+        self.ipv6.begin(&network, &interfaces.0)?;
         if asked.is_empty() {
-            return Ok(());
+            return self.ipv6.wait(&network, &interfaces.0).await;
         }
         let names = asked.iter().map(|(name, _)| format!("tap:{name}")).collect::<Vec<_>>().join(" and ");
         log::info!("waiting for an address by DHCP on {names}, for at most {} s", PATIENCE.as_secs());
@@ -40,7 +41,7 @@ impl Plan {
         }
         let bound = network.configured(|stack| asked.iter().all(|(_, id)| stack.dhcpv4_lease(*id).is_some()));
         if with_timeout(PATIENCE, bound).await.is_ok() {
-            return Ok(());
+            return self.ipv6.wait(&network, &interfaces.0).await;
         }
         let lacking = asked.iter().filter(|(_, id)| network.with_stack(|stack| stack.dhcpv4_lease(*id).is_none()));
         let reasons: Vec<String> = lacking.map(|(name, id)| why(&network, name, *id)).collect();
@@ -48,7 +49,7 @@ impl Plan {
             return Err(Error::failure(format!("{}; --host-ipv4-addr needs none", reasons.join(", and "))));
         }
         reasons.iter().for_each(|reason| log::warn!("{reason}; it is still waited for"));
-        Ok(())
+        self.ipv6.wait(&network, &interfaces.0).await
     }
 }
 

@@ -9,7 +9,7 @@ const HELP: &str = r#"Plays parts
 Usage: fixture [OPTIONS]
 
 Application options:
-      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood]
+      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood, resolve]
       --word <WORD>         Words
       --pair <PAIR> <PAIR>  A pair
       --quiet               A flag
@@ -36,6 +36,7 @@ Framework options:
       --pcap <FILE>                     Capture the native stack's packets in a file that tshark reads
       --fault <FAULTS>                  Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
       --trace                           Show the native stack's packets in the log
+      --name-server <ADDRESS>           Server to be asked for names, in the place of those that resolv.conf or DHCP names; may be repeated
       --stop-timeout-s <S>              Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction [default: 10]
       --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
       --prometheus-address <ADDRESS>    Address at which Prometheus gets metrics [default: 127.0.0.1]

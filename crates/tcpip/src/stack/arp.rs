@@ -1,6 +1,6 @@
 //! ARP: who asks for us, whom we ask for.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, BufferMut, Packet};
@@ -55,13 +55,20 @@ impl Stack {
     }
 
     /// Sends the requests that are due.
-    pub(super) fn send_requests(&mut self) {
+    pub(super) fn send_requests(&mut self, now: Instant) {
         while let Some(request) = self.neighbours.poll_request() {
             let Some(interface) = self.network.interface(request.interface) else { continue };
-            let source = interface.source_for(request.target.into());
-            let (Some(mac), Some(core::net::IpAddr::V4(source))) = (interface.mac(), source) else { continue };
+            let target = match request.target {
+                IpAddr::V4(target) => target,
+                IpAddr::V6(target) => {
+                    self.solicit(now, &request, target);
+                    continue;
+                }
+            };
+            let source = interface.source_for(request.target);
+            let (Some(mac), Some(IpAddr::V4(source))) = (interface.mac(), source) else { continue };
             self.counters.arp_requests_sent += 1;
-            self.send_arp(request.interface, request.to, &Arp::request(mac, source, request.target));
+            self.send_arp(request.interface, request.to, &Arp::request(mac, source, target));
         }
     }
 
@@ -94,7 +101,7 @@ impl Stack {
         }
         if !is_probe {
             // Only who wants something of us is remembered without having been asked (RFC 826).
-            let waiting = self.neighbours.learn(now, id, arp.spa, arp.sha, is_for_us && is_on_link);
+            let waiting = self.neighbours.learn(now, id, arp.spa.into(), arp.sha, is_for_us && is_on_link);
             for packet in waiting {
                 if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {
                     self.enqueue((id, frame));

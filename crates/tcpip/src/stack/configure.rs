@@ -6,17 +6,22 @@ use core::net::IpAddr;
 
 use super::{ConfigError, Stack, is_station};
 use crate::configuration::Change;
-use crate::interface::InterfaceId;
+use crate::interface::{Interface, InterfaceId};
 use crate::prefix::Prefix;
 use crate::routes::Route;
 use crate::time::Instant;
 
 impl Stack {
-    /// Gives an interface an address, and the route to its network; on Ethernet it is announced (RFC 5227 §2.3).
+    /// Gives an interface an address, and the route to its network. On Ethernet one of IPv4 is announced (RFC 5227 §2.3), and one of IPv6
+    /// is asked for first and ours a second later, unless another station has it (RFC 4862 §5.4,
+    /// [`Event::AddressTaken`](super::Event::AddressTaken)).
     ///
     /// # Errors
     /// See [`ConfigError`].
     pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
+        if self.must_probe(id, address) {
+            return self.probe(now, id, address, false);
+        }
         self.own_address(id, address)?;
         let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
         if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
@@ -27,6 +32,7 @@ impl Stack {
 
     /// Takes an address from an interface, with the route to its network. Answers whether it had it.
     pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
+        self.forget_tentative(id, address);
         let Some(prefix) = self.network.remove_address(id, address) else { return false };
         let Some(interface) = self.network.interface(id) else { return false };
         // Another address of the same network keeps the route.
@@ -79,7 +85,8 @@ impl Stack {
         self.network.routes().iter()
     }
 
-    /// Makes a change, and has it handed out for the stacks of other shards. An address is announced.
+    /// Makes a change, and has it handed out for the stacks of other shards. An address is announced; one of IPv6 is asked for first, and
+    /// handed out when it is ours ([`Stack::add_address`]).
     ///
     /// # Errors
     /// See [`ConfigError`]; nothing has changed then. [`ConfigError::Full`] also if
@@ -89,6 +96,10 @@ impl Stack {
             return Err(ConfigError::Full);
         }
         match change {
+            // The others hear of it when it is ours.
+            Change::AddAddress { interface, address } if self.must_probe(interface, address) => {
+                return self.probe(now, interface, address, true);
+            }
             Change::AddAddress { interface, address } => self.add_address(now, interface, address)?,
             _ => self.apply(now, &change)?,
         }
@@ -111,6 +122,9 @@ impl Stack {
             Change::AddRoute(route) => self.add_route(*route)?,
             Change::RemoveRoute(route) => {
                 self.remove_route(route);
+            }
+            Change::SetPreferred { interface, address, is_preferred } => {
+                self.network.set_preferred(*interface, *address, *is_preferred);
             }
             Change::SetMtu { interface, mtu } => {
                 if !self.network.set_mtu(*interface, *mtu) {
@@ -147,10 +161,17 @@ impl Stack {
         self.configuration.search_domains()
     }
 
+    /// Whether it must be asked first whether an address is free.
+    fn must_probe(&self, id: InterfaceId, address: Prefix) -> bool {
+        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
+        is_ethernet && address.address().is_ipv6()
+    }
+
     /// Gives an interface an address and the route to its network, and tells nobody.
     pub(super) fn own_address(&mut self, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
         self.network.interface(id).ok_or(ConfigError::NoInterface)?;
-        if !is_station(address.address()) {
+        let speaks = address.address().is_ipv4() || self.network.interface(id).is_some_and(Interface::speaks_v6);
+        if !is_station(address.address()) || !speaks {
             return Err(ConfigError::Address);
         }
         let route = Route { prefix: address, gateway: None, interface: id, metric: 0 };
@@ -165,6 +186,6 @@ impl Stack {
     /// Ends the connections from addresses that are none of ours any more.
     pub(super) fn cut_off_strangers(&mut self, now: Instant) {
         let network = &self.network;
-        self.tcp.cut_off(now, |address| matches!(address, IpAddr::V4(v4) if !network.is_own(v4)));
+        self.tcp.cut_off(now, |address| !network.is_own_ip(address));
     }
 }

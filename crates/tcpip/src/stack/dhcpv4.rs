@@ -216,9 +216,10 @@ impl Stack {
             }
             return;
         }
-        let Some(way) = self.way(to) else { return };
-        let mtu = self.mtu(now, &way, to);
-        if let Ok(packet) = self.udp_packet(&way, (from, to), ports, packet, mtu) {
+        let Some(way) = self.way(to.into()) else { return };
+        let mtu = self.mtu(now, &way, to.into());
+        let addresses = AddressPair::V4 { src: from, dst: to };
+        if let Ok(packet) = self.udp_packet(&way, addresses, ports, packet, mtu) {
             self.emit(now, ip, packet);
         }
     }
@@ -290,6 +291,6 @@ fn undo(change: &Change) -> Option<Change> {
         Change::SetSearchDomains { interface, origin, .. } => {
             Change::SetSearchDomains { interface: *interface, origin: *origin, domains: Vec::new() }
         }
-        Change::RemoveAddress { .. } | Change::RemoveRoute(_) => return None,
+        Change::RemoveAddress { .. } | Change::RemoveRoute(_) | Change::SetPreferred { .. } => return None,
     })
 }

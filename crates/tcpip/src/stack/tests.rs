@@ -15,4 +15,5 @@ mod pausing;
 mod script;
 mod streams;
 mod udp;
+mod v6;
 mod world;

@@ -1,10 +1,10 @@
 //! What strangers must not be able to guess.
 
 use core::hash::Hasher;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use siphasher::sip::SipHasher13;
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Seq};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, MacAddr, Seq};
 
 use crate::time::Instant;
 
@@ -24,7 +24,11 @@ enum Purpose {
     Port,
     UdpPort,
     Identification,
+    Draw,
+    Interface,
     Seed,
+    CookieBase,
+    Cookie,
 }
 
 impl core::fmt::Debug for Secret {
@@ -53,6 +57,16 @@ impl Secret {
         Seq::new(u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// What makes a number of ours a SYN cookie (RFC 4987 §3.6): what is the same for all of a flow, and what is not for another number of
+    /// theirs, or at another time.
+    pub(super) fn cookie(&self, flow: &FourTuple, irs: Seq, slot: u32) -> [u32; 2] {
+        let [_, high] = self.0;
+        // What is hashed first is a key for the rest.
+        let key = [self.hash(Purpose::Cookie, flow), high ^ Purpose::Cookie as u64];
+        let both = (u64::from(irs.value()) << 32) | u64::from(slot);
+        [low_half(self.hash(Purpose::CookieBase, flow)), low_half(sip_13_of_12_bytes(key, both, 0))]
+    }
+
     /// What is added to our clock in timestamps (RFC 7323 §5.4). It is one for each pair of addresses, so that of two connections
     /// between them the later one has the later timestamps, whatever its ports (RFC 6191).
     pub(super) fn timestamp_offset(&self, flow: &FourTuple) -> u32 {
@@ -77,6 +91,32 @@ impl Secret {
     pub(crate) fn identification(&self, addresses: AddressPair, protocol: IpProtocol) -> u32 {
         let flow = FourTuple { addresses, src_port: protocol.0.into(), dst_port: 0 };
         low_half(self.hash(Purpose::Identification, &flow))
+    }
+
+    /// A number that follows from how many were drawn before.
+    pub(crate) fn draw(&self, draws: &mut u64) -> u64 {
+        *draws = draws.wrapping_add(1);
+        let [low, high] = self.0;
+        let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Draw as u64);
+        hasher.write(&draws.to_be_bytes());
+        hasher.finish()
+    }
+
+    /// The lower half of a station's address in a network of IPv6 (RFC 7217 §5): the same each time, another one in each network.
+    pub(crate) fn interface_identifier(&self, network: Ipv6Addr, mac: MacAddr, retries: u8) -> u64 {
+        let [low, high] = self.0;
+        for count in 0..=u8::MAX {
+            let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Interface as u64);
+            hasher.write(&network.octets()[..8]);
+            hasher.write(&mac.0);
+            hasher.write(&[retries, count]);
+            let identifier = hasher.finish();
+            // RFC 5453: those of all routers and of anycast.
+            if identifier != 0 && identifier < 0xfdff_ffff_ffff_ff80 {
+                return identifier;
+            }
+        }
+        1
     }
 
     /// For something that needs chances of its own.

@@ -1,3 +1,5 @@
+mod cookies;
+
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
@@ -187,7 +189,8 @@ fn backlog_is_kept_and_nobody_is_lost() {
     let (mut two, listener) = Two::listening(Limits::DEFAULT, 2);
     let clients: Vec<_> = (0..6).map(|_| two.connect()).collect();
     two.run();
-    assert!(two.stacks[1].counters().syns_dropped > 0);
+    let counters = two.stacks[1].counters();
+    assert!(counters.cookies_sent > 0 && counters.confirmations_dropped > 0, "{counters:?}");
     let mut accepted = 0;
     for _ in 0..20 {
         accepted += core::iter::from_fn(|| two.stacks[1].accept(listener)).count();
@@ -209,7 +212,7 @@ fn floods_are_bounded() {
     while let Some((flow, outgoing)) = two.stacks[0].poll_transmit(two.now, 1_000) {
         two.stacks[1].handle_segment(two.now, flow, Segment { header: outgoing.header, payload: outgoing.payload });
     }
-    assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().syns_dropped), ([0, 10, 0], 40));
+    assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().cookies_sent), ([0, 10, 0], 40));
     for _ in 0..100 {
         let Some(deadline) = two.stacks[1].deadline() else { break };
         two.now = deadline;
@@ -412,4 +415,28 @@ fn busy(two: &mut Two, ids: &[SocketId], servers: &[SocketId]) {
             assert!(levels.growth_bytes >= grown && levels.growth_bytes <= 120_000, "{round}");
         }
     }
+}
+
+#[test]
+fn segments_of_a_new_connection_do_not_find_the_one_that_had_ended() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    let open = |two: &mut Two| {
+        let to = address(1, 80);
+        let client = two.stacks[0].connect(two.now, address(0, 1_234), to, Options::DEFAULT).expect("the port is free");
+        two.run();
+        let server = two.stacks[1].accept(listener).expect("it is open");
+        for _ in 0..3 {
+            two.stacks[0].send(client, data(0, 10)).expect("there is room");
+            two.run();
+            assert_eq!(two.read(1, server).len(), 10);
+        }
+        (client, server)
+    };
+    let (client, ended) = open(&mut two);
+    two.stacks[0].abort(two.now, client);
+    two.run();
+    assert_eq!(two.state(1, ended), State::Closed, "the application still looks at it");
+    let (_, server) = open(&mut two);
+    assert_ne!(ended, server);
+    assert_eq!(two.state(1, ended), State::Closed);
 }
