@@ -20,8 +20,8 @@ use sunstar_packet::Packet;
 use sunstar_wire::toeplitz::{KEY_BYTES, Toeplitz};
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
-use ports::Ports;
 pub(crate) use ports::{Claim, free_ports};
+use ports::{FIRST_FREE, FREE, Ports};
 pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
 
 /// What the shards agree upon about the devices that all of them use. One for all of them.
@@ -152,26 +152,26 @@ fn hash(shards: u32) -> Toeplitz {
     }
 }
 
-/// Whether the ports of either side alone, of either version of IP, lead to all shards.
+/// Whether those ports of either side alone that are chosen for connections lead to all shards, over either version of IP.
 fn shares_out(hash: &Toeplitz, shards: u32) -> bool {
     /// Ports that are tried for each shard, of which it must get a quarter.
-    const TRIES: u32 = 64;
-    /// Odd, so that no port comes twice.
-    const STEP: u16 = 40_503;
-    let tries = TRIES.saturating_mul(shards).min(u16::MAX.into());
+    const TRIES: usize = 64;
+    /// It has no divisor in common with the number of ports, so that none comes twice.
+    const STEP: usize = 12_345;
+    let count = usize::try_from(shards).unwrap_or(usize::MAX);
+    let tries = TRIES.saturating_mul(count).min(FREE.into());
     let pairs = [
         AddressPair::V4 { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED },
         AddressPair::V6 { src: Ipv6Addr::UNSPECIFIED, dst: Ipv6Addr::UNSPECIFIED },
     ];
     let leads_to_all = |addresses, is_src| {
-        let mut counts = vec![0; usize::try_from(shards).unwrap_or(0)];
-        let mut port = 0_u16;
-        for _ in 0..tries {
-            port = port.wrapping_add(STEP);
+        let mut counts = vec![0; count];
+        for port in (0..).step_by(STEP).take(tries) {
+            let port = FIRST_FREE + u16::try_from(port % usize::from(FREE)).unwrap_or(0);
             let (src_port, dst_port) = if is_src { (port, 0) } else { (0, port) };
             counts[place(hash.hash_flow(FourTuple { addresses, src_port, dst_port }), shards)] += 1;
         }
-        counts.iter().all(|&count| count >= tries / shards / 4)
+        counts.iter().all(|&hits| hits >= tries / count / 4)
     };
     pairs.into_iter().all(|addresses| leads_to_all(addresses, false) && leads_to_all(addresses, true))
 }
@@ -223,6 +223,9 @@ mod tests {
         let mut hidden = published;
         // What the highest bits of the hash take of the destination's port over IPv4.
         hidden[10..14].fill(0);
+        assert!(!shares_out(&Toeplitz::new(&hidden), 2));
+        // The same but for the highest bit of the port, which all have that are chosen.
+        hidden[10] = 0x80;
         assert!(!shares_out(&Toeplitz::new(&hidden), 2));
     }
 }

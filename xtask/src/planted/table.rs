@@ -86,7 +86,7 @@ pub(super) const FINDERS: &[Finder] = &[
         package: SIM,
         kind: Unit,
         tests: "sim_sweep_hosts",
-        bugs: &["end_untold", "leaked_flow", "overlap_kept", "time_wait_unbounded"],
+        bugs: &["end_untold", "leaked_flow", "old_bytes_kept", "time_wait_unbounded"],
     },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
@@ -145,7 +145,7 @@ pub(super) const FINDERS: &[Finder] = &[
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("end_untold", "sunstar-native"),
     ("leaked_flow", TCPIP),
-    ("overlap_kept", TCPIP),
+    ("old_bytes_kept", TCPIP),
     ("time_wait_unbounded", TCPIP),
     ("window_not_reduced", TCPIP),
 ];
