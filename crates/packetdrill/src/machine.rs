@@ -30,6 +30,9 @@ const LONGEST_WAIT: u64 = 300_000_000;
 /// So much real time a thread gets to ask what time it is when its call has ended.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// So much real time it gets afterwards to take note of what has come of it.
+const PAUSE: Duration = Duration::from_millis(3);
+
 /// A thread that sleeps in a call.
 #[derive(Debug)]
 struct Sleeper {
@@ -48,6 +51,8 @@ pub(crate) struct World {
     sleepers: Vec<Sleeper>,
     /// Threads whose call has ended and that have not asked for the time.
     ending: Vec<ThreadId>,
+    /// A thread has asked for it since, and may have more to do.
+    has_ended: bool,
 }
 
 // SAFETY: a world is reached through the machine's lock only, and nothing that counts references without atomics leaves it: packets and
@@ -133,7 +138,7 @@ impl World {
         let mut settings = Settings::DEFAULT;
         sysctl::read_into(&mut settings);
         let sockets = Sockets::with_numbers(stack, settings, Box::new(Reserved));
-        Self { sockets, interface, outbox: VecDeque::new(), sleepers: Vec::new(), ending: Vec::new() }
+        Self { sockets, interface, outbox: VecDeque::new(), sleepers: Vec::new(), ending: Vec::new(), has_ended: false }
     }
 
     fn forget_ending(&mut self) {
@@ -205,8 +210,10 @@ impl Machine {
     /// Lets everything happen that is due now.
     fn settle(&self, world: &mut World) -> bool {
         let now = self.now();
+        // What is seen may let out more, and what has left is seen.
+        let has_news = world.sockets.look(now);
         world.transmit(now);
-        world.sockets.look(now)
+        has_news | world.sockets.look(now)
     }
 
     /// A packet has come.
@@ -215,9 +222,10 @@ impl Machine {
         let (now, interface) = (self.now(), world.interface);
         let packet = Packet::from(Buffer::copy_from_slice(bytes));
         world.sockets.stack().handle_packets(now, interface, [packet]);
+        world.sockets.look(now);
+        // Who waits for it may have something to send with the answer.
+        let mut world = self.wake_all(world);
         self.settle(&mut world);
-        let world = self.wake_all(world);
-        drop(world);
     }
 
     /// Tells all that sleep that something may have changed.
@@ -258,6 +266,12 @@ impl Machine {
     pub(crate) fn sleep(&self, micros: u64) {
         let until = self.micros() + micros;
         let mut world = self.enter();
+        if micros > 1 && core::mem::take(&mut world.has_ended) {
+            // It takes note of what has come of its call while the script waits: the tool's lock is free only then.
+            drop(world);
+            thread::sleep(PAUSE);
+            world = self.enter();
+        }
         while let Some(due) = world.deadline().filter(|due| due.as_micros() <= until) {
             world = self.pass(world, due);
         }
@@ -282,6 +296,7 @@ impl Machine {
         let thread = thread::current().id();
         if world.ending.contains(&thread) {
             world.ending.retain(|other| *other != thread);
+            world.has_ended = true;
             self.changed.notify_all();
             return self.micros();
         }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use sunstar_sockets::Settings;
+use sunstar_tcpip::tcp::fast_open::FastOpenKeys;
 
 /// Where they are.
 const DIRECTORY: &str = "/proc/sys/net/ipv4";
@@ -30,8 +31,15 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     settings.sack = flag("tcp_sack", settings.sack);
     settings.window_scaling = flag("tcp_window_scaling", settings.window_scaling);
     settings.slow_start_after_idle = flag("tcp_slow_start_after_idle", settings.slow_start_after_idle);
+    if let Some(flags) = number("tcp_fastopen") {
+        settings.fast_open = clamp(flags);
+    }
+    settings.fast_open_keys = read("tcp_fastopen_key").and_then(|text| keys(text.trim())).or(settings.fast_open_keys);
     if let Some(retries) = number("tcp_syn_retries") {
         settings.syn_retries = u8::try_from(retries).unwrap_or(u8::MAX);
+    }
+    if let Some(segments) = number("tcp_min_tso_segs") {
+        settings.min_tso_segs = u8::try_from(segments).unwrap_or(u8::MAX);
     }
     if let Some(bytes) = number("tcp_notsent_lowat") {
         settings.notsent_lowat = clamp(bytes);
@@ -39,6 +47,17 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     if let Some(name) = read("tcp_congestion_control").and_then(|name| name.trim().parse().ok()) {
         settings.congestion = name;
     }
+}
+
+/// One key, or two of them separated by a comma, each of four words in hexadecimal digits.
+fn keys(text: &str) -> Option<FastOpenKeys> {
+    let mut keys = text.split(',').map(|key| {
+        let words = key.split('-').map(|word| u32::from_str_radix(word, 16).ok());
+        let words: Vec<u32> = words.collect::<Option<_>>()?;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        <[u8; 16]>::try_from(bytes).ok()
+    });
+    Some(FastOpenKeys::new(keys.next()??, keys.next().flatten()))
 }
 
 #[cfg(test)]

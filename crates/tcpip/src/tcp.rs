@@ -4,6 +4,7 @@ pub mod assembler;
 pub mod congestion;
 pub mod connection;
 pub mod delivery;
+pub mod fast_open;
 pub mod half_open;
 pub mod prr;
 pub mod rack;

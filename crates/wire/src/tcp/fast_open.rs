@@ -19,7 +19,7 @@ impl FastOpenOption {
 
     /// A cookie; none if it has no even number of 4 to 16 bytes. An empty one is a request.
     pub fn new(cookie: &[u8]) -> Option<Self> {
-        let is_sane = cookie.is_empty() || (MIN..=MAX).contains(&cookie.len()) && cookie.len() % 2 == 0;
+        let is_sane = cookie.is_empty() || (MIN..=MAX).contains(&cookie.len()) && cookie.len().is_multiple_of(2);
         let mut option = Self::REQUEST;
         option.cookie.get_mut(..cookie.len()).filter(|_| is_sane)?.copy_from_slice(cookie);
         option.len = u8::try_from(cookie.len()).ok()?;

@@ -413,3 +413,5 @@ fn busy(two: &mut Two, ids: &[SocketId], servers: &[SocketId]) {
         }
     }
 }
+
+mod fast_open;

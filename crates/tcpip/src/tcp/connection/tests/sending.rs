@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use super::script::{ACK, MSS, PLAIN, PSH, Script, arrives};
 use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
 use crate::tcp::test_stream::data;
 
@@ -201,4 +201,73 @@ fn reports_take_room_from_data() {
     script.sent();
     script.send(4_501, 1_000);
     assert_eq!(script.sent_data(), [(4_429, MSS)], "nothing is reported any more");
+}
+
+/// RFC 9293 §3.9.1.2: what ends a write is pushed, also when it is sent again, and what ends a burst of several segments; nothing else is.
+#[test]
+fn pushes_ends_of_writes_and_of_bursts() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 4_000);
+    let flags: Vec<_> = script.sent().iter().map(|sent| sent.flags).collect();
+    assert_eq!(flags, [ACK, ACK, ACK, ACK | PSH]);
+    let mut script = Script::established(PLAIN);
+    script.send(1, 5_000);
+    let bursts = core::iter::from_fn(|| script.connection.poll_transmit(script.now, 60_000));
+    let bursts: Vec<_> = bursts.map(|burst| (burst.payload.concat().len(), burst.header.flags)).collect();
+    assert_eq!(bursts, [(2_000, ACK | PSH), (2_000, ACK | PSH), (1_000, ACK | PSH)], "two at least, on long paths");
+    let (_, again) = script.next();
+    assert_eq!((again[0].seq, again[0].flags), (4_001, ACK | PSH), "the probe of the tail");
+}
+
+/// What is to be followed by more is held back, and its end is not pushed (`MSG_MORE` of Linux).
+#[test]
+fn more_is_not_pushed() {
+    let mut script = Script::established(PLAIN);
+    script.connection.set_corked(true);
+    script.send(1, 1_500);
+    script.connection.set_unpushed(true);
+    assert_eq!(script.sent_one().flags, ACK);
+    script.connection.set_corked(false);
+    assert_eq!((script.sent_one().flags, script.connection.is_corked()), (ACK, false));
+}
+
+/// Slow start doubles a window of which half is in use, and leaves one alone that is not.
+#[test]
+fn slow_start_needs_half_of_the_window() {
+    for (segments, expected) in [(5, 10), (6, 12)] {
+        let mut script = Script::established(PLAIN);
+        script.send(1, segments * MSS);
+        assert_eq!(script.sent().len(), segments as usize);
+        script.wait(100);
+        for acked in 1..=segments / 2 {
+            script.gets(arrives(ACK, 1, 0, 1 + 2 * acked * MSS));
+        }
+        assert_eq!(script.connection.info(script.now).snd_cwnd, expected);
+    }
+}
+
+/// A record has segments of its own, also small ones (`MSG_EOR` of Linux).
+#[test]
+fn records_share_no_segment() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_500);
+    script.connection.end_record();
+    script.send(1_501, 300);
+    script.connection.end_record();
+    script.send(1_801, 3_000);
+    let sent: Vec<_> = script.sent().iter().map(|sent| (sent.seq, sent.len, sent.flags == ACK | PSH)).collect();
+    let ends = [(1, 1_000, false), (1_001, 500, true), (1_501, 300, true), (1_801, 1_000, false)];
+    assert_eq!(sent[..4], ends);
+}
+
+/// RFC 8985 §7.2: where the timeout would come before the probe, the probe takes its place.
+#[test]
+fn a_probe_takes_the_place_of_an_earlier_timeout() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_000);
+    script.sent();
+    let (first, _) = script.next();
+    let (second, _) = script.next();
+    let (third, _) = script.next();
+    assert_eq!((first, second, third), (300, 300, 600));
 }
