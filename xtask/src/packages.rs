@@ -41,10 +41,28 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: "curl", program: "curl", why: "asks httpd as scripts do", steps: &["tools"] },
     Package {
+        name: "dnsmasq-base",
+        program: "/usr/sbin/dnsmasq",
+        why: "has dnsmasq, which configures the native stack by DHCP and answers questions for names",
+        steps: &["tools"],
+    },
+    Package {
         name: "iproute2",
         program: "/usr/sbin/ip",
         why: "has ip, which configures the interfaces that tests of TAP devices make",
         steps: &["tests"],
+    },
+    Package {
+        name: "isc-dhcp-server",
+        program: "/usr/sbin/dhcpd",
+        why: "configures the native stack by DHCP",
+        steps: &["tools"],
+    },
+    Package {
+        name: "nftables",
+        program: "/usr/sbin/nft",
+        why: "keeps some packets from servers that are tested against",
+        steps: &["tools"],
     },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {

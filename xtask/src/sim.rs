@@ -1,12 +1,13 @@
 //! The simulator's scenarios over many seeds, or over one again.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{Count, cargo};
+use crate::command::{Count, cargo, target_dir};
 use crate::steps;
 
 /// The scenarios, by a part of their names.
@@ -78,7 +79,8 @@ fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -
     for package in PACKAGES {
         let mut command = cargo(&["test", "--locked", "--lib", "-p", package]);
         if is_optimised {
-            command.arg("--release").env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+            optimise(&mut command);
+            command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
         }
         command.arg(TESTS).env(SEEDS, format!("{first}..{}", first.saturating_add(count)));
         if let Some(trace) = trace {
@@ -87,6 +89,12 @@ fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -
         total.add(steps::counted(&mut command)?);
     }
     Ok(total)
+}
+
+/// Has cargo build for speed, but not as long as for users.
+fn optimise(command: &mut Command) {
+    command.arg("--release").env("CARGO_TARGET_DIR", target_dir("sim"));
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
 }
 
 /// Seeds that were not tried yesterday: milliseconds since 1970.

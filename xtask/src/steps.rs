@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool and collectd; the HTTP client at nginx; captures in tshark",
+        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd and DHCP servers; names at dnsmasq; the HTTP client at nginx; captures in tshark",
         run: tools,
     },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
@@ -228,10 +228,13 @@ fn tests() -> Result<Outcome> {
 /// The tests that drive httpd by programs that are not the repository's, the HTTP client at a server that is not, and captures of
 /// packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let httpd = ["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored", "tools::", "native::"];
+    let httpd =
+        ["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored", "tools::", "native::", "dhcp::"];
+    let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
+    count.add(counted(&mut cargo(&names))?);
     count.add(counted(&mut cargo(&client))?);
     count.add(counted(&mut cargo(&captures))?);
     Ok(Outcome::Done(count))

@@ -159,6 +159,15 @@ impl Cut {
     }
 }
 
+/// Does what a device does that cuts large packets: hands those that go over the wire to `each`, in order. What is no large packet, or can't
+/// be cut, is handed over as it is. Pieces share the payload of the packet, and their checksums are partial.
+pub fn cut(packet: Packet, each: impl FnMut(Packet)) {
+    match Cut::of(&packet) {
+        Some(cut) => cut.pieces(packet).for_each(each),
+        None => std::iter::once(packet).for_each(each),
+    }
+}
+
 /// Writes a number of 16 bits.
 fn put(bytes: &mut [u8], at: usize, value: usize) {
     bytes[at..at + 2].copy_from_slice(&u16::try_from(value).unwrap_or(u16::MAX).to_be_bytes());

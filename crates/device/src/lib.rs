@@ -75,6 +75,7 @@ mod tap;
 mod trace;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
+pub use cut::cut;
 pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probability};
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};

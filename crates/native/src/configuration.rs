@@ -1,55 +1,44 @@
 //! How what one shard's stack is told reaches those of the others: by messages, in order.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use sunstar_executor::{ShardId, current, local, try_post};
+use sunstar_executor::{ShardId, current, try_post};
 use sunstar_tcpip::configuration::{Change, MAX_CHANGES};
 use sunstar_tcpip::stack::{ConfigError, Stack};
 
 use crate::network::Network;
-use crate::shared::Shared;
-
-/// The networks of the current shard that share what they are told with those of others.
-#[derive(Default)]
-struct Networks(RefCell<Vec<(u64, Weak<Shared>)>>);
-
-impl Networks {
-    fn find(id: u64) -> Option<Rc<Shared>> {
-        let networks = local::get::<Self>()?;
-        let networks = networks.0.borrow();
-        networks.iter().find(|(other, _)| *other == id).and_then(|(_, shared)| shared.upgrade())
-    }
-}
-
-/// Has the current shard's network be found by the number of what it shares.
-pub(crate) fn register(id: u64, shared: &Rc<Shared>) {
-    let networks = local::get::<Networks>().unwrap_or_else(|| {
-        let networks = Rc::<Networks>::default();
-        local::set(Rc::clone(&networks));
-        networks
-    });
-    networks.0.borrow_mut().push((id, Rc::downgrade(shared)));
-}
+use crate::spread::Spread;
 
 /// Makes a change that another shard's stack has made.
-fn apply(id: u64, change: &Change) {
-    let Some(shared) = Networks::find(id) else { return };
+fn apply(spread: &Arc<Spread>, change: &Change) {
+    let is_it = |network: &Network| network.spread().is_some_and(|other| Arc::ptr_eq(other, spread));
+    let Some(network) = Network::current().filter(is_it) else { return };
+    let shared = network.shared();
     let now = shared.now();
     if let Err(error) = shared.state().stack.apply(now, change) {
         log::error!("shard {} does not follow {change:?}: {error}", current::shard_id().index());
     }
 }
 
+/// Addresses come and go seldom, and who runs the host wants to know them.
+fn tell_log(change: &Change) {
+    match change {
+        Change::AddAddress { address, .. } => log::info!("this host has the address {address}"),
+        Change::RemoveAddress { address, .. } => log::warn!("this host no longer has the address {address}"),
+        Change::SetNameServers { servers, .. } if !servers.is_empty() => log::info!("name servers: {servers:?}"),
+        _ => {}
+    }
+}
+
 /// What the stack was told and other shards were not yet.
 #[derive(Default)]
 pub(crate) struct Changes {
-    /// By which they find their networks; none if they are not to be told.
-    id: Option<u64>,
+    /// What their networks share with this one; none if they are not to be told.
+    spread: Option<Arc<Spread>>,
     waiting: VecDeque<Change>,
     /// The first shard that was not told of the first change.
     next: usize,
@@ -65,6 +54,7 @@ impl Changes {
             && let Some(change) = stack.poll_change()
         {
             found = true;
+            tell_log(&change);
             self.waiting.push_back(change);
         }
         if !self.is_told() {
@@ -83,13 +73,15 @@ impl Changes {
 
     /// Tells the other shards, as far as there is room for messages.
     fn tell(&mut self) {
-        let shards = if self.id.is_some() { current::shard_count() } else { 0 };
-        while let (Some(change), id) = (self.waiting.front(), self.id.unwrap_or_default()) {
-            for shard in ShardId::all(shards).skip(self.next) {
-                let change = change.clone();
+        while let Some(change) = self.waiting.front() {
+            let shards = if self.spread.is_some() { current::shard_count() } else { 0 };
+            let others = ShardId::all(shards).skip(self.next);
+            for (shard, spread) in others.zip(core::iter::repeat(self.spread.as_ref())) {
+                let (Some(spread), change) = (spread.cloned(), change.clone()) else { break };
                 let is_other = shard != current::shard_id();
                 // One that has stopped needs to know nothing.
-                if is_other && try_post(shard, move || apply(id, &change)).is_err_and(|refused| refused.is_full()) {
+                let tell = move || apply(&spread, &change);
+                if is_other && try_post(shard, tell).is_err_and(|refused| refused.is_full()) {
                     return;
                 }
                 self.next += 1;
@@ -120,7 +112,7 @@ impl Network {
     /// shard ends. To be called once, on the shard that is to be told by others how the host is configured, after all networks were made
     /// ([`Network::with_spread`]). Without other shards nothing has to be told.
     pub fn share_configuration(&self) {
-        self.shared().state().changes.id = self.spread_id();
+        self.shared().state().changes.spread = self.spread().cloned();
     }
 
     /// Waits until the stack is as is wanted, which is looked at now and after each change of its configuration, and all changes are on

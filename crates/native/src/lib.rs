@@ -44,6 +44,7 @@
 
 mod configuration;
 mod datagram;
+mod dhcp;
 mod error;
 mod frames;
 mod listener;

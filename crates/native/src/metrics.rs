@@ -2,6 +2,7 @@
 
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::drops::DropReason;
 use sunstar_tcpip::stack::Counters as StackCounters;
 use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
@@ -52,12 +53,33 @@ const STACK: &[Figure<StackCounters>] = &[
         "Segments that were cut since their way had become narrower.",
         |of| of.segments_cut,
     ),
+    Figure::counter(
+        "sunstar_tcpip_refused_changes_total",
+        "Changes of the configuration that others had asked for and that could not be made.",
+        |of| of.changes_refused,
+    ),
     Figure::counter("sunstar_tcpip_filter_consumed_total", "Packets that packet filters have consumed.", |of| {
         of.packets_consumed
     }),
     Figure::counter("sunstar_tcpip_filter_answered_total", "Packets that packet filters have answered.", |of| {
         of.packets_answered
     }),
+];
+
+const DHCP: &[Figure<DhcpCounters>] = &[
+    Figure::counter("sunstar_dhcp_sent_messages_total", "DHCP messages that were sent.", |of| of.sent),
+    Figure::counter("sunstar_dhcp_received_messages_total", "DHCP messages that were taken in.", |of| of.received),
+    Figure::counter(
+        "sunstar_dhcp_ignored_messages_total",
+        "DHCP messages for somebody else, at the wrong time, from the wrong server, or without what is needed.",
+        |of| of.ignored,
+    ),
+    Figure::counter("sunstar_dhcp_refusals_total", "Refusals by DHCP servers.", |of| of.naks),
+    Figure::counter("sunstar_dhcp_declined_total", "Addresses that were declined, since somebody uses them.", |of| {
+        of.declined
+    }),
+    Figure::counter("sunstar_dhcp_leases_total", "Leases that began or were prolonged.", |of| of.leases),
+    Figure::counter("sunstar_dhcp_expired_total", "Leases that ended without being prolonged.", |of| of.expired),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[
@@ -210,9 +232,16 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let mut families = Figure::families(DEVICE);
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
+    families.extend(Figure::families(DHCP));
     let network = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
-        network.with_ports(|ports| ports.iter().for_each(|port| show_port(readings, port)));
+        network.shared().look(|state| {
+            for port in &state.ports {
+                show_port(readings, port);
+                let labels = [("device", &*port.name)];
+                readings.show_figures(DHCP, &labels, &state.stack.dhcpv4_counters(port.interface));
+            }
+        });
     };
     registry.observe(&families, &[], observe)?.keep();
     Ok(())

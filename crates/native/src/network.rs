@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::ready;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,13 +19,12 @@ use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdi
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::routes::Route;
-use sunstar_tcpip::stack::{self, ConfigError, Limits};
+use sunstar_tcpip::stack::{self, AutoconfOptions, ConfigError, Limits};
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
-use crate::configuration;
 use crate::datagram::Datagrams;
 use crate::error::of_open;
 use crate::listener::Listener;
@@ -100,7 +99,6 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
         }
-        configuration::register(spread.id(), &self.shared);
         Self { spread: Some(spread), ..self }
     }
 
@@ -155,6 +153,17 @@ impl Network {
         self.shared.state().stack.add_address(now, interface, address)
     }
 
+    /// Has an Ethernet interface speak IPv6 on its link, and be configured by its routers if that is wanted, see
+    /// [`Stack::autoconfigure`](stack::Stack::autoconfigure). Other shards' networks follow if [`Network::share_configuration`] was
+    /// called here.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn autoconfigure(&self, interface: InterfaceId, options: AutoconfOptions) -> Result<(), ConfigError> {
+        let now = self.shared.now();
+        self.shared.state().stack.autoconfigure(now, interface, options)
+    }
+
     /// Adds a route.
     ///
     /// # Errors
@@ -203,6 +212,11 @@ impl Network {
         f(&mut self.shared.state().stack)
     }
 
+    /// How full the stack is; nothing changes by looking.
+    pub fn levels(&self) -> stack::Levels {
+        self.shared.look(|state| state.stack.levels())
+    }
+
     /// Shows what the stack and its devices count in the metrics of the current shard, as long as that lives.
     ///
     /// # Errors
@@ -218,9 +232,9 @@ impl Network {
         &self.shared
     }
 
-    /// The number of what it shares with others.
-    pub(crate) fn spread_id(&self) -> Option<u64> {
-        self.spread.as_ref().map(|spread| spread.id())
+    /// How it shares its devices with other shards.
+    pub(crate) fn spread(&self) -> Option<&Arc<Spread>> {
+        self.spread.as_ref()
     }
 
     pub(crate) fn with_ports<R>(&self, f: impl FnOnce(&[Port]) -> R) -> R {
@@ -299,9 +313,9 @@ pub(crate) fn random() -> u16 {
     u16::from_ne_bytes(bytes)
 }
 
-/// An IPv4 address; there are no others yet.
+/// An address of either version of IP; there are no others.
 pub(crate) fn inet(address: &Address) -> Result<SocketAddr, Error> {
-    address.inet().filter(SocketAddr::is_ipv4).ok_or(Error::Unsupported)
+    address.inet().ok_or(Error::Unsupported)
 }
 
 impl Stack for Network {
@@ -344,10 +358,16 @@ impl Stack for Network {
     fn default_address(&self) -> IpAddr {
         let address = self.shared.look(|state| {
             let interfaces = state.ports.iter().filter_map(|port| state.stack.interface(port.interface));
-            let mut addresses = interfaces.flat_map(|interface| interface.addresses().first());
-            let first = addresses.next().map(|prefix| prefix.address());
+            // One of IPv4 for each interface that has one, or one of IPv6 that means something everywhere.
+            let is_wide = |address: &IpAddr| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let mut addresses = interfaces.filter_map(|interface| {
+                let all = interface.addresses().iter().map(|prefix| prefix.address());
+                all.filter(is_wide).min_by_key(IpAddr::is_ipv6)
+            });
+            let first = addresses.next()?;
             // Of several, all are meant.
-            first.filter(|_| addresses.next().is_none())
+            let all = if first.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            Some(if addresses.next().is_none() { first } else { all })
         });
         address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }

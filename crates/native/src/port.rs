@@ -78,7 +78,7 @@ impl Port {
             mtu: u16::try_from(capabilities.mtu_bytes).unwrap_or(u16::MAX),
             capabilities: Capabilities {
                 completes_checksums: capabilities.tx.checksum,
-                segmentation_bytes: capabilities.tx.tso4.then_some(u16::MAX.into()),
+                segmentation_bytes: (capabilities.tx.tso4 && capabilities.tx.tso6).then_some(u16::MAX.into()),
             },
         }
     }
@@ -101,7 +101,8 @@ impl Port {
     /// Where the next packet to be sent can be made. It has nothing, or what was made there and not [taken](Self::take_slot).
     pub(crate) fn slot(&mut self) -> &mut Packet {
         if !self.has_slot {
-            self.outbox.push_back(Packet::new());
+            // In its place: what is made elsewhere in small pieces is not moved.
+            self.outbox.resize_with(self.outbox.len() + 1, Packet::new);
             self.has_slot = true;
         }
         let last = self.outbox.len() - 1;

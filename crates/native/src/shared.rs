@@ -116,9 +116,16 @@ impl Poller for Shared {
         self.wakes.borrow_mut().shrink_to_fit();
     }
 
+    fn finish(&self) {
+        // What came from other shards belongs there, and has to go home before they end.
+        self.look(State::finish);
+    }
+
     fn lingers(&self) -> bool {
-        let [connections, ..] = self.state.borrow_mut().stack.tcp().counts();
-        connections > self.open_streams.get()
+        let mut state = self.state();
+        let [connections, ..] = state.stack.tcp().counts();
+        // First the connections, which need the addresses.
+        connections > self.open_streams.get() || state.stack.leave(self.now())
     }
 }
 

@@ -25,8 +25,6 @@ pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
 
 /// What the shards agree upon about the devices that all of them use. One for all of them.
 pub struct Spread {
-    /// Tells it from others of the process.
-    id: u64,
     shards: u32,
     hash: Toeplitz,
     tcp: Ports,
@@ -42,7 +40,6 @@ impl Spread {
         let mut key = [0; KEY_BYTES];
         current::entropy(&mut key);
         Arc::new(Self {
-            id: next_id(),
             shards: at_least_one(current::shard_count()),
             hash: Toeplitz::new(&key),
             tcp: Ports::default(),
@@ -53,11 +50,6 @@ impl Spread {
     /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.
     pub fn add_device(self: &Arc<Self>, queues: usize) -> SharedDevice {
         SharedDevice { spread: Arc::clone(self), id: next_id(), queues: at_least_one(queues) }
-    }
-
-    /// What tells it from others of the process.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
     }
 
     /// Who has opened which ports.

@@ -6,13 +6,14 @@ use std::task::{Context, Waker};
 use sunstar_executor::Instant;
 use sunstar_packet::Packet;
 use sunstar_tcpip::interface::InterfaceId;
-use sunstar_tcpip::stack::{Event, Stack};
+use sunstar_tcpip::stack::{Event, Limits, Stack};
 use sunstar_tcpip::tcp::connection::State as TcpState;
 use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
 use crate::port::Port;
+use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) streams: Table<StreamWaiters>,
     pub(crate) acceptors: Table<Option<Waker>>,
     pub(crate) receivers: Table<Option<Waker>>,
+    /// Ports that the stack itself uses.
+    pub(crate) leases: Vec<Lease>,
     /// Who waits for room for datagrams.
     pub(crate) senders: Vec<Waker>,
     /// What other shards have to be told.
@@ -53,6 +56,7 @@ impl State {
             streams: Table::default(),
             acceptors: Table::default(),
             receivers: Table::default(),
+            leases: Vec::new(),
             senders: Vec::new(),
             changes: Changes::default(),
             inbox: VecDeque::new(),
@@ -175,6 +179,7 @@ impl State {
                 Event::AddressConflict { address, mac, .. } => {
                     log::warn!("another station, {mac}, uses our address {address}");
                 }
+                Event::AddressTaken { address, .. } => log::warn!("another station has the address {address}"),
             }
         }
         found |= self.changes.take_in(&mut self.stack, wakes);
@@ -202,6 +207,14 @@ impl State {
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
         self.changes.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
+    }
+
+    /// Lets all packets go: those that wait in the devices' queues, and those of connections. Nothing is sent or received any more.
+    pub(crate) fn finish(&mut self) {
+        self.ports.clear();
+        self.inbox.clear();
+        // Sockets that somebody still has find nothing in it, as if their connections were over.
+        self.stack = Stack::new([0; 16], Limits::DEFAULT);
     }
 
     /// Gives back what is kept for reuse. There is nothing to do.

@@ -33,6 +33,12 @@ pub enum Error {
     /// There is nothing at the address; for Unix sockets.
     #[error("there is no such address")]
     NotFound,
+    /// There is no such host, or nothing is known of its addresses.
+    #[error("there is no such host")]
+    UnknownHost,
+    /// The servers that know names of hosts can't be asked, or do not answer.
+    #[error("no name server has answered")]
+    NameServers,
     /// The process may not do this.
     #[error("permission denied")]
     PermissionDenied,

@@ -32,6 +32,8 @@
 //! }
 //! ```
 //!
+//! Hosts are found by their names by [`TcpStream::connect_host`], if a [resolver](names) was installed.
+//!
 //! # For networks
 //!
 //! Who provides a network implements the traits in [`socket`] and [installs](socket::install) it on each shard. Nothing
@@ -46,6 +48,7 @@ mod buffered;
 mod datagram;
 mod error;
 mod listener;
+pub mod names;
 pub mod socket;
 mod spread;
 mod stream;
@@ -61,6 +64,7 @@ pub use buffered::{BufReader, BufWriter, DEFAULT_WRITE_BUFFER_BYTES};
 pub use datagram::{DatagramReceiver, DatagramSender, Datagrams};
 pub use error::Error;
 pub use listener::{AcceptStats, DEFAULT_ACCEPT_QUEUE, Listener, ListenerOptions, ListenerStats, Spread};
+pub use names::{NameError, Resolver, ResolverOptions};
 pub use socket::{ConnectOptions, DatagramOptions, Detached, Keepalive, StreamOption};
 pub use spread::accept_stats;
 pub use stream::{

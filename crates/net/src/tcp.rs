@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::error::Error;
+use crate::names::Resolver;
 use crate::socket::{Keepalive, StreamOption};
 use crate::typed::{TypedListener, TypedStream};
 
@@ -25,6 +26,22 @@ use crate::typed::{TypedListener, TypedStream};
 pub type TcpStream = TypedStream<SocketAddr>;
 
 impl TcpStream {
+    /// Connects to a host by its name, or by an address in text, as the current shard's [`Resolver`] does it
+    /// ([`Resolver::connect`]). Dropping the future gives the connection up.
+    ///
+    /// # Errors
+    /// [`Error::NameServers`] also if no resolver was installed; otherwise as for [`Resolver::connect`].
+    ///
+    /// # Panics
+    /// When polled outside of any shard.
+    pub async fn connect_host(name: &str, port: u16) -> Result<Self, Error> {
+        if let Ok(ip) = name.parse() {
+            return Self::connect(SocketAddr::new(ip, port)).await;
+        }
+        let resolver = Resolver::current().ok_or(Error::NameServers)?;
+        resolver.connect(name, port).await.map(Self::of)
+    }
+
     /// Sets whether small segments are sent without waiting for acknowledgements (`TCP_NODELAY`). They are, for new streams.
     ///
     /// # Errors

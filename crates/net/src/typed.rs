@@ -82,7 +82,7 @@ impl<A: AddressKind> TypedStream<A> {
         self.stream.into_split()
     }
 
-    fn of(stream: Stream) -> Self {
+    pub(crate) fn of(stream: Stream) -> Self {
         Self { stream, kind: PhantomData }
     }
 }

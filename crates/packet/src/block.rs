@@ -119,6 +119,11 @@ impl Hold {
     }
 
     #[inline]
+    pub(crate) fn is_of_same_block(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    #[inline]
     pub(crate) fn is_unique(&self) -> bool {
         self.block().refs.get() == 1
     }

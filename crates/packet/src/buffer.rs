@@ -181,6 +181,22 @@ impl Buffer {
         back
     }
 
+    /// Takes in the bytes of `next` if they lie right behind these in the same memory, as those of a buffer that was cut do.
+    ///
+    /// # Errors
+    /// If they lie elsewhere `next` comes back; nothing has changed then. So does an empty or static one.
+    #[inline]
+    pub fn try_append(&mut self, next: Self) -> Result<(), Self> {
+        let is_same = |(one, other): (&Hold, &Hold)| one.is_of_same_block(other);
+        let is_behind = self.ptr.addr().get() + self.len == next.ptr.addr().get();
+        if !is_behind || !self.hold.as_ref().zip(next.hold.as_ref()).is_some_and(is_same) {
+            return Err(next);
+        }
+        // All views of a block are parts of the one that was made first, so what lies behind this one may be seen by its pointer.
+        self.len += next.len;
+        Ok(())
+    }
+
     /// Drops the first `count` bytes.
     ///
     /// # Panics

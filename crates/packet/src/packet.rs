@@ -115,6 +115,16 @@ impl Packet {
         self.chain.drain(..)
     }
 
+    /// Takes the only buffer out of a packet that has one; the packet has no bytes then, and its metadata stays as it is.
+    #[inline]
+    pub fn take_only(&mut self) -> Option<Buffer> {
+        if self.chain.len() != 1 {
+            return None;
+        }
+        self.len = 0;
+        self.chain.pop()
+    }
+
     /// Drops all bytes, and the metadata.
     pub fn clear(&mut self) {
         self.chain.clear();
@@ -126,7 +136,8 @@ impl Packet {
     ///
     /// # Errors
     /// The buffer comes back when the chain is full.
-    #[inline]
+    // Handles that were just written in three pieces are not passed on as two: the processor would have to wait for them.
+    #[inline(always)]
     pub fn push_back(&mut self, buffer: Buffer) -> Result<(), ChainFull> {
         if buffer.is_empty() {
             return Ok(());

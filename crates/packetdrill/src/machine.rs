@@ -19,7 +19,7 @@ use sunstar_tcpip::time::Instant;
 
 use crate::numbers::Reserved;
 use crate::options::WorldOptions;
-use crate::sysctl;
+use crate::sysctl::{self, Metrics};
 
 /// When scripts begin, in microseconds: far enough from zero that no time lies before it.
 const BEGIN: u64 = 1_000_000_000_000_000;
@@ -46,6 +46,7 @@ struct Sleeper {
 pub(crate) struct World {
     pub(crate) sockets: Sockets,
     interface: InterfaceId,
+    metrics: Metrics,
     /// Packets that have left, and when.
     outbox: VecDeque<(u64, Vec<u8>)>,
     sleepers: Vec<Sleeper>,
@@ -133,12 +134,22 @@ impl World {
             // Of a version that the stack does not speak nothing comes.
             let _ = stack.add_address(now, interface, *address);
         }
-        let everywhere = Prefix::ALL_V4;
-        let _ = stack.add_route(Route { prefix: everywhere, gateway: None, interface, metric: 0 });
+        for prefix in [Prefix::ALL_V4, Prefix::ALL_V6] {
+            // There is room for two.
+            let _ = stack.add_route(Route { prefix, gateway: None, interface, metric: 0 });
+        }
         let mut settings = Settings::DEFAULT;
         sysctl::read_into(&mut settings);
         let sockets = Sockets::with_numbers(stack, settings, Box::new(Reserved));
-        Self { sockets, interface, outbox: VecDeque::new(), sleepers: Vec::new(), ending: Vec::new(), has_ended: false }
+        Self {
+            sockets,
+            interface,
+            metrics: Metrics::from_environment(),
+            outbox: VecDeque::new(),
+            sleepers: Vec::new(),
+            ending: Vec::new(),
+            has_ended: false,
+        }
     }
 
     fn forget_ending(&mut self) {
@@ -199,6 +210,9 @@ impl Machine {
     pub(crate) fn refresh(&self, address: Option<std::net::SocketAddr>) {
         let mut world = self.enter();
         sysctl::read_into(world.sockets.settings());
+        if world.metrics.were_flushed() {
+            world.sockets.stack().tcp().forget_cookies();
+        }
         let (now, interface) = (self.now(), world.interface);
         let stack = world.sockets.stack();
         let unknown = address.map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !stack.is_own(*ip));

@@ -1,12 +1,35 @@
 //! Settings of the network namespace in which a script runs.
 
-use std::fs;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use sunstar_sockets::Settings;
 use sunstar_tcpip::tcp::fast_open::FastOpenKeys;
 
 /// Where they are.
 const DIRECTORY: &str = "/proc/sys/net/ipv4";
+
+/// Names the file that grows whenever a script flushes what is remembered of other hosts (`ip tcp_metrics flush`).
+const METRICS: &str = "SUNSTAR_TCP_METRICS";
+
+/// What is known of such flushes.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    file: Option<PathBuf>,
+    len: u64,
+}
+
+impl Metrics {
+    pub(crate) fn from_environment() -> Self {
+        Self { file: env::var_os(METRICS).map(PathBuf::from), len: 0 }
+    }
+
+    /// Whether there was one since the last time.
+    pub(crate) fn were_flushed(&mut self) -> bool {
+        let len = self.file.as_ref().and_then(|file| fs::metadata(file).ok()).map_or(0, |metadata| metadata.len());
+        core::mem::replace(&mut self.len, len) != len
+    }
+}
 
 /// What the namespace has set; what it does not have stays as it is.
 pub(crate) fn read_into(settings: &mut Settings) {

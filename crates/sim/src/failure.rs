@@ -51,6 +51,9 @@ pub enum Failure {
     /// What was read is not what was sent.
     #[error("the network broke its promise: {0}")]
     Stream(String),
+    /// There is more of something than there may be.
+    #[error("a bound does not hold: {0}")]
+    Bound(String),
     /// Something outlived those who should have ended it.
     #[error("leaked:{}", Lines(.0))]
     Leak(Vec<String>),

@@ -13,6 +13,7 @@ use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle,
 use sunstar_net::socket;
 
 use crate::failure::Failure;
+use crate::native::Native;
 use crate::network::{Network, SimStack};
 use crate::options::ENTROPY_STREAMS;
 use crate::platform::SimPlatform;
@@ -44,6 +45,10 @@ pub(crate) enum Phase {
     Running,
     /// Its main function has ended.
     Ending,
+    /// Its tasks have ended, and its network goes on with what they have left.
+    Settling,
+    /// It has gone without a word, and may come back.
+    Crashed,
     Stopped,
 }
 
@@ -58,9 +63,21 @@ pub(crate) struct HostState {
     /// Its shards among all of the world.
     pub(crate) shards: std::ops::Range<usize>,
     pub(crate) report: HostReport,
+    /// What it has if its network is a native one.
+    pub(crate) native: Option<Native>,
 }
 
 impl HostState {
+    /// Whether it has a native network that works.
+    pub(crate) fn has_network(&self) -> bool {
+        self.native.is_some() && !matches!(self.phase, Phase::Crashed | Phase::Stopped)
+    }
+
+    /// Whether nothing more is expected of it.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.phase, Phase::Running | Phase::Ending)
+    }
+
     /// What the main function ended with, if it has ended.
     pub(crate) fn take_outcome(&mut self) -> Option<Result<(), Failure>> {
         let main = self.main.take_if(|main| main.is_finished())?;
@@ -144,8 +161,13 @@ pub(crate) fn stop(state: &mut HostState, shards: &mut [ShardState]) -> Vec<Fail
             executor.enter(|| shard.io.stop());
         }
     }
+    executors().for_each(Executor::finish_pollers);
     executors().for_each(Executor::stop_messages);
-    while executors().map(Executor::receive_home).sum::<usize>() > 0 {}
+    // Requests that had arrived may have begun as tasks meanwhile, and so may what comes home.
+    executors().for_each(Executor::stop_tasks);
+    while executors().map(Executor::receive_home).sum::<usize>() > 0 {
+        executors().for_each(Executor::stop_tasks);
+    }
     let mut failures = Vec::new();
     for (shard, stats) in state.report.shards.iter().enumerate() {
         if stats.panicked_tasks > 0 {

@@ -74,8 +74,10 @@
 //! [`Platform::entropy`]: sunstar_executor::Platform::entropy
 #![forbid(unsafe_code)]
 
+mod ether;
 mod failure;
 mod host;
+mod native;
 mod network;
 mod options;
 mod platform;
@@ -90,12 +92,14 @@ mod tests;
 mod trace;
 mod world;
 
+pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions};
 pub use failure::{Failure, SimError};
 pub use host::{Host, resolve};
+pub use native::{NativeOptions, native_network};
 pub use network::NetworkCounters;
 pub use options::{Chance, NetworkOptions, SimOptions};
 pub use random::Random;
 pub use report::{HostReport, Report};
-pub use seeds::{SEEDS_VARIABLE, for_each_seed};
+pub use seeds::{OMIT_VARIABLE, Parts, SEEDS_VARIABLE, for_each_seed, for_each_seed_minimised};
 pub use sim::{Sim, TRACE_VARIABLE};
 pub use storage::MemoryFiles;

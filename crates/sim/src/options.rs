@@ -168,6 +168,8 @@ const OPTIONS_STREAM: u64 = 1;
 pub(crate) const SCHEDULER_STREAM: u64 = 2;
 /// The one from which the network draws.
 pub(crate) const NETWORK_STREAM: u64 = 3;
+/// The first of those from which links draw.
+pub(crate) const LINK_STREAMS: u64 = 1 << 40;
 /// The first of those from which shards get their entropy.
 pub(crate) const ENTROPY_STREAMS: u64 = 1 << 32;
 

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use sunstar_executor::{Instant, Stats};
 
+use crate::ether::LinkCounters;
 use crate::network::NetworkCounters;
 
 /// What became of a world.
@@ -22,6 +23,8 @@ pub struct Report {
     pub events: u64,
     /// What the network did.
     pub network: NetworkCounters,
+    /// What happened on the wires between hosts with native networks.
+    pub links: LinkCounters,
     /// The hosts in the order in which they were made.
     pub hosts: Vec<HostReport>,
 }

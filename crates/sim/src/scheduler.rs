@@ -143,6 +143,7 @@ impl Sim {
             return Err(Failure::Stream(what));
         }
         let place = self.shards[index].io.place;
+        self.check_bounds(place.host, place.shard)?;
         let host = &mut self.hosts[place.host];
         if place.shard == 0
             && let Some(outcome) = host.take_outcome()
@@ -164,6 +165,10 @@ impl Sim {
             Event::Round(shard) => self.ready.push(shard),
             Event::Timer(shard) => self.alarm(shard),
             Event::HostEnd(host) => return self.end_host(host),
+            Event::Frames(direction) => {
+                self.futile_rounds = 0;
+                self.ether.arrive(direction);
+            }
             Event::Network(event) => {
                 self.futile_rounds = 0;
                 let network = Rc::clone(&self.network);
@@ -184,10 +189,18 @@ impl Sim {
     fn end_host(&mut self, number: usize) -> Result<(), Failure> {
         self.futile_rounds = 0;
         let state = &self.hosts[number];
+        if state.phase != Phase::Ending {
+            return Ok(());
+        }
         let shards = &self.shards[state.shards.clone()];
         let tasks: Vec<_> = shards.iter().flat_map(|shard| shard.tasks(&state.host.name)).collect();
         if !state.is_background && !tasks.is_empty() {
             return Err(Failure::Leak(tasks));
+        }
+        if self.hosts[number].native.is_some() {
+            // Its network still has to answer for what it has sent.
+            self.hosts[number].phase = Phase::Settling;
+            return Ok(());
         }
         self.stop_host(number)
     }

@@ -4,14 +4,16 @@ use std::env;
 use std::fs::OpenOptions;
 use std::future::Future;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sunstar_executor::message::Mesh;
 use sunstar_executor::{Instant, TaskBuilder};
 
+use crate::ether::Ether;
 use crate::failure::{Failure, SimError};
-use crate::host::{self, Host, HostState, Making, Phase, ShardState};
+use crate::host::{Host, HostState, Making, Phase, ShardState};
 use crate::network::{Network, NetworkCounters};
 use crate::options::{SCHEDULER_STREAM, SimOptions};
 use crate::random::Random;
@@ -31,6 +33,7 @@ pub struct Sim {
     pub(crate) options: SimOptions,
     pub(crate) world: Rc<World>,
     pub(crate) network: Rc<Network>,
+    pub(crate) ether: Rc<Ether>,
     pub(crate) hosts: Vec<HostState>,
     pub(crate) shards: Vec<ShardState>,
     /// Shards whose next round is due.
@@ -52,11 +55,13 @@ impl Sim {
     pub fn with_options(seed: u64, options: SimOptions) -> Self {
         let world = Rc::new(World::new(seed));
         let network = Rc::new(Network::new(Rc::clone(&world), seed, options.network.clone()));
+        let ether = Rc::new(Ether::new(Rc::clone(&world), seed));
         let sim = Self {
             seed,
             options,
             world,
             network,
+            ether,
             hosts: Vec::new(),
             shards: Vec::new(),
             ready: Vec::new(),
@@ -115,28 +120,41 @@ impl Sim {
         F: FnOnce() -> M + 'static,
         M: Future<Output = ()> + 'static,
     {
+        let host = self.add_state(name, shards, is_background);
+        let state = self.hosts.last_mut().expect("it was just added");
+        let executor = self.shards[state.shards.start].executor.as_ref().expect("a new shard has its executor");
+        state.main = Some(executor.enter(|| TaskBuilder::new().name("main").spawn(async move { main().await })));
+        host
+    }
+
+    /// Adds a host with its shards, on which nothing runs yet.
+    pub(crate) fn add_state(&mut self, name: &str, shards: usize, is_background: bool) -> Host {
         assert!(shards > 0, "a host has at least one shard");
         assert!(self.network.resolve(name).is_none(), "there is a host {name} already");
-        let number = self.hosts.len();
         let host = Host { name: name.to_owned(), ip: self.network.add_host(name) };
+        let shards = self.add_shards(self.hosts.len(), shards);
+        self.hosts.push(HostState {
+            host: host.clone(),
+            main: None,
+            phase: Phase::Running,
+            is_background,
+            shards,
+            report: HostReport { name: host.name.clone(), ip: host.ip, shards: Vec::new() },
+            native: None,
+        });
+        host
+    }
+
+    /// Adds shards of a host, which are to run.
+    pub(crate) fn add_shards(&mut self, host: usize, count: usize) -> Range<usize> {
         let first = self.shards.len();
         let making = Making { seed: self.seed, task_quota: self.options.task_quota };
-        for (shard, links) in Mesh::links(shards).into_iter().enumerate() {
-            let io = ShardIo::new(Rc::clone(&self.world), first + shard, Place { host: number, shard });
+        for (shard, links) in Mesh::links(count).into_iter().enumerate() {
+            let io = ShardIo::new(Rc::clone(&self.world), first + shard, Place { host, shard });
             self.shards.push(ShardState::new(&self.world, &self.network, io, links, &making));
             self.make_ready(first + shard);
         }
-        let executor = self.shards[first].executor.as_ref().expect("a new shard has its executor");
-        let main = executor.enter(|| TaskBuilder::new().name("main").spawn(async move { main().await }));
-        self.hosts.push(HostState {
-            host: host.clone(),
-            main: Some(main),
-            phase: Phase::Running,
-            is_background,
-            shards: first..first + shards,
-            report: HostReport { name: host.name.clone(), ip: host.ip, shards: Vec::new() },
-        });
-        host
+        first..first + count
     }
 
     /// The virtual time.
@@ -156,7 +174,7 @@ impl Sim {
 
     /// Whether the main functions of all hosts but those in the background have ended, and their hosts were stopped.
     pub fn has_ended(&self) -> bool {
-        self.hosts.iter().all(|host| host.is_background || host.phase == Phase::Stopped)
+        self.hosts.iter().all(|host| host.is_background || host.is_over())
     }
 
     /// Lets the world go on until `condition` holds, which is asked after every step, or it [has ended](Sim::has_ended).
@@ -196,23 +214,30 @@ impl Sim {
         self.run_until(|_| false)?;
         let ended_at = self.now();
         self.finish().map_err(|failure| self.error(failure))?;
-        Ok(Report {
+        Ok(Report { ended_at, ..self.report() })
+    }
+
+    /// What became of the world so far.
+    pub fn report(&self) -> Report {
+        Report {
             seed: self.seed,
-            ended_at,
+            ended_at: self.now(),
             digest: self.digest(),
             rounds: self.rounds,
             events: self.world.scheduled(),
             network: self.network.counters(),
+            links: self.ether.counters(),
             hosts: self.hosts.iter().map(|host| host.report.clone()).collect(),
-        })
+        }
     }
 
-    fn error(&self, failure: Failure) -> SimError {
+    pub(crate) fn error(&self, failure: Failure) -> SimError {
         SimError { seed: self.seed, at: self.now(), failure }
     }
 
     /// Stops the hosts in the background, lets the network come to rest, and looks at what is left.
     fn finish(&mut self) -> Result<(), Failure> {
+        self.settle()?;
         for number in 0..self.hosts.len() {
             self.stop_host(number)?;
         }
@@ -221,8 +246,10 @@ impl Sim {
             self.take_signals();
             self.world.advance()
         } {
-            if let Event::Network(event) = event {
-                self.network.handle(event);
+            match event {
+                Event::Network(event) => self.network.handle(event),
+                Event::Frames(direction) => self.ether.arrive(direction),
+                _ => {}
             }
         }
         if let Some(what) = self.network.take_violation() {
@@ -235,10 +262,10 @@ impl Sim {
     /// Stops a host that has not been stopped.
     pub(crate) fn stop_host(&mut self, number: usize) -> Result<(), Failure> {
         let state = &mut self.hosts[number];
-        if state.phase == Phase::Stopped {
+        if matches!(state.phase, Phase::Stopped | Phase::Crashed) {
             return Ok(());
         }
-        let failures = host::stop(state, &mut self.shards[state.shards.clone()]);
+        let failures = self.end_native(number);
         self.world.note(&crate::trace::Record::HostStopped { host: number });
         failures.into_iter().next().map_or(Ok(()), Err)
     }
@@ -247,9 +274,9 @@ impl Sim {
 impl Drop for Sim {
     /// Ends the shards in order, also those of a world that failed, and breaks the circles of references.
     fn drop(&mut self) {
-        for state in &mut self.hosts {
-            if state.phase != Phase::Stopped {
-                drop(host::stop(state, &mut self.shards[state.shards.clone()]));
+        for number in 0..self.hosts.len() {
+            if !matches!(self.hosts[number].phase, Phase::Stopped | Phase::Crashed) {
+                drop(self.end_native(number));
             }
         }
         self.world.forget_events();

@@ -85,6 +85,10 @@ pub(crate) enum Record {
     DatagramLost { from: SocketAddrV4, to: SocketAddrV4, bytes: usize },
     DatagramArrived { to: SocketAddrV4, bytes: usize, content: u64 },
     DatagramDropped { to: SocketAddrV4, bytes: usize },
+    Frame { direction: usize, bytes: usize, head: u64, was_taken: bool },
+    HostCrashed { host: usize },
+    HostRestarted { host: usize },
+    LinksChanged,
 }
 
 impl Record {
@@ -116,6 +120,12 @@ impl Record {
             Self::DatagramLost { from, to, bytes } => [19, mix(socket(from)) ^ socket(to), bytes as u64, 0],
             Self::DatagramArrived { to, bytes, content } => [20, socket(to), bytes as u64, content],
             Self::DatagramDropped { to, bytes } => [21, socket(to), bytes as u64, 0],
+            Self::Frame { direction, bytes, head, was_taken } => {
+                [22 + u64::from(was_taken) * 100, direction as u64, bytes as u64, head]
+            }
+            Self::HostCrashed { host } => [23, host as u64, 0, 0],
+            Self::HostRestarted { host } => [24, host as u64, 0, 0],
+            Self::LinksChanged => [25, 0, 0, 0],
         }
     }
 }
@@ -148,6 +158,14 @@ impl fmt::Display for Record {
             Self::DatagramLost { from, to, bytes } => write!(f, "datagram-lost {from} {to} {bytes}"),
             Self::DatagramArrived { to, bytes, content } => write!(f, "datagram-arrived {to} {bytes} {content:016x}"),
             Self::DatagramDropped { to, bytes } => write!(f, "datagram-dropped {to} {bytes}"),
+            Self::Frame { direction, bytes, head, was_taken } => {
+                let what = if *was_taken { "frame" } else { "frame-dropped" };
+                let way = if direction % 2 == 0 { '>' } else { '<' };
+                write!(f, "{what} {}{way} {bytes} {head:016x}", direction / 2)
+            }
+            Self::HostCrashed { host } => write!(f, "host-crashed {host}"),
+            Self::HostRestarted { host } => write!(f, "host-restarted {host}"),
+            Self::LinksChanged => write!(f, "links-changed"),
         }
     }
 }

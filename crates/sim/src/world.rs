@@ -22,6 +22,8 @@ pub(crate) enum Event {
     HostEnd(usize),
     /// The network has something to do.
     Network(network::Event),
+    /// Frames may arrive by a direction of a link.
+    Frames(usize),
 }
 
 /// Events leave the queue by time, then in the order in which they were scheduled.
@@ -217,7 +219,8 @@ impl ShardIo {
         }
     }
 
-    fn wake_shard(&self) {
+    /// Has the shard run soon.
+    pub(crate) fn wake_shard(&self) {
         if !self.is_woken.replace(true) {
             self.world.woken.borrow_mut().push(self.index);
         }

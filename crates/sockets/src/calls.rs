@@ -130,7 +130,7 @@ pub fn send<P: Platform>(
     to: Option<SocketAddr>,
 ) -> Result<usize, Errno> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let (mut taken, mut rest_flags, mut opens) = (0, flags, false);
+    let (mut taken, mut rest_flags, mut opens, mut has_begun) = (0, flags, false, false);
     let done = retry(
         platform,
         |sockets| sockets.patience(fd, Direction::Send, flags),
@@ -145,7 +145,8 @@ pub fn send<P: Platform>(
                 let sent = sockets.send(now, fd, &rest, rest_flags, to);
                 // The connection is opened once.
                 rest_flags &= !msg::FASTOPEN;
-                opens = sent == Err(Errno::INPROGRESS) || sockets.is_opening(fd)?;
+                has_begun |= sent == Err(Errno::INPROGRESS);
+                opens = has_begun || sockets.is_opening(fd)?;
                 taken += match sent {
                     Err(Errno::INPROGRESS) => return Err(Errno::AGAIN),
                     sent => sent?,
@@ -156,7 +157,7 @@ pub fn send<P: Platform>(
     );
     match done {
         Err(Errno::AGAIN) if taken > 0 => Ok(taken),
-        Err(Errno::AGAIN) if opens && flags != rest_flags => Err(Errno::INPROGRESS),
+        Err(Errno::AGAIN) if opens && has_begun => Err(Errno::INPROGRESS),
         Err(_) if taken > 0 && !opens => Ok(taken),
         done => done,
     }

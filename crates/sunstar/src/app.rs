@@ -14,6 +14,7 @@ use sunstar_reactor::Config;
 use crate::config_file;
 use crate::error::{Ending, Error};
 use crate::logging::{self, LogFilter};
+use crate::names::Names;
 use crate::native;
 use crate::options::{CONFIG, Options};
 use crate::telling::Telling;
@@ -176,6 +177,7 @@ impl App {
 struct Request<A> {
     runtime: Config,
     native: Option<native::Plan>,
+    names: Names,
     log_level: LogFilter,
     telling: Telling,
     args: A,
@@ -188,7 +190,14 @@ impl<A: Args> Request<A> {
         let args = A::from_arg_matches(&matches).map_err(refused)?;
         let runtime = options.runtime().map_err(Ending::Failed)?;
         let native = options.native().map_err(Ending::Failed)?;
-        Ok(Self { runtime, native, telling: options.telling(), log_level: options.log_level, args })
+        Ok(Self {
+            runtime,
+            native,
+            names: options.names(),
+            telling: options.telling(),
+            log_level: options.log_level,
+            args,
+        })
     }
 
     fn start<F, M>(self, main: F) -> Result<Ending, Error>
@@ -199,13 +208,14 @@ impl<A: Args> Request<A> {
     {
         logging::install(&self.log_level)
             .map_err(|error| Error::failure(format!("cannot start the log's thread: {error}")))?;
-        let (args, telling) = (self.args, self.telling);
+        let (args, names, telling) = (self.args, self.names, self.telling);
         let mut opened = self.native.map(native::Plan::open).transpose()?;
         let capture = opened.as_mut().and_then(native::Opened::take_capture);
         let main = move || async move {
             if let Some(opened) = opened {
                 opened.install().await?;
             }
+            names.install().await?;
             telling.around(async move { main(args).await }).await
         };
         let ended = sunstar_reactor::run(self.runtime, main);

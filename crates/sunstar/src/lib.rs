@@ -28,6 +28,7 @@ mod config_file;
 mod error;
 mod escape;
 pub mod logging;
+mod names;
 mod native;
 mod observed;
 mod options;

@@ -1,15 +1,18 @@
 //! The native network of an application: its options, and what follows from them.
 
+mod dhcp;
+mod ipv6;
 mod opened;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use sunstar_device::{FaultOptions, TapOptions};
 use sunstar_native::Prefix;
 
 use crate::error::Error;
+use crate::options::truth;
 pub(crate) use opened::Opened;
 
 const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; \
@@ -20,6 +23,10 @@ const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=
 pub(crate) struct NativeOptions {
     #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
     device: Vec<TapOptions>,
+
+    /// Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    dhcp: Option<bool>,
 
     /// Address of the native stack, as in 192.0.2.2: one for each device, in their order
     #[arg(long, value_name = "ADDRESS")]
@@ -32,6 +39,18 @@ pub(crate) struct NativeOptions {
     /// Gateway to other networks, in that of some device; of several the first one is taken [default: none]
     #[arg(long, value_name = "ADDRESS")]
     gw_ipv4_addr: Vec<Ipv4Addr>,
+
+    /// IPv6 address of the native stack, as in 2001:db8::2/64, or NAME=2001:db8::2/64 if not for the first device; may be repeated
+    #[arg(long, value_name = "[NAME=]ADDRESS/LEN")]
+    host_ipv6_addr: Vec<ipv6::HostAddress>,
+
+    /// IPv6 gateway to other networks: in that of some address, or link-local and then on the first device [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    gw_ipv6_addr: Option<Ipv6Addr>,
+
+    /// Whether routers configure IPv6 on the devices, 0 or 1; --host-ipv6-addr wins [default: 1 without it]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
+    slaac: Option<bool>,
 
     /// Capture the native stack's packets in a file that tshark reads
     #[arg(long, value_name = "FILE")]
@@ -62,7 +81,9 @@ impl NativeOptions {
         let gateways = self.gw_ipv4_addr.iter().map(|gateway| Gateway::find(*gateway, &interfaces));
         let gateways = gateways.collect::<Result<_, _>>()?;
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
-        Ok(Some(Plan { interfaces, gateways, pcap, fault, trace }))
+        let ipv6 = ipv6::Ipv6Plan::new(&self.host_ipv6_addr, self.gw_ipv6_addr, self.slaac, &interfaces)?;
+        let ignores_dhcp = self.dhcp == Some(true) && !self.host_ipv4_addr.is_empty();
+        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, ipv6, pcap, fault, trace }))
     }
 
     /// The devices with what belongs to them.
@@ -71,7 +92,7 @@ impl NativeOptions {
         let counts = [self.device.len(), self.host_ipv4_addr.len(), self.netmask_ipv4_addr.len()];
         match counts {
             [0, ..] => return needs("--device, as in --device tap:NAME"),
-            [_, 0, _] => return needs("--host-ipv4-addr"),
+            [_, 0, _] => return self.interfaces_by_dhcp(),
             [devices, addresses, _] if devices != addresses => {
                 let what = "each --device needs one --host-ipv4-addr, in the same order";
                 return Err(Error::usage(format_args!("{what}: there are {devices} and {addresses}")));
@@ -92,13 +113,37 @@ impl NativeOptions {
         Ok(interfaces)
     }
 
+    /// The devices, whose addresses others give.
+    fn interfaces_by_dhcp(&self) -> Result<Vec<Interface>, Error> {
+        let needs = |what: &str| Err(Error::usage(format_args!("{what} needs --host-ipv4-addr")));
+        match () {
+            () if !self.netmask_ipv4_addr.is_empty() => return needs("--netmask-ipv4-addr"),
+            () if !self.gw_ipv4_addr.is_empty() => return needs("--gw-ipv4-addr"),
+            () if self.dhcp == Some(false) && self.host_ipv6_addr.is_empty() && self.slaac != Some(true) => {
+                return needs("--network-stack native without DHCP");
+            }
+            () => {}
+        }
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for device in &self.device {
+            let interface = Interface { device: device.clone(), prefix: None, asks_dhcp: self.dhcp != Some(false) };
+            interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
+            interfaces.push(interface);
+        }
+        Ok(interfaces)
+    }
+
     /// The first option that was given.
     fn first(&self) -> Option<&'static str> {
         let given = [
             (!self.device.is_empty(), "--device"),
+            (self.dhcp.is_some(), "--dhcp"),
             (!self.host_ipv4_addr.is_empty(), "--host-ipv4-addr"),
             (!self.netmask_ipv4_addr.is_empty(), "--netmask-ipv4-addr"),
             (!self.gw_ipv4_addr.is_empty(), "--gw-ipv4-addr"),
+            (!self.host_ipv6_addr.is_empty(), "--host-ipv6-addr"),
+            (self.gw_ipv6_addr.is_some(), "--gw-ipv6-addr"),
+            (self.slaac.is_some(), "--slaac"),
             (self.pcap.is_some(), "--pcap"),
             (self.fault.is_some(), "--fault"),
             (self.trace, "--trace"),
@@ -137,8 +182,11 @@ fn netmask(text: &str) -> Result<u8, String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     interfaces: Vec<Interface>,
+    /// DHCP was asked for beside addresses, which win.
+    ignores_dhcp: bool,
     /// In the order in which they are preferred.
     gateways: Vec<Gateway>,
+    ipv6: ipv6::Ipv6Plan,
     pcap: Option<PathBuf>,
     fault: Option<FaultOptions>,
     trace: bool,
@@ -148,7 +196,9 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 struct Interface {
     device: TapOptions,
-    prefix: Prefix,
+    /// None if others give it.
+    prefix: Option<Prefix>,
+    asks_dhcp: bool,
 }
 
 impl Interface {
@@ -157,7 +207,7 @@ impl Interface {
         if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
         }
-        Ok(Self { device, prefix })
+        Ok(Self { device, prefix: Some(prefix), asks_dhcp: false })
     }
 
     /// Whether it can be told from another one: what goes to a network goes by one device.
@@ -165,8 +215,9 @@ impl Interface {
         if self.device.name == other.device.name {
             return Err(Error::usage(format_args!("--device tap:{} stands there twice", self.device.name)));
         }
-        let (here, there) = (self.prefix.address(), other.prefix.address());
-        if self.prefix.contains(there) || other.prefix.contains(here) {
+        let Some((own, others)) = self.prefix.zip(other.prefix) else { return Ok(()) };
+        let (here, there) = (own.address(), others.address());
+        if own.contains(there) || others.contains(here) {
             let what = "one network, in which only one device can be";
             return Err(Error::usage(format_args!("--host-ipv4-addr {there} and {here} are in {what}")));
         }
@@ -184,10 +235,11 @@ struct Gateway {
 
 impl Gateway {
     fn find(address: Ipv4Addr, interfaces: &[Interface]) -> Result<Self, Error> {
-        let interface = interfaces.iter().position(|interface| interface.prefix.contains(address.into()));
+        let contains = |prefix: Prefix| prefix.contains(address.into());
+        let interface = interfaces.iter().position(|interface| interface.prefix.is_some_and(contains));
         let interface = interface.ok_or_else(|| {
-            let network = |of: &Interface| format!("{}/{}", of.prefix.address(), of.prefix.len());
-            let networks = interfaces.iter().map(network).collect::<Vec<_>>().join(" or ");
+            let network = |of: &Interface| of.prefix.map(|prefix| prefix.to_string());
+            let networks = interfaces.iter().filter_map(network).collect::<Vec<_>>().join(" or ");
             Error::usage(format_args!("--gw-ipv4-addr {address} is not in the network of {networks}"))
         })?;
         Ok(Self { address, interface })

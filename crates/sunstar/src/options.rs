@@ -11,6 +11,7 @@ use sunstar_reactor::{Backend, Config, CpuSet};
 
 use crate::error::Error;
 use crate::logging::LogFilter;
+use crate::names::Names;
 use crate::native::{self, NativeOptions};
 use crate::telling::Telling;
 
@@ -70,6 +71,10 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     native: NativeOptions,
+
+    /// Server to be asked for names, in the place of those that resolv.conf or DHCP names; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    name_server: Vec<IpAddr>,
 
     /// Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_negative_numbers = true)]
@@ -145,6 +150,11 @@ impl Options {
         self.native.plan(self.network_stack == "native")
     }
 
+    /// Where names of hosts come from.
+    pub(crate) fn names(&self) -> Names {
+        Names { servers: self.name_server.clone(), is_native: self.network_stack == "native" }
+    }
+
     /// To whom metrics are told.
     pub(crate) fn telling(&self) -> Telling {
         let prometheus = (self.prometheus_port != 0).then(|| (self.prometheus_address, self.prometheus_port).into());
@@ -184,7 +194,7 @@ fn shards(text: &str) -> Result<usize, String> {
     }
 }
 
-fn truth(text: &str) -> Result<bool, String> {
+pub(crate) fn truth(text: &str) -> Result<bool, String> {
     match text {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),

@@ -51,6 +51,15 @@ pub enum Change {
         /// The address.
         address: IpAddr,
     },
+    /// Whether an address is to be chosen for what is new (RFC 4862 §5.5.4).
+    SetPreferred {
+        /// On which interface.
+        interface: InterfaceId,
+        /// The address.
+        address: IpAddr,
+        /// Whether it is; new ones are.
+        is_preferred: bool,
+    },
     /// A way to a network.
     AddRoute(Route),
     /// There is no such way any more.

@@ -20,8 +20,22 @@ pub enum DropReason {
     ArpImplausible,
     /// An IP packet without version 4 or 6.
     IpVersion,
-    /// IPv6, which is not spoken yet.
-    Ipv6,
+    /// A malformed IPv6 header.
+    Ipv6Malformed,
+    /// IPv6 on a link that takes fewer than 1280 bytes (RFC 8200 §5).
+    Ipv6Unspoken,
+    /// Extension headers of IPv6 that can't be read, stand where they must not, prescribe the way, or have options that are not known and
+    /// forbid it.
+    Ipv6Extension,
+    /// A first fragment without all of its packet's headers (RFC 7112 §5).
+    Ipv6IncompleteChain,
+    /// A malformed message of neighbour discovery.
+    NdpMalformed,
+    /// A message of neighbour discovery that no neighbour sends: forwarded, or from or to addresses that it can't have (RFC 4861 §6.1,
+    /// §7.1, §8.1).
+    NdpImplausible,
+    /// A question about multicast groups that is malformed or that no router of the link has sent (RFC 3376 §9.1, RFC 3810 §10.1).
+    GroupQuery,
     /// A malformed IPv4 header.
     Ipv4Malformed,
     /// A wrong IPv4 header checksum.
@@ -62,6 +76,8 @@ pub enum DropReason {
     UdpNoPort,
     /// A datagram for a socket whose queue was full.
     UdpQueueFull,
+    /// A malformed DHCP message for the client of an interface.
+    Dhcpv4Malformed,
     /// A malformed ICMP message.
     IcmpMalformed,
     /// A wrong ICMP checksum.
@@ -99,7 +115,13 @@ impl DropReason {
         Self::ArpMalformed,
         Self::ArpImplausible,
         Self::IpVersion,
-        Self::Ipv6,
+        Self::Ipv6Malformed,
+        Self::Ipv6Unspoken,
+        Self::Ipv6Extension,
+        Self::Ipv6IncompleteChain,
+        Self::NdpMalformed,
+        Self::NdpImplausible,
+        Self::GroupQuery,
         Self::Ipv4Malformed,
         Self::Ipv4Checksum,
         Self::Ipv4Options,
@@ -120,6 +142,7 @@ impl DropReason {
         Self::UdpChecksum,
         Self::UdpNoPort,
         Self::UdpQueueFull,
+        Self::Dhcpv4Malformed,
         Self::IcmpMalformed,
         Self::IcmpChecksum,
         Self::IcmpKind,
@@ -145,7 +168,13 @@ impl DropReason {
             Self::ArpMalformed => "arp_malformed",
             Self::ArpImplausible => "arp_implausible",
             Self::IpVersion => "ip_version",
-            Self::Ipv6 => "ipv6",
+            Self::Ipv6Malformed => "ipv6_malformed",
+            Self::Ipv6Unspoken => "ipv6_unspoken",
+            Self::Ipv6Extension => "ipv6_extension",
+            Self::Ipv6IncompleteChain => "ipv6_incomplete_chain",
+            Self::NdpMalformed => "ndp_malformed",
+            Self::NdpImplausible => "ndp_implausible",
+            Self::GroupQuery => "group_query",
             Self::Ipv4Malformed => "ipv4_malformed",
             Self::Ipv4Checksum => "ipv4_checksum",
             Self::Ipv4Options => "ipv4_options",
@@ -166,6 +195,7 @@ impl DropReason {
             Self::UdpChecksum => "udp_checksum",
             Self::UdpNoPort => "udp_no_port",
             Self::UdpQueueFull => "udp_queue_full",
+            Self::Dhcpv4Malformed => "dhcpv4_malformed",
             Self::IcmpMalformed => "icmp_malformed",
             Self::IcmpChecksum => "icmp_checksum",
             Self::IcmpKind => "icmp_kind",

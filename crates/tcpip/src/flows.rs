@@ -114,6 +114,19 @@ impl Flows {
         })
     }
 
+    /// Gives back the memory of entries that are gone. It looks at all slots, so it is for when there is nothing to do.
+    pub fn shrink(&mut self) {
+        while self.old.used > 0 {
+            self.move_some();
+        }
+        self.old = Table::default();
+        let wanted = if self.is_empty() { 0 } else { (self.len() * 2).next_power_of_two().max(MIN_SLOTS) };
+        if wanted < self.slots.slots.len() {
+            let larger = core::mem::replace(&mut self.slots, Table::with_slots(wanted));
+            larger.slots.iter().filter(|slot| !slot.is_free()).for_each(|slot| self.slots.add(*slot));
+        }
+    }
+
     fn grow(&mut self) {
         while self.old.used > 0 {
             self.move_some();

@@ -1,9 +1,9 @@
 //! Where packets come in and leave.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use alloc::vec::Vec;
-use sunstar_wire::MacAddr;
+use sunstar_wire::{AddressPair, MacAddr};
 
 use crate::prefix::Prefix;
 
@@ -24,7 +24,7 @@ impl InterfaceId {
 /// What is below IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Ethernet frames, sent from this address; neighbours are found by ARP.
+    /// Ethernet frames, sent from this address; neighbours are found by ARP and neighbour discovery.
     Ethernet(MacAddr),
     /// Nothing: packets are exchanged with one peer as they are, as with TUN devices.
     Ip,
@@ -54,6 +54,12 @@ pub struct InterfaceOptions {
 /// The least MTU that is taken seriously.
 pub(crate) const MIN_MTU: u16 = 576;
 
+/// The MTU that every link has over which IPv6 is spoken (RFC 8200 §5).
+pub(crate) const MIN_MTU_V6: u16 = 1_280;
+
+/// Bytes that the header of IPv6 has more than that of IPv4.
+pub(crate) const LONGER_V6: u16 = 20;
+
 /// Bytes of the IP and TCP headers without options, which are not in the maximum segment size (RFC 6691 §2).
 const IPV4_AND_TCP_BYTES: u16 = 40;
 
@@ -67,26 +73,31 @@ pub struct Interface {
     /// Its device takes nothing for now.
     is_paused: bool,
     addresses: Vec<Prefix>,
+    /// Those that are not to be chosen for what is new (RFC 4862 §5.5.4).
+    deprecated: Vec<IpAddr>,
 }
 
 impl Interface {
     pub(crate) fn new(options: InterfaceOptions) -> Self {
         let options = InterfaceOptions { mtu: options.mtu.max(MIN_MTU), ..options };
-        Self { options, link_mtu: options.mtu, is_loopback: false, is_paused: false, addresses: Vec::new() }
+        Self {
+            options,
+            link_mtu: options.mtu,
+            is_loopback: false,
+            is_paused: false,
+            addresses: Vec::new(),
+            deprecated: Vec::new(),
+        }
     }
 
     pub(crate) fn loopback() -> Self {
         // Nobody looks at checksums that never leave the stack.
         let capabilities = Capabilities { completes_checksums: true, segmentation_bytes: None };
         let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
-        let localhost = Prefix::new(Ipv4Addr::LOCALHOST, 8).ok();
-        Self {
-            options,
-            link_mtu: u16::MAX,
-            is_loopback: true,
-            is_paused: false,
-            addresses: localhost.into_iter().collect(),
-        }
+        let localhost = [Prefix::new(Ipv4Addr::LOCALHOST, 8), Prefix::new(Ipv6Addr::LOCALHOST, 128)];
+        let addresses = localhost.into_iter().filter_map(Result::ok).collect();
+        let deprecated = Vec::new();
+        Self { options, link_mtu: u16::MAX, is_loopback: true, is_paused: false, addresses, deprecated }
     }
 
     /// What it was made with, and the MTU of which it was told since.
@@ -98,6 +109,11 @@ impl Interface {
     pub(crate) fn set_mtu(&mut self, mtu: u16) {
         let mtu = if mtu == 0 { self.link_mtu } else { mtu };
         self.options.mtu = mtu.max(MIN_MTU).min(self.link_mtu);
+    }
+
+    /// Bytes that its device takes.
+    pub(crate) const fn link_mtu(&self) -> u16 {
+        self.link_mtu
     }
 
     /// Its addresses with their prefixes, in the order in which they were added.
@@ -126,9 +142,42 @@ impl Interface {
         }
     }
 
-    /// Bytes of the largest TCP payload without options.
-    pub(crate) const fn mss(&self) -> u16 {
-        mss_of(self.options.mtu)
+    /// Bytes of the largest TCP payload without options, in packets between these addresses.
+    pub(crate) const fn mss(&self, addresses: AddressPair) -> u16 {
+        match addresses {
+            AddressPair::V4 { .. } => mss_of(self.options.mtu),
+            AddressPair::V6 { .. } => mss_of(self.options.mtu.saturating_sub(LONGER_V6)),
+        }
+    }
+
+    /// Whether IPv6 can be spoken.
+    pub(crate) const fn speaks_v6(&self) -> bool {
+        self.options.mtu >= MIN_MTU_V6
+    }
+
+    /// Its link-local address, if it has one.
+    pub(crate) fn link_local(&self) -> Option<Ipv6Addr> {
+        self.addresses_v6().find(|address| address.is_unicast_link_local())
+    }
+
+    /// Its addresses of IPv6.
+    pub(crate) fn addresses_v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.addresses.iter().filter_map(|prefix| match prefix.address() {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        })
+    }
+
+    /// Whether an address may be chosen for what is new.
+    pub(crate) fn is_preferred(&self, address: IpAddr) -> bool {
+        !self.deprecated.contains(&address)
+    }
+
+    pub(crate) fn set_preferred(&mut self, address: IpAddr, is_preferred: bool) {
+        self.deprecated.retain(|other| *other != address);
+        if !is_preferred && self.has_address(address) {
+            self.deprecated.push(address);
+        }
     }
 
     pub(crate) fn add_address(&mut self, address: Prefix) {
@@ -137,6 +186,7 @@ impl Interface {
     }
 
     pub(crate) fn remove_address(&mut self, address: IpAddr) -> Option<Prefix> {
+        self.deprecated.retain(|other| *other != address);
         let at = self.addresses.iter().position(|other| other.address() == address)?;
         Some(self.addresses.remove(at))
     }

@@ -1,8 +1,12 @@
-//! The stations of our networks and their Ethernet addresses: the cache of ARP (RFC 826, RFC 1122 §2.3.2).
+//! The stations of our networks and their Ethernet addresses: the cache of ARP (RFC 826, RFC 1122 §2.3.2) and of neighbour discovery
+//! (RFC 4861 §7.3).
+//!
+//! Both have one form. Who has answered is taken for *reachable* for a while; then its address is *stale*, still used, and asked for again
+//! of the station itself: with ARP at once, with neighbour discovery after a moment in which other traffic may show that it is there.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use sunstar_packet::Packet;
@@ -39,14 +43,20 @@ const FRESH: Duration = Duration::from_secs(60);
 /// An address that was not used or heard of for so long is forgotten.
 const LIFETIME: Duration = Duration::from_secs(600);
 
-type Key = (InterfaceId, Ipv4Addr);
+/// For so long a neighbour of IPv6 that has shown itself is taken for reachable (RFC 4861 §10, `REACHABLE_TIME`).
+const REACHABLE: Duration = Duration::from_secs(30);
+
+/// For so long a stale address is used before it is asked for (`DELAY_FIRST_PROBE_TIME`).
+const DELAY: Duration = Duration::from_secs(5);
+
+type Key = (InterfaceId, IpAddr);
 
 #[derive(Debug)]
 enum State {
     /// Nobody has answered yet; packets wait.
     Unresolved(VecDeque<Packet>),
-    /// Known since `since`.
-    Known { mac: MacAddr, since: Instant },
+    /// Known, and need not be asked for until then.
+    Known { mac: MacAddr, fresh_until: Instant },
 }
 
 #[derive(Debug)]
@@ -56,15 +66,17 @@ struct Entry {
     /// Requests since the last answer, and when to look again.
     requests: u8,
     look_again_at: Instant,
+    /// Used though stale, a moment before it is asked for (RFC 4861 §7.3.2, DELAY).
+    is_delayed: bool,
     /// Grows with each use.
     used: u64,
 }
 
-/// A request to be sent: to everybody, or to the station that had the address before.
+/// A request to be sent: to everybody who may have the address, or to the station that had it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) interface: InterfaceId,
-    pub(crate) target: Ipv4Addr,
+    pub(crate) target: IpAddr,
     pub(crate) to: MacAddr,
 }
 
@@ -96,6 +108,7 @@ pub(crate) struct Neighbours {
     requests: VecDeque<Request>,
     given_up: GivenUp,
     uses: u64,
+    reachable: Duration,
     /// Grows whenever an address may have changed, or may have to be asked for.
     version: u32,
 }
@@ -110,6 +123,7 @@ impl Neighbours {
             requests: VecDeque::new(),
             given_up: GivenUp::default(),
             uses: 0,
+            reachable: REACHABLE,
             version: 0,
         }
     }
@@ -119,17 +133,59 @@ impl Neighbours {
         self.version
     }
 
+    /// How fresh a neighbour is that has just shown that it is there.
+    fn fresh_for(&self, address: IpAddr) -> Duration {
+        if address.is_ipv4() { FRESH } else { self.reachable }
+    }
+
+    /// A router has said for how long neighbours are to be taken for reachable (RFC 4861 §6.3.4).
+    pub(crate) fn set_reachable(&mut self, reachable: Duration) {
+        self.reachable = reachable;
+    }
+
+    /// Of stations that are known: the address, if it is the one that is asked for.
+    pub(crate) fn mac(&self, interface: InterfaceId, address: IpAddr) -> Option<MacAddr> {
+        match self.entries.get(*self.places.get(&(interface, address))?)?.state {
+            State::Known { mac, .. } => Some(mac),
+            State::Unresolved(_) => None,
+        }
+    }
+
+    /// What is known of a neighbour may be wrong: it is asked when it is used next (RFC 4861 §7.2.5).
+    pub(crate) fn doubt(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
+        let Some(&place) = self.places.get(&(interface, address)) else { return };
+        if let Some(Entry { state: State::Known { fresh_until, .. }, .. }) = self.entries.get_mut(place) {
+            *fresh_until = (*fresh_until).min(now);
+            self.version = self.version.wrapping_add(1);
+        }
+    }
+
+    /// What was sent by a neighbour at `sent` has arrived and was answered (RFC 4861 §7.3.1): it was there then.
+    pub(crate) fn confirm(&mut self, sent: Instant, interface: InterfaceId, address: IpAddr) {
+        let fresh = sent + self.fresh_for(address);
+        let Some(&place) = self.places.get(&(interface, address)) else { return };
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        if let State::Known { fresh_until, .. } = &mut entry.state
+            && *fresh_until < fresh
+        {
+            *fresh_until = fresh;
+            entry.requests = 0;
+            entry.is_delayed = false;
+            entry.look_again_at = fresh + LIFETIME;
+        }
+    }
+
     /// How many neighbours are known or asked for.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// The address of a neighbour, if it is known and need not be asked for.
-    pub(crate) fn known(&mut self, now: Instant, interface: InterfaceId, target: Ipv4Addr) -> Option<MacAddr> {
+    pub(crate) fn known(&mut self, now: Instant, interface: InterfaceId, target: IpAddr) -> Option<MacAddr> {
         let place = *self.places.get(&(interface, target))?;
         let entry = self.entries.get_mut(place)?;
         match entry.state {
-            State::Known { mac, since } if now - since < FRESH || entry.requests > 0 => {
+            State::Known { mac, fresh_until } if now < fresh_until || entry.requests > 0 || entry.is_delayed => {
                 self.uses += 1;
                 entry.used = self.uses;
                 Some(mac)
@@ -139,7 +195,7 @@ impl Neighbours {
     }
 
     /// A packet is to be sent to a neighbour.
-    pub(crate) fn output(&mut self, now: Instant, interface: InterfaceId, target: Ipv4Addr, packet: Packet) -> Output {
+    pub(crate) fn output(&mut self, now: Instant, interface: InterfaceId, target: IpAddr, packet: Packet) -> Output {
         self.uses += 1;
         let key = (interface, target);
         let place = match self.places.get(&key) {
@@ -149,11 +205,17 @@ impl Neighbours {
         let Some(entry) = self.entries.get_mut(place) else { return Output::Waits { dropped: true } };
         entry.used = self.uses;
         match &mut entry.state {
-            State::Known { mac, since } => {
+            State::Known { mac, fresh_until } => {
                 let mac = *mac;
-                if now - *since >= FRESH && entry.requests == 0 {
+                let is_stale = now >= *fresh_until && entry.requests == 0 && !entry.is_delayed;
+                if is_stale && target.is_ipv4() {
                     // RFC 1122 §2.3.2.1, (2): ask the station itself, and use what is known meanwhile.
                     self.request(now, place);
+                } else if is_stale {
+                    entry.is_delayed = true;
+                    entry.look_again_at = now + DELAY;
+                    self.timers.disarm(place);
+                    self.timers.arm(place, now + DELAY);
                 }
                 Output::Send(mac, packet)
             }
@@ -174,15 +236,42 @@ impl Neighbours {
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: MacAddr,
         may_add: bool,
     ) -> VecDeque<Packet> {
-        let key = (interface, address);
-        let state = State::Known { mac, since: now };
+        self.learn_until(now, (interface, address), mac, now + self.fresh_for(address), may_add)
+    }
+
+    /// The same of a station that has not shown that it hears us: its address is stale (RFC 4861 §7.2.3), unless it is what is known
+    /// already.
+    pub(crate) fn learn_stale(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        address: IpAddr,
+        mac: MacAddr,
+        may_add: bool,
+    ) -> VecDeque<Packet> {
+        if self.mac(interface, address) == Some(mac) {
+            return VecDeque::new();
+        }
+        self.learn_until(now, (interface, address), mac, now, may_add)
+    }
+
+    fn learn_until(
+        &mut self,
+        now: Instant,
+        key: Key,
+        mac: MacAddr,
+        fresh_until: Instant,
+        may_add: bool,
+    ) -> VecDeque<Packet> {
+        let state = State::Known { mac, fresh_until };
         let Some(&place) = self.places.get(&key) else {
             if may_add {
-                self.add(Entry { key, state, requests: 0, look_again_at: now + LIFETIME, used: self.uses });
+                let look_again_at = now + LIFETIME;
+                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: self.uses });
             }
             return VecDeque::new();
         };
@@ -190,6 +279,7 @@ impl Neighbours {
         let before = core::mem::replace(&mut entry.state, state);
         self.version = self.version.wrapping_add(1);
         entry.requests = 0;
+        entry.is_delayed = false;
         entry.look_again_at = now + LIFETIME;
         self.timers.disarm(place);
         self.timers.arm(place, now + LIFETIME);
@@ -210,7 +300,7 @@ impl Neighbours {
             let Some(entry) = self.entries.get(place) else { continue };
             if entry.look_again_at > now {
                 self.timers.arm(place, entry.look_again_at);
-            } else if entry.requests == 0 || entry.requests >= REQUESTS {
+            } else if (entry.requests == 0 && !entry.is_delayed) || entry.requests >= REQUESTS {
                 let waiting = self.remove(place);
                 self.given_up.silent.extend(waiting);
             } else {
@@ -236,7 +326,7 @@ impl Neighbours {
 
     fn ask(&mut self, now: Instant, key: Key) -> u32 {
         let state = State::Unresolved(VecDeque::new());
-        let place = self.add(Entry { key, state, requests: 0, look_again_at: now, used: self.uses });
+        let place = self.add(Entry { key, state, requests: 0, look_again_at: now, is_delayed: false, used: self.uses });
         self.request(now, place);
         place
     }
@@ -244,6 +334,7 @@ impl Neighbours {
     fn request(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.entries.get_mut(place) else { return };
         entry.requests += 1;
+        entry.is_delayed = false;
         entry.look_again_at = now + REQUEST_INTERVAL;
         let (interface, target) = entry.key;
         let to = match entry.state {

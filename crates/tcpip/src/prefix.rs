@@ -1,7 +1,7 @@
 //! Addresses with the length of what they share with their neighbours (RFC 4632).
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +28,9 @@ impl core::error::Error for PrefixTooLong {}
 impl Prefix {
     /// All addresses of IPv4: the prefix of its default route.
     pub const ALL_V4: Self = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), len: 0 };
+
+    /// All addresses of IPv6: the prefix of its default route.
+    pub const ALL_V6: Self = Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), len: 0 };
 
     /// An address whose first `len` bits name its network.
     ///
@@ -68,6 +71,16 @@ impl Prefix {
             }
             _ => None,
         }
+    }
+
+    /// The same network, with zeros behind its bits.
+    pub(crate) fn network(self) -> Self {
+        let network = bits(self.address) & self.mask();
+        let address = match self.address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(network >> 96).unwrap_or(0))),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(network)),
+        };
+        Self { address, ..self }
     }
 
     /// The bits that name the network, from the top.

@@ -1,14 +1,13 @@
-//! Packets that come in pieces (RFC 791 §3.2, RFC 815).
+//! Packets that come in pieces (RFC 791 §3.2, RFC 815, RFC 8200 §4.5).
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use sunstar_packet::{BufferMut, CopyCounter, MAX_BUFFERS, Offload, Packet};
-use sunstar_wire::{Fragment, IpProtocol, Ipv4Header};
 
 use crate::drops::{DropReason, Drops};
+use crate::head::{Head, PieceKey};
 use crate::interface::InterfaceId;
 use crate::time::Instant;
 
@@ -39,24 +38,13 @@ const MAX_FRAGMENTS: usize = 128;
 /// What a fragment costs at least.
 const FRAME_BYTES: usize = 2_048;
 
-/// Bytes of the largest payload.
-const MAX_PAYLOAD: usize = 65_535 - 20;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    protocol: IpProtocol,
-    identification: u16,
-}
-
 #[derive(Debug)]
 struct Incomplete {
-    key: Key,
+    key: PieceKey,
     interface: InterfaceId,
     deadline: Instant,
     /// Of the fragment with offset 0.
-    header: Option<Ipv4Header>,
+    header: Option<Head>,
     /// By offset, none overlapping.
     parts: Vec<(usize, Packet)>,
     /// Bytes that are there, and in all if that is known.
@@ -72,7 +60,7 @@ struct Incomplete {
 pub(crate) struct Expired {
     pub(crate) interface: InterfaceId,
     /// Its first fragment, if that is there.
-    pub(crate) first: Option<(Ipv4Header, Packet)>,
+    pub(crate) first: Option<(Head, Packet)>,
 }
 
 #[derive(Debug)]
@@ -117,14 +105,14 @@ impl Reassembly {
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        header: &Ipv4Header,
+        header: &Head,
         payload: Packet,
         drops: &mut Drops,
         copies: &CopyCounter,
-    ) -> Result<Option<(Ipv4Header, Packet)>, DropReason> {
-        let (offset, len) = (usize::from(header.fragment.offset()), payload.len());
-        let has_more = header.fragment.has_more();
-        if len == 0 || (has_more && len % 8 != 0) || offset + len > MAX_PAYLOAD {
+    ) -> Result<Option<(Head, Packet)>, DropReason> {
+        let (offset, len) = (usize::from(header.fragment().offset()), payload.len());
+        let has_more = header.fragment().has_more();
+        if len == 0 || (has_more && len % 8 != 0) || offset + len > header.max_payload() {
             return Err(DropReason::FragmentMalformed);
         }
         let cost = len.max(FRAME_BYTES);
@@ -146,9 +134,8 @@ impl Reassembly {
         Ok(self.remove(at).and_then(|complete| complete.join(copies)))
     }
 
-    fn find_or_add(&mut self, now: Instant, interface: InterfaceId, header: &Ipv4Header, drops: &mut Drops) -> usize {
-        let Ipv4Header { src, dst, protocol, identification, .. } = *header;
-        let key = Key { src, dst, protocol, identification };
+    fn find_or_add(&mut self, now: Instant, interface: InterfaceId, header: &Head, drops: &mut Drops) -> usize {
+        let key = header.piece_key();
         if let Some(at) = self.incomplete.iter().position(|other| other.key == key) {
             return at;
         }
@@ -189,13 +176,7 @@ impl Reassembly {
 
 impl Incomplete {
     /// Puts a fragment in its place.
-    fn insert(
-        &mut self,
-        header: &Ipv4Header,
-        offset: usize,
-        payload: Packet,
-        has_more: bool,
-    ) -> Result<(), DropReason> {
+    fn insert(&mut self, header: &Head, offset: usize, payload: Packet, has_more: bool) -> Result<(), DropReason> {
         if self.is_poisoned {
             return Err(DropReason::FragmentOverlap);
         }
@@ -224,7 +205,7 @@ impl Incomplete {
             self.total = Some(end);
         }
         if offset == 0 {
-            self.header = Some(*header);
+            self.header = Some(header.clone());
         }
         self.received += len;
         self.parts.insert(at, (offset, payload));
@@ -239,8 +220,8 @@ impl Incomplete {
     }
 
     /// The whole packet. If its bytes lie in more buffers than a packet has, they are copied.
-    fn join(self, copies: &CopyCounter) -> Option<(Ipv4Header, Packet)> {
-        let header = Ipv4Header { fragment: Fragment::WHOLE, ..self.header? };
+    fn join(self, copies: &CopyCounter) -> Option<(Head, Packet)> {
+        let header = self.header?.into_whole();
         let buffers: usize = self.parts.iter().map(|(_, part)| part.buffers().len()).sum();
         let parts = self.parts.into_iter().map(|(_, part)| part);
         if buffers > MAX_BUFFERS {

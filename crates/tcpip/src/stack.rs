@@ -1,17 +1,26 @@
 //! All of a shard's TCP/IP: interfaces, routes, neighbours and sockets. Packets in, packets out.
 
 mod arp;
+mod autoconf;
 mod batch;
 mod configure;
+mod dhcpv4;
 mod express;
 mod filters;
+mod groups;
 mod icmp;
+mod icmp_v6;
 mod input;
+mod input_v6;
+mod ndp;
 mod network;
 mod outgoing;
 mod output;
+mod output_v6;
 mod paths;
+mod selection;
 mod tcp;
+mod tentative;
 mod udp;
 
 #[cfg(test)]
@@ -23,7 +32,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::borrow::BorrowMut;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use sunstar_packet::{CopyCounter, Packet, Pool, PoolOptions};
@@ -35,22 +44,26 @@ use crate::filter::{Direction, Filters};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::neighbours::Neighbours;
 use crate::path::PathMtus;
-use crate::prefix::Prefix;
 use crate::rate::TokenBucket;
 use crate::reassembly::Reassembly;
-use crate::routes::{Route, TooManyRoutes};
+use crate::routes::TooManyRoutes;
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::{self, Sockets};
 use crate::time::Instant;
 use crate::udp::{UdpId, UdpSockets};
 use arp::Announcement;
+use autoconf::Autoconf;
 use batch::Batch;
+use dhcpv4::Dhcpv4;
+use groups::Groups;
 use network::Network;
 use outgoing::Waiting;
 use paths::Paths;
 use tcp::Cut;
+use tentative::Tentative;
 
+pub use self::autoconf::AutoconfOptions;
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
 
@@ -105,6 +118,16 @@ pub struct Counters {
     pub arp_replies_sent: u64,
     /// ARP messages from others who use one of our addresses (RFC 5227 §2.4).
     pub arp_conflicts: u64,
+    /// Neighbour solicitations that were sent (RFC 4861 §4.3).
+    pub neighbour_solicitations_sent: u64,
+    /// Neighbour advertisements that were sent (RFC 4861 §4.4).
+    pub neighbour_advertisements_sent: u64,
+    /// Router advertisements that were listened to (RFC 4861 §4.2).
+    pub router_advertisements_received: u64,
+    /// Messages from others who have one of our addresses of IPv6, or one that we wanted (RFC 4862 §5.4).
+    pub address_conflicts_v6: u64,
+    /// Reports of multicast groups that were sent (RFC 3376, RFC 3810).
+    pub group_reports_sent: u64,
     /// Fragments that came in.
     pub fragments_received: u64,
     /// Fragments that were made.
@@ -125,6 +148,8 @@ pub struct Counters {
     pub segments_cut: u64,
     /// TCP segments that were put behind others of their burst.
     pub segments_joined: u64,
+    /// Changes of the configuration that others had asked for and that could not be made.
+    pub changes_refused: u64,
     /// Packets that filters have consumed.
     pub packets_consumed: u64,
     /// Packets that filters have answered.
@@ -165,6 +190,13 @@ pub enum Event {
         address: Ipv4Addr,
         /// The other station.
         mac: MacAddr,
+    },
+    /// Another station has an address of IPv6 that is ours, and stays so, or that was to be ours, and is not (RFC 4862 §5.4).
+    AddressTaken {
+        /// Where.
+        interface: InterfaceId,
+        /// The address.
+        address: Ipv6Addr,
     },
 }
 
@@ -218,7 +250,7 @@ const IDENTIFICATIONS: usize = 256;
 /// each of those; and [`Stack::deadline`] names when [`Stack::handle_timeout`] is due though nothing arrives.
 /// [`Stack::poll_event`] names the sockets that the application should look at.
 ///
-/// Addresses are of either version of IP by type; of IPv6 nothing is sent yet, and what comes is dropped and counted.
+/// Addresses are of either version of IP. Link-local addresses of IPv6 have no scope here: a packet to one goes where the route to it leads.
 #[derive(Debug)]
 pub struct Stack {
     limits: Limits,
@@ -229,6 +261,13 @@ pub struct Stack {
     secret: Secret,
     reassembly: Reassembly,
     identifications: Box<[u16; IDENTIFICATIONS]>,
+    identifications_v6: Box<[u32; IDENTIFICATIONS]>,
+    /// How many numbers were drawn.
+    draws: u64,
+    /// Addresses that are to be ours.
+    tentative: Vec<Tentative>,
+    autoconf: Autoconf,
+    groups: Groups,
     icmp_errors: TokenBucket,
     echo_replies: TokenBucket,
     tcp: Sockets,
@@ -244,8 +283,9 @@ pub struct Stack {
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
     conflicts: VecDeque<Event>,
-    filters: Filters,
     configuration: Configuration,
+    dhcpv4: Vec<Dhcpv4>,
+    filters: Filters,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
     segment: Option<Box<Outgoing>>,
@@ -271,6 +311,11 @@ impl Stack {
             secret: Secret::new(key),
             reassembly: Reassembly::new(limits.reassembly),
             identifications: Box::new([0; IDENTIFICATIONS]),
+            identifications_v6: Box::new([0; IDENTIFICATIONS]),
+            draws: 0,
+            tentative: Vec::new(),
+            autoconf: Autoconf::default(),
+            groups: Groups::default(),
             icmp_errors: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
             echo_replies: TokenBucket::new(ICMP_INTERVAL, ICMP_BURST),
             tcp: Sockets::new(Secret::new(key), limits.tcp),
@@ -282,8 +327,9 @@ impl Stack {
             reassembled: None,
             announcements: VecDeque::new(),
             conflicts: VecDeque::new(),
-            filters: Filters::default(),
             configuration: Configuration::default(),
+            dhcpv4: Vec::new(),
+            filters: Filters::default(),
             batch: Batch::default(),
             segment: None,
             cut: None,
@@ -306,73 +352,6 @@ impl Stack {
     /// An interface.
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.network.interface(id)
-    }
-
-    /// Gives an interface an address, and the route to its network; on Ethernet it is announced (RFC 5227 §2.3).
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_address(&mut self, now: Instant, id: InterfaceId, address: Prefix) -> Result<(), ConfigError> {
-        self.own_address(id, address)?;
-        let is_ethernet = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
-        if let (true, IpAddr::V4(v4)) = (is_ethernet, address.address()) {
-            self.announce(now, id, v4);
-        }
-        Ok(())
-    }
-
-    /// Takes an address from an interface, with the route to its network. Answers whether it had it.
-    pub fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> bool {
-        let Some(prefix) = self.network.remove_address(id, address) else { return false };
-        let Some(interface) = self.network.interface(id) else { return false };
-        // Another address of the same network keeps the route.
-        if !interface.addresses().iter().any(|other| other.is_same_network(prefix)) {
-            self.network.remove_route(&Route { prefix, gateway: None, interface: id, metric: 0 });
-        }
-        self.announcements
-            .retain(|announcement| (announcement.interface, announcement.address.into()) != (id, address));
-        true
-    }
-
-    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
-    /// addresses that are none of ours any more end with
-    /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
-    /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
-    pub fn take_down(&mut self, now: Instant, id: InterfaceId) -> bool {
-        let Some(interface) = self.network.interface(id) else { return false };
-        let addresses: Vec<IpAddr> = interface.addresses().iter().map(|prefix| prefix.address()).collect();
-        for address in addresses {
-            self.remove_address(id, address);
-        }
-        let routes: Vec<Route> = self.routes().filter(|route| route.interface == id).copied().collect();
-        for route in &routes {
-            self.network.remove_route(route);
-        }
-        self.outgoing.forget(id);
-        self.resume(id);
-        self.cut.take_if(|cut| cut.leaves_by(id));
-        self.neighbours.forget_interface(id);
-        self.cut_off_strangers(now);
-        true
-    }
-
-    /// Adds a route; [`Prefix::ALL_V4`] with a gateway is the default route.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn add_route(&mut self, route: Route) -> Result<(), ConfigError> {
-        self.network.interface(route.interface).ok_or(ConfigError::NoInterface)?;
-        Ok(self.network.add_route(route)?)
-    }
-
-    /// Removes a route. Answers whether there was one.
-    pub fn remove_route(&mut self, route: &Route) -> bool {
-        self.network.remove_route(route)
-    }
-
-    /// All routes, in the order in which they are looked at.
-    pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.network.routes().iter()
     }
 
     /// What was counted.
@@ -451,11 +430,14 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
-        earliest(earliest(self.tcp.deadline(), self.reassembly.deadline()), below)
+        let below = earliest(earliest(below, self.tentative_deadline()), self.autoconf_deadline());
+        let below = earliest(below, self.group_deadline());
+        let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
+        earliest(earliest(above, below), self.dhcpv4_deadline())
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
-    /// do. The tables by which connections and timers are found stay as large as they are.
+    /// do.
     pub fn free_unused_memory(&mut self) {
         self.tcp.free_unused_memory();
         self.outgoing.shrink_to_fit();
@@ -471,6 +453,10 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
+        self.adopt_tentative(now);
+        self.age_autoconf(now);
+        self.send_reports(now);
+        self.handle_dhcpv4_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
         }
@@ -522,7 +508,7 @@ impl Stack {
         self.is_interrupted = false;
         for _ in 0..TRANSMIT_BUDGET {
             if self.neighbours.has_request() {
-                self.send_requests();
+                self.send_requests(now);
             }
             if self.outgoing.len() > 0
                 && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))
@@ -593,7 +579,7 @@ fn is_station(address: IpAddr) -> bool {
     }
 }
 
-fn is_v4_station(v4: Ipv4Addr) -> bool {
+pub(crate) fn is_v4_station(v4: Ipv4Addr) -> bool {
     // "This network", groups, and what is reserved, the broadcast address among it.
     !matches!(v4.octets(), [0 | 224..=255, ..])
 }

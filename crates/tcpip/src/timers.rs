@@ -106,6 +106,13 @@ impl Timers {
         }
     }
 
+    /// Gives back the memory of places behind the last one with a timer.
+    pub fn shrink(&mut self) {
+        let used = self.nodes.iter().rposition(|node| node.list != NONE).map_or(0, |last| last + 1);
+        self.nodes.truncate(used);
+        self.nodes.shrink_to_fit();
+    }
+
     /// Until when nothing needs to be looked at; none if no timer is armed. May lie before the first deadline, never behind it.
     pub fn next_deadline(&self) -> Option<Instant> {
         (self.armed > 0).then(|| Instant::from_micros(self.next_tick.max(self.tick) * TICK))

@@ -32,6 +32,8 @@ pub enum Error {
     MessageKind,
     /// An option of neighbour discovery without length, or beyond the message (RFC 4861 §4.6).
     NdpOption,
+    /// DHCP that is not about Ethernet, or is neither question nor answer, or BOOTP, which has no options (RFC 2131 §2, §3).
+    Dhcpv4,
 }
 
 impl Error {
@@ -49,6 +51,7 @@ impl Error {
             Self::TooManyExtensions => "there are more extension headers than any use has",
             Self::MessageKind => "the message is of another kind",
             Self::NdpOption => "an option of neighbour discovery has no length that can be",
+            Self::Dhcpv4 => "the DHCP message is not about Ethernet, or is BOOTP",
         }
     }
 }

@@ -101,7 +101,7 @@ impl<'a> Ipv6Packet<'a> {
 
     /// The extension headers, as far as they lie in the first piece.
     pub const fn extensions(&self) -> Ipv6Extensions<'a> {
-        Ipv6Extensions::new(self.next_header(), self.payload)
+        Ipv6Extensions::behind_fixed(self.next_header(), self.payload)
     }
 
     /// What follows the header, or as much of it as lies in the first piece.

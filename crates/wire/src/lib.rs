@@ -1,5 +1,5 @@
 //! What lies on the wire: Ethernet, VLAN tags, ARP, IPv4, IPv6 and its extension headers, ICMP of both versions, neighbour discovery,
-//! IGMP and MLD, UDP and TCP headers, read and built.
+//! IGMP and MLD, UDP, TCP and DHCP, read and built.
 //!
 //! Nothing here allocates, waits, or looks at anything but its arguments, and no bytes make it panic. There are two levels:
 //!
@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`], [`Icmpv6Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
 //! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`], [`Icmpv6Header`], [`NdpMessage`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
+//!
+//! [`dhcpv4`] has the messages of DHCP in the same two forms.
 //!
 //! `header()` leads from a view to its header, `to_bytes` and `parse` lead back. What `parse` refuses breaks a rule that
 //! [`Error`] names.
@@ -64,6 +66,7 @@ extern crate self as sunstar_wire;
 mod addresses;
 mod arp;
 pub mod checksum;
+pub mod dhcpv4;
 mod error;
 mod ethernet;
 mod header_bytes;

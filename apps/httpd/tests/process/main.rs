@@ -3,7 +3,9 @@
 mod abuse;
 mod client;
 mod crowd;
+mod dhcp;
 mod files;
+mod ipv6;
 mod memory;
 mod metrics;
 mod misbehave;

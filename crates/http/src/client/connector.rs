@@ -5,7 +5,7 @@ use core::future::Future;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::pin::Pin;
 
-use sunstar_net::Stream;
+use sunstar_net::{Error, Resolver, Stream};
 
 use super::error::ClientError;
 use super::uri::{Authority, Scheme};
@@ -52,26 +52,33 @@ where
     }
 }
 
-/// The connector of clients that have no other: addresses, and `localhost` (RFC 6761 §6.3), by the shard's network.
+/// The connector of clients that have no other: addresses, and `localhost` (RFC 6761 §6.3), by the shard's network, and other names by
+/// the shard's [`Resolver`], if it has one.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Direct;
 
 impl Connector for Direct {
     fn connect(&self, authority: &Authority) -> Connecting {
         let (ip, port) = (authority.ip(), authority.port());
-        let is_local = matches!(authority.host(), "localhost" | "localhost.");
+        let host = Box::<str>::from(authority.host());
         Box::pin(async move {
             let to = async |ip: IpAddr| Stream::connect(SocketAddr::new(ip, port)).await.map_err(ClientError::Connect);
             match ip {
                 Some(ip) => to(ip).await,
-                None if is_local => match to(Ipv4Addr::LOCALHOST.into()).await {
-                    Err(ClientError::Connect(sunstar_net::Error::ConnectionRefused)) => {
-                        to(Ipv6Addr::LOCALHOST.into()).await
-                    }
+                None if matches!(&*host, "localhost" | "localhost.") => match to(Ipv4Addr::LOCALHOST.into()).await {
+                    Err(ClientError::Connect(Error::ConnectionRefused)) => to(Ipv6Addr::LOCALHOST.into()).await,
                     made => made,
                 },
-                None => Err(ClientError::UnknownHost),
+                None => by_name(&host, port).await,
             }
         })
     }
+}
+
+async fn by_name(host: &str, port: u16) -> Result<Stream, ClientError> {
+    let resolver = Resolver::current().ok_or(ClientError::UnknownHost)?;
+    resolver.connect(host, port).await.map_err(|error| match error {
+        Error::UnknownHost | Error::InvalidInput => ClientError::UnknownHost,
+        error => ClientError::Connect(error),
+    })
 }

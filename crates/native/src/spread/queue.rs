@@ -57,6 +57,8 @@ struct Mailbox {
     to_send: RefCell<VecDeque<Packet>>,
     /// What this shard has put together, for whomever it is.
     given_back: RefCell<VecDeque<Packet>>,
+    /// Whether the shard's end of the device is gone: what comes then is dropped.
+    is_closed: Cell<bool>,
     counters: Cell<SpreadCounters>,
 }
 
@@ -113,7 +115,7 @@ impl Mailbox {
 
     /// Puts packets into the current shard's mailbox, if it has one for the device.
     fn deliver(id: u64, errand: Errand, packets: Vec<ForeignPacket>) {
-        let Some(mailbox) = Self::find(id) else { return };
+        let Some(mailbox) = Self::find(id).filter(|mailbox| !mailbox.is_closed.get()) else { return };
         let mut queue = match errand {
             Errand::Receive => mailbox.received.borrow_mut(),
             Errand::Send => mailbox.to_send.borrow_mut(),
@@ -251,6 +253,16 @@ impl SharedQueue {
     fn flush(&mut self) {
         let id = self.device.id;
         self.received.iter_mut().chain(&mut self.to_send).for_each(|outgoing| outgoing.flush(id));
+    }
+}
+
+impl Drop for SharedQueue {
+    /// Lets go of what others have left here, which belongs to them.
+    fn drop(&mut self) {
+        self.mailbox.is_closed.set(true);
+        for queue in [&self.mailbox.received, &self.mailbox.to_send, &self.mailbox.given_back] {
+            drop(queue.take());
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use sunstar_packet::Packet;
 use sunstar_wire::{
-    Arp, ArpOperation, EtherType, EthernetFrame, FourTuple, Icmpv4Header, Icmpv4Packet, IpProtocol, Ipv4Packet, Quoted,
+    Arp, ArpOperation, EtherType, EthernetFrame, FourTuple, Icmpv4Header, Icmpv4Packet, Icmpv6Packet, IpProtocol,
+    Ipv4Packet, Ipv6Extension, Ipv6Packet, Quoted, QuotedV6,
 };
 
 use super::Spread;
@@ -28,6 +29,7 @@ fn of_frame(spread: &Spread, head: &[u8], len: usize) -> Option<To> {
     let payload = head.get(header.header_len()..)?;
     match header.ethertype {
         EtherType::IPV4 => of_ipv4(spread, &Ipv4Packet::parse_head(payload, len - header.header_len()).ok()?),
+        EtherType::IPV6 => of_ipv6(spread, &Ipv6Packet::parse_head(payload, len - header.header_len()).ok()?),
         EtherType::ARP => {
             let arp = Arp::parse(payload).ok()?;
             // Whose request is answered need not be who has asked; one answers a request.
@@ -64,4 +66,48 @@ fn of_icmp(spread: &Spread, message: &Icmpv4Packet<'_>) -> Option<To> {
     let quoted = Quoted::parse(message.body()).ok()?;
     let flow = quoted.four_tuple()?.reversed();
     Some(To::Shard(spread.owner(quoted.packet().protocol(), flow)))
+}
+
+/// The shard that is told how the host is configured: it looks for addresses, and answers for all.
+const CONFIGURED: usize = 0;
+
+fn of_ipv6(spread: &Spread, packet: &Ipv6Packet<'_>) -> Option<To> {
+    let addresses = packet.addresses();
+    let mut extensions = packet.extensions();
+    for extension in extensions.by_ref() {
+        if matches!(extension.ok()?, Ipv6Extension::Fragment(fragment) if !fragment.fragment.is_whole()) {
+            return Some(To::Shard(spread.owner_of_fragments(addresses)));
+        }
+    }
+    match extensions.protocol() {
+        protocol @ (IpProtocol::TCP | IpProtocol::UDP) => {
+            let [a, b, c, d] = *extensions.rest().first_chunk()?;
+            let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            Some(To::Shard(spread.owner(protocol, FourTuple { addresses, src_port, dst_port })))
+        }
+        IpProtocol::ICMPV6 => of_icmpv6(spread, packet, &Icmpv6Packet::parse(extensions.rest()).ok()?),
+        _ => None,
+    }
+}
+
+/// What all have to know is told to all: where neighbours are, and what routers say. Who looks for an address looks for those of the shard
+/// that looks for ours.
+fn of_icmpv6(spread: &Spread, packet: &Ipv6Packet<'_>, message: &Icmpv6Packet<'_>) -> Option<To> {
+    const GROUP_QUERY: u8 = 130;
+    const ROUTER_ADVERTISEMENT: u8 = 134;
+    const NEIGHBOUR_SOLICITATION: u8 = 135;
+    const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    const REDIRECT: u8 = 137;
+
+    match message.kind() {
+        ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT => Some(To::All),
+        NEIGHBOUR_SOLICITATION if packet.src().is_unspecified() => Some(To::Shard(CONFIGURED)),
+        GROUP_QUERY => Some(To::Shard(CONFIGURED)),
+        _ if message.header().is_error() => {
+            let quoted = QuotedV6::parse(message.body()).ok()?;
+            let flow = quoted.four_tuple()?.reversed();
+            Some(To::Shard(spread.owner(quoted.protocol(), flow)))
+        }
+        _ => None,
+    }
 }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{Fault, FaultOptions, LinkOptions, Queue, link};
-use sunstar_executor::local;
 use sunstar_native::{InterfaceId, Network, NetworkOptions, Prefix, SharedQueue, Spread};
 use sunstar_net::socket::{
     ConnectOptions, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack, StreamSocket,
@@ -71,7 +70,6 @@ pub(crate) fn start_over(queues: Vec<(Box<dyn Queue>, Ipv4Addr)>) -> Network {
 fn add_address(network: &Network, interface: InterfaceId, address: Ipv4Addr) {
     let prefix = Prefix::new(IpAddr::V4(address), 24).expect("24 bits are fewer than 32");
     network.add_address(interface, prefix).expect("a station's");
-    local::set(Rc::new(interface));
 }
 
 fn run(network: Network) -> Network {
@@ -80,10 +78,11 @@ fn run(network: Network) -> Network {
     network
 }
 
-/// The current shard's network, and its interface.
+/// The current shard's network, and its first interface but loopback.
 pub(crate) fn native() -> (Network, InterfaceId) {
-    let interface = *local::get::<InterfaceId>().expect("one is installed");
-    (Network::current().expect("one is installed"), interface)
+    let network = Network::current().expect("one is started");
+    let interface = network.with_stack(|stack| stack.routes().next().expect("it has an address").interface);
+    (network, interface)
 }
 
 /// Runs a server and a client to their ends.

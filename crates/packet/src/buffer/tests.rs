@@ -288,3 +288,29 @@ fn slices_beyond_the_end_panic() {
 fn advancing_beyond_the_end_panics() {
     Buffer::from_static(b"abc").advance(4);
 }
+
+#[test]
+fn parts_that_were_cut_are_joined_again() {
+    let whole = Buffer::copy_from_slice(b"a buffer that is cut");
+    let (mut front, middle, back) = (whole.slice(..5), whole.slice(5..9), whole.slice(9..));
+    let back = front.try_append(back).expect_err("something is missing in between");
+    assert_eq!(front, b"a buf");
+    front.try_append(middle).expect("it lies behind");
+    front.try_append(back).expect("it lies behind");
+    assert_eq!(front, whole);
+    drop(whole);
+    assert!(front.is_unique(), "the parts are gone");
+    assert_eq!(front.try_into_mut().expect("nobody else sees it"), BufferMut::from(b"a buffer that is cut".to_vec()));
+}
+
+#[test]
+fn what_lies_in_other_memory_is_not_joined() {
+    let mut one = Buffer::copy_from_slice(b"one");
+    let other = one.try_append(Buffer::copy_from_slice(b"other")).expect_err("it lies elsewhere");
+    assert_eq!((one, other), (Buffer::from_static(b"one"), Buffer::from_static(b"other")));
+    // Nothing is known about what statics lie in.
+    let bytes: &'static [u8] = b"static";
+    let mut front = Buffer::from_static(&bytes[..3]);
+    front.try_append(Buffer::from_static(&bytes[3..])).expect_err("it has no memory");
+    front.try_append(Buffer::new()).expect_err("it has no memory");
+}

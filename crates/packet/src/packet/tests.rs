@@ -19,6 +19,17 @@ fn bytes(packet: &Packet) -> Vec<u8> {
 }
 
 #[test]
+fn the_only_buffer_is_taken_out() {
+    let mut packet = Packet::from(Buffer::from_static(b"one"));
+    assert_eq!(packet.take_only(), Some(Buffer::from_static(b"one")));
+    assert!(packet.is_empty() && packet.take_only().is_none());
+    for bytes in [b"one", b"two"] {
+        packet.push_back(Buffer::from_static(bytes)).expect("there is room");
+    }
+    assert_eq!((packet.take_only(), packet.len()), (None, 6));
+}
+
+#[test]
 fn a_view_within_the_first_buffer_copies_nothing() {
     let copies = CopyCounter::default();
     let mut packet = packet(&[b"header", b"payload"]);

@@ -3,6 +3,7 @@
 mod checkers;
 mod datagrams;
 mod determinism;
+mod hosts;
 mod streams;
 mod support;
 mod sweep;

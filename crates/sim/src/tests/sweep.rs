@@ -46,7 +46,7 @@ pub(super) fn world(seed: u64, prepare: impl FnOnce(&Sim)) -> Result<Report, Sim
 }
 
 /// Listens on all shards, which share the connections out as the options say.
-async fn serve(options: ListenerOptions) {
+pub(super) async fn serve(options: ListenerOptions) {
     let serving = invoke_on_all(move || serve_shard(options)).await;
     assert!(serving.is_err(), "it is stopped before it ends");
 }
@@ -101,20 +101,20 @@ async fn client(mut random: Random) {
     }
 }
 
-async fn pause(random: &mut Random) {
+pub(super) async fn pause(random: &mut Random) {
     if random.below(3) == 0 {
         sleep(Duration::from_micros(random.below(20_000))).await;
     }
 }
 
 /// A number of up to so many bits: small ones are as likely as large ones.
-fn size(random: &mut Random, bits: u64) -> u64 {
+pub(super) fn size(random: &mut Random, bits: u64) -> u64 {
     let end = 1 << random.between(0, bits);
     random.below(end)
 }
 
 /// Byte `at` of what a client sends.
-fn pattern(key: u64, at: u64) -> u8 {
+pub(super) fn pattern(key: u64, at: u64) -> u8 {
     (key.wrapping_add(at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).to_le_bytes()[0]
 }
 
@@ -150,7 +150,7 @@ async fn converse(mut random: Random) -> Result<(), Error> {
     }
 }
 
-async fn send(stream: &Stream, key: u64, total: u64, random: &mut Random) -> Result<(), Error> {
+pub(super) async fn send(stream: &Stream, key: u64, total: u64, random: &mut Random) -> Result<(), Error> {
     let mut sent = 0;
     while sent < total {
         let end = total.min(sent + 1 + size(random, 15));
@@ -163,7 +163,12 @@ async fn send(stream: &Stream, key: u64, total: u64, random: &mut Random) -> Res
 }
 
 /// Reads what comes back to the end, giving up some waits on the way.
-async fn read_back(stream: Stream, key: u64, read_bytes: Rc<Cell<u64>>, mut random: Random) -> Result<(), Error> {
+pub(super) async fn read_back(
+    stream: Stream,
+    key: u64,
+    read_bytes: Rc<Cell<u64>>,
+    mut random: Random,
+) -> Result<(), Error> {
     loop {
         let patience = Duration::from_micros(random.below(5_000));
         let Ok(bytes) = with_timeout(patience, read(&stream)).await else { continue };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sunstar_device::{
     Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
 };
-use sunstar_executor::{Instant, ShardId, current, submit_to};
+use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
@@ -131,7 +131,7 @@ impl Opened {
             let install = move || async move { plan.install_here(ends, spread) };
             known = submit_to(shard, install).await??;
         }
-        Ok(())
+        plan.configure().await
     }
 }
 
@@ -156,6 +156,7 @@ impl Plan {
         }
         network.publish()?;
         network.start();
+        local::set(Rc::new(Interfaces(ids)));
         socket::install(Rc::new(network));
         Ok(capabilities)
     }
@@ -181,7 +182,9 @@ impl Plan {
                 (network.add_shared_queue(name, device.attach_without_queue(known.clone()), watch)?, known)
             }
         };
-        network.add_address(id, interface.prefix)?;
+        if let Some(prefix) = interface.prefix {
+            network.add_address(id, prefix)?;
+        }
         Ok((id, capabilities))
     }
 
@@ -203,6 +206,9 @@ impl Plan {
         Ok(queue)
     }
 }
+
+/// The interfaces of the current shard's network, in the order of their devices.
+pub(super) struct Interfaces(pub(super) Vec<InterfaceId>);
 
 /// Waits for a queue by the reactor.
 struct Descriptor(DescriptorWatch);

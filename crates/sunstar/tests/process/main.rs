@@ -3,6 +3,7 @@
 mod config_file;
 mod log;
 mod metrics;
+mod names;
 #[path = "../../../device/tests/tap/namespace.rs"]
 mod namespace;
 mod options;

@@ -9,7 +9,7 @@ const HELP: &str = r#"Plays parts
 Usage: fixture [OPTIONS]
 
 Application options:
-      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood]
+      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood, resolve]
       --word <WORD>         Words
       --pair <PAIR> <PAIR>  A pair
       --quiet               A flag
@@ -29,12 +29,14 @@ Framework options:
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
       --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; may be repeated
+      --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
       --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2: one for each device, in their order
       --netmask-ipv4-addr <MASK>        Netmask that goes with it: one for all addresses, or one for each [default: 255.255.255.0]
       --gw-ipv4-addr <ADDRESS>          Gateway to other networks, in that of some device; of several the first one is taken [default: none]
       --pcap <FILE>                     Capture the native stack's packets in a file that tshark reads
       --fault <FAULTS>                  Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
       --trace                           Show the native stack's packets in the log
+      --name-server <ADDRESS>           Server to be asked for names, in the place of those that resolv.conf or DHCP names; may be repeated
       --stop-timeout-s <S>              Seconds that work in progress has to end after SIGINT or SIGTERM; may have a fraction [default: 10]
       --log-level <LEVELS>              off, error, warn, info, debug or trace, also for single modules, as in net=debug,info [default: info]
       --prometheus-address <ADDRESS>    Address at which Prometheus gets metrics [default: 127.0.0.1]
@@ -195,7 +197,11 @@ fn options_of_collectd_without_its_address_are_refused() {
 fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     let native = |more: &[&str]| refusal(&[&["--network-stack", "native"], more].concat());
     assert_eq!(native(&[]), "--network-stack native needs --device, as in --device tap:NAME");
-    assert_eq!(native(&["--device", "tap:x"]), "--network-stack native needs --host-ipv4-addr");
+    let with_device = |more: &[&str]| native(&[&["--device", "tap:x"], more].concat());
+    assert_eq!(with_device(&["--dhcp", "0"]), "--network-stack native without DHCP needs --host-ipv4-addr");
+    for option in [["--gw-ipv4-addr", "10.0.0.1"], ["--netmask-ipv4-addr", "255.0.0.0"]] {
+        assert_eq!(with_device(&option), format!("{} needs --host-ipv4-addr", option[0]));
+    }
     let at = |address, more: &[&str]| native(&[&["--device", "tap:x", "--host-ipv4-addr", address], more].concat());
     for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "10.0.0.255", "10.0.0.0", "255.255.255.255"] {
         assert_eq!(at(address, &[]), format!("--host-ipv4-addr {address}: no host can have that address"));
@@ -206,6 +212,7 @@ fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     assert!(line.starts_with("cannot write --pcap /nowhere/x: "), "{line}");
     for option in [
         &["--device", "tap:x"][..],
+        &["--dhcp", "1"],
         &["--host-ipv4-addr", "10.0.0.2"],
         &["--netmask-ipv4-addr", "255.255.255.0"],
         &["--gw-ipv4-addr", "10.0.0.1"],

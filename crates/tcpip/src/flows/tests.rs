@@ -86,3 +86,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_table_shrinks_to_what_is_left() {
+    let mut flows = Flows::new(usize::MAX);
+    let hash = |place: u32| place.wrapping_mul(0x9e37_79b1);
+    (0..10_000).for_each(|place| flows.insert(hash(place), place).expect("there is room"));
+    (100..10_000).for_each(|place| assert!(flows.remove(hash(place), place)));
+    flows.shrink();
+    assert_eq!((flows.slots.slots.len(), flows.old.slots.capacity(), flows.len()), (256, 0, 100));
+    assert!((0..100).all(|place| flows.find(hash(place), |other| other == place).is_some()));
+    (100..1_000).for_each(|place| flows.insert(hash(place), place).expect("there is room"));
+    assert!((0..1_000).all(|place| flows.find(hash(place), |other| other == place).is_some()));
+    (0..1_000).for_each(|place| assert!(flows.remove(hash(place), place)));
+    flows.shrink();
+    assert_eq!(flows.slots.slots.capacity(), 0);
+    flows.insert(1, 1).expect("there is room");
+    assert_eq!(flows.find(1, |_| true), Some(1));
+}

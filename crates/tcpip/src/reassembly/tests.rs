@@ -7,6 +7,7 @@ use sunstar_wire::{Fragment, IpProtocol, Ipv4Header};
 
 use super::{LIFETIME, Reassembly, ReassemblyLimits};
 use crate::drops::{DropReason, Drops};
+use crate::head::Head;
 use crate::interface::InterfaceId;
 use crate::tcp::test_stream::data;
 use crate::time::Instant;
@@ -38,10 +39,16 @@ impl Fixture {
 
     fn push_payload(&mut self, id: u16, at: u16, has_more: bool, part: Packet) -> Result<Option<Vec<u8>>, DropReason> {
         let header = header(id, at, has_more);
-        let done =
-            self.reassembly.push(self.now, InterfaceId::LOOPBACK, &header, part, &mut self.drops, &self.copies)?;
+        let done = self.reassembly.push(
+            self.now,
+            InterfaceId::LOOPBACK,
+            &Head::V4(header),
+            part,
+            &mut self.drops,
+            &self.copies,
+        )?;
         Ok(done.map(|(header, whole)| {
-            assert!(header.fragment.is_whole());
+            assert!(header.fragment().is_whole());
             whole.into_buffer(&CopyCounter::default()).to_vec()
         }))
     }
@@ -103,6 +110,7 @@ fn incomplete_packets_have_their_time() {
     let later = fixture.now + LIFETIME;
     let mut expired = || fixture.reassembly.poll_expired(later, &mut fixture.drops);
     let (header, first) = expired().and_then(|expired| expired.first).expect("it is there");
+    let Head::V4(header) = header else { panic!("{header:?}") };
     assert_eq!((header.identification, first.len()), (1, 16));
     assert!(expired().is_some_and(|expired| expired.first.is_none()));
     assert_eq!(fixture.drops.count(DropReason::FragmentTimeout), 3);

@@ -1,6 +1,6 @@
 //! ARP: who asks for us, whom we ask for.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, BufferMut, Packet};
@@ -55,13 +55,20 @@ impl Stack {
     }
 
     /// Sends the requests that are due.
-    pub(super) fn send_requests(&mut self) {
+    pub(super) fn send_requests(&mut self, now: Instant) {
         while let Some(request) = self.neighbours.poll_request() {
             let Some(interface) = self.network.interface(request.interface) else { continue };
-            let source = interface.source_for(request.target.into());
-            let (Some(mac), Some(core::net::IpAddr::V4(source))) = (interface.mac(), source) else { continue };
+            let target = match request.target {
+                IpAddr::V4(target) => target,
+                IpAddr::V6(target) => {
+                    self.solicit(now, &request, target);
+                    continue;
+                }
+            };
+            let source = interface.source_for(request.target);
+            let (Some(mac), Some(IpAddr::V4(source))) = (interface.mac(), source) else { continue };
             self.counters.arp_requests_sent += 1;
-            self.send_arp(request.interface, request.to, &Arp::request(mac, source, request.target));
+            self.send_arp(request.interface, request.to, &Arp::request(mac, source, target));
         }
     }
 
@@ -84,6 +91,8 @@ impl Stack {
         if !arp.sha.is_unicast() || arp.sha == own || (!is_probe && !super::is_v4_station(arp.spa)) {
             return Err(DropReason::ArpImplausible);
         }
+        self.look_for_dhcpv4_conflict(now, id, &arp);
+        let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
         let is_for_us = interface.has_address(arp.tpa.into());
         let is_on_link = interface.is_on_link(arp.spa.into());
         if interface.has_address(arp.spa.into()) {
@@ -92,7 +101,7 @@ impl Stack {
         }
         if !is_probe {
             // Only who wants something of us is remembered without having been asked (RFC 826).
-            let waiting = self.neighbours.learn(now, id, arp.spa, arp.sha, is_for_us && is_on_link);
+            let waiting = self.neighbours.learn(now, id, arp.spa.into(), arp.sha, is_for_us && is_on_link);
             for packet in waiting {
                 if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {
                     self.enqueue((id, frame));
@@ -123,11 +132,11 @@ impl Stack {
         }
     }
 
-    fn mac(&self, id: InterfaceId) -> Option<MacAddr> {
+    pub(super) fn mac(&self, id: InterfaceId) -> Option<MacAddr> {
         self.network.interface(id)?.mac()
     }
 
-    fn send_arp(&mut self, id: InterfaceId, dst: MacAddr, arp: &Arp) {
+    pub(super) fn send_arp(&mut self, id: InterfaceId, dst: MacAddr, arp: &Arp) {
         let mut message = BufferMut::with_capacity(64, Arp::LEN);
         // There is room: it was made for it.
         let _ = message.extend_from_slice(&arp.to_bytes());

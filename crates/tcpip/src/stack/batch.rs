@@ -1,11 +1,12 @@
 //! Segments that have come one behind the other, put together: what is done for each segment is done once for all of them.
 
-use sunstar_packet::Packet;
+use sunstar_packet::{Buffer, Packet};
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::Stack;
 use crate::interface::InterfaceId;
 use crate::tcp::connection::Segment;
+use crate::tcp::scoreboard::Payload;
 use crate::time::Instant;
 
 /// Payload that is put together at most, as in devices that do it.
@@ -45,7 +46,22 @@ impl Batch {
         self.next = header.seq + u32::try_from(len).unwrap_or(u32::MAX);
         self.is_open = header.flags == TcpFlags::ACK && len > 0;
         self.segment.header.flags |= header.flags;
-        self.segment.payload.extend(packet.drain());
+        match packet.take_only() {
+            Some(part) => push_joined(&mut self.segment.payload, part),
+            None => packet.drain().for_each(|part| push_joined(&mut self.segment.payload, part)),
+        }
+    }
+}
+
+/// Puts a buffer behind others; what was cut from one piece, as by who sends over a link in memory, becomes one again.
+#[inline]
+fn push_joined(payload: &mut Payload, part: Buffer) {
+    let apart = match payload.last_mut() {
+        Some(last) => last.try_append(part).err(),
+        None => Some(part),
+    };
+    if let Some(part) = apart {
+        payload.push(part);
     }
 }
 
@@ -67,7 +83,8 @@ impl Stack {
             self.batch.flow = Some(*flow);
             self.batch.segment.header = *header;
             self.batch.bytes = 0;
-            self.batch.link_mss = self.network.interface(id).map_or(u16::MAX, |interface| interface.mss());
+            self.batch.link_mss =
+                self.network.interface(id).map_or(u16::MAX, |interface| interface.mss(flow.addresses));
         }
         self.batch.push(header, packet);
     }

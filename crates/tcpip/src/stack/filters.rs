@@ -5,7 +5,7 @@ use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, Ipv4Packet, Ipv6Packet, Vlan};
+use sunstar_wire::{EtherType, Ipv4Packet, Ipv6Header, Ipv6Packet, Vlan};
 
 use super::{Stack, TRANSMIT_BUDGET};
 use crate::drops::DropReason;
@@ -126,6 +126,10 @@ impl Stack {
         let Some(interface) = self.network.interface(id) else { return false };
         match (headers.addresses.src(), headers.addresses.dst()) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => self.network.is_between_hosts(interface, src, dst),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let header = Ipv6Header::new(headers.protocol, src, dst);
+                self.check_addresses_v6(id, &header) == Ok(false)
+            }
             _ => false,
         }
     }

@@ -5,13 +5,16 @@ use core::net::IpAddr;
 use sunstar_packet::{BufferMut, Packet};
 use sunstar_wire::checksum::Sum;
 use sunstar_wire::{
-    FourTuple, Icmpv4Header, Icmpv4Packet, IpProtocol, Ipv4Header, Quoted, Seq, TimeExceededCode, UnreachableCode,
+    FourTuple, Icmpv4Header, Icmpv4Packet, Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv4Header, Quoted, QuotedV6,
+    Seq, TimeExceededCode, UnreachableCode,
 };
 
 use super::Stack;
 use super::input::Arrived;
 use super::is_v4_station;
 use crate::drops::DropReason;
+use crate::head::Head;
+use crate::interface::LONGER_V6;
 use crate::path::{PathError, plateau_below};
 use crate::reassembly::Expired;
 use crate::time::Instant;
@@ -24,16 +27,22 @@ const HEADERS_BYTES: usize = 28;
 const EXAMINED_BYTES: usize = Icmpv4Header::LEN + 60 + 8;
 
 /// What was quoted in an error: a packet that we have sent.
-struct Refused {
-    dst: IpAddr,
-    total_len: u16,
-    protocol: IpProtocol,
-    flow: FourTuple,
-    seq: Option<Seq>,
+pub(super) struct Refused {
+    pub(super) dst: IpAddr,
+    pub(super) total_len: u16,
+    pub(super) protocol: IpProtocol,
+    pub(super) flow: FourTuple,
+    pub(super) seq: Option<Seq>,
 }
 
 impl Stack {
-    pub(super) fn input_icmp(&mut self, now: Instant, arrived: &Arrived, mut packet: Packet) -> Result<(), DropReason> {
+    pub(super) fn input_icmp(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        ip: &Ipv4Header,
+        mut packet: Packet,
+    ) -> Result<(), DropReason> {
         if !Sum::of_chain(packet.buffers()).is_valid() {
             return Err(DropReason::IcmpChecksum);
         }
@@ -43,7 +52,7 @@ impl Stack {
         match header {
             Icmpv4Header::EchoRequest { identifier, sequence } => {
                 let reply = Icmpv4Header::EchoReply { identifier, sequence };
-                self.echo(now, arrived, &reply, packet)
+                self.echo(now, arrived, ip, &reply, packet)
             }
             _ if header.is_error() => self.input_icmp_error(now, &header, packet),
             _ => Err(DropReason::IcmpKind),
@@ -55,6 +64,7 @@ impl Stack {
         &mut self,
         now: Instant,
         arrived: &Arrived,
+        ip: &Ipv4Header,
         reply: &Icmpv4Header,
         mut packet: Packet,
     ) -> Result<(), DropReason> {
@@ -68,9 +78,9 @@ impl Stack {
         packet.prepend(&bytes).map_err(|_| DropReason::TooLong)?;
         self.counters.echo_replies_sent += 1;
         let header = Ipv4Header {
-            traffic_class: arrived.header.traffic_class,
+            traffic_class: ip.traffic_class,
             dont_fragment: false,
-            ..Ipv4Header::new(IpProtocol::ICMP, arrived.header.dst, arrived.header.src)
+            ..Ipv4Header::new(IpProtocol::ICMP, ip.dst, ip.src)
         };
         self.emit(now, header, packet);
         Ok(())
@@ -94,11 +104,18 @@ impl Stack {
     }
 
     /// Tells the socket that has sent a packet. Answers whether one may have.
-    fn on_refused(&mut self, now: Instant, refused: &Refused, error: PathError) -> bool {
+    pub(super) fn on_refused(&mut self, now: Instant, refused: &Refused, error: PathError) -> bool {
         // What is told to be too big for a link on which it fits is a lie (RFC 5927 §7.2).
         if matches!(error, PathError::TooBig { mtu } if mtu >= refused.total_len) {
             return false;
         }
+        let error = match error {
+            // Connections know of the headers of IPv4 only.
+            PathError::TooBig { mtu } if refused.protocol == IpProtocol::TCP && refused.dst.is_ipv6() => {
+                PathError::TooBig { mtu: mtu.saturating_sub(LONGER_V6) }
+            }
+            _ => error,
+        };
         match (refused.protocol, refused.seq) {
             (IpProtocol::TCP, Some(seq)) => self.tcp.handle_path_error(now, &refused.flow, seq, error),
             (IpProtocol::UDP, _) => self.udp.handle_path_error(&refused.flow, error),
@@ -110,28 +127,66 @@ impl Stack {
     pub(super) fn on_undeliverable(&mut self, now: Instant, mut packet: Packet) {
         let len = packet.len().min(EXAMINED_BYTES);
         let Ok(head) = packet.contiguous(len, &self.copies) else { return };
-        let Some(refused) = Quoted::parse(head).ok().and_then(|quoted| refused(&quoted)) else { return };
+        let refused = match head.first() {
+            Some(first) if first >> 4 == 6 => {
+                QuotedV6::parse(head).ok().and_then(|quoted| super::icmp_v6::refused(&quoted))
+            }
+            _ => Quoted::parse(head).ok().and_then(|quoted| refused(&quoted)),
+        };
+        let Some(refused) = refused else { return };
         self.on_refused(now, &refused, PathError::Host);
     }
 
     /// A fragmented packet is not complete in time (RFC 792, page 6).
     pub(super) fn on_expired(&mut self, now: Instant, expired: Expired) {
-        let Some((header, payload)) = expired.first else { return };
+        let Some((head, payload)) = expired.first else { return };
         let payload_len = payload.len();
-        let arrived = Arrived { interface: expired.interface, header, payload_len, is_broadcast: false };
-        let error = Icmpv4Header::TimeExceeded { code: TimeExceededCode::REASSEMBLY };
-        self.refuse(now, &arrived, &payload, error);
+        let arrived = Arrived { interface: expired.interface, head, payload_len, is_broadcast: false };
+        match &arrived.head {
+            Head::V4(header) => {
+                let error = Icmpv4Header::TimeExceeded { code: TimeExceededCode::REASSEMBLY };
+                self.refuse(now, &arrived, header, &payload, error);
+            }
+            Head::V6(head) => {
+                let error = Icmpv6Header::TimeExceeded { is_reassembly: true };
+                self.refuse_v6(now, &arrived, head, &payload, error);
+            }
+        }
+    }
+
+    /// Nobody here listens at a port.
+    pub(super) fn port_unreachable(&mut self, now: Instant, arrived: &Arrived, payload: &Packet) {
+        match &arrived.head {
+            Head::V4(header) => self.unreachable(now, arrived, header, payload, UnreachableCode::PORT),
+            Head::V6(head) => {
+                let error = Icmpv6Header::DestinationUnreachable { code: Icmpv6Unreachable::PORT };
+                self.refuse_v6(now, arrived, head, payload, error);
+            }
+        }
     }
 
     /// Nobody here speaks a protocol, or listens at a port.
-    pub(super) fn unreachable(&mut self, now: Instant, arrived: &Arrived, payload: &Packet, code: UnreachableCode) {
+    pub(super) fn unreachable(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        header: &Ipv4Header,
+        payload: &Packet,
+        code: UnreachableCode,
+    ) {
         let error = Icmpv4Header::DestinationUnreachable { code, next_hop_mtu: 0 };
-        self.refuse(now, arrived, payload, error);
+        self.refuse(now, arrived, header, payload, error);
     }
 
     /// Sends an error about a packet, if it may be (RFC 1122 §3.2.2) and not too many were sent.
-    pub(super) fn refuse(&mut self, now: Instant, arrived: &Arrived, payload: &Packet, error: Icmpv4Header) {
-        let header = &arrived.header;
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        header: &Ipv4Header,
+        payload: &Packet,
+        error: Icmpv4Header,
+    ) {
         let is_about_station = !arrived.is_broadcast && is_v4_station(header.src) && self.network.is_own(header.dst);
         if !is_about_station || header.fragment.offset() != 0 || is_icmp_error(header, payload) {
             return;

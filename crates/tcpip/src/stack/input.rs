@@ -4,10 +4,12 @@ use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, EthernetFrame, Fragment, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
+use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
 
+use super::groups::ALL_SYSTEMS;
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
+use crate::head::Head;
 use crate::interface::{InterfaceId, Link};
 use crate::time::Instant;
 
@@ -21,11 +23,11 @@ const IPV4_BYTES: usize = 20;
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
 
 /// What the IP header of a packet said, and how it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrived {
     pub(super) interface: InterfaceId,
-    pub(super) header: Ipv4Header,
-    /// Bytes behind the header.
+    pub(super) head: Head,
+    /// Bytes behind the headers.
     pub(super) payload_len: usize,
     /// Whether it came to more stations than us, by either address.
     pub(super) is_broadcast: bool,
@@ -86,32 +88,39 @@ impl Stack {
         let head = packet.contiguous(1, &self.copies).map_err(|_| DropReason::IpVersion)?;
         match head[0] >> 4 {
             4 => {}
-            6 => return Err(DropReason::Ipv6),
+            6 => return self.input_v6(now, id, is_link_broadcast, packet),
             _ => return Err(DropReason::IpVersion),
         }
         let (header, payload_len) = self.ipv4_header(packet)?;
+        // It may be for an address that is not ours yet.
+        if self.is_for_dhcpv4(id, &header) && self.input_dhcpv4(now, id, &header, packet)? {
+            return Ok(());
+        }
         let is_ip_broadcast = self.check_addresses(id, &header)?;
         let is_broadcast = is_link_broadcast || is_ip_broadcast;
-        let mut arrived = Arrived { interface: id, header, payload_len, is_broadcast };
-        if !header.fragment.is_whole() {
-            let whole = self.reassembly.push(now, id, &header, take(packet), &mut self.drops, &self.copies)?;
+        let fragment = header.fragment;
+        let mut arrived = Arrived { interface: id, head: Head::V4(header), payload_len, is_broadcast };
+        if !fragment.is_whole() {
+            let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
             self.counters.fragments_received += 1;
-            let Some((header, whole)) = whole else { return Ok(()) };
+            let Some((head, whole)) = whole else { return Ok(()) };
             if self.reassembled.is_some() {
-                return self.hand_out(id, header, whole);
+                return self.hand_out(id, &head, whole);
             }
-            arrived = Arrived { header, payload_len: whole.len(), ..arrived };
+            arrived = Arrived { head, payload_len: whole.len(), ..arrived };
             *packet = whole;
         }
         self.deliver(now, &arrived, packet)
     }
 
     /// Puts a packet that is whole again into the queue of those that are taken in elsewhere, as a frame where there are frames.
-    fn hand_out(&mut self, id: InterfaceId, header: Ipv4Header, packet: Packet) -> Result<(), DropReason> {
-        let whole = Ipv4Header { fragment: Fragment::WHOLE, ..header };
-        let packet = self.with_ipv4_header(&whole, packet);
+    pub(super) fn hand_out(&mut self, id: InterfaceId, head: &Head, packet: Packet) -> Result<(), DropReason> {
+        let (packet, ethertype) = match head {
+            Head::V4(header) => (self.with_ipv4_header(header, packet), EtherType::IPV4),
+            Head::V6(head) => (self.with_ipv6_header(&head.header, packet), EtherType::IPV6),
+        };
         let packet = match self.network.interface(id).and_then(|interface| interface.mac()) {
-            Some(mac) => packet.and_then(|packet| self.frame(id, mac, EtherType::IPV4, packet)),
+            Some(mac) => packet.and_then(|packet| self.frame(id, mac, ethertype, packet)),
             None => packet,
         };
         let limit = self.limits.loopback_packets;
@@ -163,17 +172,25 @@ impl Stack {
         if self.network.is_own(header.dst) {
             return Ok(false);
         }
-        if interface.is_broadcast(header.dst) { Ok(true) } else { Err(DropReason::OtherHost) }
+        let is_group =
+            header.dst.is_multicast() && (header.dst == ALL_SYSTEMS || self.groups.has(id, header.dst.into()));
+        if is_group || interface.is_broadcast(header.dst) { Ok(true) } else { Err(DropReason::OtherHost) }
     }
 
     /// Hands a packet to its protocol.
-    fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: &mut Packet) -> Result<(), DropReason> {
-        match arrived.header.protocol {
-            IpProtocol::TCP => self.input_tcp(now, arrived, packet),
-            IpProtocol::UDP => self.input_udp(now, arrived, take(packet)),
-            IpProtocol::ICMP => self.input_icmp(now, arrived, take(packet)),
-            _ => {
-                self.unreachable(now, arrived, packet, UnreachableCode::PROTOCOL);
+    pub(super) fn deliver(&mut self, now: Instant, arrived: &Arrived, packet: &mut Packet) -> Result<(), DropReason> {
+        match (arrived.head.protocol(), &arrived.head) {
+            (IpProtocol::TCP, _) => self.input_tcp(now, arrived, packet),
+            (IpProtocol::UDP, _) => self.input_udp(now, arrived, take(packet)),
+            (IpProtocol::ICMP, Head::V4(header)) => self.input_icmp(now, arrived, header, take(packet)),
+            (IpProtocol::IGMP, Head::V4(header)) => self.input_igmp(now, arrived, header, take(packet)),
+            (IpProtocol::ICMPV6, Head::V6(head)) => self.input_icmp_v6(now, arrived, head, take(packet)),
+            (_, Head::V4(header)) => {
+                self.unreachable(now, arrived, header, packet, UnreachableCode::PROTOCOL);
+                Err(DropReason::Protocol)
+            }
+            (_, Head::V6(head)) => {
+                self.refuse_protocol(now, arrived, head, packet);
                 Err(DropReason::Protocol)
             }
         }
@@ -181,9 +198,6 @@ impl Stack {
 
     /// Whether an address is one of ours.
     pub fn is_own(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(v4) => self.network.is_own(v4),
-            IpAddr::V6(_) => false,
-        }
+        self.network.is_own_ip(address)
     }
 }

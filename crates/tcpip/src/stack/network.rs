@@ -1,11 +1,11 @@
 //! Interfaces and the ways between them.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use alloc::vec::Vec;
 use sunstar_wire::FourTuple;
 
-use super::is_v4_station;
+use super::{is_v4_station, selection};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::prefix::Prefix;
 use crate::routes::{Route, Routes, TooManyRoutes};
@@ -14,7 +14,7 @@ use crate::routes::{Route, Routes, TooManyRoutes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) interface: InterfaceId,
-    pub(super) next_hop: Ipv4Addr,
+    pub(super) next_hop: IpAddr,
     pub(super) cast: Cast,
 }
 
@@ -28,8 +28,8 @@ pub(super) enum Cast {
     Multicast,
 }
 
-/// Bytes of the headers of IPv4 and TCP at most.
-const MAX_HEADER_BYTES: u32 = 80;
+/// Bytes of the headers of IP and TCP at most.
+const MAX_HEADER_BYTES: u32 = 100;
 
 #[derive(Debug)]
 pub(super) struct Network {
@@ -37,6 +37,7 @@ pub(super) struct Network {
     routes: Routes,
     /// The addresses of all interfaces.
     own: Vec<Ipv4Addr>,
+    own_v6: Vec<Ipv6Addr>,
     /// How many bytes of TCP payload each way takes at once, if that is the same for all.
     max_segment: Option<u32>,
     /// Interfaces whose devices take nothing for now.
@@ -48,7 +49,8 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(max_routes: usize) -> Self {
         let (interfaces, routes) = (alloc::vec![Interface::loopback()], Routes::new(max_routes));
-        let mut network = Self { interfaces, routes, own: Vec::new(), max_segment: None, paused: 0, version: 0 };
+        let (own, own_v6) = (Vec::new(), Vec::new());
+        let mut network = Self { interfaces, routes, own, own_v6, max_segment: None, paused: 0, version: 0 };
         network.follow();
         network
     }
@@ -64,6 +66,7 @@ impl Network {
         let addresses = self.interfaces.iter().flat_map(|interface| interface.addresses());
         let v4 = |address| if let IpAddr::V4(v4) = address { Some(v4) } else { None };
         self.own = addresses.filter_map(|prefix| v4(prefix.address())).collect();
+        self.own_v6 = self.interfaces.iter().flat_map(Interface::addresses_v6).collect();
         let first = self.interfaces.first().map(segment_bytes);
         self.max_segment = first.filter(|first| self.interfaces.iter().all(|other| segment_bytes(other) == *first));
     }
@@ -101,6 +104,12 @@ impl Network {
         self.interfaces.get(id.index())
     }
 
+    pub(super) fn set_preferred(&mut self, id: InterfaceId, address: IpAddr, is_preferred: bool) {
+        if let Some(interface) = self.interfaces.get_mut(id.index()) {
+            interface.set_preferred(address, is_preferred);
+        }
+    }
+
     /// Answers whether there is such an interface.
     pub(super) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> bool {
         let interface = self.interfaces.get_mut(id.index());
@@ -127,6 +136,19 @@ impl Network {
         address.is_loopback() || self.own.contains(&address)
     }
 
+    /// The same of IPv6.
+    pub(super) fn is_own_v6(&self, address: Ipv6Addr) -> bool {
+        self.own_v6.contains(&address)
+    }
+
+    /// The same of both versions.
+    pub(super) fn is_own_ip(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.is_own(v4),
+            IpAddr::V6(v6) => self.is_own_v6(v6),
+        }
+    }
+
     /// Whether a packet that came in goes from another host to one of our addresses, none of them being loopback's (RFC 1122
     /// §3.2.1.3).
     pub(super) fn is_between_hosts(&self, interface: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
@@ -140,38 +162,85 @@ impl Network {
     }
 
     /// The way to a destination.
-    pub(super) fn way(&self, dst: Ipv4Addr) -> Option<Way> {
+    pub(super) fn way(&self, dst: IpAddr) -> Option<Way> {
+        match dst {
+            IpAddr::V4(v4) => self.way_v4(v4),
+            IpAddr::V6(v6) => self.way_v6(v6),
+        }
+    }
+
+    fn way_v4(&self, dst: Ipv4Addr) -> Option<Way> {
+        let next_hop = dst.into();
         if self.is_own(dst) {
-            return Some(Way { interface: InterfaceId::LOOPBACK, next_hop: dst, cast: Cast::Local });
+            return Some(Way { interface: InterfaceId::LOOPBACK, next_hop, cast: Cast::Local });
         }
         if dst.is_broadcast() {
             // It goes no further than the network, so the first one is as good as any.
-            let has_address = |interface: &&Interface| !interface.is_loopback() && !interface.addresses().is_empty();
-            let at = self.interfaces.iter().position(|interface| has_address(&interface))?;
-            return Some(Way { interface: InterfaceId(u16::try_from(at).ok()?), next_hop: dst, cast: Cast::Broadcast });
+            let interface = self.first_with(IpAddr::is_ipv4)?;
+            return Some(Way { interface, next_hop, cast: Cast::Broadcast });
         }
-        let route = self.routes.lookup(dst.into())?;
+        let route = self.routes.lookup(next_hop)?;
         let interface = self.interface(route.interface)?;
         let cast = match dst {
             _ if dst.is_multicast() => Cast::Multicast,
             _ if interface.is_broadcast(dst) => Cast::Broadcast,
             _ => Cast::Unicast,
         };
-        let next_hop = match route.gateway {
-            Some(IpAddr::V4(gateway)) if cast == Cast::Unicast => gateway,
-            _ => dst,
-        };
-        Some(Way { interface: route.interface, next_hop, cast })
+        let gateway = route.gateway.filter(|gateway| gateway.is_ipv4() && cast == Cast::Unicast);
+        Some(Way { interface: route.interface, next_hop: gateway.unwrap_or(next_hop), cast })
     }
 
-    /// The address that packets on this way come from.
-    pub(super) fn source(&self, way: &Way) -> Option<Ipv4Addr> {
+    fn way_v6(&self, dst: Ipv6Addr) -> Option<Way> {
+        let next_hop = dst.into();
+        if self.is_own_v6(dst) {
+            return Some(Way { interface: InterfaceId::LOOPBACK, next_hop, cast: Cast::Local });
+        }
+        if dst.is_unspecified() || dst.is_loopback() {
+            return None;
+        }
+        if dst.is_multicast() {
+            // Without a route to groups, by the first interface that has an address.
+            let route = self.routes.lookup(next_hop).filter(|route| route.prefix.len() >= 8);
+            let interface = route.map(|route| route.interface).or_else(|| self.first_with(IpAddr::is_ipv6))?;
+            return Some(Way { interface, next_hop, cast: Cast::Multicast });
+        }
+        let route = self.routes.lookup(next_hop)?;
+        // What is link-local is never behind a router.
+        let gateway = route.gateway.filter(|_| !dst.is_unicast_link_local());
+        Some(Way { interface: route.interface, next_hop: gateway.unwrap_or(next_hop), cast: Cast::Unicast })
+    }
+
+    /// The first interface beside loopback that has an address of a kind.
+    fn first_with(&self, is_kind: impl Fn(&IpAddr) -> bool) -> Option<InterfaceId> {
+        let has_address = |interface: &Interface| {
+            let mut addresses = interface.addresses().iter();
+            !interface.is_loopback() && addresses.any(|prefix| is_kind(&prefix.address()))
+        };
+        let at = self.interfaces.iter().position(has_address)?;
+        Some(InterfaceId(u16::try_from(at).ok()?))
+    }
+
+    /// The address that packets to a destination on this way come from.
+    pub(super) fn source(&self, way: &Way, dst: IpAddr) -> Option<IpAddr> {
         if way.cast == Cast::Local {
             return Some(way.next_hop);
         }
-        match self.interface(way.interface)?.source_for(way.next_hop.into())? {
-            IpAddr::V4(source) => Some(source),
-            IpAddr::V6(_) => None,
+        let interface = self.interface(way.interface)?;
+        match dst {
+            IpAddr::V4(_) => interface.source_for(way.next_hop),
+            IpAddr::V6(dst) => {
+                let here = selection::source(dst, interface, interface.addresses());
+                // Without an address of a sufficient scope there, any other one of ours (RFC 6724 §4).
+                let elsewhere = || {
+                    let others = self.interfaces.iter().filter(|other| !other.is_loopback());
+                    others
+                        .filter_map(|other| selection::source(dst, other, other.addresses()))
+                        .find(|src| !src.is_unicast_link_local())
+                };
+                let is_wide =
+                    |src: &Ipv6Addr| !src.is_unicast_link_local() || dst.is_unicast_link_local() || dst.is_multicast();
+                here.filter(is_wide).or_else(elsewhere).map(IpAddr::V6)
+            }
         }
     }
 
@@ -196,8 +265,7 @@ impl Network {
         if let Some(bytes) = self.max_segment.filter(|_| self.paused == 0) {
             return Ok(bytes);
         }
-        let IpAddr::V4(dst) = flow.addresses.dst() else { return Ok(1) };
-        let Some(way) = self.way(dst) else { return Ok(MAX_SEGMENT) };
+        let Some(way) = self.way(flow.addresses.dst()) else { return Ok(MAX_SEGMENT) };
         match self.interface(way.interface) {
             Some(interface) if interface.is_paused() => Err(way.interface),
             interface => Ok(interface.map_or(MAX_SEGMENT, segment_bytes)),

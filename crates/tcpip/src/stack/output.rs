@@ -1,12 +1,13 @@
 //! Packets that leave, from IP down.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use sunstar_packet::Packet;
 use sunstar_wire::{AddressPair, EtherType, EthernetHeader, Fragment, Ipv4Header, MacAddr, Vlan};
 
 use super::Stack;
 use super::network::{Cast, Way};
+use super::paths::ethertype_of;
 use crate::drops::DropReason;
 use crate::interface::{InterfaceId, MIN_MTU};
 use crate::neighbours::Output;
@@ -27,14 +28,20 @@ impl Stack {
             return Some((way.interface, packet));
         }
         let (dst, packet) = self.resolve(now, way, packet)?;
-        self.frame(way.interface, dst, EtherType::IPV4, packet).map(|frame| (way.interface, frame))
+        self.frame(way.interface, dst, ethertype_of(way.next_hop), packet).map(|frame| (way.interface, frame))
     }
 
     /// The station that gets a packet, if it is known.
     fn resolve(&mut self, now: Instant, way: &Way, packet: Packet) -> Option<(MacAddr, Packet)> {
         match way.cast {
             Cast::Broadcast => return Some((MacAddr::BROADCAST, packet)),
-            Cast::Multicast => return Some((MacAddr::from_ipv4_multicast(way.next_hop), packet)),
+            Cast::Multicast => {
+                let group = match way.next_hop {
+                    IpAddr::V4(group) => MacAddr::from_ipv4_multicast(group),
+                    IpAddr::V6(group) => MacAddr::from_ipv6_multicast(group),
+                };
+                return Some((group, packet));
+            }
             Cast::Unicast | Cast::Local => {}
         }
         match self.neighbours.output(now, way.interface, way.next_hop, packet) {
@@ -68,8 +75,8 @@ impl Stack {
     /// Sends a packet that comes from no connection. What does not fit its way is cut; what fits may be cut by routers only if
     /// the header says so.
     pub(super) fn emit(&mut self, now: Instant, header: Ipv4Header, packet: Packet) {
-        let Some(way) = self.way(header.dst) else { return };
-        let mtu = self.mtu(now, &way, header.dst);
+        let Some(way) = self.way(header.dst.into()) else { return };
+        let mtu = self.mtu(now, &way, header.dst.into());
         if header.header_len() + packet.len() > mtu {
             self.emit_fragments(now, &way, header, packet, mtu);
             return;
@@ -79,9 +86,9 @@ impl Stack {
     }
 
     /// Bytes of the largest packet that goes through to a destination, as far as is known.
-    pub(super) fn mtu(&self, now: Instant, way: &Way, dst: Ipv4Addr) -> usize {
+    pub(super) fn mtu(&self, now: Instant, way: &Way, dst: IpAddr) -> usize {
         let link = self.network.interface(way.interface).map_or(MIN_MTU, |interface| interface.options().mtu);
-        self.path_mtus.lookup(now, dst.into()).map_or(link, |path| path.min(link)).into()
+        self.path_mtus.lookup(now, dst).map_or(link, |path| path.min(link)).into()
     }
 
     fn emit_one(&mut self, now: Instant, way: &Way, header: &Ipv4Header, packet: Packet) {
@@ -139,7 +146,7 @@ impl Stack {
     }
 
     /// The way to a destination; that there is none is counted.
-    pub(super) fn way(&mut self, dst: Ipv4Addr) -> Option<Way> {
+    pub(super) fn way(&mut self, dst: IpAddr) -> Option<Way> {
         let way = self.network.way(dst);
         if way.is_none() {
             self.drop(DropReason::NoRoute);

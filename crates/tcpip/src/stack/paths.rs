@@ -1,11 +1,15 @@
 //! How segments get to where they go, as it was found out a moment ago.
 
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 use core::time::Duration;
 
+use sunstar_packet::{BufferMut, SegmentationKind};
 use sunstar_wire::checksum::{Sum, pseudo_header};
-use sunstar_wire::{AddressPair, EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv4Template, MacAddr, Vlan};
+use sunstar_wire::{
+    AddressPair, EtherType, EthernetHeader, FourTuple, IpProtocol, Ipv4Header, Ipv4Template, Ipv6Header, MacAddr,
+    TooLong, Vlan,
+};
 
 use super::Stack;
 use super::network::{Cast, Way};
@@ -29,17 +33,59 @@ pub(super) struct Path {
     pub(super) capabilities: Capabilities,
     /// The header of Ethernet frames to a neighbour that is known.
     pub(super) ethernet: Option<[u8; ETHERNET_BYTES]>,
-    pub(super) ip: Ipv4Template,
+    pub(super) ip: IpFront,
     /// The sum of the pseudo-header, without the length.
     pub(super) pseudo_header: Sum,
     /// Whether packets can leave as they are made.
     pub(super) is_direct: bool,
 }
 
+/// The IP header of the packets of a path, without what differs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum IpFront {
+    V4(Ipv4Template),
+    V6(Ipv6Header),
+}
+
+impl IpFront {
+    fn new(addresses: AddressPair) -> Option<Self> {
+        Some(match addresses {
+            AddressPair::V4 { src, dst } => Self::V4(Ipv4Template::new(&Ipv4Header::new(IpProtocol::TCP, src, dst))?),
+            AddressPair::V6 { src, dst } => Self::V6(Ipv6Header::new(IpProtocol::TCP, src, dst)),
+        })
+    }
+
+    /// Bytes of the header.
+    #[inline]
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::V4(_) => 20,
+            Self::V6(_) => Ipv6Header::LEN,
+        }
+    }
+
+    /// Puts the header in front of `payload_len` bytes.
+    #[inline]
+    pub(super) fn push(&self, payload_len: usize, front: &mut BufferMut) -> Result<(), TooLong> {
+        match self {
+            Self::V4(template) => front.push_front(&template.to_bytes(payload_len)?),
+            Self::V6(header) => front.push_front(&header.to_bytes(payload_len)?),
+        }
+        .map_err(|_| TooLong)
+    }
+
+    /// What a device has to know to cut what has it.
+    pub(super) const fn segmentation(&self) -> SegmentationKind {
+        match self {
+            Self::V4(_) => SegmentationKind::Tcpv4,
+            Self::V6(_) => SegmentationKind::Tcpv6,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
+    addresses: AddressPair,
     path: Path,
     /// As those of interfaces and neighbours were.
     versions: [u32; 2],
@@ -51,39 +97,51 @@ struct Known {
 pub(super) struct Paths(Vec<Option<Known>>);
 
 /// The place of a destination: neighbours differ in their last bytes, and networks in those before.
-const fn slot(dst: Ipv4Addr) -> usize {
-    let [a, b, c, d] = dst.octets();
+#[inline]
+const fn slot(addresses: AddressPair) -> usize {
+    let [a, b, c, d] = match addresses {
+        AddressPair::V4 { dst, .. } => dst.octets(),
+        AddressPair::V6 { dst, .. } => {
+            let [.., net_0, net_1, _, _, _, _, _, _, c, d] = dst.octets();
+            [net_0, net_1, c, d]
+        }
+    };
     (a ^ b ^ c ^ d) as usize % SLOTS
 }
 
 impl Stack {
     /// The path from one of our addresses to a destination; that there is none is counted.
     #[inline]
-    pub(super) fn path(&mut self, now: Instant, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Path> {
+    pub(super) fn path(&mut self, now: Instant, flow: &FourTuple) -> Option<Path> {
+        let addresses = flow.addresses;
         let versions = [self.network.version(), self.neighbours.version()];
-        if let Some(Some(known)) = self.paths.0.get(slot(dst))
-            && (known.src, known.dst, known.versions) == (src, dst, versions)
+        if let Some(Some(known)) = self.paths.0.get(slot(addresses))
+            && (known.addresses, known.versions) == (addresses, versions)
             && now < known.until
         {
             return Some(known.path);
         }
-        self.find_path(now, src, dst)
+        self.find_path(now, flow)
     }
 
-    fn find_path(&mut self, now: Instant, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Path> {
-        let way = self.way(dst)?;
+    fn find_path(&mut self, now: Instant, flow: &FourTuple) -> Option<Path> {
+        let addresses = flow.addresses;
+        let way = self.way(addresses.dst())?;
+        if let (IpAddr::V6(_), Some(sent)) = (way.next_hop, self.tcp.last_delivered(flow)) {
+            self.neighbours.confirm(sent, way.interface, way.next_hop);
+        }
         let InterfaceOptions { mtu, capabilities, .. } = *self.network.interface(way.interface)?.options();
         let own = self.network.interface(way.interface)?.mac();
         let stations = own.zip(self.neighbour(now, &way));
-        let ethernet = stations.map(|(src, dst)| ethernet_header(src, dst));
-        let ip = Ipv4Template::new(&Ipv4Header::new(IpProtocol::TCP, src, dst))?;
-        let pseudo_header = pseudo_header(AddressPair::V4 { src, dst }, IpProtocol::TCP, 0);
+        let ethernet = stations.map(|(src, dst)| ethernet_header(src, dst, ethertype_of(way.next_hop)));
+        let ip = IpFront::new(addresses)?;
+        let pseudo_header = pseudo_header(addresses, IpProtocol::TCP, 0);
         let is_direct = way.cast == Cast::Unicast && (ethernet.is_some() || own.is_none());
         let path = Path { way, mtu, capabilities, ethernet, ip, pseudo_header, is_direct };
         if is_direct {
             let versions = [self.network.version(), self.neighbours.version()];
             self.paths.0.resize(SLOTS, None);
-            self.paths.0[slot(dst)] = Some(Known { src, dst, path, versions, until: now + LIFETIME });
+            self.paths.0[slot(addresses)] = Some(Known { addresses, path, versions, until: now + LIFETIME });
         }
         Some(path)
     }
@@ -94,8 +152,16 @@ impl Stack {
     }
 }
 
-fn ethernet_header(src: MacAddr, dst: MacAddr) -> [u8; ETHERNET_BYTES] {
-    let header = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
+/// What frames to a station of IP carry.
+pub(super) const fn ethertype_of(next_hop: IpAddr) -> EtherType {
+    match next_hop {
+        IpAddr::V4(_) => EtherType::IPV4,
+        IpAddr::V6(_) => EtherType::IPV6,
+    }
+}
+
+fn ethernet_header(src: MacAddr, dst: MacAddr, ethertype: EtherType) -> [u8; ETHERNET_BYTES] {
+    let header = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype };
     let mut bytes = [0; ETHERNET_BYTES];
     // One without tags is as long as that.
     bytes.copy_from_slice(&header.to_bytes());

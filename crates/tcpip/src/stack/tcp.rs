@@ -3,16 +3,16 @@
 use alloc::rc::Rc;
 use core::net::{IpAddr, SocketAddr};
 
-use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation, SegmentationKind};
+use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment};
 
 use super::input::Arrived;
 use super::network::Cast;
 use super::paths::Path;
-use super::{Stack, is_v4_station};
+use super::{Stack, is_station};
 use crate::drops::DropReason;
-use crate::interface::{InterfaceId, mss_of};
+use crate::interface::{InterfaceId, LONGER_V6, mss_of};
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::fast_open::FastOpenRequest;
 use crate::tcp::scoreboard::Payload;
@@ -21,7 +21,6 @@ use crate::time::Instant;
 
 /// Bytes of headers without options.
 const TCP_BYTES: usize = 20;
-const IPV4_BYTES: usize = 20;
 /// Where the checksum lies in the TCP header.
 const CSUM_OFFSET: u16 = 16;
 /// Room for the headers of a segment, and those of what it may go through.
@@ -73,8 +72,7 @@ impl Stack {
         dst: SocketAddr,
         options: Rc<Options>,
     ) -> Result<(SocketAddr, Rc<Options>), OpenError> {
-        let IpAddr::V4(to) = dst.ip() else { return Err(OpenError::NoRoute) };
-        let way = self.network.way(to).filter(|_| is_v4_station(to)).ok_or(OpenError::NoRoute)?;
+        let way = self.network.way(dst.ip()).filter(|_| is_station(dst.ip())).ok_or(OpenError::NoRoute)?;
         if !matches!(way.cast, Cast::Unicast | Cast::Local) {
             return Err(OpenError::NoRoute);
         }
@@ -82,18 +80,19 @@ impl Stack {
         let from = match from {
             Some(from) if !self.is_own(from) => return Err(OpenError::NotOurs),
             Some(from) => from,
-            None => self.network.source(&way).ok_or(OpenError::NotOurs)?.into(),
+            None => self.network.source(&way, dst.ip()).ok_or(OpenError::NotOurs)?,
         };
-        let link_mss = self.network.interface(way.interface).map_or(u16::MAX, |interface| interface.mss());
-        let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, mss_of);
+        let addresses = AddressPair::new(from, dst.ip()).ok_or(OpenError::Mixed)?;
+        let link_mss = self.network.interface(way.interface).map_or(u16::MAX, |interface| interface.mss(addresses));
+        let longer = if dst.is_ipv6() { LONGER_V6 } else { 0 };
+        let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, |mtu| mss_of(mtu.saturating_sub(longer)));
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
         Ok((src, self.bounded(options, link_mss.min(path_mss))))
     }
 
     /// The address from which connections to a destination are opened, if nobody names one.
     pub fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {
-        let IpAddr::V4(dst) = dst else { return None };
-        self.network.way(dst).and_then(|way| self.network.source(&way)).map(IpAddr::V4)
+        self.network.way(dst).and_then(|way| self.network.source(&way, dst))
     }
 
     /// The same options for a link that takes less; connections that are opened one after the other share them.
@@ -133,7 +132,7 @@ impl Stack {
         if arrived.is_broadcast {
             return Err(DropReason::TcpBroadcast);
         }
-        let addresses = AddressPair::V4 { src: arrived.header.src, dst: arrived.header.dst };
+        let addresses = arrived.head.addresses();
         if !has_valid_checksum(packet, addresses, IpProtocol::TCP) && !planted::is("tcp_unverified") {
             return Err(DropReason::TcpChecksum);
         }
@@ -158,13 +157,9 @@ impl Stack {
         outgoing: &mut Outgoing,
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
-        let AddressPair::V4 { src, dst } = flow.addresses else {
-            self.drop(DropReason::NoRoute);
-            return None;
-        };
-        let path = self.path(now, src, dst)?;
+        let path = self.path(now, &flow)?;
         // Options, or a way that has changed, may leave less room than there was meant to be.
-        let room = usize::from(path.mtu) - IPV4_BYTES - outgoing.header.header_len();
+        let room = usize::from(path.mtu) - path.ip.len() - outgoing.header.header_len();
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
         let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
         if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
@@ -249,7 +244,7 @@ impl Stack {
             packet.offload.checksum = Checksum::Partial { csum_start, csum_offset: CSUM_OFFSET };
         }
         packet.offload.segmentation = is_large.then(|| Segmentation {
-            kind: SegmentationKind::Tcpv4,
+            kind: path.ip.segmentation(),
             has_ecn: false,
             gso_size: u16::try_from(gso_size).unwrap_or(u16::MAX),
             hdr_len: u32::try_from(front_len).unwrap_or(u32::MAX),
@@ -259,14 +254,13 @@ impl Stack {
 
     /// All headers of a segment of `len` bytes, in memory that is used again, with room in front for others.
     fn segment_front(&self, path: &Path, header: &TcpHeader, fill: Fill, len: usize) -> Option<Buffer> {
-        let ip = path.ip.to_bytes(len).ok()?;
         let frame = self.headers.as_ref().and_then(Pool::take);
         let mut front = frame.unwrap_or_else(|| BufferMut::with_capacity(HEADROOM_BYTES, 0));
         match header.to_bytes_with_timestamps(fill) {
             Some(bytes) => front.push_front(&bytes).ok()?,
             None => front.push_front(&header.to_bytes(fill)).ok()?,
         }
-        front.push_front(&ip).ok()?;
+        path.ip.push(len, &mut front).ok()?;
         if let Some(ethernet) = &path.ethernet {
             front.push_front(ethernet).ok()?;
         }
@@ -275,6 +269,11 @@ impl Stack {
 
     /// Puts the bytes of a segment behind its headers, by reference; copied if they are scattered over more buffers than a packet has.
     fn move_payload(&self, payload: &mut Payload, packet: &mut Packet) {
+        if payload.len() == 1 {
+            // There is room: it was counted.
+            let _ = payload.pop().map(|part| packet.push_back(part));
+            return;
+        }
         if payload.len() < MAX_BUFFERS {
             for part in payload.drain(..) {
                 // There is room: it was counted.

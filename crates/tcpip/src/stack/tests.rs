@@ -1,6 +1,7 @@
 mod arp;
 mod configure;
 mod counters;
+mod dhcpv4;
 mod driven;
 mod express;
 mod filters;
@@ -14,4 +15,5 @@ mod pausing;
 mod script;
 mod streams;
 mod udp;
+mod v6;
 mod world;

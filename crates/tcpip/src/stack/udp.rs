@@ -1,16 +1,17 @@
 //! UDP over IP.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Checksum, MAX_BUFFERS, Offload, Packet};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Ipv4Header, UdpDatagram, UdpHeader, UnreachableCode};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Ipv4Header, Ipv6Header, UdpDatagram, UdpHeader};
 
 use super::Stack;
 use super::input::Arrived;
 use super::network::{Cast, Way};
 use super::tcp::has_valid_checksum;
 use crate::drops::DropReason;
+use crate::head::Head;
 use crate::tcp::sockets::OpenError;
 use crate::time::Instant;
 use crate::udp::{Received, UdpId, UdpOptions, UdpSendError, UdpSockets};
@@ -50,11 +51,10 @@ impl Stack {
     /// # Errors
     /// [`OpenError::NoRoute`], [`OpenError::InUse`], [`OpenError::NotOurs`] also if the socket is closed.
     pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), OpenError> {
-        let IpAddr::V4(to) = remote.ip() else { return Err(OpenError::NoRoute) };
-        let way = self.network.way(to).ok_or(OpenError::NoRoute)?;
+        let way = self.network.way(remote.ip()).ok_or(OpenError::NoRoute)?;
         let local = self.udp.local(id).ok_or(OpenError::NotOurs)?;
-        let local = self.udp_source(&way, local.ip()).ok_or(OpenError::NotOurs)?;
-        self.udp.connect(id, local.into(), remote)
+        let local = self.udp_source(&way, local.ip(), remote.ip()).ok_or(OpenError::NotOurs)?;
+        self.udp.connect(id, local, remote)
     }
 
     /// Sends a datagram: to `to`, or to whom the socket is connected with. It is sent by reference; what does not fit a link is
@@ -72,7 +72,7 @@ impl Stack {
         let options = self.udp.options(id).ok_or(UdpSendError::Closed)?;
         let local = self.udp.local(id).ok_or(UdpSendError::Closed)?;
         let to = to.or_else(|| self.udp.remote(id)).ok_or(UdpSendError::NoDestination)?;
-        let IpAddr::V4(dst) = to.ip() else { return Err(UdpSendError::NoRoute) };
+        let dst = to.ip();
         let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
         if !self.has_room_on(&way) {
             self.drop(DropReason::OutgoingQueueFull);
@@ -81,15 +81,19 @@ impl Stack {
         if way.cast == Cast::Broadcast && !options.may_broadcast {
             return Err(UdpSendError::Broadcast);
         }
-        let src = self.udp_source(&way, local.ip()).ok_or(UdpSendError::NoRoute)?;
+        let src = self.udp_source(&way, local.ip(), dst).ok_or(UdpSendError::NoRoute)?;
+        let addresses = AddressPair::new(src, dst).ok_or(UdpSendError::NoRoute)?;
         let header = UdpHeader { src_port: local.port(), dst_port: to.port() };
         // Headers are one buffer more.
         let is_scattered = payload.buffers().len() >= MAX_BUFFERS;
         let payload = if is_scattered { payload.into_buffer(&self.copies).into() } else { payload };
-        let packet = self.udp_packet(&way, (src, dst), header, payload, self.mtu(now, &way, dst))?;
+        let packet = self.udp_packet(&way, addresses, header, payload, self.mtu(now, &way, dst))?;
         self.counters.datagrams_sent += 1;
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
-        self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet);
+        match addresses {
+            AddressPair::V4 { src, dst } => self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet),
+            AddressPair::V6 { src, dst } => self.emit_v6(now, &way, Ipv6Header::new(IpProtocol::UDP, src, dst), packet),
+        }
         Ok(())
     }
 
@@ -107,24 +111,26 @@ impl Stack {
         }
     }
 
-    fn udp_packet(
+    pub(super) fn udp_packet(
         &self,
         way: &Way,
-        (src, dst): (Ipv4Addr, Ipv4Addr),
+        addresses: AddressPair,
         header: UdpHeader,
         mut payload: Packet,
         mtu: usize,
     ) -> Result<Packet, UdpSendError> {
         let interface = self.network.interface(way.interface).ok_or(UdpSendError::NoRoute)?;
         let len = payload.len() + UdpHeader::LEN;
-        if len > usize::from(u16::MAX) - IPV4_BYTES {
+        let ip_bytes = if addresses.src().is_ipv4() { IPV4_BYTES } else { Ipv6Header::LEN };
+        let most = usize::from(u16::MAX) - if addresses.src().is_ipv4() { IPV4_BYTES } else { 0 };
+        if len > most {
             return Err(UdpSendError::TooLong);
         }
         let length = u32::try_from(len).map_err(|_| UdpSendError::TooLong)?;
-        let pseudo = pseudo_header(AddressPair::V4 { src, dst }, IpProtocol::UDP, length);
+        let pseudo = pseudo_header(addresses, IpProtocol::UDP, length);
         payload.offload = Offload::default();
         // Pieces have no checksum of their own that a device could complete.
-        let is_partial = interface.options().capabilities.completes_checksums && len + IPV4_BYTES <= mtu;
+        let is_partial = interface.options().capabilities.completes_checksums && len + ip_bytes <= mtu;
         let fill = match is_partial {
             true => Fill::Partial(pseudo),
             false => Fill::Complete(pseudo + Sum::of_chain(payload.buffers())),
@@ -137,13 +143,13 @@ impl Stack {
         Ok(payload)
     }
 
-    /// The address that a socket sends from.
-    fn udp_source(&self, way: &Way, bound: IpAddr) -> Option<Ipv4Addr> {
-        match bound {
-            IpAddr::V4(bound) if !bound.is_unspecified() && self.network.is_own(bound) => Some(bound),
-            IpAddr::V4(_) => self.network.source(way),
-            IpAddr::V6(_) => None,
+    /// The address that a socket sends from to `dst`.
+    fn udp_source(&self, way: &Way, bound: IpAddr, dst: IpAddr) -> Option<IpAddr> {
+        if bound.is_ipv4() != dst.is_ipv4() {
+            return None;
         }
+        let is_bound = !bound.is_unspecified() && self.is_own(bound);
+        if is_bound { Some(bound) } else { self.network.source(way, dst) }
     }
 
     fn free_port(&mut self, ip: IpAddr) -> Option<SocketAddr> {
@@ -161,7 +167,7 @@ impl Stack {
 
     /// A datagram has come.
     pub(super) fn input_udp(&mut self, now: Instant, arrived: &Arrived, mut packet: Packet) -> Result<(), DropReason> {
-        let addresses = AddressPair::V4 { src: arrived.header.src, dst: arrived.header.dst };
+        let addresses = arrived.head.addresses();
         let len = packet.len();
         let malformed = DropReason::UdpMalformed;
         let head = packet.contiguous(UdpHeader::LEN, &self.copies).map_err(|_| malformed)?;
@@ -170,13 +176,14 @@ impl Stack {
         let padding = len - usize::from(datagram.length());
         // It was looked at.
         let _ = packet.trim_back(padding);
-        // RFC 1122 §4.1.3.4: zero says that the sender has made none.
-        if has_checksum && !planted::is("udp_unverified") && !has_valid_checksum(&packet, addresses, IpProtocol::UDP) {
+        // RFC 1122 §4.1.3.4: zero says that the sender has made none, which must not be with IPv6 (RFC 8200 §8.1).
+        let must_verify = has_checksum || matches!(arrived.head, Head::V6(_));
+        if must_verify && !planted::is("udp_unverified") && !has_valid_checksum(&packet, addresses, IpProtocol::UDP) {
             return Err(DropReason::UdpChecksum);
         }
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
         let Some(place) = self.udp.find(&flow) else {
-            self.unreachable(now, arrived, &packet, UnreachableCode::PORT);
+            self.port_unreachable(now, arrived, &packet);
             return Err(DropReason::UdpNoPort);
         };
         // It was looked at.

@@ -8,8 +8,18 @@ use sunstar_wire::{SackBlock, SackBlocks, Seq};
 #[cfg(test)]
 mod tests;
 
-/// At most so many pieces are kept, however small: each may hold a whole frame of the device.
+/// At most so many pieces are kept, however small, and one for each [`PIECE_BYTES`] of the room that there may be: each may hold a whole
+/// frame of the device.
 pub const MAX_PIECES: usize = 4_096;
+
+/// Of a window that has grown, pieces of so many bytes can all be kept. Frames of Ethernet carry more, and no piece holds more than twice as
+/// much memory.
+pub const PIECE_BYTES: u32 = 1_024;
+
+/// How many pieces are kept of who may receive so many bytes.
+pub fn max_pieces(capacity: u32) -> usize {
+    MAX_PIECES + usize::try_from(capacity / PIECE_BYTES).unwrap_or(usize::MAX - MAX_PIECES)
+}
 
 /// Received bytes with gaps before them, in the device's buffers.
 ///
@@ -46,7 +56,7 @@ pub struct Inserted {
     pub bytes: u32,
     /// The first part that was there already: a duplicate to report (RFC 2883 §4).
     pub duplicate: Option<SackBlock>,
-    /// Bytes that were dropped, since there are [`MAX_PIECES`].
+    /// Bytes that were dropped, since there were as many pieces as may be.
     pub refused: u32,
 }
 
@@ -66,11 +76,10 @@ impl Assembler {
         if planted::is("sack_block_lost") { self.recent.iter().skip(1).copied().collect() } else { self.recent }
     }
 
-    /// Keeps what of a segment is new. It lies behind the next expected number, and in the window.
-    pub fn insert(&mut self, seq: Seq, mut data: Buffer) -> Inserted {
+    /// Keeps what of a segment is new, in at most `most` pieces altogether. It lies behind the next expected number, and in the window.
+    pub fn insert(&mut self, seq: Seq, mut data: Buffer, most: usize) -> Inserted {
         let mut inserted = Inserted::default();
-        let mut at =
-            self.pieces.iter().rposition(|piece| piece.seq.is_at_or_before(seq)).map_or(0, |before| before + 1);
+        let mut at = self.place_of(seq);
         let mut seq = seq;
         if let Some(before) = at.checked_sub(1) {
             self.skip(before, &mut seq, &mut data, &mut inserted);
@@ -80,7 +89,10 @@ impl Assembler {
             let new = data.split_to(data.len().min(room as usize));
             if !new.is_empty() {
                 seq += length(&new);
-                if self.add(at, seq - length(&new), new, &mut inserted) {
+                if self.pieces.len() >= most {
+                    inserted.refused += length(&new);
+                } else {
+                    self.add(at, seq - length(&new), new, &mut inserted);
                     at += 1;
                 }
             }
@@ -91,11 +103,21 @@ impl Assembler {
         }
         // What contains a duplicate is told with it (RFC 2883 §4.2), however long ago it came.
         if let Some(known) = inserted.duplicate
-            && let Some(at) = self.pieces.iter().rposition(|piece| piece.seq.is_at_or_before(known.left))
+            && let Some(at) = self.place_of(known.left).checked_sub(1)
         {
             self.report(at);
         }
         inserted
+    }
+
+    /// Behind the pieces that begin at a number or before. Mostly that is the end.
+    fn place_of(&self, seq: Seq) -> usize {
+        let is_before = |piece: &Piece| piece.seq.is_at_or_before(seq);
+        if self.pieces.back().is_none_or(is_before) {
+            self.pieces.len()
+        } else {
+            self.pieces.partition_point(is_before)
+        }
     }
 
     /// Hands out what has no gap before it any more, and answers how many bytes that are.
@@ -133,17 +155,12 @@ impl Assembler {
         *seq += known;
     }
 
-    fn add(&mut self, at: usize, seq: Seq, data: Buffer, inserted: &mut Inserted) -> bool {
+    fn add(&mut self, at: usize, seq: Seq, data: Buffer, inserted: &mut Inserted) {
         let len = length(&data);
-        if self.pieces.len() >= MAX_PIECES {
-            inserted.refused += len;
-            return false;
-        }
         inserted.bytes += len;
         self.bytes += len;
         self.pieces.insert(at, Piece { seq, data });
         self.report(at);
-        true
     }
 
     /// Puts the range around a piece in front of those that are reported.

@@ -338,6 +338,10 @@ pub(super) struct Queues {
     is_unpushed: bool,
     /// The most bytes that were under way in this round.
     round_flight: u32,
+    /// When the first of what is under way was sent.
+    busy_since: Instant,
+    /// Where the last segment ended that was no full one.
+    small_end: Option<Seq>,
     /// Where records end that wait to be sent, see [`Connection::end_record`].
     records: VecDeque<Seq>,
 }
@@ -470,7 +474,11 @@ impl Connection {
         let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
-        self.queues.take_if(|_| is_idle)
+        let mut queues = self.queues.take_if(|_| is_idle)?;
+        // The next one has other numbers.
+        (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
+        queues.records.clear();
+        Some(queues)
     }
 
     fn board(&self) -> Option<&Scoreboard> {

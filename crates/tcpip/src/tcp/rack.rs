@@ -92,6 +92,11 @@ impl Rack {
         }
     }
 
+    /// When the newest of what has arrived was sent.
+    pub(crate) fn last_delivered(&self) -> Option<Instant> {
+        self.newest.map(|newest| newest.sent_at)
+    }
+
     fn note_order(&mut self, transmission: &Transmission) {
         match self.fack {
             Some(fack) if transmission.end.is_at_or_before(fack) => {

@@ -1,10 +1,10 @@
 //! What strangers must not be able to guess.
 
 use core::hash::Hasher;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use siphasher::sip::SipHasher13;
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Seq};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, MacAddr, Seq};
 
 use crate::time::Instant;
 
@@ -24,6 +24,9 @@ enum Purpose {
     Port,
     UdpPort,
     Identification,
+    Draw,
+    Interface,
+    Seed,
 }
 
 impl core::fmt::Debug for Secret {
@@ -76,6 +79,40 @@ impl Secret {
     pub(crate) fn identification(&self, addresses: AddressPair, protocol: IpProtocol) -> u32 {
         let flow = FourTuple { addresses, src_port: protocol.0.into(), dst_port: 0 };
         low_half(self.hash(Purpose::Identification, &flow))
+    }
+
+    /// A number that follows from how many were drawn before.
+    pub(crate) fn draw(&self, draws: &mut u64) -> u64 {
+        *draws = draws.wrapping_add(1);
+        let [low, high] = self.0;
+        let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Draw as u64);
+        hasher.write(&draws.to_be_bytes());
+        hasher.finish()
+    }
+
+    /// The lower half of a station's address in a network of IPv6 (RFC 7217 §5): the same each time, another one in each network.
+    pub(crate) fn interface_identifier(&self, network: Ipv6Addr, mac: MacAddr, retries: u8) -> u64 {
+        let [low, high] = self.0;
+        for count in 0..=u8::MAX {
+            let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Interface as u64);
+            hasher.write(&network.octets()[..8]);
+            hasher.write(&mac.0);
+            hasher.write(&[retries, count]);
+            let identifier = hasher.finish();
+            // RFC 5453: those of all routers and of anycast.
+            if identifier != 0 && identifier < 0xfdff_ffff_ffff_ff80 {
+                return identifier;
+            }
+        }
+        1
+    }
+
+    /// For something that needs chances of its own.
+    pub(crate) fn seed(&self, now: Instant, which: usize) -> u64 {
+        let [a, b, c, d, e, f, g, h] = now.as_micros().to_be_bytes();
+        let addresses = AddressPair::V4 { src: [a, b, c, d].into(), dst: [e, f, g, h].into() };
+        let src_port = u16::try_from(which).unwrap_or(u16::MAX);
+        self.hash(Purpose::Seed, &FourTuple { addresses, src_port, dst_port: 0 })
     }
 
     fn hash(&self, purpose: Purpose, flow: &FourTuple) -> u64 {

@@ -63,7 +63,7 @@ pub struct Counters {
     pub segments_retransmitted: u64,
     /// Connections that strangers have opened, and that we have.
     pub accepted: u64,
-    /// Of those: that were open before our answer was confirmed (RFC 7413).
+    /// Of those: open before our answer was confirmed (RFC 7413).
     pub fast_opened: u64,
     /// Connections that we have opened, or tried to.
     pub connects: u64,
@@ -222,6 +222,10 @@ pub struct Sockets {
     secret: Secret,
     limits: Limits,
     flows: Flows,
+    /// The connection for which the latest segment came, or [`NONE`], and the same if that for the one before was it too: then the next
+    /// one is probably for it as well.
+    latest: u32,
+    recent: u32,
     connections: Slab<Entry>,
     half_open: Slab<Waiting>,
     over: Slab<Over>,
@@ -257,12 +261,14 @@ impl fmt::Debug for PortFilter {
     }
 }
 
-/// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
+/// So much memory for idle connections' next requests is kept: as many as are busy in a round or two.
 const MAX_SPARES: usize = 1_024;
 
 /// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
 const MAX_COOKIES: usize = 1_024;
 
+/// No place.
+const NONE: u32 = u32::MAX;
 /// Where a flow is, in the two upper bits of its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -300,6 +306,8 @@ impl Sockets {
             secret,
             limits,
             flows: Flows::new(flows),
+            latest: NONE,
+            recent: NONE,
             connections: Slab::default(),
             half_open: Slab::default(),
             over: Slab::default(),
@@ -355,6 +363,10 @@ impl Sockets {
 
     /// Gives back what is kept for reuse, as far as nobody uses it.
     pub(crate) fn free_unused_memory(&mut self) {
+        self.flows.shrink();
+        for timers in [&mut self.connection_timers, &mut self.half_open_timers, &mut self.over_timers] {
+            timers.shrink();
+        }
         self.connections.shrink();
         self.half_open.shrink();
         self.over.shrink();
@@ -525,7 +537,8 @@ impl Sockets {
             State::Closed if entry.connection.is_orphan() => self.remove(place),
             // What comes for it from now on is for nobody (RFC 9293 §3.10.7.1), also if the application still looks at it.
             State::Closed => {
-                self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+                let flow = entry.flow;
+                self.hide(place, &flow);
             }
             _ => {}
         }
@@ -540,8 +553,7 @@ impl Sockets {
             return;
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
-        let hash = self.secret.flow_hash(&flow);
-        self.flows.remove(hash, Place::Connection(place).pack());
+        let hash = self.hide(place, &flow);
         if self.over.len() < self.limits.time_wait as usize {
             let over = self.over.insert(Over { flow, time_wait: over });
             self.over_timers.arm(over, now + time_wait::DURATION);
@@ -559,7 +571,7 @@ impl Sockets {
         }
         if let Some(entry) = self.connections.remove(place) {
             self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
-            self.flows.remove(self.secret.flow_hash(&entry.flow), Place::Connection(place).pack());
+            self.hide(place, &entry.flow);
         }
     }
 

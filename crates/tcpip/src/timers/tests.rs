@@ -133,3 +133,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn places_behind_the_last_timer_are_given_back() {
+    let mut timers = Timers::default();
+    (0..1_000).for_each(|place| timers.arm(place, Instant::from_micros(1_000_000)));
+    (0..1_000).filter(|place| *place != 5).for_each(|place| timers.disarm(place));
+    timers.shrink();
+    assert!(timers.nodes.capacity() < 10);
+    timers.arm(900, Instant::from_micros(500_000));
+    assert_eq!(timers.poll(Instant::from_micros(2_000_000)), Some(900));
+    assert_eq!(timers.poll(Instant::from_micros(2_000_000)), Some(5));
+}

@@ -45,14 +45,15 @@ pub struct Ipv6Extensions<'a> {
 }
 
 impl<'a> Ipv6Extensions<'a> {
-    pub(super) const fn new(protocol: IpProtocol, payload: &'a [u8]) -> Self {
+    /// The headers right behind the fixed header, which names `protocol`.
+    pub const fn behind_fixed(protocol: IpProtocol, payload: &'a [u8]) -> Self {
         let (position, named_at) = (super::HEADER_BYTES, super::NEXT_HEADER_AT);
         Self { rest: payload, protocol, position, named_at, seen: 0, is_first: true, is_over: false }
     }
 
     /// The headers behind a fragment header that names `protocol`, in a packet that is whole again, or in its first fragment.
     pub const fn behind_fragment(protocol: IpProtocol, payload: &'a [u8]) -> Self {
-        Self { is_first: false, ..Self::new(protocol, payload) }
+        Self { is_first: false, ..Self::behind_fixed(protocol, payload) }
     }
 
     /// What follows the headers that were gone through.

@@ -54,6 +54,9 @@ pub struct TcpOptions {
 impl TcpOptions {
     /// Bytes that they take, with padding: at most 40, a multiple of four.
     pub const fn len(&self) -> usize {
+        if self.sack.len == 0 && self.fast_open.is_none() {
+            return self.len_without_sack();
+        }
         let blocks = self.fitting_blocks();
         let sack = if blocks == 0 { 0 } else { 4 + SackBlock::LEN * blocks };
         let len = self.len_without_sack() + sack;
@@ -259,9 +262,9 @@ impl SackBlock {
 }
 
 /// Up to four SACK blocks, in their order: the first one is the newest (RFC 2018 §4), or a duplicate (RFC 2883).
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub struct SackBlocks {
-    /// Those behind `len` are zero, so that equal ones are equal.
+    /// Those behind `len` mean nothing.
     blocks: [SackBlock; Self::MAX],
     len: u8,
 }
@@ -283,6 +286,16 @@ impl SackBlocks {
         has_room
     }
 }
+
+impl PartialEq for SackBlocks {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        // Hardly any segment has some.
+        self.len == other.len && (self.len == 0 || **self == **other)
+    }
+}
+
+impl Eq for SackBlocks {}
 
 /// Takes the first four; further ones are left out.
 impl FromIterator<SackBlock> for SackBlocks {

@@ -3,6 +3,7 @@
 mod captured;
 mod checksums;
 mod corpus;
+mod dhcpv4;
 mod extensions;
 mod groups;
 mod hashes;

@@ -41,6 +41,11 @@ proptest! {
     }
 
     #[test]
+    fn property_dhcpv4_messages_are_read_without_panic(bytes in dhcpv4_message()) {
+        views::check(&bytes);
+    }
+
+    #[test]
     fn property_frames_come_back(header in ethernet_header(), payload in vec(any::<u8>(), 0..50)) {
         let bytes = [&header.to_bytes()[..], &payload].concat();
         let frame = EthernetFrame::parse(&bytes).unwrap();
@@ -355,4 +360,27 @@ fn tcp_options() -> impl Strategy<Value = TcpOptions> {
 
 fn sack_block() -> impl Strategy<Value = SackBlock> {
     any::<[u32; 2]>().prop_map(|[left, right]| SackBlock { left: Seq::new(left), right: Seq::new(right) })
+}
+
+/// A message with options in all three places where they may be.
+fn dhcpv4_message() -> impl Strategy<Value = Vec<u8>> {
+    let options = |max| vec(dhcpv4_option(), 0..max).prop_map(|options| options.concat());
+    (any::<[u8; 44]>(), options(8), options(12), options(20), any::<bool>()).prop_map(
+        |(front, mut sname, mut file, options, is_reply)| {
+            sname.resize(64, 0);
+            file.resize(128, 0);
+            let mut bytes = [&front[..], &sname, &file, &[99, 130, 83, 99], &options].concat();
+            bytes[..3].copy_from_slice(&[1 + u8::from(is_reply), 1, 6]);
+            bytes
+        },
+    )
+}
+
+fn dhcpv4_option() -> impl Strategy<Value = Vec<u8>> {
+    let code = prop_oneof![Just(52_u8), Just(53), Just(121), Just(3), Just(0), Just(255), any::<u8>()];
+    (code, vec(0_u8..40, 0..12), 0_u8..20).prop_map(|(code, data, off)| {
+        // Now and then a length that is not so.
+        let len = u8::try_from(data.len()).unwrap() + off.saturating_sub(18);
+        [&[code, len], &data[..]].concat()
+    })
 }

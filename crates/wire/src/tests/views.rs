@@ -3,6 +3,7 @@
 //! What can be read is built and read again, and must be the same; what is added up is added up in a plain way too.
 
 use sunstar_wire::checksum::{Fill, Sum, update};
+use sunstar_wire::dhcpv4::{Code, Kind, Message, Writer};
 use sunstar_wire::{
     Arp, EtherType, EthernetFrame, GroupQuery, Icmpv4Header, Icmpv4Packet, Icmpv6Header, Icmpv6Packet, IpProtocol,
     Ipv4Packet, Ipv6Extension, Ipv6Extensions, Ipv6Header, Ipv6OptionIter, Ipv6Packet, NdpMessage, OptionIter, Quoted,
@@ -21,6 +22,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let _ = GroupQuery::parse_igmp(bytes);
     udp(bytes);
     tcp(bytes);
+    dhcpv4(bytes);
     sums(bytes);
 }
 
@@ -209,6 +211,38 @@ fn udp(bytes: &[u8]) {
     let again = UdpDatagram::parse(&built).expect("it was built");
     assert_eq!((again.header(), again.payload()), (datagram.header(), datagram.payload()));
     assert!(again.checksum().is_some(), "zero says that there is none");
+}
+
+fn dhcpv4(bytes: &[u8]) {
+    let Ok(message) = Message::parse(bytes) else { return };
+    let options: Vec<_> = message.options().collect();
+    let total: usize = options.iter().map(|(_, data)| 2 + data.len()).sum();
+    assert!(total <= bytes.len(), "options of {total} bytes");
+    assert!(options.iter().all(|(code, _)| !matches!(*code, Code::PAD | Code::END)));
+    for (code, data) in &options {
+        let at = data.as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!((Code(bytes[at - 2]), usize::from(bytes[at - 1])), (*code, data.len()), "options are whole");
+        let parts = options.iter().filter(|(other, _)| other == code).flat_map(|(_, data)| data.iter().copied());
+        assert!(parts.eq(message.bytes_of(*code)));
+    }
+    assert_eq!(message.addresses(Code::ROUTERS).count(), message.bytes_of(Code::ROUTERS).count() / 4);
+    for route in message.classless_routes() {
+        let (bytes, len) = route.to_bytes();
+        assert!(len <= bytes.len() && route.prefix_len <= 32);
+    }
+    dhcpv4_again(message, &options);
+}
+
+/// What was read is written, as far as there is room, and read again.
+fn dhcpv4_again(message: Message<'_>, options: &[(Code, &[u8])]) {
+    let kind = message.kind().unwrap_or(Kind::Discover);
+    let mut writer = Writer::new(&message.header(), kind);
+    let is_own = |code: Code| matches!(code, Code::MESSAGE_TYPE | Code::OVERLOAD);
+    let written: Vec<_> =
+        options.iter().filter(|(code, data)| !is_own(*code) && writer.option(*code, data).is_ok()).copied().collect();
+    let built = Message::parse(writer.as_bytes()).expect("it was built");
+    assert_eq!((built.header(), built.kind()), (message.header(), Some(kind)));
+    assert!(built.options().skip(1).eq(written));
 }
 
 fn tcp(bytes: &[u8]) {

@@ -1,6 +1,7 @@
 //! TCP with both ends on one core, through reactor and `net` as any application: two hosts on one shard, each with a stack of its
 //! own, and a link in memory between them. The loops are those of `sunstar_bench_common::tcp`, with a task for each end.
 
+mod bare;
 mod million;
 
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,7 @@ const KIB: u64 = 1024;
 const ENDS_WELL: &str = "nobody breaks a connection";
 
 fn main() -> ExitCode {
-    cli::main(&[
+    let ours = [
         Entry::new(NAME, "tcp_rr", |reporter| time(reporter, 1_500, |plan, _| one_at_a_time(plan, 1))),
         Entry::new(NAME, "tcp_rr_1000", |reporter| time(reporter, 1_500, |plan, _| one_at_a_time(plan, MANY))),
         Entry::new(NAME, "tcp_rr_1000_all", |reporter| {
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
         Entry::new(NAME, "tcp_million", |reporter| {
             million::report(reporter, &run_bench(reporter.plan, 1_500, million::million));
         }),
-    ])
+    ];
+    let floor = sunstar_bench_common::tcp_entries!("floor", bare::Stacks);
+    cli::main(&ours.into_iter().chain(floor).collect::<Vec<_>>())
 }
 
 /// Runs a benchmark on a shard with two hosts, and reports the time of one operation.

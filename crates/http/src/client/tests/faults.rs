@@ -241,6 +241,25 @@ fn what_is_wrong_with_a_request_is_told_and_nothing_sent() {
     assert_eq!(stats.connected, 0);
 }
 
+/// As the shard's resolver knows them.
+#[test]
+fn hosts_are_found_by_their_names() {
+    let mut sim = Sim::new(1);
+    super::world::add_server(&mut sim, "server", echo_targets);
+    sim.host("client", 1, || async {
+        let ip = sunstar_sim::resolve("server").expect("it is there");
+        let hosts = sunstar_net::names::Hosts::parse(&format!("{ip} www.example.org"));
+        let options = sunstar_net::ResolverOptions::new(Default::default);
+        sunstar_net::Resolver::new(sunstar_net::ResolverOptions { hosts: Rc::new(hosts), ..options }).install();
+        let client = Client::with_connector(ClientOptions::default(), Direct);
+        client.get("http://www.Example.org/").send().await.unwrap().collect(100).await.unwrap();
+        let unknown = client.get("http://example.org/").send().await.err();
+        assert_eq!(unknown, Some(ClientError::Connect(sunstar_net::Error::NameServers)), "there is nobody to be asked");
+        drop(client);
+    });
+    sim.run().unwrap();
+}
+
 #[test]
 fn connectors_find_hosts_by_name() {
     let mut sim = Sim::new(1);

@@ -33,7 +33,7 @@ fn names(seen: &Seen) -> Vec<&'static str> {
 }
 
 /// Answers every datagram to port 7 with itself.
-fn echo(script: &mut Script) {
+pub(super) fn echo(script: &mut Script) {
     let filter = script.stack.add_filter(Direction::Input, |packet| match packet.udp() {
         Some(request) if request.dst.port() == 7 => {
             let payload = Buffer::copy_from_slice(request.payload);

@@ -39,7 +39,7 @@ fn addresses_must_make_sense() {
     }
     assert_eq!(dropped_from(PEER, Ipv4Addr::LOCALHOST), Some(DropReason::LoopbackOutside));
     assert_eq!(dropped_from(PEER, Ipv4Addr::new(192, 0, 2, 77)), Some(DropReason::OtherHost));
-    assert_eq!(dropped_from(PEER, Ipv4Addr::new(224, 0, 0, 1)), Some(DropReason::OtherHost));
+    assert_eq!(dropped_from(PEER, Ipv4Addr::new(224, 0, 0, 5)), Some(DropReason::OtherHost));
     assert_eq!(dropped_from(Ipv4Addr::new(203, 0, 113, 1), US), None);
 }
 
@@ -62,7 +62,7 @@ fn malformed_packets_are_dropped() {
     for reason in [
         DropReason::Ipv4Malformed,
         DropReason::Ipv4Checksum,
-        DropReason::Ipv6,
+        DropReason::Ipv6Malformed,
         DropReason::EtherType,
         DropReason::OtherStation,
         DropReason::EthernetMalformed,

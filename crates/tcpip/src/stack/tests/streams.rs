@@ -1,6 +1,6 @@
 //! TCP from stack to stack.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, Packet};
@@ -28,6 +28,18 @@ fn carries_a_stream_over_bare_ip() {
     assert!(joined > 100, "{joined} segments came right behind others");
     // What came is handed out where it lies.
     assert_eq!(world.hosts.each_ref().map(|host| host.stack.copies().copies()), [0; 2]);
+}
+
+/// What one write was cut into lies in one piece of memory again when it is read.
+#[test]
+fn segments_of_a_burst_that_lie_together_are_read_together() {
+    let mut world = World::new([bare(), bare()]);
+    let [client, server] = world.connected(Options { burst_segments: 10, ..WIDE });
+    world.hosts[0].stack.tcp().send(client, Buffer::copy_from_slice(&[7; 7_000])).expect("there is room");
+    world.run_for(Duration::from_secs(1));
+    assert!(world.hosts[0].sent.iter().filter(|len| **len > 1_000).count() >= 5, "it was cut");
+    let parts: Vec<Buffer> = core::iter::from_fn(|| world.hosts[1].stack.tcp().receive(server)).collect();
+    assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [7_000]);
 }
 
 #[test]
@@ -158,7 +170,11 @@ fn unreachable_destinations_are_refused() {
     assert_eq!(connect([127, 0, 0, 1], Some([192, 0, 2, 1])), Err(OpenError::NotOurs));
     assert_eq!(connect([255; 4], None), Err(OpenError::NoRoute), "RFC 9293 §3.9.2");
     assert_eq!(connect([127, 0, 0, 1], None), Ok(()));
-    let v6 = SocketAddr::new(IpAddr::V6(core::net::Ipv6Addr::LOCALHOST), 80);
-    assert_eq!(stack.connect(now, None, v6, Options::DEFAULT), Err(OpenError::NoRoute));
+    for address in
+        [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(0xff02 << 112)]
+    {
+        let v6 = SocketAddr::new(IpAddr::V6(address), 80);
+        assert_eq!(stack.connect(now, None, v6, Options::DEFAULT), Err(OpenError::NoRoute));
+    }
     assert_eq!(stack.listen(address(0, 80), 1, Options::DEFAULT), Err(OpenError::NotOurs));
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, Seq};
 
-use super::{Assembler, Inserted, MAX_PIECES};
+use super::{Assembler, Inserted, MAX_PIECES, max_pieces};
 use crate::tcp::test_stream::data;
 
 fn block(left: u32, right: u32) -> SackBlock {
@@ -10,7 +10,7 @@ fn block(left: u32, right: u32) -> SackBlock {
 }
 
 fn insert(assembler: &mut Assembler, seq: u32, len: u32) -> Inserted {
-    assembler.insert(Seq::new(seq), data(seq, len as usize))
+    assembler.insert(Seq::new(seq), data(seq, len as usize), max_pieces(0))
 }
 
 fn new(bytes: u32) -> Inserted {

@@ -66,6 +66,14 @@ impl AckPolicy {
         self.is_interactive = false;
     }
 
+    /// What is sent next is no answer to anything: it had been waiting.
+    pub(super) fn no_answer(&mut self, now: Instant) {
+        /// Long ago, as the clock wraps around.
+        const LONG_AGO: u16 = 0x8000;
+
+        self.data_ms = clock_ms(now).wrapping_sub(LONG_AGO).max(1);
+    }
+
     /// Data are sent. If some came just before, or the answer to our SYN, they are an answer; and the next ones may carry what is owed.
     pub(super) fn on_data_sent(&mut self, now: Instant) {
         let is_first = self.data_ms == 0;

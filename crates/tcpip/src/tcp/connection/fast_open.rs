@@ -83,12 +83,15 @@ impl Connection {
     }
 
     /// The SYN is acknowledged, and so are the bytes that went with it, or the first of them. The others are sent as usual.
-    pub(super) fn on_opening_acked(&mut self, header: &TcpHeader) {
+    pub(super) fn on_opening_acked(&mut self, now: Instant, header: &TcpHeader) {
         let Some(mut opening) = self.opening() else { return };
         let acked = (header.ack - self.iss).saturating_sub(1);
         let mut payload = Payload::new();
         self.take_unsent(acked.min(opening.len), &mut payload);
         self.snd_nxt = header.ack;
+        if self.unsent_bytes > 0 {
+            self.acks.no_answer(now);
+        }
         let has_data = acked > 0 && acked >= opening.len;
         self.history().has_syn_data = has_data;
         let cookie = header.options.fast_open.filter(|_| opening.option.is_some());

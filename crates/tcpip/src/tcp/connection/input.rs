@@ -105,6 +105,9 @@ impl Connection {
         if segment.has(TcpFlags::ACK) && !header.ack.is_within(self.snd_nxt, most + 1) {
             return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
         }
+        if segment.has(TcpFlags::ACK) && !segment.has(TcpFlags::RST) && self.echoes_others(now, header) {
+            return Reply::Reset(header.ack);
+        }
         if segment.has(TcpFlags::RST) {
             if segment.has(TcpFlags::ACK) {
                 self.fail(Failure::Refused);
@@ -128,6 +131,17 @@ impl Connection {
             self.syn.set_due(true);
         }
         Reply::None
+    }
+
+    /// Whether the answer to our SYN echoes a timestamp that none of ours had (RFC 7323 §3.2 has it echo one): it is from another
+    /// connection, as Linux takes it.
+    fn echoes_others(&self, now: Instant, header: &TcpHeader) -> bool {
+        let Some(timestamps) = header.options.timestamps.filter(|_| self.options.offers_timestamps) else {
+            return false;
+        };
+        // What was heard last is that it was to be opened.
+        let first = ts_clock(self.last_heard_at, self.ts_offset);
+        timestamps.tsecr != 0 && timestamps.tsecr.wrapping_sub(first) > self.ts_now(now).wrapping_sub(first)
     }
 
     /// RFC 9293 §3.10.7.4.
@@ -205,7 +219,7 @@ impl Connection {
         } else {
             self.history().timeouts.on_recovered(now);
         }
-        self.on_opening_acked(header);
+        self.on_opening_acked(now, header);
         self.timeouts = 0;
         self.rto.reset_backoff();
         self.last_heard_at = now;

@@ -212,18 +212,26 @@ impl Connection {
         end.map_or(u32::MAX, |end| *end - self.snd_nxt)
     }
 
+    /// Whether a segment is under way that is no full one: others wait for it. That is Nagle's algorithm as Minshall has mended it and
+    /// Linux has it: the end of a long write does not wait for its beginning.
+    fn has_small_in_flight(&self) -> bool {
+        let small_end = self.queues.as_ref().and_then(|queues| queues.small_end);
+        small_end.is_some_and(|end| end.is_after(self.snd_una))
+    }
+
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
     /// the largest window that there was.
     pub(super) fn is_worth_sending(&self, len: u32, congestion: u32, mss: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
-        if ends_stream && (congestion > 0 || self.in_flight() == 0) {
+        // The congestion window does not keep the end alone.
+        if ends_stream && (len == 0 || congestion > 0 || self.in_flight() == 0) {
             return true;
         }
         if (self.may_send_little || self.must_push && is_last) && len > 0 {
             return true;
         }
-        let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
+        let may_be_small = !self.is_corked && (self.options.is_no_delay || !self.has_small_in_flight());
         len >= mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
     }
 
@@ -269,7 +277,15 @@ impl Connection {
             self.fin = Fin::Sent;
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
-        let board = &mut self.queues.get_or_insert_default().board;
+        let is_alone = self.snd_una == seq;
+        let queues = self.queues.get_or_insert_default();
+        if is_alone {
+            queues.busy_since = now;
+        }
+        if len % outgoing.mss != 0 {
+            queues.small_end = Some(seq + len);
+        }
+        let board = &mut queues.board;
         board.push(seq, shared(&outgoing.payload), has_fin, now);
         if is_pushed {
             board.mark_pushed();

@@ -56,6 +56,11 @@ impl Connection {
         }
     }
 
+    /// When the newest of what has arrived at the other side was sent: the way there was open then.
+    pub(in crate::tcp) fn last_delivered(&self) -> Option<Instant> {
+        self.rack.last_delivered()
+    }
+
     /// The address that it speaks from is gone.
     pub(in crate::tcp) fn cut_off(&mut self) {
         self.fail(Failure::Unreachable);

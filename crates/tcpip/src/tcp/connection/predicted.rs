@@ -23,8 +23,10 @@ impl Connection {
         self.remember_timestamp(now, header);
         self.update_window(header);
         self.acknowledge_predicted(now, header.ack);
-        for part in segment.payload.drain(..) {
-            self.take_in_order(now, part);
+        if segment.payload.len() == 1 {
+            let _ = segment.payload.pop().map(|part| self.take_in_order(now, part));
+        } else {
+            segment.payload.drain(..).for_each(|part| self.take_in_order(now, part));
         }
         true
     }

@@ -4,14 +4,14 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
 use super::{Connection, Queues, State};
-use crate::tcp::assembler::Assembler;
+use crate::tcp::assembler::{Assembler, max_pieces};
 use crate::time::Instant;
 
 /// The largest window that the header can hold.
 pub(super) const MAX_WINDOW: u32 = 0xffff;
 
-/// At most so many pieces wait for the application or behind gaps, however small: each may hold a whole frame of the device. They are
-/// enough for the largest window in pieces of 400 bytes.
+/// At most so many pieces wait for the application, however small, or as many as may wait behind a gap: each may hold a whole frame of the
+/// device. They are enough for the usual windows in pieces of 400 bytes.
 pub(super) const MAX_PIECES: usize = 16_384;
 
 impl Connection {
@@ -61,6 +61,7 @@ impl Connection {
 
     /// Takes in data that begin at `seq`, of which at least a part may be in the window.
     pub(super) fn take_data(&mut self, now: Instant, mut seq: Seq, data: impl Iterator<Item = Buffer>) {
+        let most = max_pieces(self.receive_capacity());
         for mut part in data {
             let (begin, len) = (seq, length(&part));
             seq += len;
@@ -77,13 +78,13 @@ impl Connection {
             let queues = self.queues.get_or_insert_default();
             if part.is_empty() {
                 self.acks.at_once();
-            } else if !queues.has_room() {
+            } else if !queues.has_room() && queues.ready.len() >= most {
                 queues.refused += 1;
                 self.acks.at_once();
             } else if begin == self.rcv_nxt {
                 self.take_in_order(now, part);
             } else {
-                let inserted = queues.assembler.get_or_insert_default().insert(begin, part);
+                let inserted = queues.assembler.get_or_insert_default().insert(begin, part, most);
                 queues.refused += u32::from(inserted.refused > 0);
                 if let Some(known) = inserted.duplicate {
                     self.note_duplicate(known.left, known.right - known.left);
@@ -229,7 +230,7 @@ impl Connection {
 }
 
 impl Queues {
-    /// Whether another piece may wait for the application.
+    /// Whether another piece may wait for the application, whatever its window.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.ready.len() < MAX_PIECES

@@ -141,7 +141,9 @@ impl Connection {
     }
 
     fn is_user_timeout_over(&self, now: Instant) -> bool {
-        self.options.user_timeout.is_some_and(|limit| now - self.last_heard_at >= limit)
+        // What was sent late is not overdue because the other side had nothing to say before.
+        let since = self.queues.as_ref().map_or(self.last_heard_at, |queues| queues.busy_since.max(self.last_heard_at));
+        self.options.user_timeout.is_some_and(|limit| now - since >= limit)
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {

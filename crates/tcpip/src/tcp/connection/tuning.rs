@@ -11,7 +11,7 @@ use sunstar_wire::Seq;
 use super::Connection;
 use super::history::History;
 use super::receive::MAX_WINDOW;
-use crate::tcp::assembler::MAX_PIECES;
+use crate::tcp::assembler::{MAX_PIECES, PIECE_BYTES};
 use crate::tcp::half_open::ts_clock;
 use crate::time::Instant;
 
@@ -92,6 +92,13 @@ pub(in crate::tcp) struct Growth {
     pub(in crate::tcp) is_refused: bool,
 }
 
+/// How much can be kept behind a gap in segments of `mss` bytes, however large the window is that is told.
+fn most_in_pieces(mss: u32) -> u32 {
+    let Some(short) = PIECE_BYTES.checked_sub(mss).filter(|short| *short > 0) else { return u32::MAX };
+    let most = u64::from(mss) * MAX_PIECES as u64 * u64::from(PIECE_BYTES) / u64::from(short);
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
+
 impl Connection {
     /// Received bytes that wait for the application at most: what the options begin with, and what was added since.
     pub fn receive_capacity(&self) -> u32 {
@@ -117,8 +124,7 @@ impl Connection {
         let send = if is_filled { most - self.send_capacity() } else { 0 };
         let wanted = self.history.as_mut().map_or(0, |history| core::mem::take(&mut history.receiving.wanted));
         // What the header can't tell, and what can't be kept behind gaps, is of no use.
-        let pieces = u32::try_from(MAX_PIECES).unwrap_or(u32::MAX);
-        let most = (MAX_WINDOW << self.agreed.rcv_scale.shift()).min(pieces.saturating_mul(self.snd_mss));
+        let most = (MAX_WINDOW << self.agreed.rcv_scale.shift()).min(most_in_pieces(self.snd_mss));
         let receive = wanted.min(self.options.max_receive_capacity).min(most).saturating_sub(self.receive_capacity());
         if send == 0 && receive == 0 {
             return Growth::default();

@@ -29,7 +29,7 @@ impl Sockets {
     pub(crate) fn take_segment(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
         self.counters.segments_received += 1;
         let flow = flow.reversed();
-        match self.find(&flow) {
+        match self.find_again(&flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment),
             Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment),
             Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),

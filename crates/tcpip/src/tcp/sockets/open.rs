@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
-use super::{Entry, OpenError, Options, Place, SocketId, Sockets};
+use super::{Entry, NONE, OpenError, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
@@ -121,6 +121,12 @@ impl Sockets {
         is_believed
     }
 
+    /// When the newest of what has arrived of a connection was sent.
+    pub(crate) fn last_delivered(&self, flow: &FourTuple) -> Option<Instant> {
+        let Some(Place::Connection(place)) = self.find(flow) else { return None };
+        self.connections.get(place)?.connection.last_delivered()
+    }
+
     /// Ends the connections from addresses that are gone, and forgets their strangers.
     pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
         let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
@@ -166,6 +172,30 @@ impl Sockets {
             found == Some(flow)
         };
         self.flows.find(self.secret.flow_hash(flow), is_it).map(Place::unpack)
+    }
+
+    /// The same for a segment that has come. While segments come for one connection, it is found without the table.
+    #[inline]
+    pub(super) fn find_again(&mut self, flow: &FourTuple) -> Option<Place> {
+        if self.connections.get(self.recent).is_some_and(|entry| entry.flow == *flow) {
+            return Some(Place::Connection(self.recent));
+        }
+        let found = self.find(flow);
+        let place = if let Some(Place::Connection(place)) = found { place } else { NONE };
+        // Where they come for many, none is looked at in vain.
+        self.recent = if place == self.latest { place } else { NONE };
+        self.latest = place;
+        found
+    }
+
+    /// Segments do not find a connection any more; answers the hash of its flow.
+    pub(super) fn hide(&mut self, place: u32, flow: &FourTuple) -> u32 {
+        if self.recent == place && !planted::is("recent_kept") {
+            self.recent = NONE;
+        }
+        let hash = self.secret.flow_hash(flow);
+        self.flows.remove(hash, Place::Connection(place).pack());
+        hash
     }
 
     /// Adds a connection to the tables.

@@ -415,3 +415,27 @@ fn busy(two: &mut Two, ids: &[SocketId], servers: &[SocketId]) {
 }
 
 mod fast_open;
+
+#[test]
+fn segments_of_a_new_connection_do_not_find_the_one_that_had_ended() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    let open = |two: &mut Two| {
+        let to = address(1, 80);
+        let client = two.stacks[0].connect(two.now, address(0, 1_234), to, Options::DEFAULT).expect("the port is free");
+        two.run();
+        let server = two.stacks[1].accept(listener).expect("it is open");
+        for _ in 0..3 {
+            two.stacks[0].send(client, data(0, 10)).expect("there is room");
+            two.run();
+            assert_eq!(two.read(1, server).len(), 10);
+        }
+        (client, server)
+    };
+    let (client, ended) = open(&mut two);
+    two.stacks[0].abort(two.now, client);
+    two.run();
+    assert_eq!(two.state(1, ended), State::Closed, "the application still looks at it");
+    let (_, server) = open(&mut two);
+    assert_ne!(ended, server);
+    assert_eq!(two.state(1, ended), State::Closed);
+}

@@ -186,14 +186,17 @@ fn reports_take_room_from_data() {
     let mut script = Script::established(PLAIN);
     script.gets(arrives(ACK, 1_001, 10, 1));
     script.sent_one();
+    script.connection.set_corked(true);
     script.send(1, 2_500);
-    assert_eq!(script.sent_data(), [(1, MSS - 12), (989, MSS - 12)], "a block; the rest waits (Nagle)");
+    assert_eq!(script.sent_data(), [(1, MSS - 12), (989, MSS - 12)], "a block; the rest waits");
     for seq in [2_001, 3_001, 4_001] {
         script.gets(arrives(ACK, seq, 10, 1));
     }
     script.gets(arrives(ACK, 4_001, 10, 1977));
+    script.connection.set_corked(false);
     let sent = script.sent_one();
     assert_eq!((sent.seq, sent.len, sent.sack.len()), (1_977, 524, 4));
+    script.connection.set_corked(true);
     script.send(2_501, 2_000);
     script.gets(arrives(ACK, 4_001, 10, 2_501));
     assert_eq!(script.sent()[0].len, MSS - 36, "four blocks");
@@ -270,4 +273,39 @@ fn a_probe_takes_the_place_of_an_earlier_timeout() {
     let (second, _) = script.next();
     let (third, _) = script.next();
     assert_eq!((first, second, third), (300, 300, 600));
+}
+
+/// The end of a long write does not wait for its beginning (Nagle's algorithm as Minshall has mended it); the next small one waits for it.
+#[test]
+fn nagle_waits_for_small_segments_only() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_500);
+    assert_eq!(script.sent_data(), [(1, 1_000), (1_001, 500)]);
+    script.send(1_501, 100);
+    assert_eq!(script.sent(), []);
+    script.gets(arrives(ACK, 1, 0, 1_501));
+    assert_eq!(script.sent_data(), [(1_501, 100)]);
+}
+
+/// The end of the stream alone does not wait for the congestion window.
+#[test]
+fn the_end_passes_a_full_window() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10 * MSS);
+    assert_eq!(script.sent().len(), 10);
+    script.connection.close();
+    assert_eq!(script.sent_data(), [(10_001, 0)]);
+}
+
+/// RFC 5482: the time counts from when something was sent, not from when the other side was heard.
+#[test]
+fn user_timeout_begins_with_what_is_sent() {
+    let mut script = Script::established(Options { user_timeout: Some(Duration::from_secs(3)), ..PLAIN });
+    script.wait(60_000);
+    script.send(1, 10);
+    script.sent();
+    for _ in 0..3 {
+        script.next();
+    }
+    assert_eq!(script.connection.state(), State::Established);
 }

@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 
+use sunstar_wire::WindowScale;
+
 use super::pair::Pair;
-use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use super::script::{ACK, MSS, PLAIN, SYN, Script, arrives};
 use crate::tcp::connection::{Options, State};
 
 /// A receiver with a bound on what its window grows to.
@@ -39,6 +41,31 @@ fn window_grows_with_what_is_taken() {
     assert!(round(&mut script, &mut next, 2, true) > 40_000, "it is told");
     let info = script.connection.info(script.now);
     assert!(info.rcv_space >= 18 * MSS && info.rcv_rtt >= Duration::from_millis(80), "{info:?}");
+}
+
+/// RFC 7323 §1.1: a window may be as large as the path, and all of it can be kept behind a gap.
+#[test]
+fn window_grows_to_long_fat_paths() {
+    let options = Options { max_receive_capacity: 64 << 20, ..GROWING };
+    let mut script = Script::new(options);
+    script.sent();
+    script.wait(100);
+    script.gets(arrives(SYN | ACK, 0, 0, 1).options(|header| {
+        header.options.mss = u16::try_from(MSS).ok().and_then(|mss| mss.try_into().ok());
+        header.options.window_scale = Some(WindowScale::new(0));
+    }));
+    script.sent();
+    let mut next = 1;
+    for segments in [18, 18, 18].into_iter().chain((4..14).map(|shift| 1 << shift)) {
+        round(&mut script, &mut next, segments, true);
+    }
+    assert!(script.connection.receive_capacity() > 12 << 20, "{}", script.connection.receive_capacity());
+    let gap = next;
+    for segment in 1..8_000 {
+        script.gets(arrives(ACK, gap + segment * MSS, MSS, 1));
+        script.sent();
+    }
+    assert_eq!(script.connection.take_refused(), 0);
 }
 
 /// What the application leaves lying is no reason for a larger window.

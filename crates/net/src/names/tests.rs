@@ -1,0 +1,258 @@
+//! What needs no network.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+use std::vec::Vec;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use simple_dns::rdata::{A, CNAME, RData, SOA};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
+use sunstar_executor::Instant;
+
+use super::cache::Cache;
+use super::hosts::{candidates, is_name, known, reverse_name};
+use super::message::{Data, RecordKind, Reply, answer, question};
+use super::{Hosts, NameError, ResolvConf, Service, order};
+
+const ID: u16 = 7;
+
+fn packet(name: &'static str) -> Packet<'static> {
+    let mut packet = Packet::new_reply(ID);
+    let name = Name::new(name).unwrap();
+    packet.questions.push(Question::new(name, QTYPE::TYPE(TYPE::A), QCLASS::CLASS(CLASS::IN), false));
+    packet
+}
+
+fn record(name: &'static str, ttl: u32, data: RData<'static>) -> ResourceRecord<'static> {
+    ResourceRecord::new(Name::new(name).unwrap(), CLASS::IN, ttl, data)
+}
+
+fn a(last: u8) -> RData<'static> {
+    RData::A(A { address: Ipv4Addr::new(192, 0, 2, last).to_bits() })
+}
+
+fn alias(to: &'static str) -> RData<'static> {
+    RData::CNAME(CNAME(Name::new(to).unwrap()))
+}
+
+fn read(packet: &Packet<'_>) -> Option<Reply> {
+    answer(&packet.build_bytes_vec().unwrap(), ID, "a.test", RecordKind::A)
+}
+
+fn ip(last: u8) -> Data {
+    Data::Ip(Ipv4Addr::new(192, 0, 2, last).into())
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn answers_are_to_what_was_asked() {
+    let mut packet = packet("A.Test");
+    packet.answers.push(record("a.test", 60, a(1)));
+    assert_eq!(read(&packet), Some(Reply::Found(vec![ip(1)], seconds(60))));
+    let bytes = packet.build_bytes_vec().unwrap();
+    assert_eq!(answer(&bytes, ID + 1, "a.test", RecordKind::A), None, "another number");
+    assert_eq!(answer(&bytes, ID, "b.test", RecordKind::A), None, "another name");
+    assert_eq!(answer(&bytes, ID, "a.test", RecordKind::Aaaa), None, "another kind");
+    let own = question(ID, "a.test", RecordKind::A, true).unwrap();
+    assert_eq!(answer(&own, ID, "a.test", RecordKind::A), None, "it is a question");
+    packet.questions.clear();
+    assert_eq!(read(&packet), None, "nobody knows to what");
+}
+
+/// RFC 1034 §3.6.2.
+#[test]
+fn aliases_are_followed_within_an_answer() {
+    let mut packet = packet("a.test");
+    packet.answers.push(record("b.test", 50, alias("c.test")));
+    packet.answers.push(record("a.test", 40, alias("b.test")));
+    packet.answers.push(record("x.test", 60, a(9)));
+    assert_eq!(read(&packet), Some(Reply::Alias("c.test".into(), seconds(40))));
+    packet.answers.push(record("c.test", 60, a(1)));
+    packet.answers.push(record("c.test", 70, a(2)));
+    assert_eq!(read(&packet), Some(Reply::Found(vec![ip(1), ip(2)], seconds(40))));
+    let mut circle = self::packet("a.test");
+    circle.answers.push(record("a.test", 40, alias("b.test")));
+    circle.answers.push(record("b.test", 40, alias("a.test")));
+    assert!(matches!(read(&circle), Some(Reply::Alias(..) | Reply::Missing { .. })), "it ends");
+}
+
+/// RFC 2308 §5.
+#[test]
+fn what_is_missing_is_so_for_a_time() {
+    let mut packet = packet("a.test");
+    let missing = |is_name_unknown, ttl: Option<u64>| Some(Reply::Missing { is_name_unknown, ttl: ttl.map(seconds) });
+    assert_eq!(read(&packet), missing(false, None));
+    *packet.rcode_mut() = RCODE::NameError;
+    let name = || Name::new("test").unwrap();
+    let soa = |minimum| {
+        let soa = SOA { mname: name(), rname: name(), serial: 1, refresh: 1, retry: 1, expire: 1, minimum };
+        record("test", 300, RData::SOA(soa))
+    };
+    for (minimum, ttl) in [(60, 60), (900, 300)] {
+        packet.name_servers = vec![soa(minimum)];
+        assert_eq!(read(&packet), missing(true, Some(ttl)));
+    }
+}
+
+#[test]
+fn servers_may_fail() {
+    let mut packet = packet("a.test");
+    for (rcode, reply) in [
+        (RCODE::ServerFailure, Reply::Failed),
+        (RCODE::Refused, Reply::Failed),
+        (RCODE::FormatError, Reply::NoExtensions),
+        (RCODE::NotImplemented, Reply::NoExtensions),
+    ] {
+        *packet.rcode_mut() = rcode;
+        assert_eq!(read(&packet), Some(reply));
+    }
+    packet.set_flags(PacketFlag::TRUNCATION);
+    assert_eq!(read(&packet), Some(Reply::Truncated));
+}
+
+/// Memory is not taken for what a header only says.
+#[test]
+fn counts_are_not_believed() {
+    let mut bytes = packet("a.test").build_bytes_vec().unwrap();
+    bytes[6..12].fill(0xff);
+    assert_eq!(answer(&bytes, ID, "a.test", RecordKind::A), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn property_any_bytes_are_read_without_panic(bytes in vec(any::<u8>(), 0..200)) {
+        answer(&bytes, ID, "a.test", RecordKind::A);
+    }
+
+    /// The same of bytes that begin as an answer does, with names that point anywhere.
+    #[test]
+    fn property_likely_answers_are_read_without_panic(
+        counts in proptest::array::uniform3(0_u8..4),
+        rest in vec(prop_oneof![Just(0xc0_u8), Just(12), Just(0), Just(1), 0_u8..70, any::<u8>()], 0..120),
+    ) {
+        let mut bytes = packet("a.test").build_bytes_vec().unwrap();
+        [bytes[7], bytes[9], bytes[11]] = counts;
+        bytes.extend(rest);
+        answer(&bytes, ID, "a.test", RecordKind::A);
+    }
+
+    #[test]
+    fn property_names_can_be_asked_for(name in "([a-z0-9_-]{1,63}\\.){0,4}[a-z0-9]{1,20}\\.?") {
+        prop_assert_eq!(question(ID, &name, RecordKind::Srv, true).is_some(), is_name(&name));
+    }
+
+    /// What was inserted last is there, nothing that is over is, and there are never more than may be.
+    #[test]
+    fn property_cache_behaves_like_a_list(steps in vec((0_u64..20, 0_u8..12, 1_u64..30), 1..80)) {
+        let mut cache = Cache::new(4);
+        let mut now = Instant::ORIGIN;
+        let mut list: Vec<(u8, u64, Instant)> = Vec::new();
+        for (number, (wait, name, ttl)) in (0_u64..).zip(steps) {
+            now += seconds(wait);
+            let key = |name: u8| (format!("{name}").into(), RecordKind::A);
+            let got = cache.get(now, &key(name)).map(|answer| answer.map_err(|_| ()));
+            let known = list.iter().rev().find(|(other, ..)| *other == name).filter(|(.., until)| *until > now);
+            if let Some(got) = got {
+                let number = known.expect("it is still true").1.to_string();
+                prop_assert_eq!(&*got.unwrap(), &[Data::Name(number.into())]);
+            }
+            cache.insert(now, key(name), Ok([Data::Name(number.to_string().into())].into()), now + seconds(ttl));
+            prop_assert!(cache.get(now, &key(name)).is_some() && cache.len() <= 4);
+            list.push((name, number, now + seconds(ttl)));
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_no_answers_remembers_none() {
+    let mut cache = Cache::new(0);
+    let key = || ("a".into(), RecordKind::A);
+    cache.insert(Instant::ORIGIN, key(), Err(NameError::NotFound), Instant::ORIGIN + seconds(9));
+    assert_eq!((cache.get(Instant::ORIGIN, &key()), cache.len()), (None, 0));
+}
+
+/// `hosts(5)`.
+#[test]
+fn hosts_files() {
+    let hosts =
+        Hosts::parse("# all\n192.0.2.1 A b.test # c\n\n2001:db8::1\ta\nnonsense d\n192.0.2.1 a\n192.0.2.2 b!\n");
+    let ips = |name: &str| hosts.get(name).iter().map(IpAddr::to_string).collect::<Vec<_>>();
+    assert_eq!(ips("a"), ["192.0.2.1", "2001:db8::1"]);
+    assert_eq!(ips("B.test."), ["192.0.2.1"]);
+    for name in ["c", "d", "b!", ""] {
+        assert!(ips(name).is_empty());
+    }
+    assert_eq!(known(&hosts, "a.localhost.").unwrap().len(), 2, "RFC 6761 §6.3");
+    assert_eq!(known(&hosts, "::1").unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(known(&hosts, "localhost.test"), None);
+}
+
+/// `resolv.conf(5)`.
+#[test]
+fn resolver_files() {
+    let conf = ResolvConf::parse(
+        "; all\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # two\nnameserver x\ndomain a.test\n\
+         search b.test C.test. b!d\noptions ndots:2 timeout:0 attempts:99 rotate\n",
+    );
+    let servers: Vec<_> = conf.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53"]);
+    assert_eq!(conf.search, ["b.test".into(), "c.test".into()]);
+    assert_eq!((conf.dots, conf.timeout_s, conf.attempts), (Some(2), Some(1), Some(5)));
+    assert_eq!(ResolvConf::parse(&"nameserver 192.0.2.1\n".repeat(99)).servers.len(), 8);
+}
+
+#[test]
+fn names_are_looked_for_in_domains() {
+    let search = ["a.test".into(), "b.test".into()];
+    assert_eq!(candidates("x", &search, 1), ["x.a.test", "x.b.test", "x"]);
+    assert_eq!(candidates("x.y", &search, 1), ["x.y", "x.y.a.test", "x.y.b.test"]);
+    assert_eq!(candidates("x.y", &search, 2), ["x.y.a.test", "x.y.b.test", "x.y"]);
+    assert_eq!(candidates("x.", &search, 1), ["x"]);
+    for (name, is) in [("a", true), ("_a._tcp.b", true), ("a.", true), ("", false), (".", false), ("a..b", false)] {
+        assert_eq!(is_name(name), is, "{name}");
+    }
+    assert!(!is_name(&"a".repeat(64)) && !is_name(&"a.".repeat(128)) && !is_name("ä"));
+    assert_eq!(reverse_name("192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa");
+    let v6 = reverse_name("2001:db8::567:89ab".parse().unwrap());
+    assert_eq!(v6, "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "RFC 3596 §2.5");
+}
+
+/// RFC 6724 §2.1, RFC 8305 §4.
+#[test]
+fn addresses_have_an_order() {
+    let sorted = |text: &str| {
+        let mut all: Vec<IpAddr> = text.split(' ').map(|ip| ip.parse().unwrap()).collect();
+        order::sort(&mut all);
+        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(sorted("192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2"), "2001:db8::1 192.0.2.1 2001:db8::2 192.0.2.2");
+    assert_eq!(sorted("fd00::1 192.0.2.2 192.0.2.1"), "192.0.2.2 fd00::1 192.0.2.1");
+    assert_eq!(sorted("2002::1 2001:db8::1 2001::1 ::1"), "::1 2001:db8::1 2002::1 2001::1");
+}
+
+/// RFC 2782: by priority, and the more weight, the more often first.
+#[test]
+fn services_are_drawn() {
+    let service = |priority, weight| Service { priority, weight, port: 1, target: "a".into() };
+    let mut firsts = [0; 3];
+    for seed in 0..1_000_u32 {
+        let mut services = [service(2, 9), service(1, 10), service(1, 30), service(1, 0)];
+        let mut state = seed.wrapping_mul(2_654_435_761);
+        order::draw(&mut services, || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 8
+        });
+        assert_eq!(services.iter().map(|service| service.priority).collect::<Vec<_>>(), [1, 1, 1, 2]);
+        firsts
+            [usize::from(services[0].weight / 15) + usize::from(services[0].weight > 0 && services[0].weight < 15)] +=
+            1;
+    }
+    let [none, few, many] = firsts;
+    assert!(none < few && few * 2 < many && none > 0, "{firsts:?}");
+}

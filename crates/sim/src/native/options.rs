@@ -1,0 +1,48 @@
+//! What a host with a native network is made with.
+
+use sunstar_native::NetworkOptions;
+use sunstar_tcpip::tcp::congestion::AlgorithmName;
+use sunstar_tcpip::tcp::connection;
+
+use crate::ether::{LanId, PortOptions};
+use crate::random::Random;
+
+/// What a host with a native network is made with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NativeOptions {
+    /// How many shards it has.
+    pub shards: usize,
+    /// Its devices. A host of several shards has one.
+    pub ports: Vec<PortOptions>,
+    /// Its TCP/IP.
+    pub network: NetworkOptions,
+}
+
+impl NativeOptions {
+    /// A host of one shard with these devices.
+    pub fn new(ports: impl IntoIterator<Item = PortOptions>) -> Self {
+        Self { shards: 1, ports: ports.into_iter().collect(), network: NetworkOptions::DEFAULT }
+    }
+
+    /// Options drawn at random, for a host with one device on a local network.
+    pub fn drawn(random: &mut Random, lan: LanId) -> Self {
+        let shards = 1 + random.index(3);
+        let ports = vec![PortOptions::drawn(random, lan, shards)];
+        let size = |random: &mut Random| 2_048 << random.between(0, 8);
+        let (receive_capacity, send_capacity) = (size(random), size(random));
+        let mut network = NetworkOptions::DEFAULT;
+        network.tcp = connection::Options {
+            receive_capacity,
+            max_receive_capacity: if random.below(2) == 0 { 1 << 20 } else { receive_capacity },
+            send_capacity,
+            max_send_capacity: if random.below(2) == 0 { 1 << 20 } else { send_capacity },
+            congestion: if random.below(2) == 0 { AlgorithmName::Cubic } else { AlgorithmName::NewReno },
+            is_no_delay: random.below(2) == 0,
+            offers_timestamps: random.below(4) != 0,
+            offers_sack: random.below(4) != 0,
+            ..network.tcp
+        };
+        Self { shards, ports, network }
+    }
+}

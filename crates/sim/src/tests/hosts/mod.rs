@@ -1,0 +1,5 @@
+//! Hosts with native networks.
+
+mod faults;
+mod links;
+mod sweep;

@@ -1,0 +1,277 @@
+//! Multicast groups: what we listen to, and that routers and switches hear of it (RFC 3376, RFC 3810).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use sunstar_packet::{BufferMut, Packet};
+use sunstar_wire::checksum::{Sum, pseudo_header_v6};
+use sunstar_wire::{
+    GroupQuery, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, Icmpv6Packet, IpProtocol, Ipv4Header, Ipv4Options,
+    Ipv6Header, MLD_REPORTS_TO, igmp_report, ipv6_router_alert, mld_report,
+};
+
+use super::input::Arrived;
+use super::input_v6::ALL_NODES;
+use super::ndp::solicited_node;
+use super::network::{Cast, Way};
+use super::{ConfigError, Stack};
+use crate::drops::DropReason;
+use crate::head::HeadV6;
+use crate::interface::InterfaceId;
+use crate::time::Instant;
+
+/// Groups that sockets have joined at most, each counted once per interface.
+const MAX_GROUPS: usize = 1_024;
+
+/// A change is told so often, so far apart at most (RFC 3376 §8.1, §8.11; RFC 3810 §9.1, §9.11).
+const ROBUSTNESS: u8 = 2;
+const UNSOLICITED: Duration = Duration::from_secs(1);
+
+/// The longest time over which answers are spread (RFC 3810 §5.1.3: more makes no sense).
+const MAX_RESPONSE: Duration = Duration::from_secs(60);
+
+/// Groups in one report, so that it fits any link.
+const RECORDS: usize = 50;
+
+/// All stations of a link by IPv4 (RFC 1112 §4), of which nobody is told.
+pub(super) const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+
+#[derive(Debug)]
+struct Membership {
+    interface: InterfaceId,
+    group: IpAddr,
+    joins: u32,
+}
+
+/// What is to be said, and when.
+#[derive(Debug)]
+struct Report {
+    interface: InterfaceId,
+    is_v6: bool,
+    due: Instant,
+    /// How often it is to be said.
+    left: u8,
+}
+
+/// What sockets have joined.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    members: Vec<Membership>,
+    reports: Vec<Report>,
+}
+
+impl Groups {
+    /// Whether a socket has joined a group.
+    pub(super) fn has(&self, interface: InterfaceId, group: IpAddr) -> bool {
+        self.members.iter().any(|member| (member.interface, member.group) == (interface, group))
+    }
+
+    /// Has a report sent at `due`, or before if one is waiting.
+    fn schedule(&mut self, interface: InterfaceId, is_v6: bool, due: Instant, left: u8) {
+        let same = |report: &&mut Report| (report.interface, report.is_v6) == (interface, is_v6);
+        match self.reports.iter_mut().find(same) {
+            Some(report) => {
+                report.due = report.due.min(due);
+                report.left = report.left.max(left);
+            }
+            None => self.reports.push(Report { interface, is_v6, due, left }),
+        }
+    }
+}
+
+impl Stack {
+    /// Listens to a multicast group on an interface, once more than before. Who is there is told (RFC 3376, RFC 3810).
+    ///
+    /// # Errors
+    /// [`ConfigError::NoInterface`], [`ConfigError::Address`] if it is no group, [`ConfigError::Full`].
+    pub fn join_group(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) -> Result<(), ConfigError> {
+        self.network.interface(interface).ok_or(ConfigError::NoInterface)?;
+        if !group.is_multicast() {
+            return Err(ConfigError::Address);
+        }
+        let same = |member: &&mut Membership| (member.interface, member.group) == (interface, group);
+        if let Some(member) = self.groups.members.iter_mut().find(same) {
+            member.joins = member.joins.saturating_add(1);
+            return Ok(());
+        }
+        if self.groups.members.len() >= MAX_GROUPS {
+            return Err(ConfigError::Full);
+        }
+        self.groups.members.push(Membership { interface, group, joins: 1 });
+        self.send_records(now, interface, &[group], GroupRecord::Joins);
+        self.groups.schedule(interface, group.is_ipv6(), now + UNSOLICITED, ROBUSTNESS - 1);
+        Ok(())
+    }
+
+    /// Listens to a group once less. Answers whether it was listened to.
+    pub fn leave_group(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) -> bool {
+        let same = |member: &Membership| (member.interface, member.group) == (interface, group);
+        let Some(at) = self.groups.members.iter().position(same) else { return false };
+        let member = &mut self.groups.members[at];
+        member.joins -= 1;
+        if member.joins == 0 {
+            self.groups.members.remove(at);
+            self.send_records(now, interface, &[group], GroupRecord::Leaves);
+        }
+        true
+    }
+
+    /// An address is new: those who filter groups hear of its one, now and again a little later.
+    pub(super) fn report_joins(&mut self, now: Instant, interface: InterfaceId) {
+        self.groups.schedule(interface, true, now, ROBUSTNESS);
+    }
+
+    pub(super) fn group_deadline(&self) -> Option<Instant> {
+        self.groups.reports.iter().map(|report| report.due).min()
+    }
+
+    /// Sends the reports that are due.
+    pub(super) fn send_reports(&mut self, now: Instant) {
+        for at in 0..self.groups.reports.len() {
+            let report = &mut self.groups.reports[at];
+            if report.due > now || report.left == 0 {
+                continue;
+            }
+            report.left -= 1;
+            report.due = now + UNSOLICITED;
+            let (interface, is_v6) = (report.interface, report.is_v6);
+            let groups = self.listened_groups(interface, is_v6);
+            self.send_records(now, interface, &groups, GroupRecord::IsListening);
+        }
+        self.groups.reports.retain(|report| report.left > 0);
+    }
+
+    /// All groups of an interface of which routers are told.
+    fn listened_groups(&self, id: InterfaceId, is_v6: bool) -> Vec<IpAddr> {
+        let joined = self.groups.members.iter().filter(|member| member.interface == id);
+        let mut groups: Vec<IpAddr> =
+            joined.map(|member| member.group).filter(|group| group.is_ipv6() == is_v6).collect();
+        if is_v6 && let Some(interface) = self.network.interface(id) {
+            let tentative = self.tentative.iter().filter(|other| other.interface == id).map(|other| other.address());
+            groups.extend(interface.addresses_v6().chain(tentative).map(|own| IpAddr::V6(solicited_node(own))));
+        }
+        groups.retain(|group| *group != IpAddr::V6(ALL_NODES) && *group != IpAddr::V4(ALL_SYSTEMS));
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    fn send_records(&mut self, now: Instant, id: InterfaceId, groups: &[IpAddr], record: GroupRecord) {
+        let is_link = self.network.interface(id).is_some_and(|interface| interface.mac().is_some());
+        for some in groups.chunks(RECORDS).filter(|_| is_link) {
+            let (mut v4, mut v6) = (Vec::new(), Vec::new());
+            for group in some {
+                match group {
+                    IpAddr::V4(group) => v4.push(record.igmp_bytes(*group)),
+                    IpAddr::V6(group) => v6.push(record.mld_bytes(*group)),
+                }
+            }
+            self.send_igmp(now, id, &v4);
+            self.send_mld(now, id, &v6);
+        }
+    }
+
+    fn send_igmp(&mut self, now: Instant, id: InterfaceId, records: &[[u8; 8]]) {
+        let Some(count) = u16::try_from(records.len()).ok().filter(|count| *count > 0) else { return };
+        let Some(interface) = self.network.interface(id) else { return };
+        let records = records.as_flattened();
+        let source = match interface.source_for(IGMP_REPORTS_TO.into()) {
+            Some(IpAddr::V4(source)) => source,
+            _ => Ipv4Addr::UNSPECIFIED,
+        };
+        let Some(packet) = joined(&[&igmp_report(count, Sum::of(records)), records]) else { return };
+        let header = Ipv4Header {
+            ttl: 1,
+            options: Ipv4Options::ROUTER_ALERT,
+            traffic_class: sunstar_wire::TrafficClass(0xc0),
+            ..Ipv4Header::new(IpProtocol::IGMP, source, IGMP_REPORTS_TO)
+        };
+        let Some(packet) = self.with_ipv4_header(&header, packet) else { return };
+        self.send_report(now, id, IGMP_REPORTS_TO.into(), packet);
+    }
+
+    fn send_mld(&mut self, now: Instant, id: InterfaceId, records: &[[u8; 20]]) {
+        let Some(count) = u16::try_from(records.len()).ok().filter(|count| *count > 0) else { return };
+        let Some(interface) = self.network.interface(id) else { return };
+        // RFC 3810 §5.2.13: link-local, or none.
+        let src = interface.link_local().unwrap_or(Ipv6Addr::UNSPECIFIED);
+        let records = records.as_flattened();
+        let Ok(len) = u32::try_from(records.len() + Icmpv6Header::LEN) else { return };
+        let sum = pseudo_header_v6(src, MLD_REPORTS_TO, IpProtocol::ICMPV6, len) + Sum::of(records);
+        let message = mld_report(count).to_bytes(sum);
+        let Some(packet) = joined(&[&ipv6_router_alert(IpProtocol::ICMPV6), &message, records]) else { return };
+        let header = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::HOP_BY_HOP, src, MLD_REPORTS_TO) };
+        let Some(packet) = self.with_ipv6_header(&header, packet) else { return };
+        self.send_report(now, id, MLD_REPORTS_TO.into(), packet);
+    }
+
+    fn send_report(&mut self, now: Instant, interface: InterfaceId, next_hop: IpAddr, packet: Packet) {
+        self.counters.group_reports_sent += 1;
+        if let Some(ready) = self.link_output(now, &Way { interface, next_hop, cast: Cast::Multicast }, packet) {
+            self.enqueue(ready);
+        }
+    }
+
+    /// RFC 3376 §5.2, §9.1.
+    pub(super) fn input_igmp(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        header: &Ipv4Header,
+        mut packet: Packet,
+    ) -> Result<(), DropReason> {
+        let len = packet.len().min(12);
+        if !Sum::of_chain(packet.buffers()).is_valid() {
+            return Err(DropReason::GroupQuery);
+        }
+        let bytes = packet.contiguous(len, &self.copies).map_err(|_| DropReason::GroupQuery)?;
+        // What others report concerns no host (§5.2).
+        let Ok(query) = GroupQuery::parse_igmp(bytes) else { return Err(DropReason::GroupQuery) };
+        if header.ttl != 1 {
+            return Err(DropReason::GroupQuery);
+        }
+        let is_listened = query.group.is_unspecified() || self.groups.has(arrived.interface, query.group.into());
+        if is_listened {
+            self.answer_query(now, arrived.interface, false, query.max_response);
+        }
+        Ok(())
+    }
+
+    /// RFC 3810 §6.2, §5.1.14.
+    pub(super) fn input_group_query_v6(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        head: &HeadV6,
+        mut packet: Packet,
+    ) -> Result<(), DropReason> {
+        let len = packet.len().min(28);
+        let bytes = packet.contiguous(len, &self.copies).map_err(|_| DropReason::GroupQuery)?;
+        let query = Icmpv6Packet::parse(bytes).and_then(|packet| GroupQuery::parse_mld(&packet));
+        let Ok(query) = query else { return Err(DropReason::GroupQuery) };
+        if !head.header.src.is_unicast_link_local() || head.header.hop_limit != 1 {
+            return Err(DropReason::GroupQuery);
+        }
+        if query.group.is_unspecified() || self.listens_to(arrived.interface, query.group) {
+            self.answer_query(now, arrived.interface, true, query.max_response);
+        }
+        Ok(())
+    }
+
+    /// At some moment before the time is over, so that not all answer at once.
+    fn answer_query(&mut self, now: Instant, id: InterfaceId, is_v6: bool, max_response: Duration) {
+        let most = u64::try_from(max_response.min(MAX_RESPONSE).as_micros()).unwrap_or(0);
+        let delay = Duration::from_micros(self.secret.draw(&mut self.draws) % (most + 1));
+        self.groups.schedule(id, is_v6, now + delay, 1);
+    }
+}
+
+/// The parts one behind the other, with room in front.
+fn joined(parts: &[&[u8]]) -> Option<Packet> {
+    let mut bytes = BufferMut::with_capacity(96, parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        bytes.extend_from_slice(part).ok()?;
+    }
+    Some(bytes.freeze().into())
+}

@@ -1,0 +1,104 @@
+//! RFC 3376, RFC 3810.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use sunstar_wire::checksum::Sum;
+use sunstar_wire::{
+    EtherType, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, IpProtocol, Ipv4Header, Ipv6Header, MLD_REPORTS_TO, MacAddr,
+};
+
+use super::{ALL_NODES, PEER_LOCAL, Script, US_LOCAL, US_SOLICITED, icmp, other_than_discovery};
+use crate::drops::DropReason;
+use crate::stack::tests::script::{PEER as PEER_V4, Sent};
+use crate::udp::UdpOptions;
+
+const GROUP: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 7);
+const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+
+fn mld_records(sent: &Sent) -> Vec<Vec<u8>> {
+    assert_eq!((sent.ip_v6().dst(), sent.ip_v6().hop_limit()), (MLD_REPORTS_TO, 1));
+    assert_eq!(sent.ip_v6().next_header(), IpProtocol::HOP_BY_HOP, "RFC 3810 §5");
+    assert_eq!(sent.icmp_v6().kind(), 143);
+    sent.icmp_v6().body().chunks(20).map(<[u8]>::to_vec).collect()
+}
+
+/// RFC 3810 §6.1: told at once, and again a second later.
+#[test]
+fn joins_are_told() {
+    let mut script = Script::v6();
+    script.stack.join_group(script.now, script.link, GROUP.into()).expect("it is a group");
+    let sent = script.sent_one();
+    assert_eq!(sent.ip_v6().src(), US_LOCAL);
+    assert_eq!(mld_records(&sent), [GroupRecord::Joins.mld_bytes(GROUP)]);
+    script.wait(Duration::from_secs(1));
+    let records = mld_records(&script.sent_one());
+    assert!(records.contains(&GroupRecord::IsListening.mld_bytes(GROUP).to_vec()));
+    script.stack.join_group(script.now, script.link, GROUP.into()).expect("it is a group");
+    assert!(script.stack.leave_group(script.now, script.link, GROUP.into()));
+    assert_eq!(script.sent().len(), 0, "somebody else listens");
+    assert!(script.stack.leave_group(script.now, script.link, GROUP.into()));
+    assert_eq!(mld_records(&script.sent_one()), [GroupRecord::Leaves.mld_bytes(GROUP)]);
+    assert!(!script.stack.leave_group(script.now, script.link, GROUP.into()));
+}
+
+/// RFC 3810 §6.2, §5.1.14.
+#[test]
+fn questions_are_answered() {
+    let mut script = Script::v6();
+    let body = [&[0; 16][..], &[2, 125, 0, 0]].concat();
+    let query = Icmpv6Header::Other { kind: 130, code: 0, rest: [0x27, 0x10, 0, 0] };
+    let message = icmp((PEER_LOCAL, ALL_NODES), &query, &body);
+    let header = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::ICMPV6, PEER_LOCAL, ALL_NODES) };
+    script.ip_v6(&Ipv6Header { hop_limit: 64, ..header }, &message);
+    assert_eq!(script.dropped(DropReason::GroupQuery), 1);
+    script.ip_v6(&header, &message);
+    assert_eq!(script.sent().len(), 0, "at some moment");
+    script.wait(Duration::from_secs(10));
+    let records = mld_records(&other_than_discovery(script.sent()));
+    assert_eq!(records, [GroupRecord::IsListening.mld_bytes(US_SOLICITED)], "both addresses are asked for there");
+}
+
+/// RFC 3376 §5.1, §5.2, §4.2.14.
+#[test]
+fn igmp_tells_of_groups() {
+    let mut script = Script::with_peer();
+    script.stack.join_group(script.now, script.link, GROUP_V4.into()).expect("it is a group");
+    let sent = script.sent_one();
+    let ip = sent.ip();
+    assert_eq!((ip.dst(), ip.ttl(), ip.options().count()), (IGMP_REPORTS_TO, 1, 1));
+    assert_eq!(sent.ethernet.dst, MacAddr::from_ipv4_multicast(IGMP_REPORTS_TO));
+    assert!(Sum::of(ip.payload()).is_valid());
+    assert_eq!(ip.payload()[8..], GroupRecord::Joins.igmp_bytes(GROUP_V4));
+    script.wait(Duration::from_secs(1));
+    assert_eq!(script.sent_one().ip().payload()[8..], GroupRecord::IsListening.igmp_bytes(GROUP_V4));
+    let mut query = [0x11, 0x64, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0];
+    let checksum = Sum::of(&query).checksum();
+    query[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let all = Ipv4Addr::new(224, 0, 0, 1);
+    let header = Ipv4Header { ttl: 1, ..Ipv4Header::new(IpProtocol::IGMP, PEER_V4, all) };
+    let packet = [&header.to_bytes(query.len()).expect("short")[..], &query].concat();
+    script.frame(super::mac(1), MacAddr::from_ipv4_multicast(all), EtherType::IPV4, &packet);
+    script.wait(Duration::from_secs(10));
+    assert_eq!(script.sent_one().ip().payload()[8..], GroupRecord::IsListening.igmp_bytes(GROUP_V4));
+}
+
+/// What is sent to a group is for who has joined it.
+#[test]
+fn datagrams_to_groups_are_received() {
+    let mut script = Script::with_peer();
+    let id = script.stack.udp_bind((Ipv4Addr::UNSPECIFIED, 9).into(), UdpOptions::DEFAULT).expect("it is free");
+    let len = u16::try_from(13).expect("short");
+    let rest = sunstar_wire::checksum::pseudo_header_v4(PEER_V4, GROUP_V4, IpProtocol::UDP, len) + Sum::of(b"hello");
+    let fill = sunstar_wire::checksum::Fill::Complete(rest);
+    let header = sunstar_wire::UdpHeader { src_port: 7, dst_port: 9 }.to_bytes(5, fill).expect("short");
+    let datagram = [&header[..], b"hello"].concat();
+    for is_joined in [false, true] {
+        if is_joined {
+            script.stack.join_group(script.now, script.link, GROUP_V4.into()).expect("it is a group");
+        }
+        script.ip(&Ipv4Header::new(IpProtocol::UDP, PEER_V4, GROUP_V4), &datagram);
+        let received = script.stack.udp().receive(id);
+        assert_eq!(received.map(|received| received.to), is_joined.then_some(IpAddr::V4(GROUP_V4)));
+    }
+}
