@@ -21,6 +21,7 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{FourTuple, TcpHeader};
 
 use super::connection::{Connection, Options, Queues, SendError, State};
+use super::fast_open::Cookies;
 use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
@@ -65,6 +66,8 @@ pub struct Counters {
     pub segments_retransmitted: u64,
     /// Connections that strangers have opened, and that we have.
     pub accepted: u64,
+    /// Of those: open before our answer was confirmed (RFC 7413).
+    pub fast_opened: u64,
     /// Connections that we have opened, or tried to.
     pub connects: u64,
     /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
@@ -253,6 +256,7 @@ pub struct Sockets {
     next_generation: u32,
     next_port: u64,
     port_filter: Option<PortFilter>,
+    cookies: Cookies,
     counters: Counters,
     /// By how much the buffers of all connections have grown.
     growth_bytes: u64,
@@ -270,16 +274,17 @@ impl fmt::Debug for PortFilter {
     }
 }
 
-/// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
+/// So much memory for idle connections' next requests is kept: as many as are busy in a round or two.
 const MAX_SPARES: usize = 1_024;
 
 /// Who is no connection is refused so often, and so many at once: what floods us takes no more of what we send.
 const RESET_INTERVAL: Duration = Duration::from_micros(100);
 const RESET_BURST: u32 = 1_000;
+/// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
+const MAX_COOKIES: usize = 1_024;
 
 /// No place.
 const NONE: u32 = u32::MAX;
-
 /// Where a flow is, in the two upper bits of its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -335,6 +340,7 @@ impl Sockets {
             next_generation: 0,
             next_port: 0,
             port_filter: None,
+            cookies: Cookies::new(MAX_COOKIES),
             counters: Counters::default(),
             growth_bytes: 0,
             spares: Vec::new(),
@@ -507,7 +513,7 @@ impl Sockets {
 
     fn abort_place(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        let (flow, reset) = (entry.flow, entry.connection.reset());
+        let (flow, reset) = (entry.flow, entry.connection.reset(now));
         if let Some(header) = reset {
             self.reply(flow, header);
             self.counters.resets_sent += 1;

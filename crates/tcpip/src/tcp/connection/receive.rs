@@ -19,11 +19,19 @@ impl Connection {
     pub fn receive(&mut self) -> Option<Buffer> {
         let data = self.queues.as_mut()?.ready.pop_front()?;
         self.ready_bytes -= length(&data);
-        // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
-        if self.is_synchronized() && !self.has_fin && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss {
+        if self.is_synchronized() && !self.has_fin && self.is_room_news() {
             self.acks.at_once();
         }
         Some(data)
+    }
+
+    /// Whether the other side should hear of the room at once, since it may be waiting for it: less than half of the window is left, and it
+    /// doubles. Otherwise the next acknowledgement tells (as Linux; RFC 9293 §3.8.6.2.2 asks for steps, not for segments).
+    fn is_room_news(&self) -> bool {
+        let left = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let (capacity, edge) =
+            (self.receive_capacity().min(MAX_WINDOW << self.agreed.rcv_scale.shift()), self.window_edge());
+        left <= capacity / 2 && edge - self.rcv_adv >= 2 * self.snd_mss && edge - self.rcv_nxt >= 2 * left
     }
 
     /// How many segments were dropped since the last time, since too many pieces wait.
