@@ -271,7 +271,8 @@ impl Neighbours {
         let Some(&place) = self.places.get(&key) else {
             if may_add {
                 let look_again_at = now + LIFETIME;
-                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: self.uses });
+                // Nobody has used it: a flood of such stations drives out only its own.
+                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: 0 });
             }
             return VecDeque::new();
         };

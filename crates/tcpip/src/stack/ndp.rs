@@ -142,7 +142,9 @@ impl Stack {
             NdpMessage::NeighbourAdvertisement { target, is_router: false, is_solicited: !is_probe, is_override: true };
         self.counters.neighbour_advertisements_sent += 1;
         let option = heard.own.map(NdpOption::TargetLinkLayer);
-        self.send_ndp(now, heard.interface, (target, dst), None, &answer, option);
+        // Whoever asks is not one whom we use: the answer goes where it was asked, past the cache.
+        let to = source.filter(|_| !is_probe);
+        self.send_ndp(now, heard.interface, (target, dst), to, &answer, option);
         Ok(())
     }
 
