@@ -4,6 +4,7 @@ mod captured;
 mod checksums;
 mod corpus;
 mod dhcpv4;
+mod dhcpv6;
 mod extensions;
 mod groups;
 mod hashes;

@@ -18,6 +18,8 @@ pub(super) struct Listener {
     /// Strangers who have not confirmed.
     pub(super) half_open: usize,
     pub(super) backlog: usize,
+    /// Until when there may be cookies that are good.
+    pub(super) cookies_until: Instant,
     /// Whether an event waits that tells of it: there is one, however many connections have come since.
     pub(super) has_event: bool,
 }
@@ -51,6 +53,7 @@ impl Sockets {
             queue: VecDeque::new(),
             half_open: 0,
             backlog,
+            cookies_until: Instant::default(),
             has_event: false,
         };
         let place = self.listeners.insert(listener);

@@ -264,6 +264,8 @@ impl World {
         self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
         self.excuses.has_refused |= tcp.iter().any(|tcp| {
             tcp.syns_dropped
+                + tcp.cookies_sent
+                + tcp.resets_suppressed
                 + tcp.confirmations_dropped
                 + tcp.half_open_expired
                 + tcp.half_open_unreachable

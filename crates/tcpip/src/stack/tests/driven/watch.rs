@@ -95,11 +95,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn get(&self, flow: &FourTuple) -> Option<&Direction> {
-        self.directions.iter().find(|direction| direction.flow == *flow)
+        self.directions.iter().rfind(|direction| direction.flow == *flow)
     }
 
     fn get_mut(&mut self, flow: &FourTuple) -> Option<&mut Direction> {
-        self.directions.iter_mut().find(|direction| direction.flow == *flow)
+        self.directions.iter_mut().rfind(|direction| direction.flow == *flow)
     }
 
     pub(super) fn nth(&self, at: usize) -> Option<&Direction> {
@@ -114,10 +114,26 @@ impl Watch {
         });
     }
 
+    /// Of several answers one has opened the connection.
+    fn begin(&mut self, seen: &Seen) {
+        let is_it = |direction: &Direction| direction.syn + 1 == seen.header.seq;
+        let is_answer = |direction: &Direction| direction.last.flags.contains(TcpFlags::SYN);
+        let mut answers =
+            self.directions.iter().filter(|direction| direction.flow == seen.flow && is_answer(direction));
+        if answers.any(is_it) {
+            self.directions.retain(|direction| direction.flow != seen.flow || is_it(direction));
+        }
+    }
+
     /// A segment arrives as it was sent.
     pub(super) fn on_arrival(&mut self, seen: &Seen) {
         let Some(receiver) = self.get_mut(&seen.flow.reversed()) else { return };
         receiver.repeats.1.clear();
+        let is_answer = seen.has(TcpFlags::SYN) && seen.has(TcpFlags::ACK) && seen.header.ack == receiver.syn + 1;
+        if is_answer && seen.header.options.window_scale.is_none() && receiver.last.flags.contains(TcpFlags::SYN) {
+            // Who has no memory may not have agreed (RFC 7323 §2.2).
+            receiver.scale = 0;
+        }
         // What timestamps show to be old says nothing to the receiver.
         let tsval = seen.header.options.timestamps.map_or(0, |timestamps| timestamps.tsval);
         let is_old = tsval.wrapping_sub(receiver.newest_tsval).cast_signed() < 0;
@@ -136,11 +152,18 @@ impl Watch {
             if !is_syn {
                 return;
             }
-            // The first SYN of a connection ends what is known of an earlier one.
+            // The first SYN of a connection ends what is known of an earlier one. Of answers without a memory each may be the one that
+            // opens a connection (RFC 4987 §3.6).
             let is_first = !seen.has(TcpFlags::ACK);
-            let is_old = |flow: FourTuple| flow == seen.flow || (is_first && flow == seen.flow.reversed());
-            self.directions.retain(|direction| !is_old(direction.flow));
+            let is_old = |old: &Direction| {
+                let is_other_answer = !is_first && old.last.flags.contains(TcpFlags::SYN | TcpFlags::ACK);
+                old.flow == seen.flow && !is_other_answer || (is_first && old.flow == seen.flow.reversed())
+            };
+            self.directions.retain(|direction| !is_old(direction));
             self.directions.push(Direction::new(seen));
+        }
+        if !is_syn {
+            self.begin(seen);
         }
         let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack, other.has_fin));
         let (edge, has_sack, has_fin) = other.unwrap_or_default();
