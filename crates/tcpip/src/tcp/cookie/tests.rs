@@ -167,7 +167,7 @@ proptest! {
         };
         let now = at(now);
         let header = answered(now, said).expect("there is a cookie");
-        let usual = HalfOpen::new(
+        let mut usual = HalfOpen::new(
             &TcpHeader { flags: TcpFlags::SYN, seq: THEIRS, window: 1_000, options: said, ..TcpHeader::default() },
             &Options::DEFAULT,
             header.seq,
@@ -184,7 +184,7 @@ proptest! {
         let mut confirmation = confirmation(&header);
         confirmation.options.timestamps = confirmation.options.timestamps
             .map(|both| TcpTimestamps { tsval: tsval.wrapping_add(1), ..both });
-        let stranger = opened(later, &confirmation).expect("it is our cookie");
+        let mut stranger = opened(later, &confirmation).expect("it is our cookie");
         prop_assert_eq!(stranger.answer_again(now, &Options::DEFAULT).options.window_scale, usual_answer.options.window_scale);
         prop_assert_eq!(stranger.answer_again(now, &Options::DEFAULT).options.is_sack_permitted, has_sack);
     }
