@@ -133,6 +133,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },
+    Finder { package: WIRE, kind: Unit, tests: "property_dhcpv6", bugs: &["dhcpv6_option_beyond"] },
     Finder { package: WIRE, kind: Unit, tests: "property_options", bugs: &["option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_ipv4", bugs: &["padding_kept"] },
     Finder { package: WIRE, kind: Unit, tests: "property_any_options", bugs: &["sack_without_room"] },

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::{
-    AddressPair, EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, SackBlock, Seq, TcpFlags, TcpHeader,
+    EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, Ipv6Packet, SackBlock, Seq, TcpFlags, TcpHeader,
 };
 use sunstar_wire::{TcpSegment, UdpDatagram};
 
@@ -27,23 +27,31 @@ impl Seen {
             false => bytes,
             true => {
                 let frame = EthernetFrame::parse(bytes).expect("it is well formed");
-                if frame.ethertype() != EtherType::IPV4 {
+                if frame.ethertype() != EtherType::IPV4 && frame.ethertype() != EtherType::IPV6 {
                     return None;
                 }
                 frame.payload()
             }
         };
-        let ip = Ipv4Packet::parse(bytes).expect("it is well formed");
-        if ip.protocol() == IpProtocol::UDP && ip.header().fragment.is_whole() {
-            UdpDatagram::parse(ip.payload()).expect("it is well formed");
+        let (protocol, addresses, payload) = if bytes[0] >> 4 == 6 {
+            let ip = Ipv6Packet::parse(bytes).expect("it is well formed");
+            (ip.next_header(), ip.addresses(), ip.payload())
+        } else {
+            let ip = Ipv4Packet::parse(bytes).expect("it is well formed");
+            let is_whole = ip.header().fragment.is_whole();
+            // Nothing of it is looked at.
+            let protocol = if is_whole { ip.protocol() } else { IpProtocol::NO_NEXT_HEADER };
+            (protocol, ip.addresses(), ip.payload())
+        };
+        if protocol == IpProtocol::UDP {
+            UdpDatagram::parse(payload).expect("it is well formed");
         }
-        if ip.protocol() != IpProtocol::TCP {
+        if protocol != IpProtocol::TCP {
             return None;
         }
-        let segment = TcpSegment::parse(ip.payload()).expect("it is well formed");
+        let segment = TcpSegment::parse(payload).expect("it is well formed");
         let header = segment.header();
-        let AddressPair::V4 { .. } = ip.addresses() else { return None };
-        let flow = FourTuple { addresses: ip.addresses(), src_port: header.src_port, dst_port: header.dst_port };
+        let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
         Some(Self { flow, header, len: u32::try_from(segment.payload().len()).expect("it is short") })
     }
 
