@@ -95,6 +95,8 @@ pub struct Counters {
     pub growth_refused: u64,
     /// Segments with data that were dropped, since too many pieces waited for the application or behind gaps.
     pub pieces_refused: u64,
+    /// Edges of selective acknowledgements that were not heard, since what was sent was in as many pieces as may be.
+    pub reports_refused: u64,
 }
 
 /// How full everything is.
