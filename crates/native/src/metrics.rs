@@ -173,6 +173,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "Segments with data that were dropped, since too many pieces waited for the application or behind gaps.",
         |of| of.pieces_refused,
     ),
+    Figure::counter(
+        "sunstar_tcp_refused_reports_total",
+        "Edges of selective acknowledgements that would have cut what was sent into too many pieces.",
+        |of| of.reports_refused,
+    ),
 ];
 
 const DEVICE: &[Figure<DeviceCounters>] = &[

@@ -216,8 +216,11 @@ impl Agreement {
     pub(super) fn mss(&self, ours: &Options, theirs: &TcpOptions) -> u16 {
         /// RFC 9293 §3.7.1: what is taken by who does not say.
         const DEFAULT_MSS: u16 = 536;
+        /// As in Linux (`TCP_MIN_SND_MSS`): who takes less would have us send more headers than bytes.
+        const LEAST_MSS: u16 = 48;
         let options = if self.has_timestamps { 12 } else { 0 };
         let theirs = theirs.mss.map_or(DEFAULT_MSS, Into::into);
+        let theirs = if planted::is("mss_believed") { theirs } else { theirs.max(LEAST_MSS) };
         theirs.min(ours.mss).max(options + 1) - options
     }
 }
@@ -326,6 +329,8 @@ pub(super) struct Queues {
     board: Scoreboard,
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
+    /// So many pieces at its end were not looked at yet, whether they are small.
+    apart: u8,
     /// Segments that were dropped since too many pieces wait, and not counted yet.
     refused: u32,
     sending: Sending,

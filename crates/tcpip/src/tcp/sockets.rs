@@ -6,6 +6,7 @@ mod input;
 mod listen;
 mod open;
 mod output;
+mod place;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::timers::Timers;
 use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
+use place::{NONE, Place};
 
 /// How many there may be of what strangers can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Counters {
     pub growth_refused: u64,
     /// Segments with data that were dropped, since too many pieces waited for the application or behind gaps.
     pub pieces_refused: u64,
+    /// Edges of selective acknowledgements that were not heard, since what was sent was in as many pieces as may be.
+    pub reports_refused: u64,
 }
 
 /// How full everything is.
@@ -282,37 +286,6 @@ const RESET_INTERVAL: Duration = Duration::from_micros(100);
 const RESET_BURST: u32 = 1_000;
 /// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
 const MAX_COOKIES: usize = 1_024;
-
-/// No place.
-const NONE: u32 = u32::MAX;
-/// Where a flow is, in the two upper bits of its place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Connection(u32),
-    HalfOpen(u32),
-    Over(u32),
-}
-
-impl Place {
-    const KIND: u32 = 30;
-
-    fn pack(self) -> u32 {
-        match self {
-            Self::Connection(place) => place,
-            Self::HalfOpen(place) => place | (1 << Self::KIND),
-            Self::Over(place) => place | (2 << Self::KIND),
-        }
-    }
-
-    fn unpack(packed: u32) -> Self {
-        let place = packed & ((1 << Self::KIND) - 1);
-        match packed >> Self::KIND {
-            0 => Self::Connection(place),
-            1 => Self::HalfOpen(place),
-            _ => Self::Over(place),
-        }
-    }
-}
 
 impl Sockets {
     /// No listeners, no connections.

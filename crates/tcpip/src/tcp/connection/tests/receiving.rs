@@ -3,7 +3,7 @@
 use sunstar_wire::WindowScale;
 
 use super::script::{ACK, MSS, PLAIN, PSH, RST, SYN, Script, arrives};
-use crate::tcp::connection::receive::MAX_PIECES;
+use crate::tcp::connection::receive::{COLLAPSE_FROM, COLLAPSED, SMALL_BYTES};
 use crate::tcp::connection::{Failure, Options, State};
 
 /// A connection that has used up its quick acknowledgements.
@@ -264,22 +264,34 @@ fn tells_of_duplicates_beside_one_piece() {
     assert_eq!((sent(), sent()), ((1, 1), (0, 5)));
 }
 
-/// Who sends single bytes that nobody reads gets no more of our frames than the bound, though there is room in the window.
+/// Who sends small segments that nobody reads gets no more memory than what the window says, whatever their sizes: they are put together.
 #[test]
-fn small_pieces_are_bounded() {
-    let mut script = Script::established(PLAIN);
-    let most = u32::try_from(MAX_PIECES).expect("small");
-    for seq in 1..=most {
-        script.gets(arrives(ACK, seq, 1, 1));
-        script.sent();
+fn small_pieces_are_put_together() {
+    for sizes in [&[1][..], &[3], &[1, 1, 1, 600], &[300, 1]] {
+        let mut script = Script::established(PLAIN);
+        let mut seq = 1;
+        for size in sizes.iter().cycle().take(20_000) {
+            if seq + size < 60_000 {
+                script.gets(arrives(ACK, seq, *size, 1));
+                script.sent();
+                seq += size;
+            }
+        }
+        assert_eq!((script.connection.receivable(), script.connection.take_refused()), (seq - 1, 0));
+        let pieces = script.connection.queues.as_deref().expect("something waits").ready.len();
+        assert!(pieces < COLLAPSE_FROM + COLLAPSED + 60_000 / SMALL_BYTES, "{sizes:?}: {pieces}");
+        assert_eq!(script.received(1), seq as usize - 1);
     }
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
-    script.gets(arrives(ACK, most + 1, 1, 1));
-    assert_eq!(script.sent_one().ack, most + 1);
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 1));
-    assert!(script.connection.receive().is_some());
-    script.gets(arrives(ACK, most + 1, 1, 1));
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
+}
+
+/// What is as large as usual is not copied.
+#[test]
+fn large_pieces_stay_where_they_are() {
+    let mut script = Script::established(PLAIN);
+    for at in 0..100 {
+        script.gets(arrives(ACK, 1 + 600 * at, 600, 1));
+    }
+    assert_eq!(script.connection.queues.as_deref().expect("something waits").ready.len(), 100);
 }
 
 /// Answers carry the acknowledgement of what they answer: who has sent one waits for the next (RFC 9293 §3.8.6.3 allows it).
