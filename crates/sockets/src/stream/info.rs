@@ -143,5 +143,5 @@ fn put_counts(layout: &mut Layout, info: &Info) {
     layout.long(200, info.bytes_sent);
     layout.long(208, info.bytes_retrans);
     layout.word(216, info.dsack_dups);
-    layout.word(220, u32::from(info.reord_seen));
+    layout.word(220, info.reord_seen);
 }
