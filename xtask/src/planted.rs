@@ -16,7 +16,7 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::table::FINDERS;
+use self::table::{ELSEWHERE, FINDERS};
 use crate::command::{Count, cargo, root, target_dir};
 use crate::tidy::tree;
 use crate::{fuzz, loom, soak};
@@ -173,7 +173,8 @@ fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
         .env("PROPTEST_RNG_SEED", CASES_SEED.to_string())
         // A planted failure is no regression to remember, nor to be made smaller.
         .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
-        .env("PROPTEST_MAX_SHRINK_ITERS", "0");
+        .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+        .env("SUNSTAR_SIM_MINIMISE", "0");
     match finder.kind {
         Kind::Unit => &mut command,
         Kind::Loom => command.env("LOOM_MAX_PREEMPTIONS", loom::PREEMPTIONS.to_string()),
@@ -280,7 +281,8 @@ pub(crate) fn evidence(output: &str) -> String {
 }
 
 fn in_table() -> BTreeSet<(String, String)> {
-    let ours = all().map(|(finder, bug)| (finder.package.to_owned(), bug.to_owned()));
+    let home = |bug: &str| ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == bug).map(|(_, package)| *package);
+    let ours = all().map(|(finder, bug)| (home(bug).unwrap_or(finder.package).to_owned(), bug.to_owned()));
     ours.chain(fuzz::in_table()).collect()
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::command::{Count, cargo, target_dir};
+use crate::command::{Count, cargo, run as run_command, target_dir};
 use crate::steps;
 
 /// The scenarios, by a part of their names.
@@ -18,6 +18,12 @@ const PACKAGES: [&str; 2] = ["sunstar-sim", "sunstar-http"];
 
 /// Tells them which seeds to try: one, or a range.
 const SEEDS: &str = "SUNSTAR_SIM_SEEDS";
+
+/// Names the parts of a scenario to leave out.
+const OMIT: &str = "SUNSTAR_SIM_OMIT";
+
+/// Has the table of goodput written anew.
+const BLESS: &str = "SUNSTAR_SIM_BLESS";
 
 /// Names the file to which every world appends its trace.
 const TRACE: &str = "SUNSTAR_SIM_TRACE";
@@ -31,6 +37,9 @@ pub(crate) struct Options {
     /// Try this seed alone
     #[arg(long, conflicts_with_all = ["sweep", "seeds", "from"])]
     seed: Option<u64>,
+    /// Leave out these parts of a scenario, as the report of a failure says
+    #[arg(long, value_name = "NUMBERS", requires = "seed")]
+    omit: Option<String>,
     /// Try new seeds for so many minutes
     #[arg(long, value_name = "MINUTES", conflicts_with = "seeds")]
     sweep: Option<f64>,
@@ -43,6 +52,12 @@ pub(crate) struct Options {
     /// Append the trace of every world to this file
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Instead, show what TCP makes of a long fat line and how fairly flows share it, with so many seeds
+    #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = "4")]
+    figures: Option<u64>,
+    /// Instead, write the table of goodput anew, by loss, delay and queue
+    #[arg(long)]
+    table: bool,
 }
 
 /// Runs the scenarios, optimised, with the seeds that the options name.
@@ -50,8 +65,14 @@ pub(crate) struct Options {
 /// # Errors
 /// If a seed fails, or the scenarios can't be built.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(seeds) = options.figures {
+        return figures(seeds);
+    }
+    if options.table {
+        return table();
+    }
     let first = options.seed.or(options.from).unwrap_or_else(seed_of_today);
-    let trace = options.trace.as_deref();
+    let trace = (options.trace.as_deref(), options.omit.as_deref());
     let Some(minutes) = options.sweep else {
         let count = if options.seed.is_some() { 1 } else { options.seeds };
         return try_seeds(first, count, trace, true).and_then(Count::all_passed);
@@ -71,10 +92,31 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// If the scenarios can't be built or there are none.
 pub(crate) fn smoke(seeds: u64) -> Result<Count> {
-    try_seeds(seed_of_today(), seeds, None, false)
+    try_seeds(seed_of_today(), seeds, (None, None), false)
 }
 
-fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -> Result<Count> {
+/// Runs the simulations of long fat lines.
+///
+/// # Errors
+/// If a figure misses its bar, or they can't be built.
+fn figures(seeds: u64) -> Result<()> {
+    let mut command = cargo(&["run", "--locked", "-p", "sunstar-bench", "--bin", "sunstar-figures"]);
+    optimise(&mut command);
+    ensure!(run_command(command.arg("--").arg(seeds.to_string()))?.success, "a figure misses its bar");
+    Ok(())
+}
+
+/// Writes the table of goodput, with which a test compares.
+///
+/// # Errors
+/// If it can't be made.
+fn table() -> Result<()> {
+    let mut command = cargo(&["test", "--locked", "--lib", "-p", "sunstar-sim", "goodput_table"]);
+    steps::counted(command.env(BLESS, "1")).and_then(Count::all_passed)
+}
+
+fn try_seeds(first: u64, count: u64, what: (Option<&Path>, Option<&str>), is_optimised: bool) -> Result<Count> {
+    let (trace, omit) = what;
     let mut total = Count::default();
     for package in PACKAGES {
         let mut command = cargo(&["test", "--locked", "--lib", "-p", package]);
@@ -83,6 +125,9 @@ fn try_seeds(first: u64, count: u64, trace: Option<&Path>, is_optimised: bool) -
             command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
         }
         command.arg(TESTS).env(SEEDS, format!("{first}..{}", first.saturating_add(count)));
+        if let Some(omit) = omit {
+            command.env(OMIT, omit);
+        }
         if let Some(trace) = trace {
             command.env(TRACE, std::path::absolute(trace)?);
         }

@@ -99,6 +99,18 @@ const TCP: &[Figure<TcpCounters>] = &[
         of.connects
     }),
     Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),
+    Figure::counter("sunstar_tcp_suppressed_resets_total", "Resets that were not sent, over their rate.", |of| {
+        of.resets_suppressed
+    }),
+    Figure::counter("sunstar_tcp_cookies_sent_total", "SYNs that were answered by a cookie.", |of| of.cookies_sent),
+    Figure::counter("sunstar_tcp_cookies_accepted_total", "Connections that cookies have opened.", |of| {
+        of.cookies_accepted
+    }),
+    Figure::counter(
+        "sunstar_tcp_cookies_failed_total",
+        "Segments of no connection that came while cookies are good, and brought none.",
+        |of| of.cookies_failed,
+    ),
     Figure::counter("sunstar_tcp_dropped_syns_total", "Attempts to connect that found the backlog full.", |of| {
         of.syns_dropped
     }),

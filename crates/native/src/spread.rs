@@ -10,6 +10,7 @@ mod queue;
 mod steer;
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +20,8 @@ use sunstar_packet::Packet;
 use sunstar_wire::toeplitz::{KEY_BYTES, Toeplitz};
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
-use ports::Ports;
 pub(crate) use ports::{Claim, free_ports};
+use ports::{FIRST_FREE, FREE, Ports};
 pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
 
 /// What the shards agree upon about the devices that all of them use. One for all of them.
@@ -37,14 +38,8 @@ impl Spread {
     /// # Panics
     /// Outside of any shard.
     pub fn new() -> Arc<Self> {
-        let mut key = [0; KEY_BYTES];
-        current::entropy(&mut key);
-        Arc::new(Self {
-            shards: at_least_one(current::shard_count()),
-            hash: Toeplitz::new(&key),
-            tcp: Ports::default(),
-            udp: Ports::default(),
-        })
+        let shards = at_least_one(current::shard_count());
+        Arc::new(Self { shards, hash: hash(shards), tcp: Ports::default(), udp: Ports::default() })
     }
 
     /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.
@@ -84,7 +79,7 @@ impl Spread {
     }
 
     fn place(&self, hash: u32) -> usize {
-        usize::try_from((u64::from(hash) * u64::from(self.shards)) >> 32).unwrap_or(0)
+        place(hash, self.shards)
     }
 }
 
@@ -144,6 +139,48 @@ impl SharedDevice {
     }
 }
 
+/// A hash with a key that nobody knows. One in some ten thousand keys hides the ports from those bits of the hash that choose the shard: with
+/// such a one a shard would find no port for a connection, so it is not taken.
+fn hash(shards: u32) -> Toeplitz {
+    loop {
+        let mut key = [0; KEY_BYTES];
+        current::entropy(&mut key);
+        let hash = Toeplitz::new(&key);
+        if shares_out(&hash, shards) {
+            return hash;
+        }
+    }
+}
+
+/// Whether those ports of either side alone that are chosen for connections lead to all shards, over either version of IP.
+fn shares_out(hash: &Toeplitz, shards: u32) -> bool {
+    /// Ports that are tried for each shard, of which it must get a quarter.
+    const TRIES: usize = 64;
+    /// It has no divisor in common with the number of ports, so that none comes twice.
+    const STEP: usize = 12_345;
+    let count = usize::try_from(shards).unwrap_or(usize::MAX);
+    let tries = TRIES.saturating_mul(count).min(FREE.into());
+    let pairs = [
+        AddressPair::V4 { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED },
+        AddressPair::V6 { src: Ipv6Addr::UNSPECIFIED, dst: Ipv6Addr::UNSPECIFIED },
+    ];
+    let leads_to_all = |addresses, is_src| {
+        let mut counts = vec![0; count];
+        for port in (0..).step_by(STEP).take(tries) {
+            let port = FIRST_FREE + u16::try_from(port % usize::from(FREE)).unwrap_or(0);
+            let (src_port, dst_port) = if is_src { (port, 0) } else { (0, port) };
+            counts[place(hash.hash_flow(FourTuple { addresses, src_port, dst_port }), shards)] += 1;
+        }
+        counts.iter().all(|&hits| hits >= tries / count / 4)
+    };
+    pairs.into_iter().all(|addresses| leads_to_all(addresses, false) && leads_to_all(addresses, true))
+}
+
+/// The shard of so many that a hash stands for.
+fn place(hash: u32, shards: u32) -> usize {
+    usize::try_from((u64::from(hash) * u64::from(shards)) >> 32).unwrap_or(0)
+}
+
 /// A port that is open, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -162,5 +199,33 @@ impl Drop for Lease {
 impl fmt::Debug for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spread").field("shards", &self.shards).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key whose bits are the same wherever ports lie makes one shard of all ports.
+    #[test]
+    fn keys_that_hide_ports_are_not_taken() {
+        assert!(!shares_out(&Toeplitz::new(&[0; KEY_BYTES]), 2));
+        assert!(!shares_out(&Toeplitz::new(&[0xff; KEY_BYTES]), 3));
+        // The one that Microsoft has published.
+        let published: [u8; KEY_BYTES] = [
+            0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca,
+            0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b,
+            0xbe, 0xac, 0x01, 0xfa,
+        ];
+        for shards in [1, 2, 3, 7, 64] {
+            assert!(shares_out(&Toeplitz::new(&published), shards), "{shards} shards");
+        }
+        let mut hidden = published;
+        // What the highest bits of the hash take of the destination's port over IPv4.
+        hidden[10..14].fill(0);
+        assert!(!shares_out(&Toeplitz::new(&hidden), 2));
+        // The same but for the highest bit of the port, which all have that are chosen.
+        hidden[10] = 0x80;
+        assert!(!shares_out(&Toeplitz::new(&hidden), 2));
     }
 }

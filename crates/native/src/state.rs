@@ -198,7 +198,8 @@ impl State {
             wakes.extend(waiters.all().into_iter().flatten());
             return;
         }
-        if connection.receivable() > 0 || connection.is_at_end() {
+        let is_at_end = connection.is_at_end() && !planted::is("end_untold");
+        if connection.receivable() > 0 || is_at_end {
             wakes.extend(waiters.reader.take());
         }
         wakes.extend(waiters.writer(connection.unacknowledged()));

@@ -82,7 +82,7 @@ impl Sim {
     /// so on; on the second device it begins with 11.
     ///
     /// # Panics
-    /// As [`Sim::host`]; and if the options name no device, more queues than shards, or several devices for several shards.
+    /// As [`Sim::host`]; and if the options name no device, or more queues than shards.
     pub fn native_host<F, M>(&mut self, name: &str, options: NativeOptions, main: F) -> Host
     where
         F: Fn() -> M + 'static,
@@ -109,7 +109,6 @@ impl Sim {
         M: Future<Output = ()> + 'static,
     {
         assert!(!options.ports.is_empty(), "a host with a network has a device");
-        assert!(options.shards == 1 || options.ports.len() == 1, "several shards share one device");
         assert!(options.ports.iter().all(|port| (1..=options.shards).contains(&port.queues)), "a queue is a shard's");
         let number = self.hosts.len();
         let (mut nics, mut links) = (Vec::new(), Vec::new());

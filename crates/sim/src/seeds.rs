@@ -17,6 +17,9 @@ pub const SEEDS_VARIABLE: &str = "SUNSTAR_SIM_SEEDS";
 /// The environment variable that names parts of a scenario to leave out, by number, as [`for_each_seed_minimised`] tells them.
 pub const OMIT_VARIABLE: &str = "SUNSTAR_SIM_OMIT";
 
+/// The environment variable that holds 0 if failing scenarios are not to be run again without some of their parts.
+const MINIMISE_VARIABLE: &str = "SUNSTAR_SIM_MINIMISE";
+
 /// A failing scenario is run so often at most to find out what it does not need.
 const MAX_ATTEMPTS: usize = 300;
 
@@ -69,7 +72,7 @@ pub fn for_each_seed_minimised(seeds: Range<u64>, mut scenario: impl FnMut(u64, 
 
 /// Leaves out of a failing scenario what it fails without.
 fn minimise(mut parts: Parts, mut fails: impl FnMut(&Parts) -> bool) -> Parts {
-    let mut attempts = 0;
+    let mut attempts = if env::var(MINIMISE_VARIABLE).is_ok_and(|value| value == "0") { MAX_ATTEMPTS } else { 0 };
     // Great pieces first: half of what there is, then a quarter, down to single parts.
     let mut width = parts.count();
     while width > 0 && attempts < MAX_ATTEMPTS {

@@ -3,6 +3,7 @@
 pub mod assembler;
 pub mod congestion;
 pub mod connection;
+pub(crate) mod cookie;
 pub mod delivery;
 pub mod fast_open;
 pub mod half_open;

@@ -34,6 +34,8 @@ pub enum Error {
     NdpOption,
     /// DHCP that is not about Ethernet, or is neither question nor answer, or BOOTP, which has no options (RFC 2131 §2, §3).
     Dhcpv4,
+    /// DHCPv6 of no kind that clients know (RFC 8415 §7.3).
+    Dhcpv6,
 }
 
 impl Error {
@@ -51,6 +53,7 @@ impl Error {
             Self::TooManyExtensions => "there are more extension headers than any use has",
             Self::MessageKind => "the message is of another kind",
             Self::NdpOption => "an option of neighbour discovery has no length that can be",
+            Self::Dhcpv6 => "the DHCPv6 message is of no kind that clients know",
             Self::Dhcpv4 => "the DHCP message is not about Ethernet, or is BOOTP",
         }
     }

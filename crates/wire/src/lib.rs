@@ -8,7 +8,7 @@
 //! | views | [`EthernetFrame`], [`Ipv4Packet`], [`Ipv6Packet`], [`UdpDatagram`], [`TcpSegment`], [`Icmpv4Packet`], [`Icmpv6Packet`] | references into received bytes whose lengths were checked once, by `parse`; accessors can't fail |
 //! | headers | [`EthernetHeader`], [`Arp`], [`Ipv4Header`], [`Ipv6Header`], [`UdpHeader`], [`TcpHeader`], [`Icmpv4Header`], [`Icmpv6Header`], [`NdpMessage`] | plain values that can't hold what the wire can't; `to_bytes` makes them a small array to be put in front of a payload |
 //!
-//! [`dhcpv4`] has the messages of DHCP in the same two forms.
+//! [`dhcpv4`] and [`dhcpv6`] have the messages of DHCP in the same two forms.
 //!
 //! `header()` leads from a view to its header, `to_bytes` and `parse` lead back. What `parse` refuses breaks a rule that
 //! [`Error`] names.
@@ -67,6 +67,7 @@ mod addresses;
 mod arp;
 pub mod checksum;
 pub mod dhcpv4;
+pub mod dhcpv6;
 mod error;
 mod ethernet;
 mod header_bytes;

@@ -82,6 +82,15 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: NET, kind: Unit, tests: "spread_random", bugs: &["forgotten_return", "given_after_goodbye"] },
     Finder { package: SIM, kind: Unit, tests: "same_trace", bugs: &["address_order"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep", bugs: &["early_segment", "split_drops_byte"] },
+    Finder {
+        package: SIM,
+        kind: Unit,
+        tests: "sim_sweep_hosts",
+        bugs: &["end_untold", "leaked_flow", "old_bytes_kept", "time_wait_unbounded"],
+    },
+    Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
+    Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
+    Finder { package: TCPIP, kind: Unit, tests: "later_segments_confirm", bugs: &["challenged_for_ever"] },
     Finder { package: SIM, kind: Unit, tests: "a_stream_moves", bugs: &["leaked_stream"] },
     Finder { package: SIM, kind: Unit, tests: "sockets_streams_buffers", bugs: &["lost_reader_wake"] },
     Finder { package: TCPIP, kind: Unit, tests: "answers_to_others", bugs: &["dhcp_any_answer"] },
@@ -94,6 +103,10 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
     Finder { package: TCPIP, kind: Unit, tests: "do_not_find_the_one", bugs: &["recent_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "cookies_grow_old", bugs: &["cookie_ages_ignored"] },
+    Finder { package: TCPIP, kind: Unit, tests: "property_guesses_fail", bugs: &["cookie_believed"] },
+    Finder { package: TCPIP, kind: Unit, tests: "believed_beside_floods", bugs: &["cookie_unasked"] },
+    Finder { package: TCPIP, kind: Unit, tests: "resets_are_bounded", bugs: &["resets_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "sums_hold", bugs: &["lost_skipped"] },
     Finder { package: TCPIP, kind: Unit, tests: "rounding_does_not", bugs: &["window_creeps"] },
     Finder { package: TCPIP, kind: Unit, tests: "v6::discovery", bugs: &["ndp_from_afar", "rival_ignored"] },
@@ -111,6 +124,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "scoreboard", bugs: &["reneging_ignored"] },
     Finder { package: TCPIP, kind: Unit, tests: "tells_of_duplicates", bugs: &["duplicate_untold"] },
     Finder { package: TCPIP, kind: Unit, tests: "growth_is_shared", bugs: &["growth_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "wrong_cookies_and_floods", bugs: &["cookie_unchecked"] },
     Finder { package: TCPIP, kind: Unit, tests: "reports_take_room", bugs: &["reports_beside_mss"] },
     Finder { package: TCPIP, kind: Unit, tests: "frto_", bugs: &["timeout_believed"] },
     Finder { package: TCPIP, kind: Unit, tests: "window_grows_with", bugs: &["window_not_grown"] },
@@ -120,11 +134,21 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },
+    Finder { package: WIRE, kind: Unit, tests: "property_dhcpv6", bugs: &["dhcpv6_option_beyond"] },
     Finder { package: WIRE, kind: Unit, tests: "property_options", bugs: &["option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_ipv4", bugs: &["padding_kept"] },
     Finder { package: WIRE, kind: Unit, tests: "property_any_options", bugs: &["sack_without_room"] },
     Finder { package: WIRE, kind: Unit, tests: "property_updates", bugs: &["update_minus_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_tagged", bugs: &["vlan_unchecked"] },
+];
+
+/// Bugs that are found by the tests of another package than the one that contains them.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("end_untold", "sunstar-native"),
+    ("leaked_flow", TCPIP),
+    ("old_bytes_kept", TCPIP),
+    ("time_wait_unbounded", TCPIP),
+    ("window_not_reduced", TCPIP),
 ];
 
 const NET: &str = "sunstar-net";

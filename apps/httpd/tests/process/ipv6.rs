@@ -130,7 +130,7 @@ fn all_shards_serve_over_ipv6() {
         for queues in [1, 3] {
             let mut command = given(3, &format!("tap:tap0,queues={queues}"), STACK);
             let httpd = Httpd::run(command.arg("--root").arg(&root));
-            exercise(httpd.address, &content(1_000_000));
+            exercise(httpd.address, &content(3_000_000));
             httpd.stop();
         }
     });

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Ports that are chosen from where none is named.
-const FIRST_FREE: u16 = 32_768;
-const FREE: u16 = 28_232;
+pub(super) const FIRST_FREE: u16 = 32_768;
+pub(super) const FREE: u16 = 28_232;
 
 /// So many times shards may share a port without naming one.
 const SHARED_PORTS: usize = 1_024;

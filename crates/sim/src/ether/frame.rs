@@ -28,6 +28,7 @@ pub(super) struct Frame {
     pub(super) from_host: usize,
     /// What is left of its sender's offload. It is completed on the wire as soon as anybody could tell.
     pub(super) checksum: Checksum,
+    is_damaged: bool,
 }
 
 impl Frame {
@@ -35,7 +36,7 @@ impl Frame {
     pub(super) fn of(packet: &Packet, from_host: usize, scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         packet.buffers().iter().for_each(|buffer| scratch.extend_from_slice(buffer));
-        Self { bytes: Rc::from(&scratch[..]), from_host, checksum: packet.offload.checksum }
+        Self { bytes: Rc::from(&scratch[..]), from_host, checksum: packet.offload.checksum, is_damaged: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,9 +55,14 @@ impl Frame {
         self.bytes.get(at..at + 6).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
     }
 
-    /// Whether it carries a datagram of IP: nothing else has a checksum.
-    fn is_ip(&self) -> bool {
-        matches!(self.bytes.get(12..ETHERNET_BYTES), Some([0x08, 0x00] | [0x86, 0xdd]))
+    /// Whether a wrong bit can be found: it carries a whole packet of IP, since nothing else has a checksum, and two wrong bits in fragments
+    /// of one packet may hide each other.
+    fn has_checksum(&self) -> bool {
+        match self.bytes.get(12..22) {
+            Some([0x08, 0x00, _, _, _, _, _, _, flags, fragment]) => (flags & 0x3f) | fragment == 0,
+            Some([0x86, 0xdd, _, _, _, _, _, _, next, _]) => *next != 44,
+            _ => false,
+        }
     }
 
     /// What stands for its content in the trace.
@@ -76,13 +82,15 @@ impl Frame {
         self.bytes.get(addresses).map_or(0, trace::content)
     }
 
-    /// The same with one bit wrong that a checksum covers; none if there is none.
+    /// The same with one bit wrong that a checksum covers; none if there is none, or one is wrong already: a second one may hide it.
     pub(super) fn damaged(&self, random: &mut Random) -> Option<Self> {
-        let room = self.bytes.len().checked_sub(ETHERNET_BYTES).filter(|room| *room > 0 && self.is_ip())?;
+        let can_be = !self.is_damaged && self.has_checksum();
+        let room = self.bytes.len().checked_sub(ETHERNET_BYTES).filter(|room| *room > 0 && can_be)?;
         let mut bytes = self.completed().to_vec();
         let bit = random.index(room * 8);
         bytes[ETHERNET_BYTES + bit / 8] ^= 1 << (bit % 8);
-        Some(Self { bytes: Rc::from(bytes), from_host: self.from_host, checksum: Checksum::Complete })
+        let (bytes, from_host) = (Rc::from(bytes), self.from_host);
+        Some(Self { bytes, from_host, checksum: Checksum::Complete, is_damaged: true })
     }
 
     /// The bytes with their checksum.

@@ -13,7 +13,7 @@ use crate::random::Random;
 pub struct NativeOptions {
     /// How many shards it has.
     pub shards: usize,
-    /// Its devices. A host of several shards has one.
+    /// Its devices, which all shards share.
     pub ports: Vec<PortOptions>,
     /// Its TCP/IP.
     pub network: NetworkOptions,
@@ -25,10 +25,10 @@ impl NativeOptions {
         Self { shards: 1, ports: ports.into_iter().collect(), network: NetworkOptions::DEFAULT }
     }
 
-    /// Options drawn at random, for a host with one device on a local network.
+    /// Options drawn at random, for a host with a device on a local network, or two.
     pub fn drawn(random: &mut Random, lan: LanId) -> Self {
         let shards = 1 + random.index(3);
-        let ports = vec![PortOptions::drawn(random, lan, shards)];
+        let ports = (0..1 + u64::from(random.below(4) == 0)).map(|_| PortOptions::drawn(random, lan, shards)).collect();
         let size = |random: &mut Random| 2_048 << random.between(0, 8);
         let (receive_capacity, send_capacity) = (size(random), size(random));
         let mut network = NetworkOptions::DEFAULT;
@@ -43,6 +43,10 @@ impl NativeOptions {
             offers_sack: random.below(4) != 0,
             ..network.tcp
         };
+        // Small enough to be reached.
+        network.limits.tcp.time_wait = 2 << random.between(0, 8);
+        network.limits.tcp.replies = 2 << random.between(0, 8);
+        network.limits.outgoing_packets = 16 << random.between(0, 8);
         Self { shards, ports, network }
     }
 }

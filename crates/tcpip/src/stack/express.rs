@@ -1,4 +1,5 @@
-//! What nearly every packet is: a segment of TCP over IPv4 without IP options, whole, for us, with all headers in one piece.
+//! What nearly every packet is: a segment of TCP over IPv4 without IP options, or over IPv6 without extension headers, whole, for us, with
+//! all headers in one piece.
 //!
 //! Such a packet is understood at one look. Whatever is unusual or wrong about another one is for the way that all packets can take
 //! (`input`), which then sees it untouched and knows the reason for which to drop it.
@@ -6,7 +7,9 @@
 use smallvec::SmallVec;
 use sunstar_packet::{Checksum, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header};
-use sunstar_wire::{AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, TcpHeader, TcpSegment};
+use sunstar_wire::{
+    AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet, TcpHeader, TcpSegment,
+};
 
 use super::Stack;
 use crate::interface::{InterfaceId, Link};
@@ -57,7 +60,7 @@ impl Stack {
     #[inline]
     pub(super) fn input_express(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
         // Not taken apart: what has just been written is not moved.
-        let Some(express) = &self.express(id, packet) else { return false };
+        let Some(express) = &self.express(id, packet) else { return self.input_express_v6(now, id, packet) };
         // They are there: all of them were looked at.
         let _ = packet.trim_front(express.len);
         self.input_segment(now, id, &express.flow, &express.header, packet);
@@ -98,12 +101,63 @@ impl Stack {
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
         Some(Express { flow, header: view.header(), len: link_len + IPV4_BYTES + view.header_len() })
     }
+
+    /// The same for IPv6.
+    #[inline(never)]
+    fn input_express_v6(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
+        let Some(express) = &self.express_v6(id, packet) else { return false };
+        // They are there: all of them were looked at.
+        let _ = packet.trim_front(express.len);
+        self.input_segment(now, id, &express.flow, &express.header, packet);
+        true
+    }
+
+    fn express_v6(&self, id: InterfaceId, packet: &Packet) -> Option<Express> {
+        let interface = self.network.interface(id)?;
+        let front: &[u8] = packet.buffers().first()?;
+        let link_len = if interface.mac().is_some() { ETHERNET_BYTES } else { 0 };
+        let (link, front) = front.split_at_checked(link_len)?;
+        if let (Some(mac), [dst @ .., _, _, _, _, _, _, type_0, type_1]) = (interface.mac(), link) {
+            let is_for_us = *dst == mac.0 && [*type_0, *type_1] == EtherType::IPV6.value().to_be_bytes();
+            (is_for_us && packet.offload.vlan.is_none()).then_some(())?;
+        }
+        let len = packet.len() - link_len;
+        let ip = Ipv6Packet::parse_head(front, len).ok().filter(|ip| ip.next_header() == IpProtocol::TCP)?;
+        let (src, dst) = (ip.src(), ip.dst());
+        // Addresses that mean something on one link only are for the other way.
+        let is_wide = !src.is_unicast_link_local() && !dst.is_unicast_link_local();
+        let is_station = !src.is_multicast() && !src.is_unspecified() && !src.is_loopback() && !dst.is_loopback();
+        let is_ours = self.network.is_own_v6(dst) && !self.network.is_own_v6(src);
+        let is_spoken = interface.speaks_v6() && !interface.is_loopback();
+        if Ipv6Header::LEN + ip.payload_len() != len || !is_wide || !is_station || !is_ours || !is_spoken {
+            return None;
+        }
+        let segment = &front[Ipv6Header::LEN..];
+        let view = TcpSegment::parse(segment).ok()?;
+        let addresses = AddressPair::V6 { src, dst };
+        if packet.offload.checksum == Checksum::Complete {
+            let rest = packet.buffers()[1..].iter().map(|buffer| &buffer[..]);
+            let sum = Sum::of_chain(core::iter::once(segment).chain(rest));
+            let len = u32::try_from(ip.payload_len()).ok()?;
+            if !(sum + pseudo_header(addresses, IpProtocol::TCP, len)).is_valid() {
+                return None;
+            }
+        }
+        let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
+        Some(Express { flow, header: view.header(), len: link_len + Ipv6Header::LEN + view.header_len() })
+    }
 }
 
 /// The flow of a segment as the usual headers have it; nothing is verified.
 fn probable_flow(front: &[u8]) -> Option<FourTuple> {
-    let ip = Ipv4Packet::parse_head(front, usize::MAX).ok().filter(|ip| ip.protocol() == IpProtocol::TCP)?;
-    let [a, b, c, d] = *ip.payload().first_chunk()?;
+    let (protocol, addresses, payload) = match Ipv4Packet::parse_head(front, usize::MAX) {
+        Ok(ip) => (ip.protocol(), ip.addresses(), ip.payload()),
+        Err(_) => {
+            let ip = Ipv6Packet::parse_head(front, usize::MAX).ok()?;
+            (ip.next_header(), ip.addresses(), ip.payload())
+        }
+    };
+    let [a, b, c, d] = *payload.first_chunk().filter(|_| protocol == IpProtocol::TCP)?;
     let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    Some(FourTuple { addresses: ip.addresses(), src_port, dst_port })
+    Some(FourTuple { addresses, src_port, dst_port })
 }

@@ -78,6 +78,8 @@ impl Window {
 
     /// Sets the threshold to a part of the window, but at least two segments (RFC 5681 §3.1, equation 4).
     fn reduce(&mut self, numerator: u32, denominator: u32) {
+        let (numerator, denominator) =
+            if planted::is("window_not_reduced") { (1, 1) } else { (numerator, denominator) };
         let reduced = u64::from(self.cwnd) * u64::from(numerator) / u64::from(denominator);
         self.ssthresh = u32::try_from(reduced).unwrap_or(u32::MAX).max(2 * self.mss);
     }

@@ -15,6 +15,13 @@ mod tests;
 /// (`tcp_synack_retries`): after some 63 s the stranger is forgotten.
 pub const MAX_ANSWERS: u8 = 5;
 
+/// Strangers who say what can't be make us repeat it so often, until it is due again by itself. Who answers with what can't be might do so
+/// for ever, if both sides remember different connections.
+const MAX_REPEATS: u8 = 8;
+
+/// What the stranger may send before we have told our window again: none is shifted in our answer.
+const WINDOW: u32 = 0xffff;
+
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What SYN-RECEIVED needs (RFC 9293 §3.3.2), in a few dozen bytes: who floods us with SYNs takes no more (RFC 4987 §3.4).
@@ -33,6 +40,7 @@ pub struct HalfOpen {
     /// Whether the answer offers a cookie for the next time (RFC 7413 §4.1.2), and in which form.
     offer: Offer,
     answers: u8,
+    repeats: u8,
     answered_at: Instant,
 }
 
@@ -74,6 +82,7 @@ impl HalfOpen {
             agreement,
             offer: Offer::Nothing,
             answers: 0,
+            repeats: 0,
             answered_at: Instant::default(),
         }
     }
@@ -124,12 +133,18 @@ impl HalfOpen {
     /// Our SYN with the acknowledgement of theirs, for the first time or since it is due again.
     pub fn answer(&mut self, now: Instant, options: &Options) -> TcpHeader {
         self.answers += 1;
+        self.repeats = 0;
         self.answered_at = now;
-        self.answer_again(now, options)
+        self.header(now, options)
     }
 
     /// The same for a SYN that came again. When it is due by itself, and for how long, does not depend on strangers.
-    pub fn answer_again(&self, now: Instant, options: &Options) -> TcpHeader {
+    pub fn answer_again(&mut self, now: Instant, options: &Options) -> TcpHeader {
+        self.repeats = self.repeats.saturating_add(1);
+        self.header(now, options)
+    }
+
+    fn header(&self, now: Instant, options: &Options) -> TcpHeader {
         let mut header = TcpHeader {
             flags: TcpFlags::SYN | TcpFlags::ACK,
             seq: self.iss,
@@ -170,20 +185,21 @@ impl HalfOpen {
         }
         let tsval = header.options.timestamps.filter(|_| self.agreement.has_timestamps()).map(|both| both.tsval);
         let is_older = tsval.is_some_and(|tsval| tsval.wrapping_sub(self.ts_recent).cast_signed() < 0);
-        if is_older && !has(TcpFlags::RST) {
-            // From before their SYN (PAWS, RFC 7323 §5.3).
-            return Verdict::Answer;
-        }
-        if header.seq != self.irs + 1 {
-            // RFC 5961 §3, §4: what is not exactly expected ends nothing.
-            return if has(TcpFlags::RST) { Verdict::Waits } else { Verdict::Answer };
-        }
+        let challenge = if self.repeats < MAX_REPEATS { Verdict::Answer } else { Verdict::Waits };
         if has(TcpFlags::RST) {
-            return Verdict::Gone;
+            // RFC 5961 §3: what is not exactly expected ends nothing.
+            return if header.seq == self.irs + 1 { Verdict::Gone } else { Verdict::Waits };
         }
-        if !has(TcpFlags::ACK) || has(TcpFlags::SYN) {
+        let most = if planted::is("challenged_for_ever") { 0 } else { WINDOW };
+        let is_in_window = header.seq - (self.irs + 1) <= most;
+        // From before their SYN (PAWS, RFC 7323 §5.3), not acceptable (RFC 9293 §3.10.7.4), or a SYN that is not theirs (RFC 5961 §4).
+        if is_older || !is_in_window || has(TcpFlags::SYN) {
+            return challenge;
+        }
+        if !has(TcpFlags::ACK) {
             return Verdict::Waits;
         }
+        // What precedes it may have got lost: it confirms nevertheless.
         if header.ack != self.iss + 1 {
             return Verdict::Reset(header.ack);
         }

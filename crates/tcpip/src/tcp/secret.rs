@@ -27,6 +27,8 @@ enum Purpose {
     Draw,
     Interface,
     Seed,
+    CookieBase,
+    Cookie,
 }
 
 impl core::fmt::Debug for Secret {
@@ -53,6 +55,16 @@ impl Secret {
         let [.., a, b, c, d] =
             self.hash(Purpose::InitialSequence, flow).wrapping_add(now.as_micros() / 4).to_be_bytes();
         Seq::new(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// What makes a number of ours a SYN cookie (RFC 4987 §3.6): what is the same for all of a flow, and what is not for another number of
+    /// theirs, or at another time.
+    pub(super) fn cookie(&self, flow: &FourTuple, irs: Seq, slot: u32) -> [u32; 2] {
+        let [_, high] = self.0;
+        // What is hashed first is a key for the rest.
+        let key = [self.hash(Purpose::Cookie, flow), high ^ Purpose::Cookie as u64];
+        let both = (u64::from(irs.value()) << 32) | u64::from(slot);
+        [low_half(self.hash(Purpose::CookieBase, flow)), low_half(sip_13_of_12_bytes(key, both, 0))]
     }
 
     /// What is added to our clock in timestamps (RFC 7323 §5.4). It is one for each pair of addresses, so that of two connections

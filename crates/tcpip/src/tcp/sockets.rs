@@ -1,5 +1,6 @@
 //! All of a shard's TCP: listeners, connections, those that are half open, and those that are over.
 
+mod cookies;
 mod held;
 mod input;
 mod listen;
@@ -14,6 +15,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use sunstar_packet::Buffer;
 use sunstar_wire::{FourTuple, TcpHeader};
@@ -24,19 +26,21 @@ use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
 use crate::flows::Flows;
+use crate::rate::TokenBucket;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
 use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
+pub use open::OpenError;
 
 /// How many there may be of what strangers can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections; further ones are refused to the application, and reset for others.
     pub connections: u32,
-    /// Strangers who have not confirmed, all listeners together; further ones are not answered.
+    /// Strangers who have not confirmed, all listeners together; further ones are answered by cookies and not remembered.
     pub half_open: u32,
     /// Connections that are over and remembered; further ones are forgotten at once.
     pub time_wait: u32,
@@ -69,8 +73,16 @@ pub struct Counters {
     pub connects: u64,
     /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
     pub resets_sent: u64,
-    /// SYNs that were not answered, since as many strangers as may be had not confirmed, or the backlog was full.
+    /// The same over the rate of resets: nothing was sent.
+    pub resets_suppressed: u64,
+    /// SYNs that were not answered, since the backlog was full, or their segments too small for a cookie.
     pub syns_dropped: u64,
+    /// SYNs that were answered by a cookie, since as many strangers as may be had not confirmed (RFC 4987 §3.6).
+    pub cookies_sent: u64,
+    /// Connections that cookies have opened.
+    pub cookies_accepted: u64,
+    /// Segments of no connection that came while cookies are good, and brought none.
+    pub cookies_failed: u64,
     /// Confirmations that were not heard, since the backlog was full or there was no room for a connection: they come again.
     pub confirmations_dropped: u64,
     /// Strangers who have not confirmed in time.
@@ -146,38 +158,6 @@ pub enum Event {
     Listener(ListenerId),
 }
 
-/// Why a connection can't be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// The address is in use (`EADDRINUSE`).
-    InUse,
-    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
-    NoPort,
-    /// There are as many connections as may be (`ENOBUFS`).
-    Full,
-    /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
-    Mixed,
-    /// There is no way to the destination (`ENETUNREACH`).
-    NoRoute,
-    /// The source address is none of ours (`EADDRNOTAVAIL`).
-    NotOurs,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InUse => "the address is in use",
-            Self::NoPort => "all ports for this destination are in use",
-            Self::Full => "there are as many connections as may be",
-            Self::Mixed => "source and destination are of different versions of IP",
-            Self::NoRoute => "there is no way to the destination",
-            Self::NotOurs => "the source address is none of ours",
-        })
-    }
-}
-
-impl core::error::Error for OpenError {}
-
 /// A connection and who it is between.
 #[derive(Debug)]
 struct Entry {
@@ -237,6 +217,8 @@ pub struct Sockets {
     /// Connections that may have something to send.
     work: VecDeque<u32>,
     replies: VecDeque<(FourTuple, TcpHeader)>,
+    /// How often strangers may be refused.
+    resets: TokenBucket,
     /// What waits for devices that take nothing for now.
     held: Held,
     events: VecDeque<Event>,
@@ -266,6 +248,9 @@ const MAX_SPARES: usize = 1_024;
 
 /// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
 const MAX_COOKIES: usize = 1_024;
+/// Who is no connection is refused so often, and so many at once: what floods us takes no more of what we send.
+const RESET_INTERVAL: Duration = Duration::from_micros(100);
+const RESET_BURST: u32 = 1_000;
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -318,6 +303,7 @@ impl Sockets {
             bound: BTreeMap::new(),
             work: VecDeque::new(),
             replies: VecDeque::new(),
+            resets: TokenBucket::new(RESET_INTERVAL, RESET_BURST),
             held: Held::default(),
             events: VecDeque::new(),
             next_generation: 0,
@@ -554,7 +540,7 @@ impl Sockets {
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
         let hash = self.hide(place, &flow);
-        if self.over.len() < self.limits.time_wait as usize {
+        if self.over.len() < self.limits.time_wait as usize || planted::is("time_wait_unbounded") {
             let over = self.over.insert(Over { flow, time_wait: over });
             self.over_timers.arm(over, now + time_wait::DURATION);
             // What was just removed made room.

@@ -46,6 +46,11 @@ proptest! {
     }
 
     #[test]
+    fn property_dhcpv6_messages_are_read_without_panic(kind in 0_u8..14, options in vec(dhcpv6_option(), 0..8)) {
+        views::check(&[&[kind, 1, 2, 3], &options.concat()[..]].concat());
+    }
+
+    #[test]
     fn property_frames_come_back(header in ethernet_header(), payload in vec(any::<u8>(), 0..50)) {
         let bytes = [&header.to_bytes()[..], &payload].concat();
         let frame = EthernetFrame::parse(&bytes).unwrap();
@@ -383,4 +388,17 @@ fn dhcpv4_option() -> impl Strategy<Value = Vec<u8>> {
         let len = u8::try_from(data.len()).unwrap() + off.saturating_sub(18);
         [&[code, len], &data[..]].concat()
     })
+}
+
+/// Some with others in them, some with lengths that are not so.
+fn dhcpv6_option() -> impl Strategy<Value = Vec<u8>> {
+    let plain = (0_u8..30, vec(any::<u8>(), 0..30), 0_u8..30).prop_map(|(code, data, off)| {
+        let len = u8::try_from(data.len()).unwrap() + off.saturating_sub(28);
+        [&[0, code, 0, len], &data[..]].concat()
+    });
+    let nested = (vec(plain.clone(), 0..3), vec(0_u8..4, 12..13)).prop_map(|(inner, times)| {
+        let data = [times, inner.concat()].concat();
+        [&[0, 3, 0, u8::try_from(data.len()).unwrap()], &data[..]].concat()
+    });
+    prop_oneof![plain, nested]
 }

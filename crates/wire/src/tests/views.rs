@@ -4,6 +4,7 @@
 
 use sunstar_wire::checksum::{Fill, Sum, update};
 use sunstar_wire::dhcpv4::{Code, Kind, Message, Writer};
+use sunstar_wire::dhcpv6;
 use sunstar_wire::{
     Arp, EtherType, EthernetFrame, GroupQuery, Icmpv4Header, Icmpv4Packet, Icmpv6Header, Icmpv6Packet, IpProtocol,
     Ipv4Packet, Ipv6Extension, Ipv6Extensions, Ipv6Header, Ipv6OptionIter, Ipv6Packet, NdpMessage, OptionIter, Quoted,
@@ -23,6 +24,7 @@ pub(crate) fn check(bytes: &[u8]) {
     udp(bytes);
     tcp(bytes);
     dhcpv4(bytes);
+    dhcpv6(bytes);
     sums(bytes);
 }
 
@@ -231,6 +233,22 @@ fn dhcpv4(bytes: &[u8]) {
         assert!(len <= bytes.len() && route.prefix_len <= 32);
     }
     dhcpv4_again(message, &options);
+}
+
+fn dhcpv6(bytes: &[u8]) {
+    let Ok(message) = dhcpv6::Message::parse(bytes) else { return };
+    let options: Vec<_> = message.options().collect();
+    let total: usize = options.iter().map(|(_, data)| 4 + data.len()).sum();
+    assert_eq!(4 + total, bytes.len(), "options are whole");
+    for (code, data) in &options {
+        assert!(message.options().of_code(*code).any(|other| other == *data));
+        let Some(ia) = dhcpv6::IaNa::parse(data) else { continue };
+        assert!(ia.addresses().all(|address| address.preferred_s <= address.valid_s));
+        assert!(ia.addresses().count() * 28 <= data.len());
+    }
+    let mut writer = dhcpv6::Writer::new(message.kind(), message.transaction_id());
+    let is_written = options.iter().all(|(code, data)| writer.option(*code, data).is_ok());
+    assert!(!is_written || writer.as_bytes() == bytes, "every bit has a meaning");
 }
 
 /// What was read is written, as far as there is room, and read again.

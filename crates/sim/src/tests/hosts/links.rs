@@ -69,3 +69,47 @@ fn a_hostile_line_is_survived() {
     }
     assert_eq!(transfer(2, LinkOptions::default(), 1_000).1, transfer(2, LinkOptions::default(), 1_000).1);
 }
+
+/// Jain's index over what two flows bring by one line in a minute, of which the second begins later.
+fn fairness() -> f64 {
+    let mut sim = Sim::new(1);
+    let lans = [sim.lan(), sim.lan()];
+    let line = LinkOptions::line(10_000_000, Duration::from_millis(10), 50_000);
+    sim.trunk(lans, line.clone(), line);
+    let counts: Rc<[Cell<u64>; 2]> = Rc::default();
+    let counted = Rc::clone(&counts);
+    sim.native_background_host("sink", NativeOptions::new([PortOptions::new(lans[1])]), move || {
+        let counts = Rc::clone(&counted);
+        async move {
+            let listener = listen(80);
+            for flow in 0..2 {
+                let (stream, counts) = (accept(&listener).await, Rc::clone(&counts));
+                drop(sunstar_executor::spawn(async move {
+                    while let Ok(bytes) = read(&stream).await {
+                        counts[flow].set(counts[flow].get() + bytes.len() as u64);
+                    }
+                }));
+            }
+            sunstar_executor::timer::sleep(Duration::from_secs(3_600)).await;
+        }
+    });
+    for flow in 0..2 {
+        let options = NativeOptions::new([PortOptions::new(lans[0])]);
+        sim.native_background_host(&format!("source-{flow}"), options, move || async move {
+            sunstar_executor::timer::sleep(Duration::from_secs(flow)).await;
+            let stream = connect(&at("sink", 80)).await.unwrap();
+            while write(&stream, vec![b'x'; 16_384]).await.is_ok() {}
+        });
+    }
+    sim.run_for(Duration::from_secs(60)).unwrap();
+    let shares = [counts[0].get(), counts[1].get()].map(|bytes| bytes as f64);
+    let sum: f64 = shares.iter().sum();
+    assert!(sum * 8.0 > 0.9 * 600e6, "the line is in use: {shares:?}");
+    sum * sum / (2.0 * shares.iter().map(|share| share * share).sum::<f64>())
+}
+
+#[test]
+fn flows_share_fairly() {
+    let fairness = fairness();
+    assert!(fairness >= 0.95, "Jain's index is {fairness:.3}");
+}

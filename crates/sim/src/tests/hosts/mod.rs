@@ -1,5 +1,6 @@
 //! Hosts with native networks.
 
 mod faults;
+mod goodput;
 mod links;
 mod sweep;

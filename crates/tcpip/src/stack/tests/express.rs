@@ -1,27 +1,32 @@
 //! The short way of packets that come in ends where the long one does, whatever is wrong with them.
 
 use core::borrow::BorrowMut;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_packet::{Buffer, Packet};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
 use sunstar_wire::{
-    AddressPair, EtherType, EthernetHeader, IpProtocol, Ipv4Header, Seq, TcpFlags, TcpHeader, TcpOptions,
+    AddressPair, EtherType, EthernetHeader, IpProtocol, Ipv4Header, Ipv6Header, Seq, TcpFlags, TcpHeader, TcpOptions,
     TcpTimestamps, Vlan,
 };
 
 use super::world::{ADDRESSES, address, ethernet, mac};
+use crate::configuration::Change;
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
 use crate::stack::{Limits, Stack};
 use crate::tcp::connection::Options;
 use crate::time::Instant;
 
+const ADDRESSES_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)];
+
 /// A frame of the other host, with wrong bytes, and more of them behind it.
 #[derive(Clone, Debug)]
 struct Frame {
+    is_v6: bool,
     flags: u16,
     seq: u32,
     has_timestamps: bool,
@@ -38,8 +43,9 @@ fn frame() -> impl Strategy<Value = Frame> {
     let damage = prop_oneof![4 => Just(vec![]), 3 => vec((0..90_usize, any::<u8>()), 1..3)];
     let padding = prop_oneof![4 => Just(0_usize), 1 => 1..9_usize];
     let cut = prop_oneof![Just(usize::MAX), Just(66_usize), 0..120_usize];
-    let parts = (flags, 0..4_u32, any::<bool>(), vec(any::<u8>(), 0..40), damage, padding, cut);
-    parts.prop_map(|(flags, seq, has_timestamps, payload, damage, padding, cut)| Frame {
+    let parts = (any::<bool>(), flags, 0..4_u32, any::<bool>(), vec(any::<u8>(), 0..40), damage, padding, cut);
+    parts.prop_map(|(is_v6, flags, seq, has_timestamps, payload, damage, padding, cut)| Frame {
+        is_v6,
         flags,
         seq,
         has_timestamps,
@@ -58,12 +64,19 @@ impl Frame {
         let flags = TcpFlags::from_bits(self.flags);
         let header = TcpHeader { flags, seq: Seq::new(self.seq), options, ..TcpHeader::new(1_000, 80) };
         let len = header.header_len() + self.payload.len();
-        let addresses = AddressPair::V4 { src, dst };
+        let (src_v6, dst_v6) = (ADDRESSES_V6[1], ADDRESSES_V6[0]);
+        let addresses = match self.is_v6 {
+            false => AddressPair::V4 { src, dst },
+            true => AddressPair::V6 { src: src_v6, dst: dst_v6 },
+        };
         let pseudo = pseudo_header(addresses, IpProtocol::TCP, u32::try_from(len).unwrap_or(0));
         let tcp = header.to_bytes(Fill::Complete(pseudo + Sum::of(&self.payload)));
-        let ip = Ipv4Header::new(IpProtocol::TCP, src, dst).to_bytes(len).expect("it is short");
-        let ethernet =
-            EthernetHeader { dst: mac(1), src: mac(2), vlan: Vlan::Untagged, ethertype: EtherType::IPV4 }.to_bytes();
+        let ip = match self.is_v6 {
+            false => Ipv4Header::new(IpProtocol::TCP, src, dst).to_bytes(len).expect("it is short").to_vec(),
+            true => Ipv6Header::new(IpProtocol::TCP, src_v6, dst_v6).to_bytes(len).expect("it is short").to_vec(),
+        };
+        let ethertype = if self.is_v6 { EtherType::IPV6 } else { EtherType::IPV4 };
+        let ethernet = EthernetHeader { dst: mac(1), src: mac(2), vlan: Vlan::Untagged, ethertype }.to_bytes();
         let mut bytes = [&ethernet[..], &ip, &tcp, &self.payload, &vec![0; self.padding]].concat();
         for (at, byte) in &self.damage {
             if let Some(place) = bytes.get_mut(*at) {
@@ -83,6 +96,9 @@ fn host() -> (Stack, InterfaceId) {
     let link = stack.add_interface(ethernet(1)).expect("the first one");
     let prefix = Prefix::new(IpAddr::V4(ADDRESSES[0]), 24).expect("24 bits");
     stack.add_address(now, link, prefix).expect("a station's");
+    let address_v6 = Prefix::new(ADDRESSES_V6[0], 64).expect("128 bits");
+    stack.apply(now, &Change::AddAddress { interface: link, address: address_v6 }).expect("a station's");
+    stack.listen((ADDRESSES_V6[0], 80).into(), 8, Options::DEFAULT).expect("the port is free");
     stack.listen(address(0, 80), 8, Options::DEFAULT).expect("the port is free");
     (stack, link)
 }

@@ -2,7 +2,7 @@ use core::time::Duration;
 
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpOptions, TcpTimestamps, WindowScale};
 
-use super::{HalfOpen, MAX_ANSWERS, Verdict};
+use super::{HalfOpen, MAX_ANSWERS, MAX_REPEATS, Verdict};
 use crate::tcp::connection::{Connection, Options, Segment, State};
 use crate::tcp::test_stream::data;
 use crate::time::Instant;
@@ -111,6 +111,31 @@ fn wrong_acknowledgements_are_reset() {
     let (half_open, _) = asked(all_options());
     let verdict = gets(&half_open, TcpFlags::ACK, THEIRS + 1, OURS + 7, 0);
     assert!(matches!(verdict, Verdict::Reset(seq) if seq == OURS + 7));
+}
+
+/// RFC 9293 §3.10.7.4: what is in the window confirms, also if what precedes it got lost; and it is reset if it acknowledges something else.
+/// So a SYN that comes again when its connection is over does not set both sides answering each other for ever.
+#[test]
+fn later_segments_confirm_or_are_reset() {
+    let (half_open, _) = asked(all_options());
+    let mut connection = open(gets(&half_open, TcpFlags::ACK, THEIRS + 1_001, OURS + 1, 10));
+    assert_eq!((connection.state(), connection.receive()), (State::Established, None));
+    let verdict = gets(&half_open, TcpFlags::ACK, THEIRS + 2, OURS - 1_353, 0);
+    assert!(matches!(verdict, Verdict::Reset(seq) if seq == OURS - 1_353));
+}
+
+/// RFC 5961 §7: what can't be is answered, but not for ever.
+#[test]
+fn challenges_are_bounded() {
+    let (mut half_open, _) = asked(all_options());
+    for _ in 0..MAX_REPEATS {
+        assert!(matches!(gets(&half_open, TcpFlags::ACK, THEIRS + 100_000, OURS - 9, 0), Verdict::Answer));
+        half_open.answer_again(at(1_200), &Options::DEFAULT);
+    }
+    assert!(matches!(gets(&half_open, TcpFlags::ACK, THEIRS + 100_000, OURS - 9, 0), Verdict::Waits));
+    assert!(matches!(gets(&half_open, TcpFlags::SYN, THEIRS, Seq::new(0), 0), Verdict::Answer), "their SYN always is");
+    half_open.answer(half_open.deadline(), &Options::DEFAULT);
+    assert!(matches!(gets(&half_open, TcpFlags::ACK, THEIRS + 100_000, OURS - 9, 0), Verdict::Answer));
 }
 
 /// RFC 5961 §3: a reset with exactly the expected number takes it back; others do not.

@@ -6,7 +6,7 @@ use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 use super::listen::Listener;
 use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
-use crate::tcp::connection::{Reply, Segment, State};
+use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
@@ -31,7 +31,7 @@ impl Sockets {
         let flow = flow.reversed();
         match self.find_again(&flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment),
-            Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment),
+            Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment, link_mss),
             Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
             None => self.on_stranger(now, flow, segment, link_mss),
         }
@@ -126,7 +126,7 @@ impl Sockets {
         }
         let flow = entry.flow;
         if let Reply::Reset(seq) = reply {
-            self.reset(flow, seq);
+            self.reset(now, flow, seq);
         }
         // Nobody will read it (RFC 2525 §2.17).
         if entry_is_orphan(self, place) {
@@ -137,17 +137,26 @@ impl Sockets {
         self.after_change(now, place);
     }
 
-    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment) {
+    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment, link_mss: u16) {
         let Some(waiting) = self.half_open.get(place) else { return };
-        let (flow, at) = (waiting.flow, waiting.listener);
+        let (flow, at, half_open) = (waiting.flow, waiting.listener, waiting.half_open);
+        let header = &segment.header;
+        if !half_open.has_answered_with(header.ack - 1)
+            && let Some(cookie) = self.cookie_of(now, &flow, at, header, link_mss)
+        {
+            // They asked twice, and the first time there was no place.
+            self.forget(place);
+            self.on_cookie(now, flow, at, cookie, segment);
+            return;
+        }
         let Some(listener) = self.listeners.get(at) else {
             self.forget(place);
             return;
         };
-        match waiting.half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
+        match half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
             half_open::Verdict::Waits => {}
             half_open::Verdict::Answer => self.answer_again(now, place),
-            half_open::Verdict::Reset(seq) => self.reset(flow, seq),
+            half_open::Verdict::Reset(seq) => self.reset(now, flow, seq),
             half_open::Verdict::Gone => self.forget(place),
             // The stranger believes that it is open. It will send again what is not acknowledged, or be reset.
             half_open::Verdict::Open(_) if !listener.has_room() || self.is_full() => {
@@ -155,19 +164,24 @@ impl Sockets {
             }
             half_open::Verdict::Open(connection) => {
                 self.forget(place);
-                let Ok(id) = self.add(flow, connection, Some(at)) else { return };
-                self.counters.accepted += 1;
-                self.offer(at, id);
-                self.after_change(now, id.place);
+                self.admit(now, flow, at, connection);
             }
         }
     }
 
-    fn is_full(&self) -> bool {
+    /// A stranger has confirmed.
+    pub(super) fn admit(&mut self, now: Instant, flow: FourTuple, at: u32, connection: Connection) {
+        let Ok(id) = self.add(flow, connection, Some(at)) else { return };
+        self.counters.accepted += 1;
+        self.offer(at, id);
+        self.after_change(now, id.place);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
         self.connections.len() >= self.limits.connections as usize
     }
 
-    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &Segment, link_mss: u16) {
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
         let Some(over) = self.over.get_mut(place) else { return };
         match over.time_wait.handle_segment(now, segment) {
             time_wait::Verdict::Ignore => {}
@@ -181,19 +195,21 @@ impl Sockets {
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
-    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &Segment, link_mss: u16) {
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::RST) {
             return;
         }
-        if has(TcpFlags::ACK) {
-            self.reset(flow, header.ack);
-            return;
-        }
-        match bound_at(&self.bound, flow.src()) {
-            Some(listener) if has(TcpFlags::SYN) => self.on_syn(now, flow, listener, segment, link_mss),
-            _ => self.refuse(flow, segment),
+        let listener = bound_at(&self.bound, flow.src());
+        match listener {
+            Some(at) if has(TcpFlags::ACK) => match self.cookie_of(now, &flow, at, header, link_mss) {
+                Some(cookie) => self.on_cookie(now, flow, at, cookie, segment),
+                None => self.reset(now, flow, header.ack),
+            },
+            None if has(TcpFlags::ACK) => self.reset(now, flow, header.ack),
+            Some(at) if has(TcpFlags::SYN) => self.on_syn(now, flow, at, segment, link_mss),
+            _ => self.refuse(now, flow, segment),
         }
     }
 
@@ -201,39 +217,61 @@ impl Sockets {
         let syn = &segment.header;
         let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
         let Some(listener) = self.listeners.get_mut(at) else { return };
-        if is_flooded || !listener.has_room() || listener.half_open > listener.backlog {
+        if !listener.has_room() {
             self.counters.syns_dropped += 1;
+            return;
+        }
+        if is_flooded || listener.half_open > listener.backlog {
+            self.answer_by_cookie(now, flow, at, syn, link_mss);
             return;
         }
         let iss = self.secret.initial_sequence(now, &flow);
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
         half_open.limit_mss(link_mss);
-        let has_data = !segment.payload.is_empty();
-        let fast_open = listener.fast_open.map_or(Decision::Ordinary, |fast_open| {
-            fast_open.decide(listener.queue.len(), flow.reversed().addresses, syn.options.fast_open, has_data)
-        });
-        match fast_open {
+        match self.opens_fast(flow, at, segment) {
             Decision::Ordinary => {}
             Decision::Offer(is_experimental) => half_open.set_offer(is_experimental),
-            Decision::Accept if self.connections.len() >= self.limits.connections as usize => {}
             Decision::Accept => {
-                let connection = half_open.open_at_once(now, &listener.options, segment);
-                let Ok(id) = self.add(flow, connection, Some(at)) else { return };
-                self.counters.accepted += 1;
-                self.counters.fast_opened += 1;
-                self.offer(at, id);
-                self.after_change(now, id.place);
+                self.open_at_once(now, flow, at, &half_open, segment);
                 return;
             }
         }
+        match self.wait(flow, at, half_open) {
+            Some(place) => self.answer(now, place),
+            None => self.counters.syns_dropped += 1,
+        }
+    }
+
+    /// What Fast Open has to say to a SYN.
+    fn opens_fast(&self, flow: FourTuple, at: u32, segment: &Segment) -> Decision {
+        let listener = self.listeners.get(at).and_then(|listener| Some((listener, listener.fast_open?)));
+        let Some((listener, fast_open)) = listener.filter(|_| !self.is_full()) else { return Decision::Ordinary };
+        let (option, has_data) = (segment.header.options.fast_open, !segment.payload.is_empty());
+        fast_open.decide(listener.queue.len(), flow.reversed().addresses, option, has_data)
+    }
+
+    /// A SYN opens a connection (RFC 7413 §4.2.2).
+    fn open_at_once(&mut self, now: Instant, flow: FourTuple, at: u32, half_open: &HalfOpen, segment: &Segment) {
+        let Some(listener) = self.listeners.get(at) else { return };
+        let connection = half_open.open_at_once(now, &listener.options, segment);
+        let Ok(id) = self.add(flow, connection, Some(at)) else { return };
+        self.counters.accepted += 1;
+        self.counters.fast_opened += 1;
+        self.offer(at, id);
+        self.after_change(now, id.place);
+    }
+
+    /// Remembers a stranger; answers with his place, if there is one.
+    pub(super) fn wait(&mut self, flow: FourTuple, at: u32, half_open: HalfOpen) -> Option<u32> {
         let place = self.half_open.insert(Waiting { flow, listener: at, half_open });
         if self.flows.insert(self.secret.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
             self.half_open.remove(place);
-            self.counters.syns_dropped += 1;
-            return;
+            return None;
         }
-        listener.half_open += 1;
-        self.answer(now, place);
+        if let Some(listener) = self.listeners.get_mut(at) {
+            listener.half_open += 1;
+        }
+        Some(place)
     }
 
     /// Sends a half-open connection's answer, by the clock.
@@ -248,7 +286,7 @@ impl Sockets {
 
     /// Sends it to somebody who asks again.
     fn answer_again(&mut self, now: Instant, place: u32) {
-        let Some(waiting) = self.half_open.get(place) else { return };
+        let Some(waiting) = self.half_open.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
         let (flow, mut header) = (waiting.flow, waiting.half_open.answer_again(now, &listener.options));
         header.options.fast_open = offer(waiting, listener);
@@ -272,17 +310,25 @@ impl Sockets {
     }
 
     /// A reset that the sender of a segment with an acknowledgement believes.
-    fn reset(&mut self, flow: FourTuple, seq: Seq) {
-        self.counters.resets_sent += 1;
-        self.reply(flow, TcpHeader { flags: TcpFlags::RST, seq, ..TcpHeader::default() });
+    pub(super) fn reset(&mut self, now: Instant, flow: FourTuple, seq: Seq) {
+        self.reply_reset(now, flow, TcpHeader { flags: TcpFlags::RST, seq, ..TcpHeader::default() });
     }
 
     /// A reset for a segment that acknowledges nothing.
-    fn refuse(&mut self, flow: FourTuple, segment: &Segment) {
-        self.counters.resets_sent += 1;
+    fn refuse(&mut self, now: Instant, flow: FourTuple, segment: &Segment) {
         let ack = segment.header.seq + segment.len();
         let flags = TcpFlags::RST | TcpFlags::ACK;
-        self.reply(flow, TcpHeader { flags, seq: Seq::default(), ack, ..TcpHeader::default() });
+        self.reply_reset(now, flow, TcpHeader { flags, seq: Seq::default(), ack, ..TcpHeader::default() });
+    }
+
+    /// Not more often than what is open leaves time for.
+    fn reply_reset(&mut self, now: Instant, flow: FourTuple, header: TcpHeader) {
+        if self.resets.take(now) || planted::is("resets_unbounded") {
+            self.counters.resets_sent += 1;
+            self.reply(flow, header);
+        } else {
+            self.counters.resets_suppressed += 1;
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Listener {
     pub(super) backlog: usize,
     /// How it takes data that come with a SYN.
     pub(super) fast_open: Option<FastOpenListener>,
+    /// Until when there may be cookies that are good.
+    pub(super) cookies_until: Instant,
     /// Whether an event waits that tells of it: there is one, however many connections have come since.
     pub(super) has_event: bool,
 }
@@ -55,6 +57,7 @@ impl Sockets {
             half_open: 0,
             backlog,
             fast_open: None,
+            cookies_until: Instant::default(),
             has_event: false,
         };
         let place = self.listeners.insert(listener);

@@ -1,16 +1,16 @@
 //! Segments and errors that nobody has sent.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
 use sunstar_wire::{
-    AddressPair, EtherType, EthernetHeader, FourTuple, Icmpv4Header, IpProtocol, Ipv4Header, SackBlock, Seq, TcpFlags,
-    TcpHeader, TcpTimestamps, UnreachableCode, Vlan,
+    AddressPair, EtherType, EthernetHeader, FourTuple, Icmpv4Header, Icmpv6Header, Icmpv6Unreachable, IpProtocol,
+    Ipv4Header, Ipv6Header, SackBlock, Seq, TcpFlags, TcpHeader, TcpTimestamps, UnreachableCode, Vlan,
 };
 
 use super::input::Input;
 use super::watch::{Direction, Watch};
-use super::{ADDRESSES, mac};
+use super::{addresses, mac};
 
 /// A segment that is put onto the wire.
 pub(super) struct Forged {
@@ -21,8 +21,9 @@ pub(super) struct Forged {
     pub(super) is_harmless: bool,
 }
 
-/// Nobody's address.
+/// Nobody's addresses.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+const STRANGER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77);
 
 const FLAGS: [TcpFlags; 8] = [
     TcpFlags::ACK,
@@ -36,7 +37,7 @@ const FLAGS: [TcpFlags; 8] = [
 ];
 
 /// Whatever the input says, of a connection that is known or of a stranger.
-pub(super) fn anything(input: &mut Input<'_>, watch: &Watch) -> Option<Forged> {
+pub(super) fn anything(input: &mut Input<'_>, watch: &Watch, is_v6: bool) -> Option<Forged> {
     let direction = watch.nth(input.byte().into());
     let (seq, ack) = (input.offset(), input.offset());
     let add = |to: Seq, offset: i32| to + offset.cast_unsigned();
@@ -66,8 +67,8 @@ pub(super) fn anything(input: &mut Input<'_>, watch: &Watch) -> Option<Forged> {
     let flow = match direction.filter(|_| is_known) {
         Some(direction) => direction.flow,
         None => {
-            let dst = ADDRESSES[input.host()];
-            let addresses = AddressPair::V4 { src: STRANGER, dst };
+            let stranger: IpAddr = if is_v6 { STRANGER_V6.into() } else { STRANGER.into() };
+            let addresses = AddressPair::new(stranger, addresses(is_v6)[input.host()])?;
             FourTuple { addresses, src_port: 1_000 + u16::from(input.byte() & 15), dst_port: input.one_of([80, 81]) }
         }
     };
@@ -123,7 +124,8 @@ fn watch_has_timestamps(one: &Direction, other: &Direction) -> bool {
 
 impl Forged {
     pub(super) fn host(&self) -> Option<usize> {
-        ADDRESSES.iter().position(|address| self.flow.addresses.dst() == *address)
+        let dst = self.flow.addresses.dst();
+        addresses(dst.is_ipv6()).iter().position(|address| dst == *address)
     }
 
     /// As a packet.
@@ -145,6 +147,9 @@ pub(super) fn error_about(input: &mut Input<'_>, quoted: &[u8], is_ethernet: boo
         UnreachableCode::FRAGMENTATION_NEEDED,
     ]);
     let next_hop_mtu = input.one_of([0, 100, 552, 600, 1_000, 1_400, 1_499, 9_000]);
+    if quoted[0] >> 4 == 6 {
+        return error_v6_about(code, next_hop_mtu, quoted, is_ethernet);
+    }
     let error = Icmpv4Header::DestinationUnreachable { code, next_hop_mtu };
     let body = &quoted[..quoted.len().min(28)];
     let message = [&error.to_bytes(Sum::of(body))[..], body].concat();
@@ -152,11 +157,31 @@ pub(super) fn error_about(input: &mut Input<'_>, quoted: &[u8], is_ethernet: boo
     packet(AddressPair::V4 { src: STRANGER, dst: to }, IpProtocol::ICMP, &message, is_ethernet)
 }
 
+fn error_v6_about(code: UnreachableCode, mtu: u16, quoted: &[u8], is_ethernet: bool) -> Vec<u8> {
+    let error = match code {
+        UnreachableCode::FRAGMENTATION_NEEDED => Icmpv6Header::PacketTooBig { mtu: mtu.into() },
+        UnreachableCode::PORT => Icmpv6Header::DestinationUnreachable { code: Icmpv6Unreachable::PORT },
+        _ => Icmpv6Header::DestinationUnreachable { code: Icmpv6Unreachable::ADDRESS },
+    };
+    let body = &quoted[..quoted.len().min(48)];
+    let to = Ipv6Addr::from(quoted[8..24].as_array::<16>().map_or([0; 16], |address| *address));
+    let addresses = AddressPair::V6 { src: STRANGER_V6, dst: to };
+    let len = u32::try_from(body.len() + 8).expect("short");
+    let message = error.to_bytes(pseudo_header(addresses, IpProtocol::ICMPV6, len) + Sum::of(body));
+    packet(addresses, IpProtocol::ICMPV6, &[&message[..], body].concat(), is_ethernet)
+}
+
 fn packet(addresses: AddressPair, protocol: IpProtocol, payload: &[u8], is_ethernet: bool) -> Vec<u8> {
-    let AddressPair::V4 { src, dst } = addresses else { unreachable!("only IPv4 is spoken") };
-    let header = Ipv4Header::new(protocol, src, dst).to_bytes(payload.len()).expect("short");
-    let to = u8::from(dst == ADDRESSES[1]);
-    let ethernet = EthernetHeader { dst: mac(to), src: mac(1 - to), vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
+    let (header, ethertype) = match addresses {
+        AddressPair::V4 { src, dst } => {
+            (Ipv4Header::new(protocol, src, dst).to_bytes(payload.len()).expect("short").to_vec(), EtherType::IPV4)
+        }
+        AddressPair::V6 { src, dst } => {
+            (Ipv6Header::new(protocol, src, dst).to_bytes(payload.len()).expect("short").to_vec(), EtherType::IPV6)
+        }
+    };
+    let to = u8::from(super::addresses(addresses.dst().is_ipv6())[1] == addresses.dst());
+    let ethernet = EthernetHeader { dst: mac(to), src: mac(1 - to), vlan: Vlan::Untagged, ethertype };
     let front = ethernet.to_bytes();
     let front = if is_ethernet { &front[..] } else { &[] };
     [front, &header, payload].concat()

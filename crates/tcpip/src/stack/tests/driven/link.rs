@@ -98,13 +98,17 @@ impl Link {
     }
 
     fn damage(&mut self, arriving: &mut Arriving, at: u8, change: u8) {
-        let is_arp = self.front_bytes > 0 && arriving.bytes.get(12..14) != Some(&[8, 0]);
+        let ethertype = arriving.bytes.get(12..14);
+        let is_arp = self.front_bytes > 0 && ethertype != Some(&[8, 0]) && ethertype != Some(&[0x86, 0xdd]);
+        // The header of IPv6 has no checksum, and not all of it counts.
+        let is_v6 = arriving.bytes.get(self.front_bytes).is_some_and(|first| first >> 4 == 6);
+        let front = self.front_bytes + if is_v6 { 40 } else { 0 };
         // Nobody looks for damage where the checksum is not complete, and a second one might hide the first one.
         if change == 0 || is_arp || !arriving.is_intact || arriving.offload.checksum != Checksum::Complete {
             return;
         }
-        let room = arriving.bytes.len() - self.front_bytes;
-        arriving.bytes[self.front_bytes + usize::from(at) % room] ^= change;
+        let room = arriving.bytes.len() - front;
+        arriving.bytes[front + usize::from(at) % room] ^= change;
         arriving.is_intact = false;
         self.damaged += 1;
         self.lost += 1;

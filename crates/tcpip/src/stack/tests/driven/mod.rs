@@ -10,10 +10,11 @@ mod link;
 mod ops;
 mod watch;
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::Packet;
+use sunstar_tcpip::configuration::Change;
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link as LinkKind};
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::stack::{Limits, NeighbourLimits, ReassemblyLimits, Stack};
@@ -29,6 +30,13 @@ use link::{Held, Link};
 use watch::{Seen, Watch};
 
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+const ADDRESSES_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)];
+
+/// The addresses with which the hosts speak.
+fn addresses(is_v6: bool) -> [IpAddr; 2] {
+    if is_v6 { ADDRESSES_V6.map(IpAddr::V6) } else { ADDRESSES.map(IpAddr::V4) }
+}
 const PORT: u16 = 80;
 
 /// By how much all buffers may grow.
@@ -61,6 +69,7 @@ fn mac(host: u8) -> MacAddr {
 struct Host {
     stack: Stack,
     interface: InterfaceId,
+    is_v6: bool,
     options: Options,
     backlog: usize,
     listener: Option<ListenerId>,
@@ -77,6 +86,7 @@ struct Host {
 struct World {
     now: Instant,
     is_ethernet: bool,
+    is_v6: bool,
     hosts: [Host; 2],
     /// From each host.
     links: [Link; 2],
@@ -103,7 +113,9 @@ impl World {
         let now = Instant::from_micros(1_000_000);
         let (flags, sizes, more) = (input.byte(), input.byte(), input.byte());
         let is_ethernet = flags & 1 != 0;
-        let mtu = [1_500, 576, 9_000, 1_500][usize::from(flags >> 1 & 3)];
+        let is_v6 = more & 64 != 0;
+        let narrow = if is_v6 { 1_280 } else { 576 };
+        let mtu = [1_500, narrow, 9_000, 1_500][usize::from(flags >> 1 & 3)];
         let cuts = (flags & 8 != 0).then_some(65_535);
         let capabilities = Capabilities { completes_checksums: cuts.is_some(), segmentation_bytes: cuts };
         let capacity = |bits: u8| [128 << 10, 20_000, 3_000, 400][usize::from(bits & 3)];
@@ -123,7 +135,7 @@ impl World {
         let delay = Duration::from_millis([5, 0, 1, 40][usize::from(more >> 2 & 3)]);
         let hosts = [0, 1].map(|host| {
             let link = if is_ethernet { LinkKind::Ethernet(mac(host)) } else { LinkKind::Ip };
-            Host::new(now, host, InterfaceOptions { link, mtu, capabilities }, options(host), backlog)
+            Host::new(now, (host, is_v6), InterfaceOptions { link, mtu, capabilities }, options(host), backlog)
         });
         let front_bytes = if is_ethernet { 14 } else { 0 };
         let links = [0, 1].map(|_| Link::new(delay, front_bytes));
@@ -131,6 +143,7 @@ impl World {
         let mut world = Self {
             now,
             is_ethernet,
+            is_v6,
             hosts,
             links,
             apps,
@@ -251,6 +264,8 @@ impl World {
         self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
         self.excuses.has_refused |= tcp.iter().any(|tcp| {
             tcp.syns_dropped
+                + tcp.cookies_sent
+                + tcp.resets_suppressed
                 + tcp.confirmations_dropped
                 + tcp.half_open_expired
                 + tcp.half_open_unreachable
@@ -371,7 +386,7 @@ impl World {
         self.apps = Apps::default();
         self.excuses = Excuses::default();
         for from in 0..2 {
-            let to = SocketAddr::from((ADDRESSES[1 - from], PORT));
+            let to = SocketAddr::from((addresses(self.is_v6)[1 - from], PORT));
             let host = &mut self.hosts[from];
             let id = host.stack.connect(self.now, None, to, host.options).expect("there is room");
             let flow = host.stack.tcp().flow(id).expect("it is ours");
@@ -391,15 +406,28 @@ impl World {
 }
 
 impl Host {
-    fn new(now: Instant, index: u8, interface: InterfaceOptions, options: Options, backlog: usize) -> Self {
+    fn new(
+        now: Instant,
+        (index, is_v6): (u8, bool),
+        interface: InterfaceOptions,
+        options: Options,
+        backlog: usize,
+    ) -> Self {
         let mut stack = Stack::new([index; 16], LIMITS);
         let interface = stack.add_interface(interface).expect("the first one");
-        let prefix = Prefix::new(IpAddr::V4(ADDRESSES[usize::from(index)]), 24).expect("32 bits");
-        stack.add_address(now, interface, prefix).expect("it is a station's");
+        let address = addresses(is_v6)[usize::from(index)];
+        let prefix = Prefix::new(address, if is_v6 { 64 } else { 24 }).expect("so many bits");
+        match is_v6 {
+            false => stack.add_address(now, interface, prefix).expect("it is a station's"),
+            // At once, as if it were known that nobody has it.
+            true => {
+                stack.apply(now, &Change::AddAddress { interface, address: prefix }).expect("it is a station's");
+            }
+        }
         let (given, taken, last, listener) = (0, 0, Vec::new(), None);
         let (is_reading, is_accepting) = (true, true);
         let mut host =
-            Self { stack, interface, options, backlog, listener, given, taken, last, is_reading, is_accepting };
+            Self { stack, interface, is_v6, options, backlog, listener, given, taken, last, is_reading, is_accepting };
         host.listen();
         host
     }
@@ -412,7 +440,8 @@ impl Host {
 
     fn listen(&mut self) {
         if self.listener.is_none() {
-            let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+            let any: IpAddr = if self.is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+            let local = SocketAddr::from((any, PORT));
             self.listener = self.stack.listen(local, self.backlog, self.options).ok();
         }
     }

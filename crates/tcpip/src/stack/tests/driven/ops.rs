@@ -9,7 +9,7 @@ use sunstar_tcpip::udp::{UdpId, UdpOptions};
 use super::forge::{self, Forged};
 use super::input::Input;
 use super::link::Fate;
-use super::{ADDRESSES, PORT, World};
+use super::{PORT, World, addresses};
 
 /// The port of datagrams.
 const DATAGRAMS: u16 = 53;
@@ -52,7 +52,8 @@ impl World {
         let port = input.byte();
         // Some use the ports of earlier ones.
         let src_port = if port < 192 { 0 } else { 40_000 + u16::from(port & 3) };
-        let (src, dst) = (SocketAddr::from((ADDRESSES[from], src_port)), SocketAddr::from((ADDRESSES[1 - from], PORT)));
+        let all = addresses(self.is_v6);
+        let (src, dst) = (SocketAddr::from((all[from], src_port)), SocketAddr::from((all[1 - from], PORT)));
         let host = &mut self.hosts[from];
         let Ok(id) = host.stack.connect(self.now, Some(src), dst, host.options) else { return };
         let flow = host.stack.tcp().flow(id).expect("it is ours");
@@ -133,7 +134,7 @@ impl World {
     }
 
     fn smuggle(&mut self, input: &mut Input<'_>) {
-        if let Some(forged) = forge::anything(input, &self.watch) {
+        if let Some(forged) = forge::anything(input, &self.watch, self.is_v6) {
             self.inject(&forged);
         }
     }
@@ -162,7 +163,7 @@ impl World {
     }
 
     pub(super) fn bind_datagrams(&mut self) {
-        let sockets = self.hosts.iter_mut().zip(ADDRESSES).map(|(host, address)| {
+        let sockets = self.hosts.iter_mut().zip(addresses(self.is_v6)).map(|(host, address)| {
             let options = UdpOptions { receive_capacity: 10_000, may_broadcast: false };
             host.stack.udp_bind((address, DATAGRAMS).into(), options).expect("it is free")
         });
@@ -173,7 +174,7 @@ impl World {
         let (from, len) = (input.host(), input.len());
         let number = u32::try_from(self.datagrams.lengths.len()).expect("few");
         let payload = Packet::from(self.held.buffer(content(from, number, len)));
-        let (socket, to) = (self.datagrams.sockets[from], (ADDRESSES[1 - from], DATAGRAMS).into());
+        let (socket, to) = (self.datagrams.sockets[from], (addresses(self.is_v6)[1 - from], DATAGRAMS).into());
         if self.hosts[from].stack.udp_send(self.now, socket, Some(to), payload).is_ok() {
             self.datagrams.lengths.insert((from, number), len);
         }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::{
-    AddressPair, EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, SackBlock, Seq, TcpFlags, TcpHeader,
+    EtherType, EthernetFrame, FourTuple, IpProtocol, Ipv4Packet, Ipv6Packet, SackBlock, Seq, TcpFlags, TcpHeader,
 };
 use sunstar_wire::{TcpSegment, UdpDatagram};
 
@@ -27,23 +27,31 @@ impl Seen {
             false => bytes,
             true => {
                 let frame = EthernetFrame::parse(bytes).expect("it is well formed");
-                if frame.ethertype() != EtherType::IPV4 {
+                if frame.ethertype() != EtherType::IPV4 && frame.ethertype() != EtherType::IPV6 {
                     return None;
                 }
                 frame.payload()
             }
         };
-        let ip = Ipv4Packet::parse(bytes).expect("it is well formed");
-        if ip.protocol() == IpProtocol::UDP && ip.header().fragment.is_whole() {
-            UdpDatagram::parse(ip.payload()).expect("it is well formed");
+        let (protocol, addresses, payload) = if bytes[0] >> 4 == 6 {
+            let ip = Ipv6Packet::parse(bytes).expect("it is well formed");
+            (ip.next_header(), ip.addresses(), ip.payload())
+        } else {
+            let ip = Ipv4Packet::parse(bytes).expect("it is well formed");
+            let is_whole = ip.header().fragment.is_whole();
+            // Nothing of it is looked at.
+            let protocol = if is_whole { ip.protocol() } else { IpProtocol::NO_NEXT_HEADER };
+            (protocol, ip.addresses(), ip.payload())
+        };
+        if protocol == IpProtocol::UDP {
+            UdpDatagram::parse(payload).expect("it is well formed");
         }
-        if ip.protocol() != IpProtocol::TCP {
+        if protocol != IpProtocol::TCP {
             return None;
         }
-        let segment = TcpSegment::parse(ip.payload()).expect("it is well formed");
+        let segment = TcpSegment::parse(payload).expect("it is well formed");
         let header = segment.header();
-        let AddressPair::V4 { .. } = ip.addresses() else { return None };
-        let flow = FourTuple { addresses: ip.addresses(), src_port: header.src_port, dst_port: header.dst_port };
+        let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
         Some(Self { flow, header, len: u32::try_from(segment.payload().len()).expect("it is short") })
     }
 
@@ -87,11 +95,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn get(&self, flow: &FourTuple) -> Option<&Direction> {
-        self.directions.iter().find(|direction| direction.flow == *flow)
+        self.directions.iter().rfind(|direction| direction.flow == *flow)
     }
 
     fn get_mut(&mut self, flow: &FourTuple) -> Option<&mut Direction> {
-        self.directions.iter_mut().find(|direction| direction.flow == *flow)
+        self.directions.iter_mut().rfind(|direction| direction.flow == *flow)
     }
 
     pub(super) fn nth(&self, at: usize) -> Option<&Direction> {
@@ -106,10 +114,26 @@ impl Watch {
         });
     }
 
+    /// Of several answers one has opened the connection.
+    fn begin(&mut self, seen: &Seen) {
+        let is_it = |direction: &Direction| direction.syn + 1 == seen.header.seq;
+        let is_answer = |direction: &Direction| direction.last.flags.contains(TcpFlags::SYN);
+        let mut answers =
+            self.directions.iter().filter(|direction| direction.flow == seen.flow && is_answer(direction));
+        if answers.any(is_it) {
+            self.directions.retain(|direction| direction.flow != seen.flow || is_it(direction));
+        }
+    }
+
     /// A segment arrives as it was sent.
     pub(super) fn on_arrival(&mut self, seen: &Seen) {
         let Some(receiver) = self.get_mut(&seen.flow.reversed()) else { return };
         receiver.repeats.1.clear();
+        let is_answer = seen.has(TcpFlags::SYN) && seen.has(TcpFlags::ACK) && seen.header.ack == receiver.syn + 1;
+        if is_answer && seen.header.options.window_scale.is_none() && receiver.last.flags.contains(TcpFlags::SYN) {
+            // Who has no memory may not have agreed (RFC 7323 §2.2).
+            receiver.scale = 0;
+        }
         // What timestamps show to be old says nothing to the receiver.
         let tsval = seen.header.options.timestamps.map_or(0, |timestamps| timestamps.tsval);
         let is_old = tsval.wrapping_sub(receiver.newest_tsval).cast_signed() < 0;
@@ -128,11 +152,18 @@ impl Watch {
             if !is_syn {
                 return;
             }
-            // The first SYN of a connection ends what is known of an earlier one.
+            // The first SYN of a connection ends what is known of an earlier one. Of answers without a memory each may be the one that
+            // opens a connection (RFC 4987 §3.6).
             let is_first = !seen.has(TcpFlags::ACK);
-            let is_old = |flow: FourTuple| flow == seen.flow || (is_first && flow == seen.flow.reversed());
-            self.directions.retain(|direction| !is_old(direction.flow));
+            let is_old = |old: &Direction| {
+                let is_other_answer = !is_first && old.last.flags.contains(TcpFlags::SYN | TcpFlags::ACK);
+                old.flow == seen.flow && !is_other_answer || (is_first && old.flow == seen.flow.reversed())
+            };
+            self.directions.retain(|direction| !is_old(direction));
             self.directions.push(Direction::new(seen));
+        }
+        if !is_syn {
+            self.begin(seen);
         }
         let other = self.get(&seen.flow.reversed()).map(|other| (other.edge, other.has_sack, other.has_fin));
         let (edge, has_sack, has_fin) = other.unwrap_or_default();
