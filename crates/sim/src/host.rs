@@ -1,7 +1,7 @@
 //! A host and its shards.
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle,
 use sunstar_net::socket;
 
 use crate::failure::Failure;
-use crate::native::Native;
+use crate::native::{Native, address_v6};
 use crate::network::{Network, SimStack};
 use crate::options::ENTROPY_STREAMS;
 use crate::platform::SimPlatform;
@@ -37,6 +37,15 @@ pub struct Host {
 #[track_caller]
 pub fn resolve(name: &str) -> Option<Ipv4Addr> {
     local::get::<SimStack>()?.network().resolve(name)
+}
+
+/// The address of IPv6 of a host of the current world, by its name. Only hosts with native networks are reached by it.
+///
+/// # Panics
+/// Outside of any shard.
+#[track_caller]
+pub fn resolve_v6(name: &str) -> Option<Ipv6Addr> {
+    resolve(name).map(address_v6)
 }
 
 /// How far a host is.

@@ -43,6 +43,52 @@
 //! for_each_seed(0..10, world);
 //! ```
 //!
+//! # Whole hosts
+//!
+//! Hosts of [`Sim::host`] have a network of streams, which is quick and for what is built on sockets. Those of [`Sim::native_host`] have
+//! Sunstar's own TCP/IP, the same as on a real machine, over simulated wires: local networks ([`Sim::lan`]), cables and trunks with
+//! rates, queues, delays and faults ([`LinkOptions`]). They [crash](Sim::crash) and [restart](Sim::restart), are
+//! [kept apart](Sim::partition) and [reunited](Sim::heal), between calls of [`Sim::run_for`]:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use sunstar_net::{ListenerOptions, TcpListener, TcpStream};
+//! use sunstar_sim::{Chance, LinkOptions, NativeOptions, PortOptions, Sim, resolve};
+//!
+//! let mut sim = Sim::new(7);
+//! let lan = sim.lan();
+//! let mut port = PortOptions::new(lan);
+//! // 10 Mbit/s, 20 ms, and one frame in a hundred is lost.
+//! port.up = LinkOptions::line(10_000_000, Duration::from_millis(20), 64 << 10);
+//! port.up.loss = Chance::per_cent(1);
+//! sim.native_background_host("server", NativeOptions::new([port]), || async {
+//!     let address = "0.0.0.0:7".parse().expect("an address");
+//!     let mut listener = TcpListener::bind(address, ListenerOptions::default()).await.expect("the port is free");
+//!     while let Ok(mut stream) = listener.accept().await {
+//!         stream.write(vec![1; 100_000]).await.ok();
+//!     }
+//! });
+//! sim.native_host("client", NativeOptions::new([PortOptions::new(lan)]), || async {
+//!     let server = resolve("server").expect("there is one");
+//!     let mut stream = TcpStream::connect((server, 7).into()).await.expect("it is reached");
+//!     let mut count = 0;
+//!     while count < 100_000 {
+//!         count += stream.read().await.expect("TCP sends again what was lost").len();
+//!     }
+//! });
+//! sim.run_for(Duration::from_millis(100))?;
+//! sim.partition(&["client"], &["server"]);
+//! sim.run_for(Duration::from_secs(3))?;
+//! sim.heal();
+//! sim.limit_time(Duration::from_secs(60));
+//! sim.run()?;
+//! # Ok::<(), sunstar_sim::SimError>(())
+//! ```
+//!
+//! What stack and device count, and how full they are, is told by the shard's `sunstar_native::Network::current`. The example `key_value`
+//! tests a replicated server through partitions and restarts.
+//!
 //! # What the seed decides
 //!
 //! Which of the shards that could run does so next, how long rounds take, what [`Platform::entropy`] answers, and all that the
@@ -60,6 +106,8 @@
 //! - Livelock and time: shards that run without anything coming of it, and worlds that do not end.
 //! - Leaks: tasks that outlive their host's main function; sockets, connections, streams between shards and received buffers
 //!   that outlive everything.
+//! - Bounds of native networks while they work; and at the end, when all is healed and tasks are stopped, that nothing is left in them:
+//!   no connections, timers, packets and frames.
 //! - Panics, of the main function or of any task.
 //!
 //! # What must be left out of programs
@@ -68,7 +116,7 @@
 //! Threads, real clocks, hash maps with random state that are iterated over, and decisions by addresses in memory are not.
 //! While a round goes on the clock stands still, so a task that waits for time to pass without yielding waits for ever.
 //!
-//! There are IPv4 addresses only. Unix sockets and IPv6 are refused as [unsupported](sunstar_net::Error::Unsupported). Files are those
+//! The network of streams has IPv4 addresses only. Unix sockets and IPv6 are refused there as [unsupported](sunstar_net::Error::Unsupported). Files are those
 //! of [`MemoryFiles`], on the shards that install them.
 //!
 //! [`Platform::entropy`]: sunstar_executor::Platform::entropy
@@ -94,8 +142,8 @@ mod world;
 
 pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions};
 pub use failure::{Failure, SimError};
-pub use host::{Host, resolve};
-pub use native::{NativeOptions, native_network};
+pub use host::{Host, resolve, resolve_v6};
+pub use native::NativeOptions;
 pub use network::NetworkCounters;
 pub use options::{Chance, NetworkOptions, SimOptions};
 pub use random::Random;

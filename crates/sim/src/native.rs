@@ -4,14 +4,14 @@ mod checks;
 mod options;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sunstar_device::{Capabilities, Queue};
-use sunstar_executor::{Executor, JoinHandle, TaskBuilder, local};
-use sunstar_native::{Frames, Network, Prefix, SharedDevice, Spread};
+use sunstar_executor::{Executor, JoinHandle, TaskBuilder};
+use sunstar_native::{Frames, InterfaceId, Network, Prefix, SharedDevice, Spread};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_wire::MacAddr;
@@ -27,20 +27,11 @@ use crate::trace::Record;
 /// Room for headers before what is received.
 const HEADROOM_BYTES: usize = 64;
 
+/// No link that carries IPv6 takes less.
+const MIN_MTU_V6_BYTES: usize = 1_280;
+
 /// Bytes of an Ethernet header with tags.
 const LINK_HEADER_BYTES: usize = 22;
-
-/// The network of the current shard, for who wants to look into it.
-struct Installed(Network);
-
-/// The native network of the current shard, if its host has one: for what it has counted, and how full it is.
-///
-/// # Panics
-/// Outside of any shard.
-#[track_caller]
-pub fn native_network() -> Option<Network> {
-    local::get::<Installed>().map(|installed| installed.0.clone())
-}
 
 /// What makes a host's main function run.
 type Main = dyn Fn(&Executor) -> JoinHandle<()>;
@@ -79,7 +70,8 @@ impl Sim {
     /// is as those of [`Sim::host`].
     ///
     /// Its address on the first device is told by [`resolve`](crate::resolve): 10.0.0.1 for the first host, 10.0.0.2 for the second, and
-    /// so on; on the second device it begins with 11.
+    /// so on; on the second device it begins with 11. Beside it is one of IPv6 ([`resolve_v6`](crate::resolve_v6)), if the device takes
+    /// packets of 1,280 bytes.
     ///
     /// # Panics
     /// As [`Sim::host`]; and if the options name no device, or more queues than shards.
@@ -301,16 +293,30 @@ impl Native {
                         (None, queue) => network.add_queue("nic", queue.expect("the only shard has a queue"), None),
                     };
                     let interface = interface.expect("there is room for interfaces");
-                    let prefix = Prefix::new(IpAddr::V4(self.addresses[port]), 8).expect("8 bits are fewer than 32");
-                    network.add_address(interface, prefix).expect("a host may have it");
+                    add_addresses(&network, interface, self.addresses[port], options.mtu_bytes);
                 }
                 network.start();
-                local::set(Rc::new(Installed(network.clone())));
                 socket::install(Rc::new(network.clone()));
                 self.shards.push(NativeShard { network, pools });
             });
         }
     }
+}
+
+/// Gives an interface its addresses; that of IPv6 if the link takes its packets (RFC 8200 §5).
+fn add_addresses(network: &Network, interface: InterfaceId, address: Ipv4Addr, mtu_bytes: usize) {
+    let v4 = Prefix::new(IpAddr::V4(address), 8).expect("8 bits are fewer than 32");
+    network.add_address(interface, v4).expect("a host may have it");
+    if mtu_bytes >= MIN_MTU_V6_BYTES {
+        let v6 = Prefix::new(IpAddr::V6(address_v6(address)), 64).expect("64 bits are fewer than 128");
+        network.add_address(interface, v6).expect("a host may have it");
+    }
+}
+
+/// The address of IPv6 that goes with one of IPv4: a unique local one, fd00:PORT::HOST.
+pub(crate) fn address_v6(address: Ipv4Addr) -> Ipv6Addr {
+    let [net, rest @ ..] = address.octets().map(u16::from);
+    Ipv6Addr::new(0xfd00, net, 0, 0, 0, 0, rest[0], rest[1] << 8 | rest[2])
 }
 
 fn pool(options: &PortOptions) -> Pool {

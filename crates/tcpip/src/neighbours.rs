@@ -49,7 +49,7 @@ const REACHABLE: Duration = Duration::from_secs(30);
 /// For so long a stale address is used before it is asked for (`DELAY_FIRST_PROBE_TIME`).
 const DELAY: Duration = Duration::from_secs(5);
 
-type Key = (InterfaceId, IpAddr);
+pub(crate) type Key = (InterfaceId, IpAddr);
 
 #[derive(Debug)]
 enum State {
@@ -96,6 +96,8 @@ pub(crate) struct GivenUp {
     pub(crate) silent: Vec<Packet>,
     /// Others took its place.
     pub(crate) forgotten: usize,
+    /// Who did not answer.
+    pub(crate) gone: Vec<Key>,
 }
 
 /// The cache of a stack, for all its interfaces.
@@ -271,7 +273,8 @@ impl Neighbours {
         let Some(&place) = self.places.get(&key) else {
             if may_add {
                 let look_again_at = now + LIFETIME;
-                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: self.uses });
+                // Nobody has used it: a flood of such stations drives out only its own.
+                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: 0 });
             }
             return VecDeque::new();
         };
@@ -301,6 +304,9 @@ impl Neighbours {
             if entry.look_again_at > now {
                 self.timers.arm(place, entry.look_again_at);
             } else if (entry.requests == 0 && !entry.is_delayed) || entry.requests >= REQUESTS {
+                if entry.requests > 0 {
+                    self.given_up.gone.push(entry.key);
+                }
                 let waiting = self.remove(place);
                 self.given_up.silent.extend(waiting);
             } else {

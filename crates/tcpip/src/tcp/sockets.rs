@@ -246,11 +246,11 @@ impl fmt::Debug for PortFilter {
 /// So much memory for idle connections' next requests is kept: as many as are busy in a round or two.
 const MAX_SPARES: usize = 1_024;
 
-/// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
-const MAX_COOKIES: usize = 1_024;
 /// Who is no connection is refused so often, and so many at once: what floods us takes no more of what we send.
 const RESET_INTERVAL: Duration = Duration::from_micros(100);
 const RESET_BURST: u32 = 1_000;
+/// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
+const MAX_COOKIES: usize = 1_024;
 
 /// No place.
 const NONE: u32 = u32::MAX;

@@ -9,7 +9,7 @@ use sunstar_executor::timer::sleep;
 use sunstar_net::{Error, StreamOption};
 
 use crate::tests::support::*;
-use crate::{Failure, NativeOptions, PortOptions, Sim, native_network};
+use crate::{Failure, NativeOptions, PortOptions, Sim};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,7 +128,7 @@ fn what_is_left_in_a_network_is_told() {
         let stream = connect(&at("server", 80)).await.unwrap();
         // Nobody lets it go: as if the network did not.
         std::mem::forget(stream);
-        assert_eq!(native_network().expect("there is one").levels().tcp.connections, 1);
+        assert_eq!(sunstar_native::Network::current().expect("there is one").levels().tcp.connections, 1);
     });
     let error = sim.run().unwrap_err();
     assert!(error.to_string().contains("1 connections on shard 0 of client"), "{error}");

@@ -2,7 +2,7 @@
 //! back, partitions. Then all is healed, and progress is demanded.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::message::ShardId;
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{current, invoke_on_all, spawn, submit_to};
-use sunstar_net::socket::Keepalive;
+use sunstar_net::socket::{DatagramOptions, DatagramSocket, Keepalive, stack};
 use sunstar_net::{Address, Error, ListenerOptions, StreamOption, TcpListener, TcpStream};
 
 use crate::tests::support::*;
 use crate::tests::sweep::{pattern, pause, read_back, send, size};
 use crate::{
     LanId, LinkOptions, NativeOptions, Parts, Random, Report, Sim, SimError, SimOptions, for_each_seed_minimised,
+    resolve_v6,
 };
 
 const PORT: u16 = 7;
@@ -56,20 +57,27 @@ pub(super) fn world(seed: u64, parts: &Parts) -> Result<Report, SimError> {
     let mut sim = Sim::with_options(seed, SimOptions::drawn(seed));
     let lans = lans(&mut sim, &mut random, parts);
     let is_healed = Rc::new(Cell::new(false));
+    let has_v6 = random.below(2) == 0;
     let names = Names {
         servers: (0..random.between(1, 2)).map(|number| format!("server-{number}")).collect(),
         clients: (0..random.between(1, 3)).map(|number| format!("client-{number}")).collect(),
     };
     for (number, name) in (HOSTS..).zip(&names.servers) {
-        let options = options(&lans, seed, number, parts);
+        let options = options(&lans, seed, number, has_v6, parts);
         sim.native_background_host(name, options, serve);
     }
     for (number, name) in (HOSTS + 100..).zip(&names.clients) {
-        let options = options(&lans, seed, number, parts);
+        let options = options(&lans, seed, number, has_v6, parts);
         let count = Random::stream(seed, number + 500).between(1, 6);
         let clients = (0..count).filter(|client| parts.next(format_args!("task {client} of {name}"))).collect();
-        let plan =
-            Plan { seed, host: number, clients, servers: names.servers.clone(), is_healed: Rc::clone(&is_healed) };
+        let plan = Plan {
+            seed,
+            host: number,
+            clients,
+            servers: names.servers.clone(),
+            has_v6,
+            is_healed: Rc::clone(&is_healed),
+        };
         sim.native_host(name, options, move || run_clients(plan.clone()));
     }
     disturb(&mut sim, seed, &names, parts)?;
@@ -95,13 +103,17 @@ fn lans(sim: &mut Sim, random: &mut Random, parts: &Parts) -> Vec<LanId> {
     lans
 }
 
-fn options(lans: &[LanId], seed: u64, number: u64, parts: &Parts) -> NativeOptions {
+fn options(lans: &[LanId], seed: u64, number: u64, has_v6: bool, parts: &Parts) -> NativeOptions {
     let mut random = Random::stream(seed, number);
     let lan = lans[random.index(lans.len())];
     let mut options = NativeOptions::drawn(&mut random, lan);
+    if has_v6 {
+        options.ports.iter_mut().for_each(|port| port.mtu_bytes = port.mtu_bytes.max(1_280));
+    }
     if !parts.next(format_args!("faults of the cable of host {number}")) {
-        let port = &mut options.ports[0];
-        (port.up, port.down) = (port.up.healed(), port.down.healed());
+        for port in &mut options.ports {
+            (port.up, port.down) = (port.up.healed(), port.down.healed());
+        }
     }
     options
 }
@@ -136,14 +148,19 @@ fn disturb(sim: &mut Sim, seed: u64, names: &Names, parts: &Parts) -> Result<(),
 /// Sends back what comes, on all shards.
 async fn serve() {
     let serving = invoke_on_all(move || async {
-        drop(spawn(serve_datagrams()));
-        let address = (Ipv4Addr::UNSPECIFIED, PORT).into();
-        let mut listener = TcpListener::bind(address, ListenerOptions::default()).await.unwrap();
-        while let Ok(stream) = listener.accept().await {
-            drop(spawn(echo(stream)));
-        }
+        drop(spawn(serve_datagrams(Ipv4Addr::UNSPECIFIED.into())));
+        drop(spawn(serve_datagrams(Ipv6Addr::UNSPECIFIED.into())));
+        drop(spawn(serve_streams(Ipv6Addr::UNSPECIFIED.into())));
+        serve_streams(Ipv4Addr::UNSPECIFIED.into()).await;
     });
     assert!(serving.await.is_err(), "it is stopped before it ends");
+}
+
+async fn serve_streams(at: IpAddr) {
+    let mut listener = TcpListener::bind((at, PORT).into(), ListenerOptions::default()).await.unwrap();
+    while let Ok(stream) = listener.accept().await {
+        drop(spawn(echo(stream)));
+    }
 }
 
 async fn echo(mut stream: TcpStream) -> Result<(), Error> {
@@ -158,11 +175,15 @@ async fn echo(mut stream: TcpStream) -> Result<(), Error> {
     }
 }
 
-async fn serve_datagrams() -> Result<(), Error> {
+fn bind_at(at: IpAddr, port: u16) -> Rc<dyn DatagramSocket> {
+    stack().unwrap().bind(&Address::Inet((at, port).into()), &DatagramOptions::default()).unwrap()
+}
+
+async fn serve_datagrams(at: IpAddr) -> Result<(), Error> {
     if current::shard_id() != ShardId::new(0) {
         return Ok(());
     }
-    let socket = bind(PORT);
+    let socket = bind_at(at, PORT);
     loop {
         let (bytes, from) = receive(&socket).await?;
         socket.enqueue(bytes, Some(&from));
@@ -176,6 +197,7 @@ struct Plan {
     host: u64,
     clients: Vec<u64>,
     servers: Vec<String>,
+    has_v6: bool,
     is_healed: Rc<Cell<bool>>,
 }
 
@@ -185,7 +207,8 @@ async fn run_clients(plan: Plan) {
         let mut random = Random::stream(plan.seed, (plan.host << 16) + number);
         let shard = ShardId::all(current::shard_count()).nth(random.index(current::shard_count())).unwrap();
         let servers = plan.servers.clone();
-        clients.push(spawn(submit_to(shard, move || client(random, servers))));
+        let has_v6 = plan.has_v6;
+        clients.push(spawn(submit_to(shard, move || client(random, servers, has_v6))));
     }
     for client in clients {
         client.await.unwrap().unwrap();
@@ -196,15 +219,24 @@ async fn run_clients(plan: Plan) {
     }
     let mut random = Random::stream(plan.seed, plan.host << 32);
     for server in &plan.servers {
-        reach(server, &mut random).await;
+        reach(&address(server, plan.has_v6, &mut random), &mut random).await;
+    }
+}
+
+/// A server's address, of either version of IP.
+fn address(server: &str, has_v6: bool, random: &mut Random) -> Address {
+    if has_v6 && random.below(2) == 0 {
+        Address::Inet((resolve_v6(server).unwrap(), PORT).into())
+    } else {
+        at(server, PORT)
     }
 }
 
 /// Demands that a server is reached, now that nothing is in the way: what was left of earlier faults is over after a while.
-async fn reach(server: &str, random: &mut Random) {
+async fn reach(server: &Address, random: &mut Random) {
     let mut outcome = Err(Error::TimedOut);
     for _ in 0..10 {
-        outcome = converse(&at(server, PORT), Duration::from_secs(60), random).await;
+        outcome = converse(server, Duration::from_secs(60), random).await;
         if outcome.is_ok() {
             return;
         }
@@ -222,13 +254,15 @@ fn is_expected(error: Error) -> bool {
             | Error::ConnectionAborted
             | Error::TimedOut
             | Error::HostUnreachable
+            // An address of IPv6 is a second old before it is used.
+            | Error::NetworkUnreachable
     )
 }
 
-async fn client(mut random: Random, servers: Vec<String>) {
+async fn client(mut random: Random, servers: Vec<String>, has_v6: bool) {
     for _ in 0..random.between(1, 4) {
         pause(&mut random).await;
-        let to = at(&servers[random.index(servers.len())], PORT);
+        let to = address(&servers[random.index(servers.len())], has_v6, &mut random);
         if random.below(5) == 0 {
             exchange_datagrams(&to, &mut random).await;
             continue;
@@ -273,7 +307,9 @@ async fn converse(to: &Address, patience: Duration, random: &mut Random) -> Resu
 
 /// Sends some datagrams: what comes back was sent.
 async fn exchange_datagrams(to: &Address, random: &mut Random) {
-    let socket = bind(0);
+    let is_v6 = to.inet().is_some_and(|to| to.is_ipv6());
+    let any = if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let socket = bind_at(any, 0);
     let key = random.next_u64();
     for _ in 0..random.between(1, 5) {
         let len = size(random, 13);

@@ -228,11 +228,18 @@ impl Sockets {
         let iss = self.secret.initial_sequence(now, &flow);
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
         half_open.limit_mss(link_mss);
-        match self.opens_fast(flow, at, segment) {
+        let has_data = !segment.payload.is_empty();
+        let fast_open = listener.fast_open.map_or(Decision::Ordinary, |fast_open| {
+            fast_open.decide(listener.queue.len(), flow.reversed().addresses, syn.options.fast_open, has_data)
+        });
+        match fast_open {
             Decision::Ordinary => {}
             Decision::Offer(is_experimental) => half_open.set_offer(is_experimental),
+            Decision::Accept if self.connections.len() >= self.limits.connections as usize => {}
             Decision::Accept => {
-                self.open_at_once(now, flow, at, &half_open, segment);
+                let connection = half_open.open_at_once(now, &listener.options, segment);
+                self.counters.fast_opened += 1;
+                self.admit(now, flow, at, connection);
                 return;
             }
         }
@@ -240,25 +247,6 @@ impl Sockets {
             Some(place) => self.answer(now, place),
             None => self.counters.syns_dropped += 1,
         }
-    }
-
-    /// What Fast Open has to say to a SYN.
-    fn opens_fast(&self, flow: FourTuple, at: u32, segment: &Segment) -> Decision {
-        let listener = self.listeners.get(at).and_then(|listener| Some((listener, listener.fast_open?)));
-        let Some((listener, fast_open)) = listener.filter(|_| !self.is_full()) else { return Decision::Ordinary };
-        let (option, has_data) = (segment.header.options.fast_open, !segment.payload.is_empty());
-        fast_open.decide(listener.queue.len(), flow.reversed().addresses, option, has_data)
-    }
-
-    /// A SYN opens a connection (RFC 7413 §4.2.2).
-    fn open_at_once(&mut self, now: Instant, flow: FourTuple, at: u32, half_open: &HalfOpen, segment: &Segment) {
-        let Some(listener) = self.listeners.get(at) else { return };
-        let connection = half_open.open_at_once(now, &listener.options, segment);
-        let Ok(id) = self.add(flow, connection, Some(at)) else { return };
-        self.counters.accepted += 1;
-        self.counters.fast_opened += 1;
-        self.offer(at, id);
-        self.after_change(now, id.place);
     }
 
     /// Remembers a stranger; answers with his place, if there is one.

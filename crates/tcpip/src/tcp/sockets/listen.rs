@@ -19,10 +19,10 @@ pub(super) struct Listener {
     /// Strangers who have not confirmed.
     pub(super) half_open: usize,
     pub(super) backlog: usize,
-    /// How it takes data that come with a SYN.
-    pub(super) fast_open: Option<FastOpenListener>,
     /// Until when there may be cookies that are good.
     pub(super) cookies_until: Instant,
+    /// How it takes data that come with a SYN.
+    pub(super) fast_open: Option<FastOpenListener>,
     /// Whether an event waits that tells of it: there is one, however many connections have come since.
     pub(super) has_event: bool,
 }
@@ -56,8 +56,8 @@ impl Sockets {
             queue: VecDeque::new(),
             half_open: 0,
             backlog,
-            fast_open: None,
             cookies_until: Instant::default(),
+            fast_open: None,
             has_event: false,
         };
         let place = self.listeners.insert(listener);
