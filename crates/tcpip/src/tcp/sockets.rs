@@ -34,6 +34,7 @@ use crate::timers::Timers;
 use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
+pub use open::OpenError;
 use place::{NONE, Place};
 
 /// How many there may be of what strangers can make.
@@ -160,38 +161,6 @@ pub enum Event {
     /// Connections can be accepted: as many as there are, since they are told of once.
     Listener(ListenerId),
 }
-
-/// Why a connection can't be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// The address is in use (`EADDRINUSE`).
-    InUse,
-    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
-    NoPort,
-    /// There are as many connections as may be (`ENOBUFS`).
-    Full,
-    /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
-    Mixed,
-    /// There is no way to the destination (`ENETUNREACH`).
-    NoRoute,
-    /// The source address is none of ours (`EADDRNOTAVAIL`).
-    NotOurs,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InUse => "the address is in use",
-            Self::NoPort => "all ports for this destination are in use",
-            Self::Full => "there are as many connections as may be",
-            Self::Mixed => "source and destination are of different versions of IP",
-            Self::NoRoute => "there is no way to the destination",
-            Self::NotOurs => "the source address is none of ours",
-        })
-    }
-}
-
-impl core::error::Error for OpenError {}
 
 /// A connection and who it is between.
 #[derive(Debug)]
