@@ -2,6 +2,7 @@
 //! is in the repository.
 
 mod scripts;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,6 +18,7 @@ use clap::Args;
 
 use crate::command::{cargo, root};
 use scripts::{Run, Variant};
+use tools::Tools;
 
 /// Looks whether a program has ended so often.
 const POLL: Duration = Duration::from_millis(10);
@@ -86,6 +88,7 @@ fn build() -> Result<PathBuf> {
 
 /// Runs all, several at a time; answers what came of each.
 fn run_all(bin: &Path, plug_in: Option<&Path>, runs: &[Run], jobs: usize, limit: Duration) -> Result<Vec<Verdict>> {
+    let tools = Tools::new()?;
     let next = Mutex::new(0);
     let verdicts = Mutex::new(vec![None; runs.len()]);
     let take = || {
@@ -96,7 +99,7 @@ fn run_all(bin: &Path, plug_in: Option<&Path>, runs: &[Run], jobs: usize, limit:
     };
     let work = || -> Result<()> {
         while let Some((index, run)) = take() {
-            let verdict = run_one(bin, plug_in, run, limit)?;
+            let verdict = run_one(bin, plug_in, &tools, run, limit)?;
             if let Ok(mut verdicts) = verdicts.lock() {
                 verdicts[index] = verdict;
             }
@@ -115,7 +118,7 @@ fn run_all(bin: &Path, plug_in: Option<&Path>, runs: &[Run], jobs: usize, limit:
 const PREPARE: &str = "ip link set lo up; ip tuntap add tun0 mode tun; exec \"$@\"";
 const PREPARE_KERNEL: &str = "ip link set lo up; exec \"$@\"";
 
-fn run_one(bin: &Path, plug_in: Option<&Path>, run: &Run, limit: Duration) -> Result<Verdict> {
+fn run_one(bin: &Path, plug_in: Option<&Path>, tools: &Tools, run: &Run, limit: Duration) -> Result<Verdict> {
     let mut command = Command::new("unshare");
     if !is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -123,6 +126,7 @@ fn run_one(bin: &Path, plug_in: Option<&Path>, run: &Run, limit: Duration) -> Re
     let prepare = if plug_in.is_some() { PREPARE } else { PREPARE_KERNEL };
     command.args(["--net", "sh", "-c", prepare, "sh"]);
     if let Some(plug_in) = plug_in {
+        tools.prepare(&mut command)?;
         command.arg("env").arg(format!("LD_PRELOAD={}", plug_in.display()));
     }
     command.arg(bin).arg("--send_omit_free").args(run.variant.arguments());

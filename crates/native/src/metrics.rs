@@ -34,6 +34,29 @@ const STACK: &[Figure<StackCounters>] = &[
         "ARP messages of others who use one of our addresses.",
         |of| of.arp_conflicts,
     ),
+    Figure::counter(
+        "sunstar_tcpip_neighbour_solicitations_sent_total",
+        "Neighbour solicitations that looked for a neighbour, or for who has an address.",
+        |of| of.neighbour_solicitations_sent,
+    ),
+    Figure::counter(
+        "sunstar_tcpip_neighbour_advertisements_sent_total",
+        "Neighbour advertisements that were sent.",
+        |of| of.neighbour_advertisements_sent,
+    ),
+    Figure::counter(
+        "sunstar_tcpip_router_advertisements_received_total",
+        "Router advertisements that were followed.",
+        |of| of.router_advertisements_received,
+    ),
+    Figure::counter(
+        "sunstar_tcpip_ipv6_conflicts_total",
+        "Messages of others who have one of our IPv6 addresses, or one that was to be ours.",
+        |of| of.address_conflicts_v6,
+    ),
+    Figure::counter("sunstar_tcpip_group_reports_sent_total", "Reports of multicast groups that were sent.", |of| {
+        of.group_reports_sent
+    }),
     Figure::counter("sunstar_tcpip_fragments_received_total", "Fragments that came in.", |of| of.fragments_received),
     Figure::counter("sunstar_tcpip_fragments_sent_total", "Fragments that were made.", |of| of.fragments_sent),
     Figure::counter("sunstar_tcpip_echo_replies_sent_total", "Answers to pings.", |of| of.echo_replies_sent),
@@ -149,6 +172,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "sunstar_tcp_refused_pieces_total",
         "Segments with data that were dropped, since too many pieces waited for the application or behind gaps.",
         |of| of.pieces_refused,
+    ),
+    Figure::counter(
+        "sunstar_tcp_refused_reports_total",
+        "Edges of selective acknowledgements that would have cut what was sent into too many pieces.",
+        |of| of.reports_refused,
     ),
 ];
 

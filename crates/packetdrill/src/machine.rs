@@ -19,7 +19,7 @@ use sunstar_tcpip::time::Instant;
 
 use crate::numbers::Reserved;
 use crate::options::WorldOptions;
-use crate::sysctl;
+use crate::sysctl::{self, Metrics};
 
 /// When scripts begin, in microseconds: far enough from zero that no time lies before it.
 const BEGIN: u64 = 1_000_000_000_000_000;
@@ -29,6 +29,9 @@ const LONGEST_WAIT: u64 = 300_000_000;
 
 /// So much real time a thread gets to ask what time it is when its call has ended.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// So much real time it gets afterwards to take note of what has come of it.
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// A thread that sleeps in a call.
 #[derive(Debug)]
@@ -43,11 +46,14 @@ struct Sleeper {
 pub(crate) struct World {
     pub(crate) sockets: Sockets,
     interface: InterfaceId,
+    metrics: Metrics,
     /// Packets that have left, and when.
     outbox: VecDeque<(u64, Vec<u8>)>,
     sleepers: Vec<Sleeper>,
     /// Threads whose call has ended and that have not asked for the time.
     ending: Vec<ThreadId>,
+    /// A thread has asked for it since, and may have more to do.
+    has_ended: bool,
 }
 
 // SAFETY: a world is reached through the machine's lock only, and nothing that counts references without atomics leaves it: packets and
@@ -128,12 +134,22 @@ impl World {
             // Of a version that the stack does not speak nothing comes.
             let _ = stack.add_address(now, interface, *address);
         }
-        let everywhere = Prefix::ALL_V4;
-        let _ = stack.add_route(Route { prefix: everywhere, gateway: None, interface, metric: 0 });
+        for prefix in [Prefix::ALL_V4, Prefix::ALL_V6] {
+            // There is room for two.
+            let _ = stack.add_route(Route { prefix, gateway: None, interface, metric: 0 });
+        }
         let mut settings = Settings::DEFAULT;
         sysctl::read_into(&mut settings);
         let sockets = Sockets::with_numbers(stack, settings, Box::new(Reserved));
-        Self { sockets, interface, outbox: VecDeque::new(), sleepers: Vec::new(), ending: Vec::new() }
+        Self {
+            sockets,
+            interface,
+            metrics: Metrics::from_environment(),
+            outbox: VecDeque::new(),
+            sleepers: Vec::new(),
+            ending: Vec::new(),
+            has_ended: false,
+        }
     }
 
     fn forget_ending(&mut self) {
@@ -194,6 +210,9 @@ impl Machine {
     pub(crate) fn refresh(&self, address: Option<std::net::SocketAddr>) {
         let mut world = self.enter();
         sysctl::read_into(world.sockets.settings());
+        if world.metrics.were_flushed() {
+            world.sockets.stack().tcp().forget_cookies();
+        }
         let (now, interface) = (self.now(), world.interface);
         let stack = world.sockets.stack();
         let unknown = address.map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !stack.is_own(*ip));
@@ -205,8 +224,10 @@ impl Machine {
     /// Lets everything happen that is due now.
     fn settle(&self, world: &mut World) -> bool {
         let now = self.now();
+        // What is seen may let out more, and what has left is seen.
+        let has_news = world.sockets.look(now);
         world.transmit(now);
-        world.sockets.look(now)
+        has_news | world.sockets.look(now)
     }
 
     /// A packet has come.
@@ -215,9 +236,10 @@ impl Machine {
         let (now, interface) = (self.now(), world.interface);
         let packet = Packet::from(Buffer::copy_from_slice(bytes));
         world.sockets.stack().handle_packets(now, interface, [packet]);
+        world.sockets.look(now);
+        // Who waits for it may have something to send with the answer.
+        let mut world = self.wake_all(world);
         self.settle(&mut world);
-        let world = self.wake_all(world);
-        drop(world);
     }
 
     /// Tells all that sleep that something may have changed.
@@ -258,6 +280,12 @@ impl Machine {
     pub(crate) fn sleep(&self, micros: u64) {
         let until = self.micros() + micros;
         let mut world = self.enter();
+        if micros > 1 && core::mem::take(&mut world.has_ended) {
+            // It takes note of what has come of its call while the script waits: the tool's lock is free only then.
+            drop(world);
+            thread::sleep(PAUSE);
+            world = self.enter();
+        }
         while let Some(due) = world.deadline().filter(|due| due.as_micros() <= until) {
             world = self.pass(world, due);
         }
@@ -282,6 +310,7 @@ impl Machine {
         let thread = thread::current().id();
         if world.ending.contains(&thread) {
             world.ending.retain(|other| *other != thread);
+            world.has_ended = true;
             self.changed.notify_all();
             return self.micros();
         }

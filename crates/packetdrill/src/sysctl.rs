@@ -1,11 +1,35 @@
 //! Settings of the network namespace in which a script runs.
 
-use std::fs;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use sunstar_sockets::Settings;
+use sunstar_tcpip::tcp::fast_open::FastOpenKeys;
 
 /// Where they are.
 const DIRECTORY: &str = "/proc/sys/net/ipv4";
+
+/// Names the file that grows whenever a script flushes what is remembered of other hosts (`ip tcp_metrics flush`).
+const METRICS: &str = "SUNSTAR_TCP_METRICS";
+
+/// What is known of such flushes.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    file: Option<PathBuf>,
+    len: u64,
+}
+
+impl Metrics {
+    pub(crate) fn from_environment() -> Self {
+        Self { file: env::var_os(METRICS).map(PathBuf::from), len: 0 }
+    }
+
+    /// Whether there was one since the last time.
+    pub(crate) fn were_flushed(&mut self) -> bool {
+        let len = self.file.as_ref().and_then(|file| fs::metadata(file).ok()).map_or(0, |metadata| metadata.len());
+        core::mem::replace(&mut self.len, len) != len
+    }
+}
 
 /// What the namespace has set; what it does not have stays as it is.
 pub(crate) fn read_into(settings: &mut Settings) {
@@ -30,8 +54,15 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     settings.sack = flag("tcp_sack", settings.sack);
     settings.window_scaling = flag("tcp_window_scaling", settings.window_scaling);
     settings.slow_start_after_idle = flag("tcp_slow_start_after_idle", settings.slow_start_after_idle);
+    if let Some(flags) = number("tcp_fastopen") {
+        settings.fast_open = clamp(flags);
+    }
+    settings.fast_open_keys = read("tcp_fastopen_key").and_then(|text| keys(text.trim())).or(settings.fast_open_keys);
     if let Some(retries) = number("tcp_syn_retries") {
         settings.syn_retries = u8::try_from(retries).unwrap_or(u8::MAX);
+    }
+    if let Some(segments) = number("tcp_min_tso_segs") {
+        settings.min_tso_segs = u8::try_from(segments).unwrap_or(u8::MAX);
     }
     if let Some(bytes) = number("tcp_notsent_lowat") {
         settings.notsent_lowat = clamp(bytes);
@@ -39,6 +70,17 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     if let Some(name) = read("tcp_congestion_control").and_then(|name| name.trim().parse().ok()) {
         settings.congestion = name;
     }
+}
+
+/// One key, or two of them separated by a comma, each of four words in hexadecimal digits.
+fn keys(text: &str) -> Option<FastOpenKeys> {
+    let mut keys = text.split(',').map(|key| {
+        let words = key.split('-').map(|word| u32::from_str_radix(word, 16).ok());
+        let words: Vec<u32> = words.collect::<Option<_>>()?;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        <[u8; 16]>::try_from(bytes).ok()
+    });
+    Some(FastOpenKeys::new(keys.next()??, keys.next().flatten()))
 }
 
 #[cfg(test)]

@@ -130,18 +130,35 @@ pub fn send<P: Platform>(
     to: Option<SocketAddr>,
 ) -> Result<usize, Errno> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut taken = 0;
+    let (mut taken, mut rest_flags, mut opens, mut has_begun) = (0, flags, false, false);
     let done = retry(
         platform,
         |sockets| sockets.patience(fd, Direction::Send, flags),
         |sockets, now| {
-            let rest = behind(parts, taken);
-            taken += sockets.send(now, fd, &rest, flags, to)?;
-            if taken < len { Err(Errno::AGAIN) } else { Ok(taken) }
+            if opens {
+                // What could not be opened has taken nothing.
+                sockets.opened(now, fd)?;
+                opens = false;
+            }
+            if taken < len || len == 0 {
+                let rest = behind(parts, taken);
+                let sent = sockets.send(now, fd, &rest, rest_flags, to);
+                // The connection is opened once.
+                rest_flags &= !msg::FASTOPEN;
+                has_begun |= sent == Err(Errno::INPROGRESS);
+                opens = has_begun || sockets.is_opening(fd)?;
+                taken += match sent {
+                    Err(Errno::INPROGRESS) => return Err(Errno::AGAIN),
+                    sent => sent?,
+                };
+            }
+            if taken < len || opens { Err(Errno::AGAIN) } else { Ok(taken) }
         },
     );
     match done {
-        Err(_) if taken > 0 => Ok(taken),
+        Err(Errno::AGAIN) if taken > 0 => Ok(taken),
+        Err(Errno::AGAIN) if opens && has_begun => Err(Errno::INPROGRESS),
+        Err(_) if taken > 0 && !opens => Ok(taken),
         done => done,
     }
 }

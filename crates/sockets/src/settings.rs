@@ -3,6 +3,21 @@
 use core::time::Duration;
 
 use sunstar_tcpip::tcp::congestion::AlgorithmName;
+use sunstar_tcpip::tcp::fast_open::FastOpenKeys;
+
+/// Bits of [`Settings::fast_open`].
+pub mod fast_open {
+    /// Programs may send with their SYN.
+    pub const CLIENT: u32 = 1;
+    /// Listeners may take what comes with a SYN.
+    pub const SERVER: u32 = 2;
+    /// Data are sent without a cookie.
+    pub const CLIENT_NO_COOKIE: u32 = 4;
+    /// They are taken without one.
+    pub const SERVER_COOKIE_NOT_REQUIRED: u32 = 0x200;
+    /// Listeners take them though they have not said so (`TCP_FASTOPEN`).
+    pub const SERVER_WITHOUT_OPTION: u32 = 0x400;
+}
 
 /// Defaults of sockets, with the names that Linux gives them. A change holds for connections that are opened afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +34,18 @@ pub struct Settings {
     pub window_scaling: bool,
     /// How often a SYN is sent again (`tcp_syn_retries`).
     pub syn_retries: u8,
+    /// So many segments leave at once, however slow the path is (`tcp_min_tso_segs`).
+    pub min_tso_segs: u8,
     /// Unsent bytes up to which a socket may be written to (`tcp_notsent_lowat`).
     pub notsent_lowat: u32,
     /// The algorithm of the congestion window (`tcp_congestion_control`).
     pub congestion: AlgorithmName,
     /// Whether the congestion window falls back after a pause (`tcp_slow_start_after_idle`).
     pub slow_start_after_idle: bool,
+    /// Where Fast Open is used (`tcp_fastopen`): the bits of [`fast_open`].
+    pub fast_open: u32,
+    /// What listeners make cookies from that have no keys of their own (`tcp_fastopen_key`); without it they give none.
+    pub fast_open_keys: Option<FastOpenKeys>,
     /// The bound on listeners' backlogs (`somaxconn`).
     pub somaxconn: u32,
     /// When to ask a silent peer, how often and how many times (`tcp_keepalive_time` and so on).
@@ -42,9 +63,12 @@ impl Settings {
         sack: true,
         window_scaling: true,
         syn_retries: 6,
+        min_tso_segs: 2,
         notsent_lowat: u32::MAX,
         congestion: AlgorithmName::Cubic,
         slow_start_after_idle: true,
+        fast_open: fast_open::CLIENT,
+        fast_open_keys: None,
         somaxconn: 4_096,
         keepalive: (Duration::from_secs(7_200), Duration::from_secs(75), 9),
         descriptors: 65_536,

@@ -275,6 +275,26 @@ impl Sockets {
         stream.send(&mut world, parts, flags, to)
     }
 
+    /// Whether a connection that a write has begun is open.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`] if it is still being opened; why it could not be.
+    pub fn opened(&mut self, now: Instant, fd: Fd) -> Result<(), Errno> {
+        match self.connecting(now, fd) {
+            Err(Errno::ISCONN) => Ok(()),
+            opened => opened,
+        }
+    }
+
+    /// Whether a connection is still being opened: who sends with the SYN waits for that.
+    ///
+    /// # Errors
+    /// [`Errno::BADF`], [`Errno::NOTSOCK`].
+    pub fn is_opening(&mut self, fd: Fd) -> Result<bool, Errno> {
+        let (stream, mut world) = self.stream(Instant::default(), fd)?;
+        Ok(stream.is_opening(&mut world))
+    }
+
     /// How long a call on a descriptor may wait. `flags` are those of the call.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A stream socket: what a program has set, what it has not read, and the connection or listener behind it.
 
-mod chrono;
+mod fast_open;
 mod info;
 mod notices;
 mod open;
@@ -21,7 +21,6 @@ use sunstar_tcpip::time::Instant;
 use crate::address::Family;
 use crate::errno::Errno;
 use crate::settings::Settings;
-use chrono::Chrono;
 use notices::Notices;
 pub(crate) use options::Wishes;
 use readiness::Seen;
@@ -62,8 +61,12 @@ pub(crate) struct Stream {
     pub(crate) wishes: Wishes,
     pub(crate) is_nonblocking: bool,
     local: Option<SocketAddr>,
+    /// Whom to connect with as soon as there is something to send (`TCP_FASTOPEN_CONNECT`).
+    deferred: Option<SocketAddr>,
     /// Whether `local` is noted among those that are bound.
     has_bound: bool,
+    /// Connections that may wait to be accepted.
+    backlog: usize,
     /// Whether the program knows that the connection is open.
     is_connected: bool,
     /// What has gone wrong and nobody has heard of (`SO_ERROR`).
@@ -76,8 +79,9 @@ pub(crate) struct Stream {
     front: VecDeque<Buffer>,
     /// Bytes that were handed to the connection.
     written: u64,
+    /// The last call has held them back (`MSG_MORE`): until the next one, or until something is acknowledged.
+    has_more: bool,
     notices: Notices,
-    chrono: Chrono,
     seen: Seen,
 }
 
@@ -89,7 +93,9 @@ impl Stream {
             wishes,
             is_nonblocking: false,
             local: None,
+            deferred: None,
             has_bound: false,
+            backlog: 0,
             is_connected: false,
             error: None,
             has_failed: false,
@@ -97,8 +103,8 @@ impl Stream {
             has_shut_write: false,
             front: VecDeque::new(),
             written: 0,
+            has_more: false,
             notices: Notices::default(),
-            chrono: Chrono::default(),
             seen: Seen::default(),
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct NativeOptions {
     gw_ipv4_addr: Vec<Ipv4Addr>,
 
     /// IPv6 address of the native stack, as in 2001:db8::2/64, or NAME=2001:db8::2/64 if not for the first device; may be repeated
-    #[arg(long, value_name = "[NAME=]ADDRESS/LEN")]
+    #[arg(long, value_name = "ADDRESS/LEN")]
     host_ipv6_addr: Vec<ipv6::HostAddress>,
 
     /// IPv6 gateway to other networks: in that of some address, or link-local and then on the first device [default: none]

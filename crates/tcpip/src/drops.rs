@@ -98,6 +98,8 @@ pub enum DropReason {
     NeighbourQueueFull,
     /// To be sent: forgotten with a neighbour for which there was no room any more.
     NeighbourForgotten,
+    /// To be sent: as many neighbours were asked for as may be in this time.
+    NeighbourRate,
     /// To be sent: the queue was full.
     OutgoingQueueFull,
     /// To be sent to ourselves: the queue was full.
@@ -153,6 +155,7 @@ impl DropReason {
         Self::NeighbourSilent,
         Self::NeighbourQueueFull,
         Self::NeighbourForgotten,
+        Self::NeighbourRate,
         Self::OutgoingQueueFull,
         Self::LoopbackQueueFull,
     ];
@@ -206,6 +209,7 @@ impl DropReason {
             Self::NeighbourSilent => "neighbour_silent",
             Self::NeighbourQueueFull => "neighbour_queue_full",
             Self::NeighbourForgotten => "neighbour_forgotten",
+            Self::NeighbourRate => "neighbour_rate",
             Self::OutgoingQueueFull => "outgoing_queue_full",
             Self::LoopbackQueueFull => "loopback_queue_full",
         }

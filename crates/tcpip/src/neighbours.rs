@@ -13,6 +13,7 @@ use sunstar_packet::Packet;
 use sunstar_wire::MacAddr;
 
 use crate::interface::InterfaceId;
+use crate::rate::TokenBucket;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
@@ -20,7 +21,9 @@ use crate::timers::Timers;
 /// How much is kept of neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourLimits {
-    /// Neighbours; for a further one that which was not used for longest is forgotten.
+    /// Neighbours; for a further one another one is forgotten. Those to whom nothing was sent since they are known, if they are, have
+    /// at most half of the places and, where more want in, at least a quarter: the oldest of them goes. Otherwise it is who was not used
+    /// for longest.
     pub neighbours: usize,
     /// Packets that wait for each neighbour's address; for a further one the oldest is dropped (RFC 1122 §2.3.2.2).
     pub waiting_packets: usize,
@@ -49,7 +52,11 @@ const REACHABLE: Duration = Duration::from_secs(30);
 /// For so long a stale address is used before it is asked for (`DELAY_FIRST_PROBE_TIME`).
 const DELAY: Duration = Duration::from_secs(5);
 
-type Key = (InterfaceId, IpAddr);
+/// So often, and so many at once, neighbours are asked for of whom nothing is known.
+const ASK_INTERVAL: Duration = Duration::from_millis(1);
+const ASK_BURST: u32 = 512;
+
+pub(crate) type Key = (InterfaceId, IpAddr);
 
 #[derive(Debug)]
 enum State {
@@ -70,6 +77,8 @@ struct Entry {
     is_delayed: bool,
     /// Grows with each use.
     used: u64,
+    /// Its name among the strangers, as long as it is one: nothing was sent to it since it is known, so anybody may have made it up.
+    stranger: Option<u64>,
 }
 
 /// A request to be sent: to everybody who may have the address, or to the station that had it before.
@@ -87,6 +96,8 @@ pub(crate) enum Output {
     Send(MacAddr, Packet),
     /// It waits; the oldest one had to go if there was no room.
     Waits { dropped: bool },
+    /// As many neighbours were asked for as may be in this time.
+    Refused,
 }
 
 /// Packets that wait no more since there is nobody to send them to.
@@ -96,6 +107,8 @@ pub(crate) struct GivenUp {
     pub(crate) silent: Vec<Packet>,
     /// Others took its place.
     pub(crate) forgotten: usize,
+    /// Who did not answer.
+    pub(crate) gone: Vec<Key>,
 }
 
 /// The cache of a stack, for all its interfaces.
@@ -108,6 +121,10 @@ pub(crate) struct Neighbours {
     requests: VecDeque<Request>,
     given_up: GivenUp,
     uses: u64,
+    /// Places of strangers, the oldest first.
+    strangers: BTreeMap<u64, u32>,
+    next_stranger: u64,
+    asks: TokenBucket,
     reachable: Duration,
     /// Grows whenever an address may have changed, or may have to be asked for.
     version: u32,
@@ -123,6 +140,9 @@ impl Neighbours {
             requests: VecDeque::new(),
             given_up: GivenUp::default(),
             uses: 0,
+            strangers: BTreeMap::new(),
+            next_stranger: 0,
+            asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
             reachable: REACHABLE,
             version: 0,
         }
@@ -188,6 +208,9 @@ impl Neighbours {
             State::Known { mac, fresh_until } if now < fresh_until || entry.requests > 0 || entry.is_delayed => {
                 self.uses += 1;
                 entry.used = self.uses;
+                if let Some(name) = entry.stranger.take() {
+                    self.strangers.remove(&name);
+                }
                 Some(mac)
             }
             _ => None,
@@ -200,6 +223,7 @@ impl Neighbours {
         let key = (interface, target);
         let place = match self.places.get(&key) {
             Some(place) => *place,
+            None if !self.asks.take(now) => return Output::Refused,
             None => self.ask(now, key),
         };
         let Some(entry) = self.entries.get_mut(place) else { return Output::Waits { dropped: true } };
@@ -207,6 +231,9 @@ impl Neighbours {
         match &mut entry.state {
             State::Known { mac, fresh_until } => {
                 let mac = *mac;
+                if let Some(name) = entry.stranger.take() {
+                    self.strangers.remove(&name);
+                }
                 let is_stale = now >= *fresh_until && entry.requests == 0 && !entry.is_delayed;
                 if is_stale && target.is_ipv4() {
                     // RFC 1122 §2.3.2.1, (2): ask the station itself, and use what is known meanwhile.
@@ -271,13 +298,15 @@ impl Neighbours {
         let Some(&place) = self.places.get(&key) else {
             if may_add {
                 let look_again_at = now + LIFETIME;
-                self.add(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used: self.uses });
+                self.add(key, state, look_again_at);
             }
             return VecDeque::new();
         };
         let Some(entry) = self.entries.get_mut(place) else { return VecDeque::new() };
         let before = core::mem::replace(&mut entry.state, state);
-        self.version = self.version.wrapping_add(1);
+        if !matches!(before, State::Known { mac: same, .. } if same == mac) {
+            self.version = self.version.wrapping_add(1);
+        }
         entry.requests = 0;
         entry.is_delayed = false;
         entry.look_again_at = now + LIFETIME;
@@ -301,6 +330,9 @@ impl Neighbours {
             if entry.look_again_at > now {
                 self.timers.arm(place, entry.look_again_at);
             } else if (entry.requests == 0 && !entry.is_delayed) || entry.requests >= REQUESTS {
+                if entry.requests > 0 {
+                    self.given_up.gone.push(entry.key);
+                }
                 let waiting = self.remove(place);
                 self.given_up.silent.extend(waiting);
             } else {
@@ -326,7 +358,7 @@ impl Neighbours {
 
     fn ask(&mut self, now: Instant, key: Key) -> u32 {
         let state = State::Unresolved(VecDeque::new());
-        let place = self.add(Entry { key, state, requests: 0, look_again_at: now, is_delayed: false, used: self.uses });
+        let place = self.add(key, state, now);
         self.request(now, place);
         place
     }
@@ -347,24 +379,44 @@ impl Neighbours {
         self.requests.push_back(Request { interface, target, to });
     }
 
-    fn add(&mut self, entry: Entry) -> u32 {
-        if self.entries.len() >= self.limits.neighbours.max(1) {
-            self.forget_least_used();
-        }
-        let (key, deadline) = (entry.key, entry.look_again_at);
-        let place = self.entries.insert(entry);
+    fn add(&mut self, key: Key, state: State, look_again_at: Instant) -> u32 {
+        self.make_room();
+        let name = self.next_stranger;
+        self.next_stranger += 1;
+        let (used, stranger) = (self.uses, Some(name));
+        let place =
+            self.entries.insert(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used, stranger });
+        self.strangers.insert(name, place);
         self.places.insert(key, place);
-        self.timers.arm(place, deadline);
+        self.timers.arm(place, look_again_at);
         place
     }
 
-    fn forget_least_used(&mut self) {
-        let used = |place: u32| self.entries.get(place).map(|entry| entry.used);
-        let least = self.places.values().copied().min_by_key(|place| used(*place));
-        if let Some(place) = least {
-            let waiting = self.remove(place);
-            self.given_up.forgotten += waiting.len();
+    /// Forgets somebody if there is no place: strangers before those to whom we speak, as long as enough of them can be there at a time
+    /// for one to become known.
+    fn make_room(&mut self) {
+        let limit = self.limits.neighbours.max(1);
+        let is_full = self.entries.len() >= limit;
+        let strangers = self.strangers.len();
+        if planted::is("neighbours_unprotected") {
+            if is_full {
+                self.forget(self.least_used());
+            }
+        } else if strangers >= limit.div_ceil(2) || (is_full && strangers >= limit.div_ceil(4)) {
+            self.forget(self.strangers.values().next().copied());
+        } else if is_full {
+            self.forget(self.least_used());
         }
+    }
+
+    fn least_used(&self) -> Option<u32> {
+        let used = |place: u32| self.entries.get(place).map(|entry| entry.used);
+        self.places.values().copied().min_by_key(|place| used(*place))
+    }
+
+    fn forget(&mut self, place: Option<u32>) {
+        let waiting = place.map(|place| self.remove(place)).unwrap_or_default();
+        self.given_up.forgotten += waiting.len();
     }
 
     /// Forgets those of an interface, with what waits for them: others may be there when it comes back.
@@ -378,8 +430,13 @@ impl Neighbours {
 
     fn remove(&mut self, place: u32) -> VecDeque<Packet> {
         self.timers.disarm(place);
-        self.version = self.version.wrapping_add(1);
         let Some(entry) = self.entries.remove(place) else { return VecDeque::new() };
+        if let Some(name) = entry.stranger {
+            self.strangers.remove(&name);
+        }
+        if let State::Known { .. } = entry.state {
+            self.version = self.version.wrapping_add(1);
+        }
         self.places.remove(&entry.key);
         let (interface, target) = entry.key;
         self.requests.retain(|request| (request.interface, request.target) != (interface, target));

@@ -451,6 +451,7 @@ impl Stack {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tcp.handle_timeout(now);
         self.neighbours.handle_timeout(now);
+        self.network.forgive(now);
         self.give_up_neighbours(now);
         self.send_announcements(now);
         self.adopt_tentative(now);

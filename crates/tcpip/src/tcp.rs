@@ -5,6 +5,7 @@ pub mod congestion;
 pub mod connection;
 pub(crate) mod cookie;
 pub mod delivery;
+pub mod fast_open;
 pub mod half_open;
 pub mod prr;
 pub mod rack;

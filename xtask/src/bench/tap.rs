@@ -28,6 +28,9 @@ const PATHS: [&str; 2] = ["/", server::FILE_PATH];
 const CROWDS: [u32; 2] = [4_000, 15_000];
 /// So many seconds after the first of them all must be served.
 const CROWD_SECONDS: &str = "20";
+/// SYNs of the flood per second, and connections of the clients beside it.
+const SYNS: u32 = 200_000;
+const FLOODED_RATE: u32 = 1_000;
 
 /// What the losses are losses of.
 const UNIT_OF_LOSS: &str = "- what is lost, each way: single packets of at most one MTU, on both sides. `--fault` draws for each packet \
@@ -73,6 +76,8 @@ enum Contest {
     Loss { per_mille: u32, path: &'static str },
     /// So many connections at once, with one request on each.
     AtOnce(u32),
+    /// Connections at a fixed rate, without and beside a flood of SYNs from addresses that nobody has.
+    Flood,
     /// Connections that wait after one request each: memory, once.
     Idle,
 }
@@ -80,13 +85,14 @@ enum Contest {
 impl Contest {
     fn all() -> Vec<Self> {
         let losses = PATHS.iter().flat_map(|path| LOSSES.map(|per_mille| Self::Loss { per_mille, path }));
-        losses.chain(CROWDS.map(Self::AtOnce)).chain([Self::Idle]).collect()
+        losses.chain(CROWDS.map(Self::AtOnce)).chain([Self::Flood, Self::Idle]).collect()
     }
 
     fn name(self) -> String {
         match self {
             Self::Loss { per_mille, path } => format!("loss {} {path}", f64::from(per_mille) / 1e3),
             Self::AtOnce(count) => format!("at once {count}"),
+            Self::Flood => format!("flood {SYNS}"),
             Self::Idle => format!("idle {}", idle::CONNECTIONS),
         }
     }
@@ -113,6 +119,25 @@ struct Crowd {
     all_ms: f64,
     connect_p50_ms: f64,
     connect_max_ms: f64,
+}
+
+/// What it prints about a flood.
+#[derive(Clone, Debug, Deserialize)]
+struct Flooded {
+    without: Phase,
+    with: Phase,
+    server_us_per_syn: f64,
+}
+
+/// What clients saw meanwhile.
+#[derive(Clone, Debug, Deserialize)]
+struct Phase {
+    asked: u32,
+    served: u32,
+    p50_us: f64,
+    p99_us: f64,
+    syns_per_second: f64,
+    server_busy: f64,
 }
 
 /// Runs everything and prints the tables; they also go to `tap.md` in `target/bench`.
@@ -149,6 +174,7 @@ impl Options {
 fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result<String> {
     let mut losses = table::Losses::default();
     let mut crowds = table::Crowds::default();
+    let mut floods = table::Floods::default();
     let mut memory = Vec::new();
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
@@ -166,6 +192,11 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
                         println!("{} {crowd:?}", what());
                         crowds.add(count, side, crowd);
                     }
+                    Contest::Flood => {
+                        let flooded = flood(world, side, options).with_context(what)?;
+                        println!("{} {flooded:?}", what());
+                        floods.add(side, flooded);
+                    }
                     Contest::Idle if round > 0 => {}
                     Contest::Idle => {
                         let server = Server::start(world, side, 0, 0)?;
@@ -180,7 +211,7 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
         println!("round {}: others used {others:.2} cores", round + 1);
         losses.add_noise(others);
     }
-    Ok(losses.markdown() + &crowds.markdown() + &table::memory(&memory))
+    Ok(losses.markdown() + &crowds.markdown() + &floods.markdown() + &table::memory(&memory))
 }
 
 fn loop_on(world: &World, side: Side, per_mille: u32, path: &str, round: usize, options: &Options) -> Result<Figures> {
@@ -198,6 +229,14 @@ fn at_once(world: &World, side: Side, count: u32) -> Result<Crowd> {
     Ok(crowd)
 }
 
+fn flood(world: &World, side: Side, options: &Options) -> Result<Flooded> {
+    let mut server = Server::start(world, side, 0, 0)?;
+    let arguments = ["--rate", &FLOODED_RATE.to_string(), "--syns", &SYNS.to_string()];
+    let flooded = load_with(&mut server, "syn-flood", CONNECTIONS, "/", &options.seconds.to_string(), &arguments)?;
+    server.stop()?;
+    Ok(flooded)
+}
+
 /// Lets the load client load a server. If that fails, the server's log tells what it saw of it.
 fn load<T: DeserializeOwned>(
     server: &mut Server,
@@ -206,8 +245,20 @@ fn load<T: DeserializeOwned>(
     path: &str,
     seconds: &str,
 ) -> Result<T> {
+    load_with(server, mode, connections, path, seconds, &[])
+}
+
+fn load_with<T: DeserializeOwned>(
+    server: &mut Server,
+    mode: &str,
+    connections: &str,
+    path: &str,
+    seconds: &str,
+    arguments: &[&str],
+) -> Result<T> {
     let client = target_dir("release").join("http-load");
     let mut command = program(&client.to_string_lossy(), &[mode, "--latencies", "--connections", connections]);
+    command.args(arguments);
     command.args(["--address", &server.address.to_string(), "--path", path, "--seconds", seconds]);
     command.args(["--pids", &server.pid().to_string(), "--cpu", &LOAD_CPU.to_string()]);
     let output = read(&mut command).with_context(|| server.last_words())?;

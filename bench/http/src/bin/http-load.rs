@@ -16,6 +16,8 @@ mod keep_alive;
 mod latency;
 #[path = "../load/paced.rs"]
 mod paced;
+#[path = "../load/syn_flood.rs"]
+mod syn_flood;
 #[path = "../load/wrk.rs"]
 mod wrk;
 
@@ -48,10 +50,13 @@ struct Cli {
     /// Requests of a batch (for `pipelined`)
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     depth: u16,
-    /// Requests per second over all connections: for `half-sent`, 10000 by default, and for `connect`, which without it asks as
+    /// Requests per second over all connections: for `half-sent` and `syn-flood`, 10000 by default, and for `connect`, which without it asks as
     /// often as it can
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// SYNs per second of the flood (for `syn-flood`)
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
+    syns: u32,
     /// Connections that stay within a head (for `half-sent`)
     #[arg(long, default_value_t = 2000)]
     half_sent: usize,
@@ -85,6 +90,8 @@ enum Mode {
     Wrk,
     /// All connections opened at once, each for one request; nobody closes before all are served, or are not within `--seconds`
     AtOnce,
+    /// Connections opened at a fixed rate, one request on each, without and beside a flood of SYNs; needs a raw socket
+    SynFlood,
 }
 
 /// What is asked of whom.
@@ -212,6 +219,10 @@ fn main() -> Result<()> {
             return print(&half_sent::run(&load, cli.rate.unwrap_or(RATE), cli.half_sent, cli.seconds)?);
         }
         Mode::AtOnce => return print(&at_once::run(&load, cli.seconds)?),
+        Mode::SynFlood => {
+            let rate = cli.rate.unwrap_or(RATE);
+            return print(&syn_flood::run(&load, rate, cli.syns, cli.seconds, &window.pids)?);
+        }
         Mode::Wrk => return print(&wrk::run(cli.address, &cli.path, cli.connections, cli.seconds, &window.pids)?),
     }
     let mut figures = window.figures.expect("the load ends with the window");

@@ -19,7 +19,7 @@ const LOOK_EVERY_MS: i32 = 100;
 #[derive(Serialize, Default)]
 pub(crate) struct Outcome {
     /// With a whole response.
-    served: usize,
+    pub(crate) served: usize,
     /// Not opened: a reset came instead.
     refused: usize,
     /// Opened, and reset or closed before the response was whole.
@@ -42,7 +42,7 @@ enum State {
     Done,
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     begun: Instant,
     state: State,
@@ -56,9 +56,9 @@ pub(crate) fn run(load: &Load<'_>, seconds: f64) -> Result<Outcome> {
     let mut open = Vec::with_capacity(load.connections);
     for index in 0..load.connections {
         let begun = Instant::now();
-        let stream = connect(address).with_context(|| format!("on connection {index}"))?;
-        poll.add(stream.as_raw_fd(), index)?;
-        open.push(Connection { stream, begun, state: State::Opening });
+        let connection = Connection::new(connect(address).with_context(|| format!("on connection {index}"))?, begun);
+        poll.add(connection.descriptor(), index)?;
+        open.push(connection);
     }
     let mut outcome = Outcome { asking_ms: ms(begin.elapsed()), ..Outcome::default() };
     let deadline = begin + Duration::from_secs_f64(seconds);
@@ -78,8 +78,21 @@ pub(crate) fn run(load: &Load<'_>, seconds: f64) -> Result<Outcome> {
 }
 
 impl Connection {
+    /// One that is being opened, and was to be at `begun`.
+    pub(crate) fn new(stream: TcpStream, begun: Instant) -> Self {
+        Self { stream, begun, state: State::Opening }
+    }
+
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Something has happened; answers whether it was the last thing.
-    fn go_on(&mut self, load: &Load<'_>, outcome: &mut Outcome, times: &mut Vec<u64>) -> Result<bool> {
+    pub(crate) fn go_on(&mut self, load: &Load<'_>, outcome: &mut Outcome, times: &mut Vec<u64>) -> Result<bool> {
         if matches!(self.state, State::Opening) {
             match self.stream.take_error()? {
                 None => {}
@@ -126,7 +139,7 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// Begins to connect.
-fn connect(address: SocketAddrV4) -> Result<TcpStream> {
+pub(crate) fn connect(address: SocketAddrV4) -> Result<TcpStream> {
     let to = libc::sockaddr_in {
         sin_family: libc::sa_family_t::try_from(libc::AF_INET)?,
         sin_port: address.port().to_be(),
@@ -149,10 +162,10 @@ fn connect(address: SocketAddrV4) -> Result<TcpStream> {
 }
 
 /// An epoll instance.
-struct Poll(OwnedFd);
+pub(crate) struct Poll(OwnedFd);
 
 impl Poll {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         // SAFETY: a plain system call whose descriptor has no other owner.
         unsafe {
             let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
@@ -161,7 +174,7 @@ impl Poll {
         }
     }
 
-    fn add(&self, file: RawFd, index: usize) -> Result<()> {
+    pub(crate) fn add(&self, file: RawFd, index: usize) -> Result<()> {
         let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET).cast_unsigned();
         let mut event = libc::epoll_event { events, u64: index as u64 };
         // SAFETY: the kernel reads the event only.
@@ -171,11 +184,20 @@ impl Poll {
     }
 
     /// Puts those to which something has happened into `ready`; waits for a moment if there are none.
-    fn wait(&self, ready: &mut Vec<usize>) -> Result<()> {
+    pub(crate) fn wait(&self, ready: &mut Vec<usize>) -> Result<()> {
+        self.take(ready, LOOK_EVERY_MS)
+    }
+
+    /// The same without waiting.
+    pub(crate) fn look(&self, ready: &mut Vec<usize>) -> Result<()> {
+        self.take(ready, 0)
+    }
+
+    fn take(&self, ready: &mut Vec<usize>, timeout_ms: i32) -> Result<()> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        let most = i32::try_from(EVENTS)?;
         // SAFETY: the kernel writes as many events as there is room for.
-        let count =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), i32::try_from(EVENTS)?, LOOK_EVERY_MS) };
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), most, timeout_ms) };
         ready.clear();
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for event in &events[..count] {

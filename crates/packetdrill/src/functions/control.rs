@@ -60,6 +60,7 @@ pub(super) extern "C" fn setsockopt(
 ) -> c_int {
     call(|machine| {
         let bytes = memory::read(value, len as usize)?;
+        machine.refresh(None);
         machine.with(|sockets, now| sockets.set_option(now, fd, level, name, &bytes)).map(|()| 0)
     })
 }

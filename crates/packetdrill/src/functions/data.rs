@@ -22,6 +22,10 @@ fn count(bytes: usize) -> ssize_t {
 /// Receives into the program's memory, part by part.
 fn receive_into(machine: &Machine, fd: c_int, parts: &[iovec], flags: c_int) -> Result<Received, Errno> {
     let len: usize = parts.iter().map(|part| part.iov_len).sum();
+    for part in parts.iter().filter(|part| part.iov_len > 0) {
+        // Who hands over no memory hears of it before anything is waited for.
+        memory::read(part.iov_base, 1)?;
+    }
     let mut bytes = vec![0; len.min(MAX_BYTES)];
     let received = calls::receive(machine, fd, &mut [&mut bytes], flags)?;
     if flags & libc::MSG_TRUNC != 0 && flags & libc::MSG_ERRQUEUE == 0 {
@@ -106,7 +110,16 @@ fn send_bytes(
     flags: c_int,
     to: (*const sockaddr, socklen_t),
 ) -> Result<ssize_t, Errno> {
-    let to = if to.0.is_null() { None } else { Some(read_address(machine, fd, to.0, to.1)?) };
+    // A stream knows where it goes, unless this opens it.
+    let is_opening = flags & libc::MSG_FASTOPEN != 0 && !to.0.is_null();
+    if is_opening {
+        machine.refresh(None);
+    }
+    let to = match is_opening {
+        true if memory::read_value(to.0)?.sa_family == 0 => return Err(Errno::OPNOTSUPP),
+        true => Some(read_address(machine, fd, to.0, to.1)?),
+        false => None,
+    };
     Ok(count(calls::send(machine, fd, &[bytes], flags, to)?))
 }
 

@@ -15,6 +15,7 @@ const BYTES: usize = 280;
 const OPT_TIMESTAMPS: u8 = 1;
 const OPT_SACK: u8 = 2;
 const OPT_WSCALE: u8 = 4;
+const OPT_SYN_DATA: u8 = 32;
 
 /// Numbers of states (`TCP_ESTABLISHED` and so on).
 const CLOSED: u8 = 7;
@@ -82,17 +83,19 @@ impl Stream {
         put_head(&mut layout, &info);
         put_path(&mut layout, &info);
         put_counts(&mut layout, &info);
-        layout.millis(52, now - self.chrono.last_data_at());
-        let [busy, rwnd_limited, sndbuf_limited] = self.chrono.totals(now);
-        layout.long(168, busy);
-        layout.long(176, rwnd_limited);
-        layout.long(184, sndbuf_limited);
+        layout.millis(52, now - self.seen.data_at);
+        put_times(&mut layout, &info);
         layout.0
     }
 }
 
 fn put_head(layout: &mut Layout, info: &Info) {
-    let options = [(info.has_timestamps, OPT_TIMESTAMPS), (info.has_sack, OPT_SACK), (info.has_wscale, OPT_WSCALE)];
+    let options = [
+        (info.has_timestamps, OPT_TIMESTAMPS),
+        (info.has_sack, OPT_SACK),
+        (info.has_wscale, OPT_WSCALE),
+        (info.has_syn_data, OPT_SYN_DATA),
+    ];
     let options = options.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, bit)| all | bit);
     layout.put(0, [state_number(info.state), ca_number(info.ca_state), info.retransmits, info.probes]);
     layout.put(4, [info.backoff, options, info.snd_wscale | (info.rcv_wscale << 4)]);
@@ -129,6 +132,18 @@ fn put_path(layout: &mut Layout, info: &Info) {
     layout.word(232, info.rcv_wnd);
 }
 
+fn put_times(layout: &mut Layout, info: &Info) {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    layout.long(168, micros(info.busy_time));
+    layout.long(176, micros(info.rwnd_limited));
+    layout.long(184, micros(info.sndbuf_limited));
+    layout.word(224, info.rcv_ooopack);
+    let short = |count: u32| u16::try_from(count).unwrap_or(u16::MAX).to_ne_bytes();
+    layout.put(240, short(info.total_rto));
+    layout.put(242, short(info.total_rto_recoveries));
+    layout.millis(244, info.total_rto_time);
+}
+
 fn put_counts(layout: &mut Layout, info: &Info) {
     layout.word(100, info.total_retrans);
     layout.long(104, u64::MAX);
@@ -140,8 +155,12 @@ fn put_counts(layout: &mut Layout, info: &Info) {
     layout.word(144, info.notsent_bytes);
     layout.word(152, info.data_segs_in);
     layout.word(156, info.data_segs_out);
+    layout.long(160, info.delivery_rate);
+    // Our SYN counts.
+    let is_open = !matches!(info.state, State::SynSent | State::SynReceived);
+    layout.word(192, info.delivered.wrapping_add(is_open.into()));
     layout.long(200, info.bytes_sent);
     layout.long(208, info.bytes_retrans);
     layout.word(216, info.dsack_dups);
-    layout.word(220, u32::from(info.reord_seen));
+    layout.word(220, info.reord_seen);
 }

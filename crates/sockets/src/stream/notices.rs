@@ -110,7 +110,8 @@ impl Notices {
     }
 
     /// The next entry, as `recvmsg` with `MSG_ERRQUEUE` tells it.
-    pub(super) fn receive(&mut self, family: Family, flags: i32) -> Result<Received, Errno> {
+    /// Times are told with what was sent, for which there is no room, unless the program wants only them.
+    pub(super) fn receive(&mut self, family: Family, wishes: &Wishes) -> Result<Received, Errno> {
         let message = self.waiting.pop_front().ok_or(Errno::AGAIN)?;
         let mut told = Vec::new();
         if let Some(at) = message.at {
@@ -121,7 +122,8 @@ impl Notices {
             Family::V6 => (level::IPV6, ipv6::RECVERR),
         };
         told.push((at, name, message.to_bytes(family)));
-        Ok(Received { bytes: 0, control: told, flags: msg::ERRQUEUE | (flags & msg::TRUNC) })
+        let is_cut = message.at.is_some() && wishes.timestamping & timestamping::OPT_TSONLY == 0;
+        Ok(Received { bytes: 0, control: told, flags: msg::ERRQUEUE | if is_cut { msg::TRUNC } else { 0 } })
     }
 }
 

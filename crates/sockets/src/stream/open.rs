@@ -16,7 +16,7 @@ use crate::numbers::shut;
 const FIRST_PORT: u16 = 32_768;
 const LAST_PORT: u16 = 60_999;
 
-fn open_error(error: OpenError) -> Errno {
+pub(super) fn open_error(error: OpenError) -> Errno {
     match error {
         OpenError::InUse => Errno::ADDRINUSE,
         OpenError::NoPort | OpenError::NotOurs => Errno::ADDRNOTAVAIL,
@@ -84,9 +84,11 @@ impl Stream {
         let local = self.local.ok_or(Errno::INVAL)?;
         let most = world.settings.somaxconn as usize;
         let backlog = usize::try_from(backlog).map_or(most, |backlog| backlog.min(most));
+        self.backlog = backlog;
         let options = Rc::new(self.wishes.connection_options(world.settings));
         let listener = world.stack.listen(local, backlog, options).map_err(open_error)?;
         self.phase = Phase::Listening(listener);
+        self.listen_fast(world);
         Ok(())
     }
 
@@ -107,6 +109,8 @@ impl Stream {
         match self.phase {
             Phase::Listening(_) => Err(Errno::ISCONN),
             Phase::Open(_) => self.go_on_connecting(world.stack, Errno::ALREADY),
+            Phase::Fresh if self.deferred.is_some() => Err(Errno::ISCONN),
+            Phase::Fresh if self.wishes.connects_fast => self.connect_fast(world, to),
             Phase::Fresh => {
                 let id = self.begin_connecting(world, to)?;
                 self.phase = Phase::Open(id);
@@ -146,22 +150,27 @@ impl Stream {
     }
 
     fn begin_connecting(&mut self, world: &mut World<'_>, to: SocketAddr) -> Result<SocketId, Errno> {
+        let from = self.leaving_from(to)?;
+        let options = Rc::new(self.wishes.connection_options(world.settings));
+        let id = world.stack.connect(world.now, from, to, options).map_err(open_error)?;
+        let flow = world.stack.tcp().flow(id);
+        self.local = flow.map(|flow| flow.src()).or(self.local);
+        Ok(id)
+    }
+
+    /// Where a connection to an address leaves from, if the program has said so.
+    pub(super) fn leaving_from(&self, to: SocketAddr) -> Result<Option<SocketAddr>, Errno> {
         if to.port() == 0 {
             return Err(Errno::CONNREFUSED);
         }
         if self.family == Family::V4 && !to.is_ipv4() {
             return Err(Errno::AFNOSUPPORT);
         }
-        let from = self.local.map(|local| match (local.ip(), to.ip()) {
+        Ok(self.local.map(|local| match (local.ip(), to.ip()) {
             // Who is bound to all addresses speaks from that of the right version.
             (ip, IpAddr::V4(_)) if ip.is_unspecified() => SocketAddr::new(Family::V4.unspecified(), local.port()),
             _ => local,
-        });
-        let options = Rc::new(self.wishes.connection_options(world.settings));
-        let id = world.stack.connect(world.now, from, to, options).map_err(open_error)?;
-        let flow = world.stack.tcp().flow(id);
-        self.local = flow.map(|flow| flow.src()).or(self.local);
-        Ok(id)
+        }))
     }
 
     /// shutdown(2).

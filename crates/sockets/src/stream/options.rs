@@ -1,8 +1,9 @@
 //! What a program has set: setsockopt(2), getsockopt(2).
 
 mod get;
-mod set;
+pub(super) mod set;
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use sunstar_tcpip::tcp::congestion::AlgorithmName;
@@ -52,6 +53,11 @@ pub(crate) struct Wishes {
     pub(super) linger2: i32,
     pub(super) defer_accept: u32,
     pub(super) window_clamp: u32,
+    /// Connections that may wait to be accepted before they are confirmed (`TCP_FASTOPEN`).
+    pub(super) fast_open_backlog: u32,
+    pub(super) fast_open_keys: Vec<u8>,
+    pub(super) connects_fast: bool,
+    pub(super) needs_no_cookie: bool,
 }
 
 impl Wishes {
@@ -111,6 +117,8 @@ impl Wishes {
             is_no_delay: self.is_no_delay,
             keepalive: self.keepalive(settings),
             user_timeout: (user_timeout > 0).then(|| Duration::from_millis(user_timeout)),
+            burst_segments: settings.min_tso_segs,
+            syn_retries: self.syncnt.unwrap_or(settings.syn_retries),
             offers_timestamps: settings.timestamps,
             offers_sack: settings.sack,
         }

@@ -1,8 +1,8 @@
 //! What a socket is ready for, and what has changed since it was looked at last.
 
 use sunstar_tcpip::tcp::connection::{Connection, State};
+use sunstar_tcpip::time::Instant;
 
-use super::chrono::Doing;
 use super::send::unsent;
 use super::{Phase, Stream, World};
 use crate::numbers::ready;
@@ -11,7 +11,10 @@ use crate::numbers::ready;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     received: u64,
+    /// When bytes came last, or the connection was seen first.
+    pub(super) data_at: Instant,
     acceptable: usize,
+    acked: u64,
     pub(super) has_peer_ended: bool,
     state: Option<State>,
     /// Somebody was told that there is no room, and is to hear when there is.
@@ -23,6 +26,9 @@ impl Stream {
     pub(crate) fn readiness(&mut self, world: &mut World<'_>) -> u32 {
         if let Phase::Listening(listener) = self.phase {
             return if world.stack.tcp().acceptable(listener) > 0 { ready::IN | ready::RDNORM } else { 0 };
+        }
+        if self.deferred.is_some() {
+            return ready::OUT | ready::WRNORM;
         }
         self.note_failure(world.stack);
         let state = self.state(world.stack);
@@ -63,6 +69,12 @@ impl Stream {
         unsent(connection) < lowat && connection.send_capacity().saturating_sub(queued) >= queued / 2
     }
 
+    fn let_go_of_more(&mut self, world: &mut World<'_>) {
+        if let Phase::Open(id) = self.phase {
+            world.stack.tcp().configure(id, |connection| connection.set_corked(false));
+        }
+    }
+
     /// Looks at the connection after anything that may have changed it. Answers who is to be told: bits of readiness, of those that are
     /// new.
     pub(crate) fn look(&mut self, world: &mut World<'_>) -> u32 {
@@ -77,14 +89,16 @@ impl Stream {
         if self.notices.advance(now, sent, acked) {
             news |= ready::ERR;
         }
+        if acked > core::mem::replace(&mut self.seen.acked, acked) && core::mem::take(&mut self.has_more) {
+            self.let_go_of_more(world);
+        }
         let Some(connection) = self.connection(world.stack) else { return news };
         let (state, has_peer_ended) = (connection.state(), connection.has_peer_ended());
         let received = connection.bytes_received();
-        let doing = doing(connection, self.seen.lacks_space);
         let before = self.seen;
-        if before.state.is_none() || received != before.received {
-            self.chrono.on_data(now);
-        }
+        let has_opened = before.state == Some(State::SynSent) && state == State::Established;
+        let is_news = before.state.is_none() || has_opened || received != before.received;
+        let data_at = if is_news { now } else { before.data_at };
         if before.state.is_some() && received != before.received {
             news |= ready::IN | ready::RDNORM;
         }
@@ -94,7 +108,6 @@ impl Stream {
         if before.state != Some(state) && matches!(state, State::Established | State::Closed) {
             news |= ready::IN | ready::OUT | ready::RDNORM | ready::WRNORM;
         }
-        self.chrono.turn_to(now, doing);
         if state == State::Closed {
             self.note_failure(world.stack);
             if before.state != Some(state) {
@@ -105,19 +118,7 @@ impl Stream {
             self.seen.lacks_space = false;
             news |= ready::OUT | ready::WRNORM;
         }
-        self.seen = Seen { received, has_peer_ended, state: Some(state), ..self.seen };
+        self.seen = Seen { received, has_peer_ended, state: Some(state), data_at, ..self.seen };
         news
-    }
-}
-
-fn doing(connection: &Connection, lacks_space: bool) -> Doing {
-    if connection.unacknowledged() == 0 || connection.state() == State::Closed {
-        return Doing::Nothing;
-    }
-    match unsent(connection) {
-        0 if lacks_space => Doing::SndbufLimited,
-        0 => Doing::Busy,
-        _ if connection.is_limited_by_peer() => Doing::RwndLimited,
-        _ => Doing::Busy,
     }
 }

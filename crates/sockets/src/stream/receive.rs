@@ -29,7 +29,10 @@ impl Stream {
         flags: i32,
     ) -> Result<Received, Errno> {
         if flags & msg::ERRQUEUE != 0 {
-            return self.notices.receive(self.family, flags);
+            return self.notices.receive(self.family, &self.wishes);
+        }
+        if self.deferred.is_some() {
+            return Err(Errno::AGAIN);
         }
         if self.phase == Phase::Fresh && self.error.is_none() || matches!(self.phase, Phase::Listening(_)) {
             return Err(Errno::NOTCONN);

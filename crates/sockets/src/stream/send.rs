@@ -22,8 +22,13 @@ impl Stream {
         to: Option<SocketAddr>,
     ) -> Result<usize, Errno> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if flags & msg::FASTOPEN != 0 && self.phase == Phase::Fresh {
-            return self.connect(world, to.ok_or(Errno::DESTADDRREQ)?).map(|()| 0);
+        if self.opens_fast(flags & msg::FASTOPEN != 0) {
+            let bytes = parts.concat();
+            if let Some(taken) = self.send_fast(world, &bytes, to)? {
+                self.notices.on_sent(&self.wishes, flags, self.written, taken == len);
+                self.look(world);
+                return Ok(taken);
+            }
         }
         let id = self.sending(world)?;
         if len == 0 {
@@ -79,14 +84,23 @@ impl Stream {
         }
         let is_more = flags & msg::MORE != 0;
         let is_corked = self.wishes.is_corked;
+        // What was cut goes on with the next call, as far as the stack knows.
+        let is_record = flags & msg::EOR != 0 && taken == parts.iter().map(|part| part.len()).sum();
+        self.has_more = is_more && !is_corked;
         if is_more {
             world.stack.tcp().configure(id, |connection| connection.set_corked(true));
         }
         world.stack.tcp().send(id, Buffer::from(bytes)).map_err(|_| Errno::PIPE)?;
         // Without the flag all that waits leaves, unless the socket is corked.
-        if !is_more && !is_corked {
-            world.stack.tcp().configure(id, |connection| connection.set_corked(false));
-        }
+        world.stack.tcp().configure(id, |connection| {
+            if is_record {
+                connection.end_record();
+            }
+            connection.set_unpushed(is_more);
+            if !is_more && !is_corked {
+                connection.set_corked(false);
+            }
+        });
         self.written += taken as u64;
         Ok(())
     }

@@ -33,6 +33,9 @@ Framework options:
       --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2: one for each device, in their order
       --netmask-ipv4-addr <MASK>        Netmask that goes with it: one for all addresses, or one for each [default: 255.255.255.0]
       --gw-ipv4-addr <ADDRESS>          Gateway to other networks, in that of some device; of several the first one is taken [default: none]
+      --host-ipv6-addr <ADDRESS/LEN>    IPv6 address of the native stack, as in 2001:db8::2/64, or NAME=2001:db8::2/64 if not for the first device; may be repeated
+      --gw-ipv6-addr <ADDRESS>          IPv6 gateway to other networks: in that of some address, or link-local and then on the first device [default: none]
+      --slaac <BOOL>                    Whether routers configure IPv6 on the devices, 0 or 1; --host-ipv6-addr wins [default: 1 without it]
       --pcap <FILE>                     Capture the native stack's packets in a file that tshark reads
       --fault <FAULTS>                  Disturb the native stack's packets, as in drop=0.01,delay=10ms,seed=7
       --trace                           Show the native stack's packets in the log

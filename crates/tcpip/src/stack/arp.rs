@@ -75,6 +75,7 @@ impl Stack {
     /// Drops what waited for neighbours that do not answer, and tells those who have sent it.
     pub(super) fn give_up_neighbours(&mut self, now: Instant) {
         let given_up = self.neighbours.take_given_up();
+        given_up.gone.iter().for_each(|(id, address)| self.network.note_silent(now, *id, *address));
         self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
         for packet in given_up.silent {
             self.drop(DropReason::NeighbourSilent);
@@ -101,6 +102,7 @@ impl Stack {
         }
         if !is_probe {
             // Only who wants something of us is remembered without having been asked (RFC 826).
+            self.network.note_heard(id, arp.spa.into());
             let waiting = self.neighbours.learn(now, id, arp.spa.into(), arp.sha, is_for_us && is_on_link);
             for packet in waiting {
                 if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {

@@ -105,6 +105,7 @@ impl Stack {
 
     /// A station has told its address unasked: it is remembered as stale.
     fn meet(&mut self, now: Instant, heard: &Heard<'_>, address: Ipv6Addr, mac: Option<MacAddr>) {
+        self.network.note_heard(heard.interface, address.into());
         let Some(mac) = mac.filter(|mac| Some(*mac) != heard.own) else { return };
         let waiting = self.neighbours.learn_stale(now, heard.interface, address.into(), mac, true);
         self.send_waiting(now, heard.interface, mac, waiting);
@@ -142,7 +143,9 @@ impl Stack {
             NdpMessage::NeighbourAdvertisement { target, is_router: false, is_solicited: !is_probe, is_override: true };
         self.counters.neighbour_advertisements_sent += 1;
         let option = heard.own.map(NdpOption::TargetLinkLayer);
-        self.send_ndp(now, heard.interface, (target, dst), None, &answer, option);
+        // Whoever asks is not one whom we use: the answer goes where it was asked, past the cache.
+        let to = source.filter(|_| !is_probe);
+        self.send_ndp(now, heard.interface, (target, dst), to, &answer, option);
         Ok(())
     }
 
@@ -160,6 +163,7 @@ impl Stack {
             return Err(DropReason::NdpImplausible);
         }
         let mac = heard.target_link_layer();
+        self.network.note_heard(id, target.into());
         if self.on_taken(now, id, target, mac) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Interfaces and the ways between them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use alloc::vec::Vec;
 use sunstar_wire::FourTuple;
@@ -9,6 +10,7 @@ use super::{is_v4_station, selection};
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::prefix::Prefix;
 use crate::routes::{Route, Routes, TooManyRoutes};
+use crate::time::Instant;
 
 /// The way of a packet: where it leaves, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,12 @@ pub(super) enum Cast {
 /// Bytes of the headers of IP and TCP at most.
 const MAX_HEADER_BYTES: u32 = 100;
 
+/// Routers of which it is known that they are silent, at most.
+const MAX_SILENT: usize = 16;
+
+/// After so long a silent router is tried again, as if it were not known.
+const SILENCE: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 pub(super) struct Network {
     interfaces: Vec<Interface>,
@@ -42,6 +50,8 @@ pub(super) struct Network {
     max_segment: Option<u32>,
     /// Interfaces whose devices take nothing for now.
     paused: usize,
+    /// Routers that have not answered lately, and until when others are preferred to them.
+    silent: Vec<(InterfaceId, IpAddr, Instant)>,
     /// Grows with each change.
     version: u32,
 }
@@ -50,7 +60,8 @@ impl Network {
     pub(super) fn new(max_routes: usize) -> Self {
         let (interfaces, routes) = (alloc::vec![Interface::loopback()], Routes::new(max_routes));
         let (own, own_v6) = (Vec::new(), Vec::new());
-        let mut network = Self { interfaces, routes, own, own_v6, max_segment: None, paused: 0, version: 0 };
+        let mut network =
+            Self { interfaces, routes, own, own_v6, max_segment: None, paused: 0, silent: Vec::new(), version: 0 };
         network.follow();
         network
     }
@@ -169,6 +180,51 @@ impl Network {
         }
     }
 
+    /// The route to a destination. Of several to the same network one whose router is not known to be silent is preferred (RFC 1122
+    /// §3.3.1.4, RFC 4861 §6.3.6).
+    fn route(&self, dst: IpAddr) -> Option<&Route> {
+        let first = self.routes.lookup(dst)?;
+        if self.silent.is_empty() {
+            return Some(first);
+        }
+        let is_silent = |route: &Route| {
+            let is_it = |(id, router, _): &(InterfaceId, IpAddr, Instant)| {
+                (*id, Some(*router)) == (route.interface, route.gateway)
+            };
+            self.silent.iter().any(is_it)
+        };
+        let mut others = self.routes.iter().filter(|other| other.prefix.is_same_network(first.prefix));
+        others.find(|route| !is_silent(route)).or(Some(first))
+    }
+
+    /// A neighbour does not answer. Only of routers that is of interest.
+    pub(super) fn note_silent(&mut self, now: Instant, id: InterfaceId, neighbour: IpAddr) {
+        let is_router = self.routes.iter().any(|route| (route.interface, route.gateway) == (id, Some(neighbour)));
+        self.note_heard(id, neighbour);
+        if is_router && self.silent.len() < MAX_SILENT {
+            self.silent.push((id, neighbour, now + SILENCE));
+            self.follow();
+        }
+    }
+
+    /// A neighbour has said something.
+    pub(super) fn note_heard(&mut self, id: InterfaceId, neighbour: IpAddr) {
+        let before = self.silent.len();
+        self.silent.retain(|(other, router, _)| (*other, *router) != (id, neighbour));
+        if self.silent.len() < before {
+            self.follow();
+        }
+    }
+
+    /// Routers that were silent are tried again.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        let before = self.silent.len();
+        self.silent.retain(|(.., until)| *until > now);
+        if self.silent.len() < before {
+            self.follow();
+        }
+    }
+
     fn way_v4(&self, dst: Ipv4Addr) -> Option<Way> {
         let next_hop = dst.into();
         if self.is_own(dst) {
@@ -179,7 +235,7 @@ impl Network {
             let interface = self.first_with(IpAddr::is_ipv4)?;
             return Some(Way { interface, next_hop, cast: Cast::Broadcast });
         }
-        let route = self.routes.lookup(next_hop)?;
+        let route = self.route(next_hop)?;
         let interface = self.interface(route.interface)?;
         let cast = match dst {
             _ if dst.is_multicast() => Cast::Multicast,
@@ -200,11 +256,11 @@ impl Network {
         }
         if dst.is_multicast() {
             // Without a route to groups, by the first interface that has an address.
-            let route = self.routes.lookup(next_hop).filter(|route| route.prefix.len() >= 8);
+            let route = self.route(next_hop).filter(|route| route.prefix.len() >= 8);
             let interface = route.map(|route| route.interface).or_else(|| self.first_with(IpAddr::is_ipv6))?;
             return Some(Way { interface, next_hop, cast: Cast::Multicast });
         }
-        let route = self.routes.lookup(next_hop)?;
+        let route = self.route(next_hop)?;
         // What is link-local is never behind a router.
         let gateway = route.gateway.filter(|_| !dst.is_unicast_link_local());
         Some(Way { interface: route.interface, next_hop: gateway.unwrap_or(next_hop), cast: Cast::Unicast })

@@ -52,6 +52,10 @@ impl Stack {
                 }
                 None
             }
+            Output::Refused => {
+                self.drop(DropReason::NeighbourRate);
+                None
+            }
         }
     }
 

@@ -15,22 +15,14 @@ impl Stack {
     /// Sends a packet that comes from no connection. What does not fit its way is cut (RFC 8200 §4.5).
     pub(super) fn emit_v6(&mut self, now: Instant, way: &Way, header: Ipv6Header, packet: Packet) {
         let mtu = self.mtu(now, way, header.dst.into());
-        let header = Ipv6Header { hop_limit: self.hop_limit(way, &header), ..header };
+        // What goes to groups is for those nearby (RFC 3493 §5.2).
+        let hop_limit = if way.cast == Cast::Multicast { 1 } else { header.hop_limit };
+        let header = Ipv6Header { hop_limit, ..header };
         if Ipv6Header::LEN + packet.len() > mtu {
             self.emit_pieces(now, way, header, packet, mtu);
             return;
         }
         self.emit_one_v6(now, way, &header, packet);
-    }
-
-    /// What a router has said, for what leaves the link (RFC 4861 §6.3.4); groups are for those nearby (RFC 3493 §5.2).
-    fn hop_limit(&self, way: &Way, header: &Ipv6Header) -> u8 {
-        const DEFAULT: u8 = 64;
-
-        match way.cast {
-            Cast::Multicast if header.hop_limit == DEFAULT => 1,
-            _ => header.hop_limit,
-        }
     }
 
     fn emit_one_v6(&mut self, now: Instant, way: &Way, header: &Ipv6Header, packet: Packet) {

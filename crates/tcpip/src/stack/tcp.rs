@@ -14,6 +14,7 @@ use super::{Stack, is_station};
 use crate::drops::DropReason;
 use crate::interface::{InterfaceId, LONGER_V6, mss_of};
 use crate::tcp::connection::{Options, Outgoing};
+use crate::tcp::fast_open::FastOpenRequest;
 use crate::tcp::scoreboard::Payload;
 use crate::tcp::sockets::{ListenerId, OpenError, SocketId, Sockets};
 use crate::time::Instant;
@@ -43,6 +44,34 @@ impl Stack {
         dst: SocketAddr,
         options: impl Into<Rc<Options>>,
     ) -> Result<SocketId, OpenError> {
+        let (src, options) = self.leaving(now, src, dst, options.into())?;
+        self.tcp.connect(now, src, dst, options)
+    }
+
+    /// The same with Fast Open, see [`Sockets::connect_fast_open`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn connect_fast_open(
+        &mut self,
+        now: Instant,
+        src: Option<SocketAddr>,
+        dst: SocketAddr,
+        options: impl Into<Rc<Options>>,
+        request: FastOpenRequest,
+    ) -> Result<(SocketId, u32), OpenError> {
+        let (src, options) = self.leaving(now, src, dst, options.into())?;
+        self.tcp.connect_fast_open(now, src, dst, options, request)
+    }
+
+    /// Where a connection leaves from, and with which options.
+    fn leaving(
+        &mut self,
+        now: Instant,
+        src: Option<SocketAddr>,
+        dst: SocketAddr,
+        options: Rc<Options>,
+    ) -> Result<(SocketAddr, Rc<Options>), OpenError> {
         let way = self.network.way(dst.ip()).filter(|_| is_station(dst.ip())).ok_or(OpenError::NoRoute)?;
         if !matches!(way.cast, Cast::Unicast | Cast::Local) {
             return Err(OpenError::NoRoute);
@@ -58,8 +87,7 @@ impl Stack {
         let longer = if dst.is_ipv6() { LONGER_V6 } else { 0 };
         let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, |mtu| mss_of(mtu.saturating_sub(longer)));
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
-        let options = self.bounded(options.into(), link_mss.min(path_mss));
-        self.tcp.connect(now, src, dst, options)
+        Ok((src, self.bounded(options, link_mss.min(path_mss))))
     }
 
     /// The address from which connections to a destination are opened, if nobody names one.

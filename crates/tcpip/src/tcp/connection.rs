@@ -2,6 +2,7 @@
 
 mod acks;
 mod busy;
+mod fast_open;
 mod history;
 mod info;
 mod input;
@@ -35,6 +36,7 @@ use super::scoreboard::Scoreboard;
 use crate::time::Instant;
 use acks::AckPolicy;
 use busy::Sending;
+use fast_open::Syn;
 use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
@@ -68,6 +70,10 @@ pub struct Options {
     pub keepalive: Option<Keepalive>,
     /// For so long at most may data be unacknowledged (RFC 5482); none leaves it to [`Options::MAX_TIMEOUTS`].
     pub user_timeout: Option<Duration>,
+    /// After so many unanswered SYNs, beside the first one, the connection attempt ends (`TCP_SYNCNT`).
+    pub syn_retries: u8,
+    /// So many segments leave at once, if there are and may, however slow the path is (`tcp_min_tso_segs`).
+    pub burst_segments: u8,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -90,9 +96,6 @@ impl Options {
     /// Linux; RFC 9293 §3.8.3 asks for at least 100 s).
     pub const MAX_TIMEOUTS: u8 = 15;
 
-    /// After so many unanswered SYNs the connection attempt ends: some 2 minutes (`tcp_syn_retries` of Linux).
-    pub const MAX_SYN_TIMEOUTS: u8 = 6;
-
     /// The same of a connection that the application has let go, also if the other side answers and keeps its window closed: some
     /// 2 minutes (`tcp_orphan_retries` of Linux).
     pub const MAX_ORPHAN_TIMEOUTS: u8 = 8;
@@ -112,6 +115,9 @@ impl Options {
         is_no_delay: false,
         keepalive: None,
         user_timeout: None,
+        // Some 2 minutes, as `tcp_syn_retries` of Linux.
+        syn_retries: 6,
+        burst_segments: 2,
         offers_timestamps: true,
         offers_sack: true,
     };
@@ -210,8 +216,11 @@ impl Agreement {
     pub(super) fn mss(&self, ours: &Options, theirs: &TcpOptions) -> u16 {
         /// RFC 9293 §3.7.1: what is taken by who does not say.
         const DEFAULT_MSS: u16 = 536;
+        /// As in Linux (`TCP_MIN_SND_MSS`): who takes less would have us send more headers than bytes.
+        const LEAST_MSS: u16 = 48;
         let options = if self.has_timestamps { 12 } else { 0 };
         let theirs = theirs.mss.map_or(DEFAULT_MSS, Into::into);
+        let theirs = if planted::is("mss_believed") { theirs } else { theirs.max(LEAST_MSS) };
         theirs.min(ours.mss).max(options + 1) - options
     }
 }
@@ -270,8 +279,8 @@ pub struct Connection {
     recovery: Option<Box<Recovery>>,
     history: Option<Box<History>>,
     probe: Option<Probe>,
-    /// Due: our SYN, a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
-    must_send_syn: bool,
+    /// Due: a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
+    syn: Syn,
     must_probe: bool,
     must_resend: bool,
     must_ask: bool,
@@ -320,6 +329,8 @@ pub(super) struct Queues {
     board: Scoreboard,
     unsent: VecDeque<Buffer>,
     ready: VecDeque<Buffer>,
+    /// So many pieces at its end were not looked at yet, whether they are small.
+    apart: u8,
     /// Segments that were dropped since too many pieces wait, and not counted yet.
     refused: u32,
     sending: Sending,
@@ -328,6 +339,16 @@ pub(super) struct Queues {
     duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
+    /// What was handed over last is to be followed by more: its end is not pushed.
+    is_unpushed: bool,
+    /// The most bytes that were under way in this round.
+    round_flight: u32,
+    /// When the first of what is under way was sent.
+    busy_since: Instant,
+    /// Where the last segment ended that was no full one.
+    small_end: Option<Seq>,
+    /// Where records end that wait to be sent, see [`Connection::end_record`].
+    records: VecDeque<Seq>,
 }
 
 /// Where the end of our stream is.
@@ -354,7 +375,7 @@ impl Connection {
     /// A connection that the other side has asked for, and that our answer has reached.
     pub(super) fn opened(now: Instant, options: Rc<Options>, opened: &Opened) -> Self {
         let mut connection = Self::new(now, options, opened.iss, opened.ts_offset);
-        connection.must_send_syn = false;
+        connection.syn = Syn::DONE;
         connection.snd_nxt = opened.iss + 1;
         connection.snd_una = opened.iss + 1;
         connection.state = State::Established;
@@ -415,7 +436,7 @@ impl Connection {
             recovery: None,
             history: None,
             probe: None,
-            must_send_syn: true,
+            syn: Syn::DUE,
             must_probe: false,
             must_resend: false,
             must_ask: false,
@@ -458,7 +479,11 @@ impl Connection {
         let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
         let is_idle =
             self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
-        self.queues.take_if(|_| is_idle)
+        let mut queues = self.queues.take_if(|_| is_idle)?;
+        // The next one has other numbers.
+        (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
+        queues.records.clear();
+        Some(queues)
     }
 
     fn board(&self) -> Option<&Scoreboard> {
@@ -537,6 +562,7 @@ impl Connection {
         self.stop_sending();
         if let Some(queues) = &mut self.queues {
             queues.unsent.clear();
+            queues.records.clear();
             queues.corked_until = None;
             queues.board = Scoreboard::default();
             queues.assembler = None;

@@ -86,7 +86,7 @@ impl Delivery {
     }
 }
 
-/// The newest delivery rate, small: 31 bits of bytes per microsecond, of which [`Rate::SHIFT`] lie behind the point, and whether the
+/// The newest delivery rate, small: 31 bits of bytes per microsecond, of which `Rate::SHIFT` lie behind the point, and whether the
 /// application was what bounded it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate(u32);

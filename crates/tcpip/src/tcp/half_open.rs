@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 use core::time::Duration;
 
-use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpTimestamps, WindowScale};
+use sunstar_wire::{FastOpenOption, Seq, TcpFlags, TcpHeader, TcpTimestamps, WindowScale};
 
 use super::connection::{Agreement, Connection, Opened, Options, Reply, Segment};
 use crate::time::Instant;
@@ -37,9 +37,18 @@ pub struct HalfOpen {
     /// What we tell them.
     our_mss: u16,
     agreement: Agreement,
+    /// Whether the answer offers a cookie for the next time (RFC 7413 §4.1.2), and in which form.
+    offer: Offer,
     answers: u8,
     repeats: u8,
     answered_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    Nothing,
+    Standard,
+    Experimental,
 }
 
 /// What a segment means for a half-open connection.
@@ -71,6 +80,7 @@ impl HalfOpen {
             window: syn.window,
             our_mss: options.mss,
             agreement,
+            offer: Offer::Nothing,
             answers: 0,
             repeats: 0,
             answered_at: Instant::default(),
@@ -82,6 +92,42 @@ impl HalfOpen {
         let options = if self.agreement.has_timestamps() { 12 } else { 0 };
         self.our_mss = self.our_mss.min(link_mss);
         self.mss = self.mss.min(link_mss.max(options + 1) - options);
+    }
+
+    /// From now on the answer offers a cookie, in the older form or that of RFC 7413.
+    pub(super) fn set_offer(&mut self, is_experimental: bool) {
+        self.offer = if is_experimental { Offer::Experimental } else { Offer::Standard };
+    }
+
+    /// The offer, made of the cookie.
+    pub(super) fn offer(&self, cookie: impl FnOnce() -> [u8; 8]) -> Option<FastOpenOption> {
+        match self.offer {
+            Offer::Nothing => None,
+            Offer::Standard => FastOpenOption::new(&cookie()),
+            Offer::Experimental => FastOpenOption::new(&cookie()).map(|option| option.experimental(true)),
+        }
+    }
+
+    /// A connection at once, with what came with the SYN (RFC 7413 §4.2.2).
+    pub(super) fn open_at_once(&self, now: Instant, options: &Options, syn: &Segment) -> Connection {
+        let options = Rc::new(Options { mss: self.our_mss.min(options.mss), ..*options });
+        let mut connection = Connection::opened(now, options, &self.opened());
+        connection.begin_unconfirmed(now, syn);
+        connection
+    }
+
+    fn opened(&self) -> Opened {
+        Opened {
+            iss: self.iss,
+            irs: self.irs,
+            ts_offset: self.ts_offset,
+            ts_recent: self.ts_recent,
+            mss: self.mss,
+            window: self.window,
+            agreement: self.agreement,
+            // A round trip was measured if the answer was sent once (Karn, RFC 6298 §3).
+            answered_at: (self.answers == 1).then_some(self.answered_at),
+        }
     }
 
     /// Our SYN with the acknowledgement of theirs, for the first time or since it is due again.
@@ -157,18 +203,7 @@ impl HalfOpen {
         if header.ack != self.iss + 1 {
             return Verdict::Reset(header.ack);
         }
-        let opened = Opened {
-            iss: self.iss,
-            irs: self.irs,
-            ts_offset: self.ts_offset,
-            ts_recent: self.ts_recent,
-            mss: self.mss,
-            window: self.window,
-            agreement: self.agreement,
-            // A round trip was measured if the answer was sent once (Karn, RFC 6298 §3).
-            answered_at: (self.answers == 1).then_some(self.answered_at),
-        };
-        let mut connection = Connection::opened(now, Rc::clone(options), &opened);
+        let mut connection = Connection::opened(now, Rc::clone(options), &self.opened());
         match connection.handle_segment(now, segment) {
             Reply::None => Verdict::Open(connection),
             Reply::Reset(seq) => Verdict::Reset(seq),

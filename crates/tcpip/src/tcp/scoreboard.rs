@@ -14,6 +14,11 @@ use crate::time::Instant;
 #[cfg(test)]
 mod tests;
 
+/// Reports of receivers divide segments further as long as there are not more than so many, and one for each [`PIECE_BYTES`]: enough for
+/// every second one of usual ones being lost. Who reports every second byte gets no more of our memory.
+const MAX_PIECES: usize = 1_024;
+const PIECE_BYTES: u32 = 1_024;
+
 /// The bytes of a segment: parts of what the application has handed over.
 pub type Payload = SmallVec<[Buffer; 2]>;
 
@@ -29,6 +34,8 @@ pub struct Scoreboard {
     sacked: u32,
     lost: u32,
     sacked_segments: u32,
+    /// Edges of reports that were not heard, since there were as many segments as may be, and not counted yet.
+    refused: u32,
     /// No segment before this number is lost.
     first_lost: Seq,
     /// What was reported last; its segments need not be looked at again.
@@ -306,7 +313,11 @@ impl Scoreboard {
     ) {
         for edge in [block.left, block.right] {
             if let Some(at) = self.segment_across(edge) {
-                self.split(at, edge);
+                if self.may_divide() {
+                    self.split(at, edge);
+                } else {
+                    self.refused += 1;
+                }
             }
         }
         let first = self.segments.partition_point(|segment| segment.seq.is_before(block.left));
@@ -472,6 +483,22 @@ impl Scoreboard {
             }
         };
         *count = if is_added { *count + len } else { *count - len };
+    }
+
+    /// Whether a report may make two segments of one. What it says of a part is not heard otherwise, and sent again if need be.
+    fn may_divide(&self) -> bool {
+        let pieces = usize::try_from((self.in_flight + self.sacked + self.lost) / PIECE_BYTES).unwrap_or(0);
+        self.segments.len() < MAX_PIECES + pieces || planted::is("reports_unbounded")
+    }
+
+    /// How many edges of reports were not heard since the last time.
+    pub(crate) fn take_refused(&mut self) -> u32 {
+        core::mem::take(&mut self.refused)
+    }
+
+    /// How many segments there are.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
     }
 
     /// The segment that has bytes on both sides of a number.

@@ -6,6 +6,7 @@ mod input;
 mod listen;
 mod open;
 mod output;
+mod place;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{FourTuple, TcpHeader};
 
 use super::connection::{Connection, Options, Queues, SendError, State};
+use super::fast_open::Cookies;
 use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
@@ -32,6 +34,7 @@ use crate::timers::Timers;
 use held::Held;
 pub(crate) use input::AHEAD;
 use listen::Listener;
+use place::{NONE, Place};
 
 /// How many there may be of what strangers can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Counters {
     pub segments_retransmitted: u64,
     /// Connections that strangers have opened, and that we have.
     pub accepted: u64,
+    /// Of those: open before our answer was confirmed (RFC 7413).
+    pub fast_opened: u64,
     /// Connections that we have opened, or tried to.
     pub connects: u64,
     /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
@@ -95,6 +100,8 @@ pub struct Counters {
     pub growth_refused: u64,
     /// Segments with data that were dropped, since too many pieces waited for the application or behind gaps.
     pub pieces_refused: u64,
+    /// Edges of selective acknowledgements that were not heard, since what was sent was in as many pieces as may be.
+    pub reports_refused: u64,
 }
 
 /// How full everything is.
@@ -253,6 +260,7 @@ pub struct Sockets {
     next_generation: u32,
     next_port: u64,
     port_filter: Option<PortFilter>,
+    cookies: Cookies,
     counters: Counters,
     /// By how much the buffers of all connections have grown.
     growth_bytes: u64,
@@ -270,44 +278,14 @@ impl fmt::Debug for PortFilter {
     }
 }
 
-/// So much memory for idle connections' next requests is kept: as many as are busy within a round or two.
+/// So much memory for idle connections' next requests is kept: as many as are busy in a round or two.
 const MAX_SPARES: usize = 1_024;
 
 /// Who is no connection is refused so often, and so many at once: what floods us takes no more of what we send.
 const RESET_INTERVAL: Duration = Duration::from_micros(100);
 const RESET_BURST: u32 = 1_000;
-
-/// No place.
-const NONE: u32 = u32::MAX;
-
-/// Where a flow is, in the two upper bits of its place in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Connection(u32),
-    HalfOpen(u32),
-    Over(u32),
-}
-
-impl Place {
-    const KIND: u32 = 30;
-
-    fn pack(self) -> u32 {
-        match self {
-            Self::Connection(place) => place,
-            Self::HalfOpen(place) => place | (1 << Self::KIND),
-            Self::Over(place) => place | (2 << Self::KIND),
-        }
-    }
-
-    fn unpack(packed: u32) -> Self {
-        let place = packed & ((1 << Self::KIND) - 1);
-        match packed >> Self::KIND {
-            0 => Self::Connection(place),
-            1 => Self::HalfOpen(place),
-            _ => Self::Over(place),
-        }
-    }
-}
+/// Cookies of servers that are remembered at most (RFC 7413 §4.1.3.1).
+const MAX_COOKIES: usize = 1_024;
 
 impl Sockets {
     /// No listeners, no connections.
@@ -335,6 +313,7 @@ impl Sockets {
             next_generation: 0,
             next_port: 0,
             port_filter: None,
+            cookies: Cookies::new(MAX_COOKIES),
             counters: Counters::default(),
             growth_bytes: 0,
             spares: Vec::new(),
@@ -507,7 +486,7 @@ impl Sockets {
 
     fn abort_place(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        let (flow, reset) = (entry.flow, entry.connection.reset());
+        let (flow, reset) = (entry.flow, entry.connection.reset(now));
         if let Some(header) = reset {
             self.reply(flow, header);
             self.counters.resets_sent += 1;

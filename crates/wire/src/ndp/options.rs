@@ -154,8 +154,9 @@ impl<'a> NdpOptions<'a> {
 /// The first option: kind, what is in it, and what is behind it.
 fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let [kind, units, ..] = *bytes else { return None };
+    let units = if planted::is("ndp_option_length_zero") { units.max(1) } else { units };
     // A length of zero would not lead on.
-    if units == 0 && !planted::is("ndp_option_length_zero") {
+    if units == 0 {
         return None;
     }
     let (option, rest) = bytes.split_at_checked(usize::from(units) * UNIT)?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::world::{KERNEL, NATIVE, TAP, World};
+use super::world::{KERNEL, NATIVE, NATIVE_GATEWAY, TAP, World};
 use super::{SERVER_CPU, Side};
 use crate::command::{program, target_dir};
 
@@ -54,6 +54,8 @@ impl Server {
                     &format!("tap:{TAP}"),
                     "--host-ipv4-addr",
                     NATIVE,
+                    "--gw-ipv4-addr",
+                    NATIVE_GATEWAY,
                 ]);
                 if per_mille > 0 {
                     let faults = format!("drop={},seed={seed}", f64::from(per_mille) / 1e3);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Contest, Crowd, Figures, Side};
+use super::{Contest, Crowd, Figures, Flooded, Side};
 use crate::bench::http::idle;
 use crate::bench::noise::NOISY_CORES;
 use crate::bench::statistics::median;
@@ -10,6 +10,8 @@ use crate::bench::statistics::median;
 /// What the native stack must reach of the kernel's rate under losses, and by how much its 99th percentile may be later.
 const RATE_BAR: f64 = 0.95;
 const P99_BAR: f64 = 1.1;
+/// By how much clients may be served later beside a flood.
+const FLOODED_BAR: f64 = 2.0;
 
 /// The figures of the closed loops, by round.
 #[derive(Default)]
@@ -152,6 +154,55 @@ impl Crowds {
                     of(|crowd| crowd.asking_ms),
                     of(|crowd| crowd.all_ms),
                     of(|crowd| crowd.connect_p50_ms)
+                ),
+            );
+        }
+        text
+    }
+}
+
+/// What came of floods, by round.
+#[derive(Default)]
+pub(super) struct Floods(Vec<(Side, Vec<Flooded>)>);
+
+impl Floods {
+    /// Notes what came of a round.
+    pub(super) fn add(&mut self, side: Side, flooded: Flooded) {
+        match self.0.iter_mut().find(|row| row.0 == side) {
+            Some((_, rounds)) => rounds.push(flooded),
+            None => self.0.push((side, vec![flooded])),
+        }
+    }
+
+    /// The table for people: medians, and of what was not served all rounds.
+    pub(super) fn markdown(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let mut text = "\n## Connections beside a flood of SYNs\n\n".to_owned();
+        text.push_str(
+            "| stack | SYNs/s | server µs/SYN | server busy, with | asked, not served | p50 ms without, with | p99 ms without, with | \
+             p99 ratio | bar: all served, p99 ≤ 2 |\n|---|---|---|---|---|---|---|---|---|\n",
+        );
+        for (side, rounds) in &self.0 {
+            let of = |value: fn(&Flooded) -> f64| median_of(rounds, value);
+            let asked: u32 = rounds.iter().map(|flooded| flooded.without.asked + flooded.with.asked).sum();
+            let served: u32 = rounds.iter().map(|flooded| flooded.without.served + flooded.with.served).sum();
+            let ratio = of(|flooded| flooded.with.p99_us / flooded.without.p99_us);
+            let verdict = if served == asked && ratio <= FLOODED_BAR { "yes" } else { "**no**" };
+            line(
+                &mut text,
+                format_args!(
+                    "| {} | {:.0} | {:.2} | {:.2} | {asked}, {} | {:.2}, {:.2} | {:.2}, {:.2} | {ratio:.2} | {verdict} |",
+                    side.name(),
+                    of(|flooded| flooded.with.syns_per_second),
+                    of(|flooded| flooded.server_us_per_syn),
+                    of(|flooded| flooded.with.server_busy),
+                    asked - served,
+                    of(|flooded| flooded.without.p50_us / 1e3),
+                    of(|flooded| flooded.with.p50_us / 1e3),
+                    of(|flooded| flooded.without.p99_us / 1e3),
+                    of(|flooded| flooded.with.p99_us / 1e3),
                 ),
             );
         }

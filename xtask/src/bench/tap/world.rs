@@ -23,6 +23,9 @@ pub(super) const TAP: &str = "tap0";
 const TAP_PACKETS: u32 = 20_000;
 const TAP_CLIENT: &str = "10.9.0.1/24";
 pub(super) const NATIVE: &str = "10.9.0.2";
+/// The client's side, behind which are the addresses that nobody has.
+pub(super) const NATIVE_GATEWAY: &str = "10.9.0.1";
+const KERNEL_GATEWAY: &str = "10.8.0.1";
 /// The pair, and the addresses there.
 const HERE: &str = "veth0";
 const THERE: &str = "veth1";
@@ -100,6 +103,7 @@ impl World {
             format!("link set {THERE} up"),
             // By the route, since a namespace may not choose any as its default.
             format!("route replace {PAIR_NETWORK} dev {THERE} congctl {CONGESTION}"),
+            format!("route add default via {KERNEL_GATEWAY}"),
         ] {
             do_it(&mut world.there(&words("ip", &arguments)))?;
         }

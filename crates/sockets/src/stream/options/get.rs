@@ -86,6 +86,10 @@ impl Stream {
             tcp::QUICKACK => int(1),
             tcp::USER_TIMEOUT => int(wishes.user_timeout_ms),
             tcp::NOTSENT_LOWAT => wishes.notsent_lowat.to_ne_bytes().to_vec(),
+            tcp::FASTOPEN => int(wishes.fast_open_backlog),
+            tcp::FASTOPEN_CONNECT => int(wishes.connects_fast),
+            tcp::FASTOPEN_NO_COOKIE => int(wishes.needs_no_cookie),
+            tcp::FASTOPEN_KEY => self.fast_open_key_bytes(settings),
             tcp::INQ => int(wishes.tells_inq),
             tcp::INFO => self.tcp_info(world),
             // What the algorithm has to say: nothing.

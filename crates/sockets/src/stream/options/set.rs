@@ -10,12 +10,12 @@ use crate::numbers::{ip, ipv6, level, so, tcp};
 use crate::stream::{Phase, Stream, World};
 
 /// An `int`.
-fn int(value: &[u8]) -> Result<i32, Errno> {
+pub(in crate::stream) fn int(value: &[u8]) -> Result<i32, Errno> {
     value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(Errno::INVAL)
 }
 
 /// An `int` that is no less than `least` and no more than `most`.
-fn within(value: &[u8], least: i32, most: i32) -> Result<u32, Errno> {
+pub(in crate::stream) fn within(value: &[u8], least: i32, most: i32) -> Result<u32, Errno> {
     let value = int(value)?;
     if value < least || value > most { Err(Errno::INVAL) } else { Ok(value.unsigned_abs()) }
 }
@@ -85,7 +85,13 @@ impl Stream {
     fn set_tcp_option(&mut self, world: &mut World<'_>, name: i32, value: &[u8]) -> Result<(), Errno> {
         let wishes = &mut self.wishes;
         match name {
-            tcp::NODELAY => wishes.is_no_delay = int(value)? != 0,
+            tcp::NODELAY => {
+                wishes.is_no_delay = int(value)? != 0;
+                // Lets out what waits, also if it is corked (tcp(7)).
+                if let (true, Phase::Open(id)) = (wishes.is_no_delay, self.phase) {
+                    world.stack.tcp().configure(id, Connection::push_all);
+                }
+            }
             tcp::MAXSEG => match within(value, 0, 32_767)? {
                 0 => wishes.maxseg = None,
                 mss if mss < 88 => return Err(Errno::INVAL),
@@ -108,6 +114,9 @@ impl Stream {
             tcp::QUICKACK | tcp::TIMESTAMP => drop(int(value)?),
             tcp::USER_TIMEOUT => wishes.user_timeout_ms = within(value, 0, i32::MAX)?,
             tcp::NOTSENT_LOWAT => wishes.notsent_lowat = int(value)?.cast_unsigned(),
+            tcp::FASTOPEN | tcp::FASTOPEN_CONNECT | tcp::FASTOPEN_KEY | tcp::FASTOPEN_NO_COOKIE => {
+                self.set_fast_open_option(world, name, value)?
+            }
             tcp::INQ => wishes.tells_inq = within(value, 0, 1)? != 0,
             tcp::CONGESTION => {
                 let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -139,8 +148,11 @@ impl Stream {
 
     /// Lets an open connection know.
     fn apply(&mut self, world: &mut World<'_>) {
-        let Phase::Open(id) = self.phase else { return };
         let wanted = self.wishes.connection_options(world.settings);
+        if let Phase::Listening(listener) = self.phase {
+            world.stack.tcp().set_listener_options(listener, wanted);
+        }
+        let Phase::Open(id) = self.phase else { return };
         if self.connection(world.stack).map(Connection::options).is_some_and(|options| *options != wanted) {
             world.stack.tcp().set_options(id, wanted);
         }

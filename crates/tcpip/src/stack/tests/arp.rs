@@ -1,6 +1,6 @@
 //! RFC 826, RFC 1122 §2.3.2, RFC 5227.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_wire::{Arp, ArpOperation, MacAddr};
@@ -119,19 +119,90 @@ fn waiting_packets_are_bounded() {
     assert_eq!(script.sent().len(), 3, "the newest ones");
 }
 
-/// The least recently used neighbour makes room.
+/// The oldest stranger makes room, and where there is none, the neighbour that was not used for longest.
 #[test]
 fn neighbours_are_bounded() {
-    let neighbours = NeighbourLimits { neighbours: 2, waiting_packets: 8 };
+    let neighbours = NeighbourLimits { neighbours: 4, waiting_packets: 8 };
     let mut script = Script::with_limits(Limits { neighbours, ..Limits::DEFAULT });
     for last in [2, 3, 2, 4] {
         connect(&mut script, last);
         script.sent();
     }
     assert_eq!((script.stack.neighbours(), script.dropped(DropReason::NeighbourForgotten)), (2, 0));
-    script.arp(&Arp { operation: ArpOperation::Reply, ..Arp::request(mac(1), PEER, US) });
-    assert_eq!(script.dropped(DropReason::NeighbourForgotten), 1, "what waited for the other one");
-    assert_eq!(script.sent().len(), 2, "2 was used later than 3");
+    let reply = |last| Arp { operation: ArpOperation::Reply, ..Arp::request(mac(last), host(last), US) };
+    script.arp(&reply(3));
+    assert_eq!(script.dropped(DropReason::NeighbourForgotten), 2, "what waited for 2");
+    assert_eq!(script.sent().len(), 1, "what waited for 3");
+    // Four to whom we speak, and then a fifth.
+    for last in [3, 4, 5, 6] {
+        connect(&mut script, last);
+        script.arp(&reply(last));
+        connect(&mut script, last);
+        script.sent();
+    }
+    connect(&mut script, 3);
+    script.sent();
+    connect(&mut script, 7);
+    script.sent();
+    for (last, is_known) in [(3, true), (5, true), (6, true), (4, false)] {
+        connect(&mut script, last);
+        let is_sent = script.sent().iter().any(|sent| sent.ethernet.dst == mac(last));
+        assert_eq!(is_sent, is_known, "{last}");
+    }
+}
+
+/// Floods of those who ask for us, and of those for whom we would have to ask, cost neither the neighbours to whom we speak nor those who
+/// are just being asked for.
+#[test]
+fn floods_leave_neighbours_who_they_are() {
+    let neighbours = NeighbourLimits { neighbours: 64, waiting_packets: 8 };
+    let mut script = Script::with_limits(Limits { neighbours, ..Limits::DEFAULT });
+    script.meet();
+    let meets_again = |script: &mut Script| {
+        connect(script, 2);
+        let sent = script.sent();
+        sent.len() == 1 && sent[0].ethernet.dst == mac(1)
+    };
+    assert!(meets_again(&mut script));
+    for at in 0..1_000_u32 {
+        let [_, _, high, low] = at.to_be_bytes();
+        script.arp(&Arp::request(
+            MacAddr([2, 0, 0, 1, high, low]),
+            host(10 + u8::try_from(at % 200).expect("small")),
+            US,
+        ));
+        script.sent();
+    }
+    assert_eq!(script.stack.neighbours(), 33);
+    assert!(meets_again(&mut script));
+    for at in (0..200).rev() {
+        connect(&mut script, 10 + at);
+        script.sent();
+    }
+    // Half of them may be there: they have asked for us, and now they have been spoken to.
+    assert_eq!(script.stack.neighbours(), 64);
+    assert!(meets_again(&mut script));
+}
+
+/// Who is not known is asked for at a rate, so that no flood of addresses makes one of questions, and no more than half of the places
+/// are for those who may not be there.
+#[test]
+fn questions_have_a_rate() {
+    let mut script = Script::wide();
+    script.meet();
+    connect(&mut script, 2);
+    script.sent();
+    let mut asked = 0;
+    for at in 0..20_000_u32 {
+        let to = SocketAddr::from((Ipv4Addr::from(u32::from(host(1)) + 256 + at), 80));
+        script.stack.connect(script.now, None, to, Options::DEFAULT).expect("there is a way");
+        asked += script.sent().len();
+        script.wait(Duration::from_micros(5));
+    }
+    assert!((512 + 90..512 + 500).contains(&asked), "{asked}");
+    assert!(script.stack.neighbours() <= 513 && script.dropped(DropReason::NeighbourRate) > 18_000);
+    connect(&mut script, 2);
+    assert!(script.sent().iter().any(|sent| sent.ethernet.dst == mac(1)), "the peer is known still");
 }
 
 /// RFC 1122 §2.3.2.1, (2): after a minute the station itself is asked, and used meanwhile; silent, it is forgotten.

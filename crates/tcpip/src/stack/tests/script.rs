@@ -62,12 +62,24 @@ impl Script {
         script
     }
 
+    /// On a link with very many stations.
+    pub(super) fn wide() -> Self {
+        let mut script = Self::with_prefix(Limits::DEFAULT, 8);
+        script.wait(Duration::from_secs(10));
+        script.sent();
+        script
+    }
+
     /// Nothing was sent yet.
     pub(super) fn before_announcing(limits: Limits) -> Self {
+        Self::with_prefix(limits, 24)
+    }
+
+    fn with_prefix(limits: Limits, bits: u8) -> Self {
         let now = Instant::from_micros(1_000_000);
         let mut stack = Stack::new([3; 16], limits);
         let link = stack.add_interface(ethernet(0)).expect("there is room");
-        stack.add_address(now, link, Prefix::new(US, 24).expect("32 bits")).expect("it is a station's");
+        stack.add_address(now, link, Prefix::new(US, bits).expect("32 bits")).expect("it is a station's");
         Self { now, stack, link }
     }
 

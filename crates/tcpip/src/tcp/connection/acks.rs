@@ -17,6 +17,10 @@ pub(super) struct AckPolicy {
     /// Bytes that came since the last acknowledgement.
     bytes: u32,
     quick: u8,
+    /// Answers follow what is received: they carry its acknowledgements (the "ping-pong mode" of Linux).
+    is_interactive: bool,
+    /// When data came last, in milliseconds that wrap around; zero if none have.
+    data_ms: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +32,23 @@ enum Owed {
 
 impl Default for AckPolicy {
     fn default() -> Self {
-        Self { owed: Owed::Nothing, bytes: 0, quick: QUICK_ACKS }
+        Self { owed: Owed::Nothing, bytes: 0, quick: QUICK_ACKS, is_interactive: false, data_ms: 0 }
     }
+}
+
+/// Milliseconds that wrap around, and are never zero.
+fn clock_ms(now: Instant) -> u16 {
+    u16::try_from(now.as_micros() / 1_000 % u64::from(u16::MAX)).unwrap_or(0) + 1
 }
 
 impl AckPolicy {
     /// Data came in order: every second full segment is acknowledged at once (RFC 9293 §3.8.6.3).
     pub(super) fn on_data(&mut self, now: Instant, bytes: u32, mss: u32) {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes >= 2 * mss || self.quick > 0 {
-            self.quick = self.quick.saturating_sub(1);
+        self.data_ms = clock_ms(now);
+        let is_quick = self.quick > 0 && !self.is_interactive;
+        if self.bytes >= 2 * mss || is_quick {
+            self.quick = self.quick.saturating_sub(u8::from(is_quick));
             self.owed = Owed::Now;
         } else if self.owed == Owed::Nothing {
             self.owed = Owed::By(now + DELAY);
@@ -52,6 +63,22 @@ impl AckPolicy {
     /// The sender has lost something or was idle: it will be in slow start.
     pub(super) fn be_quick(&mut self) {
         self.quick = QUICK_ACKS;
+        self.is_interactive = false;
+    }
+
+    /// What is sent next is no answer to anything: it had been waiting.
+    pub(super) fn no_answer(&mut self, now: Instant) {
+        /// Long ago, as the clock wraps around.
+        const LONG_AGO: u16 = 0x8000;
+
+        self.data_ms = clock_ms(now).wrapping_sub(LONG_AGO).max(1);
+    }
+
+    /// Data are sent. If some came just before, or the answer to our SYN, they are an answer; and the next ones may carry what is owed.
+    pub(super) fn on_data_sent(&mut self, now: Instant) {
+        let is_first = self.data_ms == 0;
+        let is_fresh = Duration::from_millis(clock_ms(now).wrapping_sub(self.data_ms).into()) < DELAY;
+        self.is_interactive |= if is_first { self.owed == Owed::Now } else { is_fresh };
     }
 
     /// A segment with an acknowledgement has left.

@@ -6,6 +6,7 @@ use core::time::Duration;
 use sunstar_wire::Seq;
 
 use super::busy::HeldUp;
+use super::fast_open::Opening;
 use super::recovery::Recovery;
 use super::tuning::Receiving;
 use crate::time::Instant;
@@ -19,6 +20,10 @@ pub(super) struct History {
     /// Bytes that were sent again.
     pub(super) retransmitted_bytes: u64,
     pub(super) receiving: Receiving,
+    /// What our SYN carries beside the usual.
+    pub(super) fast_open: Option<Opening>,
+    /// Data went or came with the SYN.
+    pub(super) has_syn_data: bool,
     /// What was added to the capacities of the options.
     pub(super) receive_growth: u32,
     pub(super) send_growth: u32,
@@ -70,7 +75,8 @@ impl History {
         let has_grown = self.receive_growth > 0 || self.send_growth > 0;
         let has_counted = self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
         let has_waited = self.timeouts != Timeouts::default() || self.held_up != HeldUp::default();
-        self.past.is_none() && !has_counted && !has_grown && !has_waited
+        let is_fast = self.fast_open.is_some() || self.has_syn_data;
+        self.past.is_none() && !is_fast && !has_counted && !has_grown && !has_waited
     }
 
     pub(super) fn past_mut(&mut self) -> Option<&mut Recovery> {

@@ -111,6 +111,8 @@ pub struct Info {
     pub has_sack: bool,
     /// Whether windows are scaled (`TCPI_OPT_WSCALE`).
     pub has_wscale: bool,
+    /// Whether data went or came with the SYN, and have arrived (`TCPI_OPT_SYN_DATA`).
+    pub has_syn_data: bool,
     /// By how many bits the windows are shifted that are received, and those that are sent.
     pub snd_wscale: u8,
     /// See [`Info::snd_wscale`].
@@ -217,7 +219,8 @@ impl Connection {
         let (bytes_retrans, dsack_dups) =
             history.map_or((0, 0), |history| (history.retransmitted_bytes, history.duplicates));
         Info {
-            state: self.state,
+            state: if self.syn.is_unconfirmed() { State::SynReceived } else { self.state },
+            has_syn_data: self.has_syn_data(),
             ca_state: self.ca_state(),
             retransmits: self.timeouts,
             probes: self.keepalive_probes,

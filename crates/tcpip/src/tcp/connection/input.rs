@@ -101,8 +101,12 @@ impl Connection {
     /// RFC 9293 §3.10.7.3.
     fn on_segment_in_syn_sent(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let header = &segment.header;
-        if segment.has(TcpFlags::ACK) && header.ack != self.snd_nxt {
+        let most = self.opening_len();
+        if segment.has(TcpFlags::ACK) && !header.ack.is_within(self.snd_nxt, most + 1) {
             return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
+        }
+        if segment.has(TcpFlags::ACK) && !segment.has(TcpFlags::RST) && self.echoes_others(now, header) {
+            return Reply::Reset(header.ack);
         }
         if segment.has(TcpFlags::RST) {
             if segment.has(TcpFlags::ACK) {
@@ -114,7 +118,7 @@ impl Connection {
             return Reply::None;
         }
         self.agree(now, header);
-        self.must_send_syn = false;
+        self.syn.set_due(false);
         if segment.has(TcpFlags::ACK) {
             self.on_opened(now, header);
             // What is due to an answer: the other side waits for it, whether it has data or not.
@@ -124,9 +128,20 @@ impl Connection {
         } else {
             // Both sides have opened at once (RFC 9293 §3.5, figure 7).
             self.state = State::SynReceived;
-            self.must_send_syn = true;
+            self.syn.set_due(true);
         }
         Reply::None
+    }
+
+    /// Whether the answer to our SYN echoes a timestamp that none of ours had (RFC 7323 §3.2 has it echo one): it is from another
+    /// connection, as Linux takes it.
+    fn echoes_others(&self, now: Instant, header: &TcpHeader) -> bool {
+        let Some(timestamps) = header.options.timestamps.filter(|_| self.options.offers_timestamps) else {
+            return false;
+        };
+        // What was heard last is that it was to be opened.
+        let first = ts_clock(self.last_heard_at, self.ts_offset);
+        timestamps.tsecr != 0 && timestamps.tsecr.wrapping_sub(first) > self.ts_now(now).wrapping_sub(first)
     }
 
     /// RFC 9293 §3.10.7.4.
@@ -154,6 +169,9 @@ impl Connection {
         if !segment.has(TcpFlags::ACK) {
             return Reply::None;
         }
+        if self.syn.is_unconfirmed() {
+            self.confirm(now, &segment.header);
+        }
         self.last_heard_at = now;
         self.keepalive_probes = 0;
         if self.state == State::SynReceived {
@@ -173,10 +191,10 @@ impl Connection {
     fn on_syn_again(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         let header = &segment.header;
         if !segment.has(TcpFlags::ACK) {
-            self.must_send_syn = true;
+            self.syn.set_due(true);
             return Reply::None;
         }
-        if header.ack != self.snd_nxt {
+        if !header.ack.is_within(self.snd_nxt, self.opening_len() + 1) {
             return Reply::Reset(header.ack);
         }
         self.on_opened(now, header);
@@ -201,6 +219,7 @@ impl Connection {
         } else {
             self.history().timeouts.on_recovered(now);
         }
+        self.on_opening_acked(now, header);
         self.timeouts = 0;
         self.rto.reset_backoff();
         self.last_heard_at = now;
@@ -421,18 +440,20 @@ impl Connection {
         {
             history.timeouts.on_recovered(now);
         }
-        if news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
+        // What arrives behind a gap lets as much out, and does not widen the window (RFC 3042 §2).
+        if news.acked > 0 && news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
             let begins_round = self.snd_una.is_after(self.round_end);
             if begins_round {
                 self.round_end = self.snd_nxt;
             }
+            let flight = self.round_flight(begins_round, flight);
             let ack = Ack {
                 now,
                 bytes: news.delivered,
                 rtt: news.rtt,
                 srtt: self.rto.srtt().unwrap_or_default(),
                 begins_round,
-                is_cwnd_limited: self.is_cwnd_limited,
+                is_cwnd_limited: self.is_cwnd_limited || self.is_half_used(flight),
             };
             self.algorithm.on_ack(&mut self.window, &ack);
         }
@@ -440,6 +461,20 @@ impl Connection {
         if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
             self.rearm(now);
         }
+    }
+
+    /// The most that was under way in this round.
+    fn round_flight(&mut self, begins_round: bool, flight: u32) -> u32 {
+        let Some(queues) = self.queues.as_deref_mut() else { return flight };
+        let before = if begins_round { 0 } else { queues.round_flight };
+        queues.round_flight = before.max(flight);
+        queues.round_flight
+    }
+
+    /// Whether more than half of the window was in use, which is enough for slow start: it doubles it each round (as Linux; RFC 9438 §5.8
+    /// leaves it to the sender).
+    fn is_half_used(&self, flight: u32) -> bool {
+        self.window.is_in_slow_start() && flight > self.window.cwnd / 2
     }
 
     /// Data and the end of the stream, from `seq` on.

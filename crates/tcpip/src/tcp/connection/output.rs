@@ -47,7 +47,8 @@ impl Connection {
         let max_len = if self.has_duplicate() { outgoing.mss } else { max_len };
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
-            self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty());
+            let is_syn = outgoing.header.flags.contains(TcpFlags::SYN);
+            self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty() && !is_syn);
         }
         is_any
     }
@@ -57,18 +58,19 @@ impl Connection {
     pub(in crate::tcp) fn has_more_to_send(&self, now: Instant) -> bool {
         let is_open = !matches!(self.state, State::SynSent | State::SynReceived);
         let has_data = self.unsent_bytes > 0 || self.fin == Fin::Queued || self.lost() > 0;
-        !is_open || has_data || self.must_probe || self.must_ask || self.acks.is_due(now)
+        !is_open || self.syn.is_due() || has_data || self.must_probe || self.must_ask || self.acks.is_due(now)
     }
 
     fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
         match self.state {
             State::Closed => false,
             State::SynSent | State::SynReceived => self.syn(now, outgoing),
+            _ if self.syn.is_due() => self.syn(now, outgoing),
             _ => {
                 if self.has_only_news() {
                     return self.new_data(now, max_len, outgoing) || self.pure_ack(now, outgoing);
                 }
-                let max_len = whole_segments(max_len, outgoing.mss);
+                let max_len = self.burst_len(max_len, outgoing.mss);
                 self.again(now, max_len, outgoing)
                     || self.tail_probe(now, max_len, outgoing)
                     || self.new_data(now, max_len, outgoing)
@@ -85,22 +87,28 @@ impl Connection {
     }
 
     fn syn(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
-        if !self.must_send_syn {
+        if !self.syn.is_due() {
             return false;
         }
-        self.must_send_syn = false;
+        self.syn.set_due(false);
         self.last_sent_at = now;
         let header = &mut outgoing.header;
         self.write_header(now, self.iss, TcpFlags::SYN, header);
+        // Who answers offers nothing that was not offered.
+        let (is_first, agreed) = (self.state == State::SynSent, &self.agreed);
+        let has_timestamps = if is_first { self.options.offers_timestamps } else { agreed.has_timestamps() };
+        let has_scales = is_first || agreed.has_scales();
         header.options.mss = self.options.mss.try_into().ok();
-        header.options.window_scale = Some(self.options.window_scale());
-        header.options.is_sack_permitted = self.options.offers_sack;
-        if self.options.offers_timestamps {
+        header.options.window_scale = has_scales.then(|| self.options.window_scale());
+        header.options.is_sack_permitted = if is_first { self.options.offers_sack } else { agreed.has_sack() };
+        if has_timestamps {
             header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
         }
-        if self.state == State::SynSent {
+        outgoing.payload.clear();
+        if is_first {
             // Nothing to acknowledge; and the window of a SYN counts from the number that the answer will have.
             header.window = u16::try_from(self.options.receive_capacity.min(MAX_WINDOW)).unwrap_or(u16::MAX);
+            self.write_opening(header, &mut outgoing.payload);
         } else {
             header.flags |= TcpFlags::ACK;
             header.window = self.advertise(true);
@@ -108,7 +116,6 @@ impl Connection {
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }
-        outgoing.payload.clear();
         true
     }
 
@@ -140,7 +147,7 @@ impl Connection {
             self.rearm(now);
         }
         let mut flags = TcpFlags::ACK;
-        if segment.is_pushed || self.bursts(bytes, outgoing.mss) {
+        if segment.is_pushed || bytes > outgoing.mss {
             flags |= TcpFlags::PSH;
         }
         if segment.has_fin {
@@ -157,7 +164,8 @@ impl Connection {
             return false;
         }
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
-            self.push(now, self.unsent_bytes.min(self.peer_room()).min(outgoing.mss), outgoing);
+            let len = self.unsent_bytes.min(self.peer_room()).min(outgoing.mss).min(self.record_len());
+            self.push(now, len, outgoing);
             self.on_probe_sent(false);
             // One probe, and then the timeout.
             self.rearm(now);
@@ -178,13 +186,14 @@ impl Connection {
         let congestion = self.window.cwnd.saturating_sub(self.pipe());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
-        let len = self.unsent_bytes.min(room);
+        let record = self.record_len();
+        let len = self.unsent_bytes.min(room).min(record);
         // Dividing takes long.
-        let len = if len > outgoing.mss { len.min(whole_segments(max_len, outgoing.mss)) } else { len };
+        let len = if len > outgoing.mss { len.min(self.burst_len(max_len, outgoing.mss)) } else { len };
         // Several segments at once are full ones, unless nothing follows.
-        let odd = if len > outgoing.mss && len < self.unsent_bytes { len % outgoing.mss } else { 0 };
+        let odd = if len > outgoing.mss && len < self.unsent_bytes.min(record) { len % outgoing.mss } else { 0 };
         let len = len - odd;
-        if self.is_worth_sending(len, congestion, outgoing.mss) {
+        if len > 0 && len == record || self.is_worth_sending(len, congestion, outgoing.mss) {
             self.push(now, len, outgoing);
             return true;
         }
@@ -197,18 +206,32 @@ impl Connection {
         false
     }
 
+    /// Bytes up to the end of the record that is being sent.
+    fn record_len(&self) -> u32 {
+        let end = self.queues.as_ref().and_then(|queues| queues.records.front());
+        end.map_or(u32::MAX, |end| *end - self.snd_nxt)
+    }
+
+    /// Whether a segment is under way that is no full one: others wait for it. That is Nagle's algorithm as Minshall has mended it and
+    /// Linux has it: the end of a long write does not wait for its beginning.
+    fn has_small_in_flight(&self) -> bool {
+        let small_end = self.queues.as_ref().and_then(|queues| queues.small_end);
+        small_end.is_some_and(|end| end.is_after(self.snd_una))
+    }
+
     /// RFC 9293 §3.7.4 (Nagle) and §3.8.6.2.1 (silly window): a full segment, or all there is and nothing on the way, or half of
     /// the largest window that there was.
     pub(super) fn is_worth_sending(&self, len: u32, congestion: u32, mss: u32) -> bool {
         let is_last = len == self.unsent_bytes;
         let ends_stream = is_last && self.fin == Fin::Queued;
-        if ends_stream && (congestion > 0 || self.in_flight() == 0) {
+        // The congestion window does not keep the end alone.
+        if ends_stream && (len == 0 || congestion > 0 || self.in_flight() == 0) {
             return true;
         }
         if (self.may_send_little || self.must_push && is_last) && len > 0 {
             return true;
         }
-        let may_be_small = !self.is_corked && (self.options.is_no_delay || self.snd_una == self.snd_nxt);
+        let may_be_small = !self.is_corked && (self.options.is_no_delay || !self.has_small_in_flight());
         len >= mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
     }
 
@@ -233,8 +256,12 @@ impl Connection {
         self.may_send_little = false;
         self.take_unsent(len, &mut outgoing.payload);
         let is_last = self.unsent_bytes == 0;
-        // What is corked goes on.
-        let is_pushed = is_last && len > 0 && (!self.is_corked || self.must_push || self.fin == Fin::Queued);
+        let ends_record = len > 0 && self.record_len() == len;
+        if ends_record {
+            self.queues.get_or_insert_default().records.pop_front();
+        }
+        let goes_on = self.queues.as_ref().is_some_and(|queues| queues.is_unpushed);
+        let is_pushed = ends_record || is_last && len > 0 && (!goes_on || self.fin == Fin::Queued);
         if is_last {
             self.must_push = false;
             self.queues.get_or_insert_default().corked_until = None;
@@ -242,7 +269,7 @@ impl Connection {
         let has_fin = is_last && self.fin == Fin::Queued;
         let seq = self.snd_nxt;
         let mut flags = TcpFlags::ACK;
-        if is_pushed || self.bursts(len, outgoing.mss) {
+        if is_pushed || len > outgoing.mss {
             flags |= TcpFlags::PSH;
         }
         if has_fin {
@@ -250,7 +277,15 @@ impl Connection {
             self.fin = Fin::Sent;
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
-        let board = &mut self.queues.get_or_insert_default().board;
+        let is_alone = self.snd_una == seq;
+        let queues = self.queues.get_or_insert_default();
+        if is_alone {
+            queues.busy_since = now;
+        }
+        if len % outgoing.mss != 0 {
+            queues.small_end = Some(seq + len);
+        }
+        let board = &mut queues.board;
         board.push(seq, shared(&outgoing.payload), has_fin, now);
         if is_pushed {
             board.mark_pushed();
@@ -258,6 +293,7 @@ impl Connection {
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
         self.on_sent(bytes);
+        self.acks.on_data_sent(now);
         let was_idle = self.in_flight() == bytes;
         self.last_sent_at = now;
         if was_idle || self.recovery.is_none() {
@@ -266,28 +302,25 @@ impl Connection {
         self.write_header(now, seq, flags, &mut outgoing.header);
     }
 
-    /// Whether so many bytes end in a burst of several segments, as Linux makes them: who receives it need not wait for more of it, and
-    /// hands it on (RFC 9293 §3.9.1.2 leaves that to the sender). A burst is what leaves in a millisecond at twice the pace of the
-    /// congestion window, and larger on short paths; it has two segments at least.
-    fn bursts(&self, len: u32, mss: u32) -> bool {
+    /// How many bytes leave at once, of the `max_len` that the device takes: whole segments, at least one. As in Linux a burst is what
+    /// leaves in a millisecond at twice the pace of the congestion window, and larger on short paths; `Options::burst_segments` at least. Its end is
+    /// pushed, since who receives it need not wait for more (RFC 9293 §3.9.1.2 leaves that to the sender).
+    fn burst_len(&self, max_len: u32, mss: u32) -> u32 {
         /// The largest burst.
         const MOST: u32 = 65_536;
 
-        if len <= mss {
-            return false;
-        }
-        let (segments, rest) = (len / mss, len % mss);
-        let per_ms = self.rto.srtt_micros().map_or(u64::MAX, |srtt| {
-            let shortness = self.rack.min_rtt().map_or(0, |rtt| rtt.as_micros() >> 9);
-            let extra = u32::try_from(shortness).ok().and_then(|shift| MOST.checked_shr(shift)).unwrap_or(0);
-            u64::from(self.window.cwnd) * 2_000 / u64::from(srtt.max(1)) + u64::from(extra)
-        });
-        let burst = u32::try_from(per_ms.min(MOST.into())).unwrap_or(MOST) / mss;
-        let last = (segments + u32::from(rest > 0)) % burst.max(2);
-        last != 1
+        // So that acknowledgements come at least twice in a round trip.
+        let max_len = max_len.min(self.window.cwnd / 2);
+        let Some(srtt) = self.rto.srtt_micros() else { return whole_segments(max_len, mss) };
+        let shortest = self.rack.min_rtt().map_or(u128::from(srtt), |rtt| rtt.as_micros());
+        let extra = u32::try_from(shortest >> 9).ok().and_then(|shift| MOST.checked_shr(shift)).unwrap_or(0);
+        let per_ms = u64::from(self.window.cwnd) * 2_000 / u64::from(srtt.max(1)) + u64::from(extra);
+        let burst = u32::try_from(per_ms.min(MOST.into())).unwrap_or(MOST);
+        let least = u32::from(self.options.burst_segments).max(1) * mss;
+        whole_segments(max_len.min(burst.max(least)), mss)
     }
 
-    fn take_unsent(&mut self, len: u32, payload: &mut Payload) {
+    pub(super) fn take_unsent(&mut self, len: u32, payload: &mut Payload) {
         let unsent = &mut self.queues.get_or_insert_default().unsent;
         let mut left = len as usize;
         payload.clear();

@@ -18,13 +18,17 @@ impl Connection {
     /// While the connection is being opened it ends it; later it is only remembered, for the case that nothing arrives any more
     /// (RFC 1122 §4.2.3.9, RFC 5461 §4.1).
     pub fn handle_path_error(&mut self, now: Instant, seq: Seq, error: PathError) -> bool {
-        let is_in_flight = seq.is_within(self.snd_una, self.snd_nxt - self.snd_una) || planted::is("forged_error");
+        let is_syn = self.syn.is_unconfirmed() && seq == self.iss;
+        let is_in_flight =
+            is_syn || seq.is_within(self.snd_una, self.snd_nxt - self.snd_una) || planted::is("forged_error");
         if self.state == State::Closed || !is_in_flight {
             return false;
         }
         match error {
             PathError::TooBig { mtu } => self.on_too_big(now, mtu),
-            _ if !matches!(self.state, State::SynSent | State::SynReceived) => self.is_path_broken = true,
+            _ if !matches!(self.state, State::SynSent | State::SynReceived) && !self.syn.is_unconfirmed() => {
+                self.is_path_broken = true;
+            }
             PathError::Port | PathError::Protocol => self.fail(Failure::Refused),
             _ => self.fail(Failure::Unreachable),
         }

@@ -52,7 +52,8 @@ impl Connection {
             && self.probe.is_none()
             && !waits_for_late
             && self.peer_fin.is_none()
-            && self.duplicate_acks == 0;
+            && self.duplicate_acks == 0
+            && !self.syn.is_unconfirmed();
         let is_orderly =
             |queues: &Queues| queues.has_room() && queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
         self.state == State::Established

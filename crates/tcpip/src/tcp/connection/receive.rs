@@ -1,6 +1,6 @@
 //! The receiving side: what arrived, and the window.
 
-use sunstar_packet::Buffer;
+use sunstar_packet::{Buffer, BufferMut};
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
 use super::{Connection, Queues, State};
@@ -12,23 +12,42 @@ pub(super) const MAX_WINDOW: u32 = 0xffff;
 
 /// At most so many pieces wait for the application, however small, or as many as may wait behind a gap: each may hold a whole frame of the
 /// device. They are enough for the usual windows in pieces of 400 bytes.
-pub(super) const MAX_PIECES: usize = 16_384;
+const MAX_PIECES: usize = 16_384;
+
+/// From so many waiting pieces on small ones are put together, so many at a time: each holds a frame of the device.
+pub(super) const COLLAPSE_FROM: usize = 64;
+pub(super) const COLLAPSED: usize = 16;
+/// What is small, on average.
+pub(super) const SMALL_BYTES: usize = 512;
 
 impl Connection {
     /// The next received bytes, in the device's own memory.
     pub fn receive(&mut self) -> Option<Buffer> {
         let data = self.queues.as_mut()?.ready.pop_front()?;
         self.ready_bytes -= length(&data);
-        // The other side hears of the room at once if it is worth two segments: it may be waiting for it.
-        if self.is_synchronized() && !self.has_fin && self.window_edge() - self.rcv_adv >= 2 * self.snd_mss {
+        if self.is_synchronized() && !self.has_fin && self.is_room_news() {
             self.acks.at_once();
         }
         Some(data)
     }
 
+    /// Whether the other side should hear of the room at once, since it may be waiting for it: less than half of the window is left, and it
+    /// doubles. Otherwise the next acknowledgement tells (as Linux; RFC 9293 §3.8.6.2.2 asks for steps, not for segments).
+    fn is_room_news(&self) -> bool {
+        let left = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let (capacity, edge) =
+            (self.receive_capacity().min(MAX_WINDOW << self.agreed.rcv_scale.shift()), self.window_edge());
+        left <= capacity / 2 && edge - self.rcv_adv >= 2 * self.snd_mss && edge - self.rcv_nxt >= 2 * left
+    }
+
     /// How many segments were dropped since the last time, since too many pieces wait.
     pub(in crate::tcp) fn take_refused(&mut self) -> u32 {
         self.queues.as_deref_mut().map_or(0, |queues| core::mem::take(&mut queues.refused))
+    }
+
+    /// How many edges of reports were not heard since the last time, since what was sent is in as many pieces as may be.
+    pub(in crate::tcp) fn take_unheard(&mut self) -> u32 {
+        self.queues.as_deref_mut().map_or(0, |queues| queues.board.take_refused())
     }
 
     /// How many received bytes wait.
@@ -98,6 +117,9 @@ impl Connection {
         self.on_received(now, len);
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
+        if queues.ready.len() >= COLLAPSE_FROM {
+            queues.collapse();
+        }
         if let Some(assembler) = &mut queues.assembler {
             let known = assembler.known_before(self.rcv_nxt);
             let bytes = assembler.take_ready(self.rcv_nxt, &mut queues.ready);
@@ -226,6 +248,31 @@ impl Queues {
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.ready.len() < MAX_PIECES
+    }
+
+    /// A piece waits behind many others, since the application does not read. Of small ones one is made, in memory of its size, so that
+    /// what waits takes not much more than what the window says.
+    #[cold]
+    fn collapse(&mut self) {
+        self.apart += 1;
+        if usize::from(self.apart) < COLLAPSED {
+            return;
+        }
+        let first = self.ready.len() - COLLAPSED;
+        let bytes: usize = self.ready.iter().skip(first).map(|piece| piece.len()).sum();
+        self.apart = 0;
+        if bytes >= COLLAPSED * SMALL_BYTES || planted::is("small_pieces_kept") {
+            return;
+        }
+        let pieces = self.ready.split_off(first);
+        let mut whole = BufferMut::with_capacity(0, bytes);
+        for piece in &pieces {
+            // There is room: it was made for them.
+            let _ = whole.extend_from_slice(piece);
+        }
+        // It may grow further.
+        self.apart = u8::from(bytes < SMALL_BYTES);
+        self.ready.push_back(whole.freeze());
     }
 }
 

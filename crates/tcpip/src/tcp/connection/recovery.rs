@@ -120,7 +120,12 @@ impl Connection {
 
     /// What might have been only late should have arrived by now.
     pub(super) fn on_reordering_timeout(&mut self, now: Instant) {
-        self.detect_losses(now, self.in_flight() + self.lost());
+        let was_recovering = self.recovery.is_some();
+        let found_loss = self.detect_losses(now, self.in_flight() + self.lost());
+        if found_loss && !was_recovering {
+            // Nothing was delivered that would let out more than the first one (RFC 9937 §6.2).
+            self.window.cwnd = self.in_flight() + self.snd_mss;
+        }
         if self.retransmit_timer.is_none() {
             self.rearm(now);
         }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{TcpFlags, TcpHeader};
+use sunstar_wire::{TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
 use super::{Connection, Failure, Fin, State};
 use crate::tcp::time_wait::{self, TimeWait};
@@ -78,12 +78,6 @@ impl Connection {
         self.unsent_bytes
     }
 
-    /// Whether something waits that the other side's window does not take.
-    pub fn is_limited_by_peer(&self) -> bool {
-        let next = self.unsent_bytes.min(self.snd_mss);
-        next > self.peer_room() && self.window.cwnd.saturating_sub(self.pipe()) >= next
-    }
-
     /// Lets what was handed over leave at once, though it is no full segment, and others are not acknowledged (the push flag of RFC
     /// 9293 §3.9.1.2). Both windows bound it all the same.
     pub fn push_all(&mut self) {
@@ -91,6 +85,32 @@ impl Connection {
         if let Some(queues) = &mut self.queues {
             queues.corked_until = None;
         }
+    }
+
+    /// What was handed over last ends a record (`MSG_EOR`): no segment has bytes of it and of what follows, and it leaves though it is no
+    /// full segment. Of more than 16,384 that wait only the first ones are kept apart.
+    pub fn end_record(&mut self) {
+        /// Records that wait at most.
+        const MAX_RECORDS: usize = 16_384;
+
+        let end = self.snd_nxt + self.unsent_bytes;
+        let has_data = self.unsent_bytes > 0;
+        if let Some(queues) = self.queues.as_deref_mut().filter(|queues| has_data && queues.records.len() < MAX_RECORDS)
+        {
+            queues.records.push_back(end);
+        }
+    }
+
+    /// More follows what was handed over last (`MSG_MORE`), so that its end is not pushed; or does not.
+    pub fn set_unpushed(&mut self, is_unpushed: bool) {
+        if self.queues.is_some() || is_unpushed {
+            self.queues.get_or_insert_default().is_unpushed = is_unpushed;
+        }
+    }
+
+    /// Whether what is no full segment is held back.
+    pub fn is_corked(&self) -> bool {
+        self.is_corked
     }
 
     /// Holds back what is no full segment, or lets it leave again (`TCP_CORK`): for 200 ms at most, or until the stream ends, or
@@ -130,12 +150,16 @@ impl Connection {
     }
 
     /// Ends the connection at once, and answers with the reset that tells the other side, if it has to be told (RFC 9293 §3.10.5).
-    pub fn reset(&mut self) -> Option<TcpHeader> {
+    pub fn reset(&mut self, now: Instant) -> Option<TcpHeader> {
         let must_tell = !matches!(self.state, State::SynSent | State::TimeWait | State::Closed);
         let (flags, seq, ack) = (TcpFlags::RST | TcpFlags::ACK, self.snd_nxt, self.rcv_nxt);
+        // RFC 7323 §5.2 has resets carry them too.
+        let timestamps = TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent };
+        let options =
+            TcpOptions { timestamps: self.agreed.has_timestamps.then_some(timestamps), ..TcpOptions::default() };
         self.end();
         self.failure = Some(Failure::Reset);
-        must_tell.then(|| TcpHeader { flags, seq, ack, ..TcpHeader::default() })
+        must_tell.then(|| TcpHeader { flags, seq, ack, options, ..TcpHeader::default() })
     }
 
     /// The application lets it go, having ended it in whatever way: it must come to an end by itself.

@@ -46,6 +46,7 @@ impl Connection {
             }
         }
         if self.corked_until().is_some_and(|deadline| deadline <= now) {
+            self.set_unpushed(false);
             self.push_all();
         }
         if self.keepalive_deadline().is_some_and(|deadline| deadline <= now) {
@@ -67,10 +68,11 @@ impl Connection {
             return;
         }
         self.retransmit_timer = None;
-        if matches!(self.state, State::SynSent | State::SynReceived) || self.in_flight() + self.lost() > 0 {
+        if self.is_opening() || self.in_flight() + self.lost() > 0 {
             let timeout = now.after_micros(self.rto.timeout_micros());
-            match self.probe_deadline(now).filter(|probe| *probe < timeout) {
-                Some(probe) => self.set_timer(Purpose::Probe, probe),
+            match self.probe_deadline(now) {
+                // A timeout that would come before is a probe too (RFC 8985 §7.2, the last sentence).
+                Some(probe) => self.set_timer(Purpose::Probe, probe.min(timeout)),
                 None => self.set_timer(Purpose::Timeout, timeout),
             }
         } else if self.unsent_bytes > 0 || self.fin == Fin::Queued {
@@ -93,17 +95,22 @@ impl Connection {
         timer.is_some() && self.is_orphan && self.rto.backoff() >= Options::MAX_ORPHAN_TIMEOUTS
     }
 
+    /// Whether our SYN is not acknowledged.
+    fn is_opening(&self) -> bool {
+        matches!(self.state, State::SynSent | State::SynReceived) || self.syn.is_unconfirmed()
+    }
+
     fn max_timeouts(&self) -> u8 {
-        match self.state {
-            State::SynSent | State::SynReceived => Options::MAX_SYN_TIMEOUTS,
-            _ if self.is_orphan => Options::MAX_ORPHAN_TIMEOUTS,
-            _ => Options::MAX_TIMEOUTS,
+        match self.is_orphan {
+            _ if self.is_opening() => self.options.syn_retries,
+            true => Options::MAX_ORPHAN_TIMEOUTS,
+            false => Options::MAX_TIMEOUTS,
         }
     }
 
     /// RFC 6298 §5.4 to §5.7.
     fn on_retransmission_timeout(&mut self, now: Instant) {
-        let is_opening = matches!(self.state, State::SynSent | State::SynReceived);
+        let is_opening = self.is_opening();
         if self.timeouts >= self.max_timeouts() || self.is_user_timeout_over(now) {
             self.fail(self.silence());
             return;
@@ -111,7 +118,7 @@ impl Connection {
         self.timeouts += 1;
         self.history().timeouts.on_timeout(now);
         if is_opening {
-            self.must_send_syn = true;
+            self.syn.set_due(true);
         } else {
             self.begin_loss(now);
         }
@@ -134,7 +141,9 @@ impl Connection {
     }
 
     fn is_user_timeout_over(&self, now: Instant) -> bool {
-        self.options.user_timeout.is_some_and(|limit| now - self.last_heard_at >= limit)
+        // What was sent late is not overdue because the other side had nothing to say before.
+        let since = self.queues.as_ref().map_or(self.last_heard_at, |queues| queues.busy_since.max(self.last_heard_at));
+        self.options.user_timeout.is_some_and(|limit| now - since >= limit)
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {

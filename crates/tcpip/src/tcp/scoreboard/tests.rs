@@ -213,3 +213,27 @@ proptest! {
         }
     }
 }
+
+/// A receiver that reports every second byte does not make ever more of what was sent; when it acknowledges, all is as ever.
+#[test]
+fn reports_divide_no_further_than_they_may() {
+    let (mut board, mut rack) = (Scoreboard::default(), Rack::default());
+    for index in 0..16 {
+        board.push(START + 60_000 * index, smallvec![data(0, 60_000)], false, at(0));
+    }
+    let most = super::MAX_PIECES + 16 * 60_000 / super::PIECE_BYTES as usize;
+    for holes in 0..2_000 {
+        let blocks = [1, 3, 5, 7].map(|edge| block(8 * holes + edge, 8 * holes + edge + 1));
+        acked(&mut board, &mut rack, 10, 0, &blocks);
+        assert!(board.segments() <= most, "{} segments", board.segments());
+    }
+    check(&board);
+    assert!(board.sacked() > 500 && board.take_refused() > 10_000 && board.take_refused() == 0);
+    // What can be reported without dividing more is heard still.
+    let before = board.sacked();
+    acked(&mut board, &mut rack, 11, 0, &[block(60_000, 120_000)]);
+    assert_eq!(board.sacked(), before + 60_000);
+    let all = acked(&mut board, &mut rack, 12, 960_000, &[]);
+    assert!(all.acked == 960_000 && board.is_empty());
+    check(&board);
+}

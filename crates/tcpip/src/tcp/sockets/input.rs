@@ -1,11 +1,13 @@
 //! Segments that arrive, and time that passes.
 
 use smallvec::SmallVec;
-use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
+use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
+use super::listen::Listener;
 use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Connection, Reply, Segment, State};
+use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
 use crate::time::Instant;
@@ -107,7 +109,11 @@ impl Sockets {
     fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         entry.connection.lend(|| self.spares.pop());
+        let was_opening = entry.connection.state() == State::SynSent;
         let reply = entry.connection.take_segment(now, segment);
+        if was_opening && let Some(answer) = entry.connection.take_opening_answer() {
+            self.cookies.learn(entry.flow.dst().ip(), answer);
+        }
         if reply == Reply::None && entry.connection.state() == State::Established && !entry.connection.is_orphan() {
             // All is as before, but for what is to be sent, and what the application should look at.
             if !core::mem::replace(&mut entry.has_work, true) {
@@ -202,12 +208,13 @@ impl Sockets {
                 None => self.reset(now, flow, header.ack),
             },
             None if has(TcpFlags::ACK) => self.reset(now, flow, header.ack),
-            Some(at) if has(TcpFlags::SYN) => self.on_syn(now, flow, at, header, link_mss),
+            Some(at) if has(TcpFlags::SYN) => self.on_syn(now, flow, at, segment, link_mss),
             _ => self.refuse(now, flow, segment),
         }
     }
 
-    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, syn: &TcpHeader, link_mss: u16) {
+    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, link_mss: u16) {
+        let syn = &segment.header;
         let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
         let Some(listener) = self.listeners.get_mut(at) else { return };
         if !listener.has_room() {
@@ -221,6 +228,21 @@ impl Sockets {
         let iss = self.secret.initial_sequence(now, &flow);
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
         half_open.limit_mss(link_mss);
+        let has_data = !segment.payload.is_empty();
+        let fast_open = listener.fast_open.map_or(Decision::Ordinary, |fast_open| {
+            fast_open.decide(listener.queue.len(), flow.reversed().addresses, syn.options.fast_open, has_data)
+        });
+        match fast_open {
+            Decision::Ordinary => {}
+            Decision::Offer(is_experimental) => half_open.set_offer(is_experimental),
+            Decision::Accept if self.connections.len() >= self.limits.connections as usize => {}
+            Decision::Accept => {
+                let connection = half_open.open_at_once(now, &listener.options, segment);
+                self.counters.fast_opened += 1;
+                self.admit(now, flow, at, connection);
+                return;
+            }
+        }
         match self.wait(flow, at, half_open) {
             Some(place) => self.answer(now, place),
             None => self.counters.syns_dropped += 1,
@@ -244,7 +266,8 @@ impl Sockets {
     fn answer(&mut self, now: Instant, place: u32) {
         let Some(waiting) = self.half_open.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
-        let (flow, header) = (waiting.flow, waiting.half_open.answer(now, &listener.options));
+        let (flow, mut header) = (waiting.flow, waiting.half_open.answer(now, &listener.options));
+        header.options.fast_open = offer(waiting, listener);
         self.half_open_timers.arm(place, waiting.half_open.deadline());
         self.reply(flow, header);
     }
@@ -253,7 +276,8 @@ impl Sockets {
     fn answer_again(&mut self, now: Instant, place: u32) {
         let Some(waiting) = self.half_open.get_mut(place) else { return };
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
-        let (flow, header) = (waiting.flow, waiting.half_open.answer_again(now, &listener.options));
+        let (flow, mut header) = (waiting.flow, waiting.half_open.answer_again(now, &listener.options));
+        header.options.fast_open = offer(waiting, listener);
         self.reply(flow, header);
     }
 
@@ -294,6 +318,12 @@ impl Sockets {
             self.counters.resets_suppressed += 1;
         }
     }
+}
+
+/// The cookie that a stranger gets with the answer.
+fn offer(waiting: &Waiting, listener: &Listener) -> Option<FastOpenOption> {
+    let keys = listener.fast_open?.keys;
+    waiting.half_open.offer(|| keys.cookie(waiting.flow.reversed().addresses))
 }
 
 /// Whether data have come for a connection that the application has let go.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{Entry, Event, ListenerId, OpenError, Options, SocketId, Sockets};
+use crate::tcp::fast_open::FastOpenListener;
 use crate::time::Instant;
 
 /// Who listens at an address.
@@ -20,6 +21,8 @@ pub(super) struct Listener {
     pub(super) backlog: usize,
     /// Until when there may be cookies that are good.
     pub(super) cookies_until: Instant,
+    /// How it takes data that come with a SYN.
+    pub(super) fast_open: Option<FastOpenListener>,
     /// Whether an event waits that tells of it: there is one, however many connections have come since.
     pub(super) has_event: bool,
 }
@@ -54,11 +57,24 @@ impl Sockets {
             half_open: 0,
             backlog,
             cookies_until: Instant::default(),
+            fast_open: None,
             has_event: false,
         };
         let place = self.listeners.insert(listener);
         self.bound.insert(key, place);
         Ok(ListenerId(place))
+    }
+
+    /// Changes the options of connections that a listener will open. Answers whether there is such a listener.
+    pub fn set_listener_options(&mut self, listener: ListenerId, options: impl Into<Rc<Options>>) -> bool {
+        let listener = self.listeners.get_mut(listener.0);
+        listener.map(|listener| listener.options = options.into()).is_some()
+    }
+
+    /// From now on a listener takes data that come with a SYN, or no longer does (RFC 7413). Answers whether there is such a listener.
+    pub fn set_fast_open(&mut self, listener: ListenerId, fast_open: Option<FastOpenListener>) -> bool {
+        let listener = self.listeners.get_mut(listener.0);
+        listener.map(|listener| listener.fast_open = fast_open).is_some()
     }
 
     /// Lets a connection wait to be accepted, and notes that the application should look at its listener.

@@ -9,6 +9,7 @@ use sunstar_wire::{AddressPair, FourTuple, Seq};
 use super::{Entry, NONE, OpenError, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::{Connection, State};
+use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
 use crate::time::Instant;
 
 /// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
@@ -44,6 +45,42 @@ impl Sockets {
         self.counters.connects += 1;
         self.mark(id.place);
         Ok(id)
+    }
+
+    /// The same with Fast Open (RFC 7413): the SYN carries the first of the request's data if a cookie is known or none is needed, and
+    /// else asks for one. Answers how many bytes it carries; the others are to be sent as usual.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn connect_fast_open(
+        &mut self,
+        now: Instant,
+        src: SocketAddr,
+        dst: SocketAddr,
+        options: impl Into<Rc<Options>>,
+        request: FastOpenRequest,
+    ) -> Result<(SocketId, u32), OpenError> {
+        let (known, mss) = self.cookies.lookup(dst.ip());
+        let option = request.needs_cookie.then_some(known);
+        let id = self.connect(now, src, dst, options)?;
+        let Some(entry) = self.entry_mut(id) else { return Err(OpenError::Full) };
+        let room = match option {
+            // No more than a cookie is asked for.
+            Some(option) if option.is_request() => 0,
+            _ => mss.unwrap_or(u16::MAX).min(entry.connection.options().mss),
+        };
+        let taken = entry.connection.open_fast(option, request.data, room.saturating_sub(RESERVED_BYTES));
+        Ok((id, taken))
+    }
+
+    /// Whether a server's cookie is known (RFC 7413 §4.1.3).
+    pub fn has_cookie(&self, server: IpAddr) -> bool {
+        !self.cookies.lookup(server).0.is_request()
+    }
+
+    /// Forgets the cookies of all servers.
+    pub fn forget_cookies(&mut self) {
+        self.cookies.clear();
     }
 
     /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.

@@ -88,6 +88,7 @@ impl Sockets {
         self.growth_bytes += u64::from(growth.bytes);
         self.counters.growth_refused += u64::from(growth.is_refused);
         self.counters.pieces_refused += u64::from(entry.connection.take_refused());
+        self.counters.reports_refused += u64::from(entry.connection.take_unheard());
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

@@ -417,6 +417,8 @@ fn busy(two: &mut Two, ids: &[SocketId], servers: &[SocketId]) {
     }
 }
 
+mod fast_open;
+
 #[test]
 fn segments_of_a_new_connection_do_not_find_the_one_that_had_ended() {
     let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);

@@ -213,3 +213,20 @@ fn the_source_fits_the_destination() {
     send_datagram(&mut script, PEER);
     assert_eq!(script.sent_one().ip_v6().src(), near);
 }
+
+/// Nobody drives out the neighbours that are in use.
+#[test]
+fn floods_of_neighbours_drive_out_only_their_own() {
+    let mut script = Script::v6();
+    script.ndp((PEER, US), &advertisement(PEER, true, true), &[NdpOption::TargetLinkLayer(mac(1))]);
+    send_datagram(&mut script, PEER);
+    assert_eq!(script.sent_one().ethernet.dst, mac(1));
+    for last in 0..3_000 {
+        let stranger = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 7, last);
+        script.ndp((stranger, US), &solicitation(US), &[NdpOption::SourceLinkLayer(mac(9))]);
+        script.sent();
+    }
+    assert_eq!(script.stack.neighbours(), 1_024);
+    send_datagram(&mut script, PEER);
+    assert_eq!(script.sent_one().ethernet.dst, mac(1), "it is still known");
+}

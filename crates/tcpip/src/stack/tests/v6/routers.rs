@@ -227,3 +227,34 @@ fn redirects_lead_elsewhere() {
     let route = script.routes_v6()[0];
     assert_eq!((route.prefix, route.gateway), (prefix, Some(IpAddr::V6(target))));
 }
+
+/// RFC 4861 §6.3.6: a router that does not answer is passed over, until it says something.
+#[test]
+fn silent_routers_are_passed_over() {
+    use crate::udp::UdpOptions;
+
+    let mut script = Script::autoconfigured(1);
+    let high = RouterAdvertisement { preference: RouterPreference::High, ..router(1_800) };
+    let silent = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3);
+    script.ndp((silent, ALL_NODES), &NdpMessage::RouterAdvertisement(high), &[]);
+    script.advertise(router(1_800), &[prefix_option(9_000, 9_000)]);
+    script.wait(SECOND);
+    script.sent();
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 9, 9, 0, 0, 0, 9);
+    let id = script.stack.udp_bind((Ipv6Addr::UNSPECIFIED, 0).into(), UdpOptions::DEFAULT).expect("there is a port");
+    let send = |script: &mut Script| {
+        let payload = sunstar_packet::Packet::from(sunstar_packet::Buffer::from_static(b"hello"));
+        script.stack.udp_send(script.now, id, Some((far, 9).into()), payload).expect("there is room");
+        let sent = script.sent();
+        sent.iter().find(|sent| sent.ip_v6().dst() == far).map(|sent| sent.ethernet.dst)
+    };
+    assert_eq!(send(&mut script), None, "the preferred one is asked for");
+    for _ in 0..3 {
+        script.wait(SECOND + Duration::from_millis(1));
+        script.sent();
+    }
+    assert_eq!(send(&mut script), Some(mac(1)), "the other one");
+    let option = NdpOption::SourceLinkLayer(mac(3));
+    script.ndp((silent, ALL_NODES), &NdpMessage::RouterAdvertisement(high), &[option]);
+    assert_eq!(send(&mut script), Some(mac(3)));
+}

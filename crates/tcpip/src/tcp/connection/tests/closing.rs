@@ -75,8 +75,8 @@ fn end_is_sent_again() {
 fn abort_tells_the_other_side() {
     let mut script = Script::established(PLAIN);
     script.send(1, 10);
-    assert!(script.connection.reset().is_some());
+    assert!(script.connection.reset(script.now).is_some());
     assert_eq!((script.connection.state(), script.sent()), (State::Closed, vec![]));
     let mut script = Script::new(PLAIN);
-    assert!(script.connection.reset().is_none(), "nobody knows of it");
+    assert!(script.connection.reset(script.now).is_none(), "nobody knows of it");
 }

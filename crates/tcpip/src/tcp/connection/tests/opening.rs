@@ -105,6 +105,9 @@ fn agrees_on_the_segment_size() {
     assert_eq!(largest(PLAIN, 700), 700);
     assert_eq!(largest(PLAIN, 9_000), MSS);
     assert_eq!(largest(Options { offers_timestamps: true, ..PLAIN }, 700), 688);
+    // Less than anybody needs: ten segments leave at once.
+    assert_eq!(largest(PLAIN, 1), 10 * 48);
+    assert_eq!(largest(Options { offers_timestamps: true, ..PLAIN }, 1), 10 * 36);
 }
 
 /// RFC 7413 aside, data that come with the answer count.
@@ -125,4 +128,17 @@ fn challenges_a_syn() {
     script.gets(arrives(SYN, 5, 0, 0));
     let Sent { flags, seq, ack, .. } = script.sent_one();
     assert_eq!((flags, seq, ack, script.connection.state()), (ACK, 1, 1, State::Established));
+}
+
+/// RFC 7323 §3.2: who answers echoes our timestamp; an answer with another one belongs to another connection.
+#[test]
+fn an_answer_with_another_ones_timestamp_is_reset() {
+    let mut script = Script::new(Options { offers_timestamps: true, ..PLAIN });
+    script.sent();
+    script.wait(100);
+    let answer = |tsecr| arrives(SYN | ACK, 0, 0, 1).timestamps(1_000, tsecr);
+    assert_ne!(script.gets_reply(answer(9_999)), Reply::None);
+    assert_eq!(script.connection.state(), State::SynSent);
+    script.gets(answer(5_000));
+    assert_eq!(script.connection.state(), State::Established);
 }

@@ -3,7 +3,7 @@
 use sunstar_wire::WindowScale;
 
 use super::script::{ACK, MSS, PLAIN, PSH, RST, SYN, Script, arrives};
-use crate::tcp::connection::receive::MAX_PIECES;
+use crate::tcp::connection::receive::{COLLAPSE_FROM, COLLAPSED, SMALL_BYTES};
 use crate::tcp::connection::{Failure, Options, State};
 
 /// A connection that has used up its quick acknowledgements.
@@ -254,7 +254,7 @@ fn tells_of_no_duplicates_without_sack() {
 /// RFC 2883 §4: a duplicate is told once, also beside data of which the pieces of a large segment would all say the same.
 #[test]
 fn tells_of_duplicates_beside_one_piece() {
-    let (mut script, next) = calm(PLAIN);
+    let (mut script, next) = calm(Options { burst_segments: 10, ..PLAIN });
     script.gets(arrives(ACK, next - 10, 10, 1));
     script.send(1, 5 * MSS);
     let mut sent = || {
@@ -264,20 +264,73 @@ fn tells_of_duplicates_beside_one_piece() {
     assert_eq!((sent(), sent()), ((1, 1), (0, 5)));
 }
 
-/// Who sends single bytes that nobody reads gets no more of our frames than the bound, though there is room in the window.
+/// Who sends small segments that nobody reads gets no more memory than what the window says, whatever their sizes: they are put together.
 #[test]
-fn small_pieces_are_bounded() {
-    let mut script = Script::established(PLAIN);
-    let most = u32::try_from(MAX_PIECES).expect("small");
-    for seq in 1..=most {
-        script.gets(arrives(ACK, seq, 1, 1));
-        script.sent();
+fn small_pieces_are_put_together() {
+    for sizes in [&[1][..], &[3], &[1, 1, 1, 600], &[300, 1]] {
+        let mut script = Script::established(PLAIN);
+        let mut seq = 1;
+        for size in sizes.iter().cycle().take(20_000) {
+            if seq + size < 60_000 {
+                script.gets(arrives(ACK, seq, *size, 1));
+                script.sent();
+                seq += size;
+            }
+        }
+        assert_eq!((script.connection.receivable(), script.connection.take_refused()), (seq - 1, 0));
+        let pieces = script.connection.queues.as_deref().expect("something waits").ready.len();
+        assert!(pieces < COLLAPSE_FROM + COLLAPSED + 60_000 / SMALL_BYTES, "{sizes:?}: {pieces}");
+        assert_eq!(script.received(1), seq as usize - 1);
     }
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
-    script.gets(arrives(ACK, most + 1, 1, 1));
-    assert_eq!(script.sent_one().ack, most + 1);
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 1));
-    assert!(script.connection.receive().is_some());
-    script.gets(arrives(ACK, most + 1, 1, 1));
-    assert_eq!((script.connection.receivable(), script.connection.take_refused()), (most, 0));
+}
+
+/// What is as large as usual is not copied.
+#[test]
+fn large_pieces_stay_where_they_are() {
+    let mut script = Script::established(PLAIN);
+    for at in 0..100 {
+        script.gets(arrives(ACK, 1 + 600 * at, 600, 1));
+    }
+    assert_eq!(script.connection.queues.as_deref().expect("something waits").ready.len(), 100);
+}
+
+/// Answers carry the acknowledgement of what they answer: who has sent one waits for the next (RFC 9293 §3.8.6.3 allows it).
+#[test]
+fn who_answers_delays_acknowledgements() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 100, 1));
+    assert_eq!(script.sent_one().ack, 101, "the first ones are acknowledged at once");
+    script.send(1, 50);
+    assert_eq!(script.sent_one().len, 50);
+    script.gets(arrives(ACK, 101, 100, 51));
+    assert_eq!(script.sent(), []);
+    let (ms, sent) = script.next();
+    assert_eq!((ms, sent[0].ack), (40, 201));
+}
+
+/// RFC 9293 §3.8.6.2.2: reading is told at once when the window was nearly used up and doubles, not with each segment.
+#[test]
+fn room_is_told_when_it_matters() {
+    let options = Options { receive_capacity: 20_000, ..PLAIN };
+    let mut script = Script::established(options);
+    for segment in 0..6 {
+        script.gets(arrives(ACK, 1 + segment * MSS, MSS, 1));
+    }
+    script.sent();
+    assert_eq!(script.received(1), 6_000);
+    assert_eq!(script.sent(), [], "more than half is left");
+    for segment in 6..18 {
+        script.gets(arrives(ACK, 1 + segment * MSS, MSS, 1));
+    }
+    script.sent();
+    assert_eq!(script.received(6_001), 12_000);
+    assert_eq!(script.sent_one().window, 20_000);
+}
+
+/// RFC 7323 §5.2: resets carry timestamps where they were agreed upon.
+#[test]
+fn resets_carry_timestamps() {
+    let mut script = Script::established(Options { offers_timestamps: true, ..PLAIN });
+    let reset = script.connection.reset(script.now).expect("it has to be told");
+    assert_eq!(reset.options.timestamps.map(|timestamps| timestamps.tsecr), Some(1_000));
 }

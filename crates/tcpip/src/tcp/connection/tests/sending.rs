@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use super::script::{ACK, MSS, PLAIN, PSH, Script, arrives};
 use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
 use crate::tcp::test_stream::data;
 
@@ -186,14 +186,17 @@ fn reports_take_room_from_data() {
     let mut script = Script::established(PLAIN);
     script.gets(arrives(ACK, 1_001, 10, 1));
     script.sent_one();
+    script.connection.set_corked(true);
     script.send(1, 2_500);
-    assert_eq!(script.sent_data(), [(1, MSS - 12), (989, MSS - 12)], "a block; the rest waits (Nagle)");
+    assert_eq!(script.sent_data(), [(1, MSS - 12), (989, MSS - 12)], "a block; the rest waits");
     for seq in [2_001, 3_001, 4_001] {
         script.gets(arrives(ACK, seq, 10, 1));
     }
     script.gets(arrives(ACK, 4_001, 10, 1977));
+    script.connection.set_corked(false);
     let sent = script.sent_one();
     assert_eq!((sent.seq, sent.len, sent.sack.len()), (1_977, 524, 4));
+    script.connection.set_corked(true);
     script.send(2_501, 2_000);
     script.gets(arrives(ACK, 4_001, 10, 2_501));
     assert_eq!(script.sent()[0].len, MSS - 36, "four blocks");
@@ -201,4 +204,108 @@ fn reports_take_room_from_data() {
     script.sent();
     script.send(4_501, 1_000);
     assert_eq!(script.sent_data(), [(4_429, MSS)], "nothing is reported any more");
+}
+
+/// RFC 9293 §3.9.1.2: what ends a write is pushed, also when it is sent again, and what ends a burst of several segments; nothing else is.
+#[test]
+fn pushes_ends_of_writes_and_of_bursts() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 4_000);
+    let flags: Vec<_> = script.sent().iter().map(|sent| sent.flags).collect();
+    assert_eq!(flags, [ACK, ACK, ACK, ACK | PSH]);
+    let mut script = Script::established(PLAIN);
+    script.send(1, 5_000);
+    let bursts = core::iter::from_fn(|| script.connection.poll_transmit(script.now, 60_000));
+    let bursts: Vec<_> = bursts.map(|burst| (burst.payload.concat().len(), burst.header.flags)).collect();
+    assert_eq!(bursts, [(2_000, ACK | PSH), (2_000, ACK | PSH), (1_000, ACK | PSH)], "two at least, on long paths");
+    let (_, again) = script.next();
+    assert_eq!((again[0].seq, again[0].flags), (4_001, ACK | PSH), "the probe of the tail");
+}
+
+/// What is to be followed by more is held back, and its end is not pushed (`MSG_MORE` of Linux).
+#[test]
+fn more_is_not_pushed() {
+    let mut script = Script::established(PLAIN);
+    script.connection.set_corked(true);
+    script.send(1, 1_500);
+    script.connection.set_unpushed(true);
+    assert_eq!(script.sent_one().flags, ACK);
+    script.connection.set_corked(false);
+    assert_eq!((script.sent_one().flags, script.connection.is_corked()), (ACK, false));
+}
+
+/// Slow start doubles a window of which half is in use, and leaves one alone that is not.
+#[test]
+fn slow_start_needs_half_of_the_window() {
+    for (segments, expected) in [(5, 10), (6, 12)] {
+        let mut script = Script::established(PLAIN);
+        script.send(1, segments * MSS);
+        assert_eq!(script.sent().len(), segments as usize);
+        script.wait(100);
+        for acked in 1..=segments / 2 {
+            script.gets(arrives(ACK, 1, 0, 1 + 2 * acked * MSS));
+        }
+        assert_eq!(script.connection.info(script.now).snd_cwnd, expected);
+    }
+}
+
+/// A record has segments of its own, also small ones (`MSG_EOR` of Linux).
+#[test]
+fn records_share_no_segment() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_500);
+    script.connection.end_record();
+    script.send(1_501, 300);
+    script.connection.end_record();
+    script.send(1_801, 3_000);
+    let sent: Vec<_> = script.sent().iter().map(|sent| (sent.seq, sent.len, sent.flags == ACK | PSH)).collect();
+    let ends = [(1, 1_000, false), (1_001, 500, true), (1_501, 300, true), (1_801, 1_000, false)];
+    assert_eq!(sent[..4], ends);
+}
+
+/// RFC 8985 §7.2: where the timeout would come before the probe, the probe takes its place.
+#[test]
+fn a_probe_takes_the_place_of_an_earlier_timeout() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_000);
+    script.sent();
+    let (first, _) = script.next();
+    let (second, _) = script.next();
+    let (third, _) = script.next();
+    assert_eq!((first, second, third), (300, 300, 600));
+}
+
+/// The end of a long write does not wait for its beginning (Nagle's algorithm as Minshall has mended it); the next small one waits for it.
+#[test]
+fn nagle_waits_for_small_segments_only() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 1_500);
+    assert_eq!(script.sent_data(), [(1, 1_000), (1_001, 500)]);
+    script.send(1_501, 100);
+    assert_eq!(script.sent(), []);
+    script.gets(arrives(ACK, 1, 0, 1_501));
+    assert_eq!(script.sent_data(), [(1_501, 100)]);
+}
+
+/// The end of the stream alone does not wait for the congestion window.
+#[test]
+fn the_end_passes_a_full_window() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10 * MSS);
+    assert_eq!(script.sent().len(), 10);
+    script.connection.close();
+    assert_eq!(script.sent_data(), [(10_001, 0)]);
+}
+
+/// RFC 5482: the time counts from when something was sent, not from when the other side was heard.
+#[test]
+fn user_timeout_begins_with_what_is_sent() {
+    let mut script = Script::established(Options { user_timeout: Some(Duration::from_secs(3)), ..PLAIN });
+    script.wait(60_000);
+    script.send(1, 10);
+    script.sent();
+    for _ in 0..3 {
+        script.next();
+    }
+    assert_eq!(script.connection.state(), State::Established);
 }
