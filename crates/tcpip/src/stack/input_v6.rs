@@ -11,6 +11,7 @@ use sunstar_wire::{
 
 use super::Stack;
 use super::input::Arrived;
+use super::ndp::NDP_KINDS;
 use crate::drops::DropReason;
 use crate::head::{Head, HeadV6};
 use crate::interface::InterfaceId;
@@ -133,13 +134,28 @@ impl Stack {
         let id = arrived.interface;
         let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
         self.counters.fragments_received += 1;
-        let Some((head, whole)) = whole else { return Ok(()) };
+        let Some((head, mut whole)) = whole else { return Ok(()) };
+        self.check_whole(&head, &mut whole)?;
         if self.reassembled.is_some() {
             return self.hand_out(id, &head, whole);
         }
         *packet = whole;
         let arrived = Arrived { head, payload_len: packet.len(), ..arrived };
         self.input_chain(now, arrived, false, packet)
+    }
+
+    /// What must not come in pieces: other pieces, which could be nested without end, and neighbour discovery (RFC 6980 §5). Who takes it in
+    /// afterwards does not see any more that it did.
+    fn check_whole(&self, head: &Head, whole: &mut Packet) -> Result<(), DropReason> {
+        let Head::V6(HeadV6 { protocol, .. }) = head else { return Ok(()) };
+        let len = whole.len().min(MAX_CHAIN_BYTES);
+        let bytes = whole.contiguous(len, &self.copies).map_err(|_| DropReason::Ipv6Malformed)?;
+        let mut extensions = Ipv6Extensions::behind_fragment(*protocol, bytes);
+        if extensions.any(|extension| matches!(extension, Ok(Ipv6Extension::Fragment(_)))) {
+            return Err(DropReason::FragmentMalformed);
+        }
+        let kind = extensions.rest().first().filter(|_| extensions.protocol() == IpProtocol::ICMPV6);
+        if kind.is_some_and(|kind| NDP_KINDS.contains(kind)) { Err(DropReason::NdpFragmented) } else { Ok(()) }
     }
 
     fn refuse_extensions(&mut self, now: Instant, arrived: &Arrived, refusal: &Refusal, packet: &Packet) {
@@ -184,7 +200,7 @@ fn walk(mut extensions: Ipv6Extensions<'_>, head: &mut HeadV6, len: usize) -> Re
             Ipv6Extension::Routing { segments_left: 0, .. } => {}
             Ipv6Extension::Routing { .. } => return Err(Refusal::told(Icmpv6ParameterProblem::FIELD, at + 2)),
             // RFC 6946: one that is whole is taken alone.
-            Ipv6Extension::Fragment(fragment) if fragment.fragment.is_whole() => {}
+            Ipv6Extension::Fragment(fragment) if fragment.fragment.is_whole() => head.is_atomic = true,
             Ipv6Extension::Fragment(fragment) => {
                 let payload_len = len - (all.len() - extensions.rest().len()).min(len);
                 check_fragment(&fragment, &extensions, payload_len, at)?;

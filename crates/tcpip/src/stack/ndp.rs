@@ -23,6 +23,9 @@ use crate::time::Instant;
 /// Bytes of the messages that are looked at: no link has routers that say more.
 const MAX_BYTES: usize = 9_000;
 
+/// The types of the messages of ICMPv6 (§4).
+pub(super) const NDP_KINDS: core::ops::RangeInclusive<u8> = 133..=137;
+
 /// A message that has come, with what is around it.
 struct Heard<'a> {
     interface: InterfaceId,
@@ -74,6 +77,10 @@ impl Stack {
         // §6.1, §7.1, §8.1: what was forwarded comes from elsewhere.
         if head.header.hop_limit != NDP_HOP_LIMIT && !planted::is("ndp_from_afar") {
             return Err(DropReason::NdpImplausible);
+        }
+        // RFC 6980 §5. What has come in pieces was dropped before.
+        if head.is_atomic {
+            return Err(DropReason::NdpFragmented);
         }
         let own = self.network.interface(id).and_then(|interface| interface.mac());
         let len = packet.len().min(MAX_BYTES);
