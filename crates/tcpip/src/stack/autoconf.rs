@@ -1,6 +1,8 @@
 //! What routers say of how to be configured (RFC 4861 §6.3, RFC 4862 §5.5, RFC 4191, RFC 8106), with addresses that are stable and
 //! tell nothing (RFC 7217).
 
+mod routes;
+
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
@@ -16,6 +18,7 @@ use crate::prefix::Prefix;
 use crate::routes::Route;
 use crate::tcp::secret::Secret;
 use crate::time::Instant;
+use routes::HeardRoute;
 
 /// RFC 4861 §10: routers are asked so often, so far apart.
 const SOLICITATIONS: u8 = 3;
@@ -32,9 +35,6 @@ const TWO_HOURS: Duration = Duration::from_secs(7_200);
 
 /// So often another address is tried if somebody has the one (RFC 7217 §6).
 const RETRIES: u8 = 3;
-
-/// For so long a redirected destination is remembered.
-const REDIRECT_LIFETIME: Duration = Duration::from_secs(600);
 
 /// How an interface is configured by its link.
 #[derive(Clone, Copy)]
@@ -75,7 +75,9 @@ struct Link {
     follows_routers: bool,
     solicitations: u8,
     solicit_at: Option<Instant>,
-    routes: Vec<Timed<Route>>,
+    routes: Vec<Timed<HeardRoute>>,
+    /// The oldest first.
+    redirects: Vec<Timed<HeardRoute>>,
     addresses: Vec<Timed<Chosen>>,
     servers: Vec<Timed<IpAddr>>,
 }
@@ -93,7 +95,7 @@ impl Autoconf {
 impl Link {
     /// When something ends or is due.
     fn deadline(&self) -> Option<Instant> {
-        let routes = self.routes.iter().filter_map(|route| route.until);
+        let routes = self.routes.iter().chain(&self.redirects).filter_map(|route| route.until);
         let servers = self.servers.iter().filter_map(|server| server.until);
         let addresses = self.addresses.iter().flat_map(|address| {
             let preferred = address.what.preferred_until.filter(|_| address.what.is_preferred);
@@ -135,6 +137,7 @@ impl Stack {
             solicitations: 0,
             solicit_at: None,
             routes: Vec::new(),
+            redirects: Vec::new(),
             addresses: Vec::new(),
             servers: Vec::new(),
         });
@@ -263,33 +266,6 @@ impl Stack {
         self.hear_route(now, route_to, route.lifetime_s);
     }
 
-    /// Remembers a route for so many seconds, or forgets it.
-    fn hear_route(&mut self, now: Instant, route: Route, seconds: u32) {
-        let is_it = |other: &Timed<Route>| (other.what.prefix, other.what.gateway) == (route.prefix, route.gateway);
-        let Some(link) = self.autoconf.link_mut(route.interface) else { return };
-        let known = link.routes.iter().position(is_it);
-        let until = end_of(now, seconds);
-        match (known, seconds) {
-            (None, 0) => {}
-            (Some(at), 0) => {
-                let removed = link.routes.remove(at).what;
-                let _ = self.configure(now, Change::RemoveRoute(removed));
-            }
-            (Some(at), _) => {
-                link.routes[at].until = until;
-                if link.routes[at].what != route {
-                    link.routes[at].what = route;
-                    let _ = self.configure(now, Change::AddRoute(route));
-                }
-            }
-            (None, _) if link.routes.len() < MAX_HEARD => {
-                link.routes.push(Timed { what: route, until });
-                let _ = self.configure(now, Change::AddRoute(route));
-            }
-            (None, _) => {}
-        }
-    }
-
     /// RFC 4861 §6.3.4, RFC 4862 §5.5.3.
     fn on_prefix(&mut self, now: Instant, id: InterfaceId, prefix: &PrefixInformation) {
         if prefix.prefix.is_unicast_link_local() || prefix.prefix.is_multicast() {
@@ -368,21 +344,6 @@ impl Stack {
         let _ = self.configure(now, Change::SetNameServers { interface, origin: Origin::RouterAdvertisement, servers });
     }
 
-    /// A router knows a better way (RFC 4861 §8.3).
-    pub(super) fn redirect(&mut self, now: Instant, id: InterfaceId, target: Ipv6Addr, destination: Ipv6Addr) {
-        let Ok(prefix) = Prefix::new(destination, 128) else { return };
-        let gateway = (target != destination).then_some(target);
-        let route = Route { metric: 128, ..self.route_to(id, prefix, gateway, RouterPreference::Medium) };
-        let Some(link) = self.autoconf.link_mut(id) else { return };
-        // The last word counts.
-        let before = link.routes.iter().find(|other| other.what.prefix == prefix && other.what != route);
-        if let Some(before) = before.map(|before| before.what) {
-            self.hear_route(now, before, 0);
-        }
-        let seconds = u32::try_from(REDIRECT_LIFETIME.as_secs()).unwrap_or(u32::MAX);
-        self.hear_route(now, route, seconds);
-    }
-
     pub(super) fn autoconf_deadline(&self) -> Option<Instant> {
         self.autoconf.0.iter().filter_map(Link::deadline).min()
     }
@@ -400,10 +361,10 @@ impl Stack {
             let servers = link.servers.len();
             link.servers.retain(|server| !is_over(server.until));
             let has_lost_servers = link.servers.len() < servers;
-            let routes: Vec<Route> =
-                link.routes.extract_if(.., |route| is_over(route.until)).map(|route| route.what).collect();
-            for route in routes {
-                let _ = self.configure(now, Change::RemoveRoute(route));
+            let routes = link.routes.extract_if(.., |route| is_over(route.until));
+            let redirects = link.redirects.extract_if(.., |route| is_over(route.until));
+            for route in routes.chain(redirects).map(|route| route.what).collect::<Vec<HeardRoute>>() {
+                self.retract(now, route);
             }
             if has_lost_servers {
                 self.tell_servers(now, id);

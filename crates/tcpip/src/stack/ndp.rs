@@ -92,8 +92,8 @@ impl Stack {
         let heard = Heard { interface: id, own, header: head.header, options };
         match message {
             NdpMessage::NeighbourSolicitation { target } => self.on_solicitation(now, &heard, target),
-            NdpMessage::NeighbourAdvertisement { target, is_router: _, is_solicited, is_override } => {
-                self.on_advertisement(now, &heard, target, is_solicited, is_override)
+            NdpMessage::NeighbourAdvertisement { target, is_router, is_solicited, is_override } => {
+                self.on_advertisement(now, &heard, target, (is_router, is_solicited, is_override))
             }
             NdpMessage::RouterAdvertisement(router) => {
                 let source = heard.source_link_layer();
@@ -162,8 +162,7 @@ impl Stack {
         now: Instant,
         heard: &Heard<'_>,
         target: Ipv6Addr,
-        is_solicited: bool,
-        is_override: bool,
+        (is_router, is_solicited, is_override): (bool, bool, bool),
     ) -> Result<(), DropReason> {
         let id = heard.interface;
         if target.is_multicast() || (is_solicited && heard.header.dst.is_multicast()) {
@@ -186,6 +185,9 @@ impl Stack {
             (false, true) => self.neighbours.learn(now, id, target.into(), mac, false),
             (false, false) => self.neighbours.learn_stale(now, id, target.into(), mac, false),
         };
+        if !is_router {
+            self.on_mere_host(now, id, target);
+        }
         self.send_waiting(now, id, mac, waiting);
         Ok(())
     }
