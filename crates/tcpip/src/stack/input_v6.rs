@@ -20,6 +20,9 @@ use crate::time::Instant;
 /// Bytes of the extension headers of a packet that are looked at. What is more does not fit the smallest MTU with anything else.
 const MAX_CHAIN_BYTES: usize = 1_024;
 
+/// The type of a neighbour advertisement (RFC 4861 §4.4).
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
 /// What is wrong with extension headers: why the packet is dropped, and what its sender is told.
 struct Refusal {
     reason: DropReason,
@@ -47,11 +50,24 @@ impl Stack {
         packet: &mut Packet,
     ) -> Result<(), DropReason> {
         let header = self.ipv6_header(packet)?;
-        let is_group = self.check_addresses_v6(id, &header)?;
+        let is_group = match self.check_addresses_v6(id, &header) {
+            // Another station has our address: neighbour discovery looks at it.
+            Err(DropReason::Source) if self.is_own_claim(&header, packet) => header.dst.is_multicast(),
+            checked => checked?,
+        };
         let payload_len = packet.len();
         let is_broadcast = is_link_broadcast || is_group;
         let head = Head::V6(HeadV6::new(header));
         self.input_chain(now, Arrived { interface: id, head, payload_len, is_broadcast }, true, packet)
+    }
+
+    /// Whether a neighbour advertisement comes from an address of ours, to all or to us.
+    fn is_own_claim(&self, header: &Ipv6Header, packet: &Packet) -> bool {
+        let is_own = self.network.is_own_v6(header.src) && !header.src.is_loopback();
+        let is_to_us = header.dst == ALL_NODES || self.network.is_own_v6(header.dst);
+        let mut kind = [0];
+        let is_claim = packet.copy_to_slice(0, &mut kind).is_ok() && kind == [NEIGHBOUR_ADVERTISEMENT];
+        is_own && is_to_us && is_claim && header.next_header == IpProtocol::ICMPV6
     }
 
     /// Reads the fixed header and leaves what is behind it.

@@ -169,10 +169,14 @@ impl Stack {
             return Err(DropReason::NdpImplausible);
         }
         let mac = heard.target_link_layer();
-        self.network.note_heard(id, target.into());
         if self.on_taken(now, id, target, mac) {
             return Ok(());
         }
+        // Our own, come back, or made up.
+        if self.network.is_own_v6(heard.header.src) {
+            return Err(DropReason::Source);
+        }
+        self.network.note_heard(id, target.into());
         let known = self.neighbours.mac(id, target.into());
         let Some(mac) = mac.or(known) else { return Ok(()) };
         let is_other = known.is_some_and(|known| known != mac);
