@@ -33,6 +33,9 @@ const MAX_HEARD: usize = 16;
 /// RFC 4862 §5.5.3, e: nobody makes an address live shorter than this.
 const TWO_HOURS: Duration = Duration::from_secs(7_200);
 
+/// Nobody needs a new address for fewer seconds; each one that ends has all connections looked at.
+const MIN_VALID_S: u32 = 10;
+
 /// So often another address is tried if somebody has the one (RFC 7217 §6).
 const RETRIES: u8 = 3;
 
@@ -195,6 +198,14 @@ impl Stack {
             link.solicit_at = Some(now);
             self.solicit_routers(now);
         }
+        // It may have become old while it was asked for.
+        let address = prefix.address();
+        let is_it = |chosen: &Timed<Chosen>| chosen.what.prefix.address() == address;
+        let link = self.autoconf.link_mut(interface);
+        let chosen = link.and_then(|link| link.addresses.iter().find(|chosen| is_it(chosen)));
+        if chosen.is_some_and(|chosen| !chosen.what.is_preferred) {
+            let _ = self.configure(now, Change::SetPreferred { interface, address, is_preferred: false });
+        }
     }
 
     /// §6.3.7.
@@ -224,7 +235,10 @@ impl Stack {
         options: NdpOptions<'_>,
     ) {
         let Some(link) = self.autoconf.link_mut(id).filter(|link| link.follows_routers) else { return };
-        link.solicit_at = None;
+        // §6.3.7: who is no default router is not the one that is looked for.
+        if router.lifetime_s > 0 {
+            link.solicit_at = None;
+        }
         self.counters.router_advertisements_received += 1;
         if router.reachable_ms > 0 {
             self.neighbours.set_reachable(Duration::from_millis(router.reachable_ms.min(3_600_000).into()));
@@ -299,7 +313,7 @@ impl Stack {
                 chosen.until = Some(floor);
             }
             self.age_addresses(now, id);
-        } else if prefix.valid_s > 0 && link.addresses.len() < MAX_HEARD {
+        } else if prefix.valid_s >= MIN_VALID_S && link.addresses.len() < MAX_HEARD {
             // Without room for it there is none.
             let _ = self.choose(now, id, base, (until, preferred_until), 0);
         }
@@ -388,10 +402,19 @@ impl Stack {
         for (address, is_preferred) in changed {
             let _ = self.configure(now, Change::SetPreferred { interface, address, is_preferred });
         }
+        let mut has_lost = false;
         for chosen in gone {
             let address = chosen.what.prefix.address();
+            // What was never ours nobody has to hear of.
             self.forget_tentative(interface, address);
-            let _ = self.configure(now, Change::RemoveAddress { interface, address });
+            if self.remove_address(interface, address) {
+                has_lost = true;
+                self.configuration.tell(Change::RemoveAddress { interface, address });
+            }
+        }
+        // All connections are looked at, so once for all of them.
+        if has_lost {
+            self.cut_off_strangers(now);
         }
     }
 }

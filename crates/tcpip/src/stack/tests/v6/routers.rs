@@ -170,6 +170,47 @@ fn addresses_are_deprecated() {
     assert!(script.global().is_some());
 }
 
+/// The same while it is asked for.
+#[test]
+fn addresses_are_deprecated_before_they_are_ours() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(0), &[prefix_option(9_000, 0)]);
+    script.wait(SECOND / 2);
+    script.wait(SECOND);
+    let address = script.global().expect("it was chosen");
+    assert!(!script.stack.interface(script.link).expect("it is there").is_preferred(address.into()));
+}
+
+/// Whoever makes up prefixes does not have us look at all connections again and again.
+#[test]
+fn no_address_is_chosen_for_moments() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(0), &[prefix_option(9, 9)]);
+    script.wait(SECOND);
+    assert_eq!(script.global(), None);
+    script.advertise(router(0), &[prefix_option(10, 10)]);
+    script.wait(SECOND);
+    assert!(script.global().is_some());
+}
+
+/// RFC 4861 §6.3.7: only a default router ends the search.
+#[test]
+fn routers_are_asked_until_one_forwards() {
+    let questions = |lifetime_s| {
+        let mut script = Script::autoconfigured(1);
+        script.sent();
+        script.advertise(router(lifetime_s), &[]);
+        let mut count = 0;
+        for _ in 0..30 {
+            script.wait(SECOND);
+            count +=
+                discovery(script.sent()).iter().filter(|sent| sent.ndp().0 == NdpMessage::RouterSolicitation).count();
+        }
+        count
+    };
+    assert_eq!((questions(0), questions(1_800)), (2, 0));
+}
+
 /// RFC 4861 §6.3.4: a lifetime of zero ends a default router; RFC 4191 §2.2: the preferred one is asked first.
 #[test]
 fn routers_come_and_go() {
