@@ -178,6 +178,9 @@ impl Stack {
         let (Some((code, pointer)), Head::V6(head)) = (refusal.problem, &arrived.head) else { return };
         let pointer = u32::try_from(pointer).unwrap_or(u32::MAX);
         let as_came = HeadV6::new(head.header);
+        if is_behind_icmp_error(head.header.next_header, packet) {
+            return;
+        }
         // RFC 4443 §2.4, e.3: of groups only what asks for it.
         let arrived = Arrived { is_broadcast: arrived.is_broadcast && !refusal.also_of_groups, ..arrived.clone() };
         self.refuse_v6(now, &arrived, &as_came, packet, Icmpv6Header::ParameterProblem { code, pointer });
@@ -281,6 +284,18 @@ fn check_fragment(
         return Err(Refusal { reason, ..Refusal::told(Icmpv6ParameterProblem::INCOMPLETE_CHAIN, 0) });
     }
     Ok(())
+}
+
+/// RFC 4443 §2.4, e.1: whether a packet carries an error behind extension headers, as far as they can be read.
+fn is_behind_icmp_error(protocol: IpProtocol, packet: &Packet) -> bool {
+    let mut bytes = [0; MAX_CHAIN_BYTES];
+    let bytes = &mut bytes[..packet.len().min(MAX_CHAIN_BYTES)];
+    // There are so many.
+    let _ = packet.copy_to_slice(0, bytes);
+    let mut extensions = Ipv6Extensions::behind_fixed(protocol, bytes);
+    extensions.by_ref().for_each(drop);
+    let is_error = extensions.rest().first().is_some_and(|kind| *kind < 128);
+    extensions.protocol() == IpProtocol::ICMPV6 && is_error
 }
 
 /// Whether all headers are there, that of the transport included.
