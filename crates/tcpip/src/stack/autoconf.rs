@@ -358,6 +358,12 @@ impl Stack {
         let _ = self.configure(now, Change::SetNameServers { interface, origin: Origin::RouterAdvertisement, servers });
     }
 
+    /// Routers of a link are followed no more, and nothing is left of what they have said but routes and addresses, which others remove.
+    pub(super) fn forget_autoconf(&mut self, interface: InterfaceId) {
+        self.autoconf.0.retain(|link| link.interface != interface);
+        self.configuration.set_name_servers(Origin::RouterAdvertisement, interface, &[]);
+    }
+
     pub(super) fn autoconf_deadline(&self) -> Option<Instant> {
         self.autoconf.0.iter().filter_map(Link::deadline).min()
     }

@@ -395,3 +395,24 @@ fn silent_ways_of_redirects_are_left() {
     }
     assert_eq!((script.routes_v6().len(), send(&mut script)), (2, Some(mac(1))));
 }
+
+/// What is out of use is not configured by what it has heard before.
+#[test]
+fn nothing_is_left_of_an_interface_that_is_taken_down() {
+    let mut script = Script::autoconfigured(1);
+    let server = [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53).octets()];
+    let options = [prefix_option(9_000, 9_000), NdpOption::DnsServers(DnsServers::new(300, &server))];
+    script.advertise(router(1_800), &options);
+    script.sent();
+    assert!(script.stack.take_down(script.now, script.link));
+    for _ in 0..10 {
+        script.wait(SECOND);
+    }
+    script.advertise(router(1_800), &options);
+    assert_eq!((script.sent().len(), script.addresses_v6(), script.routes_v6()), (0, vec![], vec![]));
+    assert!(script.stack.name_servers().is_empty());
+    let options = AutoconfOptions { secret: [1; 16], follows_routers: true };
+    script.stack.autoconfigure(script.now, script.link, options).expect("it is an Ethernet");
+    script.wait(SECOND);
+    assert_eq!(script.addresses_v6().len(), 1, "it can be used again");
+}
