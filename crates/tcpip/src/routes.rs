@@ -75,6 +75,11 @@ impl Routes {
         self.routes.len() < before
     }
 
+    /// The route with this prefix, gateway and interface.
+    pub fn same_way(&self, route: &Route) -> Option<&Route> {
+        self.routes.iter().find(|other| is_same_way(other, route))
+    }
+
     /// The route to a destination.
     pub fn lookup(&self, dst: IpAddr) -> Option<&Route> {
         self.routes.iter().find(|route| route.prefix.contains(dst))
@@ -86,6 +91,6 @@ impl Routes {
     }
 }
 
-fn is_same_way(one: &Route, other: &Route) -> bool {
+pub(crate) fn is_same_way(one: &Route, other: &Route) -> bool {
     one.prefix.is_same_network(other.prefix) && one.gateway == other.gateway && one.interface == other.interface
 }
