@@ -134,11 +134,11 @@ impl Stack {
         let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
         self.counters.fragments_received += 1;
         let Some((head, whole)) = whole else { return Ok(()) };
-        if self.reassembled.is_some() {
-            return self.hand_out(id, &head, whole);
-        }
+        let arrived = Arrived { head, payload_len: whole.len(), ..arrived };
         *packet = whole;
-        let arrived = Arrived { head, payload_len: packet.len(), ..arrived };
+        if !self.goes_on_as_one(now, &arrived, packet)? {
+            return Ok(());
+        }
         self.input_chain(now, arrived, false, packet)
     }
 
