@@ -9,6 +9,7 @@ mod buffers;
 mod http;
 mod memory;
 mod segments;
+mod sockets;
 mod tasks;
 mod world;
 
@@ -22,6 +23,7 @@ const CHECKS: &[fn() -> bool] = &[
     segments::checksums_are_those_of_the_rfc,
     segments::segments_are_built_and_read,
     segments::streams_are_carried,
+    sockets::programs_connect_and_read,
     tasks::instants_add_up,
     tasks::tasks_run_and_are_joined,
     tasks::wakes_find_their_task,

@@ -128,6 +128,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "scoreboard", bugs: &["reneging_ignored"] },
     Finder { package: TCPIP, kind: Unit, tests: "tells_of_duplicates", bugs: &["duplicate_untold"] },
     Finder { package: TCPIP, kind: Unit, tests: "growth_is_shared", bugs: &["growth_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "wrong_cookies_and_floods", bugs: &["cookie_unchecked"] },
     Finder { package: TCPIP, kind: Unit, tests: "reports_take_room", bugs: &["reports_beside_mss"] },
     Finder { package: TCPIP, kind: Unit, tests: "frto_", bugs: &["timeout_believed"] },
     Finder { package: TCPIP, kind: Unit, tests: "window_grows_with", bugs: &["window_not_grown"] },

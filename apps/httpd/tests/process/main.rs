@@ -1,6 +1,7 @@
 //! httpd as a process, with each driver, on one shard and on two.
 
 mod abuse;
+mod attacks;
 mod client;
 mod crowd;
 mod dhcp;

@@ -1,7 +1,7 @@
 //! What TCP makes of a long fat line, and how fairly flows share it: the whole stack over simulated wires, in virtual time.
 //!
-//! The line carries 1 Gbit/s, a round trip takes 100 ms, and the queue before it holds one product of both. Each figure is compared
-//! with its bar. Arguments: how many seeds (4 by default), and the first of them.
+//! The line carries 1 Gbit/s, a round trip takes 100 ms, and the queue before it holds one product of both; for fairness also 100 Mbit/s
+//! and 40 ms. Each figure is compared with its bar. Arguments: how many seeds (4 by default), and the first of them.
 
 use std::cell::Cell;
 use std::env;
@@ -18,12 +18,28 @@ use sunstar_packet::Buffer;
 use sunstar_sim::{Chance, LanId, LinkOptions, NativeOptions, PortOptions, Sim, SimOptions, resolve};
 use sunstar_tcpip::tcp::connection;
 
-const RATE_BITS: u64 = 1_000_000_000;
-const ONE_WAY: Duration = Duration::from_millis(50);
-/// One product of rate and round trip.
-const QUEUE_BYTES: usize = 12_500_000;
-/// What the line can carry of payload, in Mbit/s: 1,448 bytes of each frame of 1,514.
-const LINE: f64 = 1_000.0 * 1_448.0 / 1_514.0;
+/// A line whose queue holds one product of its rate and round trip.
+#[derive(Clone, Copy)]
+struct Line {
+    mbits: u64,
+    round_trip_ms: u64,
+}
+
+const LONG_FAT: Line = Line { mbits: 1_000, round_trip_ms: 100 };
+const USUAL: Line = Line { mbits: 100, round_trip_ms: 40 };
+
+impl Line {
+    fn options(self) -> LinkOptions {
+        let queue_bytes = usize::try_from(self.mbits * self.round_trip_ms * 125).expect("it is in memory");
+        LinkOptions::line(self.mbits * 1_000_000, Duration::from_micros(self.round_trip_ms * 500), queue_bytes)
+    }
+
+    /// What it can carry of payload, in Mbit/s: 1,448 bytes of each frame of 1,514.
+    fn payload(self) -> f64 {
+        self.mbits as f64 * 1_448.0 / 1_514.0
+    }
+}
+
 /// For so long flows are measured.
 const SECONDS: u64 = 60;
 /// After so long they have found their window, whatever slow start made of it.
@@ -49,15 +65,17 @@ fn main() -> ExitCode {
     for (per_million, expected) in [(1, 692.0), (10, 123.0), (100, 22.0)] {
         has_missed |= !with_loss(first..first + seeds, per_million, expected);
     }
-    has_missed |= !two_flows(first..first + seeds, Duration::ZERO);
-    // No bar: how fast CUBIC gives way follows from its curve.
-    two_flows(first..first + seeds, Duration::from_secs(5));
+    for line in [USUAL, LONG_FAT] {
+        has_missed |= !two_flows(line, first..first + seeds, Duration::ZERO);
+        // No bar: how fast CUBIC gives way follows from its curve.
+        two_flows(line, first..first + seeds, Duration::from_secs(5));
+    }
     if has_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn loss_free(seed: u64) -> bool {
-    let run = run(seed, Chance::NEVER, &[Duration::ZERO]);
-    let share = mbits(run.first[0]) / LINE;
+    let run = run(LONG_FAT, seed, Chance::NEVER, &[Duration::ZERO]);
+    let share = mbits(run.first[0]) / LONG_FAT.payload();
     let is_met = share >= 0.95;
     println!(
         "no loss: {:.1} Mbit/s, {share:.3} of the line (bar: 0.95){}   {}",
@@ -69,7 +87,8 @@ fn loss_free(seed: u64) -> bool {
 }
 
 fn with_loss(seeds: std::ops::Range<u64>, per_million: u32, expected: f64) -> bool {
-    let runs: Vec<_> = seeds.map(|seed| run(seed, Chance::per_million(per_million), &[Duration::ZERO])).collect();
+    let runs: Vec<_> =
+        seeds.map(|seed| run(LONG_FAT, seed, Chance::per_million(per_million), &[Duration::ZERO])).collect();
     let share = |bytes: fn(&Run) -> u64| mean(runs.iter().map(|run| mbits(bytes(run)) / expected));
     let (first, steady) = (share(|run| run.first[0]), share(|run| run.steady[0]));
     let is_met = (0.9..=1.3).contains(&steady);
@@ -84,14 +103,15 @@ fn with_loss(seeds: std::ops::Range<u64>, per_million: u32, expected: f64) -> bo
     is_met
 }
 
-fn two_flows(seeds: std::ops::Range<u64>, apart: Duration) -> bool {
-    let runs: Vec<_> = seeds.map(|seed| run(seed, Chance::NEVER, &[Duration::ZERO, apart])).collect();
+fn two_flows(line: Line, seeds: std::ops::Range<u64>, apart: Duration) -> bool {
+    let runs: Vec<_> = seeds.map(|seed| run(line, seed, Chance::NEVER, &[Duration::ZERO, apart])).collect();
     let fairness = mean(runs.iter().map(|run| jain(&run.first)));
     let steady = mean(runs.iter().map(|run| jain(&run.steady)));
-    let share = mean(runs.iter().map(|run| mbits(run.first.iter().sum()) / LINE));
+    let share = mean(runs.iter().map(|run| mbits(run.first.iter().sum()) / line.payload()));
     let is_met = fairness >= 0.95 || !apart.is_zero();
     println!(
-        "two flows, {} s apart: Jain's index {fairness:.3} in the first minute{}, {steady:.3} from {WARM_UP_SECONDS} s on; {share:.3} of the line   {}",
+        "two flows at {} Mbit/s, {} s apart: Jain's index {fairness:.3} in the first minute{}, {steady:.3} from {WARM_UP_SECONDS} s on; {share:.3} of the line   {}",
+        line.mbits,
         apart.as_secs(),
         if apart.is_zero() { format!(" (bar: 0.95){}", verdict(is_met)) } else { String::new() },
         runs[0].cost()
@@ -126,12 +146,12 @@ fn jain(shares: &[u64]) -> f64 {
     sum * sum / (shares.len() as f64 * squares)
 }
 
-/// Flows that begin at these times, each from a host of its own, to one sink behind the line.
-fn run(seed: u64, loss: Chance, begins: &[Duration]) -> Run {
+/// Flows over a line that begin at these times, each from a host of its own, to one sink behind the line.
+fn run(line: Line, seed: u64, loss: Chance, begins: &[Duration]) -> Run {
     let took = Instant::now();
     let mut sim = Sim::with_options(seed, SimOptions::default());
     let lans = [sim.lan(), sim.lan()];
-    let line = LinkOptions::line(RATE_BITS, ONE_WAY, QUEUE_BYTES);
+    let line = line.options();
     let mut there = line.clone();
     there.loss = loss;
     sim.trunk(lans, there, line);

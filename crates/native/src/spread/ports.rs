@@ -4,8 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Ports that are chosen from where none is named.
-pub(super) const FIRST_FREE: u16 = 32_768;
-pub(super) const FREE: u16 = 28_232;
+const FIRST_FREE: u16 = 32_768;
+const FREE: u16 = 28_232;
+
+/// So many of the lowest bits take all their values among them.
+pub(super) const FREE_BITS: u32 = FREE.ilog2();
 
 /// So many times shards may share a port without naming one.
 const SHARED_PORTS: usize = 1_024;

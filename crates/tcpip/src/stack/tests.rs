@@ -1,4 +1,5 @@
 mod arp;
+mod attacks;
 mod configure;
 mod counters;
 mod dhcpv4;

@@ -3,6 +3,7 @@
 mod cookies;
 mod held;
 mod input;
+mod limits;
 mod listen;
 mod open;
 mod output;
@@ -33,29 +34,10 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use held::Held;
 pub(crate) use input::AHEAD;
+pub use limits::Limits;
 use listen::Listener;
+pub use open::OpenError;
 use place::{NONE, Place};
-
-/// How many there may be of what strangers can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections; further ones are refused to the application, and reset for others.
-    pub connections: u32,
-    /// Strangers who have not confirmed, all listeners together; further ones are answered by cookies and not remembered.
-    pub half_open: u32,
-    /// Connections that are over and remembered; further ones are forgotten at once.
-    pub time_wait: u32,
-    /// Resets and answers of no connection that wait to be sent; further ones are dropped.
-    pub replies: u32,
-    /// Bytes by which buffers of connections have grown beyond what they began with, all together; further ones stay as they are.
-    pub growth_bytes: u64,
-}
-
-impl Limits {
-    /// For servers with as many connections as a machine of 16 GiB carries.
-    pub const DEFAULT: Self =
-        Self { connections: 2_000_000, half_open: 16_384, time_wait: 262_144, replies: 1_024, growth_bytes: 512 << 20 };
-}
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,38 +142,6 @@ pub enum Event {
     /// Connections can be accepted: as many as there are, since they are told of once.
     Listener(ListenerId),
 }
-
-/// Why a connection can't be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// The address is in use (`EADDRINUSE`).
-    InUse,
-    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
-    NoPort,
-    /// There are as many connections as may be (`ENOBUFS`).
-    Full,
-    /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
-    Mixed,
-    /// There is no way to the destination (`ENETUNREACH`).
-    NoRoute,
-    /// The source address is none of ours (`EADDRNOTAVAIL`).
-    NotOurs,
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InUse => "the address is in use",
-            Self::NoPort => "all ports for this destination are in use",
-            Self::Full => "there are as many connections as may be",
-            Self::Mixed => "source and destination are of different versions of IP",
-            Self::NoRoute => "there is no way to the destination",
-            Self::NotOurs => "the source address is none of ours",
-        })
-    }
-}
-
-impl core::error::Error for OpenError {}
 
 /// A connection and who it is between.
 #[derive(Debug)]

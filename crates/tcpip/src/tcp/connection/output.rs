@@ -282,7 +282,7 @@ impl Connection {
         if is_alone {
             queues.busy_since = now;
         }
-        if len % outgoing.mss != 0 {
+        if len != outgoing.mss && (len < outgoing.mss || !len.is_multiple_of(outgoing.mss)) {
             queues.small_end = Some(seq + len);
         }
         let board = &mut queues.board;

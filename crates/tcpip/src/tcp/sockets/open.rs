@@ -2,11 +2,12 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
-use super::{Entry, NONE, OpenError, Options, Place, SocketId, Sockets};
+use super::{Entry, NONE, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
@@ -15,6 +16,38 @@ use crate::time::Instant;
 /// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u64 = 28_232;
+
+/// Why a connection can't be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The address is in use (`EADDRINUSE`).
+    InUse,
+    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
+    NoPort,
+    /// There are as many connections as may be (`ENOBUFS`).
+    Full,
+    /// Source and destination are of different versions of IP (`EAFNOSUPPORT`).
+    Mixed,
+    /// There is no way to the destination (`ENETUNREACH`).
+    NoRoute,
+    /// The source address is none of ours (`EADDRNOTAVAIL`).
+    NotOurs,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InUse => "the address is in use",
+            Self::NoPort => "all ports for this destination are in use",
+            Self::Full => "there are as many connections as may be",
+            Self::Mixed => "source and destination are of different versions of IP",
+            Self::NoRoute => "there is no way to the destination",
+            Self::NotOurs => "the source address is none of ours",
+        })
+    }
+}
+
+impl core::error::Error for OpenError {}
 
 impl Sockets {
     /// Opens a connection from an address to another one. Port 0 of the source stands for one that is free, and hard to guess (RFC
