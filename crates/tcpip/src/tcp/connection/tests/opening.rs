@@ -105,9 +105,9 @@ fn agrees_on_the_segment_size() {
     assert_eq!(largest(PLAIN, 700), 700);
     assert_eq!(largest(PLAIN, 9_000), MSS);
     assert_eq!(largest(Options { offers_timestamps: true, ..PLAIN }, 700), 688);
-    // Less than anybody needs: ten segments leave at once.
-    assert_eq!(largest(PLAIN, 1), 10 * 48);
-    assert_eq!(largest(Options { offers_timestamps: true, ..PLAIN }, 1), 10 * 36);
+    // Less than anybody needs: half of ten segments leave as one burst.
+    assert_eq!(largest(PLAIN, 1), 5 * 48);
+    assert_eq!(largest(Options { offers_timestamps: true, ..PLAIN }, 1), 5 * 36);
 }
 
 /// RFC 7413 aside, data that come with the answer count.
