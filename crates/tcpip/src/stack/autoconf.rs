@@ -275,18 +275,17 @@ impl Stack {
                 let removed = link.routes.remove(at).what;
                 let _ = self.configure(now, Change::RemoveRoute(removed));
             }
-            (Some(at), _) => {
-                link.routes[at].until = until;
-                if link.routes[at].what != route {
-                    link.routes[at].what = route;
-                    let _ = self.configure(now, Change::AddRoute(route));
+            (Some(at), _) if link.routes[at].what == route => link.routes[at].until = until,
+            (known, _) if known.is_some() || link.routes.len() < MAX_HEARD => {
+                // What does not fit is not remembered either: the next advertisement may come at a better time.
+                if self.configure(now, Change::AddRoute(route)).is_err() {
+                    return;
                 }
-            }
-            (None, _) if link.routes.len() < MAX_HEARD => {
+                let Some(link) = self.autoconf.link_mut(route.interface) else { return };
+                link.routes.retain(|other| !is_it(other));
                 link.routes.push(Timed { what: route, until });
-                let _ = self.configure(now, Change::AddRoute(route));
             }
-            (None, _) => {}
+            _ => {}
         }
     }
 
@@ -333,8 +332,9 @@ impl Stack {
         let link_mtu = self.network.interface(interface).map_or(0, |link| link.link_mtu());
         // What the link can't do, or what IPv6 can't live with, is nonsense (§6.3.4).
         let Some(mtu) = u16::try_from(mtu).ok().filter(|mtu| (MIN_MTU_V6..=link_mtu).contains(mtu)) else { return };
-        if self.network.interface(interface).is_some_and(|link| link.options().mtu != mtu) {
-            let _ = self.configure(now, Change::SetMtu { interface, mtu });
+        if self.network.interface(interface).is_some_and(|link| link.mtu_v6() != mtu) {
+            let origin = Origin::RouterAdvertisement;
+            let _ = self.configure(now, Change::SetMtu { interface, origin, mtu });
         }
     }
 

@@ -293,7 +293,7 @@ fn changes(interface: InterfaceId, lease: &Lease) -> Vec<Change> {
     let origin = Origin::Dhcpv4;
     let mut changes = vec![Change::AddAddress { interface, address: lease.address }];
     if let Some(mtu) = lease.mtu {
-        changes.push(Change::SetMtu { interface, mtu });
+        changes.push(Change::SetMtu { interface, origin, mtu });
     }
     changes.extend(lease.routes.iter().map(|(prefix, router)| {
         let gateway = router.map(IpAddr::V4);
@@ -315,7 +315,7 @@ fn undo(change: &Change) -> Option<Change> {
             Change::RemoveAddress { interface: *interface, address: address.address() }
         }
         Change::AddRoute(route) => Change::RemoveRoute(*route),
-        Change::SetMtu { interface, .. } => Change::SetMtu { interface: *interface, mtu: 0 },
+        Change::SetMtu { interface, origin, .. } => Change::SetMtu { interface: *interface, origin: *origin, mtu: 0 },
         Change::SetNameServers { interface, origin, .. } => {
             Change::SetNameServers { interface: *interface, origin: *origin, servers: Vec::new() }
         }

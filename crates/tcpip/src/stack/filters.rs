@@ -150,7 +150,8 @@ impl Stack {
             }
             return;
         }
-        let mtu = self.network.interface(id).map_or(0, |interface| usize::from(interface.options().mtu));
+        let mtu =
+            self.network.interface(id).map_or(0, |interface| usize::from(interface.mtu_to(headers.addresses.src())));
         if answer.len() > mtu {
             self.drop(DropReason::TooLong);
             return;

@@ -116,7 +116,7 @@ fn an_interface_gets_all_that_it_needs() {
     assert_eq!(addresses(&script), [Prefix::new(GIVEN, 24).expect("32 bits")]);
     assert_eq!(script.sent().last().expect("it is announced").arp(), Arp::announcement(mac(0), GIVEN));
     let interface = script.stack.interface(script.link).expect("it is there");
-    assert_eq!(interface.options().mtu, 1_300);
+    assert_eq!(interface.mtu_v4(), 1_300);
     assert_eq!(script.stack.name_servers(), [Ipv4Addr::new(198, 51, 100, 53)]);
     assert_eq!(script.stack.search_domains(), ["example.org".into()]);
     let gateways: Vec<_> = script.stack.routes().filter_map(|route| route.gateway).collect();
@@ -141,7 +141,7 @@ fn when_the_lease_ends_connections_end() {
     assert_eq!(addresses(&script).len(), 1);
     script.wait(end - script.now);
     assert_eq!((addresses(&script), script.stack.routes().count()), (vec![], 0));
-    assert_eq!(script.stack.interface(script.link).expect("it is there").options().mtu, 1_500);
+    assert_eq!(script.stack.interface(script.link).expect("it is there").mtu_v4(), 1_500);
     assert_eq!((script.stack.name_servers(), script.stack.search_domains()), (vec![], vec![]));
     assert_eq!(script.stack.tcp().connection(client).and_then(|it| it.failure()), Some(Failure::Unreachable));
     assert!(end - Instant::from_micros(1_000_000) <= LEASE);
