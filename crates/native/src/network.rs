@@ -199,12 +199,17 @@ impl Network {
         direction: Direction,
         filter: impl FnMut(&mut Filtered<'_>) -> Verdict + 'static,
     ) -> Result<FilterId, TooManyFilters> {
+        // What it owns, sockets perhaps, may be dropped only while nobody holds the network.
+        if !self.shared.look(|state| state.stack.has_room_for_filter(direction)) {
+            return Err(TooManyFilters);
+        }
         self.shared.state().stack.add_filter(direction, filter)
     }
 
     /// Asks a filter no more, and drops it. Answers whether there was one.
     pub fn remove_filter(&self, id: FilterId) -> bool {
-        self.shared.state().stack.remove_filter(id)
+        let removed = self.shared.state().stack.remove_filter(id);
+        removed.is_some()
     }
 
     /// Looks at the stack, for what it has counted. What is changed is looked at by the next round.

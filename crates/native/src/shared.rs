@@ -118,7 +118,7 @@ impl Poller for Shared {
 
     fn finish(&self) {
         // What came from other shards belongs there, and has to go home before they end.
-        self.look(State::finish);
+        drop(self.look(State::finish));
     }
 
     fn lingers(&self) -> bool {

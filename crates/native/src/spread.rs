@@ -42,6 +42,12 @@ impl Spread {
         Arc::new(Self { shards, hash: hash(shards), tcp: Ports::default(), udp: Ports::default() })
     }
 
+    /// For so many shards, with a key that everybody knows.
+    #[cfg(test)]
+    fn of(shards: u32) -> Self {
+        Self { shards, hash: Toeplitz::new(&[0x55; KEY_BYTES]), tcp: Ports::default(), udp: Ports::default() }
+    }
+
     /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.
     pub fn add_device(self: &Arc<Self>, queues: usize) -> SharedDevice {
         SharedDevice { spread: Arc::clone(self), id: next_id(), queues: at_least_one(queues) }

@@ -211,11 +211,13 @@ impl State {
     }
 
     /// Lets all packets go: those that wait in the devices' queues, and those of connections. Nothing is sent or received any more.
-    pub(crate) fn finish(&mut self) {
+    /// The stack is returned, to be dropped when nobody holds the state: its filters may own sockets.
+    #[must_use]
+    pub(crate) fn finish(&mut self) -> Stack {
         self.ports.clear();
         self.inbox.clear();
         // Sockets that somebody still has find nothing in it, as if their connections were over.
-        self.stack = Stack::new([0; 16], Limits::DEFAULT);
+        std::mem::replace(&mut self.stack, Stack::new([0; 16], Limits::DEFAULT))
     }
 
     /// Gives back what is kept for reuse. There is nothing to do.

@@ -17,7 +17,8 @@ use crate::routes::Route;
 /// Name servers, and search domains, of one origin at most; further ones are left out.
 pub const MAX_NAME_SERVERS: usize = 8;
 
-/// Changes that wait to be handed out at most. Removals are taken beyond that, since there are no more of them than of what was added.
+/// Changes that wait to be handed out at most. Removals are taken beyond that, since there are no more of them than of what was added: what
+/// waits and means nothing any more because of them is not handed out.
 pub const MAX_CHANGES: usize = 1_024;
 
 /// Who says how a host is to be configured.
@@ -64,10 +65,13 @@ pub enum Change {
     AddRoute(Route),
     /// There is no such way any more.
     RemoveRoute(Route),
-    /// Packets on an interface are at most so large; never larger than its device takes.
+    /// Packets on an interface are at most so large; never larger than its device takes. DHCP says that of IPv4, a router of IPv6, whoever
+    /// runs the host of both; the least counts, for IPv6 not less than 1280 bytes.
     SetMtu {
         /// Which one.
         interface: InterfaceId,
+        /// By whom.
+        origin: Origin,
         /// Bytes of the largest IP packet; zero for what the device takes.
         mtu: u16,
     },
@@ -94,7 +98,37 @@ pub enum Change {
 impl Change {
     /// Whether it takes something away that was there.
     pub(crate) const fn is_removal(&self) -> bool {
-        matches!(self, Self::RemoveAddress { .. } | Self::RemoveRoute(_))
+        match self {
+            Self::RemoveAddress { .. } | Self::RemoveRoute(_) | Self::SetMtu { mtu: 0, .. } => true,
+            Self::SetNameServers { servers, .. } => servers.is_empty(),
+            Self::SetSearchDomains { domains, .. } => domains.is_empty(),
+            Self::AddAddress { .. } | Self::SetPreferred { .. } | Self::AddRoute(_) | Self::SetMtu { .. } => false,
+        }
+    }
+
+    /// Whether an earlier change means nothing any more after this one.
+    fn overtakes(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::RemoveAddress { interface, address }, Self::AddAddress { interface: at, address: other }) => {
+                (*interface, *address) == (*at, other.address())
+            }
+            (
+                Self::RemoveAddress { interface, address },
+                Self::RemoveAddress { interface: at, address: other }
+                | Self::SetPreferred { interface: at, address: other, .. },
+            ) => (interface, address) == (at, other),
+            (Self::RemoveRoute(route), Self::AddRoute(other) | Self::RemoveRoute(other)) => route.is_same_way(other),
+            (Self::SetMtu { interface, origin, .. }, Self::SetMtu { interface: at, origin: by, .. })
+            | (
+                Self::SetNameServers { interface, origin, .. },
+                Self::SetNameServers { interface: at, origin: by, .. },
+            )
+            | (
+                Self::SetSearchDomains { interface, origin, .. },
+                Self::SetSearchDomains { interface: at, origin: by, .. },
+            ) => (interface, origin) == (at, by),
+            _ => false,
+        }
     }
 }
 
@@ -161,6 +195,7 @@ impl Configuration {
     }
 
     pub(crate) fn tell(&mut self, change: Change) {
+        self.changes.retain(|earlier| !change.overtakes(earlier));
         self.changes.push_back(change);
     }
 

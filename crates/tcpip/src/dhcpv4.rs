@@ -208,14 +208,22 @@ impl Client {
 
     /// Gives the address back, and does nothing any more.
     pub fn stop(&mut self, now: Instant) {
-        if let Some(lease) = self.lease.take() {
-            self.xid = self.timing.draw();
+        // What is being probed was given too. It is not ours to speak from, so that is said to all.
+        let probed = self.offer.take().filter(|_| self.state == State::Probing);
+        let used = self.lease.take();
+        self.xid = self.timing.draw();
+        if let Some(lease) = used.as_ref().or(probed.as_ref()) {
             let mut message = self.message(now, Kind::Release, lease.ip());
             add(&mut message, Code::SERVER_ID, &lease.server.octets());
-            self.send(lease.ip(), lease.server, message);
+            match used {
+                Some(_) => self.send(lease.ip(), lease.server, message),
+                None => self.broadcast(message),
+            }
+        }
+        if used.is_some() {
             self.output.push_back(Output::Lost);
         }
-        (self.state, self.offer, self.due) = (State::Stopped, None, None);
+        (self.state, self.due) = (State::Stopped, None);
     }
 
     /// Time has passed.
@@ -266,11 +274,15 @@ impl Client {
         }
     }
 
-    /// Another station uses an address, or is about to.
+    /// Another station uses an address, or is about to, and does not let go of it. If it is ours, it is so no more.
     pub fn handle_conflict(&mut self, now: Instant, address: Ipv4Addr) {
-        let Some(offer) = self.offer.take_if(|offer| self.state == State::Probing && offer.ip() == address) else {
-            return;
-        };
+        let is_probing = self.state == State::Probing;
+        let probed = self.offer.take_if(|offer| is_probing && offer.ip() == address);
+        let used = self.lease.take_if(|lease| lease.ip() == address);
+        if used.is_some() {
+            self.output.push_back(Output::Lost);
+        }
+        let Some(offer) = probed.or(used) else { return };
         self.counters.declined += 1;
         let mut message = self.message(now, Kind::Decline, Ipv4Addr::UNSPECIFIED);
         add(&mut message, Code::REQUESTED_ADDRESS, &offer.ip().octets());

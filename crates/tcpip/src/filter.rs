@@ -1,8 +1,9 @@
 //! Packet filters: functions of the application that see packets before the stack takes them in, and when it has made them.
 //!
 //! Every filter is asked in the order in which they were added, until one of them decides. What is shown is a well-formed IP packet whose
-//! header has the right checksum; what is not goes to the stack, which drops and counts it. Fragments are shown one by one, large
-//! segments that a device or the stack cuts later as one. Packets from ourselves to ourselves are not shown.
+//! header has the right checksum; what is not goes to the stack, which drops and counts it. Fragments are shown one by one as they come,
+//! and once more as the packet that they make, which is again to be decided about; as they leave, one by one. Large segments that a
+//! device or the stack cuts later are shown as one. Packets from ourselves to ourselves are not shown.
 //!
 //! ```
 //! use sunstar_tcpip::filter::{Direction, Verdict};
@@ -237,7 +238,8 @@ impl fmt::Debug for Filtered<'_> {
     }
 }
 
-type Filter = Box<dyn FnMut(&mut Filtered<'_>) -> Verdict>;
+/// A function that is asked.
+pub type Filter = Box<dyn FnMut(&mut Filtered<'_>) -> Verdict>;
 
 /// The filters of a stack.
 #[derive(Default)]
@@ -263,22 +265,31 @@ impl Filters {
         }
     }
 
+    pub(crate) fn has_room(&self, direction: Direction) -> bool {
+        let filters = match direction {
+            Direction::Input => &self.input,
+            Direction::Output => &self.output,
+        };
+        filters.len() < MAX_FILTERS
+    }
+
     pub(crate) fn add(&mut self, direction: Direction, filter: Filter) -> Result<FilterId, TooManyFilters> {
-        let id = FilterId(self.next);
-        let filters = self.of(direction);
-        if filters.len() >= MAX_FILTERS {
+        if !self.has_room(direction) {
             return Err(TooManyFilters);
         }
-        filters.push((id, filter));
+        let id = FilterId(self.next);
+        self.of(direction).push((id, filter));
         self.next = self.next.wrapping_add(1);
         Ok(id)
     }
 
-    pub(crate) fn remove(&mut self, id: FilterId) -> bool {
-        let count = self.input.len() + self.output.len();
-        self.input.retain(|(other, _)| *other != id);
-        self.output.retain(|(other, _)| *other != id);
-        self.input.len() + self.output.len() < count
+    pub(crate) fn remove(&mut self, id: FilterId) -> Option<Filter> {
+        for filters in [&mut self.input, &mut self.output] {
+            if let Some(at) = filters.iter().position(|(other, _)| *other == id) {
+                return Some(filters.remove(at).1);
+            }
+        }
+        None
     }
 
     /// Asks one after the other.

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use alloc::vec::Vec;
 use sunstar_wire::{AddressPair, MacAddr};
 
+use crate::configuration::Origin;
 use crate::prefix::Prefix;
 
 /// Names an interface of a stack.
@@ -69,6 +70,9 @@ pub struct Interface {
     options: InterfaceOptions,
     /// What the device takes.
     link_mtu: u16,
+    /// What was said of IPv4 by DHCP, and of IPv6 by routers; zero if nothing.
+    dhcp_mtu: u16,
+    router_mtu: u16,
     is_loopback: bool,
     /// Its device takes nothing for now.
     is_paused: bool,
@@ -83,6 +87,8 @@ impl Interface {
         Self {
             options,
             link_mtu: options.mtu,
+            dhcp_mtu: 0,
+            router_mtu: 0,
             is_loopback: false,
             is_paused: false,
             addresses: Vec::new(),
@@ -96,19 +102,41 @@ impl Interface {
         let options = InterfaceOptions { link: Link::Ip, mtu: u16::MAX, capabilities };
         let localhost = [Prefix::new(Ipv4Addr::LOCALHOST, 8), Prefix::new(Ipv6Addr::LOCALHOST, 128)];
         let addresses = localhost.into_iter().filter_map(Result::ok).collect();
-        let deprecated = Vec::new();
-        Self { options, link_mtu: u16::MAX, is_loopback: true, is_paused: false, addresses, deprecated }
+        Self { is_loopback: true, addresses, ..Self::new(options) }
     }
 
-    /// What it was made with, and the MTU of which it was told since.
+    /// What it was made with, and the MTU that whoever runs the host has said since; see [`Interface::mtu_v4`], [`Interface::mtu_v6`].
     pub const fn options(&self) -> &InterfaceOptions {
         &self.options
     }
 
     /// Has packets be at most so large; zero stands for what the device takes, which is the most.
-    pub(crate) fn set_mtu(&mut self, mtu: u16) {
+    pub(crate) fn set_mtu(&mut self, origin: Origin, mtu: u16) {
+        match origin {
+            Origin::Static => self.options.mtu = self.bounded(mtu),
+            Origin::Dhcpv4 => self.dhcp_mtu = mtu,
+            Origin::RouterAdvertisement | Origin::Dhcpv6 => self.router_mtu = mtu,
+        }
+    }
+
+    fn bounded(&self, mtu: u16) -> u16 {
         let mtu = if mtu == 0 { self.link_mtu } else { mtu };
-        self.options.mtu = mtu.max(MIN_MTU).min(self.link_mtu);
+        mtu.max(MIN_MTU).min(self.link_mtu)
+    }
+
+    /// Bytes of the largest packet of IPv4.
+    pub fn mtu_v4(&self) -> u16 {
+        self.bounded(self.dhcp_mtu).min(self.options.mtu)
+    }
+
+    /// Bytes of the largest packet of IPv6, if that is spoken.
+    pub fn mtu_v6(&self) -> u16 {
+        self.bounded(self.router_mtu).min(self.options.mtu).max(MIN_MTU_V6)
+    }
+
+    /// Bytes of the largest packet to an address.
+    pub(crate) fn mtu_to(&self, dst: IpAddr) -> u16 {
+        if dst.is_ipv4() { self.mtu_v4() } else { self.mtu_v6() }
     }
 
     /// Bytes that its device takes.
@@ -143,16 +171,16 @@ impl Interface {
     }
 
     /// Bytes of the largest TCP payload without options, in packets between these addresses.
-    pub(crate) const fn mss(&self, addresses: AddressPair) -> u16 {
+    pub(crate) fn mss(&self, addresses: AddressPair) -> u16 {
         match addresses {
-            AddressPair::V4 { .. } => mss_of(self.options.mtu),
-            AddressPair::V6 { .. } => mss_of(self.options.mtu.saturating_sub(LONGER_V6)),
+            AddressPair::V4 { .. } => mss_of(self.mtu_v4()),
+            AddressPair::V6 { .. } => mss_of(self.mtu_v6().saturating_sub(LONGER_V6)),
         }
     }
 
-    /// Whether IPv6 can be spoken.
+    /// Whether IPv6 can be spoken: that is a matter of the device, not of what IPv4 is told.
     pub(crate) const fn speaks_v6(&self) -> bool {
-        self.options.mtu >= MIN_MTU_V6
+        self.link_mtu >= MIN_MTU_V6
     }
 
     /// Its link-local address, if it has one.

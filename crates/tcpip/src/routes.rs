@@ -23,6 +23,13 @@ pub struct Route {
     pub metric: u32,
 }
 
+impl Route {
+    /// Whether it is another one's way, perhaps liked otherwise.
+    pub(crate) fn is_same_way(&self, other: &Self) -> bool {
+        self.prefix.is_same_network(other.prefix) && self.gateway == other.gateway && self.interface == other.interface
+    }
+}
+
 /// There are as many routes as may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRoutes;
@@ -55,7 +62,7 @@ impl Routes {
     /// # Errors
     /// [`TooManyRoutes`].
     pub fn add(&mut self, route: Route) -> Result<(), TooManyRoutes> {
-        self.routes.retain(|other| !is_same_way(other, &route));
+        self.routes.retain(|other| !other.is_same_way(&route));
         if self.routes.len() >= self.limit {
             return Err(TooManyRoutes);
         }
@@ -71,13 +78,13 @@ impl Routes {
     /// Removes the route with this prefix, gateway and interface. Answers whether there was one.
     pub fn remove(&mut self, route: &Route) -> bool {
         let before = self.routes.len();
-        self.routes.retain(|other| !is_same_way(other, route));
+        self.routes.retain(|other| !other.is_same_way(route));
         self.routes.len() < before
     }
 
     /// The route with this prefix, gateway and interface.
     pub fn same_way(&self, route: &Route) -> Option<&Route> {
-        self.routes.iter().find(|other| is_same_way(other, route))
+        self.routes.iter().find(|other| other.is_same_way(route))
     }
 
     /// The route to a destination.
@@ -89,8 +96,4 @@ impl Routes {
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()
     }
-}
-
-pub(crate) fn is_same_way(one: &Route, other: &Route) -> bool {
-    one.prefix.is_same_network(other.prefix) && one.gateway == other.gateway && one.interface == other.interface
 }

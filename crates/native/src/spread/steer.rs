@@ -19,6 +19,9 @@ pub(super) enum To {
     All,
 }
 
+/// The shard that is told how the host is configured: it looks for addresses, and answers for all.
+const CONFIGURED: usize = 0;
+
 /// Who gets a frame that has come. Headers that are scattered over buffers, which no device does, are not put together for that.
 pub(super) fn steer(spread: &Spread, packet: &Packet) -> To {
     packet.buffers().first().and_then(|head| of_frame(spread, head, packet.len())).unwrap_or(To::Finder)
@@ -32,8 +35,10 @@ fn of_frame(spread: &Spread, head: &[u8], len: usize) -> Option<To> {
         EtherType::IPV6 => of_ipv6(spread, &Ipv6Packet::parse_head(payload, len - header.header_len()).ok()?),
         EtherType::ARP => {
             let arp = Arp::parse(payload).ok()?;
-            // Whose request is answered need not be who has asked; one answers a request.
-            (arp.operation == ArpOperation::Reply || arp.spa == arp.tpa).then_some(To::All)
+            // Where stations are is for all to know. One answers a request: who knows which addresses are ours, and which are to be,
+            // since a request shows as well who else has one of them (RFC 5227 §2.1.1, §2.4).
+            let is_for_all = arp.operation == ArpOperation::Reply || arp.spa == arp.tpa;
+            Some(if is_for_all { To::All } else { To::Shard(CONFIGURED) })
         }
         _ => None,
     }
@@ -67,9 +72,6 @@ fn of_icmp(spread: &Spread, message: &Icmpv4Packet<'_>) -> Option<To> {
     let flow = quoted.four_tuple()?.reversed();
     Some(To::Shard(spread.owner(quoted.packet().protocol(), flow)))
 }
-
-/// The shard that is told how the host is configured: it looks for addresses, and answers for all.
-const CONFIGURED: usize = 0;
 
 fn of_ipv6(spread: &Spread, packet: &Ipv6Packet<'_>) -> Option<To> {
     let addresses = packet.addresses();
@@ -109,5 +111,33 @@ fn of_icmpv6(spread: &Spread, packet: &Ipv6Packet<'_>, message: &Icmpv6Packet<'_
             Some(To::Shard(spread.owner(quoted.protocol(), flow)))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use sunstar_packet::Buffer;
+    use sunstar_wire::{EthernetHeader, MacAddr, Vlan};
+
+    use super::*;
+
+    /// Who asks for an address, or only whether somebody has it, may have one of ours: that is for who is configured to see.
+    #[test]
+    fn who_is_configured_sees_who_asks() {
+        let [one, other, none] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::UNSPECIFIED];
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let spread = Spread::of(4);
+        let to = |arp: &Arp| {
+            let header =
+                EthernetHeader { dst: MacAddr::BROADCAST, src: mac, vlan: Vlan::Untagged, ethertype: EtherType::ARP };
+            steer(&spread, &Packet::from(Buffer::from([&header.to_bytes()[..], &arp.to_bytes()].concat())))
+        };
+        for spa in [one, none] {
+            assert_eq!(to(&Arp::request(mac, spa, other)), To::Shard(CONFIGURED));
+        }
+        let reply = Arp { operation: ArpOperation::Reply, ..Arp::request(mac, one, other) };
+        assert_eq!([to(&reply), to(&Arp::announcement(mac, one))], [To::All, To::All]);
     }
 }

@@ -70,3 +70,27 @@ fn what_cannot_be_sent_is_told() {
         },
     );
 }
+
+/// Filters go when nobody holds the network: when they are removed, when there are too many of them, and at the end.
+#[test]
+fn filters_may_own_sockets() {
+    use sunstar_native::filter::{Direction, MAX_FILTERS, TooManyFilters, Verdict};
+
+    let owning = |port| {
+        let socket = bind(port);
+        move |_: &mut sunstar_native::filter::Filtered<'_>| {
+            let _ = &socket;
+            Verdict::Pass
+        }
+    };
+    let serve = move || async move {
+        let (network, _) = native();
+        let first = network.add_filter(Direction::Input, owning(53)).expect("there is room");
+        assert!(network.remove_filter(first) && !network.remove_filter(first));
+        for port in (53..).take(MAX_FILTERS) {
+            network.add_filter(Direction::Input, owning(port)).expect("there is room");
+        }
+        assert_eq!(network.add_filter(Direction::Input, owning(1_000)), Err(TooManyFilters));
+    };
+    pair(serve, || async {});
+}

@@ -14,7 +14,7 @@ use sunstar_executor::{ShardId, current, invoke_on_all, spawn, submit_to};
 use sunstar_native::{NetworkOptions, SharedDevice, Spread};
 use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
 use sunstar_sim::Sim;
-use sunstar_tcpip::configuration::Change;
+use sunstar_tcpip::configuration::{Change, Origin};
 
 use crate::support::*;
 
@@ -288,7 +288,10 @@ fn all_shards_follow_what_one_is_told() {
         let (network, interface) = native();
         network.share_configuration();
         for mtu in 1_000..1_200 {
-            network.configure(Change::SetMtu { interface, mtu }).expect("there is room");
+            network.configure(Change::SetMtu { interface, origin: Origin::Static, mtu }).expect("there is room");
+            // The MTU before is overtaken; this is not.
+            let prefer = Change::SetPreferred { interface, address: CLIENT.into(), is_preferred: true };
+            network.configure(prefer).expect("there is room");
         }
         network.configured(|stack| stack.interface(interface).is_some_and(|it| it.options().mtu == 1_199)).await;
         for shard in ShardId::all(SHARDS) {

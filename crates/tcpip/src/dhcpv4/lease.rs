@@ -141,6 +141,8 @@ fn routes(message: &Message<'_>, own: Prefix) -> Vec<(Prefix, Option<Ipv4Addr>)>
         routes.extend(host.map(|host| (host, None)));
         routes.push((Prefix::ALL_V4, Some(router)));
     }
+    // The way to the own network comes, and goes, with the address.
+    routes.retain(|(prefix, router)| router.is_some() || !prefix.is_same_network(own));
     // A router that has our address would forward to us.
     routes.retain(|(_, router)| router.is_none_or(|router| IpAddr::V4(router) != own.address()));
     routes

@@ -121,7 +121,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Another station has one of our addresses: it is told that we have it, not too often (RFC 5227 §2.4, b).
+    /// Another station has one of our addresses: it is told that we have it, not too often. If it goes on, what DHCP has given is given
+    /// up (RFC 5227 §2.4, b); whoever runs the host knows better of other addresses.
     fn on_conflict(&mut self, now: Instant, interface: InterfaceId, address: Ipv4Addr, mac: MacAddr) {
         self.counters.arp_conflicts += 1;
         if self.conflicts.len() < MAX_CONFLICT_EVENTS {
@@ -129,11 +130,13 @@ impl Stack {
         }
         let is_it = |other: &&mut Announcement| (other.interface, other.address) == (interface, address);
         let Some(announcement) = self.announcements.iter_mut().find(is_it) else { return };
-        if announcement.may_defend_at <= now {
-            announcement.may_defend_at = now + DEFEND_INTERVAL;
-            if let Some(own) = self.mac(interface) {
-                self.send_arp(interface, MacAddr::BROADCAST, &Arp::announcement(own, address));
-            }
+        if announcement.may_defend_at > now {
+            self.give_up_dhcpv4(now, interface, address);
+            return;
+        }
+        announcement.may_defend_at = now + DEFEND_INTERVAL;
+        if let Some(own) = self.mac(interface) {
+            self.send_arp(interface, MacAddr::BROADCAST, &Arp::announcement(own, address));
         }
     }
 

@@ -323,8 +323,9 @@ impl Stack {
         let link_mtu = self.network.interface(interface).map_or(0, |link| link.link_mtu());
         // What the link can't do, or what IPv6 can't live with, is nonsense (§6.3.4).
         let Some(mtu) = u16::try_from(mtu).ok().filter(|mtu| (MIN_MTU_V6..=link_mtu).contains(mtu)) else { return };
-        if self.network.interface(interface).is_some_and(|link| link.options().mtu != mtu) {
-            let _ = self.configure(now, Change::SetMtu { interface, mtu });
+        if self.network.interface(interface).is_some_and(|link| link.mtu_v6() != mtu) {
+            let origin = Origin::RouterAdvertisement;
+            let _ = self.configure(now, Change::SetMtu { interface, origin, mtu });
         }
     }
 

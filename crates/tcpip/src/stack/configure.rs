@@ -129,8 +129,8 @@ impl Stack {
             Change::SetPreferred { interface, address, is_preferred } => {
                 self.network.set_preferred(*interface, *address, *is_preferred);
             }
-            Change::SetMtu { interface, mtu } => {
-                if !self.network.set_mtu(*interface, *mtu) {
+            Change::SetMtu { interface, origin, mtu } => {
+                if !self.network.set_mtu(*interface, *origin, *mtu) {
                     return Err(ConfigError::NoInterface);
                 }
             }

@@ -30,8 +30,9 @@ const RELEASE_TIME: Duration = Duration::from_millis(100);
 pub(super) struct Dhcpv4 {
     interface: InterfaceId,
     client: Box<Client>,
-    /// What was made of the lease.
-    made: Option<Box<Lease>>,
+    lease: Option<Box<Lease>>,
+    /// What the stack has of the lease: all of it, unless something did not fit.
+    made: Vec<Change>,
     /// When what was given back is taken off.
     released_at: Option<Instant>,
 }
@@ -48,7 +49,7 @@ impl Stack {
         self.end_dhcpv4(now, id);
         let seed = self.secret.seed(now, id.index());
         let client = Box::new(Client::new(now, mac, seed, Options { mtu, ..options }));
-        self.dhcpv4.push(Dhcpv4 { interface: id, client, made: None, released_at: None });
+        self.dhcpv4.push(Dhcpv4 { interface: id, client, lease: None, made: Vec::new(), released_at: None });
         self.handle_dhcpv4_timeout(now);
         Ok(())
     }
@@ -57,8 +58,9 @@ impl Stack {
     /// was running there.
     pub fn stop_dhcpv4(&mut self, now: Instant, id: InterfaceId) -> bool {
         let Some(mut dhcp) = self.take_dhcpv4(id) else { return false };
+        let is_given = dhcp.client.lease().is_some() || dhcp.client.probed().is_some();
         dhcp.client.stop(now);
-        dhcp.released_at = Some(now + RELEASE_TIME);
+        dhcp.released_at = Some(if is_given { now + RELEASE_TIME } else { now });
         self.serve_dhcpv4(now, &mut dhcp);
         self.dhcpv4.push(dhcp);
         true
@@ -72,13 +74,15 @@ impl Stack {
         for id in interfaces {
             self.stop_dhcpv4(now, id);
         }
-        self.dhcpv4.iter().any(|dhcp| dhcp.made.is_some())
+        self.dhcpv4.iter().any(|dhcp| dhcp.released_at > Some(now))
     }
 
     /// The lease that an interface has by DHCP, and until when; never if no time is said.
     pub fn dhcpv4_lease(&self, id: InterfaceId) -> Option<(&Lease, Option<Instant>)> {
         let dhcp = self.dhcpv4.iter().find(|dhcp| dhcp.interface == id)?;
-        Some((dhcp.made.as_deref()?, dhcp.client.expires_at()))
+        let lease = dhcp.lease.as_deref()?;
+        let has_address = self.network.interface(id)?.has_address(lease.address.address());
+        has_address.then(|| (lease, dhcp.client.expires_at()))
     }
 
     /// How far DHCP is on an interface.
@@ -159,15 +163,18 @@ impl Stack {
             let also_probes = arp.operation == ArpOperation::Request && arp.spa.is_unspecified() && arp.tpa == probed;
             (arp.spa == probed || also_probes).then_some(probed)
         };
-        let Some((at, probed)) =
-            self.dhcpv4.iter().enumerate().find_map(|(at, dhcp)| is_it(dhcp).map(|probed| (at, probed)))
-        else {
-            return;
-        };
-        let mut dhcp = self.dhcpv4.remove(at);
-        dhcp.client.handle_conflict(now, probed);
-        self.serve_dhcpv4(now, &mut dhcp);
-        self.dhcpv4.push(dhcp);
+        if let Some(probed) = self.dhcpv4.iter().find_map(is_it) {
+            self.give_up_dhcpv4(now, id, probed);
+        }
+    }
+
+    /// Another station has an address, and keeps it: if it is ours by DHCP, or was to be, the server is told.
+    pub(super) fn give_up_dhcpv4(&mut self, now: Instant, id: InterfaceId, address: Ipv4Addr) {
+        if let Some(mut dhcp) = self.take_dhcpv4(id) {
+            dhcp.client.handle_conflict(now, address);
+            self.serve_dhcpv4(now, &mut dhcp);
+            self.dhcpv4.push(dhcp);
+        }
     }
 
     fn take_dhcpv4(&mut self, id: InterfaceId) -> Option<Dhcpv4> {
@@ -224,36 +231,60 @@ impl Stack {
         }
     }
 
-    /// Makes the changes from the lease before, if there was one, to a new one. What does not fit is left out: the next lease may.
+    /// Makes the changes from what the stack has to what a lease says. What does not fit is left out, and tried again with the next
+    /// lease; without the address all of it.
     fn make(&mut self, now: Instant, dhcp: &mut Dhcpv4, lease: Box<Lease>) {
-        let (id, before) = (dhcp.interface, dhcp.made.take());
-        let before_changes = before.map(|before| changes(id, &before)).unwrap_or_default();
-        let after_changes = changes(id, &lease);
-        for gone in before_changes.iter().rev().filter(|change| !after_changes.contains(change)) {
-            if let Some(undo) = undo(gone) {
-                self.change(now, undo);
+        let wanted = changes(dhcp.interface, &lease);
+        dhcp.lease = Some(lease);
+        // What is replaced stays until then: with an address connections would go.
+        let (mut before, gone): (Vec<Change>, Vec<Change>) = core::mem::take(&mut dhcp.made)
+            .into_iter()
+            .partition(|old| wanted.iter().any(|new| is_in_place_of(new, old)));
+        gone.iter().rev().for_each(|gone| self.undo(now, gone));
+        for new in wanted {
+            let old = before.iter().position(|old| is_in_place_of(&new, old)).map(|at| before.remove(at));
+            let is_address = matches!(new, Change::AddAddress { .. });
+            let has = if old.as_ref() == Some(&new) || self.change(now, new.clone()) { Some(new) } else { old };
+            if is_address && has.is_none() {
+                break;
             }
+            dhcp.made.extend(has);
         }
-        for new in after_changes.iter().filter(|change| !before_changes.contains(change)) {
-            self.change(now, new.clone());
+        for gone in before.iter().rev() {
+            self.undo(now, gone);
         }
-        dhcp.made = Some(lease);
     }
 
     /// Takes everything off that a lease has brought, the address last.
     fn unmake(&mut self, now: Instant, dhcp: &mut Dhcpv4) {
-        let Some(lease) = dhcp.made.take() else { return };
-        for change in changes(dhcp.interface, &lease).iter().rev() {
-            if let Some(undo) = undo(change) {
-                self.change(now, undo);
-            }
+        dhcp.lease = None;
+        for change in core::mem::take(&mut dhcp.made).iter().rev() {
+            self.undo(now, change);
         }
     }
 
-    fn change(&mut self, now: Instant, change: Change) {
-        if self.configure(now, change).is_err() {
-            self.counters.changes_refused += 1;
+    fn undo(&mut self, now: Instant, change: &Change) {
+        if let Some(undo) = undo(change) {
+            self.change(now, undo);
         }
+    }
+
+    /// Answers whether it was made.
+    fn change(&mut self, now: Instant, change: Change) -> bool {
+        let is_made = self.configure(now, change).is_ok();
+        self.counters.changes_refused += u64::from(!is_made);
+        is_made
+    }
+}
+
+/// Whether one change of a lease takes the place of another one.
+fn is_in_place_of(new: &Change, old: &Change) -> bool {
+    match (new, old) {
+        (Change::AddAddress { address: new, .. }, Change::AddAddress { address: old, .. }) => {
+            new.address() == old.address()
+        }
+        (Change::AddRoute(new), Change::AddRoute(old)) => new == old,
+        _ => core::mem::discriminant(new) == core::mem::discriminant(old),
     }
 }
 
@@ -262,7 +293,7 @@ fn changes(interface: InterfaceId, lease: &Lease) -> Vec<Change> {
     let origin = Origin::Dhcpv4;
     let mut changes = vec![Change::AddAddress { interface, address: lease.address }];
     if let Some(mtu) = lease.mtu {
-        changes.push(Change::SetMtu { interface, mtu });
+        changes.push(Change::SetMtu { interface, origin, mtu });
     }
     changes.extend(lease.routes.iter().map(|(prefix, router)| {
         let gateway = router.map(IpAddr::V4);
@@ -284,7 +315,7 @@ fn undo(change: &Change) -> Option<Change> {
             Change::RemoveAddress { interface: *interface, address: address.address() }
         }
         Change::AddRoute(route) => Change::RemoveRoute(*route),
-        Change::SetMtu { interface, .. } => Change::SetMtu { interface: *interface, mtu: 0 },
+        Change::SetMtu { interface, origin, .. } => Change::SetMtu { interface: *interface, origin: *origin, mtu: 0 },
         Change::SetNameServers { interface, origin, .. } => {
             Change::SetNameServers { interface: *interface, origin: *origin, servers: Vec::new() }
         }

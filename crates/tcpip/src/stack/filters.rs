@@ -1,15 +1,16 @@
 //! Where filters are asked.
 
 use alloc::boxed::Box;
-use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, Ipv4Packet, Ipv6Header, Ipv6Packet, Vlan};
+use sunstar_wire::{EtherType, Ipv4Packet, Ipv6Header, Ipv6Packet};
 
+use super::input::is_of_no_vlan;
+use super::paths::ethertype_of;
 use super::{Stack, TRANSMIT_BUDGET};
 use crate::drops::DropReason;
-use crate::filter::{Direction, FilterId, Filtered, Headers, TooManyFilters, Verdict};
+use crate::filter::{Direction, Filter, FilterId, Filtered, Headers, TooManyFilters, Verdict};
 use crate::interface::{InterfaceId, Link};
 use crate::tcp::connection::Outgoing;
 use crate::time::Instant;
@@ -28,9 +29,14 @@ impl Stack {
         self.filters.add(direction, Box::new(filter))
     }
 
-    /// Asks a filter no more, and drops it. Answers whether there was one.
-    pub fn remove_filter(&mut self, id: FilterId) -> bool {
+    /// Asks a filter no more. It is returned, if there was one: what it owns may need the stack when it is dropped.
+    pub fn remove_filter(&mut self, id: FilterId) -> Option<Filter> {
         self.filters.remove(id)
+    }
+
+    /// Whether there may be one more filter of a direction.
+    pub fn has_room_for_filter(&self, direction: Direction) -> bool {
+        self.filters.has_room(direction)
     }
 
     /// Whether a packet goes on.
@@ -42,7 +48,7 @@ impl Stack {
             Verdict::Pass => return true,
             Verdict::Drop => self.drop(DropReason::Filtered),
             Verdict::Consume => self.counters.packets_consumed += 1,
-            Verdict::Answer(answer) => self.answer(direction, id, &headers, answer),
+            Verdict::Answer(answer) => self.answer(now, direction, id, &headers, answer),
         }
         packet.clear();
         false
@@ -78,7 +84,7 @@ impl Stack {
             let frame = self.frame_header(packet).ok()?;
             let is_seen = direction == Direction::Output || frame.dst == own || frame.dst.is_multicast();
             let is_ip = matches!(frame.ethertype, EtherType::IPV4 | EtherType::IPV6);
-            if !is_seen || !is_ip || frame.vlan != Vlan::Untagged || packet.offload.vlan.is_some() {
+            if !is_seen || !is_ip || !is_of_no_vlan(&frame, packet) {
                 return None;
             }
             (station, link_len) = (Some(frame.src), frame.header_len());
@@ -134,7 +140,7 @@ impl Stack {
         }
     }
 
-    fn answer(&mut self, direction: Direction, id: InterfaceId, headers: &Headers, mut answer: Packet) {
+    fn answer(&mut self, now: Instant, direction: Direction, id: InterfaceId, headers: &Headers, answer: Packet) {
         self.counters.packets_answered += 1;
         if direction == Direction::Output {
             if self.local.len() < self.limits.loopback_packets {
@@ -144,16 +150,34 @@ impl Stack {
             }
             return;
         }
-        let mtu = self.network.interface(id).map_or(0, |interface| usize::from(interface.options().mtu));
+        let mtu =
+            self.network.interface(id).map_or(0, |interface| usize::from(interface.mtu_to(headers.addresses.src())));
         if answer.len() > mtu {
             self.drop(DropReason::TooLong);
             return;
         }
-        if let Some(station) = headers.station {
-            let ethertype = if headers.addresses.src().is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
-            let Some(frame) = self.frame(id, station, ethertype, take(&mut answer)) else { return };
-            answer = frame;
+        let dst = headers.addresses.src();
+        let own = self.mac(id);
+        let ready = match headers.station {
+            None => Some((id, answer)),
+            // Whoever sent what was put together here.
+            Some(station) if Some(station) == own => {
+                let way = match dst {
+                    IpAddr::V4(_) => self.way(dst),
+                    IpAddr::V6(v6) => self.way_back(id, v6),
+                };
+                way.and_then(|way| self.link_output(now, &way, answer))
+            }
+            Some(station) if station.is_unicast() => {
+                self.frame(id, station, ethertype_of(dst), answer).map(|frame| (id, frame))
+            }
+            Some(_) => {
+                self.drop(DropReason::Source);
+                None
+            }
+        };
+        if let Some(ready) = ready {
+            self.enqueue(ready);
         }
-        self.enqueue((id, answer));
     }
 }

@@ -4,11 +4,14 @@ use core::mem::take;
 use core::net::IpAddr;
 
 use sunstar_packet::Packet;
-use sunstar_wire::{EtherType, EthernetFrame, IpProtocol, Ipv4Header, Ipv4Packet, UnreachableCode, Vlan};
+use sunstar_wire::{
+    EtherType, EthernetFrame, EthernetHeader, IpProtocol, Ipv4Header, Ipv4Packet, MacAddr, UnreachableCode, Vlan,
+};
 
 use super::groups::ALL_SYSTEMS;
 use super::{Stack, is_v4_station};
 use crate::drops::DropReason;
+use crate::filter::Direction;
 use crate::head::Head;
 use crate::interface::{InterfaceId, Link};
 use crate::time::Instant;
@@ -33,6 +36,16 @@ pub(super) struct Arrived {
     pub(super) is_broadcast: bool,
 }
 
+/// Whether a frame is one that is taken in as far as its tags go: a tag without a VLAN only has a priority (IEEE 802.1Q §6.9.3).
+pub(super) fn is_of_no_vlan(header: &EthernetHeader, packet: &Packet) -> bool {
+    let tag = match header.vlan {
+        Vlan::Untagged => packet.offload.vlan,
+        Vlan::Tagged(tag) => Some(tag),
+        Vlan::DoubleTagged { .. } => return false,
+    };
+    tag.is_none_or(|tag| tag.vid() == 0)
+}
+
 impl Stack {
     pub(super) fn input(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> Result<(), DropReason> {
         let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
@@ -49,13 +62,7 @@ impl Stack {
         if !is_broadcast && Some(header.dst) != own {
             return Err(DropReason::OtherStation);
         }
-        // A tag without a VLAN only has a priority (IEEE 802.1Q §6.9.3).
-        let tag = match header.vlan {
-            Vlan::Untagged => packet.offload.vlan,
-            Vlan::Tagged(tag) => Some(tag),
-            Vlan::DoubleTagged { .. } => return Err(DropReason::Vlan),
-        };
-        if tag.is_some_and(|tag| tag.vid() != 0) {
+        if !is_of_no_vlan(&header, packet) {
             return Err(DropReason::Vlan);
         }
         let _ = packet.trim_front(header.header_len());
@@ -66,7 +73,7 @@ impl Stack {
         }
     }
 
-    pub(super) fn frame_header(&self, packet: &mut Packet) -> Result<sunstar_wire::EthernetHeader, DropReason> {
+    pub(super) fn frame_header(&self, packet: &mut Packet) -> Result<EthernetHeader, DropReason> {
         let malformed = DropReason::EthernetMalformed;
         let head = packet.contiguous(ETHERNET_BYTES, &self.copies).map_err(|_| malformed)?;
         if let Ok(frame) = EthernetFrame::parse(head) {
@@ -104,31 +111,59 @@ impl Stack {
             let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
             self.counters.fragments_received += 1;
             let Some((head, whole)) = whole else { return Ok(()) };
-            if self.reassembled.is_some() {
-                return self.hand_out(id, &head, whole);
-            }
             arrived = Arrived { head, payload_len: whole.len(), ..arrived };
             *packet = whole;
+            if !self.goes_on_as_one(now, &arrived, packet)? {
+                return Ok(());
+            }
         }
         self.deliver(now, &arrived, packet)
     }
 
-    /// Puts a packet that is whole again into the queue of those that are taken in elsewhere, as a frame where there are frames.
-    pub(super) fn hand_out(&mut self, id: InterfaceId, head: &Head, packet: Packet) -> Result<(), DropReason> {
-        let (packet, ethertype) = match head {
-            Head::V4(header) => (self.with_ipv4_header(header, packet), EtherType::IPV4),
-            Head::V6(head) => (self.with_ipv6_header(&head.header, packet), EtherType::IPV6),
+    /// Whether a packet that is whole again goes on here. Otherwise filters have stopped it, or it is in the queue of those that are
+    /// taken in, and filtered, elsewhere.
+    pub(super) fn goes_on_as_one(
+        &mut self,
+        now: Instant,
+        arrived: &Arrived,
+        packet: &mut Packet,
+    ) -> Result<bool, DropReason> {
+        let is_elsewhere = self.reassembled.is_some();
+        if !is_elsewhere && self.filters.is_empty(Direction::Input) {
+            return Ok(true);
+        }
+        let payload_len = packet.len();
+        // What was too long has been counted.
+        let Some(mut whole) = self.with_headers(arrived, take(packet)) else { return Ok(false) };
+        if is_elsewhere {
+            self.hand_out(arrived.interface, whole)?;
+            return Ok(false);
+        }
+        let goes_on = self.passes(Direction::Input, now, arrived.interface, &mut whole);
+        let _ = whole.trim_front(whole.len().saturating_sub(payload_len));
+        *packet = whole;
+        Ok(goes_on)
+    }
+
+    /// A packet as it would have come, a frame where there are frames. It is not known any more which station has sent it: we.
+    fn with_headers(&mut self, arrived: &Arrived, packet: Packet) -> Option<Packet> {
+        let (packet, ethertype) = match &arrived.head {
+            Head::V4(header) => (self.with_ipv4_header(header, packet)?, EtherType::IPV4),
+            Head::V6(head) => (self.with_ipv6_header(&head.header, packet)?, EtherType::IPV6),
         };
-        let packet = match self.network.interface(id).and_then(|interface| interface.mac()) {
-            Some(mac) => packet.and_then(|packet| self.frame(id, mac, ethertype, packet)),
-            None => packet,
-        };
+        let id = arrived.interface;
+        match self.network.interface(id).and_then(|interface| interface.mac()) {
+            Some(_) if arrived.is_broadcast => self.frame(id, MacAddr::BROADCAST, ethertype, packet),
+            Some(mac) => self.frame(id, mac, ethertype, packet),
+            None => Some(packet),
+        }
+    }
+
+    fn hand_out(&mut self, id: InterfaceId, packet: Packet) -> Result<(), DropReason> {
         let limit = self.limits.loopback_packets;
-        match (&mut self.reassembled, packet) {
-            (Some(queue), Some(packet)) if queue.len() < limit => queue.push_back((id, packet)),
-            (Some(_), Some(_)) => return Err(DropReason::LoopbackQueueFull),
-            // What was too long has been counted.
-            _ => {}
+        match &mut self.reassembled {
+            Some(queue) if queue.len() < limit => queue.push_back((id, packet)),
+            _ => return Err(DropReason::LoopbackQueueFull),
         }
         Ok(())
     }

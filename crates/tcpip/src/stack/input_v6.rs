@@ -152,11 +152,11 @@ impl Stack {
         self.counters.fragments_received += 1;
         let Some((head, mut whole)) = whole else { return Ok(()) };
         self.check_whole(&head, &mut whole)?;
-        if self.reassembled.is_some() {
-            return self.hand_out(id, &head, whole);
-        }
+        let arrived = Arrived { head, payload_len: whole.len(), ..arrived };
         *packet = whole;
-        let arrived = Arrived { head, payload_len: packet.len(), ..arrived };
+        if !self.goes_on_as_one(now, &arrived, packet)? {
+            return Ok(());
+        }
         self.input_chain(now, arrived, false, packet)
     }
 

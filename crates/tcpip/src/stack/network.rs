@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use sunstar_wire::FourTuple;
 
 use super::{is_v4_station, selection};
+use crate::configuration::Origin;
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::prefix::Prefix;
 use crate::routes::{Route, Routes, TooManyRoutes};
@@ -122,9 +123,9 @@ impl Network {
     }
 
     /// Answers whether there is such an interface.
-    pub(super) fn set_mtu(&mut self, id: InterfaceId, mtu: u16) -> bool {
+    pub(super) fn set_mtu(&mut self, id: InterfaceId, origin: Origin, mtu: u16) -> bool {
         let interface = self.interfaces.get_mut(id.index());
-        let is_there = interface.map(|interface| interface.set_mtu(mtu)).is_some();
+        let is_there = interface.map(|interface| interface.set_mtu(origin, mtu)).is_some();
         self.follow();
         is_there
     }

@@ -91,7 +91,7 @@ impl Stack {
 
     /// Bytes of the largest packet that goes through to a destination, as far as is known.
     pub(super) fn mtu(&self, now: Instant, way: &Way, dst: IpAddr) -> usize {
-        let link = self.network.interface(way.interface).map_or(MIN_MTU, |interface| interface.options().mtu);
+        let link = self.network.interface(way.interface).map_or(MIN_MTU, |interface| interface.mtu_to(dst));
         self.path_mtus.lookup(now, dst).map_or(link, |path| path.min(link)).into()
     }
 

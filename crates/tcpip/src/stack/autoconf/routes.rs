@@ -13,7 +13,7 @@ use super::{MAX_HEARD, Timed, end_of};
 use crate::configuration::Change;
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
-use crate::routes::{Route, is_same_way};
+use crate::routes::Route;
 use crate::stack::Stack;
 use crate::time::Instant;
 
@@ -41,7 +41,7 @@ impl Stack {
     /// Remembers a route for so many seconds, or forgets it.
     pub(super) fn hear_route(&mut self, now: Instant, route: Route, seconds: u32) {
         let Some(link) = self.autoconf.link_mut(route.interface) else { return };
-        let known = link.routes.iter().position(|other| is_same_way(&other.what.route, &route));
+        let known = link.routes.iter().position(|other| other.what.route.is_same_way(&route));
         let before = known.map(|at| link.routes.remove(at).what);
         let has_room = link.routes.len() < MAX_HEARD;
         if seconds > 0 && (before.is_some() || has_room) {

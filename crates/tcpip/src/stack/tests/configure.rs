@@ -26,7 +26,7 @@ fn all(interface: InterfaceId) -> [Change; 5] {
     [
         add(interface),
         Change::AddRoute(default_route(interface)),
-        Change::SetMtu { interface, mtu: 1_280 },
+        Change::SetMtu { interface, origin: Origin::Static, mtu: 1_280 },
         Change::SetNameServers { interface, origin: Origin::Dhcpv4, servers },
         Change::SetSearchDomains { interface, origin: Origin::Dhcpv4, domains: vec!["example.org".into()] },
     ]
@@ -77,15 +77,40 @@ fn connections_end_with_their_address() {
 fn what_waits_to_be_handed_out_is_bounded() {
     let mut script = Script::new();
     let interface = script.link;
-    let mtu = |mtu| Change::SetMtu { interface, mtu };
+    let prefer = |address| Change::SetPreferred { interface, address, is_preferred: true };
     for _ in 0..MAX_CHANGES {
-        script.stack.configure(script.now, mtu(1_400)).expect("there is room");
+        script.stack.configure(script.now, prefer(PEER.into())).expect("there is room");
     }
+    let mtu = |mtu| Change::SetMtu { interface, origin: Origin::Static, mtu };
     assert_eq!(script.stack.configure(script.now, mtu(1_300)), Err(ConfigError::Full));
-    assert_eq!(script.stack.interface(interface).expect("it is there").options().mtu, 1_400);
-    let remove = Change::RemoveAddress { interface, address: US.into() };
-    script.stack.configure(script.now, remove).expect("what ends is never refused");
-    assert_eq!(core::iter::from_fn(|| script.stack.poll_change()).count(), MAX_CHANGES + 1);
+    assert_eq!(script.stack.interface(interface).expect("it is there").options().mtu, 1_500);
+    let origin = Origin::Dhcpv4;
+    let ends = [
+        Change::RemoveAddress { interface, address: US.into() },
+        Change::RemoveRoute(default_route(interface)),
+        mtu(0),
+        Change::SetNameServers { interface, origin, servers: vec![] },
+        Change::SetSearchDomains { interface, origin, domains: vec![] },
+    ];
+    for change in [ends.clone(), ends.clone()].concat() {
+        script.stack.configure(script.now, change).expect("what ends is never refused");
+    }
+    assert_eq!(core::iter::from_fn(|| script.stack.poll_change()).skip(MAX_CHANGES).collect::<Vec<_>>(), ends);
+}
+
+/// What comes and goes before it is handed out takes one place.
+#[test]
+fn what_was_overtaken_is_not_handed_out() {
+    let mut script = Script::new();
+    let (interface, route) = (script.link, default_route(script.link));
+    let remove = Change::RemoveAddress { interface, address: OTHER.into() };
+    for _ in 0..2 * MAX_CHANGES {
+        for change in [add(interface), remove.clone(), Change::AddRoute(route), Change::RemoveRoute(route)] {
+            script.stack.configure(script.now, change).expect("there is room");
+        }
+    }
+    let left: Vec<_> = core::iter::from_fn(|| script.stack.poll_change()).collect();
+    assert_eq!(left, [remove, Change::RemoveRoute(route)]);
 }
 
 #[test]
@@ -99,7 +124,7 @@ fn what_cannot_be_is_refused_and_not_told() {
         (add(nowhere), none),
         (add(script.link), full),
         (Change::AddAddress { interface: script.link, address: broadcast }, ConfigError::Address),
-        (Change::SetMtu { interface: nowhere, mtu: 1_400 }, none),
+        (Change::SetMtu { interface: nowhere, origin: Origin::Static, mtu: 1_400 }, none),
         (Change::AddRoute(default_route(script.link)), full),
         (remove, none),
     ] {
@@ -114,8 +139,31 @@ fn mtus_are_within_bounds() {
     let mut script = Script::new();
     let interface = script.link;
     for (asked, got) in [(1_400, 1_400), (9_000, 1_500), (68, 576), (0, 1_500)] {
-        script.stack.configure(script.now, Change::SetMtu { interface, mtu: asked }).expect("there is room");
+        script
+            .stack
+            .configure(script.now, Change::SetMtu { interface, origin: Origin::Static, mtu: asked })
+            .expect("there is room");
         assert_eq!(script.stack.interface(interface).expect("it is there").options().mtu, got);
+    }
+}
+
+/// What DHCP says is for IPv4, what routers say for IPv6; and neither forgets what the other has said.
+#[test]
+fn each_version_has_an_mtu() {
+    let mut script = Script::new();
+    let interface = script.link;
+    for (origin, mtu, expected) in [
+        (Origin::Dhcpv4, 1_000, (1_000, 1_500)),
+        (Origin::RouterAdvertisement, 1_400, (1_000, 1_400)),
+        (Origin::Static, 1_300, (1_000, 1_300)),
+        (Origin::Dhcpv4, 0, (1_300, 1_300)),
+        (Origin::RouterAdvertisement, 0, (1_300, 1_300)),
+        (Origin::Static, 600, (600, 1_280)),
+        (Origin::Static, 0, (1_500, 1_500)),
+    ] {
+        script.stack.configure(script.now, Change::SetMtu { interface, origin, mtu }).expect("there is room");
+        let link = script.stack.interface(interface).expect("it is there");
+        assert_eq!((link.mtu_v4(), link.mtu_v6(), link.speaks_v6()), (expected.0, expected.1, true));
     }
 }
 

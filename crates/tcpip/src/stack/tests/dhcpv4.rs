@@ -116,7 +116,7 @@ fn an_interface_gets_all_that_it_needs() {
     assert_eq!(addresses(&script), [Prefix::new(GIVEN, 24).expect("32 bits")]);
     assert_eq!(script.sent().last().expect("it is announced").arp(), Arp::announcement(mac(0), GIVEN));
     let interface = script.stack.interface(script.link).expect("it is there");
-    assert_eq!(interface.options().mtu, 1_300);
+    assert_eq!(interface.mtu_v4(), 1_300);
     assert_eq!(script.stack.name_servers(), [Ipv4Addr::new(198, 51, 100, 53)]);
     assert_eq!(script.stack.search_domains(), ["example.org".into()]);
     let gateways: Vec<_> = script.stack.routes().filter_map(|route| route.gateway).collect();
@@ -141,7 +141,7 @@ fn when_the_lease_ends_connections_end() {
     assert_eq!(addresses(&script).len(), 1);
     script.wait(end - script.now);
     assert_eq!((addresses(&script), script.stack.routes().count()), (vec![], 0));
-    assert_eq!(script.stack.interface(script.link).expect("it is there").options().mtu, 1_500);
+    assert_eq!(script.stack.interface(script.link).expect("it is there").mtu_v4(), 1_500);
     assert_eq!((script.stack.name_servers(), script.stack.search_domains()), (vec![], vec![]));
     assert_eq!(script.stack.tcp().connection(client).and_then(|it| it.failure()), Some(Failure::Unreachable));
     assert!(end - Instant::from_micros(1_000_000) <= LEASE);
@@ -245,4 +245,115 @@ fn only_an_ethernet_has_it() {
     let link = stack.add_interface(super::world::bare()).expect("there is room");
     let now = Instant::from_micros(1);
     assert_eq!(stack.start_dhcpv4(now, link, Options::default()), Err(ConfigError::NoInterface));
+}
+
+/// RFC 5227 §2.4, b: it is told once whose the address is, and is believed if it goes on.
+#[test]
+fn who_insists_on_the_address_gets_it() {
+    let mut script = bound();
+    let client = script.stack.connect(script.now, None, (SERVER, 80).into(), TcpOptions::DEFAULT).expect("a way");
+    script.sent();
+    script.arp(&Arp::request(mac(5), GIVEN, SERVER));
+    assert_eq!(script.sent_one().arp(), Arp::announcement(mac(0), GIVEN));
+    assert_eq!(addresses(&script).len(), 1);
+    script.wait(Duration::from_secs(9));
+    script.sent();
+    script.arp(&Arp::request(mac(5), GIVEN, SERVER));
+    let sent = script.sent();
+    let declined: Vec<_> = sent.iter().filter(|sent| sent.ethernet.ethertype == EtherType::IPV4).collect();
+    assert_eq!(declined.iter().map(|sent| said(sent).1.kind()).collect::<Vec<_>>(), [Some(Kind::Decline)]);
+    assert_eq!((addresses(&script), script.stack.routes().count()), (vec![], 0));
+    assert_eq!(script.stack.tcp().connection(client).and_then(|it| it.failure()), Some(Failure::Unreachable));
+    script.wait(Duration::from_secs(10));
+    assert_eq!(script.stack.dhcpv4_state(script.link), State::Selecting);
+}
+
+/// The lease is prolonged, by an acknowledgement with one option in the place of another.
+fn prolong(script: &mut Script, code: Code, data: &[u8]) {
+    script.arp(&Arp::request(mac(1), SERVER, GIVEN));
+    script.sent();
+    let (_, end) = script.stack.dhcpv4_lease(script.link).expect("there is one");
+    // To where it asks again.
+    while script.stack.dhcpv4_state(script.link) == State::Bound {
+        script.wait(Duration::from_secs(1));
+    }
+    script.arp(&Arp::request(mac(1), SERVER, GIVEN));
+    let sent = script.sent();
+    let renew = sent.iter().find(|sent| sent.ethernet.ethertype == EtherType::IPV4).expect("it asks");
+    let plain = answer(renew, Kind::Ack);
+    let plain = Message::parse(&plain).expect("well formed");
+    let mut message = Writer::new(&plain.header(), Kind::Ack);
+    for (other, bytes) in plain.options().filter(|(other, _)| *other != code && *other != Code::MESSAGE_TYPE) {
+        message.option(other, bytes).expect("it fits");
+    }
+    message.option(code, data).expect("it fits");
+    server_says(script, message.as_bytes());
+    assert!(script.stack.dhcpv4_lease(script.link).expect("there is one").1 > end);
+}
+
+/// The address is the same, so what is open stays open.
+#[test]
+fn another_mask_ends_no_connection() {
+    let mut script = bound();
+    let client = script.stack.connect(script.now, None, (SERVER, 80).into(), TcpOptions::DEFAULT).expect("a way");
+    prolong(&mut script, Code::SUBNET_MASK, &[255, 255, 0, 0]);
+    assert_eq!(addresses(&script), [Prefix::new(GIVEN, 16).expect("32 bits")]);
+    assert_eq!(script.stack.tcp().connection(client).and_then(|it| it.failure()), None);
+    let own: Vec<_> = script.stack.routes().filter(|route| route.gateway.is_none()).collect();
+    assert_eq!(own.iter().map(|route| route.prefix.len()).collect::<Vec<_>>(), [16]);
+}
+
+/// The way to the own network is no route of the lease: one that lists it, and later does not, takes nothing away.
+#[test]
+fn the_own_network_stays() {
+    let mut script = bound();
+    prolong(&mut script, Code::CLASSLESS_ROUTES, &[24, 198, 51, 100, 0, 0, 0, 0]);
+    assert_eq!(script.stack.routes().count(), 1);
+    prolong(&mut script, Code::CLASSLESS_ROUTES, &[24, 10, 0, 0, 198, 51, 100, 1]);
+    let own = script.stack.routes().filter(|route| route.gateway.is_none()).count();
+    assert_eq!((own, script.stack.routes().count()), (1, 2));
+}
+
+/// What did not fit once may fit later.
+#[test]
+fn what_was_left_out_is_tried_again() {
+    let mut script = probing();
+    let (interface, address) = (script.link, SERVER.into());
+    for _ in 0..crate::configuration::MAX_CHANGES {
+        let change = Change::SetPreferred { interface, address, is_preferred: true };
+        script.stack.configure(script.now, change).expect("there is room");
+    }
+    for _ in 0..4 {
+        script.wait(Duration::from_millis(300));
+    }
+    assert_eq!((script.stack.dhcpv4_state(script.link), addresses(&script)), (State::Bound, vec![]));
+    assert_eq!((script.stack.dhcpv4_lease(script.link), script.stack.counters().changes_refused), (None, 1));
+    while script.stack.poll_change().is_some() {}
+    // Nobody on the link is asked from an address that is not there: any server is.
+    while script.stack.dhcpv4_state(script.link) != State::Rebinding {
+        script.wait(Duration::from_secs(1));
+        script.sent();
+    }
+    while addresses(&script).is_empty() {
+        script.wait(Duration::from_secs(1));
+        for asked in script.sent() {
+            server_says(&mut script, &answer(&asked, Kind::Ack));
+        }
+    }
+    assert!(script.stack.dhcpv4_lease(script.link).is_some() && script.stack.routes().count() == 2);
+}
+
+/// What was acknowledged is given back also while it is being probed.
+#[test]
+fn what_is_probed_is_given_back() {
+    let mut script = probing();
+    script.sent();
+    assert!(script.stack.leave(script.now), "it has to be sent");
+    let release = script.sent_one();
+    let (_, message) = said(&release);
+    assert_eq!((message.kind(), message.header().ciaddr), (Some(Kind::Release), GIVEN));
+    script.wait(Duration::from_millis(100));
+    assert!(!script.stack.leave(script.now));
+    let (mut none, _) = started();
+    assert!(!none.stack.leave(none.now), "there is nothing to give back");
 }

@@ -4,8 +4,8 @@ use core::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use sunstar_packet::{Buffer, CopyCounter, Packet};
-use sunstar_wire::{EtherType, Fragment, IpProtocol, Ipv4Header, UdpDatagram};
+use sunstar_packet::{Buffer, CopyCounter, Packet, VlanTag};
+use sunstar_wire::{EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, UdpDatagram, Vlan};
 
 use super::script::{NETWORK, PEER, Script, US, udp};
 use super::world::{World, bare, ethernet, mac};
@@ -57,7 +57,7 @@ fn they_are_asked_in_their_order_until_one_decides() {
     script.payload(IpProtocol::UDP, &udp(1, 53, b"dropped"));
     assert_eq!(names(&seen), ["first", "second"]);
     assert_eq!(script.dropped(DropReason::Filtered), 1);
-    assert!(script.stack.remove_filter(second) && !script.stack.remove_filter(second));
+    assert!(script.stack.remove_filter(second).is_some() && script.stack.remove_filter(second).is_none());
     script.payload(IpProtocol::UDP, &udp(1, 53, b"question"));
     assert_eq!(names(&seen), ["first", "third"]);
     assert_eq!(script.stack.counters().datagrams_received, 2);
@@ -82,6 +82,28 @@ fn what_is_shown() {
     script.frame(mac(1), mac(0), EtherType::IPV4, &malformed);
     assert_eq!(seen.take(), []);
     assert_eq!(script.dropped(DropReason::Ipv4Checksum), 1);
+}
+
+/// A tag that only has a priority hides nothing, wherever it stands.
+#[test]
+fn a_priority_tag_passes_no_filter() {
+    let (mut script, seen) = (Script::with_peer(), Seen::default());
+    let ip = Ipv4Header::new(IpProtocol::UDP, PEER, US);
+    let datagram = udp(1, 53, b"question");
+    let packet = [&ip.to_bytes(datagram.len()).expect("short")[..], &datagram].concat();
+    let frame = |vlan| {
+        let header = EthernetHeader { dst: mac(0), src: mac(1), vlan, ethertype: EtherType::IPV4 };
+        Packet::from(Buffer::from([&header.to_bytes()[..], &packet].concat()))
+    };
+    let tag = VlanTag(7 << 13);
+    let mut stripped = frame(Vlan::Untagged);
+    stripped.offload.vlan = Some(tag);
+    add(&mut script, &seen, "all", [Verdict::Drop, Verdict::Drop]);
+    script.stack.handle_packets(script.now, script.link, [frame(Vlan::Tagged(tag)), stripped]);
+    assert_eq!(seen.take(), [("all", packet.clone()), ("all", packet.clone())]);
+    assert_eq!(script.dropped(DropReason::Filtered), 2);
+    script.stack.handle_packets(script.now, script.link, [frame(Vlan::Tagged(VlanTag(1)))]);
+    assert_eq!((seen.take().len(), script.dropped(DropReason::Vlan)), (0, 1));
 }
 
 #[test]
@@ -137,6 +159,42 @@ fn what_must_not_be_answered_is_no_request() {
     assert_eq!(script.stack.counters().packets_answered, 1);
 }
 
+/// What came in pieces is seen once more when it is whole, and answered as any other; with several shards by the one that it is for.
+#[test]
+fn pieces_are_filtered_as_one_too() {
+    for is_handed_out in [false, true] {
+        let (mut script, seen) = (Script::with_peer(), Seen::default());
+        if is_handed_out {
+            script.stack.hand_out_reassembled();
+        }
+        add(&mut script, &seen, "all", []);
+        echo(&mut script);
+        let body: Vec<u8> = (0..=u8::MAX).cycle().take(1_000).collect();
+        super::fragments::send_in_pieces(&mut script, IpProtocol::UDP, &udp(1_000, 7, &body), 800);
+        while let Some((link, packet)) = script.stack.poll_reassembled() {
+            script.stack.handle_packets(script.now, link, [packet]);
+        }
+        let seen: Vec<usize> = seen.take().iter().map(|(_, packet)| packet.len()).collect();
+        assert_eq!(seen, [228, 820, 1_028]);
+        let sent = script.sent_one();
+        assert_eq!((sent.ethernet.dst, sent.ip().dst(), sent.ip().payload().len()), (mac(1), PEER, 1_008));
+    }
+}
+
+/// No station speaks as a group: who is answered there would be many.
+#[test]
+fn groups_are_not_answered() {
+    let mut script = Script::with_peer();
+    echo(&mut script);
+    let datagram = udp(1_000, 7, b"again");
+    let header = Ipv4Header::new(IpProtocol::UDP, PEER, US);
+    let packet = [&header.to_bytes(datagram.len()).expect("short")[..], &datagram].concat();
+    for src in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
+        script.frame(src, mac(0), EtherType::IPV4, &packet);
+    }
+    assert_eq!((script.sent().len(), script.dropped(DropReason::Source)), (0, 2));
+}
+
 /// Answers are bounded as all that leaves.
 #[test]
 fn answers_wait_in_a_bounded_queue() {
@@ -158,7 +216,7 @@ fn there_are_only_so_many() {
         .map(|_| script.stack.add_filter(Direction::Output, |_| Verdict::Pass).expect("there is room"))
         .collect();
     assert_eq!(script.stack.add_filter(Direction::Output, |_| Verdict::Pass), Err(TooManyFilters));
-    assert!(script.stack.remove_filter(filters.remove(3)));
+    assert!(script.stack.remove_filter(filters.remove(3)).is_some());
     script.stack.add_filter(Direction::Output, |_| Verdict::Pass).expect("there is room again");
 }
 

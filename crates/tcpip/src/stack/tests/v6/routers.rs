@@ -91,7 +91,10 @@ fn a_router_configures_us() {
     script.wait(SECOND);
     let global = script.global().expect("it was chosen");
     assert_eq!(global.segments()[..4], NETWORK.segments()[..4]);
-    assert_eq!(script.stack.interface(script.link).map(|interface| interface.options().mtu), Some(1_400));
+    assert_eq!(
+        script.stack.interface(script.link).map(|interface| (interface.mtu_v4(), interface.mtu_v6())),
+        Some((1_500, 1_400))
+    );
     assert_eq!(script.stack.name_servers(), [IpAddr::from(server[0])]);
     let gateway = Some(IpAddr::V6(PEER_LOCAL));
     let routes: Vec<_> = script.routes_v6().iter().map(|route| (route.prefix.len(), route.gateway)).collect();
