@@ -50,6 +50,16 @@ const STACK: &[Figure<StackCounters>] = &[
         |of| of.router_advertisements_received,
     ),
     Figure::counter(
+        "sunstar_tcpip_router_routes_refused_total",
+        "Routes that routers have told of and for which there was no room.",
+        |of| of.router_routes_refused,
+    ),
+    Figure::counter(
+        "sunstar_tcpip_redirects_forgotten_total",
+        "Redirected destinations that were forgotten for others.",
+        |of| of.redirects_forgotten,
+    ),
+    Figure::counter(
         "sunstar_tcpip_ipv6_conflicts_total",
         "Messages of others who have one of our IPv6 addresses, or one that was to be ours.",
         |of| of.address_conflicts_v6,

@@ -34,6 +34,8 @@ pub enum DropReason {
     /// A message of neighbour discovery that no neighbour sends: forwarded, or from or to addresses that it can't have (RFC 4861 §6.1,
     /// §7.1, §8.1).
     NdpImplausible,
+    /// A message of neighbour discovery with a fragment header (RFC 6980 §5).
+    NdpFragmented,
     /// A question about multicast groups that is malformed or that no router of the link has sent (RFC 3376 §9.1, RFC 3810 §10.1).
     GroupQuery,
     /// A malformed IPv4 header.
@@ -123,6 +125,7 @@ impl DropReason {
         Self::Ipv6IncompleteChain,
         Self::NdpMalformed,
         Self::NdpImplausible,
+        Self::NdpFragmented,
         Self::GroupQuery,
         Self::Ipv4Malformed,
         Self::Ipv4Checksum,
@@ -177,6 +180,7 @@ impl DropReason {
             Self::Ipv6IncompleteChain => "ipv6_incomplete_chain",
             Self::NdpMalformed => "ndp_malformed",
             Self::NdpImplausible => "ndp_implausible",
+            Self::NdpFragmented => "ndp_fragmented",
             Self::GroupQuery => "group_query",
             Self::Ipv4Malformed => "ipv4_malformed",
             Self::Ipv4Checksum => "ipv4_checksum",

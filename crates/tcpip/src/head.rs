@@ -23,6 +23,8 @@ pub(crate) struct HeadV6 {
     pub(crate) named_at: usize,
     /// Of a packet that is not whole.
     pub(crate) fragment: Option<Ipv6Fragment>,
+    /// Whether there is a fragment header, though the packet is whole (RFC 6946).
+    pub(crate) is_atomic: bool,
 }
 
 /// By what the pieces of one packet are known (RFC 791 §3.2, RFC 8200 §4.5).
@@ -38,7 +40,7 @@ impl HeadV6 {
     /// A head without extension headers.
     pub(crate) const fn new(header: Ipv6Header) -> Self {
         let protocol = header.next_header;
-        Self { header, extensions: Vec::new(), protocol, named_at: 6, fragment: None }
+        Self { header, extensions: Vec::new(), protocol, named_at: 6, fragment: None, is_atomic: false }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of the way to a destination.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::fmt;
 use core::net::IpAddr;
@@ -69,28 +70,83 @@ pub(crate) fn plateau_below(len: u16) -> u16 {
 /// The paths that are narrower than their first link.
 #[derive(Debug)]
 pub(crate) struct PathMtus {
-    known: BTreeMap<IpAddr, (u16, Instant)>,
+    known: BTreeMap<IpAddr, Known>,
+    /// By when they were heard of.
+    order: BTreeMap<u64, IpAddr>,
+    heard: u64,
     limit: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    mtu: u16,
+    until: Instant,
+    /// Its name in the order.
+    heard: u64,
 }
 
 impl PathMtus {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { known: BTreeMap::new(), limit }
+        Self { known: BTreeMap::new(), order: BTreeMap::new(), heard: 0, limit }
     }
 
     /// The path to `dst` takes at most `mtu` bytes. If as many are known as may be, the one that was heard of first is forgotten.
     pub(crate) fn learn(&mut self, now: Instant, dst: IpAddr, mtu: u16) {
         let mtu = mtu.max(MIN_PATH_MTU);
-        if !self.known.contains_key(&dst) && self.known.len() >= self.limit {
-            let oldest = self.known.iter().min_by_key(|(_, (_, until))| *until).map(|(dst, _)| *dst);
-            oldest.map(|oldest| self.known.remove(&oldest));
-        }
         // A later message never widens the path (RFC 1191 §3).
         let mtu = self.lookup(now, dst).map_or(mtu, |known| known.min(mtu));
-        self.known.insert(dst, (mtu, now + LIFETIME));
+        if let Some(before) = self.known.remove(&dst) {
+            self.order.remove(&before.heard);
+        }
+        if self.known.len() >= self.limit
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.known.remove(&oldest);
+        }
+        self.heard += 1;
+        self.order.insert(self.heard, dst);
+        self.known.insert(dst, Known { mtu, until: now + LIFETIME, heard: self.heard });
     }
 
     pub(crate) fn lookup(&self, now: Instant, dst: IpAddr) -> Option<u16> {
-        self.known.get(&dst).filter(|(_, until)| *until > now).map(|(mtu, _)| *mtu)
+        self.known.get(&dst).filter(|known| known.until > now).map(|known| known.mtu)
+    }
+}
+
+/// Places for those to whom something large was sent.
+const LARGE: usize = 256;
+
+/// To whom datagrams were sent lately that a path may be too narrow for, by sockets that are connected with nobody. Only of them it is
+/// believed that one was too large: whoever makes up such messages has to know whom we speak with.
+#[derive(Debug)]
+pub(crate) struct Large(Box<[Option<IpAddr>; LARGE]>);
+
+impl Default for Large {
+    fn default() -> Self {
+        Self(Box::new([None; LARGE]))
+    }
+}
+
+impl Large {
+    /// Fewer bytes behind the IP header fit every path that is believed in.
+    const LEAST: usize = MIN_PATH_MTU as usize - 40;
+
+    fn place(dst: IpAddr) -> usize {
+        let folded = match dst {
+            IpAddr::V4(v4) => v4.octets().into_iter().fold(0, |sum: u8, byte| sum.rotate_left(3) ^ byte),
+            IpAddr::V6(v6) => v6.octets().into_iter().fold(0, |sum: u8, byte| sum.rotate_left(3) ^ byte),
+        };
+        folded.into()
+    }
+
+    /// So many bytes were sent to somebody.
+    pub(crate) fn note(&mut self, dst: IpAddr, bytes: usize) {
+        if bytes > Self::LEAST {
+            self.0[Self::place(dst)] = Some(dst);
+        }
+    }
+
+    pub(crate) fn has(&self, dst: IpAddr) -> bool {
+        self.0[Self::place(dst)] == Some(dst)
     }
 }

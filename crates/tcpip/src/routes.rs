@@ -82,6 +82,11 @@ impl Routes {
         self.routes.len() < before
     }
 
+    /// The route with this prefix, gateway and interface.
+    pub fn same_way(&self, route: &Route) -> Option<&Route> {
+        self.routes.iter().find(|other| other.is_same_way(route))
+    }
+
     /// The route to a destination.
     pub fn lookup(&self, dst: IpAddr) -> Option<&Route> {
         self.routes.iter().find(|route| route.prefix.contains(dst))

@@ -124,6 +124,10 @@ pub struct Counters {
     pub neighbour_advertisements_sent: u64,
     /// Router advertisements that were listened to (RFC 4861 §4.2).
     pub router_advertisements_received: u64,
+    /// Routes of which router advertisements have told and for which there was no room.
+    pub router_routes_refused: u64,
+    /// Redirected destinations that were forgotten for others (RFC 4861 §8.3).
+    pub redirects_forgotten: u64,
     /// Messages from others who have one of our addresses of IPv6, or one that we wanted (RFC 4862 §5.4).
     pub address_conflicts_v6: u64,
     /// Reports of multicast groups that were sent (RFC 3376, RFC 3810).

@@ -8,7 +8,7 @@ use sunstar_packet::Packet;
 use sunstar_wire::FourTuple;
 
 use crate::interface::InterfaceId;
-use crate::path::PathError;
+use crate::path::{Large, PathError};
 use crate::slab::Slab;
 use crate::tcp::sockets::OpenError;
 
@@ -112,12 +112,15 @@ pub struct UdpSockets {
     events: VecDeque<UdpId>,
     next_generation: u32,
     limit: usize,
+    /// To whom sockets without a peer have sent much at once.
+    large: Large,
 }
 
 impl UdpSockets {
     /// At most so many sockets.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { sockets: Slab::default(), bound: BTreeMap::new(), events: VecDeque::new(), next_generation: 0, limit }
+        let (sockets, bound, events) = (Slab::default(), BTreeMap::new(), VecDeque::new());
+        Self { sockets, bound, events, next_generation: 0, limit, large: Large::default() }
     }
 
     /// The next datagram that has come.
@@ -250,6 +253,13 @@ impl UdpSockets {
         true
     }
 
+    /// A socket has sent a datagram of so many bytes.
+    pub(crate) fn note_sent(&mut self, id: UdpId, to: IpAddr, bytes: usize) {
+        if self.remote(id).is_none() {
+            self.large.note(to, bytes);
+        }
+    }
+
     /// A datagram, as we have sent it, was refused on its way. Answers whether a socket may have sent it. Only connected ones
     /// are told (RFC 1122 §4.1.3.3): others can't know which one is meant.
     pub(crate) fn handle_path_error(&mut self, flow: &FourTuple, error: PathError) -> bool {
@@ -258,8 +268,9 @@ impl UdpSockets {
         if socket.key.2 == Some(flow.dst()) {
             socket.error = Some(error);
             self.notify(place);
+            return true;
         }
-        true
+        !matches!(error, PathError::TooBig { .. }) || self.large.has(flow.dst().ip())
     }
 
     fn notify(&mut self, place: u32) {

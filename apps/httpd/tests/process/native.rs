@@ -113,8 +113,8 @@ fn after_a_peak_memory_returns_to_its_level() {
         make_tap("tap0", 1500);
         // What overflows before the stack would only be late.
         ip("link set tap0 txqueuelen 10000");
-        // Of some 4 KiB each: pages of the heap that hold something else, too.
-        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 500);
+        // Of some 6 KiB each at the peak: pages of the heap that hold something else, too, more of them the busier the machine is.
+        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 2_500);
     });
 }
 

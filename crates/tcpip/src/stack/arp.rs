@@ -75,7 +75,10 @@ impl Stack {
     /// Drops what waited for neighbours that do not answer, and tells those who have sent it.
     pub(super) fn give_up_neighbours(&mut self, now: Instant) {
         let given_up = self.neighbours.take_given_up();
-        given_up.gone.iter().for_each(|(id, address)| self.network.note_silent(now, *id, *address));
+        for (id, address) in given_up.gone {
+            self.network.note_silent(now, id, address);
+            self.forget_redirects_to(now, id, address);
+        }
         self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
         for packet in given_up.silent {
             self.drop(DropReason::NeighbourSilent);

@@ -1,6 +1,8 @@
 //! What routers say of how to be configured (RFC 4861 §6.3, RFC 4862 §5.5, RFC 4191, RFC 8106), with addresses that are stable and
 //! tell nothing (RFC 7217).
 
+mod routes;
+
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
@@ -16,6 +18,7 @@ use crate::prefix::Prefix;
 use crate::routes::Route;
 use crate::tcp::secret::Secret;
 use crate::time::Instant;
+use routes::HeardRoute;
 
 /// RFC 4861 §10: routers are asked so often, so far apart.
 const SOLICITATIONS: u8 = 3;
@@ -30,11 +33,11 @@ const MAX_HEARD: usize = 16;
 /// RFC 4862 §5.5.3, e: nobody makes an address live shorter than this.
 const TWO_HOURS: Duration = Duration::from_secs(7_200);
 
+/// Nobody needs a new address for fewer seconds; each one that ends has all connections looked at.
+const MIN_VALID_S: u32 = 10;
+
 /// So often another address is tried if somebody has the one (RFC 7217 §6).
 const RETRIES: u8 = 3;
-
-/// For so long a redirected destination is remembered.
-const REDIRECT_LIFETIME: Duration = Duration::from_secs(600);
 
 /// How an interface is configured by its link.
 #[derive(Clone, Copy)]
@@ -75,7 +78,9 @@ struct Link {
     follows_routers: bool,
     solicitations: u8,
     solicit_at: Option<Instant>,
-    routes: Vec<Timed<Route>>,
+    routes: Vec<Timed<HeardRoute>>,
+    /// The oldest first.
+    redirects: Vec<Timed<HeardRoute>>,
     addresses: Vec<Timed<Chosen>>,
     servers: Vec<Timed<IpAddr>>,
 }
@@ -93,7 +98,7 @@ impl Autoconf {
 impl Link {
     /// When something ends or is due.
     fn deadline(&self) -> Option<Instant> {
-        let routes = self.routes.iter().filter_map(|route| route.until);
+        let routes = self.routes.iter().chain(&self.redirects).filter_map(|route| route.until);
         let servers = self.servers.iter().filter_map(|server| server.until);
         let addresses = self.addresses.iter().flat_map(|address| {
             let preferred = address.what.preferred_until.filter(|_| address.what.is_preferred);
@@ -135,6 +140,7 @@ impl Stack {
             solicitations: 0,
             solicit_at: None,
             routes: Vec::new(),
+            redirects: Vec::new(),
             addresses: Vec::new(),
             servers: Vec::new(),
         });
@@ -192,6 +198,14 @@ impl Stack {
             link.solicit_at = Some(now);
             self.solicit_routers(now);
         }
+        // It may have become old while it was asked for.
+        let address = prefix.address();
+        let is_it = |chosen: &Timed<Chosen>| chosen.what.prefix.address() == address;
+        let link = self.autoconf.link_mut(interface);
+        let chosen = link.and_then(|link| link.addresses.iter().find(|chosen| is_it(chosen)));
+        if chosen.is_some_and(|chosen| !chosen.what.is_preferred) {
+            let _ = self.configure(now, Change::SetPreferred { interface, address, is_preferred: false });
+        }
     }
 
     /// §6.3.7.
@@ -221,7 +235,10 @@ impl Stack {
         options: NdpOptions<'_>,
     ) {
         let Some(link) = self.autoconf.link_mut(id).filter(|link| link.follows_routers) else { return };
-        link.solicit_at = None;
+        // §6.3.7: who is no default router is not the one that is looked for.
+        if router.lifetime_s > 0 {
+            link.solicit_at = None;
+        }
         self.counters.router_advertisements_received += 1;
         if router.reachable_ms > 0 {
             self.neighbours.set_reachable(Duration::from_millis(router.reachable_ms.min(3_600_000).into()));
@@ -263,32 +280,6 @@ impl Stack {
         self.hear_route(now, route_to, route.lifetime_s);
     }
 
-    /// Remembers a route for so many seconds, or forgets it.
-    fn hear_route(&mut self, now: Instant, route: Route, seconds: u32) {
-        let is_it = |other: &Timed<Route>| (other.what.prefix, other.what.gateway) == (route.prefix, route.gateway);
-        let Some(link) = self.autoconf.link_mut(route.interface) else { return };
-        let known = link.routes.iter().position(is_it);
-        let until = end_of(now, seconds);
-        match (known, seconds) {
-            (None, 0) => {}
-            (Some(at), 0) => {
-                let removed = link.routes.remove(at).what;
-                let _ = self.configure(now, Change::RemoveRoute(removed));
-            }
-            (Some(at), _) if link.routes[at].what == route => link.routes[at].until = until,
-            (known, _) if known.is_some() || link.routes.len() < MAX_HEARD => {
-                // What does not fit is not remembered either: the next advertisement may come at a better time.
-                if self.configure(now, Change::AddRoute(route)).is_err() {
-                    return;
-                }
-                let Some(link) = self.autoconf.link_mut(route.interface) else { return };
-                link.routes.retain(|other| !is_it(other));
-                link.routes.push(Timed { what: route, until });
-            }
-            _ => {}
-        }
-    }
-
     /// RFC 4861 §6.3.4, RFC 4862 §5.5.3.
     fn on_prefix(&mut self, now: Instant, id: InterfaceId, prefix: &PrefixInformation) {
         if prefix.prefix.is_unicast_link_local() || prefix.prefix.is_multicast() {
@@ -322,7 +313,7 @@ impl Stack {
                 chosen.until = Some(floor);
             }
             self.age_addresses(now, id);
-        } else if prefix.valid_s > 0 && link.addresses.len() < MAX_HEARD {
+        } else if prefix.valid_s >= MIN_VALID_S && link.addresses.len() < MAX_HEARD {
             // Without room for it there is none.
             let _ = self.choose(now, id, base, (until, preferred_until), 0);
         }
@@ -368,19 +359,10 @@ impl Stack {
         let _ = self.configure(now, Change::SetNameServers { interface, origin: Origin::RouterAdvertisement, servers });
     }
 
-    /// A router knows a better way (RFC 4861 §8.3).
-    pub(super) fn redirect(&mut self, now: Instant, id: InterfaceId, target: Ipv6Addr, destination: Ipv6Addr) {
-        let Ok(prefix) = Prefix::new(destination, 128) else { return };
-        let gateway = (target != destination).then_some(target);
-        let route = Route { metric: 128, ..self.route_to(id, prefix, gateway, RouterPreference::Medium) };
-        let Some(link) = self.autoconf.link_mut(id) else { return };
-        // The last word counts.
-        let before = link.routes.iter().find(|other| other.what.prefix == prefix && other.what != route);
-        if let Some(before) = before.map(|before| before.what) {
-            self.hear_route(now, before, 0);
-        }
-        let seconds = u32::try_from(REDIRECT_LIFETIME.as_secs()).unwrap_or(u32::MAX);
-        self.hear_route(now, route, seconds);
+    /// Routers of a link are followed no more, and nothing is left of what they have said but routes and addresses, which others remove.
+    pub(super) fn forget_autoconf(&mut self, interface: InterfaceId) {
+        self.autoconf.0.retain(|link| link.interface != interface);
+        self.configuration.set_name_servers(Origin::RouterAdvertisement, interface, &[]);
     }
 
     pub(super) fn autoconf_deadline(&self) -> Option<Instant> {
@@ -400,10 +382,10 @@ impl Stack {
             let servers = link.servers.len();
             link.servers.retain(|server| !is_over(server.until));
             let has_lost_servers = link.servers.len() < servers;
-            let routes: Vec<Route> =
-                link.routes.extract_if(.., |route| is_over(route.until)).map(|route| route.what).collect();
-            for route in routes {
-                let _ = self.configure(now, Change::RemoveRoute(route));
+            let routes = link.routes.extract_if(.., |route| is_over(route.until));
+            let redirects = link.redirects.extract_if(.., |route| is_over(route.until));
+            for route in routes.chain(redirects).map(|route| route.what).collect::<Vec<HeardRoute>>() {
+                self.retract(now, route);
             }
             if has_lost_servers {
                 self.tell_servers(now, id);
@@ -427,10 +409,19 @@ impl Stack {
         for (address, is_preferred) in changed {
             let _ = self.configure(now, Change::SetPreferred { interface, address, is_preferred });
         }
+        let mut has_lost = false;
         for chosen in gone {
             let address = chosen.what.prefix.address();
+            // What was never ours nobody has to hear of.
             self.forget_tentative(interface, address);
-            let _ = self.configure(now, Change::RemoveAddress { interface, address });
+            if self.remove_address(interface, address) {
+                has_lost = true;
+                self.configuration.tell(Change::RemoveAddress { interface, address });
+            }
+        }
+        // All connections are looked at, so once for all of them.
+        if has_lost {
+            self.cut_off_strangers(now);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Stack {
         true
     }
 
-    /// Takes an interface out of use: it loses its addresses, all routes that lead over it and what waits to leave by it. Connections from
+    /// Takes an interface out of use: it loses its addresses, all routes that lead over it, what routers have said there and what waits to leave by it. Connections from
     /// addresses that are none of ours any more end with
     /// [`Failure::Unreachable`](crate::tcp::connection::Failure::Unreachable), and tell so; strangers of theirs are forgotten.
     /// The interface itself stays, and can get addresses again. Answers whether there is such an interface.
@@ -58,6 +58,9 @@ impl Stack {
         for route in &routes {
             self.network.remove_route(route);
         }
+        self.forget_autoconf(id);
+        self.tentative.retain(|tentative| tentative.interface != id);
+        self.groups.forget_reports(id);
         self.outgoing.forget(id);
         self.resume(id);
         self.cut.take_if(|cut| cut.leaves_by(id));

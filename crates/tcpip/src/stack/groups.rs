@@ -67,6 +67,11 @@ impl Groups {
         self.members.iter().any(|member| (member.interface, member.group) == (interface, group))
     }
 
+    /// Nothing is to be said on an interface. What sockets have joined stays joined.
+    pub(super) fn forget_reports(&mut self, interface: InterfaceId) {
+        self.reports.retain(|report| report.interface != interface);
+    }
+
     /// Has a report sent at `due`, or before if one is waiting.
     fn schedule(&mut self, interface: InterfaceId, is_v6: bool, due: Instant, left: u8) {
         let same = |report: &&mut Report| (report.interface, report.is_v6) == (interface, is_v6);

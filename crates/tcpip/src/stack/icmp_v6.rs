@@ -9,6 +9,7 @@ use sunstar_wire::{
 use super::Stack;
 use super::icmp::Refused;
 use super::input::Arrived;
+use super::ndp::NDP_KINDS;
 use super::tcp::has_valid_checksum;
 use crate::drops::DropReason;
 use crate::head::HeadV6;
@@ -44,7 +45,7 @@ impl Stack {
                 self.echo_v6(now, arrived, head, &reply, packet)
             }
             (_, header) if header.is_error() => self.input_icmp_v6_error(now, &header, packet),
-            (133..=137, _) => self.input_ndp(now, arrived, head, packet),
+            (kind, _) if NDP_KINDS.contains(&kind) => self.input_ndp(now, arrived, head, packet),
             (130, _) => self.input_group_query_v6(now, arrived, head, packet),
             _ => Err(DropReason::IcmpKind),
         }

@@ -11,6 +11,7 @@ use sunstar_wire::{
 
 use super::Stack;
 use super::input::Arrived;
+use super::ndp::NDP_KINDS;
 use crate::drops::DropReason;
 use crate::head::{Head, HeadV6};
 use crate::interface::InterfaceId;
@@ -18,6 +19,9 @@ use crate::time::Instant;
 
 /// Bytes of the extension headers of a packet that are looked at. What is more does not fit the smallest MTU with anything else.
 const MAX_CHAIN_BYTES: usize = 1_024;
+
+/// The type of a neighbour advertisement (RFC 4861 §4.4).
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
 /// What is wrong with extension headers: why the packet is dropped, and what its sender is told.
 struct Refusal {
@@ -46,11 +50,24 @@ impl Stack {
         packet: &mut Packet,
     ) -> Result<(), DropReason> {
         let header = self.ipv6_header(packet)?;
-        let is_group = self.check_addresses_v6(id, &header)?;
+        let is_group = match self.check_addresses_v6(id, &header) {
+            // Another station has our address: neighbour discovery looks at it.
+            Err(DropReason::Source) if self.is_own_claim(&header, packet) => header.dst.is_multicast(),
+            checked => checked?,
+        };
         let payload_len = packet.len();
         let is_broadcast = is_link_broadcast || is_group;
         let head = Head::V6(HeadV6::new(header));
         self.input_chain(now, Arrived { interface: id, head, payload_len, is_broadcast }, true, packet)
+    }
+
+    /// Whether a neighbour advertisement comes from an address of ours, to all or to us.
+    fn is_own_claim(&self, header: &Ipv6Header, packet: &Packet) -> bool {
+        let is_own = self.network.is_own_v6(header.src) && !header.src.is_loopback();
+        let is_to_us = header.dst == ALL_NODES || self.network.is_own_v6(header.dst);
+        let mut kind = [0];
+        let is_claim = packet.copy_to_slice(0, &mut kind).is_ok() && kind == [NEIGHBOUR_ADVERTISEMENT];
+        is_own && is_to_us && is_claim && header.next_header == IpProtocol::ICMPV6
     }
 
     /// Reads the fixed header and leaves what is behind it.
@@ -133,7 +150,8 @@ impl Stack {
         let id = arrived.interface;
         let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
         self.counters.fragments_received += 1;
-        let Some((head, whole)) = whole else { return Ok(()) };
+        let Some((head, mut whole)) = whole else { return Ok(()) };
+        self.check_whole(&head, &mut whole)?;
         let arrived = Arrived { head, payload_len: whole.len(), ..arrived };
         *packet = whole;
         if !self.goes_on_as_one(now, &arrived, packet)? {
@@ -142,10 +160,27 @@ impl Stack {
         self.input_chain(now, arrived, false, packet)
     }
 
+    /// What must not come in pieces: other pieces, which could be nested without end, and neighbour discovery (RFC 6980 §5). Who takes it in
+    /// afterwards does not see any more that it did.
+    fn check_whole(&self, head: &Head, whole: &mut Packet) -> Result<(), DropReason> {
+        let Head::V6(HeadV6 { protocol, .. }) = head else { return Ok(()) };
+        let len = whole.len().min(MAX_CHAIN_BYTES);
+        let bytes = whole.contiguous(len, &self.copies).map_err(|_| DropReason::Ipv6Malformed)?;
+        let mut extensions = Ipv6Extensions::behind_fragment(*protocol, bytes);
+        if extensions.any(|extension| matches!(extension, Ok(Ipv6Extension::Fragment(_)))) {
+            return Err(DropReason::FragmentMalformed);
+        }
+        let kind = extensions.rest().first().filter(|_| extensions.protocol() == IpProtocol::ICMPV6);
+        if kind.is_some_and(|kind| NDP_KINDS.contains(kind)) { Err(DropReason::NdpFragmented) } else { Ok(()) }
+    }
+
     fn refuse_extensions(&mut self, now: Instant, arrived: &Arrived, refusal: &Refusal, packet: &Packet) {
         let (Some((code, pointer)), Head::V6(head)) = (refusal.problem, &arrived.head) else { return };
         let pointer = u32::try_from(pointer).unwrap_or(u32::MAX);
         let as_came = HeadV6::new(head.header);
+        if is_behind_icmp_error(head.header.next_header, packet) {
+            return;
+        }
         // RFC 4443 §2.4, e.3: of groups only what asks for it.
         let arrived = Arrived { is_broadcast: arrived.is_broadcast && !refusal.also_of_groups, ..arrived.clone() };
         self.refuse_v6(now, &arrived, &as_came, packet, Icmpv6Header::ParameterProblem { code, pointer });
@@ -184,7 +219,7 @@ fn walk(mut extensions: Ipv6Extensions<'_>, head: &mut HeadV6, len: usize) -> Re
             Ipv6Extension::Routing { segments_left: 0, .. } => {}
             Ipv6Extension::Routing { .. } => return Err(Refusal::told(Icmpv6ParameterProblem::FIELD, at + 2)),
             // RFC 6946: one that is whole is taken alone.
-            Ipv6Extension::Fragment(fragment) if fragment.fragment.is_whole() => {}
+            Ipv6Extension::Fragment(fragment) if fragment.fragment.is_whole() => head.is_atomic = true,
             Ipv6Extension::Fragment(fragment) => {
                 let payload_len = len - (all.len() - extensions.rest().len()).min(len);
                 check_fragment(&fragment, &extensions, payload_len, at)?;
@@ -249,6 +284,18 @@ fn check_fragment(
         return Err(Refusal { reason, ..Refusal::told(Icmpv6ParameterProblem::INCOMPLETE_CHAIN, 0) });
     }
     Ok(())
+}
+
+/// RFC 4443 §2.4, e.1: whether a packet carries an error behind extension headers, as far as they can be read.
+fn is_behind_icmp_error(protocol: IpProtocol, packet: &Packet) -> bool {
+    let mut bytes = [0; MAX_CHAIN_BYTES];
+    let bytes = &mut bytes[..packet.len().min(MAX_CHAIN_BYTES)];
+    // There are so many.
+    let _ = packet.copy_to_slice(0, bytes);
+    let mut extensions = Ipv6Extensions::behind_fixed(protocol, bytes);
+    extensions.by_ref().for_each(drop);
+    let is_error = extensions.rest().first().is_some_and(|kind| *kind < 128);
+    extensions.protocol() == IpProtocol::ICMPV6 && is_error
 }
 
 /// Whether all headers are there, that of the transport included.

@@ -23,6 +23,9 @@ use crate::time::Instant;
 /// Bytes of the messages that are looked at: no link has routers that say more.
 const MAX_BYTES: usize = 9_000;
 
+/// The types of the messages of ICMPv6 (§4).
+pub(super) const NDP_KINDS: core::ops::RangeInclusive<u8> = 133..=137;
+
 /// A message that has come, with what is around it.
 struct Heard<'a> {
     interface: InterfaceId,
@@ -75,6 +78,10 @@ impl Stack {
         if head.header.hop_limit != NDP_HOP_LIMIT && !planted::is("ndp_from_afar") {
             return Err(DropReason::NdpImplausible);
         }
+        // RFC 6980 §5. What has come in pieces was dropped before.
+        if head.is_atomic {
+            return Err(DropReason::NdpFragmented);
+        }
         let own = self.network.interface(id).and_then(|interface| interface.mac());
         let len = packet.len().min(MAX_BYTES);
         let malformed = DropReason::NdpMalformed;
@@ -85,8 +92,8 @@ impl Stack {
         let heard = Heard { interface: id, own, header: head.header, options };
         match message {
             NdpMessage::NeighbourSolicitation { target } => self.on_solicitation(now, &heard, target),
-            NdpMessage::NeighbourAdvertisement { target, is_router: _, is_solicited, is_override } => {
-                self.on_advertisement(now, &heard, target, is_solicited, is_override)
+            NdpMessage::NeighbourAdvertisement { target, is_router, is_solicited, is_override } => {
+                self.on_advertisement(now, &heard, target, (is_router, is_solicited, is_override))
             }
             NdpMessage::RouterAdvertisement(router) => {
                 let source = heard.source_link_layer();
@@ -155,18 +162,21 @@ impl Stack {
         now: Instant,
         heard: &Heard<'_>,
         target: Ipv6Addr,
-        is_solicited: bool,
-        is_override: bool,
+        (is_router, is_solicited, is_override): (bool, bool, bool),
     ) -> Result<(), DropReason> {
         let id = heard.interface;
         if target.is_multicast() || (is_solicited && heard.header.dst.is_multicast()) {
             return Err(DropReason::NdpImplausible);
         }
         let mac = heard.target_link_layer();
-        self.network.note_heard(id, target.into());
         if self.on_taken(now, id, target, mac) {
             return Ok(());
         }
+        // Our own, come back, or made up.
+        if self.network.is_own_v6(heard.header.src) {
+            return Err(DropReason::Source);
+        }
+        self.network.note_heard(id, target.into());
         let known = self.neighbours.mac(id, target.into());
         let Some(mac) = mac.or(known) else { return Ok(()) };
         let is_other = known.is_some_and(|known| known != mac);
@@ -179,6 +189,9 @@ impl Stack {
             (false, true) => self.neighbours.learn(now, id, target.into(), mac, false),
             (false, false) => self.neighbours.learn_stale(now, id, target.into(), mac, false),
         };
+        if !is_router {
+            self.on_mere_host(now, id, target);
+        }
         self.send_waiting(now, id, mac, waiting);
         Ok(())
     }

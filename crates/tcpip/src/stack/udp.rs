@@ -89,6 +89,7 @@ impl Stack {
         let payload = if is_scattered { payload.into_buffer(&self.copies).into() } else { payload };
         let packet = self.udp_packet(&way, addresses, header, payload, self.mtu(now, &way, dst))?;
         self.counters.datagrams_sent += 1;
+        self.udp.note_sent(id, dst, packet.len());
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
         match addresses {
             AddressPair::V4 { src, dst } => self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet),

@@ -1,6 +1,6 @@
 //! What waits for a device that takes nothing for now, while others go on.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use sunstar_wire::{FourTuple, TcpHeader};
@@ -17,6 +17,8 @@ struct Queue {
     is_ready: bool,
     /// Connections that may have something to send.
     work: VecDeque<u32>,
+    /// The same ones: a place that waits already is not put in again, though another connection has it by now.
+    waiting: BTreeSet<u32>,
     replies: VecDeque<Reply>,
 }
 
@@ -27,7 +29,10 @@ pub(super) struct Held(Vec<Queue>);
 impl Held {
     /// A connection waits for a device.
     pub(super) fn hold(&mut self, interface: InterfaceId, place: u32) {
-        self.queue(interface).work.push_back(place);
+        let queue = self.queue(interface);
+        if queue.waiting.insert(place) {
+            queue.work.push_back(place);
+        }
     }
 
     /// A reply waits for a device; answers whether fewer than `limit` did.
@@ -64,7 +69,12 @@ impl Held {
 
     #[cold]
     fn pop_ready(&mut self) -> Option<u32> {
-        let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(|queue| queue.work.pop_front());
+        let next = |queue: &mut Queue| {
+            queue.work.pop_front().inspect(|place| {
+                queue.waiting.remove(place);
+            })
+        };
+        let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(next);
         if found.is_none() {
             self.0.retain(|queue| !(queue.work.is_empty() && queue.replies.is_empty()));
         }
@@ -74,10 +84,37 @@ impl Held {
     /// The queue of a device that takes nothing for now.
     fn queue(&mut self, interface: InterfaceId) -> &mut Queue {
         let at = self.0.iter().position(|queue| queue.interface == interface).unwrap_or_else(|| {
-            self.0.push(Queue { interface, is_ready: false, work: VecDeque::new(), replies: VecDeque::new() });
+            self.0.push(Queue {
+                interface,
+                is_ready: false,
+                work: VecDeque::new(),
+                waiting: BTreeSet::new(),
+                replies: VecDeque::new(),
+            });
             self.0.len() - 1
         });
         self.0[at].is_ready = false;
         &mut self.0[at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections come and go in one place while a device takes nothing.
+    #[test]
+    fn a_place_waits_once() {
+        let mut held = Held::default();
+        for _ in 0..100 {
+            held.hold(InterfaceId::LOOPBACK, 3);
+        }
+        held.hold(InterfaceId::LOOPBACK, 4);
+        assert_eq!(held.pop(), None, "its device takes nothing");
+        held.resume(InterfaceId::LOOPBACK);
+        assert_eq!([held.pop(), held.pop(), held.pop()], [Some(3), Some(4), None]);
+        held.hold(InterfaceId::LOOPBACK, 3);
+        held.resume(InterfaceId::LOOPBACK);
+        assert_eq!(held.pop(), Some(3), "and again");
     }
 }

@@ -1,10 +1,11 @@
 //! RFC 8200 §4, RFC 6946, RFC 5722, RFC 7112.
 
 use sunstar_wire::{
-    Fragment, Icmpv6Header, Icmpv6ParameterProblem, IpProtocol, Ipv6Fragment, Ipv6Header, ipv6_router_alert,
+    Fragment, Icmpv6Header, Icmpv6ParameterProblem, IpProtocol, Ipv6Fragment, Ipv6Header, NdpMessage, NdpOption,
+    ipv6_router_alert,
 };
 
-use super::{ALL_NODES, PEER, Script, US, icmp, other_than_discovery, udp};
+use super::{ALL_NODES, PEER, Script, US, icmp, mac, ndp_bytes, other_than_discovery, udp};
 use crate::drops::DropReason;
 use crate::udp::{UdpId, UdpOptions};
 
@@ -164,4 +165,36 @@ fn large_echoes_come_back_in_pieces() {
     assert_eq!(gathered, reply);
     let numbers: Vec<_> = sent.iter().map(|sent| sent.bytes[44..48].to_vec()).collect();
     assert!(numbers.windows(2).all(|two| two[0] == two[1]));
+}
+
+/// RFC 6980 §5: neighbour discovery never comes in pieces, and not as the only one either.
+#[test]
+fn discovery_in_pieces_is_dropped() {
+    for hands_out in [false, true] {
+        let mut script = Script::v6();
+        if hands_out {
+            script.stack.hand_out_reassembled();
+        }
+        let target = US;
+        let option = NdpOption::SourceLinkLayer(mac(1));
+        let message = ndp_bytes((PEER, US), &NdpMessage::NeighbourSolicitation { target }, &[option]);
+        let header = Ipv6Header { hop_limit: 255, ..Ipv6Header::new(IpProtocol::FRAGMENT, PEER, US) };
+        let options = [&[IpProtocol::ICMPV6.0, 0, 1, 4, 0, 0, 0, 0][..], &message].concat();
+        script.ip_v6(&header, &piece(OPTIONS, 1, 0, true, &options[..16]));
+        script.ip_v6(&header, &piece(OPTIONS, 1, 16, false, &options[16..]));
+        assert_eq!(script.dropped(DropReason::NdpFragmented), 1);
+        script.ip_v6(&header, &piece(IpProtocol::ICMPV6, 2, 0, false, &message));
+        assert_eq!(script.dropped(DropReason::NdpFragmented), 2);
+        assert!(script.sent().is_empty() && script.stack.poll_reassembled().is_none());
+    }
+}
+
+/// Pieces within pieces would be put together as deep as a packet is long.
+#[test]
+fn pieces_of_pieces_are_dropped() {
+    let (mut script, id) = bound();
+    let inner = piece(IpProtocol::UDP, 2, 0, false, &udp(7, 9, b"hello"));
+    script.payload_v6(IpProtocol::FRAGMENT, &piece(IpProtocol::FRAGMENT, 1, 0, true, &inner[..16]));
+    script.payload_v6(IpProtocol::FRAGMENT, &piece(IpProtocol::FRAGMENT, 1, 16, false, &inner[16..]));
+    assert_eq!((received(&mut script, id), script.dropped(DropReason::FragmentMalformed)), (None, 1));
 }

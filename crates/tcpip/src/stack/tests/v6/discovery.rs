@@ -231,3 +231,17 @@ fn floods_of_neighbours_drive_out_only_their_own() {
     send_datagram(&mut script, PEER);
     assert_eq!(script.sent_one().ethernet.dst, mac(1), "it is still known");
 }
+
+/// RFC 4862 §5.4.4, RFC 4861 §7.2.5: another station claims an address that we have; what we have said ourselves is nothing new.
+#[test]
+fn others_with_our_address_are_noticed() {
+    let mut script = Script::v6();
+    script.ndp((US, ALL_NODES), &advertisement(US, false, true), &[NdpOption::TargetLinkLayer(mac(0))]);
+    script.ndp((US, ALL_NODES), &advertisement(PEER, false, true), &[NdpOption::TargetLinkLayer(mac(9))]);
+    assert_eq!((script.stack.counters().address_conflicts_v6, script.dropped(DropReason::Source)), (0, 2));
+    script.ndp((US, ALL_NODES), &advertisement(US, false, true), &[NdpOption::TargetLinkLayer(mac(9))]);
+    assert_eq!(script.stack.counters().address_conflicts_v6, 1);
+    let (interface, address) = (script.link, US);
+    assert_eq!(script.stack.poll_event(), Some(Event::AddressTaken { interface, address }));
+    assert!(script.owns(US));
+}

@@ -3,7 +3,10 @@
 use core::net::Ipv6Addr;
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{AddressPair, Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv6Header, QuotedV6, TrafficClass};
+use sunstar_wire::checksum::{Fill, Sum};
+use sunstar_wire::{
+    AddressPair, Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv6Header, QuotedV6, TrafficClass, UdpHeader,
+};
 
 use super::{ALL_NODES, PEER, Script, US, US_LOCAL, icmp, udp};
 use crate::drops::DropReason;
@@ -129,4 +132,38 @@ fn errors_reach_who_has_sent() {
     tell(&mut script, &Icmpv6Header::PacketTooBig { mtu: 100 });
     assert_eq!(send(&mut script)[0].bytes.len(), 1_280);
     assert_eq!(AddressPair::V6 { src: US, dst: PEER }.reversed().dst(), core::net::IpAddr::V6(US));
+}
+
+/// Whoever makes up that paths are narrow has to know with whom we speak.
+#[test]
+fn narrow_paths_are_believed_of_who_was_sent_much() {
+    let believed = |bytes: usize, told_of: Ipv6Addr| {
+        let mut script = Script::v6();
+        let id = script.stack.udp_bind((US, 9).into(), UdpOptions::DEFAULT).expect("it is free");
+        let payload = Packet::from(Buffer::from(vec![0; bytes]));
+        script.stack.udp_send(script.now, id, Some((PEER, 7).into()), payload).expect("there is a way");
+        let header = UdpHeader { src_port: 9, dst_port: 7 }.to_bytes(1_400, Fill::Complete(Sum::default()));
+        let ip = Ipv6Header::new(IpProtocol::UDP, US, told_of).to_bytes(1_408).expect("short");
+        let quoted = [&ip[..], &header.expect("short"), &[0; 1_000]].concat();
+        let message = icmp((PEER, US), &Icmpv6Header::PacketTooBig { mtu: 1_300 }, &quoted);
+        script.payload_v6(IpProtocol::ICMPV6, &message);
+        script.stack.counters().icmp_errors_received == 1
+    };
+    let other = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 7, 2);
+    assert_eq!([believed(1_400, PEER), believed(1_400, other), believed(100, PEER)], [true, false, false]);
+}
+
+/// RFC 4443 §2.4, e.1.
+#[test]
+fn errors_with_wrong_headers_are_not_answered() {
+    let answers = |header: &Icmpv6Header| {
+        let mut script = Script::v6();
+        let options = [IpProtocol::ICMPV6.0, 0, 1, 0, 0x81, 2, 0, 0];
+        let message = icmp((PEER, US), header, &[0; 48]);
+        script.payload_v6(IpProtocol::DESTINATION_OPTIONS, &[&options[..], &message].concat());
+        script.sent().len()
+    };
+    let (identifier, sequence) = (1, 1);
+    let request = Icmpv6Header::EchoRequest { identifier, sequence };
+    assert_eq!((answers(&request), answers(&Icmpv6Header::PacketTooBig { mtu: 1_300 })), (1, 0));
 }

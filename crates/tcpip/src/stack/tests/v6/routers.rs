@@ -12,6 +12,7 @@ use crate::configuration::Change;
 use crate::prefix::Prefix;
 use crate::routes::Route;
 use crate::stack::AutoconfOptions;
+use crate::udp::UdpOptions;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NETWORK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 0);
@@ -172,6 +173,47 @@ fn addresses_are_deprecated() {
     assert!(script.global().is_some());
 }
 
+/// The same while it is asked for.
+#[test]
+fn addresses_are_deprecated_before_they_are_ours() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(0), &[prefix_option(9_000, 0)]);
+    script.wait(SECOND / 2);
+    script.wait(SECOND);
+    let address = script.global().expect("it was chosen");
+    assert!(!script.stack.interface(script.link).expect("it is there").is_preferred(address.into()));
+}
+
+/// Whoever makes up prefixes does not have us look at all connections again and again.
+#[test]
+fn no_address_is_chosen_for_moments() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(0), &[prefix_option(9, 9)]);
+    script.wait(SECOND);
+    assert_eq!(script.global(), None);
+    script.advertise(router(0), &[prefix_option(10, 10)]);
+    script.wait(SECOND);
+    assert!(script.global().is_some());
+}
+
+/// RFC 4861 §6.3.7: only a default router ends the search.
+#[test]
+fn routers_are_asked_until_one_forwards() {
+    let questions = |lifetime_s| {
+        let mut script = Script::autoconfigured(1);
+        script.sent();
+        script.advertise(router(lifetime_s), &[]);
+        let mut count = 0;
+        for _ in 0..30 {
+            script.wait(SECOND);
+            count +=
+                discovery(script.sent()).iter().filter(|sent| sent.ndp().0 == NdpMessage::RouterSolicitation).count();
+        }
+        count
+    };
+    assert_eq!((questions(0), questions(1_800)), (2, 0));
+}
+
 /// RFC 4861 §6.3.4: a lifetime of zero ends a default router; RFC 4191 §2.2: the preferred one is asked first.
 #[test]
 fn routers_come_and_go() {
@@ -234,8 +276,6 @@ fn redirects_lead_elsewhere() {
 /// RFC 4861 §6.3.6: a router that does not answer is passed over, until it says something.
 #[test]
 fn silent_routers_are_passed_over() {
-    use crate::udp::UdpOptions;
-
     let mut script = Script::autoconfigured(1);
     let high = RouterAdvertisement { preference: RouterPreference::High, ..router(1_800) };
     let silent = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3);
@@ -278,4 +318,122 @@ fn what_did_not_fit_is_heard_again() {
     while script.stack.poll_change().is_some() {}
     script.advertise(router(1_800), &[]);
     assert!(has_router(&script));
+}
+
+/// What somebody has configured stays as it is, whatever routers say.
+#[test]
+fn static_routes_stay() {
+    let mut script = Script::autoconfigured(1);
+    let (interface, gateway) = (script.link, Some(IpAddr::V6(PEER_LOCAL)));
+    let default = Route { prefix: Prefix::ALL_V6, gateway, interface, metric: 7 };
+    let on_link = Route { prefix: Prefix::new(NETWORK, 64).expect("64 bits"), gateway: None, interface, metric: 256 };
+    for route in [default, on_link] {
+        script.stack.add_route(route).expect("there is room");
+    }
+    let stay = |script: &Script| assert_eq!(script.routes_v6(), [on_link, default]);
+    script.advertise(router(1_800), &[prefix_option(9_000, 9_000)]);
+    stay(&script);
+    script.advertise(router(0), &[prefix_option(0, 0)]);
+    stay(&script);
+    script.stack.remove_route(&default);
+    script.advertise(router(1_800), &[]);
+    let other = Route { metric: 1_024, ..default };
+    assert_eq!(script.routes_v6(), [on_link, other], "there is room for what is heard");
+    script.stack.add_route(default).expect("there is room");
+    script.wait(1_800 * SECOND);
+    stay(&script);
+}
+
+/// RFC 4861 §7.2.5.
+#[test]
+fn who_is_no_router_any_more_is_left() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(1_800), &[prefix_option(9_000, 9_000)]);
+    script.wait(SECOND);
+    let local = script.addresses_v6()[0];
+    let says = |script: &mut Script, is_router| {
+        let (target, is_solicited, is_override) = (PEER_LOCAL, true, true);
+        let message = NdpMessage::NeighbourAdvertisement { target, is_router, is_solicited, is_override };
+        script.ndp((target, local), &message, &[NdpOption::TargetLinkLayer(mac(1))]);
+    };
+    says(&mut script, true);
+    assert_eq!(script.routes_v6().len(), 2);
+    says(&mut script, false);
+    assert_eq!(script.routes_v6().iter().map(|route| route.prefix.len()).collect::<Vec<_>>(), [64]);
+}
+
+/// Redirects take no places from routers and prefixes, nor these from them; the oldest one goes.
+#[test]
+fn redirects_have_places_of_their_own() {
+    let mut script = Script::autoconfigured(1);
+    for network in 0..20 {
+        let prefix = Ipv6Addr::new(0x2001, 0xdb8, network, 5, 0, 0, 0, 0);
+        let option = PrefixInformation {
+            len: 64,
+            is_on_link: true,
+            is_autonomous: false,
+            valid_s: 9_000,
+            preferred_s: 9_000,
+            prefix,
+        };
+        script.advertise(router(1_800), &[NdpOption::Prefix(option)]);
+    }
+    assert_eq!((script.routes_v6().len(), script.stack.counters().router_routes_refused), (16, 5));
+    let local = script.addresses_v6()[0];
+    let target = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+    let far = |last| Ipv6Addr::new(0x2001, 0xdb8, 99, 9, 0, 0, 0, last);
+    for last in 0..20 {
+        let redirect = NdpMessage::Redirect { target, destination: far(last) };
+        script.ndp((PEER_LOCAL, local), &redirect, &[NdpOption::TargetLinkLayer(mac(9))]);
+    }
+    let redirected: Vec<_> = script.routes_v6().into_iter().filter(|route| route.prefix.len() == 128).collect();
+    let expected: Vec<_> = (4..20).map(|last| IpAddr::V6(far(last))).collect();
+    assert_eq!(redirected.iter().map(|route| route.prefix.address()).collect::<Vec<_>>(), expected);
+    assert_eq!(script.stack.counters().redirects_forgotten, 4);
+}
+
+/// RFC 4861 §7.3.3: to whom a router has sent us and who does not answer is left.
+#[test]
+fn silent_ways_of_redirects_are_left() {
+    let mut script = Script::autoconfigured(1);
+    script.advertise(router(1_800), &[prefix_option(9_000, 9_000)]);
+    script.wait(SECOND);
+    let local = script.addresses_v6()[0];
+    let target = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 9, 9, 0, 0, 0, 9);
+    script.ndp((PEER_LOCAL, local), &NdpMessage::Redirect { target, destination: far }, &[]);
+    script.sent();
+    let id = script.stack.udp_bind((Ipv6Addr::UNSPECIFIED, 0).into(), UdpOptions::DEFAULT).expect("there is a port");
+    let send = |script: &mut Script| {
+        let payload = sunstar_packet::Packet::from(sunstar_packet::Buffer::from_static(b"hello"));
+        script.stack.udp_send(script.now, id, Some((far, 9).into()), payload).expect("there is room");
+        script.sent().iter().find(|sent| sent.ip_v6().dst() == far).map(|sent| sent.ethernet.dst)
+    };
+    assert_eq!(send(&mut script), None, "the better one is asked for");
+    for _ in 0..3 {
+        script.wait(SECOND + Duration::from_millis(1));
+        script.sent();
+    }
+    assert_eq!((script.routes_v6().len(), send(&mut script)), (2, Some(mac(1))));
+}
+
+/// What is out of use is not configured by what it has heard before.
+#[test]
+fn nothing_is_left_of_an_interface_that_is_taken_down() {
+    let mut script = Script::autoconfigured(1);
+    let server = [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53).octets()];
+    let options = [prefix_option(9_000, 9_000), NdpOption::DnsServers(DnsServers::new(300, &server))];
+    script.advertise(router(1_800), &options);
+    script.sent();
+    assert!(script.stack.take_down(script.now, script.link));
+    for _ in 0..10 {
+        script.wait(SECOND);
+    }
+    script.advertise(router(1_800), &options);
+    assert_eq!((script.sent().len(), script.addresses_v6(), script.routes_v6()), (0, vec![], vec![]));
+    assert!(script.stack.name_servers().is_empty());
+    let options = AutoconfOptions { secret: [1; 16], follows_routers: true };
+    script.stack.autoconfigure(script.now, script.link, options).expect("it is an Ethernet");
+    script.wait(SECOND);
+    assert_eq!(script.addresses_v6().len(), 1, "it can be used again");
 }
