@@ -302,6 +302,24 @@ fn silent_routers_are_passed_over() {
     assert_eq!(send(&mut script), Some(mac(3)));
 }
 
+/// Routes that did not fit once come with the next advertisement.
+#[test]
+fn what_did_not_fit_is_heard_again() {
+    let mut script = Script::autoconfigured(1);
+    while script.stack.poll_change().is_some() {}
+    let (interface, address) = (script.link, PEER_LOCAL.into());
+    for _ in 0..crate::configuration::MAX_CHANGES {
+        let change = Change::SetPreferred { interface, address, is_preferred: true };
+        script.stack.configure(script.now, change).expect("there is room");
+    }
+    let has_router = |script: &Script| script.stack.routes().any(|route| route.gateway == Some(PEER_LOCAL.into()));
+    script.advertise(router(1_800), &[]);
+    assert!(!has_router(&script));
+    while script.stack.poll_change().is_some() {}
+    script.advertise(router(1_800), &[]);
+    assert!(has_router(&script));
+}
+
 /// What somebody has configured stays as it is, whatever routers say.
 #[test]
 fn static_routes_stay() {
