@@ -11,7 +11,9 @@
 //! | records of an answer | [`MAX_RECORDS`] | further ones are left out |
 //! | aliases on the way to an answer | [`MAX_ALIASES`] | [`NameError::Aliases`] |
 //! | datagrams that are no answer | [`MAX_STRAYS`] for each question | the next server is asked |
-//! | time | [`ResolverOptions::timeout`] for each server, [`ResolverOptions::attempts`] | [`NameError::TimedOut`] |
+//! | labels and pointers of names in an answer | a fixed number of each name, and of all | it is no answer |
+//! | time | [`ResolverOptions::timeout`] each time a server is asked, [`ResolverOptions::attempts`], [`ResolverOptions::deadline`] for all | [`NameError::TimedOut`] |
+//! | time to connect to a host | [`CONNECT_TIME`] | [`Error::TimedOut`] |
 //!
 //! # Whom it believes
 //! An answer comes from the server that was asked, to the port and with the number that were drawn for the question, and repeats the question. All
@@ -26,6 +28,7 @@ mod order;
 mod race;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -47,6 +50,10 @@ pub const MAX_ALIASES: usize = 8;
 
 /// Datagrams that are no answer, for each question to one server.
 pub const MAX_STRAYS: usize = 64;
+
+/// How long [`Resolver::connect`] and [`TcpStream::connect_host`](crate::TcpStream::connect_host) take at most, names included. Who has less
+/// patience drops them.
+pub const CONNECT_TIME: Duration = Duration::from_secs(60);
 
 /// The port of name servers.
 pub const NAME_SERVER_PORT: u16 = 53;
@@ -121,8 +128,10 @@ pub struct ResolverOptions {
     pub servers: Rc<dyn Fn() -> Servers>,
     /// Names that are known without asking.
     pub hosts: Rc<Hosts>,
-    /// How long a server may take.
+    /// How long a server may take each time it is asked, also if it wants to be asked in another way: without extensions, or by TCP.
     pub timeout: Duration,
+    /// How long it takes at most to find what is known of a name: with all servers, attempts, aliases and domains.
+    pub deadline: Duration,
     /// How often each server is asked.
     pub attempts: u32,
     /// With so many dots a name is looked for as it is before it is in the domains.
@@ -140,6 +149,7 @@ impl ResolverOptions {
             servers: Rc::new(servers),
             hosts: Rc::default(),
             timeout: Duration::from_secs(3),
+            deadline: Duration::from_secs(20),
             attempts: 2,
             dots: 1,
             lookups: 256,

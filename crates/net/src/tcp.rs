@@ -3,8 +3,10 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
+
 use crate::error::Error;
-use crate::names::Resolver;
+use crate::names::{CONNECT_TIME, Resolver};
 use crate::socket::{Keepalive, StreamOption};
 use crate::typed::{TypedListener, TypedStream};
 
@@ -36,7 +38,8 @@ impl TcpStream {
     /// When polled outside of any shard.
     pub async fn connect_host(name: &str, port: u16) -> Result<Self, Error> {
         if let Ok(ip) = name.parse() {
-            return Self::connect(SocketAddr::new(ip, port)).await;
+            let connecting = Self::connect(SocketAddr::new(ip, port));
+            return with_timeout(CONNECT_TIME, connecting).await.unwrap_or(Err(Error::TimedOut));
         }
         let resolver = Resolver::current().ok_or(Error::NameServers)?;
         resolver.connect(name, port).await.map(Self::of)

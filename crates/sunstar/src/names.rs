@@ -56,6 +56,9 @@ impl Names {
     /// If a shard has one already.
     pub(crate) async fn install(self) -> Result<(), Error> {
         let conf = if self.is_native { ResolvConf::default() } else { ResolvConf::parse(&text_of(RESOLV_CONF)) };
+        for server in &conf.skipped {
+            log::warn!("{RESOLV_CONF}: the name server {server:?} is no address that can be asked");
+        }
         let hosts = Hosts::parse(&text_of(HOSTS));
         for shard in ShardId::all(current::shard_count()) {
             let (names, conf, hosts) = (self.clone(), conf.clone(), hosts.clone());
@@ -79,11 +82,15 @@ impl Names {
             servers
         };
         let usual = ResolverOptions::new(whom);
+        let timeout = conf.timeout_s.map_or(usual.timeout, |seconds| Duration::from_secs(seconds.into()));
+        let attempts = conf.attempts.unwrap_or(usual.attempts);
         let options = ResolverOptions {
             hosts: Rc::new(hosts),
             dots: conf.dots.unwrap_or(usual.dots),
-            timeout: conf.timeout_s.map_or(usual.timeout, |seconds| Duration::from_secs(seconds.into())),
-            attempts: conf.attempts.unwrap_or(usual.attempts),
+            timeout,
+            // A server has all its attempts, if somebody asks for so much patience.
+            deadline: usual.deadline.max(timeout.saturating_mul(attempts)),
+            attempts,
             ..usual
         };
         let resolver = Resolver::new(options);

@@ -36,19 +36,19 @@ fn id() -> u16 {
 impl Question<'_> {
     /// Asks a server: by UDP, and by TCP if the answer does not fit. Nothing if it does not answer.
     pub(super) async fn ask(&self, server: SocketAddr, count: &impl Fn(fn(&mut ResolverCounters))) -> Option<Reply> {
-        let mut reply = self.within(self.by_udp(server, true, count)).await?;
+        with_timeout(self.timeout, self.converse(server, count)).await.ok()?.ok()
+    }
+
+    async fn converse(&self, server: SocketAddr, count: &impl Fn(fn(&mut ResolverCounters))) -> Result<Reply, Error> {
+        let mut reply = self.by_udp(server, true, count).await?;
         if reply == Reply::NoExtensions {
-            reply = self.within(self.by_udp(server, false, count)).await?;
+            reply = self.by_udp(server, false, count).await?;
         }
         if reply == Reply::Truncated {
             count(|counters| counters.by_tcp += 1);
-            reply = self.within(self.by_tcp(server)).await?;
+            reply = self.by_tcp(server).await?;
         }
-        Some(reply)
-    }
-
-    async fn within(&self, asking: impl Future<Output = Result<Reply, Error>>) -> Option<Reply> {
-        with_timeout(self.timeout, asking).await.ok()?.ok()
+        Ok(reply)
     }
 
     /// Each question has a port and a number of its own (RFC 5452 §9).
@@ -66,7 +66,9 @@ impl Question<'_> {
         socket.send(question).await?;
         for _ in 0..MAX_STRAYS {
             let (bytes, from) = socket.recv_from().await?;
-            let answer = message::answer(&bytes, id, self.name, self.kind).filter(|_| from == server);
+            // Nobody was told that longer ones are taken; and what strangers send is not read.
+            let is_plausible = from == server && bytes.len() <= usize::from(message::UDP_BYTES);
+            let answer = is_plausible.then(|| message::answer(&bytes, id, self.name, self.kind)).flatten();
             if let Some(reply) = answer {
                 return Ok(reply);
             }

@@ -53,6 +53,8 @@ pub struct ResolvConf {
     pub servers: Vec<SocketAddr>,
     /// `search`, or `domain`: the last one counts.
     pub search: Vec<Box<str>>,
+    /// Name servers that can't be asked, since they are no addresses, or name an interface (`fe80::1%eth0`).
+    pub skipped: Vec<Box<str>>,
     /// `options ndots:`.
     pub dots: Option<usize>,
     /// `options timeout:`, in seconds.
@@ -69,9 +71,13 @@ impl ResolvConf {
             let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let ip = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                    conf.servers.extend(ip.map(|ip| SocketAddr::new(ip, NAME_SERVER_PORT)));
+                    let word = words.next().unwrap_or_default();
+                    match word.parse::<IpAddr>() {
+                        Ok(ip) => conf.servers.push(SocketAddr::new(ip, NAME_SERVER_PORT)),
+                        Err(_) => conf.skipped.push(word.into()),
+                    }
                     conf.servers.truncate(MAX_SERVERS);
+                    conf.skipped.truncate(MAX_SERVERS);
                 }
                 Some("search" | "domain") => {
                     conf.search = words.filter(|name| is_name(name)).take(MAX_SERVERS).map(key).collect();

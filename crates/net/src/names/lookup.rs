@@ -9,6 +9,7 @@ use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::sync::SharedFuture;
 use sunstar_executor::timer;
 
@@ -70,8 +71,17 @@ impl State {
         self.counters.set(counters);
     }
 
+    /// Gives up when the time for a question has passed.
+    async fn in_time(&self, answer: impl Future<Output = Answer>) -> Answer {
+        with_timeout(self.options.deadline, answer).await.unwrap_or(Err(NameError::TimedOut))
+    }
+
     /// Looks for a name as it is and in the domains, in the order that its dots ask for.
     pub(super) async fn search(self: &Rc<Self>, name: &str, kind: RecordKind) -> Answer {
+        self.in_time(self.search_all(name, kind)).await
+    }
+
+    async fn search_all(self: &Rc<Self>, name: &str, kind: RecordKind) -> Answer {
         if !is_name(name) {
             return Err(NameError::Invalid);
         }
@@ -172,7 +182,8 @@ impl State {
 
 async fn resolve(state: Weak<State>, key: Key) -> Answer {
     match state.upgrade() {
-        Some(state) => state.resolve(key).await,
+        // Whoever joins it later does not prolong it.
+        Some(state) => state.in_time(state.resolve(key)).await,
         // Nobody is left who could have asked.
         None => Err(NameError::Failed),
     }

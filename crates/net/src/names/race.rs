@@ -10,9 +10,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::sleep;
 
-use super::{NameError, RecordKind, Resolver, order, worse};
+use super::{CONNECT_TIME, NameError, RecordKind, Resolver, order, worse};
 use crate::error::Error;
 use crate::stream::Stream;
 
@@ -53,7 +54,8 @@ impl Resolver {
     /// counts (RFC 8305). Dropping the future gives all of them up.
     ///
     /// # Errors
-    /// [`Error::UnknownHost`] and [`Error::NameServers`] if there is no address; otherwise that of the attempt that has failed last.
+    /// [`Error::UnknownHost`] and [`Error::NameServers`] if there is no address; [`Error::TimedOut`] after [`CONNECT_TIME`]; otherwise that
+    /// of the attempt that has failed last.
     ///
     /// # Panics
     /// When polled outside of any shard.
@@ -74,7 +76,8 @@ impl Resolver {
             name_error: None,
             error: None,
         };
-        poll_fn(|cx| race.poll(cx)).await
+        let connecting = poll_fn(|cx| race.poll(cx));
+        with_timeout(CONNECT_TIME, connecting).await.unwrap_or(Err(Error::TimedOut))
     }
 }
 

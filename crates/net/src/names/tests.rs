@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use simple_dns::rdata::{A, CNAME, RData, SOA};
+use simple_dns::rdata::{A, CNAME, OPT, RData, SOA};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 use sunstar_executor::Instant;
 
@@ -112,6 +112,129 @@ fn servers_may_fail() {
     }
     packet.set_flags(PacketFlag::TRUNCATION);
     assert_eq!(read(&packet), Some(Reply::Truncated));
+    *packet.rcode_mut() = RCODE::NoError;
+    packet.remove_flags(PacketFlag::TRUNCATION);
+    *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 512, version: 0 });
+    let mut bytes = packet.build_bytes_vec().unwrap();
+    assert!(matches!(answer(&bytes, ID, "a.test", RecordKind::A), Some(Reply::Missing { .. })));
+    let ttl = bytes.len() - 6;
+    bytes[ttl] = 1;
+    assert_eq!(answer(&bytes, ID, "a.test", RecordKind::A), Some(Reply::Failed), "RFC 6891 §6.1.3");
+}
+
+/// Who does not understand a question need not repeat it.
+#[test]
+fn refusals_without_the_question_are_taken() {
+    let mut packet = packet("a.test");
+    packet.questions.clear();
+    for (rcode, reply) in [
+        (RCODE::FormatError, Some(Reply::NoExtensions)),
+        (RCODE::NotImplemented, Some(Reply::NoExtensions)),
+        (RCODE::ServerFailure, Some(Reply::Failed)),
+        (RCODE::NameError, None),
+        (RCODE::NoError, None),
+    ] {
+        *packet.rcode_mut() = rcode;
+        assert_eq!(read(&packet), reply);
+    }
+}
+
+/// RFC 2181 §9.
+#[test]
+fn truncated_answers_may_end_anywhere() {
+    let mut packet = packet("a.test");
+    packet.answers.push(record("a.test", 60, a(1)));
+    packet.set_flags(PacketFlag::TRUNCATION);
+    let bytes = packet.build_bytes_vec().unwrap();
+    for len in 0..bytes.len() {
+        let reply = answer(&bytes[..len], ID, "a.test", RecordKind::A);
+        assert_eq!(reply, (len >= 12).then_some(Reply::Truncated), "{len} bytes");
+    }
+    assert_eq!(answer(&bytes[..30], ID, "b.test", RecordKind::A), None, "to another question");
+}
+
+/// RFC 2181 §8.
+#[test]
+fn times_with_the_highest_bit_are_none() {
+    for (ttl, is) in [(1 << 31, 0), (u32::MAX, 0), ((1 << 31) - 1, 86_400)] {
+        let mut packet = packet("a.test");
+        packet.answers.push(record("a.test", ttl, a(1)));
+        assert_eq!(read(&packet), Some(Reply::Found(vec![ip(1)], seconds(is))));
+    }
+}
+
+/// RFC 2308 §2.2: nothing more is to be asked for.
+#[test]
+fn an_alias_of_what_has_nothing_is_no_alias() {
+    let soa = |zone: &'static str| {
+        let name = || Name::new("ns.test").unwrap();
+        let soa = SOA { mname: name(), rname: name(), serial: 1, refresh: 1, retry: 1, expire: 1, minimum: 60 };
+        record(zone, 60, RData::SOA(soa))
+    };
+    let mut packet = packet("a.test");
+    packet.answers.push(record("a.test", 40, alias("b.other")));
+    for zone in ["other", "b.OTHER", "."] {
+        packet.name_servers = vec![soa(zone)];
+        assert_eq!(read(&packet), Some(Reply::Missing { is_name_unknown: false, ttl: Some(seconds(40)) }));
+    }
+    // It speaks of another zone.
+    for zone in ["test", "c.b.other"] {
+        packet.name_servers = vec![soa(zone)];
+        assert_eq!(read(&packet), Some(Reply::Alias("b.other".into(), seconds(40))));
+    }
+}
+
+/// RFC 2317: what names of addresses stand for may have bytes that hosts' names do not.
+#[test]
+fn aliases_have_any_bytes() {
+    let mut packet = packet("a.test");
+    packet.answers.push(record("a.test", 40, alias("0/25.test")));
+    assert_eq!(read(&packet), Some(Reply::Failed), "it is not asked for");
+    packet.answers.push(record("0/25.test", 50, a(1)));
+    assert_eq!(read(&packet), Some(Reply::Found(vec![ip(1)], seconds(40))));
+}
+
+/// An answer with this in the data of a record of another kind, and `count` records of a kind, whose names begin at its end.
+fn with_names(rdata: &[u8], count: u16, kind: u8) -> Vec<u8> {
+    let mut bytes = packet("a.test").build_bytes_vec().unwrap();
+    bytes[6..8].copy_from_slice(&(count + 1).to_be_bytes());
+    let header = |kind: u8, len: usize| [0, kind, 0, 1, 0, 0, 0, 60, (len >> 8) as u8, len as u8];
+    bytes.push(0);
+    bytes.extend(header(16, rdata.len()));
+    let first = bytes.len();
+    bytes.extend_from_slice(rdata);
+    let pointer = (0xc000 | u16::try_from(bytes.len() - 2).unwrap()).to_be_bytes();
+    for _ in 0..count {
+        bytes.extend_from_slice(&pointer);
+        bytes.extend(header(kind, 4));
+        bytes.extend([192, 0, 2, 1]);
+    }
+    assert!(first < bytes.len() && bytes.len() < 1 << 16);
+    bytes
+}
+
+/// Pointers to pointers, so many, the first of which leads to the name that was asked for.
+fn chain(jumps: usize) -> Vec<u8> {
+    // Behind the question, a name of the root, and what is fixed of a record.
+    let first = packet("a.test").build_bytes_vec().unwrap().len() + 11;
+    let places = core::iter::once(12).chain((0..).map(|jump| first + 2 * jump)).take(jumps);
+    places.flat_map(|place| (0xc000 | place as u16).to_be_bytes()).collect()
+}
+
+/// RFC 1035 §4.1.4 has no bound; a server could keep a shard busy.
+#[test]
+fn names_are_followed_for_so_long() {
+    let found = |rdata: &[u8], count| answer(&with_names(rdata, count, 1), ID, "a.test", RecordKind::A);
+    assert!(matches!(found(&chain(100), 1), Some(Reply::Found(..))));
+    assert_eq!(found(&chain(128), 1), None, "one name");
+    assert_eq!(found(&chain(8_000), 1), None, "one name");
+    assert!(matches!(found(&chain(100), 500), Some(Reply::Found(..))));
+    assert_eq!(found(&chain(100), 1_000), None, "all of them");
+    // Not those that are of no use.
+    assert!(answer(&with_names(&chain(8_000), 2_000, 16), ID, "a.test", RecordKind::A).is_some());
+    let mut circle = packet("a.test").build_bytes_vec().unwrap();
+    circle[12..14].copy_from_slice(&[0xc0, 12]);
+    assert_eq!(answer(&circle, ID, "a.test", RecordKind::A), None);
 }
 
 /// Memory is not taken for what a header only says.
@@ -197,14 +320,16 @@ fn hosts_files() {
 #[test]
 fn resolver_files() {
     let conf = ResolvConf::parse(
-        "; all\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # two\nnameserver x\ndomain a.test\n\
+        "; all\nnameserver 192.0.2.1\nnameserver 2001:db8::1 # two\nnameserver x\nnameserver fe80::1%eth0\ndomain a.test\n\
          search b.test C.test. b!d\noptions ndots:2 timeout:0 attempts:99 rotate\n",
     );
     let servers: Vec<_> = conf.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["192.0.2.1:53", "[2001:db8::1]:53"]);
+    assert_eq!(conf.skipped, ["x".into(), "fe80::1%eth0".into()]);
     assert_eq!(conf.search, ["b.test".into(), "c.test".into()]);
     assert_eq!((conf.dots, conf.timeout_s, conf.attempts), (Some(2), Some(1), Some(5)));
-    assert_eq!(ResolvConf::parse(&"nameserver 192.0.2.1\n".repeat(99)).servers.len(), 8);
+    let many = ResolvConf::parse(&"nameserver 192.0.2.1\nnameserver\n".repeat(99));
+    assert_eq!((many.servers.len(), many.skipped.len()), (8, 8));
 }
 
 #[test]

@@ -130,6 +130,31 @@ fn lies_are_passed_over() {
     });
 }
 
+/// Servers were told how long answers may be.
+#[test]
+fn longer_datagrams_are_no_answers() {
+    run([Script::honest(), Script::silent()], || async {
+        let resolver = resolver(&["first"]);
+        assert_eq!(resolver.addresses("huge.test").await, Err(NameError::TimedOut));
+        assert_eq!(resolver.counters().strays, 2);
+    });
+}
+
+/// Also if each step takes hardly less than it may.
+#[test]
+fn time_is_bounded() {
+    run([Script::old().slow(Duration::from_secs(2)), Script::silent()], || async {
+        let (resolver, start) = (resolver(&["first"]), now());
+        assert_eq!(resolver.addresses("one.test").await, Err(NameError::TimedOut));
+        assert_eq!((now() - start).as_secs(), 6, "with and without extensions, twice");
+    });
+    run([Script::honest().slow(Duration::from_millis(1_400)), Script::silent()], || async {
+        let (resolver, start) = (resolver(&["first"]), now());
+        assert_eq!(resolver.addresses("circle.test").await, Err(NameError::TimedOut));
+        assert_eq!(((now() - start).as_secs(), resolver.levels().1), (20, 0), "nine names");
+    });
+}
+
 #[test]
 fn long_answers_come_by_tcp() {
     run([Script::honest(), Script::silent()], || async {

@@ -25,11 +25,20 @@ pub(crate) struct Script {
     is_old: bool,
     /// The address that it says everything has.
     always: Option<IpAddr>,
+    /// How long it takes to answer.
+    delay: Duration,
 }
 
 impl Script {
     pub(crate) fn honest() -> Self {
-        Self { is_there: true, lies: 0, rcode: Some(RCODE::NoError), is_old: false, always: None }
+        Self {
+            is_there: true,
+            lies: 0,
+            rcode: Some(RCODE::NoError),
+            is_old: false,
+            always: None,
+            delay: Duration::ZERO,
+        }
     }
 
     pub(crate) fn silent() -> Self {
@@ -50,6 +59,10 @@ impl Script {
 
     pub(crate) fn liar(always: IpAddr) -> Self {
         Self { always: Some(always), ..Self::honest() }
+    }
+
+    pub(crate) fn slow(self, delay: Duration) -> Self {
+        Self { delay, ..self }
     }
 
     pub(crate) fn old() -> Self {
@@ -90,6 +103,7 @@ fn fill(reply: &mut Packet<'_>, name: &str, kind: TYPE, is_tcp: bool, always: Op
         ("one.test", TYPE::A) => Some(vec![a(1)]),
         ("two.test", TYPE::A) => Some(vec![a(1), a(2)]),
         ("many.test", TYPE::A) => Some((0..200).map(a).collect()),
+        ("huge.test", TYPE::A) => Some((0..100).map(a).collect()),
         ("dual.test", TYPE::A) => Some(vec![a(1)]),
         ("dual.test", TYPE::AAAA) => Some(vec![RData::AAAA(AAAA { address: 0x2001_0db8 << 96 | 1 })]),
         ("alias3.test", _) => Some(vec![RData::CNAME(CNAME(own("alias2.test")))]),
@@ -104,7 +118,7 @@ fn fill(reply: &mut Packet<'_>, name: &str, kind: TYPE, is_tcp: bool, always: Op
     };
     let record = |data| ResourceRecord::new(own(name), CLASS::IN, 60, data);
     match records {
-        Some(records) if records.len() > 50 && !is_tcp => reply.set_flags(PacketFlag::TRUNCATION),
+        Some(records) if records.len() > 100 && !is_tcp => reply.set_flags(PacketFlag::TRUNCATION),
         Some(records) if !records.is_empty() => reply.answers = records.into_iter().map(record).collect(),
         other => {
             if other.is_none() {
@@ -140,7 +154,7 @@ async fn serve(script: Script) {
             let _ = socket.send_to(answer, from).await;
         }
         // Datagrams overtake each other.
-        sleep(Duration::from_millis(if script.lies > 0 { 20 } else { 0 })).await;
+        sleep(script.delay + Duration::from_millis(if script.lies > 0 { 20 } else { 0 })).await;
         if let Some(answer) = script.answer(&question, false) {
             let _ = socket.send_to(answer, from).await;
         }
