@@ -198,7 +198,10 @@ fn aliases_have_any_bytes() {
 fn with_names(rdata: &[u8], count: u16, kind: u8) -> Vec<u8> {
     let mut bytes = packet("a.test").build_bytes_vec().unwrap();
     bytes[6..8].copy_from_slice(&(count + 1).to_be_bytes());
-    let header = |kind: u8, len: usize| [0, kind, 0, 1, 0, 0, 0, 60, (len >> 8) as u8, len as u8];
+    let header = |kind: u8, len: usize| {
+        let [high, low] = u16::try_from(len).unwrap().to_be_bytes();
+        [0, kind, 0, 1, 0, 0, 0, 60, high, low]
+    };
     bytes.push(0);
     bytes.extend(header(16, rdata.len()));
     let first = bytes.len();
@@ -218,7 +221,7 @@ fn chain(jumps: usize) -> Vec<u8> {
     // Behind the question, a name of the root, and what is fixed of a record.
     let first = packet("a.test").build_bytes_vec().unwrap().len() + 11;
     let places = core::iter::once(12).chain((0..).map(|jump| first + 2 * jump)).take(jumps);
-    places.flat_map(|place| (0xc000 | place as u16).to_be_bytes()).collect()
+    places.flat_map(|place| (0xc000 | u16::try_from(place).unwrap()).to_be_bytes()).collect()
 }
 
 /// RFC 1035 §4.1.4 has no bound; a server could keep a shard busy.
