@@ -15,7 +15,7 @@
 //! | [`interface`], [`routes`], [`prefix`] | where packets go |
 //! | [`configuration`] | what changes of that while it runs, told from one shard to the others |
 //! | [`path`] | what is known of the way, and what the way says about packets that did not arrive |
-//! | [`dhcpv4`] | the DHCP client of an interface |
+//! | [`dhcpv4`], [`dhcpv6`] | the DHCP clients of an interface |
 //! | [`udp`] | UDP sockets |
 //! | [`drops`] | why packets were dropped |
 //! | [`flows`] | the connection of a packet, by one probe |
@@ -55,8 +55,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_tcpip;
 
+mod chance;
 pub mod configuration;
 pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod drops;
 pub mod filter;
 pub mod flows;

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::chance::Chance;
 use crate::time::Instant;
 
 /// So often an offered address is asked for (RFC 2131 §4.4.1 leaves it open).
@@ -31,23 +32,18 @@ const VARIATION_MICROS: u32 = 1_000_000;
 /// RFC 2131 §4.4.5: a lease is not asked for more often, but for short ones.
 const MIN_PROLONG_WAIT: Duration = Duration::from_secs(60);
 
-/// Chance, from a seed.
+/// How long it waits by chance.
 #[derive(Debug)]
-pub(super) struct Timing(u64);
+pub(super) struct Timing(Chance);
 
 impl Timing {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Chance::new(seed))
     }
 
-    /// Some number (SplitMix64).
+    /// Some number.
     pub(super) fn draw(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let [a, b, c, d, ..] = (mixed ^ (mixed >> 31)).to_be_bytes();
-        u32::from_be_bytes([a, b, c, d])
+        self.0.draw()
     }
 
     /// How long to wait for an answer that was asked for `tries` times before: 4 s, 8 s and so on up to 64 s, give or take one.
@@ -64,7 +60,7 @@ impl Timing {
     }
 
     fn up_to(&mut self, micros: u32) -> Duration {
-        Duration::from_micros((self.draw() % (micros + 1)).into())
+        Duration::from_micros(self.0.up_to(micros).into())
     }
 }
 
