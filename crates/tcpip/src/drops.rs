@@ -80,6 +80,8 @@ pub enum DropReason {
     UdpQueueFull,
     /// A malformed DHCP message for the client of an interface.
     Dhcpv4Malformed,
+    /// A malformed DHCPv6 message for the client of an interface.
+    Dhcpv6Malformed,
     /// A malformed ICMP message.
     IcmpMalformed,
     /// A wrong ICMP checksum.
@@ -148,6 +150,7 @@ impl DropReason {
         Self::UdpNoPort,
         Self::UdpQueueFull,
         Self::Dhcpv4Malformed,
+        Self::Dhcpv6Malformed,
         Self::IcmpMalformed,
         Self::IcmpChecksum,
         Self::IcmpKind,
@@ -203,6 +206,7 @@ impl DropReason {
             Self::UdpNoPort => "udp_no_port",
             Self::UdpQueueFull => "udp_queue_full",
             Self::Dhcpv4Malformed => "dhcpv4_malformed",
+            Self::Dhcpv6Malformed => "dhcpv6_malformed",
             Self::IcmpMalformed => "icmp_malformed",
             Self::IcmpChecksum => "icmp_checksum",
             Self::IcmpKind => "icmp_kind",

@@ -5,6 +5,7 @@ mod autoconf;
 mod batch;
 mod configure;
 mod dhcpv4;
+mod dhcpv6;
 mod express;
 mod filters;
 mod groups;
@@ -12,6 +13,7 @@ mod icmp;
 mod icmp_v6;
 mod input;
 mod input_v6;
+mod leased;
 mod ndp;
 mod network;
 mod outgoing;
@@ -56,6 +58,7 @@ use arp::Announcement;
 use autoconf::Autoconf;
 use batch::Batch;
 use dhcpv4::Dhcpv4;
+use dhcpv6::Dhcpv6;
 use groups::Groups;
 use network::Network;
 use outgoing::Waiting;
@@ -289,6 +292,7 @@ pub struct Stack {
     conflicts: VecDeque<Event>,
     configuration: Configuration,
     dhcpv4: Vec<Dhcpv4>,
+    dhcpv6: Vec<Dhcpv6>,
     filters: Filters,
     batch: Batch,
     /// Memory for the segment that is being sent; between calls it has what is left of one that is being cut.
@@ -333,6 +337,7 @@ impl Stack {
             conflicts: VecDeque::new(),
             configuration: Configuration::default(),
             dhcpv4: Vec::new(),
+            dhcpv6: Vec::new(),
             filters: Filters::default(),
             batch: Batch::default(),
             segment: None,
@@ -437,7 +442,7 @@ impl Stack {
         let below = earliest(earliest(below, self.tentative_deadline()), self.autoconf_deadline());
         let below = earliest(below, self.group_deadline());
         let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
-        earliest(earliest(above, below), self.dhcpv4_deadline())
+        earliest(earliest(above, below), earliest(self.dhcpv4_deadline(), self.dhcpv6_deadline()))
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -462,6 +467,7 @@ impl Stack {
         self.age_autoconf(now);
         self.send_reports(now);
         self.handle_dhcpv4_timeout(now);
+        self.handle_dhcpv6_timeout(now);
         while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
             self.on_expired(now, expired);
         }

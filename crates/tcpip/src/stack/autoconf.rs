@@ -206,6 +206,7 @@ impl Stack {
         if chosen.is_some_and(|chosen| !chosen.what.is_preferred) {
             let _ = self.configure(now, Change::SetPreferred { interface, address, is_preferred: false });
         }
+        self.follow_dhcpv6(now, interface, address);
     }
 
     /// §6.3.7.
@@ -240,6 +241,7 @@ impl Stack {
             link.solicit_at = None;
         }
         self.counters.router_advertisements_received += 1;
+        self.hear_dhcpv6_flags(now, id, router);
         if router.reachable_ms > 0 {
             self.neighbours.set_reachable(Duration::from_millis(router.reachable_ms.min(3_600_000).into()));
         }

@@ -66,15 +66,16 @@ impl Stack {
         true
     }
 
-    /// Gives back all addresses that were given by DHCP, since the host ends. Answers whether that takes a moment more: let time pass and
-    /// packets leave, and ask again.
+    /// Gives back all addresses that were given by DHCP, of both versions of IP, since the host ends. Answers whether that takes a moment
+    /// more: let time pass and packets leave, and ask again.
     pub fn leave(&mut self, now: Instant) -> bool {
         let running = self.dhcpv4.iter().filter(|dhcp| dhcp.released_at.is_none());
         let interfaces: Vec<InterfaceId> = running.map(|dhcp| dhcp.interface).collect();
         for id in interfaces {
             self.stop_dhcpv4(now, id);
         }
-        self.dhcpv4.iter().any(|dhcp| dhcp.released_at > Some(now))
+        let has_more = self.leave_dhcpv6(now);
+        has_more || self.dhcpv4.iter().any(|dhcp| dhcp.released_at > Some(now))
     }
 
     /// The lease that an interface has by DHCP, and until when; never if no time is said.
@@ -231,60 +232,16 @@ impl Stack {
         }
     }
 
-    /// Makes the changes from what the stack has to what a lease says. What does not fit is left out, and tried again with the next
-    /// lease; without the address all of it.
     fn make(&mut self, now: Instant, dhcp: &mut Dhcpv4, lease: Box<Lease>) {
         let wanted = changes(dhcp.interface, &lease);
         dhcp.lease = Some(lease);
-        // What is replaced stays until then: with an address connections would go.
-        let (mut before, gone): (Vec<Change>, Vec<Change>) = core::mem::take(&mut dhcp.made)
-            .into_iter()
-            .partition(|old| wanted.iter().any(|new| is_in_place_of(new, old)));
-        gone.iter().rev().for_each(|gone| self.undo(now, gone));
-        for new in wanted {
-            let old = before.iter().position(|old| is_in_place_of(&new, old)).map(|at| before.remove(at));
-            let is_address = matches!(new, Change::AddAddress { .. });
-            let has = if old.as_ref() == Some(&new) || self.change(now, new.clone()) { Some(new) } else { old };
-            if is_address && has.is_none() {
-                break;
-            }
-            dhcp.made.extend(has);
-        }
-        for gone in before.iter().rev() {
-            self.undo(now, gone);
-        }
+        self.remake(now, &mut dhcp.made, wanted);
     }
 
     /// Takes everything off that a lease has brought, the address last.
     fn unmake(&mut self, now: Instant, dhcp: &mut Dhcpv4) {
         dhcp.lease = None;
-        for change in core::mem::take(&mut dhcp.made).iter().rev() {
-            self.undo(now, change);
-        }
-    }
-
-    fn undo(&mut self, now: Instant, change: &Change) {
-        if let Some(undo) = undo(change) {
-            self.change(now, undo);
-        }
-    }
-
-    /// Answers whether it was made.
-    fn change(&mut self, now: Instant, change: Change) -> bool {
-        let is_made = self.configure(now, change).is_ok();
-        self.counters.changes_refused += u64::from(!is_made);
-        is_made
-    }
-}
-
-/// Whether one change of a lease takes the place of another one.
-fn is_in_place_of(new: &Change, old: &Change) -> bool {
-    match (new, old) {
-        (Change::AddAddress { address: new, .. }, Change::AddAddress { address: old, .. }) => {
-            new.address() == old.address()
-        }
-        (Change::AddRoute(new), Change::AddRoute(old)) => new == old,
-        _ => core::mem::discriminant(new) == core::mem::discriminant(old),
+        self.remake(now, &mut dhcp.made, Vec::new());
     }
 }
 
@@ -306,22 +263,4 @@ fn changes(interface: InterfaceId, lease: &Lease) -> Vec<Change> {
         changes.push(Change::SetSearchDomains { interface, origin, domains: lease.search_domains.clone() });
     }
     changes
-}
-
-/// What takes it back.
-fn undo(change: &Change) -> Option<Change> {
-    Some(match change {
-        Change::AddAddress { interface, address } => {
-            Change::RemoveAddress { interface: *interface, address: address.address() }
-        }
-        Change::AddRoute(route) => Change::RemoveRoute(*route),
-        Change::SetMtu { interface, origin, .. } => Change::SetMtu { interface: *interface, origin: *origin, mtu: 0 },
-        Change::SetNameServers { interface, origin, .. } => {
-            Change::SetNameServers { interface: *interface, origin: *origin, servers: Vec::new() }
-        }
-        Change::SetSearchDomains { interface, origin, .. } => {
-            Change::SetSearchDomains { interface: *interface, origin: *origin, domains: Vec::new() }
-        }
-        Change::RemoveAddress { .. } | Change::RemoveRoute(_) | Change::SetPreferred { .. } => return None,
-    })
 }

@@ -113,6 +113,7 @@ impl Stack {
         }
         if is_wanted {
             self.on_address_taken(now, interface, address);
+            self.give_up_dhcpv6(now, interface, address);
         }
         true
     }

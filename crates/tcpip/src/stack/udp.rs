@@ -4,6 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Checksum, MAX_BUFFERS, Offload, Packet};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
+use sunstar_wire::dhcpv6::CLIENT_PORT;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol, Ipv4Header, Ipv6Header, UdpDatagram, UdpHeader};
 
 use super::Stack;
@@ -181,6 +182,9 @@ impl Stack {
         let must_verify = has_checksum || matches!(arrived.head, Head::V6(_));
         if must_verify && !planted::is("udp_unverified") && !has_valid_checksum(&packet, addresses, IpProtocol::UDP) {
             return Err(DropReason::UdpChecksum);
+        }
+        if header.dst_port == CLIENT_PORT && self.input_dhcpv6(now, arrived, &mut packet)? {
+            return Ok(());
         }
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
         let Some(place) = self.udp.find(&flow) else {

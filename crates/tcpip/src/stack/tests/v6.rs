@@ -1,6 +1,7 @@
 //! IPv6: one stack on an Ethernet and what its neighbours send it, and streams from stack to stack.
 
 mod chains;
+mod dhcpv6;
 mod discovery;
 mod errors;
 mod filters;

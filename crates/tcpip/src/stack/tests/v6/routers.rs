@@ -22,12 +22,12 @@ fn prefix_option(valid_s: u32, preferred_s: u32) -> NdpOption<'static> {
     NdpOption::Prefix(PrefixInformation { len: 64, is_on_link, is_autonomous, valid_s, preferred_s, prefix: NETWORK })
 }
 
-fn router(lifetime_s: u16) -> RouterAdvertisement {
+pub(super) fn router(lifetime_s: u16) -> RouterAdvertisement {
     RouterAdvertisement { lifetime_s, ..RouterAdvertisement::default() }
 }
 
 impl Script {
-    fn autoconfigured(secret: u8) -> Self {
+    pub(super) fn autoconfigured(secret: u8) -> Self {
         let mut script = Self::new();
         let options = AutoconfOptions { secret: [secret; 16], follows_routers: true };
         script.stack.autoconfigure(script.now, script.link, options).expect("it is an Ethernet");
@@ -35,16 +35,16 @@ impl Script {
         script
     }
 
-    fn advertise(&mut self, advertisement: RouterAdvertisement, options: &[NdpOption<'_>]) {
+    pub(super) fn advertise(&mut self, advertisement: RouterAdvertisement, options: &[NdpOption<'_>]) {
         let options = [&[NdpOption::SourceLinkLayer(mac(1))], options].concat();
         self.ndp((PEER_LOCAL, ALL_NODES), &NdpMessage::RouterAdvertisement(advertisement), &options);
     }
 
-    fn addresses_v6(&self) -> Vec<Ipv6Addr> {
+    pub(super) fn addresses_v6(&self) -> Vec<Ipv6Addr> {
         self.stack.interface(self.link).expect("it is there").addresses_v6().collect()
     }
 
-    fn global(&self) -> Option<Ipv6Addr> {
+    pub(super) fn global(&self) -> Option<Ipv6Addr> {
         self.addresses_v6().into_iter().find(|address| !address.is_unicast_link_local())
     }
 
