@@ -188,6 +188,17 @@ const TCP: &[Figure<TcpCounters>] = &[
         "Edges of selective acknowledgements that would have cut what was sent into too many pieces.",
         |of| of.reports_refused,
     ),
+    Figure::counter(
+        "sunstar_tcp_black_holes_total",
+        "Connections whose large segments were swallowed without a word.",
+        |of| of.black_holes,
+    ),
+    Figure::counter(
+        "sunstar_tcp_path_probes_arrived_total",
+        "Segments larger than before that were sent to try the path, and have arrived.",
+        |of| of.path_probes_arrived,
+    ),
+    Figure::counter("sunstar_tcp_path_probes_lost_total", "The same that were lost.", |of| of.path_probes_lost),
 ];
 
 const DEVICE: &[Figure<DeviceCounters>] = &[

@@ -90,6 +90,8 @@ pub enum DropReason {
     IcmpKind,
     /// An ICMP error about a packet that we have not sent.
     IcmpUnrelated,
+    /// An ICMP error that tells of a path narrower than any link may be: 68 bytes for IPv4 (RFC 791 §3.2), 1280 for IPv6 (RFC 8201 §4).
+    IcmpTooNarrow,
     /// An ICMP echo request over the rate, or to all stations (RFC 1122 §3.2.2.6).
     IcmpEcho,
     /// To be sent: no way to the destination.
@@ -155,6 +157,7 @@ impl DropReason {
         Self::IcmpChecksum,
         Self::IcmpKind,
         Self::IcmpUnrelated,
+        Self::IcmpTooNarrow,
         Self::IcmpEcho,
         Self::NoRoute,
         Self::TooLong,
@@ -211,6 +214,7 @@ impl DropReason {
             Self::IcmpChecksum => "icmp_checksum",
             Self::IcmpKind => "icmp_kind",
             Self::IcmpUnrelated => "icmp_unrelated",
+            Self::IcmpTooNarrow => "icmp_too_narrow",
             Self::IcmpEcho => "icmp_echo",
             Self::NoRoute => "no_route",
             Self::TooLong => "too_long",

@@ -93,6 +93,8 @@ pub(super) const FINDERS: &[Finder] = &[
     },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
+    Finder { package: SIM, kind: Unit, tests: "sim_sweep_black_holes", bugs: &["black_hole_unseen"] },
+    Finder { package: TCPIP, kind: Unit, tests: "connection::tests::searching", bugs: &["probe_is_congestion"] },
     Finder { package: TCPIP, kind: Unit, tests: "later_segments_confirm", bugs: &["challenged_for_ever"] },
     Finder { package: SIM, kind: Unit, tests: "a_stream_moves", bugs: &["leaked_stream"] },
     Finder { package: SIM, kind: Unit, tests: "sockets_streams_buffers", bugs: &["lost_reader_wake"] },
@@ -155,6 +157,7 @@ pub(super) const FINDERS: &[Finder] = &[
 /// Bugs that are found by the tests of another package than the one that contains them.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("end_untold", "sunstar-native"),
+    ("black_hole_unseen", TCPIP),
     ("leaked_flow", TCPIP),
     ("old_bytes_kept", TCPIP),
     ("time_wait_unbounded", TCPIP),

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod attacks;
+mod black_holes;
 mod client;
 mod crowd;
 mod dhcp;

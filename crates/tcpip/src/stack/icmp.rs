@@ -26,6 +26,9 @@ const HEADERS_BYTES: usize = 28;
 /// Of a received error: its header, and of the quoted packet the largest IP header and the eight bytes behind it.
 const EXAMINED_BYTES: usize = Icmpv4Header::LEN + 60 + 8;
 
+/// Every link takes so many bytes of IPv4 (RFC 791 §3.2).
+const LEAST_MTU: u16 = 68;
+
 /// What was quoted in an error: a packet that we have sent.
 pub(super) struct Refused {
     pub(super) dst: IpAddr,
@@ -93,6 +96,9 @@ impl Stack {
         let quoted = Quoted::parse(body).map_err(|_| DropReason::IcmpMalformed)?;
         let refused = refused(&quoted).ok_or(DropReason::IcmpUnrelated)?;
         let error = path_error(header, refused.total_len).ok_or(DropReason::IcmpKind)?;
+        if matches!(error, PathError::TooBig { mtu } if mtu < LEAST_MTU) {
+            return Err(DropReason::IcmpTooNarrow);
+        }
         if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, error) {
             return Err(DropReason::IcmpUnrelated);
         }

@@ -115,6 +115,10 @@ impl Stack {
         let quoted = QuotedV6::parse(body).map_err(|_| DropReason::IcmpMalformed)?;
         let refused = refused(&quoted).ok_or(DropReason::IcmpUnrelated)?;
         let error = path_error(header).ok_or(DropReason::IcmpKind)?;
+        // RFC 8201 §4: less than every link takes is not believed.
+        if matches!(error, PathError::TooBig { mtu } if mtu < MIN_MTU_V6) {
+            return Err(DropReason::IcmpTooNarrow);
+        }
         if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, error) {
             return Err(DropReason::IcmpUnrelated);
         }
@@ -189,10 +193,7 @@ fn path_error(header: &Icmpv6Header) -> Option<PathError> {
             Icmpv6Unreachable::ADDRESS | Icmpv6Unreachable::BEYOND_SCOPE => PathError::Host,
             _ => return None,
         },
-        // RFC 8201 §4: less than every link takes is not believed.
-        Icmpv6Header::PacketTooBig { mtu } => {
-            PathError::TooBig { mtu: u16::try_from(*mtu).unwrap_or(u16::MAX).max(MIN_MTU_V6) }
-        }
+        Icmpv6Header::PacketTooBig { mtu } => PathError::TooBig { mtu: u16::try_from(*mtu).unwrap_or(u16::MAX) },
         Icmpv6Header::TimeExceeded { .. } => PathError::TimeExceeded,
         Icmpv6Header::ParameterProblem { code, .. } if code.0 == 1 => PathError::Protocol,
         Icmpv6Header::ParameterProblem { .. } => PathError::ParameterProblem,

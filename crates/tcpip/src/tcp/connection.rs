@@ -11,6 +11,7 @@ mod path;
 mod predicted;
 mod receive;
 mod recovery;
+mod search;
 mod send;
 mod timers;
 mod tuning;
@@ -40,11 +41,13 @@ use fast_open::Syn;
 use history::History;
 use info::Totals;
 use recovery::{Probe, Recovery};
+use search::DueProbe;
 use timers::RetransmitTimer;
 
 pub use info::{CaState, Info};
 pub use input::{Reply, Segment};
 pub use output::Outgoing;
+pub use search::PathProbing;
 pub use send::SendError;
 
 /// What a connection is made with.
@@ -74,6 +77,10 @@ pub struct Options {
     pub syn_retries: u8,
     /// So many segments leave at once, if there are and may, however slow the path is (`tcp_min_tso_segs`).
     pub burst_segments: u8,
+    /// Whether it is found out what gets through, where routers do not tell (RFC 4821).
+    pub path_probing: PathProbing,
+    /// Payload bytes of segments that get through nearly everywhere, which that begins with (`tcp_base_mss`).
+    pub base_mss: u16,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -118,6 +125,8 @@ impl Options {
         // Some 2 minutes, as `tcp_syn_retries` of Linux.
         syn_retries: 6,
         burst_segments: 2,
+        path_probing: PathProbing::AfterBlackHole,
+        base_mss: 1_024,
         offers_timestamps: true,
         offers_sack: true,
     };
@@ -279,9 +288,9 @@ pub struct Connection {
     recovery: Option<Box<Recovery>>,
     history: Option<Box<History>>,
     probe: Option<Probe>,
-    /// Due: a probe of the end of what is in flight, what a timeout has lost, a segment without data that must be answered.
     syn: Syn,
-    must_probe: bool,
+    /// Due: a probe, what a timeout has lost, a segment without data that must be answered.
+    due_probe: DueProbe,
     must_resend: bool,
     must_ask: bool,
     /// The path has refused segments, and nothing was acknowledged since.
@@ -395,7 +404,7 @@ impl Connection {
         // What our SYN has told.
         self.rcv_adv = self.rcv_nxt + self.options.receive_capacity.min(receive::MAX_WINDOW);
         (self.ts_recent, self.ts_recent_at) = (ts_recent, input::ts_age(now));
-        self.snd_mss = u32::from(mss);
+        self.snd_mss = self.first_mss(u32::from(mss));
         self.window = Window::new(self.snd_mss);
     }
 
@@ -437,7 +446,7 @@ impl Connection {
             history: None,
             probe: None,
             syn: Syn::DUE,
-            must_probe: false,
+            due_probe: DueProbe::None,
             must_resend: false,
             must_ask: false,
             is_path_broken: false,

@@ -413,6 +413,24 @@ impl Scoreboard {
         lost
     }
 
+    /// The segment that begins with this number is lost. Answers how much that is.
+    pub fn lose_segment(&mut self, seq: Seq) -> u32 {
+        let at = self.segments.partition_point(|segment| segment.seq.is_before(seq));
+        let is_it = |segment: &Segment| segment.seq == seq && segment.state == State::InFlight;
+        if self.segments.get(at).is_some_and(is_it) { self.lose(at) } else { 0 }
+    }
+
+    /// Whether the segment that begins with this number is lost.
+    pub fn is_lost(&self, seq: Seq) -> bool {
+        let at = self.segments.partition_point(|segment| segment.seq.is_before(seq));
+        self.segments.get(at).is_some_and(|segment| segment.seq == seq && segment.state == State::Lost)
+    }
+
+    /// Payload bytes of the first segment.
+    pub fn first_len(&self) -> u32 {
+        self.segments.front().map_or(0, |first| first.len() - u32::from(first.has_fin))
+    }
+
     /// The first segment that is lost, at most `max_len` numbers of it, to be sent again now.
     pub fn retransmit(&mut self, now: Instant, max_len: u32) -> Option<Outgoing> {
         if self.lost == 0 {

@@ -84,6 +84,12 @@ pub struct Counters {
     pub pieces_refused: u64,
     /// Edges of selective acknowledgements that were not heard, since what was sent was in as many pieces as may be.
     pub reports_refused: u64,
+    /// How often a connection was found to send larger segments than get through, though no router has told (RFC 4821 §7.7).
+    pub black_holes: u64,
+    /// Segments that were to find out whether larger ones get through, and have arrived.
+    pub path_probes_arrived: u64,
+    /// The same that were lost.
+    pub path_probes_lost: u64,
 }
 
 /// How full everything is.

@@ -1,5 +1,6 @@
 //! Hosts with native networks.
 
+mod black_holes;
 mod faults;
 mod goodput;
 mod links;

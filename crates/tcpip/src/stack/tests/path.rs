@@ -185,6 +185,12 @@ fn nonsense_about_the_path_is_ignored() {
     let packet = next_packet(&mut world);
     refuse(&mut world, &unreachable(4, 1_400), &packet);
     assert_eq!(world.hosts[0].stack.drops().count(DropReason::IcmpUnrelated), 1, "it fits there");
+    // RFC 791 §3.2: every link takes more.
+    refuse(&mut world, &unreachable(4, 67), &packet);
+    assert_eq!(world.hosts[0].stack.drops().count(DropReason::IcmpTooNarrow), 1);
+    let now = world.now;
+    let connection = world.stack(0).tcp().connection(client).expect("it is ours");
+    assert_eq!(connection.info(now).snd_mss, 1_448);
 }
 
 /// Who speaks from an address that is gone hears of it at once; nothing goes that way until there is an address again.

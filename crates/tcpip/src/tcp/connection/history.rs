@@ -8,6 +8,7 @@ use sunstar_wire::Seq;
 use super::busy::HeldUp;
 use super::fast_open::Opening;
 use super::recovery::Recovery;
+use super::search::Search;
 use super::tuning::Receiving;
 use crate::time::Instant;
 
@@ -31,6 +32,8 @@ pub(super) struct History {
     pub(super) out_of_order: u32,
     pub(super) timeouts: Timeouts,
     pub(super) held_up: HeldUp,
+    /// How large segments may be, if that has to be found out.
+    pub(super) search: Option<Box<Search>>,
 }
 
 /// Retransmission timeouts, and the time that it took to recover from them.
@@ -76,7 +79,7 @@ impl History {
         let has_counted = self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
         let has_waited = self.timeouts != Timeouts::default() || self.held_up != HeldUp::default();
         let is_fast = self.fast_open.is_some() || self.has_syn_data;
-        self.past.is_none() && !is_fast && !has_counted && !has_grown && !has_waited
+        self.past.is_none() && self.search.is_none() && !is_fast && !has_counted && !has_grown && !has_waited
     }
 
     pub(super) fn past_mut(&mut self) -> Option<&mut Recovery> {

@@ -445,6 +445,9 @@ impl Connection {
             let begins_round = self.snd_una.is_after(self.round_end);
             if begins_round {
                 self.round_end = self.snd_nxt;
+                if self.unsent_bytes > 0 && self.history.is_some() {
+                    self.on_round(now);
+                }
             }
             let flight = self.round_flight(begins_round, flight);
             let ack = Ack {

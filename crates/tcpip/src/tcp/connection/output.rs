@@ -6,6 +6,7 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{Seq, TcpFlags, TcpHeader, TcpTimestamps};
 
 use super::receive::MAX_WINDOW;
+use super::search::DueProbe;
 use super::{Connection, Fin, State};
 use crate::tcp::scoreboard::{self, Payload};
 use crate::time::Instant;
@@ -58,7 +59,12 @@ impl Connection {
     pub(in crate::tcp) fn has_more_to_send(&self, now: Instant) -> bool {
         let is_open = !matches!(self.state, State::SynSent | State::SynReceived);
         let has_data = self.unsent_bytes > 0 || self.fin == Fin::Queued || self.lost() > 0;
-        !is_open || self.syn.is_due() || has_data || self.must_probe || self.must_ask || self.acks.is_due(now)
+        !is_open
+            || self.syn.is_due()
+            || has_data
+            || self.due_probe != DueProbe::None
+            || self.must_ask
+            || self.acks.is_due(now)
     }
 
     fn next_segment(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
@@ -73,7 +79,8 @@ impl Connection {
                 let max_len = self.burst_len(max_len, outgoing.mss);
                 self.again(now, max_len, outgoing)
                     || self.tail_probe(now, max_len, outgoing)
-                    || self.new_data(now, max_len, outgoing)
+                    || self.path_probe(now, outgoing)
+                    || self.due_probe != DueProbe::Path && self.new_data(now, max_len, outgoing)
                     || self.question(now, outgoing)
                     || self.pure_ack(now, outgoing)
             }
@@ -83,7 +90,7 @@ impl Connection {
     /// Whether nothing has to be sent again, and nothing asked.
     #[inline]
     fn has_only_news(&self) -> bool {
-        self.lost() == 0 && !self.must_probe && !self.must_ask
+        self.lost() == 0 && self.due_probe == DueProbe::None && !self.must_ask
     }
 
     fn syn(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
@@ -160,7 +167,7 @@ impl Connection {
 
     /// RFC 8985 §7.3: something new if there is, else the last segment again.
     fn tail_probe(&mut self, now: Instant, max_len: u32, outgoing: &mut Outgoing) -> bool {
-        if !self.must_probe {
+        if self.due_probe != DueProbe::Tail {
             return false;
         }
         if self.unsent_bytes > 0 && self.peer_room() > 0 {
@@ -207,7 +214,7 @@ impl Connection {
     }
 
     /// Bytes up to the end of the record that is being sent.
-    fn record_len(&self) -> u32 {
+    pub(super) fn record_len(&self) -> u32 {
         let end = self.queues.as_ref().and_then(|queues| queues.records.front());
         end.map_or(u32::MAX, |end| *end - self.snd_nxt)
     }
@@ -252,7 +259,7 @@ impl Connection {
     }
 
     /// Makes a segment of the next `len` bytes, and of the end of the stream if it follows.
-    fn push(&mut self, now: Instant, len: u32, outgoing: &mut Outgoing) {
+    pub(super) fn push(&mut self, now: Instant, len: u32, outgoing: &mut Outgoing) {
         self.may_send_little = false;
         self.take_unsent(len, &mut outgoing.payload);
         let is_last = self.unsent_bytes == 0;

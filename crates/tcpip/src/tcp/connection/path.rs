@@ -39,20 +39,14 @@ impl Connection {
     fn on_too_big(&mut self, now: Instant, mtu: u16) {
         let options = if self.agreed.has_timestamps() { TIMESTAMPS_BYTES } else { 0 };
         let mss = u32::from(mtu.max(MIN_PATH_MTU) - HEADER_BYTES - options);
-        if mss >= self.snd_mss {
+        if !self.on_told_mss(now, mss) {
             return;
         }
-        self.snd_mss = mss;
         if self.state == State::SynSent || self.state == State::SynReceived {
+            self.snd_mss = mss;
             self.window = Window::new(mss);
-            return;
-        }
-        self.window.set_mss(mss);
-        if let Some(queues) = &mut self.queues
-            && queues.board.lose_larger_than(mss) > 0
-        {
-            self.must_resend = true;
-            self.rearm(now);
+        } else if mss < self.snd_mss {
+            self.send_smaller(now, mss);
         }
     }
 

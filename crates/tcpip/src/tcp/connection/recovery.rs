@@ -6,6 +6,7 @@ use sunstar_wire::{SackBlock, Seq};
 
 use super::Connection;
 use super::input::Signs;
+use super::search::DueProbe;
 use super::timers::Purpose;
 use crate::tcp::congestion::{Algorithm, CongestionControl, Window};
 use crate::tcp::prr::Prr;
@@ -140,13 +141,14 @@ impl Connection {
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
         let window = self.rack.reordering_window(self.recovery.is_some(), self.sacked_segments(), srtt);
         let (lost, look_again) = self.queues.get_or_insert_default().board.detect_losses(now, &self.rack, window);
-        if lost > 0 && self.recovery.is_none() {
+        let is_congested = lost > 0 && !(self.recovery.is_none() && self.is_probe_lost(now, lost));
+        if is_congested && self.recovery.is_none() {
             self.begin_recovery(now, flight);
         }
         if let Some(deadline) = look_again {
             self.set_timer(Purpose::Reordering, deadline);
         }
-        lost > 0
+        is_congested
     }
 
     /// The same for peers that report nothing: three duplicates of an acknowledgement (RFC 5681 §3.2), and in fast recovery each
@@ -215,6 +217,13 @@ impl Connection {
         self.must_resend = true;
         self.enter(now, Pace::AfterTimeout(frto), before);
         self.duplicate_acks = 0;
+    }
+
+    /// A timeout was one: what was sent before it is lost.
+    pub(super) fn believe_timeout(&mut self) {
+        if let Some(Recovery { pace: Pace::AfterTimeout(frto), .. }) = self.recovery.as_deref_mut() {
+            *frto = Frto::Real;
+        }
     }
 
     /// The window after an acknowledgement. Answers whether it follows the losses, and not the algorithm.
@@ -306,6 +315,7 @@ impl Connection {
     /// Something was sent again.
     pub(super) fn on_retransmitted(&mut self, bytes: u32) {
         let segments = self.segments(bytes);
+        self.doubt_probe();
         self.history().retransmitted_bytes += u64::from(bytes);
         if let Some(recovery) = &mut self.recovery {
             recovery.unneeded = recovery.unneeded.map(|count| count + segments);
@@ -352,12 +362,12 @@ impl Connection {
 
     /// The time for a probe has come (RFC 8985 §7.3).
     pub(super) fn on_probe_timeout(&mut self, now: Instant) {
-        self.must_probe = true;
+        self.due_probe = DueProbe::Tail;
         self.set_timer(Purpose::Timeout, now + self.rto.timeout());
     }
 
     pub(super) fn on_probe_sent(&mut self, is_retransmission: bool) {
-        self.must_probe = false;
+        self.due_probe = DueProbe::None;
         self.probe = Some(Probe { end: self.snd_nxt, is_retransmission });
     }
 

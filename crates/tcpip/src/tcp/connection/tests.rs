@@ -9,6 +9,7 @@ mod predicted;
 mod receiving;
 mod recovering;
 mod script;
+mod searching;
 mod sending;
 mod transfer;
 mod tuning;

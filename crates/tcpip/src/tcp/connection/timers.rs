@@ -121,6 +121,7 @@ impl Connection {
             self.syn.set_due(true);
         } else {
             self.begin_loss(now);
+            self.look_for_black_hole(now);
         }
         self.rto.on_timeout();
         self.set_timer(Purpose::Timeout, now + self.rto.timeout());

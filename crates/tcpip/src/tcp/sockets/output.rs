@@ -89,6 +89,11 @@ impl Sockets {
         self.counters.growth_refused += u64::from(growth.is_refused);
         self.counters.pieces_refused += u64::from(entry.connection.take_refused());
         self.counters.reports_refused += u64::from(entry.connection.take_unheard());
+        if let Some(news) = entry.connection.take_path_news() {
+            self.counters.black_holes += u64::from(news.black_holes);
+            self.counters.path_probes_arrived += u64::from(news.arrived);
+            self.counters.path_probes_lost += u64::from(news.lost);
+        }
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

@@ -129,7 +129,10 @@ fn errors_reach_who_has_sent() {
     let pieces: Vec<usize> = send(&mut script).iter().map(|sent| sent.bytes.len()).collect();
     assert_eq!(pieces, [1_296, 40 + 8 + 1_408 - 1_248]);
     // Nobody's link is narrower (RFC 8201 §4).
-    tell(&mut script, &Icmpv6Header::PacketTooBig { mtu: 100 });
+    let told = tell(&mut script, &Icmpv6Header::PacketTooBig { mtu: 1_279 });
+    assert_eq!((told, script.dropped(DropReason::IcmpTooNarrow)), (None, 1));
+    assert_eq!(send(&mut script)[0].bytes.len(), 1_296);
+    assert_eq!(tell(&mut script, &Icmpv6Header::PacketTooBig { mtu: 1_280 }), Some(PathError::TooBig { mtu: 1_280 }));
     assert_eq!(send(&mut script)[0].bytes.len(), 1_280);
     assert_eq!(AddressPair::V6 { src: US, dst: PEER }.reversed().dst(), core::net::IpAddr::V6(US));
 }

@@ -7,11 +7,11 @@ use core::time::Duration;
 use smallvec::smallvec;
 use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader, TcpTimestamps};
 
-use crate::tcp::connection::{Connection, Options, Outgoing, Reply, Segment};
+use crate::tcp::connection::{Connection, Options, Outgoing, PathProbing, Reply, Segment};
 use crate::tcp::test_stream::data;
 use crate::time::Instant;
 
-const OURS: Seq = Seq::new(u32::MAX - 1_000);
+pub(super) const OURS: Seq = Seq::new(u32::MAX - 1_000);
 const THEIRS: Seq = Seq::new(500);
 
 pub(super) const ACK: TcpFlags = TcpFlags::ACK;
@@ -23,9 +23,15 @@ pub(super) const SYN: TcpFlags = TcpFlags::SYN;
 /// Full segments carry so much.
 pub(super) const MSS: u32 = 1_000;
 
-/// No timestamps, so that segments carry [`MSS`], and buffers that do not grow.
-pub(super) const PLAIN: Options =
-    Options { mss: 1_000, offers_timestamps: false, max_receive_capacity: 0, max_send_capacity: 0, ..Options::DEFAULT };
+/// No timestamps, so that segments carry [`MSS`] and stay so, and buffers that do not grow.
+pub(super) const PLAIN: Options = Options {
+    mss: 1_000,
+    path_probing: PathProbing::Off,
+    offers_timestamps: false,
+    max_receive_capacity: 0,
+    max_send_capacity: 0,
+    ..Options::DEFAULT
+};
 
 pub(super) struct Script {
     pub(super) now: Instant,
