@@ -74,6 +74,9 @@ pub struct Options {
     pub syn_retries: u8,
     /// So many segments leave at once, if there are and may, however slow the path is (`tcp_min_tso_segs`).
     pub burst_segments: u8,
+    /// Whether the congestion window falls back to the initial one when nothing was sent for a retransmission timeout (RFC 5681 §4.1,
+    /// `tcp_slow_start_after_idle`).
+    pub restarts_after_idle: bool,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -118,6 +121,7 @@ impl Options {
         // Some 2 minutes, as `tcp_syn_retries` of Linux.
         syn_retries: 6,
         burst_segments: 2,
+        restarts_after_idle: true,
         offers_timestamps: true,
         offers_sack: true,
     };
