@@ -1,4 +1,5 @@
-//! What scripts start on their way: `ip`, of which the plug-in has to hear when it flushes what is remembered of other hosts.
+//! What scripts and the tool start on their way: `ip`. The plug-in has to hear of it when what is remembered of other hosts is flushed; a
+//! kernel has to be told by routes that CUBIC is meant.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,9 +10,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 
 /// Notes flushes in a file, and does what it was asked for.
-const IP: &str = "#!/bin/sh
+const IP_BESIDE_PLUG_IN: &str = "#!/bin/sh
 if [ \"$1 $2\" = 'tcp_metrics flush' ]; then echo >> \"$SUNSTAR_TCP_METRICS\"; fi
 PATH=${PATH#*:} exec ip \"$@\"
+";
+
+/// Names CUBIC in each route that is added. Scripts set it as the namespace's default, which the kernel refuses for namespaces but the first
+/// one where it is not the default there; routes may name any (`congctl`).
+const IP_BESIDE_KERNEL: &str = "#!/bin/sh
+PATH=${PATH#*:}
+case \"$2 $3\" in
+'route add') exec ip \"$@\" congctl cubic ;;
+*) exec ip \"$@\" ;;
+esac
 ";
 
 /// A folder that stands first on the search path of the scripts; it goes when this is dropped.
@@ -21,15 +32,15 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Makes the folder.
+    /// Makes the folder, for runs against the plug-in or the kernel.
     ///
     /// # Errors
     /// If it can't be made.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(is_kernel: bool) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("sunstar-packetdrill-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
         let ip = folder.join("ip");
-        fs::write(&ip, IP)?;
+        fs::write(&ip, if is_kernel { IP_BESIDE_KERNEL } else { IP_BESIDE_PLUG_IN })?;
         fs::set_permissions(&ip, fs::Permissions::from_mode(0o755))?;
         Ok(Self { folder, runs: AtomicU32::new(0) })
     }

@@ -127,6 +127,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "rto", bugs: &["no_backoff"] },
     Finder { package: TCPIP, kind: Unit, tests: "sorted_map", bugs: &["no_cascade"] },
     Finder { package: TCPIP, kind: Unit, tests: "congestion", bugs: &["no_fast_convergence"] },
+    Finder { package: TCPIP, kind: Unit, tests: "after_idle_time_the_window", bugs: &["no_restart"] },
     Finder {
         package: TCPIP,
         kind: Unit,

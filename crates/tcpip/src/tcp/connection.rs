@@ -81,6 +81,9 @@ pub struct Options {
     pub path_probing: PathProbing,
     /// Payload bytes of segments that get through nearly everywhere, which that begins with (`tcp_base_mss`).
     pub base_mss: u16,
+    /// Whether the congestion window falls back to the initial one when nothing was sent for a retransmission timeout (RFC 5681 §4.1,
+    /// `tcp_slow_start_after_idle`).
+    pub restarts_after_idle: bool,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -127,6 +130,7 @@ impl Options {
         burst_segments: 2,
         path_probing: PathProbing::AfterBlackHole,
         base_mss: 1_024,
+        restarts_after_idle: true,
         offers_timestamps: true,
         offers_sack: true,
     };

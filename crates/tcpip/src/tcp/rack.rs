@@ -74,13 +74,13 @@ pub struct Rack {
 
 impl Rack {
     /// A transmission has arrived, for the first time. `acks_original` tells if timestamps prove that an earlier transmission of
-    /// the same bytes arrived instead (RFC 8985 §6.2, steps 1 to 3).
-    pub fn on_delivered(&mut self, now: Instant, transmission: &Transmission, acks_original: bool) {
+    /// the same bytes arrived instead (RFC 8985 §6.2, steps 1 to 3). Answers whether it is seen to have been overtaken.
+    pub fn on_delivered(&mut self, now: Instant, transmission: &Transmission, acks_original: bool) -> bool {
         let rtt = u32::try_from((now - transmission.sent_at).as_micros()).unwrap_or(u32::MAX).max(1);
-        self.note_order(transmission);
+        let is_overtaken = self.note_order(transmission);
         // A retransmission that "arrived" faster than anything ever did has not: the original has.
         if transmission.is_retransmission && (acks_original || rtt < self.min_rtt) {
-            return;
+            return is_overtaken;
         }
         let age = u32::try_from(now.as_micros() >> AGE_SHIFT).unwrap_or(u32::MAX);
         if self.min_rtt == 0 || rtt <= self.min_rtt || age - self.min_rtt_at > MIN_RTT_WINDOW {
@@ -90,6 +90,12 @@ impl Rack {
             self.newest = Some(*transmission);
             self.rtt = rtt;
         }
+        is_overtaken
+    }
+
+    /// The highest number that has arrived, if anything has.
+    pub(crate) fn highest_delivered(&self) -> Option<Seq> {
+        self.fack
     }
 
     /// When the newest of what has arrived was sent.
@@ -97,13 +103,17 @@ impl Rack {
         self.newest.map(|newest| newest.sent_at)
     }
 
-    fn note_order(&mut self, transmission: &Transmission) {
+    fn note_order(&mut self, transmission: &Transmission) -> bool {
         match self.fack {
             Some(fack) if transmission.end.is_at_or_before(fack) => {
                 let is_overtaken = transmission.end.is_before(fack) && !transmission.is_retransmission;
                 self.overtaken = self.overtaken.saturating_add(is_overtaken.into());
+                is_overtaken
             }
-            _ => self.fack = Some(transmission.end),
+            _ => {
+                self.fack = Some(transmission.end);
+                false
+            }
         }
     }
 

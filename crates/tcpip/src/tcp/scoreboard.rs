@@ -52,6 +52,8 @@ struct Segment {
     has_fin: bool,
     is_pushed: bool,
     state: State,
+    /// It was lost, and was or will be sent again.
+    was_lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Acknowledged {
     pub has_original: bool,
     /// The number behind the first segment that was sent once, and is known now to have arrived.
     pub original: Option<Seq>,
+    /// How many numbers lie between the begin of the first segment that is seen to have been overtaken, and the highest that has arrived.
+    pub reordered: u32,
     /// How fast this shows that the network delivers.
     pub sample: Sample,
     /// When the segment was sent that was sent last of those that have arrived, and how things stood then.
@@ -144,6 +148,12 @@ impl Scoreboard {
         self.segments.iter().filter(is_it).map(Segment::len).sum()
     }
 
+    /// Numbers that were lost and have not arrived since, whether they were sent again or wait for that.
+    pub fn unrepaired(&self) -> u32 {
+        let is_it = |segment: &&Segment| segment.was_lost && segment.state != State::Sacked;
+        self.segments.iter().filter(is_it).map(Segment::len).sum()
+    }
+
     /// When the first one was sent of those that were sent again and have not been acknowledged.
     pub fn first_retransmission(&self) -> Option<Instant> {
         let again = self.segments.iter().filter(|segment| segment.transmission.is_retransmission);
@@ -176,6 +186,7 @@ impl Scoreboard {
             has_fin,
             is_pushed: false,
             state: State::InFlight,
+            was_lost: false,
         });
         self.in_flight += len;
     }
@@ -198,9 +209,12 @@ impl Scoreboard {
         acks_original: impl Fn(&Transmission) -> bool,
     ) -> Acknowledged {
         let mut result = Acknowledged::default();
-        let mut arrived = |transmission: &Transmission, is_sacked: bool, result: &mut Acknowledged| {
+        let mut arrived = |seq: Seq, transmission: &Transmission, is_sacked: bool, result: &mut Acknowledged| {
             // Behind a gap receivers echo the timestamp from before the gap, which tells nothing (RFC 7323 §4.3).
-            rack.on_delivered(now, transmission, !is_sacked && acks_original(transmission));
+            if rack.on_delivered(now, transmission, !is_sacked && acks_original(transmission)) {
+                let highest = rack.highest_delivered().unwrap_or(transmission.end);
+                result.reordered = result.reordered.max(highest - seq);
+            }
             if !transmission.is_retransmission {
                 result.rtt = Some(now - transmission.sent_at);
             } else if !is_sacked && acks_original(transmission) {
@@ -280,7 +294,7 @@ impl Scoreboard {
         &mut self,
         snd_una: Seq,
         result: &mut Acknowledged,
-        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
+        arrived: &mut impl FnMut(Seq, &Transmission, bool, &mut Acknowledged),
     ) {
         // Part of a segment that is more than one on the wire: the rest of it stays.
         if let Some(at) = self.segment_across(snd_una) {
@@ -297,7 +311,7 @@ impl Scoreboard {
                 result.note(&segment.transmission, segment.stamp);
                 result.delivered += segment.len();
                 if segment.transmission.is_retransmission || !closes_gap {
-                    arrived(&segment.transmission, false, result);
+                    arrived(segment.seq, &segment.transmission, false, result);
                 }
             }
             self.account(segment.state, segment.len(), false);
@@ -309,7 +323,7 @@ impl Scoreboard {
         &mut self,
         block: SackBlock,
         result: &mut Acknowledged,
-        arrived: &mut impl FnMut(&Transmission, bool, &mut Acknowledged),
+        arrived: &mut impl FnMut(Seq, &Transmission, bool, &mut Acknowledged),
     ) {
         for edge in [block.left, block.right] {
             if let Some(at) = self.segment_across(edge) {
@@ -331,7 +345,7 @@ impl Scoreboard {
                 segment.state = State::Sacked;
                 result.note(&segment.transmission, segment.stamp);
                 result.delivered += len;
-                arrived(&segment.transmission, true, result);
+                arrived(segment.seq, &segment.transmission, true, result);
                 self.account(was, len, false);
                 self.account(State::Sacked, len, true);
             }
@@ -382,6 +396,7 @@ impl Scoreboard {
     /// What was taken for lost was not: nothing waits to be sent again any more.
     pub fn keep_in_flight(&mut self) {
         for segment in &mut self.segments {
+            segment.was_lost = false;
             if segment.state == State::Lost {
                 segment.state = State::InFlight;
             }
@@ -484,6 +499,7 @@ impl Scoreboard {
         let segment = &mut self.segments[at];
         let (was, len, seq) = (segment.state, segment.len(), segment.seq);
         segment.state = State::Lost;
+        segment.was_lost = true;
         self.account(was, len, false);
         self.account(State::Lost, len, true);
         self.first_lost = self.first_lost.min(seq);
@@ -536,6 +552,7 @@ impl Scoreboard {
             has_fin: core::mem::take(&mut segment.has_fin),
             is_pushed: core::mem::take(&mut segment.is_pushed),
             state: segment.state,
+            was_lost: segment.was_lost,
         };
         segment.transmission.end = seq;
         self.sacked_segments += u32::from(segment.state == State::Sacked);

@@ -253,9 +253,9 @@ fn hystart_ignores_small_rises() {
     assert_eq!(path.cwnd(), 320);
 }
 
-/// RFC 9406 §4.2: at most eight segments are counted of one acknowledgement.
+/// RFC 9406 §4.2: so many segments as receivers put together are counted of one acknowledgement, and not more.
 #[test]
-fn slow_start_counts_eight_segments_of_an_acknowledgement() {
+fn slow_start_counts_no_more_of_an_acknowledgement_than_receivers_put_together() {
     let mut window = window(100, 1_000);
     let ack = Ack {
         now: Instant::from_micros(1),
@@ -266,7 +266,7 @@ fn slow_start_counts_eight_segments_of_an_acknowledgement() {
         is_cwnd_limited: true,
     };
     Algorithm::new(AlgorithmName::Cubic).on_ack(&mut window, &ack);
-    assert_eq!(window.cwnd, 108 * MSS);
+    assert_eq!(window.cwnd, 145 * MSS);
 }
 
 /// RFC 5681 §4.1: after idle time the initial window at most.
@@ -274,7 +274,7 @@ fn slow_start_counts_eight_segments_of_an_acknowledgement() {
 fn idle_time_takes_the_window_back() {
     let mut large = window(100, 50);
     large.restart();
-    assert_eq!(large.cwnd, 10 * MSS);
+    assert_eq!((large.cwnd, large.ssthresh), (10 * MSS, 75 * MSS));
     let mut small = window(4, 50);
     small.restart();
     assert_eq!(small.cwnd, 4 * MSS);

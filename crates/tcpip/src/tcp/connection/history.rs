@@ -30,6 +30,8 @@ pub(super) struct History {
     pub(super) send_growth: u32,
     /// Pieces that have come behind gaps.
     pub(super) out_of_order: u32,
+    /// So many segments long was the longest stretch of which the first one was overtaken by the last one.
+    pub(super) reordering: u16,
     pub(super) timeouts: Timeouts,
     pub(super) held_up: HeldUp,
     /// How large segments may be, if that has to be found out.
@@ -76,7 +78,8 @@ impl History {
     /// Whether nothing is in it but measurements.
     pub(super) fn is_plain(&self) -> bool {
         let has_grown = self.receive_growth > 0 || self.send_growth > 0;
-        let has_counted = self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
+        let has_counted =
+            self.reordering > 0 || self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
         let has_waited = self.timeouts != Timeouts::default() || self.held_up != HeldUp::default();
         let is_fast = self.fast_open.is_some() || self.has_syn_data;
         self.past.is_none() && self.search.is_none() && !is_fast && !has_counted && !has_grown && !has_waited

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::recovery::Stage;
 use super::{Connection, Fin, State};
 use crate::tcp::delivery::Rate;
+use crate::tcp::scoreboard::Scoreboard;
 use crate::time::Instant;
 
 /// What was counted since the connection began. As small as what it says allows.
@@ -88,10 +89,13 @@ pub enum CaState {
     Loss,
 }
 
+/// Segments that may overtake another one, as long as nothing else was seen (`tcp_reordering` of Linux, RFC 5681 §3.2).
+const USUAL_REORDERING: u16 = 3;
+
 /// What is known of a connection: `struct tcp_info` of Linux, with its names, as far as it is measured here. Segments are full
 /// ones, into which bytes are converted.
 ///
-/// Not told: `reordering`, since RACK counts time and not segments; `pacing_rate` and `max_pacing_rate`, since nothing is paced;
+/// Not told: `pacing_rate` and `max_pacing_rate`, since nothing is paced;
 /// `delivered_ce`, since ECN is not spoken; `last_data_recv`, which would take room in each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
@@ -129,7 +133,7 @@ pub struct Info {
     pub unacked: u32,
     /// Of those: that have arrived behind a gap.
     pub sacked: u32,
-    /// Of those: that are lost.
+    /// Of those: that were lost, whether they were sent again or not.
     pub lost: u32,
     /// Of those: that were sent again, and are in flight.
     pub retrans: u32,
@@ -159,6 +163,8 @@ pub struct Info {
     pub advmss: u32,
     /// How often a segment was seen to be overtaken by others; counts to 65,535.
     pub reord_seen: u32,
+    /// So many segments may overtake another one as far as was seen; three while nothing was. Nothing follows from it: RACK goes by time.
+    pub reordering: u32,
     /// Segments that were sent again, wrapping around.
     pub total_retrans: u32,
     /// Bytes of the stream that the other side has acknowledged. Counts 48 bits.
@@ -236,7 +242,7 @@ impl Connection {
             rcv_mss: self.options.mss.into(),
             unacked: self.segments(outstanding),
             sacked: self.segments(self.sacked()),
-            lost: self.segments(self.lost()),
+            lost: self.segments(self.board().map_or(0, Scoreboard::unrepaired)),
             retrans: self.segments(self.board().map_or(0, |board| board.retransmitted_in_flight())),
             last_data_sent: now - self.last_sent_at,
             last_ack_recv: now - self.last_heard_at,
@@ -282,6 +288,7 @@ impl Connection {
             busy_time: times.busy,
             rwnd_limited: times.by_peer_window,
             sndbuf_limited: times.by_send_buffer,
+            reordering: history.map_or(0, |history| history.reordering).max(USUAL_REORDERING).into(),
             rcv_ooopack: history.map_or(0, |history| history.out_of_order),
             total_rto: timeouts.count,
             total_rto_recoveries: timeouts.recoveries,

@@ -372,6 +372,11 @@ impl Connection {
             self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
         // An earlier transmission may have been sent again too: it is the first one only if nothing had been by then (RFC 3522 §3.2).
         news.has_original &= self.recovery_begun_at().is_none_or(is_from_before);
+        if news.reordered > 0 {
+            let segments = u16::try_from(self.segments(news.reordered)).unwrap_or(u16::MAX);
+            let history = self.history();
+            history.reordering = history.reordering.max(segments);
+        }
         self.move_una(ack, &news);
         news
     }

@@ -190,6 +190,9 @@ impl Connection {
         if waiting == 0 {
             return false;
         }
+        if self.snd_una == self.snd_nxt {
+            self.restart_if_idle(now);
+        }
         let congestion = self.window.cwnd.saturating_sub(self.pipe());
         let room = congestion.min(self.peer_room());
         self.is_cwnd_limited = congestion < waiting.min(self.peer_room()).max(self.snd_mss);
@@ -211,6 +214,15 @@ impl Connection {
             self.rearm(now);
         }
         false
+    }
+
+    /// Of a path over which nothing was sent for so long the window says nothing any more.
+    #[inline]
+    fn restart_if_idle(&mut self, now: Instant) {
+        let old_at = self.last_sent_at.after_micros(self.rto.timeout_micros());
+        if now > old_at && self.options.restarts_after_idle {
+            self.window.restart();
+        }
     }
 
     /// Bytes up to the end of the record that is being sent.

@@ -168,3 +168,22 @@ fn what_comes_behind_gaps_and_what_is_overtaken_is_counted() {
     script.gets(arrives(ACK, 4_001, 0, 2_001));
     assert_eq!((info(&script).reord_seen, info(&script).delivered), (1, 2));
 }
+
+/// As `tcpi_reordering` and `tcpi_lost` of Linux.
+#[test]
+fn how_far_segments_overtake_each_other_and_what_is_not_repaired_is_told() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    script.gets(arrives(ACK, 1, 0, 1).sack(&[(7_001, 8_001)]));
+    assert_eq!((info(&script).lost, info(&script).reordering), (0, 3));
+    // The reordering timer finds all before it lost, and the first one is sent again.
+    let (_, again) = script.next();
+    assert_eq!(again[0].seq, 1);
+    assert_eq!((info(&script).lost, info(&script).retrans, info(&script).reordering), (7, 1, 3));
+    script.gets(arrives(ACK, 1, 0, 1).sack(&[(3_001, 4_001), (7_001, 8_001)]));
+    assert_eq!((info(&script).lost, info(&script).reordering, info(&script).reord_seen), (6, 5, 1));
+    script.gets(arrives(ACK, 1, 0, 10_001));
+    assert_eq!((info(&script).lost, info(&script).reordering), (0, 5));
+}

@@ -309,3 +309,30 @@ fn user_timeout_begins_with_what_is_sent() {
     }
     assert_eq!(script.connection.state(), State::Established);
 }
+
+/// RFC 5681 §4.1: a window that says what the path took long ago lets out no more than the first one; back to three quarters of it slow
+/// start leads. As an option, as `tcp_slow_start_after_idle` of Linux.
+#[test]
+fn after_idle_time_the_window_is_the_initial_one() {
+    for (restarts_after_idle, count) in [(true, 10), (false, 20)] {
+        let mut script = Script::established(Options { restarts_after_idle, ..PLAIN });
+        script.send(1, 10_000);
+        script.sent();
+        script.wait(100);
+        script.gets(arrives(ACK, 1, 0, 10_001));
+        script.wait(100);
+        script.send(10_001, 1_000);
+        script.sent();
+        script.wait(100);
+        script.gets(arrives(ACK, 1, 0, 11_001));
+        assert_eq!(
+            script.connection.info(script.now).snd_cwnd,
+            20,
+            "a pause that is shorter than a timeout changes nothing"
+        );
+        script.wait(1_000);
+        script.send(11_001, 30_000);
+        assert_eq!(script.sent().len(), count);
+        assert_eq!(script.connection.info(script.now).snd_cwnd, u32::try_from(count).expect("it is small"));
+    }
+}
