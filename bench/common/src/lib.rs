@@ -13,6 +13,7 @@ pub mod gates;
 pub mod idle;
 pub mod local;
 pub mod measure;
+pub mod memory;
 pub mod ping_pong;
 pub mod shares;
 pub mod tcp;

@@ -2,6 +2,9 @@
 
 use std::task::{Context, Waker};
 
+/// From so many places on a table grows by an eighth of itself.
+const LARGE: usize = 1 << 16;
+
 /// Tasks that wait, by the small numbers of what they wait for.
 #[derive(Debug)]
 pub(crate) struct Table<T>(Vec<T>);
@@ -16,9 +19,19 @@ impl<T: Default> Table<T> {
     /// The place of a socket.
     pub(crate) fn at(&mut self, index: usize) -> &mut T {
         if index >= self.0.len() {
-            self.0.resize_with(index + 1, T::default);
+            self.grow(index);
         }
         &mut self.0[index]
+    }
+
+    /// Makes places up to this one. A large table has little room beyond that.
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        let wanted = index + 1;
+        if wanted > self.0.capacity() && wanted > LARGE {
+            self.0.reserve_exact(wanted + wanted / 8 - self.0.len());
+        }
+        self.0.resize_with(wanted, T::default);
     }
 
     /// Has the place of a socket fetched that will be looked at soon.

@@ -27,6 +27,7 @@ impl<T> Slab<T> {
             self.places[place as usize] = Some(value);
             return place;
         }
+        make_room(&mut self.places);
         self.places.push(Some(value));
         u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
     }
@@ -71,9 +72,30 @@ impl<T> Slab<T> {
     }
 }
 
+/// From so many entries on a table grows by parts of itself: of millions of large ones half would be room that nobody uses.
+const LARGE: usize = 1 << 16;
+
+/// Makes room for an entry, if there is none: as much as the table has, or an eighth of that if it is large. Memory of that size is
+/// not copied when it grows, but mapped elsewhere, where there is an operating system that can.
+pub(crate) fn make_room<T>(entries: &mut Vec<T>) {
+    let used = entries.len();
+    if used == entries.capacity() && used >= LARGE {
+        entries.reserve_exact(used / 8);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_tables_have_little_room_that_nobody_uses() {
+        let mut slab = Slab::default();
+        for value in 0..LARGE * 3 + 1 {
+            slab.insert(value);
+        }
+        assert!(slab.places.capacity() <= slab.len() / 8 * 9 + 1);
+    }
 
     #[test]
     fn places_behind_the_last_value_are_given_back() {

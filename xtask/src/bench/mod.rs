@@ -1,7 +1,8 @@
 //! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`),
-//! and instruction counts as gates (`gates`).
+//! millions of its connections (`connections`), and instruction counts as gates (`gates`).
 
 mod bars;
+mod connections;
 mod contest;
 mod gates;
 mod http;
@@ -39,6 +40,8 @@ enum Command {
     Http(http::Options),
     /// Measure httpd's native stack over a TAP that loses packets, or gets very many connections at once, beside the kernel's
     Tap(tap::Options),
+    /// Open millions of idle connections of Sunstar's own TCP in one process, and then ask each
+    Connections(connections::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -63,6 +66,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(Cli { command: Some(Command::Tcp(options)) }) => suite::TCP.run(&options),
         Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
         Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
+        Ok(Cli { command: Some(Command::Connections(options)) }) => connections::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

@@ -28,8 +28,7 @@ const PATHS: [&str; 2] = ["/", server::FILE_PATH];
 const CROWDS: [u32; 2] = [4_000, 15_000];
 /// So many seconds after the first of them all must be served.
 const CROWD_SECONDS: &str = "20";
-/// SYNs of the flood per second, and connections of the clients beside it.
-const SYNS: u32 = 200_000;
+/// Connections per second beside the flood.
 const FLOODED_RATE: u32 = 1_000;
 
 /// What the losses are losses of.
@@ -49,6 +48,9 @@ pub(super) struct Options {
     /// Only contests whose name contains this (may be repeated)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// SYNs of the flood per second
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
+    syns: u32,
 }
 
 /// Whose TCP/IP serves.
@@ -77,22 +79,22 @@ enum Contest {
     /// So many connections at once, with one request on each.
     AtOnce(u32),
     /// Connections at a fixed rate, without and beside a flood of SYNs from addresses that nobody has.
-    Flood,
+    Flood { syns: u32 },
     /// Connections that wait after one request each: memory, once.
     Idle,
 }
 
 impl Contest {
-    fn all() -> Vec<Self> {
+    fn all(syns: u32) -> Vec<Self> {
         let losses = PATHS.iter().flat_map(|path| LOSSES.map(|per_mille| Self::Loss { per_mille, path }));
-        losses.chain(CROWDS.map(Self::AtOnce)).chain([Self::Flood, Self::Idle]).collect()
+        losses.chain(CROWDS.map(Self::AtOnce)).chain([Self::Flood { syns }, Self::Idle]).collect()
     }
 
     fn name(self) -> String {
         match self {
             Self::Loss { per_mille, path } => format!("loss {} {path}", f64::from(per_mille) / 1e3),
             Self::AtOnce(count) => format!("at once {count}"),
-            Self::Flood => format!("flood {SYNS}"),
+            Self::Flood { syns } => format!("flood {syns}"),
             Self::Idle => format!("idle {}", idle::CONNECTIONS),
         }
     }
@@ -145,7 +147,8 @@ struct Phase {
 /// # Errors
 /// If a program can't be built or is missing, there may be no network namespaces, or a server or the load client fails.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let contests: Vec<Contest> = Contest::all().into_iter().filter(|contest| options.asks_for(*contest)).collect();
+    let contests: Vec<Contest> =
+        Contest::all(options.syns).into_iter().filter(|contest| options.asks_for(*contest)).collect();
     ensure!(!contests.is_empty(), "no contest's name contains any of {:?}", options.only);
     if !world::is_inside() {
         let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
@@ -174,7 +177,7 @@ impl Options {
 fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result<String> {
     let mut losses = table::Losses::default();
     let mut crowds = table::Crowds::default();
-    let mut floods = table::Floods::default();
+    let mut floods = table::Floods::new(options.syns);
     let mut memory = Vec::new();
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
@@ -192,7 +195,7 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
                         println!("{} {crowd:?}", what());
                         crowds.add(count, side, crowd);
                     }
-                    Contest::Flood => {
+                    Contest::Flood { .. } => {
                         let flooded = flood(world, side, options).with_context(what)?;
                         println!("{} {flooded:?}", what());
                         floods.add(side, flooded);
@@ -230,8 +233,9 @@ fn at_once(world: &World, side: Side, count: u32) -> Result<Crowd> {
 }
 
 fn flood(world: &World, side: Side, options: &Options) -> Result<Flooded> {
-    let mut server = Server::start(world, side, 0, 0)?;
-    let arguments = ["--rate", &FLOODED_RATE.to_string(), "--syns", &SYNS.to_string()];
+    // Processor time in which it only looks whether anything has come belongs to no SYN.
+    let mut server = Server::start_with(world, side, 0, 0, &["--idle-poll-time-us", "0"])?;
+    let arguments = ["--rate", &FLOODED_RATE.to_string(), "--syns", &options.syns.to_string()];
     let flooded = load_with(&mut server, "syn-flood", CONNECTIONS, "/", &options.seconds.to_string(), &arguments)?;
     server.stop()?;
     Ok(flooded)

@@ -40,11 +40,25 @@ impl Server {
     /// # Errors
     /// If it can't be started.
     pub(super) fn start(world: &World, side: Side, per_mille: u32, seed: usize) -> Result<Self> {
+        Self::start_with(world, side, per_mille, seed, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub(super) fn start_with(
+        world: &World,
+        side: Side,
+        per_mille: u32,
+        seed: usize,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let mut httpd =
             program(&target_dir("release").join("httpd").to_string_lossy(), &["--port", &world.port().to_string()]);
         httpd.args(["--smp", "1", "--prometheus-port", "0", "--cpuset", &SERVER_CPU.to_string()]);
         // Who names the place of a stall has tens of megabytes of symbols for a while, and on a busy machine there is always one.
-        httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?);
+        httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?).args(arguments);
         let mut command = match side {
             Side::Native => {
                 httpd.args([

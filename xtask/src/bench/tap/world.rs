@@ -26,6 +26,8 @@ pub(super) const NATIVE: &str = "10.9.0.2";
 /// The client's side, behind which are the addresses that nobody has.
 pub(super) const NATIVE_GATEWAY: &str = "10.9.0.1";
 const KERNEL_GATEWAY: &str = "10.8.0.1";
+/// The addresses that nobody has (http-load's `syn-flood`).
+const STRANGERS: &str = "198.18.0.0/15";
 /// The pair, and the addresses there.
 const HERE: &str = "veth0";
 const THERE: &str = "veth1";
@@ -94,6 +96,8 @@ impl World {
             format!("link add {HERE} type veth peer name {THERE} netns {there}"),
             format!("addr add {PAIR_CLIENT} dev {HERE}"),
             format!("link set {HERE} up"),
+            // What is sent to those from whom the flood comes ends here without more ado.
+            format!("route add blackhole {STRANGERS}"),
         ] {
             do_it(&mut words("ip", &arguments))?;
         }
