@@ -7,6 +7,7 @@ mod fuzz;
 mod licenses;
 mod link;
 mod loom;
+mod lwip;
 mod packages;
 mod packetdrill;
 mod planted;

@@ -12,7 +12,7 @@ use crate::command::{exists, program, run};
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: &'static str,
-    /// The program by whose presence the package is recognised.
+    /// The program, or the file, by whose presence the package is recognised.
     pub(crate) program: &'static str,
     pub(crate) why: &'static str,
     /// The steps that can't run without it.
@@ -57,6 +57,12 @@ const PACKAGES: &[Package] = &[
         program: "/usr/sbin/dhcpd",
         why: "configures the native stack by DHCP",
         steps: &["tools"],
+    },
+    Package {
+        name: "liblwip-dev",
+        program: "/usr/include/lwip/lwipopts.h",
+        why: "has lwIP, the other side of connections",
+        steps: &["lwip"],
     },
     Package {
         name: "nftables",

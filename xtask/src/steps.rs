@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::command::{Count, cargo, exists, in_ci, run as run_command};
-use crate::{asan, bench, licenses, link, loom, packages, planted, sim, soak, tidy};
+use crate::{asan, bench, licenses, link, loom, lwip, packages, planted, sim, soak, tidy};
 
 /// How long each of the randomised tests runs.
 const SMOKE_SECONDS: u64 = 5;
@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         about: "httpd under curl, ab, wrk, Chromium, promtool, collectd and DHCP servers; names at dnsmasq; the HTTP client at nginx; captures in tshark",
         run: tools,
     },
+    Step { name: "lwip", about: "lwIP as the stack's peer", run: || lwip::check().map(Outcome::Done) },
     Step { name: "link", about: "the pure crates need no operating system", run: || link::check().map(one) },
     Step { name: "loom", about: "loom models", run: || loom::run(None, loom::PREEMPTIONS).map(Outcome::Done) },
     Step { name: "planted", about: "planted bugs are found", run: || planted::run(&[]).map(Outcome::Done) },
@@ -177,6 +178,7 @@ fn fmt() -> Result<Outcome> {
     checks([
         &mut cargo(&["fmt", "--all", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", link::MANIFEST, "--check"]),
+        &mut cargo(&["fmt", "--manifest-path", lwip::MANIFEST, "--check"]),
         &mut cargo(&["fmt", "--all", "--manifest-path", "bench/peers/Cargo.toml", "--check"]),
         &mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
     ])
