@@ -271,21 +271,22 @@ impl Model {
                 assert_eq!(used, self.used.pop_front());
                 self.out -= usize::from(used.is_some());
             }
-            Step::Sleep { is_driver: true } => {
-                let is_there = pair.driver.enable_notifications();
-                assert_eq!(is_there, !self.used.is_empty());
-                self.sleeps[0] = (!is_there).then_some(false);
-            }
-            Step::Sleep { is_driver: false } => {
-                let is_there = pair.device.enable_notifications();
-                assert_eq!(is_there, !self.available.is_empty());
-                self.sleeps[1] = (!is_there).then_some(false);
-            }
+            Step::Sleep { is_driver } => self.sleep(pair, is_driver),
             Step::Wake { is_driver } => {
                 self.sleeps[usize::from(!is_driver)] = None;
                 if is_driver { pair.driver.disable_notifications() } else { pair.device.disable_notifications() }
             }
         }
+    }
+
+    fn sleep(&mut self, pair: &mut Pair, is_driver: bool) {
+        let (is_there, has_news) = if is_driver {
+            (pair.driver.enable_notifications(), !self.used.is_empty())
+        } else {
+            (pair.device.enable_notifications(), !self.available.is_empty())
+        };
+        assert_eq!(is_there, has_news);
+        self.sleeps[usize::from(!is_driver)] = (!is_there).then_some(false);
     }
 
     fn add(&mut self, pair: &mut Pair, options: QueueOptions, readable: usize, writable: usize) {
