@@ -144,6 +144,18 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "checksums_are_verified", bugs: &["udp_unverified"] },
     Finder { package: TCPIP, kind: Unit, tests: "must_not_be_answered", bugs: &["filter_unverified"] },
     Finder { package: TCPIP, kind: Unit, tests: "beyond_any_window", bugs: &["window_off_by_one"] },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "queue_random_steps",
+        bugs: &["virtio_event_late", "virtio_round_kept", "virtio_round_not_taken_back"],
+    },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "tests::",
+        bugs: &["virtio_map_ends_late", "virtio_more_than_the_ring", "virtio_order_ignored", "virtio_used_twice"],
+    },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },
@@ -173,4 +185,5 @@ const HTTP1: &str = "sunstar-http1";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 const TCPIP: &str = "sunstar-tcpip";
+const VIRTIO: &str = "sunstar-virtio";
 const WIRE: &str = "sunstar-wire";

@@ -1,0 +1,280 @@
+//! Memory that another party reads and writes at the same time: a driver in a virtual machine, another process.
+//!
+//! Nothing that lies there can be trusted to stay as it was read, and no reference to it may be made. So cells are atomic, and bytes are
+//! copied in and out by the processor's own instruction, of which the compiler assumes nothing. All other modules of the crate are safe
+//! code over this one.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+
+use crate::queue::{Part, Segment};
+
+#[cfg(test)]
+mod tests;
+
+/// Memory that stays where it is for as long as the value lives, and may be written to by anybody meanwhile.
+///
+/// # Safety
+/// All `len` bytes from `start` on are readable and writable for as long as the value lives, and no reference to any of them is
+/// made by anybody, but to atomics.
+pub unsafe trait Region: Send + Sync {
+    /// Where it begins.
+    fn start(&self) -> NonNull<u8>;
+
+    /// How many bytes it has.
+    fn len(&self) -> usize;
+
+    /// Whether it has none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A part of a [`Region`], which it keeps alive.
+#[derive(Clone)]
+pub struct Memory {
+    region: Arc<dyn Region>,
+    offset: usize,
+    len: usize,
+}
+
+impl Memory {
+    /// All of a region.
+    pub fn new(region: Arc<dyn Region>) -> Self {
+        let len = region.len();
+        Self { region, offset: 0, len }
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// If they do not all lie within.
+    pub fn slice(&self, offset: usize, len: usize) -> Result<Self, OutOfBounds> {
+        let end = offset.checked_add(len).ok_or(OutOfBounds)?;
+        if end > self.len {
+            return Err(OutOfBounds);
+        }
+        Ok(Self { region: Arc::clone(&self.region), offset: self.offset + offset, len })
+    }
+
+    /// The `count` atomic integers at the beginning.
+    ///
+    /// # Errors
+    /// If there are fewer bytes, or they are not aligned to such integers.
+    pub fn cells<A: Cell>(&self, count: usize) -> Result<Cells<A>, OutOfBounds> {
+        let start = self.start().cast::<A>();
+        if !start.is_aligned() || count.checked_mul(size_of::<A>()).is_none_or(|bytes| bytes > self.len) {
+            return Err(OutOfBounds);
+        }
+        Ok(Cells { start, count, _keep: Arc::clone(&self.region) })
+    }
+
+    /// Where it begins, for whom it hands memory on to: a device, or whoever makes buffers of it and keeps this value meanwhile.
+    pub fn start(&self) -> NonNull<u8> {
+        // SAFETY: `offset` is at most the length of the region, which the region vouches for.
+        unsafe { self.region.start().add(self.offset) }
+    }
+
+    /// Copies bytes out, as they are at some time meanwhile.
+    ///
+    /// # Panics
+    /// If they do not all lie within: who calls has checked lengths before.
+    pub fn read(&self, offset: usize, to: &mut [u8]) {
+        assert!(self.has(offset, to.len()), "bytes to be read lie within the memory");
+        // SAFETY: the source was just checked to lie within the region; the target is a slice of its own.
+        unsafe { copy(self.start().add(offset).as_ptr(), to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Panics
+    /// If there is no room for all of them: who calls has checked lengths before.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        assert!(self.has(offset, from.len()), "bytes to be written have room in the memory");
+        // SAFETY: the target was just checked to lie within the region; the source is a slice of its own.
+        unsafe { copy(from.as_ptr(), self.start().add(offset).as_ptr(), from.len()) }
+    }
+
+    fn has(&self, offset: usize, len: usize) -> bool {
+        offset.checked_add(len).is_some_and(|end| end <= self.len)
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("start", &self.start()).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Something does not lie within the memory that there is, or not at a place that suits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it does not lie within the memory")]
+pub struct OutOfBounds;
+
+/// Integers that both parties load and store.
+#[expect(private_bounds, reason = "the list of them is closed")]
+pub trait Cell: Sealed {}
+
+impl<A: Sealed> Cell for A {}
+
+trait Sealed {}
+
+impl Sealed for AtomicU16 {}
+impl Sealed for AtomicU32 {}
+impl Sealed for AtomicU64 {}
+
+/// Atomic integers in shared memory, which they keep alive.
+pub struct Cells<A> {
+    start: NonNull<A>,
+    count: usize,
+    _keep: Arc<dyn Region>,
+}
+
+// SAFETY: it gives out references to atomics only, and the region may be kept and dropped by any thread.
+unsafe impl<A: Cell> Send for Cells<A> {}
+
+impl<A: Cell> Cells<A> {
+    /// The integer at a place.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[inline]
+    pub fn at(&self, index: usize) -> &A {
+        assert!(index < self.count, "the place is one of the cells");
+        // SAFETY: there are `count` of them, aligned and within the region, which is kept; all bit patterns are integers.
+        unsafe { self.start.add(index).as_ref() }
+    }
+}
+
+impl<A> fmt::Debug for Cells<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells").field("start", &self.start).field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// A range of the addresses that a driver puts into descriptors, and the memory that it means.
+#[derive(Clone, Debug)]
+pub struct MappedRange {
+    /// The first address of the range.
+    pub address: u64,
+    /// What lies there.
+    pub memory: Memory,
+}
+
+/// The most ranges that a [`MemoryMap`] has: what virtual machines with hot-plugged memory need, and few enough to be walked.
+pub const MAX_RANGES: usize = 64;
+
+/// What the addresses in descriptors mean, on the device's side.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryMap {
+    ranges: Vec<MappedRange>,
+}
+
+/// Why a [`MemoryMap`] can't be made of some ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// There are more than [`MAX_RANGES`].
+    #[error("there are {count} ranges of memory, and may be {MAX_RANGES}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// A range reaches beyond the last address.
+    #[error("the range at address {address:#x} reaches beyond the last address")]
+    Overflow {
+        /// The range's first address.
+        address: u64,
+    },
+    /// Two ranges have an address in common.
+    #[error("the range at address {address:#x} overlaps the one before it")]
+    Overlap {
+        /// The second range's first address.
+        address: u64,
+    },
+}
+
+impl MemoryMap {
+    /// A map of some ranges, in any order.
+    ///
+    /// # Errors
+    /// If they are too many, overlap, or reach beyond the last address.
+    pub fn new(mut ranges: Vec<MappedRange>) -> Result<Self, MapError> {
+        if ranges.len() > MAX_RANGES {
+            return Err(MapError::TooMany { count: ranges.len() });
+        }
+        ranges.retain(|range| !range.memory.is_empty());
+        ranges.sort_by_key(|range| range.address);
+        let mut free_from = 0;
+        for &MappedRange { address, ref memory } in &ranges {
+            if address < free_from {
+                return Err(MapError::Overlap { address });
+            }
+            free_from = address.checked_add(memory.len() as u64).ok_or(MapError::Overflow { address })?;
+        }
+        Ok(Self { ranges })
+    }
+
+    /// Where a segment lies, if all of it lies in one range.
+    #[inline]
+    pub fn part(&self, Segment { address, len }: Segment) -> Option<Part> {
+        self.ranges.iter().zip(0..).find_map(|(MappedRange { address: first, memory }, range)| {
+            let offset = usize::try_from(address.checked_sub(*first)?).ok()?;
+            let last = (len as usize).saturating_sub(usize::from(planted::is("virtio_map_ends_late")));
+            memory.has(offset, last).then_some(Part { range, offset, len })
+        })
+    }
+
+    /// The memory from an address on, up to `len` bytes, if all of that lies in one range.
+    pub fn memory(&self, segment: Segment) -> Option<Memory> {
+        let Part { range, offset, len } = self.part(segment)?;
+        self.ranges[usize::from(range)].memory.slice(offset, len as usize).ok()
+    }
+
+    /// The ranges, by address.
+    pub fn ranges(&self) -> &[MappedRange] {
+        &self.ranges
+    }
+}
+
+/// Copies bytes that somebody else may be writing to.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes, and they do not overlap.
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller vouches for both; the direction flag is clear by the calling convention.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies bytes that somebody else may be writing to, one by one.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes, and they do not overlap.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    for index in 0..len {
+        // SAFETY: the caller vouches for both.
+        unsafe { to.add(index).write_volatile(from.add(index).read_volatile()) };
+    }
+}
