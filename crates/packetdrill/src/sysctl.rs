@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use sunstar_sockets::Settings;
+use sunstar_tcpip::tcp::connection::PathProbing;
 use sunstar_tcpip::tcp::fast_open::FastOpenKeys;
 
 /// Where they are.
@@ -54,6 +55,15 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     settings.sack = flag("tcp_sack", settings.sack);
     settings.window_scaling = flag("tcp_window_scaling", settings.window_scaling);
     settings.slow_start_after_idle = flag("tcp_slow_start_after_idle", settings.slow_start_after_idle);
+    settings.mtu_probing = match number("tcp_mtu_probing") {
+        Some(0) => PathProbing::Off,
+        Some(1) => PathProbing::AfterBlackHole,
+        Some(_) => PathProbing::Always,
+        None => settings.mtu_probing,
+    };
+    if let Some(bytes) = number("tcp_base_mss") {
+        settings.base_mss = u16::try_from(bytes).unwrap_or(u16::MAX);
+    }
     if let Some(flags) = number("tcp_fastopen") {
         settings.fast_open = clamp(flags);
     }
@@ -94,6 +104,8 @@ mod tests {
             let text = match name {
                 "tcp_rmem" => "4096\t540000\t15728640\n",
                 "tcp_timestamps" => "0\n",
+                "tcp_mtu_probing" => "2\n",
+                "tcp_base_mss" => "1100\n",
                 "tcp_congestion_control" => "reno\n",
                 _ => return None,
             };
@@ -101,6 +113,7 @@ mod tests {
         };
         read_from(read, &mut settings);
         let mut expected = Settings { rmem: [540_000, 15_728_640], timestamps: false, ..Settings::DEFAULT };
+        (expected.mtu_probing, expected.base_mss) = (PathProbing::Always, 1_100);
         expected.congestion = "reno".parse().expect("it is known");
         assert_eq!(settings, expected);
     }
