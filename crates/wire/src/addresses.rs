@@ -79,6 +79,17 @@ impl FourTuple {
         SocketAddr::new(self.addresses.dst(), self.dst_port)
     }
 
+    /// Whether this is the other flow the other way.
+    #[inline]
+    pub fn is_reverse_of(&self, other: &Self) -> bool {
+        (self.src_port, self.dst_port) == (other.dst_port, other.src_port)
+            && match (&self.addresses, &other.addresses) {
+                (AddressPair::V4 { src, dst }, AddressPair::V4 { src: from, dst: to }) => src == to && dst == from,
+                (AddressPair::V6 { src, dst }, AddressPair::V6 { src: from, dst: to }) => src == to && dst == from,
+                _ => false,
+            }
+    }
+
     /// The flow the other way.
     #[must_use]
     pub const fn reversed(self) -> Self {

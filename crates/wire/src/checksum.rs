@@ -55,15 +55,22 @@ impl Sum {
     }
 
     /// The sum of pieces that lie one behind the other, each of any length.
+    #[inline]
     pub fn of_chain<B: AsRef<[u8]>>(pieces: impl IntoIterator<Item = B>) -> Self {
-        let mut sum = Self::ZERO;
-        let mut at_odd = false;
+        Self::ZERO.and_chain(0, pieces)
+    }
+
+    /// The sum of `len` bytes, which this is, and of pieces that lie behind them.
+    #[inline]
+    #[must_use]
+    pub fn and_chain<B: AsRef<[u8]>>(self, len: usize, pieces: impl IntoIterator<Item = B>) -> Self {
+        let (mut sum, mut at) = (self, len);
         for piece in pieces {
             let piece = piece.as_ref();
             let part = Self::of(piece);
-            let part = if at_odd && !planted::is("odd_piece_unswapped") { part.swapped() } else { part };
-            sum += part;
-            at_odd ^= piece.len() % 2 == 1;
+            let is_odd = at % 2 == 1 && !planted::is("odd_piece_unswapped");
+            sum += if is_odd { part.swapped() } else { part };
+            at += piece.len();
         }
         sum
     }

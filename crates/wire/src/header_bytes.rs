@@ -19,6 +19,15 @@ impl<const N: usize> HeaderBytes<N> {
         Self { bytes, len: if len < N { len } else { N } }
     }
 
+    /// A header of a known length, which is no more than `N`.
+    #[inline]
+    pub(crate) fn of<const LEN: usize>(header: &[u8; LEN]) -> Self {
+        const { assert!(LEN <= N, "there is room") };
+        let mut bytes = [0; N];
+        bytes[..LEN].copy_from_slice(header);
+        Self { bytes, len: LEN }
+    }
+
     /// Puts `part` behind what there is. Who calls has chosen `N` so that it fits.
     pub(crate) fn extend(&mut self, part: &[u8]) {
         let end = self.len + part.len();
@@ -35,6 +44,7 @@ impl<const N: usize> HeaderBytes<N> {
 impl<const N: usize> Deref for HeaderBytes<N> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -49,7 +49,6 @@ impl<'a> TcpSegment<'a> {
     }
 
     /// The header as a value.
-    #[inline]
     pub fn header(&self) -> TcpHeader {
         TcpHeader {
             src_port: self.src_port(),
@@ -61,6 +60,19 @@ impl<'a> TcpSegment<'a> {
             urgent_pointer: self.urgent_pointer(),
             options: self.options(),
         }
+    }
+
+    /// The same in the place of another header, since it is large.
+    #[inline]
+    pub fn read_header(&self, header: &mut TcpHeader) {
+        let Some(timestamps) = self.lone_timestamps() else {
+            *header = self.header();
+            return;
+        };
+        (header.src_port, header.dst_port) = (self.src_port(), self.dst_port());
+        (header.seq, header.ack) = (self.seq(), self.ack());
+        (header.flags, header.window, header.urgent_pointer) = (self.flags(), self.window(), self.urgent_pointer());
+        header.options.set_lone_timestamps(Some(timestamps));
     }
 
     /// Bytes of the header with its options.
@@ -116,8 +128,18 @@ impl<'a> TcpSegment<'a> {
     /// The timestamps of a segment that has no other options: what nearly every segment of a connection under way looks like.
     ///
     /// Nothing means that there may be others, or none: [`TcpSegment::options`] tells.
+    #[inline]
     pub fn lone_timestamps(&self) -> Option<TcpTimestamps> {
         TcpTimestamps::parse_aligned(self.options)
+    }
+
+    /// Whether the options say the same as others.
+    #[inline]
+    pub fn has_options(&self, others: &TcpOptions) -> bool {
+        match self.lone_timestamps() {
+            Some(timestamps) => others.lone_timestamps() == Some(timestamps),
+            None => self.options() == *others,
+        }
     }
 
     /// All options as they lie there.
@@ -181,7 +203,17 @@ impl TcpHeader {
     }
 
     /// The header to be put in front of its payload.
+    #[inline]
     pub fn to_bytes(&self, fill: Fill) -> HeaderBytes<MAX_HEADER_BYTES> {
+        match self.to_bytes_with_timestamps(fill) {
+            Some(bytes) => HeaderBytes::of(&bytes),
+            None => self.bytes_with_any_options(fill),
+        }
+    }
+
+    /// The same of a header with any options.
+    #[inline(never)]
+    pub(crate) fn bytes_with_any_options(&self, fill: Fill) -> HeaderBytes<MAX_HEADER_BYTES> {
         let mut fixed = [0; HEADER_BYTES];
         fixed[..2].copy_from_slice(&self.src_port.to_be_bytes());
         fixed[2..4].copy_from_slice(&self.dst_port.to_be_bytes());

@@ -111,6 +111,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
     Finder { package: TCPIP, kind: Unit, tests: "do_not_find_the_one", bugs: &["recent_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "what_is_expected_changes", bugs: &["round_not_ended"] },
     Finder { package: TCPIP, kind: Unit, tests: "floods_leave_neighbours", bugs: &["neighbours_unprotected"] },
     Finder { package: TCPIP, kind: Unit, tests: "reports_divide_no_further", bugs: &["reports_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "small_pieces_are_put", bugs: &["small_pieces_kept"] },

@@ -1,7 +1,7 @@
 //! Segments that have come one behind the other, put together: what is done for each segment is done once for all of them.
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
+use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpSegment};
 
 use super::Stack;
 use crate::interface::InterfaceId;
@@ -27,25 +27,22 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Whether a segment with `len` bytes says nothing that the others don't. One without bytes does: that it was sent.
-    fn is_followed_by(&self, flow: &FourTuple, header: &TcpHeader, len: usize) -> bool {
+    #[inline]
+    fn is_followed_by(&self, flow: &FourTuple, view: &TcpSegment<'_>, len: usize) -> bool {
         let first = &self.segment.header;
         self.is_open
             && len > 0
             && self.bytes + len <= MAX_BYTES
-            && header.seq == self.next
+            && view.seq() == self.next
             && self.flow.as_ref() == Some(flow)
-            && header.flags.without(TcpFlags::PSH) == TcpFlags::ACK
-            && (header.ack, header.window) == (first.ack, first.window)
-            && header.options == first.options
+            && view.flags().without(TcpFlags::PSH) == TcpFlags::ACK
+            && (view.ack(), view.window()) == (first.ack, first.window)
+            && view.has_options(&first.options)
     }
 
     /// Puts the bytes of a segment behind the others.
-    fn push(&mut self, header: &TcpHeader, packet: &mut Packet) {
-        let len = packet.len();
-        self.bytes += len;
-        self.next = header.seq + u32::try_from(len).unwrap_or(u32::MAX);
-        self.is_open = header.flags == TcpFlags::ACK && len > 0;
-        self.segment.header.flags |= header.flags;
+    #[inline]
+    fn push(&mut self, packet: &mut Packet) {
         match packet.take_only() {
             Some(part) => push_joined(&mut self.segment.payload, part),
             None => packet.drain().for_each(|part| push_joined(&mut self.segment.payload, part)),
@@ -66,34 +63,49 @@ fn push_joined(payload: &mut Payload, part: Buffer) {
 }
 
 impl Stack {
-    /// A segment has come, of which the packet has the bytes.
-    pub(super) fn input_segment(
+    /// The header of a segment has come, which has `len` bytes: [`Stack::take_payload`] gets them.
+    #[inline]
+    pub(super) fn begin_segment(
         &mut self,
         now: Instant,
         id: InterfaceId,
         flow: &FourTuple,
-        header: &TcpHeader,
-        packet: &mut Packet,
+        view: &TcpSegment<'_>,
+        len: usize,
     ) {
-        if self.batch.is_followed_by(flow, header, packet.len()) {
+        let flags = view.flags();
+        if self.batch.is_followed_by(flow, view, len) {
             self.counters.segments_joined += 1;
             self.tcp.count_joined();
+            self.batch.segment.header.flags |= flags;
+            self.batch.bytes += len;
         } else {
             self.end_batch(now);
             self.batch.flow = Some(*flow);
-            self.batch.segment.header = *header;
-            self.batch.bytes = 0;
+            view.read_header(&mut self.batch.segment.header);
+            self.batch.bytes = len;
             self.batch.link_mss =
                 self.network.interface(id).map_or(u16::MAX, |interface| interface.mss(flow.addresses));
         }
-        self.batch.push(header, packet);
+        self.batch.next = view.seq() + u32::try_from(len).unwrap_or(u32::MAX);
+        self.batch.is_open = flags == TcpFlags::ACK && len > 0;
+    }
+
+    /// The bytes of the segment that has come last: all that is left of its packet.
+    #[inline]
+    pub(super) fn take_payload(&mut self, packet: &mut Packet) {
+        self.batch.push(packet);
     }
 
     /// Hands over what was put together.
     pub(super) fn end_batch(&mut self, now: Instant) {
-        let Some(flow) = self.batch.flow.take() else { return };
-        self.tcp.take_segment(now, flow, &mut self.batch.segment, self.batch.link_mss);
-        // What nobody wanted.
-        self.batch.segment.payload.clear();
+        let Batch { flow: Some(flow), segment, bytes, link_mss, .. } = &mut self.batch else { return };
+        let len = u32::try_from(*bytes).unwrap_or(u32::MAX);
+        self.tcp.take_segment(now, flow, segment, len, *link_mss);
+        self.batch.flow = None;
+        if !self.batch.segment.payload.is_empty() {
+            // What nobody wanted.
+            self.batch.segment.payload.clear();
+        }
     }
 }

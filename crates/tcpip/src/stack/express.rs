@@ -7,9 +7,7 @@
 use smallvec::SmallVec;
 use sunstar_packet::{Checksum, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header};
-use sunstar_wire::{
-    AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet, TcpHeader, TcpSegment,
-};
+use sunstar_wire::{AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet, TcpSegment};
 
 use super::Stack;
 use crate::interface::{InterfaceId, Link};
@@ -21,9 +19,9 @@ const ETHERNET_BYTES: usize = 14;
 const IPV4_BYTES: usize = 20;
 
 /// What the headers of such a packet say.
-struct Express {
+struct Express<'a> {
     flow: FourTuple,
-    header: TcpHeader,
+    view: TcpSegment<'a>,
     /// Bytes of all headers.
     len: usize,
 }
@@ -59,16 +57,18 @@ impl Stack {
     /// Takes in such a packet; answers whether it was one. If not, nothing has changed.
     #[inline]
     pub(super) fn input_express(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
-        // Not taken apart: what has just been written is not moved.
-        let Some(express) = &self.express(id, packet) else { return self.input_express_v6(now, id, packet) };
+        let Some(Express { flow, view, len }) = self.express(id, packet) else {
+            return self.input_express_v6(now, id, packet);
+        };
+        self.begin_segment(now, id, &flow, &view, packet.len() - len);
         // They are there: all of them were looked at.
-        let _ = packet.trim_front(express.len);
-        self.input_segment(now, id, &express.flow, &express.header, packet);
+        let _ = packet.trim_front(len);
+        self.take_payload(packet);
         true
     }
 
     #[inline]
-    fn express(&self, id: InterfaceId, packet: &Packet) -> Option<Express> {
+    fn express<'a>(&self, id: InterfaceId, packet: &'a Packet) -> Option<Express<'a>> {
         let interface = self.network.interface(id)?;
         let front: &[u8] = packet.buffers().first()?;
         let (front, link_len) = match interface.options().link {
@@ -91,28 +91,28 @@ impl Stack {
         let view = TcpSegment::parse(segment).ok()?;
         let addresses = AddressPair::V4 { src, dst };
         if packet.offload.checksum == Checksum::Complete {
-            let rest = packet.buffers()[1..].iter().map(|buffer| &buffer[..]);
-            let sum = Sum::of_chain(core::iter::once(segment).chain(rest));
+            let sum = Sum::of(segment).and_chain(segment.len(), &packet.buffers()[1..]);
             let len = u32::from(ip.total_len()) - 20;
             if !(sum + pseudo_header(addresses, IpProtocol::TCP, len)).is_valid() {
                 return None;
             }
         }
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
-        Some(Express { flow, header: view.header(), len: link_len + IPV4_BYTES + view.header_len() })
+        Some(Express { flow, view, len: link_len + IPV4_BYTES + view.header_len() })
     }
 
     /// The same for IPv6.
     #[inline(never)]
     fn input_express_v6(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
-        let Some(express) = &self.express_v6(id, packet) else { return false };
+        let Some(Express { flow, view, len }) = self.express_v6(id, packet) else { return false };
+        self.begin_segment(now, id, &flow, &view, packet.len() - len);
         // They are there: all of them were looked at.
-        let _ = packet.trim_front(express.len);
-        self.input_segment(now, id, &express.flow, &express.header, packet);
+        let _ = packet.trim_front(len);
+        self.take_payload(packet);
         true
     }
 
-    fn express_v6(&self, id: InterfaceId, packet: &Packet) -> Option<Express> {
+    fn express_v6<'a>(&self, id: InterfaceId, packet: &'a Packet) -> Option<Express<'a>> {
         let interface = self.network.interface(id)?;
         let front: &[u8] = packet.buffers().first()?;
         let link_len = if interface.mac().is_some() { ETHERNET_BYTES } else { 0 };
@@ -136,15 +136,14 @@ impl Stack {
         let view = TcpSegment::parse(segment).ok()?;
         let addresses = AddressPair::V6 { src, dst };
         if packet.offload.checksum == Checksum::Complete {
-            let rest = packet.buffers()[1..].iter().map(|buffer| &buffer[..]);
-            let sum = Sum::of_chain(core::iter::once(segment).chain(rest));
+            let sum = Sum::of(segment).and_chain(segment.len(), &packet.buffers()[1..]);
             let len = u32::try_from(ip.payload_len()).ok()?;
             if !(sum + pseudo_header(addresses, IpProtocol::TCP, len)).is_valid() {
                 return None;
             }
         }
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
-        Some(Express { flow, header: view.header(), len: link_len + Ipv6Header::LEN + view.header_len() })
+        Some(Express { flow, view, len: link_len + Ipv6Header::LEN + view.header_len() })
     }
 }
 

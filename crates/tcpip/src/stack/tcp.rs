@@ -137,15 +137,16 @@ impl Stack {
             return Err(DropReason::TcpChecksum);
         }
         let malformed = DropReason::TcpMalformed;
+        let len = packet.len();
         let fixed = packet.contiguous(TCP_BYTES, &self.copies).map_err(|_| malformed)?;
         let header_len = usize::from(fixed[12] >> 4) * 4;
         let head = packet.contiguous(header_len.max(TCP_BYTES), &self.copies).map_err(|_| malformed)?;
         let view = TcpSegment::parse(head).map_err(|_| malformed)?;
-        let header = view.header();
+        let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
+        self.begin_segment(now, arrived.interface, &flow, &view, len - header_len);
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);
-        let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
-        self.input_segment(now, arrived.interface, &flow, &header, packet);
+        self.take_payload(packet);
         Ok(())
     }
 

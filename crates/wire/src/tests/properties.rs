@@ -109,6 +109,36 @@ proptest! {
     }
 
     #[test]
+    fn property_the_usual_headers_are_read_and_written_as_all_are(
+        header in tcp_header(), before in tcp_header(), timestamps in any::<[u32; 2]>(), is_usual in any::<bool>(),
+    ) {
+        let [tsval, tsecr] = timestamps;
+        let mut header = header;
+        if is_usual {
+            header.options.set_lone_timestamps(Some(TcpTimestamps { tsval, tsecr }));
+            let timestamps = header.options.timestamps;
+            prop_assert_eq!(header.options, TcpOptions { timestamps, ..TcpOptions::default() });
+        }
+        let sum = Sum::of(&tsval.to_be_bytes());
+        for fill in [Fill::Complete(sum), Fill::Partial(sum)] {
+            prop_assert_eq!(header.to_bytes(fill), header.bytes_with_any_options(fill));
+        }
+        let bytes = header.to_bytes(Fill::Complete(sum));
+        let view = TcpSegment::parse(&bytes).unwrap();
+        let mut read = before;
+        view.read_header(&mut read);
+        prop_assert_eq!(read, header);
+        prop_assert!(view.has_options(&header.options));
+        prop_assert_eq!(view.has_options(&before.options), header.options == before.options);
+    }
+
+    #[test]
+    fn property_flows_have_one_way_back(one in flow(), other in flow()) {
+        prop_assert!(one.is_reverse_of(&one.reversed()));
+        prop_assert_eq!(one.is_reverse_of(&other), one == other.reversed());
+    }
+
+    #[test]
     fn property_any_options_have_room(options in tcp_options(), blocks in vec(sack_block(), 0..9)) {
         let sack: SackBlocks = blocks.iter().copied().collect();
         prop_assert_eq!(&sack[..], &blocks[..blocks.len().min(4)]);
@@ -128,7 +158,9 @@ proptest! {
             rest = others;
         }
         pieces.push(rest);
-        prop_assert_eq!(Sum::of_chain(pieces).partial(), plain(&bytes));
+        prop_assert_eq!(Sum::of_chain(&pieces).partial(), plain(&bytes));
+        let (first, others) = (pieces[0], &pieces[1..]);
+        prop_assert_eq!(Sum::of(first).and_chain(first.len(), others).partial(), plain(&bytes));
         prop_assert_eq!(Sum::of(&bytes).partial(), plain(&bytes));
     }
 

@@ -39,7 +39,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn payload_len(&self) -> u32 {
+    pub(in crate::tcp) fn payload_len(&self) -> u32 {
         self.payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
     }
 
@@ -75,13 +75,13 @@ pub(super) struct Signs {
 impl Connection {
     /// A segment of this connection has arrived. Ask [`Connection::poll_transmit`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, mut segment: Segment) -> Reply {
-        self.take_segment(now, &mut segment)
+        let len = segment.payload_len();
+        self.take_segment(now, &mut segment, len)
     }
 
-    /// The same for a segment that stays where it is, since it is large. Its bytes are taken out of it, as far as they are wanted.
+    /// The same for a segment that stays where it is, since it is large. Its `len` bytes are taken out of it, as far as they are wanted.
     #[inline]
-    pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment) -> Reply {
-        let len = segment.payload_len();
+    pub(in crate::tcp) fn take_segment(&mut self, now: Instant, segment: &mut Segment, len: u32) -> Reply {
         self.totals.on_segments(self.segments(len));
         if self.take_predicted(now, segment, len) {
             return Reply::None;
@@ -90,6 +90,7 @@ impl Connection {
     }
 
     /// The same for any segment, when it has been counted.
+    #[inline(never)]
     pub(super) fn take_unpredicted(&mut self, now: Instant, segment: &mut Segment) -> Reply {
         match self.state {
             State::Closed => Reply::None,

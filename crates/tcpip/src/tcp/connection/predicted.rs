@@ -8,7 +8,7 @@ use super::input::Signs;
 use super::timers::Purpose;
 use super::{Connection, Queues, Segment, State};
 use crate::time::Instant;
-use sunstar_wire::TcpFlags;
+use sunstar_wire::{Seq, TcpFlags};
 
 impl Connection {
     /// Takes in a segment that was expected; answers whether it was. If not, nothing has changed.
@@ -22,7 +22,11 @@ impl Connection {
         let header = &segment.header;
         self.remember_timestamp(now, header);
         self.update_window(header);
-        self.acknowledge_predicted(now, header.ack);
+        if header.ack != self.snd_una {
+            self.acknowledge_predicted(now, header.ack);
+        } else {
+            self.acknowledge_nothing(now);
+        }
         if segment.payload.len() == 1 {
             let _ = segment.payload.pop().map(|part| self.take_in_order(now, part));
         } else {
@@ -66,17 +70,27 @@ impl Connection {
             && segment.payload.iter().all(|part| !part.is_empty())
     }
 
+    /// The acknowledgement is the one that came before: nothing follows from it but that the other side is there.
     #[inline]
-    fn acknowledge_predicted(&mut self, now: Instant, ack: sunstar_wire::Seq) {
+    fn acknowledge_nothing(&mut self, now: Instant) {
+        if !planted::is("round_not_ended") {
+            self.rack.on_acked(self.snd_una);
+        }
+        if self.is_all_acknowledged() {
+            // Nothing is late. What waits may wait for the other side's window.
+            self.timeouts = 0;
+            self.rearm(now);
+        }
+    }
+
+    /// Something of what is in flight is acknowledged, up to `ack`.
+    #[inline]
+    fn acknowledge_predicted(&mut self, now: Instant, ack: Seq) {
         let Some(queues) = &mut self.queues else { return };
         let flight = queues.board.in_flight();
         let news = queues.board.on_ack_in_order(now, ack, &mut self.rack);
         self.move_una(ack, &news);
-        if news.acked > 0 {
-            self.on_progress();
-        } else if self.is_all_acknowledged() {
-            self.timeouts = 0;
-        }
+        self.on_progress();
         let signs = Signs { is_duplicate: false, delivered: news.delivered };
         self.advance(now, &news, signs, flight, false);
     }

@@ -21,16 +21,39 @@ pub(crate) const AHEAD: usize = 16;
 impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, mut segment: Segment) {
-        self.take_segment(now, flow, &mut segment, u16::MAX);
+        let len = segment.payload_len();
+        self.take_segment(now, &flow, &mut segment, len, u16::MAX);
     }
 
-    /// The same for a segment that stays where it is, since it is large, and that came over a link that takes `link_mss` bytes of
-    /// payload without options: connections that this opens know it.
-    pub(crate) fn take_segment(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
+    /// The same for a segment that stays where it is, since it is large. It has `len` bytes and came over a link that takes `link_mss`
+    /// bytes of payload without options: connections that this opens know it.
+    pub(crate) fn take_segment(
+        &mut self,
+        now: Instant,
+        flow: &FourTuple,
+        segment: &mut Segment,
+        len: u32,
+        link_mss: u16,
+    ) {
         self.counters.segments_received += 1;
-        let flow = flow.reversed();
-        match self.find_again(&flow) {
-            Some(Place::Connection(place)) => self.on_connection(now, place, segment),
+        match self.find_again(flow) {
+            Some(Place::Connection(place)) => self.on_connection(now, place, segment, len),
+            other => self.on_unconnected(now, other, flow.reversed(), segment, link_mss),
+        }
+    }
+
+    /// The same for a segment of no connection that is open.
+    #[inline(never)]
+    fn on_unconnected(
+        &mut self,
+        now: Instant,
+        found: Option<Place>,
+        flow: FourTuple,
+        segment: &mut Segment,
+        link_mss: u16,
+    ) {
+        match found {
+            Some(Place::Connection(_)) => {}
             Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment, link_mss),
             Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
             None => self.on_stranger(now, flow, segment, link_mss),
@@ -106,11 +129,12 @@ impl Sockets {
         }
     }
 
-    fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment) {
+    #[inline]
+    fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment, len: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         entry.connection.lend(|| self.spares.pop());
         let was_opening = entry.connection.state() == State::SynSent;
-        let reply = entry.connection.take_segment(now, segment);
+        let reply = entry.connection.take_segment(now, segment, len);
         if was_opening && let Some(answer) = entry.connection.take_opening_answer() {
             self.cookies.learn(entry.flow.dst().ip(), answer);
         }

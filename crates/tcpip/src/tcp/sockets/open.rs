@@ -207,12 +207,18 @@ impl Sockets {
         self.flows.find(self.secret.flow_hash(flow), is_it).map(Place::unpack)
     }
 
-    /// The same for a segment that has come. While segments come for one connection, it is found without the table.
+    /// The same for a segment that has come, whose flow is that of its sender. While segments come for one connection, it is found
+    /// without the table.
     #[inline]
     pub(super) fn find_again(&mut self, flow: &FourTuple) -> Option<Place> {
-        if self.connections.get(self.recent).is_some_and(|entry| entry.flow == *flow) {
+        if self.connections.get(self.recent).is_some_and(|entry| entry.flow.is_reverse_of(flow)) {
             return Some(Place::Connection(self.recent));
         }
+        self.find_anew(&flow.reversed())
+    }
+
+    #[inline(never)]
+    fn find_anew(&mut self, flow: &FourTuple) -> Option<Place> {
         let found = self.find(flow);
         let place = if let Some(Place::Connection(place)) = found { place } else { NONE };
         // Where they come for many, none is looked at in vain.
