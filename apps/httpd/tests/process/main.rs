@@ -5,6 +5,7 @@ mod attacks;
 mod client;
 mod crowd;
 mod dhcp;
+mod dhcpv6;
 mod files;
 mod ipv6;
 mod memory;
