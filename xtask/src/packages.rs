@@ -65,6 +65,12 @@ const PACKAGES: &[Package] = &[
         steps: &["lwip"],
     },
     Package {
+        name: "kea-dhcp6-server",
+        program: "/usr/sbin/kea-dhcp6",
+        why: "configures the native stack by DHCPv6",
+        steps: &["tools"],
+    },
+    Package {
         name: "nftables",
         program: "/usr/sbin/nft",
         why: "keeps some packets from servers that are tested against",

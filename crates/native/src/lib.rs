@@ -45,6 +45,7 @@
 mod configuration;
 mod datagram;
 mod dhcp;
+mod ending;
 mod error;
 mod frames;
 mod listener;

@@ -3,6 +3,7 @@
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
 use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
+use sunstar_tcpip::dhcpv6::Counters as Dhcpv6Counters;
 use sunstar_tcpip::drops::DropReason;
 use sunstar_tcpip::stack::Counters as StackCounters;
 use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
@@ -113,6 +114,30 @@ const DHCP: &[Figure<DhcpCounters>] = &[
     }),
     Figure::counter("sunstar_dhcp_leases_total", "Leases that began or were prolonged.", |of| of.leases),
     Figure::counter("sunstar_dhcp_expired_total", "Leases that ended without being prolonged.", |of| of.expired),
+];
+
+const DHCPV6: &[Figure<Dhcpv6Counters>] = &[
+    Figure::counter("sunstar_dhcpv6_sent_messages_total", "DHCPv6 messages that were sent.", |of| of.sent),
+    Figure::counter("sunstar_dhcpv6_received_messages_total", "DHCPv6 messages that were taken in.", |of| of.received),
+    Figure::counter(
+        "sunstar_dhcpv6_ignored_messages_total",
+        "DHCPv6 messages for somebody else, at the wrong time, from the wrong server, or without what is needed.",
+        |of| of.ignored,
+    ),
+    Figure::counter("sunstar_dhcpv6_refusals_total", "Refusals by DHCPv6 servers.", |of| of.refused),
+    Figure::counter(
+        "sunstar_dhcpv6_declined_total",
+        "Addresses by DHCPv6 that were declined, since somebody uses them.",
+        |of| of.declined,
+    ),
+    Figure::counter(
+        "sunstar_dhcpv6_leases_total",
+        "Leases by DHCPv6 that began or were prolonged, and information that was given.",
+        |of| of.leases,
+    ),
+    Figure::counter("sunstar_dhcpv6_expired_total", "Leases by DHCPv6 that ended without being prolonged.", |of| {
+        of.expired
+    }),
 ];
 
 const TCP: &[Figure<TcpCounters>] = &[
@@ -294,6 +319,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     families.extend(Figure::families(PORT));
     families.extend(Figure::families(SPREAD));
     families.extend(Figure::families(DHCP));
+    families.extend(Figure::families(DHCPV6));
     let network = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
         network.shared().look(|state| {
@@ -301,6 +327,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
                 show_port(readings, port);
                 let labels = [("device", &*port.name)];
                 readings.show_figures(DHCP, &labels, &state.stack.dhcpv4_counters(port.interface));
+                readings.show_figures(DHCPV6, &labels, &state.stack.dhcpv6_counters(port.interface));
             }
         });
     };

@@ -99,6 +99,7 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
         }
+        self.shared.ending.set_spread(&spread);
         Self { spread: Some(spread), ..self }
     }
 

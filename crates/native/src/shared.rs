@@ -10,6 +10,7 @@ use sunstar_tcpip::stack::Stack;
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::time;
 
+use crate::ending::{Ending, Phase};
 use crate::state::{State, stack_time};
 
 /// A shard's network, as its sockets know it.
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) open_streams: Cell<usize>,
     /// What streams are made with.
     pub(crate) options: Rc<connection::Options>,
+    /// How the shard ends, once it does.
+    pub(crate) ending: Ending,
     /// Who is to be woken; empty between calls.
     wakes: RefCell<Vec<Waker>>,
 }
@@ -38,6 +41,7 @@ impl Shared {
             must_send: Cell::new(true),
             open_streams: Cell::new(0),
             options: Rc::new(options),
+            ending: Ending::default(),
             wakes: RefCell::default(),
         }
     }
@@ -117,6 +121,7 @@ impl Poller for Shared {
     }
 
     fn finish(&self) {
+        self.ending.note_quiet();
         // What came from other shards belongs there, and has to go home before they end.
         drop(self.look(State::finish));
     }
@@ -124,8 +129,9 @@ impl Poller for Shared {
     fn lingers(&self) -> bool {
         let mut state = self.state();
         let [connections, ..] = state.stack.tcp().counts();
-        // First the connections, which need the addresses.
-        connections > self.open_streams.get() || state.stack.leave(self.now())
+        let ending = self.ending.look(self.now.get(), connections > self.open_streams.get());
+        // First the connections, which need the addresses, and the queues of this shard, which others send by.
+        ending == Phase::Waits || state.stack.leave(self.now()) || ending == Phase::Leaves
     }
 }
 

@@ -12,7 +12,7 @@ mod steer;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use sunstar_device::{Capabilities, Queue};
 use sunstar_executor::{ShardId, current};
@@ -30,6 +30,8 @@ pub struct Spread {
     hash: Toeplitz,
     tcp: Ports,
     udp: Ports,
+    /// Shards that end and have nothing more to say.
+    quiet: AtomicU32,
 }
 
 impl Spread {
@@ -39,13 +41,40 @@ impl Spread {
     /// Outside of any shard.
     pub fn new() -> Arc<Self> {
         let shards = at_least_one(current::shard_count());
-        Arc::new(Self { shards, hash: hash(shards), tcp: Ports::default(), udp: Ports::default() })
+        Arc::new(Self {
+            shards,
+            hash: hash(shards),
+            tcp: Ports::default(),
+            udp: Ports::default(),
+            quiet: AtomicU32::new(0),
+        })
     }
 
     /// For so many shards, with a key that everybody knows.
     #[cfg(test)]
-    fn of(shards: u32) -> Self {
-        Self { shards, hash: Toeplitz::new(&[0x55; KEY_BYTES]), tcp: Ports::default(), udp: Ports::default() }
+    pub(crate) fn of(shards: u32) -> Self {
+        Self {
+            shards,
+            hash: Toeplitz::new(&[0x55; KEY_BYTES]),
+            tcp: Ports::default(),
+            udp: Ports::default(),
+            quiet: AtomicU32::new(0),
+        }
+    }
+
+    /// The current shard ends, and its last connection is gone. To be called once.
+    pub(crate) fn note_quiet(&self) {
+        self.quiet.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many shards end and have no connections any more.
+    pub(crate) fn quiet(&self) -> u32 {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    /// How many shards there are.
+    pub(crate) const fn shards(&self) -> u32 {
+        self.shards
     }
 
     /// A device with so many queues, of which shard 0 has the first one, shard 1 the second one and so on.

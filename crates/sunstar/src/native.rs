@@ -28,6 +28,9 @@ pub(crate) struct NativeOptions {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
     dhcp: Option<bool>,
 
+    #[command(flatten)]
+    clients: dhcp::ClientOptions,
+
     /// Address of the native stack, as in 192.0.2.2: one for each device, in their order
     #[arg(long, value_name = "ADDRESS")]
     host_ipv4_addr: Vec<Ipv4Addr>,
@@ -82,8 +85,10 @@ impl NativeOptions {
         let gateways = gateways.collect::<Result<_, _>>()?;
         let (pcap, fault, trace) = (self.pcap.clone(), self.fault, self.trace);
         let ipv6 = ipv6::Ipv6Plan::new(&self.host_ipv6_addr, self.gw_ipv6_addr, self.slaac, &interfaces)?;
+        let ipv6 = ipv6.with_dhcp(self.clients.dhcpv6)?;
+        let clients = self.clients.check(interfaces.iter().filter(|interface| interface.asks_dhcp).count())?;
         let ignores_dhcp = self.dhcp == Some(true) && !self.host_ipv4_addr.is_empty();
-        Ok(Some(Plan { interfaces, ignores_dhcp, gateways, ipv6, pcap, fault, trace }))
+        Ok(Some(Plan { interfaces, ignores_dhcp, clients, gateways, ipv6, pcap, fault, trace }))
     }
 
     /// The devices with what belongs to them.
@@ -119,7 +124,7 @@ impl NativeOptions {
         match () {
             () if !self.netmask_ipv4_addr.is_empty() => return needs("--netmask-ipv4-addr"),
             () if !self.gw_ipv4_addr.is_empty() => return needs("--gw-ipv4-addr"),
-            () if self.dhcp == Some(false) && self.host_ipv6_addr.is_empty() && self.slaac != Some(true) => {
+            () if self.dhcp == Some(false) && !self.speaks_v6() => {
                 return needs("--network-stack native without DHCP");
             }
             () => {}
@@ -133,11 +138,17 @@ impl NativeOptions {
         Ok(interfaces)
     }
 
+    /// Whether IPv6 is asked for.
+    fn speaks_v6(&self) -> bool {
+        !self.host_ipv6_addr.is_empty() || self.slaac == Some(true) || self.clients.speaks_v6()
+    }
+
     /// The first option that was given.
     fn first(&self) -> Option<&'static str> {
         let given = [
             (!self.device.is_empty(), "--device"),
             (self.dhcp.is_some(), "--dhcp"),
+            (self.clients.first().is_some(), self.clients.first().unwrap_or_default()),
             (!self.host_ipv4_addr.is_empty(), "--host-ipv4-addr"),
             (!self.netmask_ipv4_addr.is_empty(), "--netmask-ipv4-addr"),
             (!self.gw_ipv4_addr.is_empty(), "--gw-ipv4-addr"),
@@ -184,6 +195,7 @@ pub(crate) struct Plan {
     interfaces: Vec<Interface>,
     /// DHCP was asked for beside addresses, which win.
     ignores_dhcp: bool,
+    clients: dhcp::ClientOptions,
     /// In the order in which they are preferred.
     gateways: Vec<Gateway>,
     ipv6: ipv6::Ipv6Plan,

@@ -25,6 +25,7 @@
 //! server. Whatever servers do, the client sends no more than its back-off allows, and keeps four offers and one lease.
 
 mod answers;
+mod identity;
 mod lease;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use sunstar_wire::dhcpv6::{Code, Kind, Writer};
 
 use crate::chance::Chance;
 use crate::time::Instant;
+pub use identity::{duid_of_host, duid_of_link, iaid};
 use lease::MAX_DUID_BYTES;
 pub use lease::{Lease, LeasedAddress, MAX_ADDRESSES};
 use timing::{DEFAULT_MAX_RT, Exchange, SOUND_TIME};

@@ -18,19 +18,23 @@ const KERNEL: &str = "10.9.0.1";
 const SHARDS: Setup = Setup { backend: "epoll", shards: 2 };
 
 /// A DHCP server while it runs, and its files.
-struct Server {
+pub(super) struct Server {
     child: Child,
     folder: TempDir,
 }
 
 impl Server {
-    fn start(program: &str, arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
+    pub(super) fn start(program: &str, arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("leases"), "").expect("it can be written");
         let log = fs::File::create(folder.path().join("log")).expect("it can be written");
         let arguments = arguments(folder.path());
-        let child =
-            Command::new(program).args(arguments).stdin(Stdio::null()).stderr(log).stdout(Stdio::null()).spawn();
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("descriptors are free"))
+            .stderr(log)
+            .spawn();
         Self { child: child.unwrap_or_else(|error| panic!("{program}: {error}")), folder }
     }
 
@@ -58,12 +62,12 @@ impl Server {
         })
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Waits until it has logged something.
-    fn wait_for(&self, what: &str) {
+    pub(super) fn wait_for(&self, what: &str) {
         wait_until(|| self.log().contains(what), || format!("no {what} in {}", self.log()));
     }
 }
@@ -94,7 +98,7 @@ fn dnsmasq(folder: &Path, range: &str, more: &[&str]) -> Vec<String> {
     all.into_iter().map(str::to_owned).collect()
 }
 
-fn wait_until(mut is_so: impl FnMut() -> bool, else_what: impl Fn() -> String) {
+pub(super) fn wait_until(mut is_so: impl FnMut() -> bool, else_what: impl Fn() -> String) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{}", else_what());

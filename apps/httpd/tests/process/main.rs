@@ -6,6 +6,7 @@ mod black_holes;
 mod client;
 mod crowd;
 mod dhcp;
+mod dhcpv6;
 mod files;
 mod ipv6;
 mod memory;

@@ -10,9 +10,10 @@ use sunstar_executor::current;
 use sunstar_native::{InterfaceId, Network, Prefix};
 use sunstar_tcpip::configuration::Change;
 use sunstar_tcpip::routes::Route;
-use sunstar_tcpip::stack::AutoconfOptions;
+use sunstar_tcpip::stack::{AutoconfOptions, ConfigError};
 
 use super::Interface;
+use super::dhcp::Dhcpv6;
 use crate::error::Error;
 
 /// How long the start waits for addresses that are given: nobody may have them already, which takes a second to find out.
@@ -52,6 +53,7 @@ pub(super) struct Ipv6Plan {
     gateway: Option<(usize, Ipv6Addr)>,
     follows_routers: bool,
     is_spoken: bool,
+    dhcp: Dhcpv6,
 }
 
 impl Ipv6Plan {
@@ -81,7 +83,24 @@ impl Ipv6Plan {
         if slaac == Some(true) && !given.is_empty() {
             log::warn!("--slaac 1 is not followed, since --host-ipv6-addr is given");
         }
-        Ok(Self { is_spoken: follows_routers || !given.is_empty(), addresses, gateway, follows_routers })
+        let is_spoken = follows_routers || !given.is_empty();
+        Ok(Self { is_spoken, addresses, gateway, follows_routers, dhcp: Dhcpv6::Off })
+    }
+
+    /// With what is asked for by DHCPv6; if nothing is said, that is left to routers, where they are followed.
+    pub(super) fn with_dhcp(self, asked: Option<Dhcpv6>) -> Result<Self, Error> {
+        let usual = if self.follows_routers { Dhcpv6::Auto } else { Dhcpv6::Off };
+        let dhcp = asked.unwrap_or(usual);
+        if dhcp == Dhcpv6::Auto && !self.follows_routers {
+            return Err(Error::usage("--dhcpv6 auto does what routers say, who are not followed: it needs --slaac 1"));
+        }
+        let is_spoken = self.is_spoken || dhcp != Dhcpv6::Off;
+        Ok(Self { is_spoken, dhcp, ..self })
+    }
+
+    /// Whether addresses are asked for, whatever routers say.
+    pub(super) fn waits_for_dhcp(&self) -> bool {
+        self.dhcp == Dhcpv6::Stateful
     }
 
     /// Has the stack speak IPv6, and asks whether the addresses that are given are free. To be called on the shard that configures the
@@ -96,11 +115,12 @@ impl Ipv6Plan {
         let options = AutoconfOptions { secret: secret(), follows_routers: self.follows_routers };
         for (at, id) in interfaces.iter().enumerate() {
             let is_given = self.addresses.iter().any(|(place, _)| *place == at);
-            let outcome = network.autoconfigure(*id, options);
+            let outcome = network.autoconfigure(*id, options).and_then(|()| self.begin_dhcp(network, *id));
             // A link that is too narrow only matters if somebody wants an address there.
-            if is_given && outcome.is_err() {
+            let wants = if is_given { Some("--host-ipv6-addr") } else { self.dhcp.asks().map(|_| "--dhcpv6") };
+            if let (Some(option), true) = (wants, outcome.is_err()) {
                 let what = "IPv6 needs an Ethernet with an MTU of 1280 bytes";
-                return Err(Error::usage(format_args!("--host-ipv6-addr: {what}")));
+                return Err(Error::usage(format_args!("{option}: {what}")));
             }
         }
         for (at, address) in &self.addresses {
@@ -114,6 +134,13 @@ impl Ipv6Plan {
             network.configure(Change::AddRoute(Route { prefix: Prefix::ALL_V6, gateway, interface, metric: 0 }))?;
         }
         Ok(())
+    }
+
+    fn begin_dhcp(&self, network: &Network, id: InterfaceId) -> Result<(), ConfigError> {
+        if self.dhcp == Dhcpv6::Off {
+            return Ok(());
+        }
+        network.start_dhcpv6(id, self.dhcp.asks(), network.dhcpv6_identity(id, 0, machine_id()))
     }
 
     /// Waits until the addresses that are given are ours.
@@ -138,11 +165,15 @@ impl Ipv6Plan {
 
 /// From which the lower halves of addresses follow: the same on each start of this host, if it has a name.
 fn secret() -> [u8; 16] {
-    let mut secret = [0; 16];
-    let id = fs::read_to_string(MACHINE_ID).ok();
-    match id.and_then(|id| u128::from_str_radix(id.trim(), 16).ok()) {
-        Some(id) => secret = id.to_be_bytes(),
-        None => current::entropy(&mut secret),
-    }
-    secret
+    machine_id().unwrap_or_else(|| {
+        let mut secret = [0; 16];
+        current::entropy(&mut secret);
+        secret
+    })
+}
+
+/// The name of this host, if it has one.
+fn machine_id() -> Option<[u8; 16]> {
+    let id = fs::read_to_string(MACHINE_ID).ok()?;
+    u128::from_str_radix(id.trim(), 16).ok().map(u128::to_be_bytes)
 }

@@ -30,6 +30,10 @@ Framework options:
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
       --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; may be repeated
       --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
+      --dhcp-host-name <NAME>           Name by which DHCP servers are to know this host
+      --dhcp-client-id <ID>             What DHCP servers tell this host by: text, or bytes as in 01:02:00:00:00:00:07 [default: the device's address]
+      --dhcp-previous-addr <ADDRESS>    IPv4 address that a device had before, which is asked for first: one for each device, in their order
+      --dhcpv6 <WHAT>                   What is asked for by DHCPv6: off, stateful (addresses and name servers), stateless (name servers), or auto, which is what routers say [default: auto where routers configure IPv6]
       --host-ipv4-addr <ADDRESS>        Address of the native stack, as in 192.0.2.2: one for each device, in their order
       --netmask-ipv4-addr <MASK>        Netmask that goes with it: one for all addresses, or one for each [default: 255.255.255.0]
       --gw-ipv4-addr <ADDRESS>          Gateway to other networks, in that of some device; of several the first one is taken [default: none]
@@ -202,6 +206,14 @@ fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     assert_eq!(native(&[]), "--network-stack native needs --device, as in --device tap:NAME");
     let with_device = |more: &[&str]| native(&[&["--device", "tap:x"], more].concat());
     assert_eq!(with_device(&["--dhcp", "0"]), "--network-stack native without DHCP needs --host-ipv4-addr");
+    for option in [["--dhcp-host-name", "web"], ["--dhcp-client-id", "web"], ["--dhcp-previous-addr", "10.0.0.2"]] {
+        let line = with_device(&["--dhcp", "0", "--slaac", "1", option[0], option[1]]);
+        assert_eq!(line, format!("{} is for DHCP, which no device asks", option[0]));
+    }
+    let line = with_device(&["--dhcp-previous-addr", "10.0.0.2", "--dhcp-previous-addr", "10.0.0.3"]);
+    assert_eq!(line, "--dhcp-previous-addr stands once for each device: there are 2 for 1");
+    let line = with_device(&["--slaac", "0", "--dhcpv6", "auto"]);
+    assert_eq!(line, "--dhcpv6 auto does what routers say, who are not followed: it needs --slaac 1");
     for option in [["--gw-ipv4-addr", "10.0.0.1"], ["--netmask-ipv4-addr", "255.0.0.0"]] {
         assert_eq!(with_device(&option), format!("{} needs --host-ipv4-addr", option[0]));
     }
@@ -216,6 +228,8 @@ fn a_native_network_needs_a_device_and_an_address_and_others_need_it() {
     for option in [
         &["--device", "tap:x"][..],
         &["--dhcp", "1"],
+        &["--dhcp-host-name", "web"],
+        &["--dhcpv6", "stateful"],
         &["--host-ipv4-addr", "10.0.0.2"],
         &["--netmask-ipv4-addr", "255.255.255.0"],
         &["--gw-ipv4-addr", "10.0.0.1"],

@@ -23,7 +23,7 @@ use crate::time::Instant;
 
 /// So long the host stays for an answer to what it gives back. A server of the link answers at once; without an answer it may keep the
 /// address until its time is over.
-const RELEASE_TIME: Duration = Duration::from_millis(300);
+const RELEASE_TIME: Duration = Duration::from_millis(250);
 
 /// Draws other numbers than the interface's client of DHCPv4.
 const SEED: usize = 0x8000;

@@ -29,6 +29,7 @@ enum Purpose {
     Seed,
     CookieBase,
     Cookie,
+    Uuid,
 }
 
 impl core::fmt::Debug for Secret {
@@ -100,6 +101,18 @@ impl Secret {
         let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Draw as u64);
         hasher.write(&draws.to_be_bytes());
         hasher.finish()
+    }
+
+    /// A number that stands for the key, and does not tell it.
+    pub(crate) fn uuid(&self) -> [u8; 16] {
+        let [low, high] = self.0;
+        let half = |which: u8| {
+            let mut hasher = SipHasher13::new_with_keys(low, high ^ Purpose::Uuid as u64);
+            hasher.write(&[which]);
+            hasher.finish().to_be_bytes()
+        };
+        let halves = [half(0), half(1)];
+        core::array::from_fn(|at| halves[at / 8][at % 8])
     }
 
     /// The lower half of a station's address in a network of IPv6 (RFC 7217 §5): the same each time, another one in each network.

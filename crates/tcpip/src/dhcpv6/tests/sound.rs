@@ -5,7 +5,7 @@ use core::time::Duration;
 use sunstar_wire::dhcpv6::{Code, Kind, Writer};
 
 use super::script::*;
-use crate::dhcpv6::{MAX_ADDRESSES, Mode, State};
+use crate::dhcpv6::{MAX_ADDRESSES, Mode, State, duid_of_host, duid_of_link, iaid};
 use crate::time::Instant;
 
 /// The waits between messages, in milliseconds.
@@ -205,4 +205,18 @@ fn what_is_given_for_ever_is_not_asked_for_again() {
     add(&mut reply, Code::RAPID_COMMIT, &[]);
     script.take(&reply);
     assert_eq!((script.addresses(), script.client.deadline()), (vec![GIVEN], None));
+}
+
+/// RFC 8415 §11, §12, RFC 6355: the same each time, and nothing of what it is made of.
+#[test]
+fn identities_are_stable_and_differ() {
+    let mac = |last| sunstar_wire::MacAddr([2, 0, 0, 0, 0, last]);
+    let duid = duid_of_host([7; 16]);
+    assert_eq!((duid.len(), &duid[..2], duid[8] >> 4, duid[10] >> 6), (18, &[0, 4][..], 8, 2));
+    assert_eq!(duid, duid_of_host([7; 16]));
+    assert_ne!(duid, duid_of_host([8; 16]));
+    assert!(!duid.windows(4).any(|bytes| bytes == [7; 4]));
+    assert_eq!(duid_of_link(mac(7)), DUID);
+    let all = [iaid(mac(1), 0), iaid(mac(2), 0), iaid(mac(1), 1), iaid(mac(1), 4_094), iaid(mac(2), 1)];
+    assert!((0..5).all(|at| !all[..at].contains(&all[at])), "{all:?}");
 }
