@@ -94,6 +94,21 @@ impl Groups {
 }
 
 impl Stack {
+    /// The interface by which a group is listened to whose number is `scope_id`; if that is zero, the one by which packets to the group leave,
+    /// or the first one.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoInterface`], [`ConfigError::Address`] if it is no group.
+    pub fn group_interface(&self, group: IpAddr, scope_id: u32) -> Result<InterfaceId, ConfigError> {
+        if !group.is_multicast() {
+            return Err(ConfigError::Address);
+        }
+        let chosen = || self.network.way(group).map(|way| way.interface).or_else(|| self.network.devices().next());
+        let named = u16::try_from(scope_id).ok().map(InterfaceId);
+        let id = if scope_id == 0 { chosen() } else { named };
+        id.filter(|id| self.network.interface(*id).is_some()).ok_or(ConfigError::NoInterface)
+    }
+
     /// Listens to a multicast group on an interface, once more than before. Who is there is told (RFC 3376, RFC 3810).
     ///
     /// # Errors
