@@ -1,15 +1,17 @@
 //! Datagram sockets: UDP.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use sunstar_net::socket::DatagramSocket;
 use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
+use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::udp::{UdpId, UdpSendError};
 
-use crate::error::{of_open, of_path, of_send};
+use crate::error::{of_config, of_open, of_path, of_send};
 use crate::network::inet;
 use crate::shared::Shared;
 use crate::spread::Lease;
@@ -21,12 +23,17 @@ pub(crate) struct Datagrams {
     id: UdpId,
     /// What became of a datagram that was not sent.
     failure: Cell<Option<Error>>,
+    /// Groups that it has joined, and by which interfaces.
+    groups: RefCell<Vec<(InterfaceId, IpAddr)>>,
     _lease: Option<Lease>,
 }
 
+/// Groups that a socket joins at most, as in Linux (`igmp_max_memberships`).
+const MAX_GROUPS: usize = 20;
+
 impl Datagrams {
     pub(crate) fn new(network: Rc<Shared>, id: UdpId, lease: Option<Lease>) -> Self {
-        Self { network, id, failure: Cell::new(None), _lease: lease }
+        Self { network, id, failure: Cell::new(None), groups: RefCell::default(), _lease: lease }
     }
 }
 
@@ -82,12 +89,41 @@ impl DatagramSocket for Datagrams {
     fn connect(&self, peer: &Address) -> Result<(), Error> {
         self.network.state().stack.udp_connect(self.id, inet(peer)?).map_err(of_open)
     }
+
+    fn join_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        let interface = self.network.look(|state| state.stack.group_interface(group, scope_id)).map_err(of_config)?;
+        let mut groups = self.groups.borrow_mut();
+        if groups.contains(&(interface, group)) {
+            return Err(Error::AddressInUse);
+        }
+        if groups.len() >= MAX_GROUPS {
+            return Err(Error::OutOfMemory);
+        }
+        let now = self.network.now();
+        self.network.state().stack.join_group(now, interface, group).map_err(of_config)?;
+        groups.push((interface, group));
+        Ok(())
+    }
+
+    fn leave_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        let interface = self.network.look(|state| state.stack.group_interface(group, scope_id)).map_err(of_config)?;
+        let mut groups = self.groups.borrow_mut();
+        let at = groups.iter().position(|joined| *joined == (interface, group)).ok_or(Error::AddressNotAvailable)?;
+        groups.swap_remove(at);
+        let now = self.network.now();
+        self.network.state().stack.leave_group(now, interface, group);
+        Ok(())
+    }
 }
 
 impl Drop for Datagrams {
     fn drop(&mut self) {
+        let now = self.network.now();
         let waiting = {
             let mut state = self.network.state();
+            for (interface, group) in self.groups.take() {
+                state.stack.leave_group(now, interface, group);
+            }
             state.stack.udp().close(self.id);
             state.receivers.get(self.id.index()).and_then(Option::take)
         };

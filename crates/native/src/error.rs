@@ -2,6 +2,7 @@
 
 use sunstar_net::Error;
 use sunstar_tcpip::path::PathError;
+use sunstar_tcpip::stack::ConfigError;
 use sunstar_tcpip::tcp::connection::Failure;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpSendError;
@@ -24,6 +25,15 @@ pub(crate) const fn of_open(error: OpenError) -> Error {
         OpenError::Full => Error::OutOfMemory,
         OpenError::Mixed => Error::Unsupported,
         OpenError::NoRoute => Error::NetworkUnreachable,
+    }
+}
+
+/// Why an interface or a group can't be had.
+pub(crate) const fn of_config(error: ConfigError) -> Error {
+    match error {
+        ConfigError::NoInterface => Error::AddressNotAvailable,
+        ConfigError::Address => Error::InvalidInput,
+        ConfigError::Full => Error::OutOfMemory,
     }
 }
 

@@ -31,7 +31,7 @@ use crate::listener::Listener;
 use crate::metrics;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
-use crate::spread::{Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters, free_ports};
+use crate::spread::{CONFIGURED, Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters, free_ports};
 use crate::stream::{Connecting, Held, Stream};
 
 /// What a network is made with.
@@ -98,6 +98,9 @@ impl Network {
             let mut state = self.shared.state();
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
+            if here != CONFIGURED {
+                state.stack.tell_of_sockets_groups_only();
+            }
         }
         self.shared.ending.set_spread(&spread);
         Self { spread: Some(spread), ..self }

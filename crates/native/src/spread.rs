@@ -23,6 +23,7 @@ use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 pub(crate) use ports::{Claim, free_ports};
 use ports::{FREE_BITS, Ports};
 pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
+pub(crate) use steer::CONFIGURED;
 
 /// What the shards agree upon about the devices that all of them use. One for all of them.
 pub struct Spread {

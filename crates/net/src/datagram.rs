@@ -109,6 +109,13 @@ impl<A: AddressKind> Datagrams<A> {
     }
 }
 
+impl<A> Datagrams<A> {
+    /// What the network knows it by.
+    pub(crate) fn socket(&self) -> &dyn DatagramSocket {
+        &*self.receiver.0.socket
+    }
+}
+
 impl<A: AddressKind> DatagramReceiver<A> {
     /// The next datagram and its sender. What comes while the receive queue is full is dropped by the network.
     ///

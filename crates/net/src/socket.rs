@@ -229,6 +229,26 @@ pub trait DatagramSocket: 'static {
     /// # Errors
     /// What the network says.
     fn connect(&self, peer: &Address) -> Result<(), Error>;
+
+    /// Receives from now on what is sent to a multicast group and the socket's port (RFC 1112 §7.1, RFC 3493 §5.2), by the interface with the
+    /// number `scope_id`, or by the one that the network chooses if that is zero. It ends with the socket.
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`] if the socket has joined it there; [`Error::InvalidInput`] if it is no group; [`Error::Unsupported`] if the
+    /// network knows none; what else the network says.
+    fn join_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        let _ = (group, scope_id);
+        Err(Error::Unsupported)
+    }
+
+    /// The opposite, with the same interface.
+    ///
+    /// # Errors
+    /// [`Error::AddressNotAvailable`] if the socket has not joined it there; as for [`DatagramSocket::join_group`].
+    fn leave_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        let _ = (group, scope_id);
+        Err(Error::Unsupported)
+    }
 }
 
 /// How to listen.

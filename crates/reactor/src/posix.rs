@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod error;
+pub(crate) mod groups;
 pub(crate) mod listener;
 mod path;
 pub(crate) mod storage;

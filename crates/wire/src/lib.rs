@@ -102,7 +102,9 @@ pub use ipv6::{
     UnknownOption, ipv6_router_alert,
 };
 pub use mac::MacAddr;
-pub use multicast::{GroupQuery, GroupRecord, IGMP_REPORTS_TO, MLD_REPORTS_TO, igmp_report, mld_report};
+pub use multicast::{
+    GroupQuery, GroupRecord, IGMP_REPORTS_TO, MLD_REPORTS_TO, OldGroupMessage, igmp_report, mld_report,
+};
 pub use ndp::{
     DnsServers, NDP_HOP_LIMIT, NdpMessage, NdpOption, NdpOptions, PrefixInformation, RouteInformation,
     RouterAdvertisement, RouterPreference,

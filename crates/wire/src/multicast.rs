@@ -11,6 +11,8 @@ const IGMP_HEADER_BYTES: usize = 8;
 const IGMP_QUERY: u8 = 0x11;
 const IGMP_REPORT: u8 = 0x22;
 const MLD_QUERY: u8 = 130;
+const MLD_REPORT_V1: u8 = 131;
+const MLD_DONE: u8 = 132;
 const MLD_REPORT: u8 = 143;
 
 /// To whom reports of IGMPv3 go (RFC 3376 §4.2.14).
@@ -25,8 +27,8 @@ pub struct GroupQuery<A> {
     pub group: A,
     /// Answers are spread over so long.
     pub max_response: Duration,
-    /// Whether the router speaks the current version: IGMPv3 or MLDv2.
-    pub is_current: bool,
+    /// Which version the router speaks: 1 to 3 of IGMP, 1 or 2 of MLD.
+    pub version: u8,
     /// How often a change is told (the querier's robustness variable); zero if it does not say.
     pub robustness: u8,
     /// Whether it asks about single sources. Who listens to all of them is meant anyhow.
@@ -79,11 +81,16 @@ impl GroupQuery<Ipv4Addr> {
             return Err(Error::MessageKind);
         }
         let group = Ipv4Addr::new(*a, *b, *c, *d);
-        // §7.1: by the length; version 1 has no code.
-        let tenths = if rest.len() < 4 { u32::from(*code) } else { exponential_8(*code) };
-        let max_response = Duration::from_millis(100) * if *code == 0 && rest.is_empty() { 100 } else { tenths };
+        // §7.1: by the length; version 1 has no code, and means ten seconds (RFC 2236 §4).
+        let (version, tenths) = match (rest.len(), *code) {
+            (0, 0) => (1, 100),
+            (0, code) => (2, u32::from(code)),
+            (1..4, _) => return Err(Error::Truncated),
+            (_, code) => (3, exponential_8(code)),
+        };
+        let max_response = Duration::from_millis(100) * tenths;
         let (robustness, has_sources) = more(rest);
-        Ok(Self { group, max_response, is_current: rest.len() >= 4, robustness, has_sources })
+        Ok(Self { group, max_response, version, robustness, has_sources })
     }
 }
 
@@ -100,15 +107,81 @@ impl GroupQuery<Ipv6Addr> {
         let [a, b, _, _] = packet.rest();
         let code = u16::from_be_bytes([a, b]);
         // §8.1: by the length.
-        let millis = if rest.len() < 4 { u32::from(code) } else { exponential_16(code) };
+        let (version, millis) = match rest.len() {
+            0 => (1, u32::from(code)),
+            1..4 => return Err(Error::Truncated),
+            _ => (2, exponential_16(code)),
+        };
         let (robustness, has_sources) = more(rest);
         Ok(Self {
             group: Ipv6Addr::from_octets(*group),
             max_response: Duration::from_millis(millis.into()),
-            is_current: rest.len() >= 4,
+            version,
             robustness,
             has_sources,
         })
+    }
+}
+
+/// A message of the older versions, about one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldGroupMessage {
+    /// Somebody listens, as IGMPv1 says it (RFC 1112, appendix I).
+    ReportV1,
+    /// Somebody listens (IGMPv2, RFC 2236 §2.1; MLDv1, RFC 2710 §3).
+    Report,
+    /// Somebody listens no more (the same; MLD calls it done).
+    Leave,
+}
+
+impl OldGroupMessage {
+    const ALL: [Self; 3] = [Self::ReportV1, Self::Report, Self::Leave];
+
+    const fn igmp_kind(self) -> u8 {
+        match self {
+            Self::ReportV1 => 0x12,
+            Self::Report => 0x16,
+            Self::Leave => 0x17,
+        }
+    }
+
+    /// The message of IGMP about a group.
+    pub fn igmp_bytes(self, group: Ipv4Addr) -> [u8; IGMP_HEADER_BYTES] {
+        let [a, b, c, d] = group.octets();
+        let mut bytes = [self.igmp_kind(), 0, 0, 0, a, b, c, d];
+        let checksum = Sum::of(&bytes).checksum();
+        bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+
+    /// Reads a message of IGMP, and the group that it is about.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::MessageKind`] if it is none of these.
+    pub fn parse_igmp(bytes: &[u8]) -> Result<(Self, Ipv4Addr), Error> {
+        let ([kind, _, _, _, a, b, c, d], _) = bytes.split_first_chunk().ok_or(Error::Truncated)?;
+        let message = Self::ALL.into_iter().find(|message| message.igmp_kind() == *kind).ok_or(Error::MessageKind)?;
+        Ok((message, Ipv4Addr::new(*a, *b, *c, *d)))
+    }
+
+    /// The header of the message of MLD; the group follows it.
+    pub const fn mld_header(self) -> Icmpv6Header {
+        let kind = if matches!(self, Self::Leave) { MLD_DONE } else { MLD_REPORT_V1 };
+        Icmpv6Header::Other { kind, code: 0, rest: [0; 4] }
+    }
+
+    /// Reads a message of MLD, and the group that it is about.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::MessageKind`] if it is none of these.
+    pub fn parse_mld(packet: &Icmpv6Packet<'_>) -> Result<(Self, Ipv6Addr), Error> {
+        let message = match packet.kind() {
+            MLD_REPORT_V1 => Self::Report,
+            MLD_DONE => Self::Leave,
+            _ => return Err(Error::MessageKind),
+        };
+        let (group, _) = packet.body().split_first_chunk::<16>().ok_or(Error::Truncated)?;
+        Ok((message, Ipv6Addr::from_octets(*group)))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum To {
 }
 
 /// The shard that is told how the host is configured: it looks for addresses, and answers for all.
-const CONFIGURED: usize = 0;
+pub(crate) const CONFIGURED: usize = 0;
 
 /// Who gets a frame that has come. Headers that are scattered over buffers, which no device does, are not put together for that.
 pub(super) fn steer(spread: &Spread, packet: &Packet) -> To {
@@ -56,6 +56,8 @@ fn of_ipv4(spread: &Spread, packet: &Ipv4Packet<'_>) -> Option<To> {
             Some(To::Shard(spread.owner(protocol, FourTuple { addresses, src_port, dst_port })))
         }
         IpProtocol::ICMP => of_icmp(spread, &Icmpv4Packet::parse(packet.payload()).ok()?),
+        // Each tells of the groups that its sockets have joined.
+        IpProtocol::IGMP => Some(To::All),
         _ => None,
     }
 }
@@ -96,15 +98,15 @@ fn of_ipv6(spread: &Spread, packet: &Ipv6Packet<'_>) -> Option<To> {
 /// that looks for ours.
 fn of_icmpv6(spread: &Spread, packet: &Ipv6Packet<'_>, message: &Icmpv6Packet<'_>) -> Option<To> {
     const GROUP_QUERY: u8 = 130;
+    const GROUP_REPORT: u8 = 131;
     const ROUTER_ADVERTISEMENT: u8 = 134;
     const NEIGHBOUR_SOLICITATION: u8 = 135;
     const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
     const REDIRECT: u8 = 137;
 
     match message.kind() {
-        ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT => Some(To::All),
+        ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT | GROUP_QUERY | GROUP_REPORT => Some(To::All),
         NEIGHBOUR_SOLICITATION if packet.src().is_unspecified() => Some(To::Shard(CONFIGURED)),
-        GROUP_QUERY => Some(To::Shard(CONFIGURED)),
         _ if message.header().is_error() => {
             let quoted = QuotedV6::parse(message.body()).ok()?;
             let flow = quoted.four_tuple()?.reversed();

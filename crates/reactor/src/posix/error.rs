@@ -15,7 +15,7 @@ pub(crate) fn from_errno(errno: Errno) -> Error {
         Errno::NOTCONN | Errno::DESTADDRREQ => Error::NotConnected,
         Errno::TIMEDOUT => Error::TimedOut,
         Errno::ADDRINUSE => Error::AddressInUse,
-        Errno::ADDRNOTAVAIL => Error::AddressNotAvailable,
+        Errno::ADDRNOTAVAIL | Errno::NODEV => Error::AddressNotAvailable,
         Errno::NOENT | Errno::NOTDIR => Error::NotFound,
         Errno::ACCESS | Errno::PERM | Errno::ROFS => Error::PermissionDenied,
         Errno::HOSTUNREACH | Errno::HOSTDOWN => Error::HostUnreachable,

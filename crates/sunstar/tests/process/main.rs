@@ -1,6 +1,7 @@
 //! What applications show and how they end: the fixture is started as a process.
 
 mod config_file;
+mod groups;
 mod log;
 mod metrics;
 mod names;

@@ -9,7 +9,7 @@ const HELP: &str = r#"Plays parts
 Usage: fixture [OPTIONS]
 
 Application options:
-      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood, resolve]
+      --play <PLAY>         What to do [default: show] [possible values: show, shards, fail, refuse, panic, listen, wait, deaf, linger, log, abort, flood, resolve, gather]
       --word <WORD>         Words
       --pair <PAIR> <PAIR>  A pair
       --quiet               A flag

@@ -8,14 +8,14 @@ use sunstar_packet::{BufferMut, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header_v6};
 use sunstar_wire::{
     GroupQuery, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, Icmpv6Packet, IpProtocol, Ipv4Header, Ipv4Options,
-    Ipv6Header, MLD_REPORTS_TO, igmp_report, ipv6_router_alert, mld_report,
+    Ipv6Header, MLD_REPORTS_TO, OldGroupMessage, igmp_report, ipv6_router_alert, mld_report,
 };
 
 use super::input::Arrived;
 use super::input_v6::ALL_NODES;
 use super::ndp::solicited_node;
 use super::network::{Cast, Way};
-use super::{ConfigError, Stack};
+use super::{ConfigError, Stack, earliest};
 use crate::drops::DropReason;
 use crate::head::HeadV6;
 use crate::interface::InterfaceId;
@@ -36,6 +36,10 @@ const RECORDS: usize = 50;
 
 /// All stations of a link by IPv4 (RFC 1112 §4), of which nobody is told.
 pub(super) const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+
+mod older;
+
+use older::{Mode, Older};
 
 #[derive(Debug)]
 struct Membership {
@@ -59,6 +63,9 @@ struct Report {
 pub(super) struct Groups {
     members: Vec<Membership>,
     reports: Vec<Report>,
+    older: Older,
+    /// Somebody else tells of the groups in which our addresses are asked for.
+    is_for_sockets: bool,
 }
 
 impl Groups {
@@ -70,6 +77,7 @@ impl Groups {
     /// Nothing is to be said on an interface. What sockets have joined stays joined.
     pub(super) fn forget_reports(&mut self, interface: InterfaceId) {
         self.reports.retain(|report| report.interface != interface);
+        self.older.forget(interface);
     }
 
     /// Has a report sent at `due`, or before if one is waiting.
@@ -86,6 +94,21 @@ impl Groups {
 }
 
 impl Stack {
+    /// The interface by which a group is listened to whose number is `scope_id`; if that is zero, the one by which packets to the group leave,
+    /// or the first one.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoInterface`], [`ConfigError::Address`] if it is no group.
+    pub fn group_interface(&self, group: IpAddr, scope_id: u32) -> Result<InterfaceId, ConfigError> {
+        if !group.is_multicast() {
+            return Err(ConfigError::Address);
+        }
+        let chosen = || self.network.way(group).map(|way| way.interface).or_else(|| self.network.devices().next());
+        let named = u16::try_from(scope_id).ok().map(InterfaceId);
+        let id = if scope_id == 0 { chosen() } else { named };
+        id.filter(|id| self.network.interface(*id).is_some()).ok_or(ConfigError::NoInterface)
+    }
+
     /// Listens to a multicast group on an interface, once more than before. Who is there is told (RFC 3376, RFC 3810).
     ///
     /// # Errors
@@ -104,6 +127,10 @@ impl Stack {
             return Err(ConfigError::Full);
         }
         self.groups.members.push(Membership { interface, group, joins: 1 });
+        if self.groups.older.mode(now, interface, group.is_ipv6()) != Mode::Current {
+            self.join_as_of_old(now, interface, group);
+            return Ok(());
+        }
         self.send_records(now, interface, &[group], GroupRecord::Joins);
         self.groups.schedule(interface, group.is_ipv6(), now + UNSOLICITED, ROBUSTNESS - 1);
         Ok(())
@@ -117,9 +144,18 @@ impl Stack {
         member.joins -= 1;
         if member.joins == 0 {
             self.groups.members.remove(at);
-            self.send_records(now, interface, &[group], GroupRecord::Leaves);
+            match self.groups.older.mode(now, interface, group.is_ipv6()) {
+                Mode::Current => self.send_records(now, interface, &[group], GroupRecord::Leaves),
+                mode => self.leave_as_of_old(now, interface, group, mode),
+            }
         }
         true
+    }
+
+    /// Tells from now on only of groups that sockets have joined: another shard of the host tells of those in which its addresses are asked
+    /// for.
+    pub fn tell_of_sockets_groups_only(&mut self) {
+        self.groups.is_for_sockets = true;
     }
 
     /// An address is new: those who filter groups hear of its one, now and again a little later.
@@ -128,7 +164,7 @@ impl Stack {
     }
 
     pub(super) fn group_deadline(&self) -> Option<Instant> {
-        self.groups.reports.iter().map(|report| report.due).min()
+        earliest(self.groups.reports.iter().map(|report| report.due).min(), self.groups.older.deadline())
     }
 
     /// Sends the reports that are due.
@@ -142,9 +178,14 @@ impl Stack {
             report.due = now + UNSOLICITED;
             let (interface, is_v6) = (report.interface, report.is_v6);
             let groups = self.listened_groups(interface, is_v6);
+            if self.groups.older.mode(now, interface, is_v6) != Mode::Current {
+                groups.into_iter().for_each(|group| self.send_old_report(now, interface, group));
+                continue;
+            }
             self.send_records(now, interface, &groups, GroupRecord::IsListening);
         }
         self.groups.reports.retain(|report| report.left > 0);
+        self.send_old_reports(now);
     }
 
     /// All groups of an interface of which routers are told.
@@ -152,7 +193,10 @@ impl Stack {
         let joined = self.groups.members.iter().filter(|member| member.interface == id);
         let mut groups: Vec<IpAddr> =
             joined.map(|member| member.group).filter(|group| group.is_ipv6() == is_v6).collect();
-        if is_v6 && let Some(interface) = self.network.interface(id) {
+        if is_v6
+            && !self.groups.is_for_sockets
+            && let Some(interface) = self.network.interface(id)
+        {
             let tentative = self.tentative.iter().filter(|other| other.interface == id).map(|other| other.address());
             groups.extend(interface.addresses_v6().chain(tentative).map(|own| IpAddr::V6(solicited_node(own))));
         }
@@ -179,36 +223,46 @@ impl Stack {
 
     fn send_igmp(&mut self, now: Instant, id: InterfaceId, records: &[[u8; 8]]) {
         let Some(count) = u16::try_from(records.len()).ok().filter(|count| *count > 0) else { return };
-        let Some(interface) = self.network.interface(id) else { return };
         let records = records.as_flattened();
-        let source = match interface.source_for(IGMP_REPORTS_TO.into()) {
+        let report = igmp_report(count, Sum::of(records));
+        self.send_igmp_message(now, id, IGMP_REPORTS_TO, &[&report, records]);
+    }
+
+    /// RFC 3376 §4.
+    fn send_igmp_message(&mut self, now: Instant, id: InterfaceId, dst: Ipv4Addr, message: &[&[u8]]) {
+        let Some(interface) = self.network.interface(id) else { return };
+        let source = match interface.source_for(dst.into()) {
             Some(IpAddr::V4(source)) => source,
             _ => Ipv4Addr::UNSPECIFIED,
         };
-        let Some(packet) = joined(&[&igmp_report(count, Sum::of(records)), records]) else { return };
+        let Some(packet) = joined(message) else { return };
         let header = Ipv4Header {
             ttl: 1,
             options: Ipv4Options::ROUTER_ALERT,
             traffic_class: sunstar_wire::TrafficClass(0xc0),
-            ..Ipv4Header::new(IpProtocol::IGMP, source, IGMP_REPORTS_TO)
+            ..Ipv4Header::new(IpProtocol::IGMP, source, dst)
         };
         let Some(packet) = self.with_ipv4_header(&header, packet) else { return };
-        self.send_report(now, id, IGMP_REPORTS_TO.into(), packet);
+        self.send_report(now, id, dst.into(), packet);
     }
 
     fn send_mld(&mut self, now: Instant, id: InterfaceId, records: &[[u8; 20]]) {
         let Some(count) = u16::try_from(records.len()).ok().filter(|count| *count > 0) else { return };
+        self.send_mld_message(now, id, MLD_REPORTS_TO, mld_report(count), records.as_flattened());
+    }
+
+    /// RFC 3810 §5.
+    fn send_mld_message(&mut self, now: Instant, id: InterfaceId, dst: Ipv6Addr, header: Icmpv6Header, body: &[u8]) {
         let Some(interface) = self.network.interface(id) else { return };
         // RFC 3810 §5.2.13: link-local, or none.
         let src = interface.link_local().unwrap_or(Ipv6Addr::UNSPECIFIED);
-        let records = records.as_flattened();
-        let Ok(len) = u32::try_from(records.len() + Icmpv6Header::LEN) else { return };
-        let sum = pseudo_header_v6(src, MLD_REPORTS_TO, IpProtocol::ICMPV6, len) + Sum::of(records);
-        let message = mld_report(count).to_bytes(sum);
-        let Some(packet) = joined(&[&ipv6_router_alert(IpProtocol::ICMPV6), &message, records]) else { return };
-        let header = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::HOP_BY_HOP, src, MLD_REPORTS_TO) };
+        let Ok(len) = u32::try_from(body.len() + Icmpv6Header::LEN) else { return };
+        let sum = pseudo_header_v6(src, dst, IpProtocol::ICMPV6, len) + Sum::of(body);
+        let message = header.to_bytes(sum);
+        let Some(packet) = joined(&[&ipv6_router_alert(IpProtocol::ICMPV6), &message, body]) else { return };
+        let header = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::HOP_BY_HOP, src, dst) };
         let Some(packet) = self.with_ipv6_header(&header, packet) else { return };
-        self.send_report(now, id, MLD_REPORTS_TO.into(), packet);
+        self.send_report(now, id, dst.into(), packet);
     }
 
     fn send_report(&mut self, now: Instant, interface: InterfaceId, next_hop: IpAddr, packet: Packet) {
@@ -231,15 +285,17 @@ impl Stack {
             return Err(DropReason::GroupQuery);
         }
         let bytes = packet.contiguous(len, &self.copies).map_err(|_| DropReason::GroupQuery)?;
-        // What others report concerns no host (§5.2).
-        let Ok(query) = GroupQuery::parse_igmp(bytes) else { return Err(DropReason::GroupQuery) };
         if header.ttl != 1 {
             return Err(DropReason::GroupQuery);
         }
-        let is_listened = query.group.is_unspecified() || self.groups.has(arrived.interface, query.group.into());
-        if is_listened {
-            self.answer_query(now, arrived.interface, false, query.max_response);
+        if let Ok((message, group)) = OldGroupMessage::parse_igmp(bytes) {
+            self.groups.older.on_other(arrived.interface, group.into(), message);
+            return Ok(());
         }
+        // What others report by the current version concerns no host (§5.2).
+        let Ok(query) = GroupQuery::parse_igmp(bytes) else { return Err(DropReason::GroupQuery) };
+        let is_listened = query.group.is_unspecified() || self.groups.has(arrived.interface, query.group.into());
+        self.on_query(now, arrived.interface, &query, query.group.into(), is_listened);
         Ok(())
     }
 
@@ -253,22 +309,54 @@ impl Stack {
     ) -> Result<(), DropReason> {
         let len = packet.len().min(28);
         let bytes = packet.contiguous(len, &self.copies).map_err(|_| DropReason::GroupQuery)?;
-        let query = Icmpv6Packet::parse(bytes).and_then(|packet| GroupQuery::parse_mld(&packet));
-        let Ok(query) = query else { return Err(DropReason::GroupQuery) };
-        if !head.header.src.is_unicast_link_local() || head.header.hop_limit != 1 {
+        let view = Icmpv6Packet::parse(bytes).map_err(|_| DropReason::GroupQuery)?;
+        if head.header.hop_limit != 1 {
             return Err(DropReason::GroupQuery);
         }
-        if query.group.is_unspecified() || self.listens_to(arrived.interface, query.group) {
-            self.answer_query(now, arrived.interface, true, query.max_response);
+        if let Ok((message, group)) = OldGroupMessage::parse_mld(&view) {
+            self.groups.older.on_other(arrived.interface, group.into(), message);
+            return Ok(());
         }
+        let Ok(query) = GroupQuery::parse_mld(&view) else { return Err(DropReason::GroupQuery) };
+        if !head.header.src.is_unicast_link_local() {
+            return Err(DropReason::GroupQuery);
+        }
+        let is_listened = query.group.is_unspecified() || self.listens_to(arrived.interface, query.group);
+        self.on_query(now, arrived.interface, &query, query.group.into(), is_listened);
         Ok(())
+    }
+
+    /// A router has asked, for a group that is listened to or not.
+    fn on_query<A>(&mut self, now: Instant, id: InterfaceId, query: &GroupQuery<A>, group: IpAddr, is_listened: bool) {
+        let is_v6 = group.is_ipv6();
+        let mode = Mode::of(query.version, is_v6);
+        if self.groups.older.on_query(now, id, is_v6, mode, group.is_unspecified(), query.max_response) {
+            // RFC 3376 §7.2.1: what was to be said in another version is not said.
+            self.groups.reports.retain(|report| (report.interface, report.is_v6) != (id, is_v6));
+        }
+        if !is_listened {
+            return;
+        }
+        if self.groups.older.mode(now, id, is_v6) == Mode::Current {
+            self.answer_query(now, id, is_v6, query.max_response);
+            return;
+        }
+        let asked = if group.is_unspecified() { self.listened_groups(id, is_v6) } else { alloc::vec![group] };
+        for group in asked {
+            let delay = self.draw_delay(query.max_response);
+            self.groups.older.schedule(id, group, now + delay, 1);
+        }
     }
 
     /// At some moment before the time is over, so that not all answer at once.
     fn answer_query(&mut self, now: Instant, id: InterfaceId, is_v6: bool, max_response: Duration) {
-        let most = u64::try_from(max_response.min(MAX_RESPONSE).as_micros()).unwrap_or(0);
-        let delay = Duration::from_micros(self.secret.draw(&mut self.draws) % (most + 1));
+        let delay = self.draw_delay(max_response);
         self.groups.schedule(id, is_v6, now + delay, 1);
+    }
+
+    fn draw_delay(&mut self, max_response: Duration) -> Duration {
+        let most = u64::try_from(max_response.min(MAX_RESPONSE).as_micros()).unwrap_or(0);
+        Duration::from_micros(self.secret.draw(&mut self.draws) % (most + 1))
     }
 }
 

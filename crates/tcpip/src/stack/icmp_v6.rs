@@ -46,7 +46,7 @@ impl Stack {
             }
             (_, header) if header.is_error() => self.input_icmp_v6_error(now, &header, packet),
             (kind, _) if NDP_KINDS.contains(&kind) => self.input_ndp(now, arrived, head, packet),
-            (130, _) => self.input_group_query_v6(now, arrived, head, packet),
+            (130..=132, _) => self.input_group_query_v6(now, arrived, head, packet),
             _ => Err(DropReason::IcmpKind),
         }
     }

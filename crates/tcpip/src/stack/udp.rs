@@ -39,7 +39,9 @@ impl Stack {
     /// [`OpenError::InUse`], [`OpenError::NoPort`], [`OpenError::NotOurs`], [`OpenError::Full`].
     pub fn udp_bind(&mut self, local: SocketAddr, options: UdpOptions) -> Result<UdpId, OpenError> {
         let is_broadcast = matches!(local.ip(), IpAddr::V4(v4) if self.network.is_broadcast(v4));
-        if !local.ip().is_unspecified() && !self.is_own(local.ip()) && !is_broadcast {
+        // Who is bound to a group receives what is sent to it alone, and sends from one of our addresses.
+        let is_any = local.ip().is_unspecified() || local.ip().is_multicast();
+        if !is_any && !self.is_own(local.ip()) && !is_broadcast {
             return Err(OpenError::NotOurs);
         }
         let local = if local.port() == 0 { self.free_port(local.ip()).ok_or(OpenError::NoPort)? } else { local };

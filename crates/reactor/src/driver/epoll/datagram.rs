@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,8 +17,8 @@ use sunstar_packet::Buffer;
 use super::descriptor::{Descriptor, Watched};
 use super::{EpollDriver, wait::Bits};
 use crate::driver::waiter::Waiter;
-use crate::posix::address;
 use crate::posix::error::from_errno;
+use crate::posix::{address, groups};
 
 /// Datagrams that are sent before others get their turn.
 const SENDS_AT_ONCE: usize = 64;
@@ -120,6 +121,14 @@ impl DatagramSocket for Datagrams {
         let peer = self.0.descriptor.with(address::peer)?;
         self.0.peer.replace(Some(peer));
         Ok(())
+    }
+
+    fn join_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        self.0.descriptor.with(|socket| groups::join(socket, group, scope_id))
+    }
+
+    fn leave_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        self.0.descriptor.with(|socket| groups::leave(socket, group, scope_id))
     }
 }
 

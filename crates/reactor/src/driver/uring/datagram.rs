@@ -5,6 +5,7 @@ mod send;
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -18,8 +19,8 @@ use sunstar_packet::Buffer;
 use super::UringDriver;
 use super::sockets::{Base, Completion, Place, Socket};
 use crate::driver::LINGER_TIME;
-use crate::posix::address;
 use crate::posix::error::from_errno;
+use crate::posix::{address, groups};
 use receive::Receiver;
 use send::Sender;
 
@@ -179,6 +180,14 @@ impl DatagramSocket for Handle {
         // Not always what was asked for: a host may have many addresses.
         self.socket.receiver.keep_only(self.socket.base.with_descriptor(address::peer)?);
         Ok(())
+    }
+
+    fn join_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        self.socket.base.with_descriptor(|socket| groups::join(socket, group, scope_id))
+    }
+
+    fn leave_group(&self, group: IpAddr, scope_id: u32) -> Result<(), Error> {
+        self.socket.base.with_descriptor(|socket| groups::leave(socket, group, scope_id))
     }
 }
 

@@ -6,6 +6,7 @@ mod discovery;
 mod errors;
 mod filters;
 mod groups;
+mod older_groups;
 mod routers;
 mod streams;
 
