@@ -45,6 +45,7 @@ impl Connection {
         self.snd_mss = mss;
         if self.state == State::SynSent || self.state == State::SynReceived {
             self.window = Window::new(mss);
+            self.open_plainly(mtu.max(MIN_PATH_MTU) - HEADER_BYTES);
             return;
         }
         self.window.set_mss(mss);
