@@ -88,8 +88,12 @@ impl Connection {
         /// What headers leave of a packet of 64 KiB.
         const MOST: u32 = 65_535 - 340;
 
-        let half = if self.max_snd_wnd > DEFAULT_MSS { self.max_snd_wnd / 2 } else { self.max_snd_wnd.max(1) };
-        let most = MOST.min(half);
+        let most = match self.max_snd_wnd {
+            // It was never open.
+            0 => MOST,
+            window if window <= DEFAULT_MSS => window,
+            window => MOST.min(window / 2),
+        };
         if most < self.snd_mss { most } else { most / self.snd_mss * self.snd_mss }
     }
 

@@ -359,5 +359,6 @@ fn a_burst_is_half_of_the_window_at_most() {
         .map(|outgoing| outgoing.payload.concat().len())
         .collect();
     assert_eq!(bursts, [2_000, 2_000]);
+    assert_eq!(Script::new(PLAIN).connection.size_goal(), 65_000, "of a window that was never told half is no bound");
     assert_eq!((script.connection.size_goal(), script.connection.may_leave()), (2_000, 0));
 }
