@@ -147,7 +147,7 @@ impl Stream {
     /// What has gone wrong, once (`SO_ERROR`).
     pub(crate) fn take_error(&mut self, stack: &mut Stack) -> Option<Errno> {
         self.note_failure(stack);
-        self.error.take()
+        if planted::is("error_told_twice") { self.error } else { self.error.take() }
     }
 
     /// How many bytes can be read, and one for the end if that is all (`SIOCINQ`): who asks first would never read it (Linux).

@@ -113,7 +113,7 @@ impl Stream {
                 news |= ready::HUP | if self.error.is_some() { ready::ERR } else { 0 };
             }
         }
-        if before.lacks_space && self.is_writable(world) {
+        if before.lacks_space && self.is_writable(world) && !planted::is("room_untold") {
             self.set_lacks_space(world, false);
             news |= ready::OUT | ready::WRNORM;
         }

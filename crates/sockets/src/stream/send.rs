@@ -53,7 +53,8 @@ impl Stream {
         self.note_failure(world.stack);
         let Phase::Open(id) = self.phase else { return Err(self.error.take().unwrap_or(Errno::PIPE)) };
         if self.error.is_some() || self.has_shut_write {
-            return Err(self.error.take().unwrap_or(Errno::PIPE));
+            let closed = if planted::is("half_close_errno") { Errno::NOTCONN } else { Errno::PIPE };
+            return Err(self.error.take().unwrap_or(closed));
         }
         match self.state(world.stack) {
             State::SynSent | State::SynReceived => Err(Errno::AGAIN),
