@@ -108,7 +108,10 @@ impl Platform for Machine {
         let mut world = guard.0;
         let thread = thread::current().id();
         world.forget_ending();
-        self.settle(&mut world);
+        if self.settle(&mut world) {
+            // What left just now may be what is waited for.
+            return Ok(Guard(world));
+        }
         if thread == self.keeper {
             // Nobody else lets time pass.
             let due = world.deadline().into_iter().chain(deadline).min().ok_or(Errno::INTR)?;
@@ -239,7 +242,11 @@ impl Machine {
         world.sockets.look(now);
         // Who waits for it may have something to send with the answer.
         let mut world = self.wake_all(world);
-        self.settle(&mut world);
+        // And what leaves may be what somebody waits for.
+        if self.settle(&mut world) {
+            let mut world = self.wake_all(world);
+            self.settle(&mut world);
+        }
     }
 
     /// Tells all that sleep that something may have changed.

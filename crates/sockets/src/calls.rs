@@ -52,7 +52,7 @@ fn retry<P: Platform, T>(
     }
     let deadline = match patience(&mut sockets)? {
         Patience::None => return done,
-        Patience::Until(limit) => Some(begun_at + limit),
+        Patience::Until(limit) => Some(begun_at + if planted::is("timeout_too_early") { limit / 2 } else { limit }),
         Patience::Unbounded => None,
     };
     loop {
@@ -131,6 +131,7 @@ pub fn send<P: Platform>(
 ) -> Result<usize, Errno> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let (mut taken, mut rest_flags, mut opens, mut has_begun) = (0, flags, false, false);
+    let mut lacks_room = false;
     let done = retry(
         platform,
         |sockets| sockets.patience(fd, Direction::Send, flags),
@@ -139,6 +140,9 @@ pub fn send<P: Platform>(
                 // What could not be opened has taken nothing.
                 sockets.opened(now, fd)?;
                 opens = false;
+            }
+            if lacks_room && !sockets.wakes_writers(now, fd)? {
+                return Err(Errno::AGAIN);
             }
             if taken < len || len == 0 {
                 let rest = behind(parts, taken);
@@ -149,9 +153,14 @@ pub fn send<P: Platform>(
                 opens = has_begun || sockets.is_opening(fd)?;
                 taken += match sent {
                     Err(Errno::INPROGRESS) => return Err(Errno::AGAIN),
+                    Err(Errno::AGAIN) if !opens => {
+                        lacks_room = true;
+                        return Err(Errno::AGAIN);
+                    }
                     sent => sent?,
                 };
             }
+            lacks_room = taken < len && !opens;
             if taken < len || opens { Err(Errno::AGAIN) } else { Ok(taken) }
         },
     );

@@ -275,6 +275,15 @@ impl Sockets {
         stream.send(&mut world, parts, flags, to)
     }
 
+    /// Whether a writer that waits goes on: a third of the send buffer is free, as with `EPOLLOUT`, or nothing will be any more.
+    ///
+    /// # Errors
+    /// [`Errno::BADF`], [`Errno::NOTSOCK`].
+    pub fn wakes_writers(&mut self, now: Instant, fd: Fd) -> Result<bool, Errno> {
+        let (stream, mut world) = self.stream(now, fd)?;
+        Ok(stream.is_writable(&mut world))
+    }
+
     /// Whether a connection that a write has begun is open.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod info;
 mod notices;
 mod open;
 mod options;
+mod queued;
 mod readiness;
 mod receive;
 mod send;
@@ -79,6 +80,8 @@ pub(crate) struct Stream {
     front: VecDeque<Buffer>,
     /// Bytes that were handed to the connection.
     written: u64,
+    /// Where in the stream the last buffer begins of those that wait to be sent.
+    tail_begin: u64,
     /// The last call has held them back (`MSG_MORE`): until the next one, or until something is acknowledged.
     has_more: bool,
     notices: Notices,
@@ -103,6 +106,7 @@ impl Stream {
             has_shut_write: false,
             front: VecDeque::new(),
             written: 0,
+            tail_begin: 0,
             has_more: false,
             notices: Notices::default(),
             seen: Seen::default(),
@@ -143,7 +147,7 @@ impl Stream {
     /// What has gone wrong, once (`SO_ERROR`).
     pub(crate) fn take_error(&mut self, stack: &mut Stack) -> Option<Errno> {
         self.note_failure(stack);
-        self.error.take()
+        if planted::is("error_told_twice") { self.error } else { self.error.take() }
     }
 
     /// How many bytes can be read, and one for the end if that is all (`SIOCINQ`): who asks first would never read it (Linux).

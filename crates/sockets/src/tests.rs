@@ -1,5 +1,6 @@
 //! Two machines with a wire between them, on a virtual clock.
 
+mod buffers;
 mod epolls;
 mod options;
 mod streams;

@@ -95,6 +95,15 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep_black_holes", bugs: &["black_hole_unseen"] },
     Finder { package: TCPIP, kind: Unit, tests: "connection::tests::searching", bugs: &["probe_is_congestion"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "levels_are_told_again", bugs: &["edge_lost"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "one_shot_is_told_once", bugs: &["one_shot_repeats"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "room_is_told", bugs: &["room_untold"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "the_end_is_seen", bugs: &["half_close_errno"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "or_its_time_is_over", bugs: &["timeout_too_early"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "a_close_lingers", bugs: &["linger_ignored"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "hears_of_it_once", bugs: &["error_told_twice"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "times_of_sending", bugs: &["notices_reversed"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "no_other_one_is_begun", bugs: &["send_buffer_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "later_segments_confirm", bugs: &["challenged_for_ever"] },
     Finder { package: SIM, kind: Unit, tests: "a_stream_moves", bugs: &["leaked_stream"] },
     Finder { package: SIM, kind: Unit, tests: "sockets_streams_buffers", bugs: &["lost_reader_wake"] },
@@ -185,6 +194,7 @@ const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
+const SOCKETS: &str = "sunstar-sockets";
 const TCPIP: &str = "sunstar-tcpip";
 const VIRTIO: &str = "sunstar-virtio";
 const WIRE: &str = "sunstar-wire";

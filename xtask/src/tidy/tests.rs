@@ -215,3 +215,25 @@ fn what_is_rendered_can_be_read() {
     let recorded = lengths(Some(700));
     assert_eq!(Lengths::parse(&recorded.render().unwrap()).unwrap(), recorded);
 }
+
+#[test]
+fn what_the_conformance_page_names_is_there() {
+    let code = "#[cfg(test)]\nmod tests {\n    #[test]\n    fn opens() {}\n    fn helps() {}\n}\n";
+    let with = |page: &str| {
+        let tree = [("crates/tcpip/src/tcp/opening.rs", code), ("docs/conformance.md", page)];
+        findings_with("", &tree)
+    };
+    let row =
+        |state: &str, place: &str, tests: &str| with(&format!("| MUST-1 | it opens | {state} | {place} | {tests} |"));
+    assert_eq!(with("| rule | what | state | where | tests, or why not |\n|---|---|---|---|---|\n"), []);
+    assert_eq!(row("yes", "`tcp/opening.rs`", "`opening::opens`"), []);
+    assert_eq!(row("yes", "`tcp/`", "`tcp::opening::opens`, `TCP_NODELAY`"), []);
+    assert_eq!(row("no", "", "nobody asks for it"), []);
+    assert_eq!(row("yes", "`tcp/closing.rs`", "`opening::opens`"), [("conformance", 1)], "no such file");
+    assert_eq!(row("yes", "`tcp/opening.rs`", "`opening::closes`"), [("conformance", 1)], "no such test");
+    assert_eq!(row("yes", "`tcp/opening.rs`", "`opening::helps`"), [("conformance", 1)], "it is no test");
+    assert_eq!(row("yes", "`tcp/opening.rs`", "`closing::opens`"), [("conformance", 1)], "it lies elsewhere");
+    assert_eq!(row("part", "`tcp/opening.rs`", "see `opening::never`"), [("conformance", 1)]);
+    assert_eq!(row("yes", "`tcp/opening.rs`", "of course"), [("conformance", 1)], "without a test it is not met");
+    assert_eq!(row("maybe", "", ""), [("conformance", 1)]);
+}

@@ -112,7 +112,8 @@ impl Notices {
     /// The next entry, as `recvmsg` with `MSG_ERRQUEUE` tells it.
     /// Times are told with what was sent, for which there is no room, unless the program wants only them.
     pub(super) fn receive(&mut self, family: Family, wishes: &Wishes) -> Result<Received, Errno> {
-        let message = self.waiting.pop_front().ok_or(Errno::AGAIN)?;
+        let next = if planted::is("notices_reversed") { self.waiting.pop_back() } else { self.waiting.pop_front() };
+        let message = next.ok_or(Errno::AGAIN)?;
         let mut told = Vec::new();
         if let Some(at) = message.at {
             told.push((level::SOCKET, control::TIMESTAMPING, times(at)));

@@ -228,6 +228,7 @@ impl Stream {
     pub(crate) fn lingers(&self, stack: &mut Stack) -> bool {
         let is_wanted = self.wishes.linger.is_some_and(|linger| !linger.is_zero()) && !self.is_nonblocking;
         is_wanted
+            && !planted::is("linger_ignored")
             && self.connection(stack).is_some_and(|connection| {
                 !connection.is_drained() && !matches!(connection.state(), State::Closed | State::TimeWait)
             })

@@ -3,7 +3,6 @@
 use sunstar_tcpip::tcp::connection::{Connection, State};
 use sunstar_tcpip::time::Instant;
 
-use super::send::unsent;
 use super::{Phase, Stream, World};
 use crate::numbers::ready;
 
@@ -47,7 +46,7 @@ impl Stream {
             if self.has_shut_write || self.is_writable(world) {
                 mask |= ready::OUT | ready::WRNORM;
             } else {
-                self.seen.lacks_space = true;
+                self.set_lacks_space(world, true);
             }
         }
         if self.error.is_some() || self.notices.is_any_waiting() {
@@ -61,12 +60,12 @@ impl Stream {
         self.connection(world.stack).is_some_and(Connection::has_peer_ended)
     }
 
-    /// Whether a third of the buffer is free (`sk_stream_is_writeable` of Linux), and little enough unsent.
-    fn is_writable(&self, world: &mut World<'_>) -> bool {
-        let lowat = self.wishes.notsent_lowat(world.settings);
-        let Some(connection) = self.connection(world.stack) else { return true };
-        let queued = connection.unacknowledged();
-        unsent(connection) < lowat && connection.send_capacity().saturating_sub(queued) >= queued / 2
+    /// Somebody was told that there is no room, or that there is again; the connection counts for how long that held it up.
+    pub(super) fn set_lacks_space(&mut self, world: &mut World<'_>, lacks_space: bool) {
+        self.seen.lacks_space = lacks_space;
+        if let Phase::Open(id) = self.phase {
+            world.stack.tcp().configure(id, |connection| connection.set_awaits_room(lacks_space));
+        }
     }
 
     fn let_go_of_more(&mut self, world: &mut World<'_>) {
@@ -114,8 +113,8 @@ impl Stream {
                 news |= ready::HUP | if self.error.is_some() { ready::ERR } else { 0 };
             }
         }
-        if before.lacks_space && self.is_writable(world) {
-            self.seen.lacks_space = false;
+        if before.lacks_space && self.is_writable(world) && !planted::is("room_untold") {
+            self.set_lacks_space(world, false);
             news |= ready::OUT | ready::WRNORM;
         }
         self.seen = Seen { received, has_peer_ended, state: Some(state), data_at, ..self.seen };

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use sunstar_packet::Buffer;
 use sunstar_tcpip::stack::Stack;
-use sunstar_tcpip::tcp::connection::{Connection, State};
+use sunstar_tcpip::tcp::connection::State;
 use sunstar_tcpip::tcp::sockets::SocketId;
 
 use super::{Phase, Stream, World};
@@ -34,14 +34,15 @@ impl Stream {
         if len == 0 {
             return Ok(0);
         }
-        let room = self.room(world);
-        if room == 0 {
-            self.seen.lacks_space = true;
+        let taken = self.take_room(world, u32::try_from(len).unwrap_or(u32::MAX)) as usize;
+        if taken == 0 {
+            self.set_lacks_space(world, true);
             return Err(Errno::AGAIN);
         }
-        let taken = len.min(room as usize);
         self.hand_over(world, id, parts, taken, flags)?;
-        self.seen.lacks_space |= taken < len;
+        if taken < len {
+            self.set_lacks_space(world, true);
+        }
         self.notices.on_sent(&self.wishes, flags, self.written, taken == len);
         self.look(world);
         Ok(taken)
@@ -52,21 +53,14 @@ impl Stream {
         self.note_failure(world.stack);
         let Phase::Open(id) = self.phase else { return Err(self.error.take().unwrap_or(Errno::PIPE)) };
         if self.error.is_some() || self.has_shut_write {
-            return Err(self.error.take().unwrap_or(Errno::PIPE));
+            let closed = if planted::is("half_close_errno") { Errno::NOTCONN } else { Errno::PIPE };
+            return Err(self.error.take().unwrap_or(closed));
         }
         match self.state(world.stack) {
             State::SynSent | State::SynReceived => Err(Errno::AGAIN),
             State::Established | State::CloseWait => Ok(id),
             _ => Err(Errno::PIPE),
         }
-    }
-
-    /// For how many bytes there is room.
-    pub(super) fn room(&self, world: &mut World<'_>) -> u32 {
-        let lowat = self.wishes.notsent_lowat(world.settings);
-        let Some(connection) = self.connection(world.stack) else { return 0 };
-        let unsent = unsent(connection);
-        if unsent >= lowat { 0 } else { connection.sendable() }
     }
 
     fn hand_over(
@@ -90,7 +84,7 @@ impl Stream {
         if is_more {
             world.stack.tcp().configure(id, |connection| connection.set_corked(true));
         }
-        world.stack.tcp().send(id, Buffer::from(bytes)).map_err(|_| Errno::PIPE)?;
+        world.stack.tcp().send_beyond(id, Buffer::from(bytes)).map_err(|_| Errno::PIPE)?;
         // Without the flag all that waits leaves, unless the socket is corked.
         world.stack.tcp().configure(id, |connection| {
             if is_record {
@@ -110,14 +104,9 @@ impl Stream {
         let Some(connection) = self.connection(stack) else { return [self.written; 3] };
         let is_gone = connection.state() == State::Closed;
         let (waiting, unacked) =
-            if is_gone { (0, 0) } else { (u64::from(unsent(connection)), u64::from(connection.unacknowledged())) };
+            if is_gone { (0, 0) } else { (u64::from(connection.unsent()), u64::from(connection.unacknowledged())) };
         // The end of the stream has a number too, and is no byte.
         let unacked = unacked.min(self.written);
         [self.written, self.written.saturating_sub(waiting), self.written - unacked]
     }
-}
-
-/// Bytes that wait to be sent.
-pub(super) fn unsent(connection: &Connection) -> u32 {
-    connection.unsent()
 }

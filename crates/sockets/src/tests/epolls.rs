@@ -35,6 +35,22 @@ fn levels_are_told_again_and_edges_once() {
 }
 
 #[test]
+fn room_is_told_to_who_was_told_that_there_is_none() {
+    let world = World::new();
+    let (client, _server) = world.connected();
+    let at = world.on(0, |sockets, _| sockets.epoll_create(0)).expect("there is room");
+    assert_eq!(watch(&world, at, epoll::CTL_ADD, client, ready::OUT | epoll::ET), Ok(()));
+    assert_eq!(wait(&world, at), [ready::OUT]);
+    let much = vec![7; 1 << 20];
+    let taken = world.on(0, |sockets, now| sockets.send(now, client, &[&much], 0, None));
+    assert!(taken.is_ok_and(|taken| taken < much.len()));
+    assert_eq!(wait(&world, at), []);
+    world.pass(1_000_000);
+    assert_eq!(wait(&world, at), [ready::OUT]);
+    assert_eq!(wait(&world, at), []);
+}
+
+#[test]
 fn one_shot_is_told_once_until_it_is_said_again() {
     let world = World::new();
     let (client, server) = world.connected();

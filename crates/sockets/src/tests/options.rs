@@ -29,6 +29,8 @@ fn what_is_set_is_read_again_as_linux_tells_it() {
         (level::IP, ip::TOS, 8, 8),
     ];
     world.on(0, |sockets, now| {
+        assert_eq!(sockets.option(now, fd, level::SOCKET, so::KEEPALIVE), Ok(int(0)));
+        assert_eq!(sockets.option(now, fd, level::TCP, tcp::KEEPIDLE), Ok(int(7_200)));
         for (level, name, value, expected) in cases {
             assert_eq!(sockets.set_option(now, fd, level, name, &int(value)), Ok(()), "{level} {name}");
             assert_eq!(sockets.option(now, fd, level, name), Ok(int(expected)), "{level} {name}");

@@ -139,3 +139,14 @@ fn nonsense_is_refused_by_name() {
         );
     });
 }
+
+#[test]
+fn data_for_a_socket_that_was_closed_are_answered_by_a_reset_that_is_believed() {
+    let world = World::new();
+    let (client, server) = world.connected();
+    // Nobody has heard of the end of the stream when the data come.
+    assert_eq!(world.on(0, |sockets, now| sockets.close(now, client)), Ok(()));
+    world.on(0, |sockets, now| while sockets.stack().poll_transmit(now).is_some() {});
+    assert_eq!(world.send(1, server, b"late"), Ok(4));
+    assert_eq!(world.receive(1, server, 0), Err(Errno::CONNRESET));
+}

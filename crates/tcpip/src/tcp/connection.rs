@@ -360,6 +360,10 @@ pub(super) struct Queues {
     busy_since: Instant,
     /// Where the last segment ended that was no full one.
     small_end: Option<Seq>,
+    /// The application waits for room, though there may be some.
+    awaits_room: bool,
+    /// Up to here what is sent went with our SYN already, and was not taken.
+    again_until: Option<Seq>,
     /// Where records end that wait to be sent, see [`Connection::end_record`].
     records: VecDeque<Seq>,
 }
@@ -495,6 +499,7 @@ impl Connection {
         let mut queues = self.queues.take_if(|_| is_idle)?;
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
+        (queues.awaits_room, queues.again_until) = (false, None);
         queues.records.clear();
         Some(queues)
     }
@@ -521,8 +526,9 @@ impl Connection {
         self.board().map_or(0, Scoreboard::sacked)
     }
 
+    /// Segments that have arrived behind a gap. A piece of the board may be several of them on the wire.
     fn sacked_segments(&self) -> u32 {
-        self.board().map_or(0, Scoreboard::sacked_segments)
+        self.board().map_or(0, |board| board.sacked_segments().max(board.sacked() / self.snd_mss))
     }
 
     fn history(&mut self) -> &mut History {

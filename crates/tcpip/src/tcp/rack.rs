@@ -186,6 +186,12 @@ impl Rack {
         self.min_rtt
     }
 
+    /// The round-trip time of what was sent last of all that has arrived, in microseconds; zero before the first sample.
+    #[inline]
+    pub(super) fn rtt_micros(&self) -> u32 {
+        self.rtt
+    }
+
     /// How often the path was seen to change the order of segments; counts to 65,535.
     pub fn overtaken(&self) -> u32 {
         self.overtaken.into()

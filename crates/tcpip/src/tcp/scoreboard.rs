@@ -1,15 +1,19 @@
 //! What was sent and is not acknowledged yet.
 
+mod payload;
+
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use smallvec::SmallVec;
-use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
 use super::delivery::{Delivery, Sample, Stamp};
 use super::rack::{Rack, Transmission, Verdict};
 use crate::time::Instant;
+use payload::{drop_front, payload_len, split_payload};
+
+pub use payload::Payload;
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +22,6 @@ mod tests;
 /// every second one of usual ones being lost. Who reports every second byte gets no more of our memory.
 const MAX_PIECES: usize = 1_024;
 const PIECE_BYTES: u32 = 1_024;
-
-/// The bytes of a segment: parts of what the application has handed over.
-pub type Payload = SmallVec<[Buffer; 2]>;
 
 /// The segments from `snd_una` to `snd_nxt`, with their bytes, and what is known of each (RFC 6675 §2).
 ///
@@ -195,6 +196,13 @@ impl Scoreboard {
     pub fn mark_pushed(&mut self) {
         if let Some(last) = self.segments.back_mut() {
             last.is_pushed = true;
+        }
+    }
+
+    /// The last segment was sent before, with the SYN.
+    pub fn mark_repeated(&mut self) {
+        if let Some(last) = self.segments.back_mut() {
+            last.transmission.is_retransmission = true;
         }
     }
 
@@ -558,43 +566,6 @@ impl Scoreboard {
         self.sacked_segments += u32::from(segment.state == State::Sacked);
         self.segments.insert(at + 1, rest);
     }
-}
-
-/// The numbers of a payload.
-fn payload_len(payload: &Payload) -> u32 {
-    payload.iter().map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX)).sum()
-}
-
-/// Drops the first `count` bytes.
-fn drop_front(payload: &mut Payload, count: u32) {
-    let mut left = count as usize;
-    while let Some(first) = payload.first_mut() {
-        if first.len() > left {
-            first.advance(left);
-            return;
-        }
-        left -= first.len();
-        payload.remove(0);
-    }
-}
-
-/// Leaves the first `count` bytes and answers with the others.
-fn split_payload(payload: &mut Payload, count: u32) -> Payload {
-    let mut left = count as usize;
-    let mut rest = core::mem::take(payload);
-    let is_whole = |part: &&Buffer| {
-        let fits = part.len() <= left;
-        left -= if fits { part.len() } else { 0 };
-        fits
-    };
-    let whole = rest.iter().take_while(is_whole).count();
-    payload.extend(rest.drain(..whole));
-    if left > 0
-        && let Some(part) = rest.first_mut()
-    {
-        payload.push(part.split_to(left));
-    }
-    rest
 }
 
 /// The parts of a block that no known one has: at most one more than there are known ones.

@@ -20,7 +20,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
-use sunstar_wire::{FourTuple, TcpHeader};
+use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::connection::{Connection, Options, Queues, SendError, State};
 use super::fast_open::Cookies;
@@ -424,7 +424,7 @@ impl Sockets {
         entry.connection.let_go(now);
         entry.generation = u32::MAX;
         if entry.connection.receivable() > 0 || entry.connection.has_zero_linger() {
-            self.abort_place(now, id.place);
+            self.abort_place(now, id.place, None);
         } else {
             entry.connection.close();
             self.after_change(now, id.place);
@@ -436,14 +436,18 @@ impl Sockets {
         if let Some(entry) = self.entry_mut(id) {
             entry.connection.let_go(now);
             entry.generation = u32::MAX;
-            self.abort_place(now, id.place);
+            self.abort_place(now, id.place, None);
         }
     }
 
-    fn abort_place(&mut self, now: Instant, place: u32) {
+    /// Ends a connection; `expected` is the number that the other side expects next, if a segment of its has just told.
+    fn abort_place(&mut self, now: Instant, place: u32, expected: Option<Seq>) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         let (flow, reset) = (entry.flow, entry.connection.reset(now));
-        if let Some(header) = reset {
+        if let Some(mut header) = reset {
+            if let Some(seq) = expected {
+                header = TcpHeader { seq, flags: TcpFlags::RST, ack: Seq::default(), ..header };
+            }
             self.reply(flow, header);
             self.counters.resets_sent += 1;
         }

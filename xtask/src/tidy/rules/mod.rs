@@ -1,6 +1,7 @@
 //! The rules, by what they look at.
 
 mod banned;
+mod conformance;
 mod hash_order;
 mod manifests;
 mod safety;
@@ -22,5 +23,6 @@ pub(super) fn run(files: &[File], sources: &[Source<'_>], config: &Config, findi
     for file in files {
         words::check_text(file, findings);
     }
+    conformance::check(files, sources, findings);
     manifests::check(files, sources, config, findings);
 }

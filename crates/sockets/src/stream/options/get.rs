@@ -115,13 +115,13 @@ impl Stream {
         })
     }
 
-    /// `SO_MEMINFO`: bytes that are received and not read, the bound on those, sent and not acknowledged, the bound on those, and five
+    /// `SO_MEMINFO`: bytes that are received and not read, the bound on those, what is sent and not acknowledged takes, the bound on that, and five
     /// that mean nothing here.
     fn memory(&mut self, world: &mut World<'_>) -> Vec<u8> {
         let rcvbuf = self.wishes.rcvbuf.unwrap_or(world.settings.rmem[0]);
         let sndbuf = self.wishes.sndbuf.unwrap_or(world.settings.wmem[0]);
-        let unacked = self.connection(world.stack).map_or(0, |connection| connection.unacknowledged());
-        let values = [self.receivable(world.stack), rcvbuf, 0, sndbuf, 0, unacked, 0, 0, 0];
+        let queued = self.connection(world.stack).map_or(0, |connection| self.wmem_queued(connection));
+        let values = [self.receivable(world.stack), rcvbuf, 0, sndbuf, 0, queued, 0, 0, 0];
         values.iter().flat_map(|value| value.to_ne_bytes()).collect()
     }
 }

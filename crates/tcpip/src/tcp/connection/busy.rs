@@ -77,9 +77,10 @@ impl Connection {
             let is_shut = self.peer_room() < self.unsent_bytes.min(self.snd_mss).min(by_network());
             return if is_shut { Phase::PeerWindow } else { Phase::Busy };
         }
-        let is_full = self.snd_nxt - self.snd_una >= self.options.send_capacity
-            && self.snd_nxt - self.snd_una >= self.send_capacity()
-            && by_network() > 0;
+        let sent = self.snd_nxt - self.snd_una;
+        let has_no_room = || sent >= self.options.send_capacity && sent >= self.send_capacity();
+        let awaits_room = self.queues.as_deref().is_some_and(|queues| queues.awaits_room);
+        let is_full = (awaits_room || has_no_room()) && by_network() > 0;
         if is_full { Phase::SendBuffer } else { Phase::Busy }
     }
 

@@ -1,9 +1,11 @@
 //! Fast Open (RFC 7413): data with the SYN, on either side.
 
+use alloc::rc::Rc;
+
 use sunstar_packet::Buffer;
 use sunstar_wire::{FastOpenOption, TcpHeader};
 
-use super::{Connection, Segment, State};
+use super::{Connection, Options, Segment, State};
 use crate::tcp::fast_open::Answer;
 use crate::tcp::scoreboard::Payload;
 use crate::time::Instant;
@@ -77,6 +79,16 @@ impl Connection {
         self.history.as_ref().and_then(|history| history.fast_open)
     }
 
+    /// The path does not take what went with the SYN: it is sent again at once, alone, and says that we take no more than the path does.
+    pub(super) fn open_plainly(&mut self, mss: u16) {
+        let Some(opening) = self.history.as_mut().and_then(|history| history.fast_open.as_mut()) else { return };
+        if opening.len > 0 && self.state == State::SynSent {
+            *opening = Opening::default();
+            self.options = Rc::new(Options { mss: self.options.mss.min(mss), ..*self.options });
+            self.syn.set_due(true);
+        }
+    }
+
     /// Numbers that a SYN may have taken beside its own.
     pub(super) fn opening_len(&self) -> u32 {
         self.opening().map_or(0, |opening| opening.len)
@@ -87,10 +99,17 @@ impl Connection {
         let Some(mut opening) = self.opening() else { return };
         let acked = (header.ack - self.iss).saturating_sub(1);
         let mut payload = Payload::new();
+        let rest = opening.len.saturating_sub(acked);
         self.take_unsent(acked.min(opening.len), &mut payload);
         self.snd_nxt = header.ack;
         if self.unsent_bytes > 0 {
             self.acks.no_answer(now);
+        }
+        if rest > 0 {
+            // What went once goes again as it was, and is not what an application sends in small pieces.
+            let queues = self.queues.get_or_insert_default();
+            queues.again_until = Some(header.ack + rest);
+            queues.records.push_front(header.ack + rest);
         }
         let has_data = acked > 0 && acked >= opening.len;
         self.history().has_syn_data = has_data;

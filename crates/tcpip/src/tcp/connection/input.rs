@@ -199,6 +199,8 @@ impl Connection {
             return Reply::Reset(header.ack);
         }
         self.on_opened(now, header);
+        // The SYN had come (RFC 2883 §4).
+        self.note_duplicate(header.seq, 1);
         self.acks.at_once();
         let seq = header.seq + 1;
         self.take_payload(now, seq, segment);

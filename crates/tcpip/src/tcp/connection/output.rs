@@ -288,7 +288,8 @@ impl Connection {
         let has_fin = is_last && self.fin == Fin::Queued;
         let seq = self.snd_nxt;
         let mut flags = TcpFlags::ACK;
-        if is_pushed || len > outgoing.mss {
+        // Behind what fills its window the other side need not wait for more.
+        if is_pushed || len > outgoing.mss || self.peer_room() < len + outgoing.mss {
             flags |= TcpFlags::PSH;
         }
         if has_fin {
@@ -301,13 +302,17 @@ impl Connection {
         if is_alone {
             queues.busy_since = now;
         }
-        if len != outgoing.mss && (len < outgoing.mss || !len.is_multiple_of(outgoing.mss)) {
+        let goes_again = queues.again_until.is_some_and(|end| seq.is_before(end));
+        if !goes_again && len != outgoing.mss && (len < outgoing.mss || !len.is_multiple_of(outgoing.mss)) {
             queues.small_end = Some(seq + len);
         }
         let board = &mut queues.board;
         board.push(seq, shared(&outgoing.payload), has_fin, now);
         if is_pushed {
             board.mark_pushed();
+        }
+        if goes_again {
+            board.mark_repeated();
         }
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
@@ -328,12 +333,14 @@ impl Connection {
         /// The largest burst.
         const MOST: u32 = 65_536;
 
-        // So that acknowledgements come at least twice in a round trip.
-        let max_len = max_len.min(self.window.cwnd / 2);
+        // So that acknowledgements come at least twice in a round trip, also if the other side's window is what bounds.
+        let max_len = max_len.min(self.window.cwnd / 2).min(self.max_snd_wnd / 2);
         let Some(srtt) = self.rto.srtt_micros() else { return whole_segments(max_len, mss) };
         let shortest = self.rack.min_rtt().map_or(u128::from(srtt), |rtt| rtt.as_micros());
         let extra = u32::try_from(shortest >> 9).ok().and_then(|shift| MOST.checked_shr(shift)).unwrap_or(0);
-        let per_ms = u64::from(self.window.cwnd) * 2_000 / u64::from(srtt.max(1)) + u64::from(extra);
+        // A queue that builds up shows in the newest one first.
+        let rtt = srtt.max(self.rack.rtt_micros()).max(1);
+        let per_ms = u64::from(self.window.cwnd) * 2_000 / u64::from(rtt) + u64::from(extra);
         let burst = u32::try_from(per_ms.min(MOST.into())).unwrap_or(MOST);
         let least = u32::from(self.options.burst_segments).max(1) * mss;
         whole_segments(max_len.min(burst.max(least)), mss)

@@ -45,6 +45,7 @@ impl Connection {
         if self.state == State::SynSent || self.state == State::SynReceived {
             self.snd_mss = mss;
             self.window = Window::new(mss);
+            self.open_plainly(mtu.max(MIN_PATH_MTU) - HEADER_BYTES);
         } else if mss < self.snd_mss {
             self.send_smaller(now, mss);
         }

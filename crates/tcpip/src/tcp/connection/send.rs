@@ -6,8 +6,12 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{TcpFlags, TcpHeader, TcpOptions, TcpTimestamps};
 
 use super::{Connection, Failure, Fin, State};
+use crate::tcp::scoreboard::Scoreboard;
 use crate::tcp::time_wait::{self, TimeWait};
 use crate::time::Instant;
+
+/// RFC 9293 §3.7.1.
+const DEFAULT_MSS: u32 = 536;
 
 /// Why nothing was taken.
 #[derive(Debug)]
@@ -76,6 +80,45 @@ impl Connection {
     /// Bytes that the application has handed over and that were never sent.
     pub fn unsent(&self) -> u32 {
         self.unsent_bytes
+    }
+
+    /// How many bytes leave at once at most, in whole segments: 64 KiB, and no more than half of the largest window that the other side has
+    /// told, so that acknowledgements keep coming (`tcp_xmit_size_goal` of Linux).
+    pub fn size_goal(&self) -> u32 {
+        /// What headers leave of a packet of 64 KiB.
+        const MOST: u32 = 65_535 - 340;
+
+        let most = match self.max_snd_wnd {
+            // It was never open.
+            0 => MOST,
+            window if window <= DEFAULT_MSS => window,
+            window => MOST.min(window / 2),
+        };
+        if most < self.snd_mss { most } else { most / self.snd_mss * self.snd_mss }
+    }
+
+    /// Payload bytes of a full segment.
+    pub fn mss(&self) -> u32 {
+        self.snd_mss
+    }
+
+    /// For how many bytes both windows have room beside what is handed over already.
+    pub fn may_leave(&self) -> u32 {
+        let room = self.window.cwnd.saturating_sub(self.pipe()).min(self.peer_room());
+        room.saturating_sub(self.unsent_bytes)
+    }
+
+    /// In how many pieces there is what was sent and is not acknowledged.
+    pub fn pieces_sent(&self) -> usize {
+        self.board().map_or(0, Scoreboard::segments)
+    }
+
+    /// The application has more to hand over than its bound on what waits lets it, or has not: that is what holds the connection up when all
+    /// has left ([`Info::sndbuf_limited`](super::Info::sndbuf_limited)). For applications whose bound is not [`Connection::send_capacity`].
+    pub fn set_awaits_room(&mut self, awaits_room: bool) {
+        if let Some(queues) = &mut self.queues {
+            queues.awaits_room = awaits_room;
+        }
     }
 
     /// Lets what was handed over leave at once, though it is no full segment, and others are not acknowledged (the push flag of RFC

@@ -99,7 +99,7 @@ impl Sockets {
             let Some(entry) = self.connections.get_mut(place) else { continue };
             let state = entry.connection.state();
             if entry.connection.is_abandoned(now) {
-                self.abort_place(now, place);
+                self.abort_place(now, place, None);
                 continue;
             }
             entry.connection.handle_timeout(now);
@@ -152,9 +152,10 @@ impl Sockets {
         if let Reply::Reset(seq) = reply {
             self.reset(now, flow, seq);
         }
-        // Nobody will read it (RFC 2525 §2.17).
+        // Nobody will read it (RFC 2525 §2.17). The other side believes a reset with the number that it expects (RFC 5961 §3), which may
+        // be before our end.
         if entry_is_orphan(self, place) {
-            self.abort_place(now, place);
+            self.abort_place(now, place, Some(segment.header.ack));
             return;
         }
         self.notify(place);

@@ -63,8 +63,19 @@ fn opens_from_both_sides_at_once() {
         (answer.flags, answer.seq, answer.ack, script.connection.state()),
         (SYN | ACK, 0, 1, State::SynReceived)
     );
-    script.gets(arrives(SYN | ACK, 0, 0, 1));
+    script.gets(arrives(SYN | ACK, 0, 0, 1).options(|header| header.options.is_sack_permitted = true));
     assert_eq!(script.connection.state(), State::Established);
+}
+
+/// RFC 2883 §4: a SYN that comes twice is a duplicate as well.
+#[test]
+fn a_syn_that_comes_again_is_told() {
+    let mut script = Script::new(PLAIN);
+    script.sent_one();
+    script.gets(arrives(SYN, 0, 0, 0).options(|header| header.options.is_sack_permitted = true));
+    script.sent_one();
+    script.gets(arrives(SYN | ACK, 0, 0, 1));
+    assert_eq!(script.sent_one().sack, [(0, 1)]);
 }
 
 /// RFC 7323 §2.2: windows are shifted if both sides say so, but not those of SYNs.

@@ -358,3 +358,20 @@ fn without_sack_large_pieces_are_not_sent_again_as_a_whole() {
     }
     assert_eq!(again, [(1, MSS), (4_001, MSS)]);
 }
+
+/// RFC 8985 §6.2, step 4: three segments behind a gap show a loss at once, also if they were sent as one.
+#[test]
+fn segments_of_one_burst_count_each() {
+    let mut script = Script::established(Options { burst_segments: 10, ..PLAIN });
+    script.send(1, 1_000);
+    script.sent();
+    script.send(1_001, 5_000);
+    // One burst for a device that cuts it.
+    assert_eq!(
+        script.connection.poll_transmit(script.now, 65_000).map(|sent| sent.payload.concat().len()),
+        Some(5_000)
+    );
+    script.wait(100);
+    script.reports(1, &[(1_001, 6_001)]);
+    assert_eq!(script.sent_data(), [(1, MSS)]);
+}

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::script::{ACK, MSS, PLAIN, PSH, Script, arrives};
+use super::script::{ACK, MSS, PLAIN, PSH, SYN, Script, arrives};
 use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
 use crate::tcp::test_stream::data;
 
@@ -335,4 +335,30 @@ fn after_idle_time_the_window_is_the_initial_one() {
         assert_eq!(script.sent().len(), count);
         assert_eq!(script.connection.info(script.now).snd_cwnd, u32::try_from(count).expect("it is small"));
     }
+}
+
+/// What fills the other side's window is pushed, though more waits: it need not wait for that (RFC 9293 §3.9.1.2).
+#[test]
+fn what_fills_the_window_is_pushed() {
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 0, 1).window(2_500));
+    script.send(1, 10_000);
+    let pushed: Vec<bool> = script.sent().iter().map(|sent| sent.flags.contains(PSH)).collect();
+    assert_eq!(pushed, [false, true]);
+}
+
+/// A burst is half of the other side's window at most, so that acknowledgements keep coming.
+#[test]
+fn a_burst_is_half_of_the_window_at_most() {
+    let mut script = Script::new(PLAIN);
+    script.sent();
+    script.gets(arrives(SYN | ACK, 0, 0, 1).window(4_000).options(|header| header.options.mss = 1_000.try_into().ok()));
+    script.sent();
+    script.send(1, 10_000);
+    let bursts: Vec<usize> = core::iter::from_fn(|| script.connection.poll_transmit(script.now, 65_000))
+        .map(|outgoing| outgoing.payload.concat().len())
+        .collect();
+    assert_eq!(bursts, [2_000, 2_000]);
+    assert_eq!(Script::new(PLAIN).connection.size_goal(), 65_000, "of a window that was never told half is no bound");
+    assert_eq!((script.connection.size_goal(), script.connection.may_leave()), (2_000, 0));
 }

@@ -120,3 +120,38 @@ fn an_unconfirmed_connection_asks_again_and_ends() {
     assert_eq!(connection.failure(), Some(Failure::Unreachable));
     assert_eq!(two.read(1, server).len(), 100, "what had come can be read");
 }
+
+/// RFC 1191 §6.4: what the path does not take is sent again at once, without what went with it; we take no more than the path either.
+#[test]
+fn a_syn_that_the_path_does_not_take_is_sent_again_alone() {
+    let (mut two, listener) = acquainted();
+    let (client, taken) = open(&mut two, 1_000);
+    assert_eq!(taken, 1_000);
+    let (flow, refused) = two.stacks[0].poll_transmit(two.now, 1 << 16).expect("the SYN");
+    let now = two.now;
+    assert!(two.stacks[0].handle_path_error(now, &flow, refused.header.seq, PathError::TooBig { mtu: 840 }));
+    let (_, again) = two.stacks[0].poll_transmit(now, 1 << 16).expect("the SYN again");
+    assert!(again.header.options.fast_open.is_none() && again.payload.is_empty());
+    assert_eq!(again.header.options.mss.map(|mss| mss.get()), Some(800));
+    two.stacks[1].handle_segment(now, flow, Segment { header: again.header, payload: again.payload });
+    two.run();
+    let server = two.stacks[1].accept(listener).expect("opened in three steps");
+    assert_eq!(two.read(1, server).len(), 1_000);
+    assert!(!two.stacks[0].connection(client).expect("it is ours").has_syn_data());
+}
+
+/// What was not taken with the SYN is sent again as it was, counts as sent again, and holds up nothing that follows (Nagle).
+#[test]
+fn data_of_a_syn_that_were_not_taken_hold_up_nothing() {
+    let (mut two, listener) = acquainted();
+    let changed = FastOpenListener { keys: FastOpenKeys::new([8; 16], None), ..FAST };
+    two.stacks[1].set_fast_open(listener, Some(changed));
+    let (client, taken) = open(&mut two, 100);
+    assert!(taken == 100 && two.carry(0) && two.carry(1));
+    two.stacks[0].send(client, data(100, 200)).expect("there is room");
+    let sent: Vec<_> = core::iter::from_fn(|| two.stacks[0].poll_transmit(two.now, 1 << 16)).collect();
+    let lens: Vec<usize> = sent.iter().map(|(_, sent)| sent.payload.concat().len()).collect();
+    assert_eq!(lens, [100, 200]);
+    let info = two.stacks[0].connection(client).expect("it is ours").info(two.now);
+    assert_eq!(info.retrans, 1);
+}
