@@ -51,6 +51,15 @@ impl Held {
         f(self.network.state().stack.tcp(), self.id)
     }
 
+    /// How much may wait to be acknowledged where all connections hold much.
+    fn send_bound(&self) -> u32 {
+        if !self.network.look(|state| state.stack.tcp().is_short_of_memory()) {
+            return u32::MAX;
+        }
+        let now = self.network.now();
+        self.tcp(|tcp, _| tcp.send_bound(now))
+    }
+
     /// The next received bytes, or who waits for them.
     fn read(&self, cx: &Context<'_>) -> Result<Poll<Buffer>, Error> {
         let bytes = self.network.look(|state| {
@@ -199,6 +208,8 @@ impl Stream {
                 (self.check_writing(connection), connection.unacknowledged(), below)
             })?;
             check?;
+            // Who has nothing under way needs not to ask how short memory is.
+            let below = if unacknowledged == 0 { below } else { below.min(held.send_bound()) };
             if unacknowledged < below {
                 return Ok(Poll::Ready(()));
             }

@@ -3,7 +3,7 @@
 use sunstar_tcpip::tcp::connection::{Connection, State};
 use sunstar_tcpip::time::Instant;
 
-use super::send::unsent;
+use super::send::{send_bound, unsent};
 use super::{Phase, Stream, World};
 use crate::numbers::ready;
 
@@ -64,9 +64,10 @@ impl Stream {
     /// Whether a third of the buffer is free (`sk_stream_is_writeable` of Linux), and little enough unsent.
     fn is_writable(&self, world: &mut World<'_>) -> bool {
         let lowat = self.wishes.notsent_lowat(world.settings);
+        let bound = send_bound(world);
         let Some(connection) = self.connection(world.stack) else { return true };
-        let queued = connection.unacknowledged();
-        unsent(connection) < lowat && connection.send_capacity().saturating_sub(queued) >= queued / 2
+        let (queued, capacity) = (connection.unacknowledged(), connection.send_capacity().min(bound));
+        unsent(connection) < lowat && capacity.saturating_sub(queued) >= queued / 2
     }
 
     fn let_go_of_more(&mut self, world: &mut World<'_>) {

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use sunstar_packet::Buffer;
 use sunstar_tcpip::stack::Stack;
 use sunstar_tcpip::tcp::connection::{Connection, State};
-use sunstar_tcpip::tcp::sockets::SocketId;
+use sunstar_tcpip::tcp::sockets::{Limits, SocketId};
 
 use super::{Phase, Stream, World};
 use crate::errno::Errno;
@@ -64,9 +64,10 @@ impl Stream {
     /// For how many bytes there is room.
     pub(super) fn room(&self, world: &mut World<'_>) -> u32 {
         let lowat = self.wishes.notsent_lowat(world.settings);
+        let bound = send_bound(world);
         let Some(connection) = self.connection(world.stack) else { return 0 };
-        let unsent = unsent(connection);
-        if unsent >= lowat { 0 } else { connection.sendable() }
+        let (unsent, most) = (unsent(connection), bound.saturating_sub(connection.unacknowledged()));
+        if unsent >= lowat { 0 } else { connection.sendable().min(most) }
     }
 
     fn hand_over(
@@ -115,6 +116,11 @@ impl Stream {
         let unacked = unacked.min(self.written);
         [self.written, self.written.saturating_sub(waiting), self.written - unacked]
     }
+}
+
+/// How many bytes of a connection may wait to be acknowledged as far as memory for all of them goes.
+pub(super) fn send_bound(world: &mut World<'_>) -> u32 {
+    if world.stack.tcp().is_short_of_memory() { Limits::LEAST_SEND_BYTES } else { u32::MAX }
 }
 
 /// Bytes that wait to be sent.

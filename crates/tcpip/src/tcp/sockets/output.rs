@@ -89,6 +89,8 @@ impl Sockets {
         self.counters.growth_refused += u64::from(growth.is_refused);
         self.counters.pieces_refused += u64::from(entry.connection.take_refused());
         self.counters.reports_refused += u64::from(entry.connection.take_unheard());
+        self.counters.challenges_suppressed += u64::from(entry.connection.take_unanswered());
+        self.send_bytes = self.send_bytes.wrapping_add_signed(entry.connection.recount());
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {
