@@ -160,22 +160,18 @@ pub enum Event {
 struct Entry {
     /// As we send.
     flow: FourTuple,
+    /// Part of its name. It gets another one, that nobody knows, when it is let go.
     generation: u32,
     connection: Connection,
-    /// Whose queue it waits in, until it is accepted, or [`Entry::ACCEPTED`]. Of an orphan its number ([`orphans::Orphans`]).
-    listener: u32,
+    /// In nobody's queue.
+    is_accepted: bool,
     has_work: bool,
     has_event: bool,
 }
 
-impl Entry {
-    /// In nobody's queue.
-    const ACCEPTED: u32 = u32::MAX;
-}
-
 /// What an idle connection takes, without the socket of the application. Together they stay within 512 bytes. What has lost, repeated or
 /// moved much takes some more (`connection::history`).
-const _: () = assert!(size_of::<Option<Entry>>() <= 448);
+const _: () = assert!(size_of::<Option<Entry>>() <= 440);
 
 #[derive(Debug)]
 struct Waiting {
@@ -480,10 +476,7 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.connection.is_orphan()
-            && entry.listener == Entry::ACCEPTED
-            && !core::mem::replace(&mut entry.has_event, true)
-        {
+        if !entry.connection.is_orphan() && entry.is_accepted && !core::mem::replace(&mut entry.has_event, true) {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }
     }

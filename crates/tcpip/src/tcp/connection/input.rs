@@ -475,7 +475,7 @@ impl Connection {
             };
             self.algorithm.on_ack(&mut self.window, &ack);
         }
-        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
+        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
         if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
             self.rearm(now);
         }

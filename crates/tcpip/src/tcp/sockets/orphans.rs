@@ -2,16 +2,15 @@
 
 use alloc::collections::VecDeque;
 
-use super::{Entry, Limits, SocketId, Sockets};
+use super::{Limits, SocketId, Sockets};
 use crate::time::Instant;
 
 /// Those that were let go, in that order.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    /// Place and number of each. Those that have ended are still here until they are the first, or too many.
+    /// Place and generation of each. Those that have ended are still here until they are the first, or too many.
     queue: VecDeque<(u32, u32)>,
     count: usize,
-    next_number: u32,
 }
 
 /// So many that have ended may be in the queue beside as many that have not.
@@ -23,15 +22,6 @@ impl Orphans {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.count
-    }
-
-    /// One more; answers its number.
-    fn add(&mut self, place: u32) -> u32 {
-        let number = self.next_number;
-        self.next_number = (number + 1) % Entry::ACCEPTED;
-        self.queue.push_back((place, number));
-        self.count += 1;
-        number
     }
 
     /// A connection has ended.
@@ -56,12 +46,15 @@ impl Orphans {
 impl Sockets {
     /// The application lets a connection go: nobody hears of it any more. Answers whether there is such a connection.
     pub(super) fn let_go(&mut self, now: Instant, id: SocketId) -> bool {
-        let Some(entry) = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation) else {
+        if self.entry_mut(id).is_none() {
             return false;
-        };
+        }
+        let generation = self.new_generation();
+        let Some(entry) = self.entry_mut(id) else { return false };
         entry.connection.let_go(now);
-        entry.generation = u32::MAX;
-        entry.listener = self.orphans.add(id.place);
+        entry.generation = generation;
+        self.orphans.queue.push_back((id.place, generation));
+        self.orphans.count += 1;
         true
     }
 
@@ -69,24 +62,24 @@ impl Sockets {
     pub(super) fn reap_orphans(&mut self, now: Instant) {
         self.drop_ended();
         while self.orphans.len() > self.limits.orphans as usize && !planted::is("orphans_unbounded") {
-            let Some((place, number)) = self.orphans.queue.pop_front() else { return };
-            self.reap(now, place, number);
+            let Some((place, generation)) = self.orphans.queue.pop_front() else { return };
+            self.reap(now, place, generation);
         }
         for _ in 0..LOOKS.min(self.orphans.queue.len()) {
             if !self.is_short_of_memory() {
                 return;
             }
-            let Some((place, number)) = self.orphans.queue.pop_front() else { return };
-            if self.is_small(place) && self.is_orphan(place, number) {
-                self.orphans.queue.push_back((place, number));
+            let Some((place, generation)) = self.orphans.queue.pop_front() else { return };
+            if self.is_small(place) && self.is_orphan(place, generation) {
+                self.orphans.queue.push_back((place, generation));
             } else {
-                self.reap(now, place, number);
+                self.reap(now, place, generation);
             }
         }
     }
 
-    fn reap(&mut self, now: Instant, place: u32, number: u32) {
-        if self.is_orphan(place, number) {
+    fn reap(&mut self, now: Instant, place: u32, generation: u32) {
+        if self.is_orphan(place, generation) {
             self.counters.orphans_reset += 1;
             self.abort_place(now, place);
         }
@@ -98,20 +91,21 @@ impl Sockets {
         entry.is_none_or(|entry| entry.connection.unacknowledged() <= Limits::LEAST_SEND_BYTES)
     }
 
-    fn is_orphan(&self, place: u32, number: u32) -> bool {
-        self.connections.get(place).is_some_and(|entry| entry.connection.is_orphan() && entry.listener == number)
+    /// Whether the place still has the orphan.
+    fn is_orphan(&self, place: u32, generation: u32) -> bool {
+        self.connections.get(place).is_some_and(|entry| entry.generation == generation)
     }
 
     /// The queue has at most as many that have ended as those that have not, and some.
     fn drop_ended(&mut self) {
-        while let Some((place, number)) = self.orphans.queue.front().copied()
-            && !self.is_orphan(place, number)
+        while let Some((place, generation)) = self.orphans.queue.front().copied()
+            && !self.is_orphan(place, generation)
         {
             self.orphans.queue.pop_front();
         }
         if self.orphans.queue.len() > 2 * self.orphans.len() + MIN_ENDED {
             let mut queue = core::mem::take(&mut self.orphans.queue);
-            queue.retain(|(place, number)| self.is_orphan(*place, *number));
+            queue.retain(|(place, generation)| self.is_orphan(*place, *generation));
             self.orphans.queue = queue;
         }
     }
