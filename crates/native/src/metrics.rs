@@ -6,7 +6,7 @@ use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::dhcpv6::Counters as Dhcpv6Counters;
 use sunstar_tcpip::drops::DropReason;
 use sunstar_tcpip::stack::Counters as StackCounters;
-use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
+use sunstar_tcpip::tcp::sockets::{Counters as TcpCounters, Levels as TcpLevels};
 
 use crate::network::Network;
 use crate::port::Port;
@@ -224,6 +224,31 @@ const TCP: &[Figure<TcpCounters>] = &[
         |of| of.path_probes_arrived,
     ),
     Figure::counter("sunstar_tcp_path_probes_lost_total", "The same that were lost.", |of| of.path_probes_lost),
+        "sunstar_tcp_suppressed_challenges_total",
+        "Segments that did not fit their connection and were not answered, since others had been.",
+        |of| of.challenges_suppressed,
+    ),
+    Figure::counter(
+        "sunstar_tcp_reset_orphans_total",
+        "Connections that were let go and were reset before they had ended, since they were too many, or memory was short.",
+        |of| of.orphans_reset,
+    ),
+    Figure::counter(
+        "sunstar_tcp_held_back_senders_total",
+        "How often somebody got little room to send, since all connections together hold as much as they may.",
+        |of| of.senders_held_back,
+    ),
+];
+
+const TCP_LEVELS: &[Figure<TcpLevels>] = &[
+    Figure::gauge(
+        "sunstar_tcp_orphaned_connections",
+        "Connections that the application has let go and that have not ended.",
+        |of| of.orphans as u64,
+    ),
+    Figure::gauge("sunstar_tcp_unacknowledged_bytes", "Bytes that wait to be sent or acknowledged.", |of| {
+        of.send_bytes
+    }),
 ];
 
 const DEVICE: &[Figure<DeviceCounters>] = &[
@@ -300,6 +325,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let registry = Registry::here();
     let mut families = Figure::families(STACK);
     families.extend(Figure::families(TCP));
+    families.extend(Figure::families(TCP_LEVELS));
     families.extend([DROPS, CONNECTIONS]);
     let stack = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
@@ -307,6 +333,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
             stack.with_stack(|stack| (stack.counters(), *stack.drops(), stack.tcp().counters(), stack.tcp().counts()));
         readings.show_figures(STACK, &[], &counters);
         readings.show_figures(TCP, &[], &tcp);
+        readings.show_figures(TCP_LEVELS, &[], &stack.levels().tcp);
         for reason in DropReason::ALL {
             readings.show(&DROPS, &[("reason", reason.name())], drops.count(reason));
         }

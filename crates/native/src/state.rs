@@ -200,7 +200,7 @@ impl State {
         }
         let is_at_end = connection.is_at_end() && !planted::is("end_untold");
         if connection.receivable() > 0 || is_at_end {
-            wakes.extend(waiters.reader.take());
+            wakes.extend(waiters.reader());
         }
         wakes.extend(waiters.writer(connection.unacknowledged()));
     }

@@ -54,42 +54,85 @@ impl<T: Default> Table<T> {
     }
 }
 
-/// Who waits for a stream.
-#[derive(Debug, Default)]
-pub(crate) struct StreamWaiters {
-    pub(crate) reader: Option<Waker>,
-    /// In memory of its own, since few ever wait to write; kept until the stream is gone.
-    writer: Option<Box<Writer>>,
+/// Who waits for a stream. Of very many idle ones each has a reader that waits, and few ever had a writer.
+#[derive(Debug)]
+pub(crate) enum StreamWaiters {
+    /// A reader alone.
+    Reader(Waker),
+    /// Nobody, or, in memory of its own, whoever waits; kept from when somebody waited to write until the stream is gone.
+    Others(Option<Box<Both>>),
 }
 
 #[derive(Debug, Default)]
-struct Writer {
-    waker: Option<Waker>,
-    /// It waits until fewer bytes than this are not acknowledged.
+pub(crate) struct Both {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// The writer waits until fewer bytes than this are not acknowledged.
     below: u32,
+}
+
+/// Two words, though each of both sides may wait.
+const _: () = assert!(size_of::<StreamWaiters>() <= 2 * size_of::<usize>());
+
+impl Default for StreamWaiters {
+    fn default() -> Self {
+        Self::Others(None)
+    }
 }
 
 impl StreamWaiters {
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.reader.is_none() && self.writer.as_ref().is_none_or(|writer| writer.waker.is_none())
+        match self {
+            Self::Reader(_) => false,
+            Self::Others(both) => both.as_ref().is_none_or(|both| both.reader.is_none() && both.writer.is_none()),
+        }
+    }
+
+    pub(crate) fn wait_to_read(&mut self, cx: &Context<'_>) {
+        match self {
+            Self::Reader(waker) => waker.clone_from(cx.waker()),
+            Self::Others(Some(both)) => keep(&mut both.reader, cx),
+            Self::Others(None) => *self = Self::Reader(cx.waker().clone()),
+        }
     }
 
     pub(crate) fn wait_to_write(&mut self, below: u32, cx: &Context<'_>) {
-        let writer = self.writer.get_or_insert_default();
-        writer.below = below;
-        keep(&mut writer.waker, cx);
+        if let Self::Reader(_) | Self::Others(None) = self {
+            let reader = self.reader();
+            *self = Self::Others(Some(Box::new(Both { reader, ..Both::default() })));
+        }
+        if let Self::Others(Some(both)) = self {
+            both.below = below;
+            keep(&mut both.writer, cx);
+        }
+    }
+
+    /// The reader.
+    #[inline]
+    pub(crate) fn reader(&mut self) -> Option<Waker> {
+        match self {
+            Self::Others(None) => None,
+            Self::Others(Some(both)) => both.reader.take(),
+            Self::Reader(_) => match std::mem::take(self) {
+                Self::Reader(waker) => Some(waker),
+                Self::Others(_) => None,
+            },
+        }
     }
 
     /// The writer, if so many bytes that are not acknowledged are few enough.
+    #[inline]
     pub(crate) fn writer(&mut self, unacknowledged: u32) -> Option<Waker> {
-        let writer = self.writer.as_mut()?;
-        writer.waker.take_if(|_| unacknowledged < writer.below)
+        let Self::Others(Some(both)) = self else { return None };
+        both.writer.take_if(|_| unacknowledged < both.below)
     }
 
     /// Both, since nothing is going to happen any more.
     pub(crate) fn all(&mut self) -> [Option<Waker>; 2] {
-        [self.reader.take(), self.writer.as_mut().and_then(|writer| writer.waker.take())]
+        let reader = self.reader();
+        let Self::Others(Some(both)) = self else { return [reader, None] };
+        [reader, both.writer.take()]
     }
 }
 

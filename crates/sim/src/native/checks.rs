@@ -93,6 +93,8 @@ impl NativeShard {
             (tcp.timers, "timers of connections"),
             (tcp.replies, "answers of no connection"),
             (usize::try_from(tcp.growth_bytes).unwrap_or(usize::MAX), "bytes by which buffers have grown"),
+            (tcp.orphans, "connections that were let go"),
+            (usize::try_from(tcp.send_bytes).unwrap_or(usize::MAX), "bytes that wait to be acknowledged"),
             (levels.incomplete_packets, "packets of which fragments are missing"),
             (levels.outgoing_packets, "packets that wait to be sent"),
             (levels.loopback_packets, "packets to ourselves"),

@@ -4,6 +4,7 @@
 //! of them together take less than the bound (`sk_stream_memory_free`), and one that was begun is filled whatever the bound says.
 
 use sunstar_tcpip::tcp::connection::Connection;
+use sunstar_tcpip::tcp::sockets::Limits;
 
 use super::{Stream, World};
 
@@ -62,7 +63,8 @@ impl Stream {
     /// So many of `wanted` bytes the send buffer takes; notes the buffers that are begun for them.
     pub(super) fn take_room(&mut self, world: &mut World<'_>, wanted: u32) -> u32 {
         let lowat = self.wishes.notsent_lowat(world.settings);
-        let Some(mut room) = self.connection(world.stack).map(|connection| self.room(connection, lowat)) else {
+        let bound = send_bound(world);
+        let Some(mut room) = self.connection(world.stack).map(|connection| self.room(connection, lowat, bound)) else {
             return 0;
         };
         let taken = room.fill(wanted);
@@ -70,13 +72,13 @@ impl Stream {
         taken
     }
 
-    fn room(&self, connection: &Connection, lowat: u32) -> Room {
+    fn room(&self, connection: &Connection, lowat: u32, bound: u32) -> Room {
         let goal = connection.size_goal().max(1);
         Room {
             goal,
             mss: connection.mss().min(goal),
             may_leave: connection.may_leave(),
-            free: i64::from(connection.send_capacity()) - i64::from(self.wmem_queued(connection)),
+            free: i64::from(connection.send_capacity().min(bound)) - i64::from(self.wmem_queued(connection)),
             unsent: connection.unsent(),
             lowat,
             tail: self.tail(connection),
@@ -100,9 +102,15 @@ impl Stream {
     /// Whether a third of the bound is free, and little enough waits to be sent (`sk_stream_is_writeable`): what is told to those who wait.
     pub(crate) fn is_writable(&self, world: &mut World<'_>) -> bool {
         let lowat = self.wishes.notsent_lowat(world.settings);
+        let bound = send_bound(world);
         let Some(connection) = self.connection(world.stack) else { return true };
         let memory = self.wmem_queued(connection);
         u64::from(connection.unsent()) * 2 < u64::from(lowat).max(1)
-            && connection.send_capacity().saturating_sub(memory) >= memory / 2
+            && connection.send_capacity().min(bound).saturating_sub(memory) >= memory / 2
     }
+}
+
+/// The bound on a send buffer as far as memory for all of them goes.
+fn send_bound(world: &mut World<'_>) -> u32 {
+    if world.stack.tcp().is_short_of_memory() { Limits::LEAST_SEND_BYTES } else { u32::MAX }
 }

@@ -326,8 +326,9 @@ pub struct Connection {
     peer_fin: Option<Seq>,
     has_fin: bool,
     acks: AckPolicy,
-    /// When a segment without data that did not fit was answered last, in milliseconds, which turn.
+    /// When a segment that did not fit was answered, in milliseconds, which turn, and how many more with data since.
     challenged_ms: u32,
+    challenges: u8,
     ts_recent: u32,
     /// When that came, in units of [`input::TS_AGE_SHIFT`].
     ts_recent_at: u32,
@@ -346,6 +347,10 @@ pub(super) struct Queues {
     apart: u8,
     /// Segments that were dropped since too many pieces wait, and not counted yet.
     refused: u32,
+    /// Segments that do not fit and were not answered, and not counted yet.
+    unanswered: u32,
+    /// So many bytes that the other side has not acknowledged were counted.
+    counted_bytes: u32,
     sending: Sending,
     assembler: Option<Box<Assembler>>,
     /// What came twice, to be told once (RFC 2883 §4).
@@ -477,6 +482,7 @@ impl Connection {
             has_fin: false,
             acks: AckPolicy::default(),
             challenged_ms: input::may_challenge_from(now),
+            challenges: 0,
             ts_recent: 0,
             ts_recent_at: input::ts_age(now),
             ts_offset,

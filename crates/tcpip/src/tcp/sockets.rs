@@ -6,6 +6,7 @@ mod input;
 mod limits;
 mod listen;
 mod open;
+mod orphans;
 mod output;
 mod place;
 
@@ -37,6 +38,7 @@ pub(crate) use input::AHEAD;
 pub use limits::Limits;
 use listen::Listener;
 pub use open::OpenError;
+use orphans::Orphans;
 use place::{NONE, Place};
 
 /// What was counted since the start.
@@ -90,6 +92,12 @@ pub struct Counters {
     pub path_probes_arrived: u64,
     /// The same that were lost.
     pub path_probes_lost: u64,
+    /// Segments that did not fit their connection and were not answered, since others had been a short time ago (RFC 5961 §7).
+    pub challenges_suppressed: u64,
+    /// Connections that were let go and were reset before they had ended, since there were as many as may be, or memory was short.
+    pub orphans_reset: u64,
+    /// How often somebody asked for room to send and got little, since all connections together hold as much as they may.
+    pub senders_held_back: u64,
 }
 
 /// How full everything is.
@@ -113,6 +121,10 @@ pub struct Levels {
     pub spares: usize,
     /// Bytes by which buffers have grown.
     pub growth_bytes: u64,
+    /// Connections that the application has let go and that have not ended.
+    pub orphans: usize,
+    /// Bytes that were handed over and not acknowledged, as they were when their connections last had nothing more to send.
+    pub send_bytes: u64,
 }
 
 /// Names a connection for as long as the application has not let it go.
@@ -154,22 +166,18 @@ pub enum Event {
 struct Entry {
     /// As we send.
     flow: FourTuple,
+    /// Part of its name. It gets another one, that nobody knows, when it is let go.
     generation: u32,
     connection: Connection,
-    /// Whose queue it waits in, until it is accepted, or [`Entry::ACCEPTED`].
-    listener: u32,
+    /// In nobody's queue.
+    is_accepted: bool,
     has_work: bool,
     has_event: bool,
 }
 
-impl Entry {
-    /// In nobody's queue.
-    const ACCEPTED: u32 = u32::MAX;
-}
-
 /// What an idle connection takes, without the socket of the application. Together they stay within 512 bytes. What has lost, repeated or
 /// moved much takes some more (`connection::history`).
-const _: () = assert!(size_of::<Option<Entry>>() <= 448);
+const _: () = assert!(size_of::<Option<Entry>>() <= 440);
 
 #[derive(Debug)]
 struct Waiting {
@@ -220,6 +228,9 @@ pub struct Sockets {
     counters: Counters,
     /// By how much the buffers of all connections have grown.
     growth_bytes: u64,
+    /// What all connections hold for others who have not acknowledged it.
+    send_bytes: u64,
+    orphans: Orphans,
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
@@ -272,6 +283,8 @@ impl Sockets {
             cookies: Cookies::new(MAX_COOKIES),
             counters: Counters::default(),
             growth_bytes: 0,
+            send_bytes: 0,
+            orphans: Orphans::default(),
             spares: Vec::new(),
         }
     }
@@ -304,6 +317,8 @@ impl Sockets {
             events: self.events.len(),
             spares: self.spares.len(),
             growth_bytes: self.growth_bytes,
+            orphans: self.orphans.len(),
+            send_bytes: self.send_bytes,
         }
     }
 
@@ -321,6 +336,7 @@ impl Sockets {
         self.replies.shrink_to_fit();
         self.events.shrink_to_fit();
         self.spares = Vec::new();
+        self.orphans.shrink();
     }
 
     /// Whether there is something that the application should look at.
@@ -420,22 +436,22 @@ impl Sockets {
     /// wait, the other side is reset, since it would take them for read (RFC 2525 §2.17); and if [`Connection::set_zero_linger`] says
     /// so.
     pub fn release(&mut self, now: Instant, id: SocketId) {
-        let Some(entry) = self.entry_mut(id) else { return };
-        entry.connection.let_go(now);
-        entry.generation = u32::MAX;
+        if !self.let_go(now, id) {
+            return;
+        }
+        let Some(entry) = self.connections.get_mut(id.place) else { return };
         if entry.connection.receivable() > 0 || entry.connection.has_zero_linger() {
             self.abort_place(now, id.place, None);
         } else {
             entry.connection.close();
             self.after_change(now, id.place);
+            self.reap_orphans(now);
         }
     }
 
     /// Ends a connection at once and lets it go; the other side is reset.
     pub fn abort(&mut self, now: Instant, id: SocketId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.connection.let_go(now);
-            entry.generation = u32::MAX;
+        if self.let_go(now, id) {
             self.abort_place(now, id.place, None);
         }
     }
@@ -470,10 +486,7 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.connection.is_orphan()
-            && entry.listener == Entry::ACCEPTED
-            && !core::mem::replace(&mut entry.has_event, true)
-        {
+        if !entry.connection.is_orphan() && entry.is_accepted && !core::mem::replace(&mut entry.has_event, true) {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }
     }
@@ -519,8 +532,11 @@ impl Sockets {
         if !planted::is("timer_left") {
             self.connection_timers.disarm(place);
         }
-        if let Some(entry) = self.connections.remove(place) {
+        if let Some(mut entry) = self.connections.remove(place) {
             self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
+            let change = if planted::is("send_bytes_kept") { 0 } else { entry.connection.recount() };
+            self.send_bytes = self.send_bytes.wrapping_add_signed(change);
+            self.orphans.forget(entry.connection.is_orphan());
             self.hide(place, &entry.flow);
         }
     }

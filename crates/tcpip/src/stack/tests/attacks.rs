@@ -194,11 +194,15 @@ fn segments_out_of_the_window() {
         let flags = flags[usize::try_from(attack.dice.roll(4)).expect("small")];
         let [seq, ack] = [attack.number(), attack.number()].map(Seq::new);
         let header = TcpHeader { flags, seq, ack, ..TcpHeader::new(flow.src_port, 80) };
-        attack.tcp(ADDRESSES[0], &header, &[]);
+        let payload = [0; 10];
+        let len = if attack.dice.roll(2) == 0 { 0 } else { payload.len() };
+        attack.tcp(ADDRESSES[0], &header, &payload[..len]);
     });
     // Beside the acknowledgements of the stream, one for two segments or so.
-    let answers = attack.server().segments_sent - before;
+    let counters = attack.server();
+    let answers = counters.segments_sent - before;
     assert!(answers < 600, "{answers}");
+    assert!(counters.challenges_suppressed > 1_000, "{counters:?}");
 }
 
 /// They are never whole.

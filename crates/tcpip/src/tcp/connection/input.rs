@@ -16,8 +16,12 @@ pub(super) const TS_AGE_SHIFT: u32 = 20;
 /// 24 days in units of 2^20 µs, which are 16,384 / 15,625 s.
 const TS_RECENT_LIFETIME: u32 = 24 * 24 * 3_600 / 64 * 15_625 / 256;
 
-/// Between two answers to segments without data that do not fit, as in Linux.
+/// Between two answers to segments without data that do not fit, as in Linux (`tcp_invalid_ratelimit`).
 const CHALLENGE_INTERVAL_MS: u32 = 500;
+
+/// In that time so many more to segments with data: who retransmits what has come needs them soon, and does so ever more slowly. In
+/// Linux nothing bounds these.
+const DATA_CHALLENGES: u8 = 16;
 
 /// When a timestamp came.
 pub(super) fn ts_age(now: Instant) -> u32 {
@@ -257,13 +261,27 @@ impl Connection {
     }
 
     /// Tells the sender of a segment that does not fit where we are. If it carries no data, at most twice a second (RFC 5961
-    /// §7): the answer may not fit there either, and so on for ever.
+    /// §7): the answer may not fit there either, and so on for ever. There is no bound for all connections together, which would tell
+    /// others of this one (RFC 5961 §10, CVE-2016-5696).
     fn challenge(&mut self, now: Instant, has_data: bool) {
         let now_ms = ts_clock(now, 0);
-        if has_data || now_ms.wrapping_sub(self.challenged_ms) >= CHALLENGE_INTERVAL_MS {
-            self.challenged_ms = now_ms;
+        if now_ms.wrapping_sub(self.challenged_ms) >= CHALLENGE_INTERVAL_MS {
+            (self.challenged_ms, self.challenges) = (now_ms, 0);
             self.acks.at_once();
+        } else if self.acks.is_at_once() {
+            // One answer for all of them.
+        } else if has_data && (self.challenges < DATA_CHALLENGES || planted::is("challenges_unbounded")) {
+            self.challenges = self.challenges.saturating_add(1);
+            self.acks.at_once();
+        } else {
+            let queues = self.queues.get_or_insert_default();
+            queues.unanswered = queues.unanswered.saturating_add(1);
         }
+    }
+
+    /// How many segments that do not fit were not answered since the last call.
+    pub(in crate::tcp) fn take_unanswered(&mut self) -> u32 {
+        self.queues.as_deref_mut().map_or(0, |queues| core::mem::take(&mut queues.unanswered))
     }
 
     /// All that a segment carries, or its beginning, had come before (RFC 2883 §4.1).
@@ -468,7 +486,7 @@ impl Connection {
             };
             self.algorithm.on_ack(&mut self.window, &ack);
         }
-        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
+        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
         if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
             self.rearm(now);
         }

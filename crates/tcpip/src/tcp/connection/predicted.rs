@@ -51,7 +51,7 @@ impl Connection {
         let is_in_order = header.seq == self.rcv_nxt && len <= room && room <= super::receive::MAX_WINDOW << 14;
         // What acknowledges nothing and has no data says something else.
         let says_something = acked <= in_flight && (acked > 0 || len > 0);
-        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Reordering);
+        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
         let is_calm = self.recovery.is_none()
             && self.probe.is_none()
             && !waits_for_late

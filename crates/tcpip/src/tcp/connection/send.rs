@@ -77,6 +77,13 @@ impl Connection {
         self.unsent_bytes.saturating_add(outstanding)
     }
 
+    /// By how many bytes what the other side has not acknowledged has changed since the last call; what has ended keeps nothing.
+    pub(in crate::tcp) fn recount(&mut self) -> i64 {
+        let held = if self.state == State::Closed { 0 } else { self.unacknowledged() };
+        let Some(queues) = self.queues.as_deref_mut() else { return 0 };
+        i64::from(held) - i64::from(core::mem::replace(&mut queues.counted_bytes, held))
+    }
+
     /// Bytes that the application has handed over and that were never sent.
     pub fn unsent(&self) -> u32 {
         self.unsent_bytes

@@ -1,5 +1,7 @@
 //! When the connection wants to be looked at though nothing has arrived.
 
+use core::num::NonZeroU64;
+
 use super::{Connection, Fin, Options, State};
 use crate::stack::earliest;
 use crate::time::Instant;
@@ -19,30 +21,57 @@ pub(super) enum Purpose {
     Orphan,
 }
 
+/// Purpose and deadline in one word, since every connection has one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RetransmitTimer {
-    pub(super) purpose: Purpose,
-    pub(super) deadline: Instant,
+pub(super) struct RetransmitTimer(NonZeroU64);
+
+/// The deadline, in microseconds, lies above the bits of the purpose.
+const PURPOSE_BITS: u32 = 4;
+
+impl RetransmitTimer {
+    fn new(purpose: Purpose, deadline: Instant) -> Self {
+        let deadline = deadline.as_micros().min(u64::MAX >> PURPOSE_BITS);
+        Self(purpose.bits() | (deadline << PURPOSE_BITS))
+    }
+
+    #[inline]
+    pub(super) fn is_for(self, purpose: Purpose) -> bool {
+        self.0.get() & ((1 << PURPOSE_BITS) - 1) == purpose.bits().get()
+    }
+
+    #[inline]
+    fn deadline(self) -> Instant {
+        Instant::from_micros(self.0.get() >> PURPOSE_BITS)
+    }
+}
+
+impl Purpose {
+    const ALL: [Self; 5] = [Self::Timeout, Self::Probe, Self::Reordering, Self::Persist, Self::Orphan];
+
+    /// Never zero, and less than 16.
+    #[inline]
+    const fn bits(self) -> NonZeroU64 {
+        NonZeroU64::MIN.saturating_add(self as u64)
+    }
 }
 
 impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        let retransmit = self.retransmit_timer.map(|timer| timer.deadline);
+        let retransmit = self.retransmit_timer.map(RetransmitTimer::deadline);
         let sending = earliest(retransmit, self.corked_until());
         earliest(earliest(sending, self.acks.deadline()), self.keepalive_deadline())
     }
 
     /// Time has passed. Ask [`Connection::poll_transmit`] afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(timer) = self.retransmit_timer.filter(|timer| timer.deadline <= now) {
-            self.retransmit_timer = None;
-            match timer.purpose {
-                Purpose::Timeout => self.on_retransmission_timeout(now),
-                Purpose::Probe => self.on_probe_timeout(now),
-                Purpose::Reordering => self.on_reordering_timeout(now),
-                Purpose::Persist => self.on_persist_timeout(now),
-                Purpose::Orphan => self.end(),
+        if let Some(timer) = self.retransmit_timer.take_if(|timer| timer.deadline() <= now) {
+            match Purpose::ALL.into_iter().find(|purpose| timer.is_for(*purpose)) {
+                Some(Purpose::Timeout) => self.on_retransmission_timeout(now),
+                Some(Purpose::Probe) => self.on_probe_timeout(now),
+                Some(Purpose::Reordering) => self.on_reordering_timeout(now),
+                Some(Purpose::Persist) => self.on_persist_timeout(now),
+                Some(Purpose::Orphan) | None => self.end(),
             }
         }
         if self.corked_until().is_some_and(|deadline| deadline <= now) {
@@ -59,12 +88,12 @@ impl Connection {
     }
 
     pub(super) fn set_timer(&mut self, purpose: Purpose, deadline: Instant) {
-        self.retransmit_timer = Some(RetransmitTimer { purpose, deadline });
+        self.retransmit_timer = Some(RetransmitTimer::new(purpose, deadline));
     }
 
     /// Chooses what the sending side waits for, after something was sent or acknowledged.
     pub(super) fn rearm(&mut self, now: Instant) {
-        if self.retransmit_timer.is_some_and(|timer| timer.purpose == Purpose::Orphan) {
+        if self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Orphan)) {
             return;
         }
         self.retransmit_timer = None;
@@ -91,7 +120,7 @@ impl Connection {
     /// Whether the other side is there, but has not taken anything for so long that what was left to the connection will never be
     /// sent: nobody else is there to end it.
     pub(in crate::tcp) fn is_abandoned(&self, now: Instant) -> bool {
-        let timer = self.retransmit_timer.filter(|timer| timer.purpose == Purpose::Persist && timer.deadline <= now);
+        let timer = self.retransmit_timer.filter(|timer| timer.is_for(Purpose::Persist) && timer.deadline() <= now);
         timer.is_some() && self.is_orphan && self.rto.backoff() >= Options::MAX_ORPHAN_TIMEOUTS
     }
 

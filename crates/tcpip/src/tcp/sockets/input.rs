@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::listen::Listener;
-use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
@@ -143,7 +143,7 @@ impl Sockets {
             if !core::mem::replace(&mut entry.has_work, true) {
                 self.work.push_back(place);
             }
-            if entry.listener == Entry::ACCEPTED && !core::mem::replace(&mut entry.has_event, true) {
+            if entry.is_accepted && !core::mem::replace(&mut entry.has_event, true) {
                 self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
             }
             return;
@@ -196,7 +196,7 @@ impl Sockets {
 
     /// A stranger has confirmed.
     pub(super) fn admit(&mut self, now: Instant, flow: FourTuple, at: u32, connection: Connection) {
-        let Ok(id) = self.add(flow, connection, Some(at)) else { return };
+        let Ok(id) = self.add(flow, connection, false) else { return };
         self.counters.accepted += 1;
         self.offer(at, id);
         self.after_change(now, id.place);

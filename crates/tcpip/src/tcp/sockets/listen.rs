@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Entry, Event, ListenerId, OpenError, Options, SocketId, Sockets};
+use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
 use crate::tcp::fast_open::FastOpenListener;
 use crate::time::Instant;
 
@@ -95,7 +95,7 @@ impl Sockets {
     pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
         let id = self.listeners.get_mut(listener.0)?.queue.pop_front()?;
         let entry = self.entry_mut(id)?;
-        entry.listener = Entry::ACCEPTED;
+        entry.is_accepted = true;
         // What it received while it waited.
         self.notify(id.place);
         Some(id)

@@ -74,7 +74,7 @@ impl Sockets {
         }
         let iss = self.secret.initial_sequence(now, &flow);
         let ts_offset = self.secret.timestamp_offset(&flow);
-        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), None)?;
+        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), true)?;
         self.counters.connects += 1;
         self.mark(id.place);
         Ok(id)
@@ -237,18 +237,23 @@ impl Sockets {
         hash
     }
 
+    /// A generation that no connection in the same place has had for a long time.
+    pub(super) fn new_generation(&mut self) -> u32 {
+        let generation = self.next_generation;
+        // The largest one stands for nobody.
+        self.next_generation = (generation + 1) % u32::MAX;
+        generation
+    }
+
     /// Adds a connection to the tables.
     pub(super) fn add(
         &mut self,
         flow: FourTuple,
         connection: Connection,
-        listener: Option<u32>,
+        is_accepted: bool,
     ) -> Result<SocketId, OpenError> {
-        let generation = self.next_generation;
-        // The largest one stands for nobody.
-        self.next_generation = (generation + 1) % u32::MAX;
-        let listener = listener.unwrap_or(Entry::ACCEPTED);
-        let entry = Entry { flow, generation, connection, listener, has_work: false, has_event: false };
+        let generation = self.new_generation();
+        let entry = Entry { flow, generation, connection, is_accepted, has_work: false, has_event: false };
         let place = self.connections.insert(entry);
         if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
             self.connections.remove(place);

@@ -94,6 +94,8 @@ impl Sockets {
             self.counters.path_probes_arrived += u64::from(news.arrived);
             self.counters.path_probes_lost += u64::from(news.lost);
         }
+        self.counters.challenges_suppressed += u64::from(entry.connection.take_unanswered());
+        self.send_bytes = self.send_bytes.wrapping_add_signed(entry.connection.recount());
         let spare = entry.connection.reclaim();
         self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
         match entry.connection.deadline() {

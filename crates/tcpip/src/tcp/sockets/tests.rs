@@ -1,4 +1,5 @@
 mod cookies;
+mod orphans;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;

@@ -44,7 +44,14 @@ const MAX_GROWTH: u32 = 100_000;
 
 /// Small, so that they are reached.
 const LIMITS: Limits = Limits {
-    tcp: sockets::Limits { connections: 12, half_open: 6, time_wait: 6, replies: 12, growth_bytes: MAX_GROWTH as u64 },
+    tcp: sockets::Limits {
+        connections: 12,
+        half_open: 6,
+        time_wait: 6,
+        replies: 12,
+        growth_bytes: MAX_GROWTH as u64,
+        ..sockets::Limits::DEFAULT
+    },
     neighbours: NeighbourLimits { neighbours: 4, waiting_packets: 8 },
     reassembly: ReassemblyLimits { packets: 4, bytes: 64 << 10 },
     udp_sockets: 2,
@@ -255,6 +262,7 @@ impl World {
             assert!(tcp.flows <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
             assert!(levels.outgoing_packets <= 64 && levels.loopback_packets <= 8 && levels.neighbours <= 4);
             assert!(tcp.growth_bytes <= MAX_GROWTH.into(), "{tcp:?}");
+            assert!(tcp.orphans <= tcp.connections && tcp.send_bytes < sockets::Limits::DEFAULT.send_bytes, "{tcp:?}");
             assert!(levels.incomplete_packets <= 4 && levels.incomplete_bytes <= 64 << 10);
             assert!(tcp.timers <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
             let counters = host.stack.counters();

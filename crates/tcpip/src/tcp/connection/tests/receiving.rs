@@ -123,6 +123,29 @@ fn challenges_are_throttled() {
     }
 }
 
+/// Those with data are answered more often, since who retransmits needs it, and not without bound either.
+#[test]
+fn challenges_to_data_are_bounded() {
+    let mut script = Script::established(PLAIN);
+    for round in 0..3 {
+        let answers = (0..40).filter(|_| {
+            script.gets(arrives(ACK, 70_000_000, 10, 1));
+            script.sent().len() == 1
+        });
+        assert_eq!(answers.count(), 17, "{round}");
+        assert_eq!(script.connection.take_unanswered(), 23, "{round}");
+        script.wait(500);
+    }
+    // Of a burst one answer counts.
+    for _ in 0..100 {
+        script.gets(arrives(ACK, 70_000_000, 10, 1));
+    }
+    assert_eq!(script.sent_one().ack, 1);
+    assert_eq!(script.connection.take_unanswered(), 0);
+    script.gets(arrives(ACK, 70_000_000, 10, 1));
+    assert_eq!(script.sent_one().ack, 1);
+}
+
 /// Who has filled the window acknowledges with a number at its edge, though what filled it was lost.
 #[test]
 fn acknowledgements_at_the_edge_count() {
