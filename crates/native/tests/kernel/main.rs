@@ -1,0 +1,12 @@
+//! The native network over a TAP, with the kernel of this machine as its peer, in network namespaces of each test's own.
+
+mod closing;
+mod datagrams;
+mod lossy;
+mod meeting;
+#[path = "../../../device/tests/tap/namespace.rs"]
+mod namespace;
+mod router;
+mod stack;
+mod streams;
+mod tools;
