@@ -65,6 +65,12 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package {
+        name: "kea-dhcp4-server",
+        program: "/usr/sbin/kea-dhcp4",
+        why: "configures the native stack by DHCP",
+        steps: &["tools"],
+    },
+    Package {
         name: "liblwip-dev",
         program: "/usr/include/lwip/lwipopts.h",
         why: "has lwIP, the other side of connections",
@@ -81,6 +87,12 @@ const PACKAGES: &[Package] = &[
         name: "prometheus",
         program: "promtool",
         why: "has promtool, which checks the metrics that httpd shows",
+        steps: &["tools"],
+    },
+    Package {
+        name: "radvd",
+        program: "/usr/sbin/radvd",
+        why: "is the router that configures the native stack over IPv6",
         steps: &["tools"],
     },
     Package {

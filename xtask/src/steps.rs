@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd and DHCP servers; names at dnsmasq; the HTTP client at nginx; captures in tshark; the stack under ping, traceroute and nft",
+        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; captures in tshark; the stack under ping, traceroute and nft",
         run: tools,
     },
     Step { name: "lwip", about: "lwIP as the stack's peer", run: || lwip::check().map(Outcome::Done) },
@@ -230,8 +230,20 @@ fn tests() -> Result<Outcome> {
 /// The tests that drive httpd and the native network by programs that are not the repository's, the HTTP client at a server that is not,
 /// and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let httpd =
-        ["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored", "tools::", "native::", "dhcp::"];
+    let httpd = [
+        "test",
+        "--locked",
+        "-p",
+        "httpd",
+        "--test",
+        "process",
+        "--",
+        "--ignored",
+        "tools::",
+        "native::",
+        "dhcp::",
+        "peers::",
+    ];
     let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
