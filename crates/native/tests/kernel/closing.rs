@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use sunstar_net as net;
@@ -16,16 +17,21 @@ use super::streams::make_tap;
 
 const BYTES: usize = 500_000;
 
-/// Has each driver's stack meet the kernel.
+/// Has each driver's stack meet the kernel, at the same time in namespaces of their own.
 fn each<S, Fut>(kernel: fn(TcpStream), stack: S)
 where
     S: Fn(net::TcpStream) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    in_namespace(move || {
-        make_tap(1_500);
+    thread::scope(|scope| {
         for backend in BACKENDS {
-            meet(&Setup::new(backend, "tap0"), &here, kernel, stack.clone());
+            let stack = stack.clone();
+            scope.spawn(move || {
+                in_namespace(move || {
+                    make_tap(1_500);
+                    meet(&Setup::new(backend, "tap0"), &here, kernel, stack);
+                });
+            });
         }
     });
 }
@@ -107,7 +113,7 @@ fn the_stack_resets_with_data_in_flight() {
     each(
         |mut stream| {
             let mut writer = stream.try_clone().expect("descriptors are free");
-            let writing = std::thread::spawn(move || {
+            let writing = thread::spawn(move || {
                 let chunk = pattern(0, BYTES);
                 loop {
                     if let Err(error) = writer.write_all(&chunk) {

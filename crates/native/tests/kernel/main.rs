@@ -6,7 +6,9 @@ mod lossy;
 mod meeting;
 #[path = "../../../device/tests/tap/namespace.rs"]
 mod namespace;
+mod oddities;
 mod router;
+mod settings;
 mod stack;
 mod streams;
 mod tools;
