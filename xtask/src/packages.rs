@@ -53,8 +53,20 @@ const PACKAGES: &[Package] = &[
         steps: &["tests"],
     },
     Package {
+        name: "iputils-ping",
+        program: "ping",
+        why: "has ping, which asks the native stack for echoes",
+        steps: &["tools"],
+    },
+    Package {
         name: "isc-dhcp-server",
         program: "/usr/sbin/dhcpd",
+        why: "configures the native stack by DHCP",
+        steps: &["tools"],
+    },
+    Package {
+        name: "kea-dhcp4-server",
+        program: "/usr/sbin/kea-dhcp4",
         why: "configures the native stack by DHCP",
         steps: &["tools"],
     },
@@ -73,7 +85,7 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "nftables",
         program: "/usr/sbin/nft",
-        why: "keeps some packets from servers that are tested against",
+        why: "keeps packets from those who are tested against, and sends others twice",
         steps: &["tools"],
     },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
@@ -81,6 +93,18 @@ const PACKAGES: &[Package] = &[
         name: "prometheus",
         program: "promtool",
         why: "has promtool, which checks the metrics that httpd shows",
+        steps: &["tools"],
+    },
+    Package {
+        name: "radvd",
+        program: "/usr/sbin/radvd",
+        why: "is the router that configures the native stack over IPv6",
+        steps: &["tools"],
+    },
+    Package {
+        name: "traceroute",
+        program: "traceroute",
+        why: "looks for the way to the native stack",
         steps: &["tools"],
     },
     Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },

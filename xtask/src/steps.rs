@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd and DHCP servers; names at dnsmasq; the HTTP client at nginx; captures in tshark",
+        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; captures in tshark; the stack under ping, traceroute and nft",
         run: tools,
     },
     Step { name: "lwip", about: "lwIP as the stack's peer", run: || lwip::check().map(Outcome::Done) },
@@ -227,18 +227,20 @@ fn tests() -> Result<Outcome> {
     Ok(Outcome::Done(count))
 }
 
-/// The tests that drive httpd by programs that are not the repository's, the HTTP client at a server that is not, and captures of
-/// packets read by a program that is not.
+/// The tests that drive httpd and the native network by programs that are not the repository's, the HTTP client at a server that is not,
+/// and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::"];
+    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::"];
     let httpd = [&["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored"][..], &kinds].concat();
     let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
+    let kernel = ["test", "--locked", "-p", "sunstar-native", "--test", "kernel", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
     count.add(counted(&mut cargo(&names))?);
     count.add(counted(&mut cargo(&client))?);
     count.add(counted(&mut cargo(&captures))?);
+    count.add(counted(&mut cargo(&kernel))?);
     Ok(Outcome::Done(count))
 }
 

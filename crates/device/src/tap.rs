@@ -199,7 +199,7 @@ impl Tap {
         let (name, queues) = attach_all(options, existed)?;
         let (first, what) = (&queues[0], "setting the packet header");
         sys::set_header(first).map_err(system(&name, what))?;
-        let offloads = negotiate(first, options.offloads).map_err(system(&name, "setting offloads"))?;
+        let (tx, rx) = negotiate(first, options.offloads).map_err(system(&name, "setting offloads"))?;
         if let Some(mtu_bytes) = options.mtu_bytes {
             control.set_mtu(&name, mtu_bytes).map_err(system(&name, "setting the MTU"))?;
         }
@@ -215,8 +215,8 @@ impl Tap {
             mac: options.mac.unwrap_or_else(|| beside(kernel_mac)),
             mtu_bytes,
             queues: queues.len(),
-            tx: offloads,
-            rx: offloads,
+            tx,
+            rx,
             rss_key: None,
         };
         Ok(Self { name, capabilities, kernel_mac, queues: queues.into_iter().map(Some).collect() })
@@ -297,20 +297,22 @@ fn system(name: &str, what: &'static str) -> impl FnOnce(io::Error) -> TapError 
     move |error| TapError::System { name, what, error }
 }
 
-/// Asks the kernel for offloads, and for less if it does not know all of them. Answers what there is.
-fn negotiate(queue: &File, wanted: Offloads) -> io::Result<Offloads> {
+/// Asks the kernel for offloads, and for less if it does not know all of them. Answers what there is for packets that are sent, and for those
+/// that are received: of UDP only such as were on the wire, since a datagram's end means something.
+fn negotiate(queue: &File, wanted: Offloads) -> io::Result<(Offloads, Offloads)> {
     // Large packets come with partial checksums, and ECN is a property of TCP's.
     let wanted = if wanted.checksum { Offloads { vlan: false, ..wanted } } else { Offloads::NONE };
     let wanted = Offloads { tso_ecn: wanted.tso_ecn && (wanted.tso4 || wanted.tso6), ..wanted };
     // Kernels before 6.2 don't cut UDP.
-    let mut last = Ok(wanted);
-    for offered in [wanted, Offloads { uso: false, ..wanted }] {
-        last = sys::set_offload(queue, bits(offered)).map(|()| offered);
-        if !is_invalid(&last) {
-            break;
-        }
+    let rx = Offloads { uso: false, ..wanted };
+    let all = sys::set_offload(queue, bits(wanted));
+    let has_uso = wanted.uso && !is_invalid(&all);
+    if has_uso {
+        all?;
     }
-    last
+    // What is set is what the kernel leaves to us; what it takes from us is what it knows.
+    sys::set_offload(queue, bits(rx))?;
+    Ok((Offloads { uso: has_uso, ..wanted }, rx))
 }
 
 fn bits(offloads: Offloads) -> libc::c_uint {

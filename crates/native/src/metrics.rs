@@ -224,6 +224,7 @@ const TCP: &[Figure<TcpCounters>] = &[
         |of| of.path_probes_arrived,
     ),
     Figure::counter("sunstar_tcp_path_probes_lost_total", "The same that were lost.", |of| of.path_probes_lost),
+    Figure::counter(
         "sunstar_tcp_suppressed_challenges_total",
         "Segments that did not fit their connection and were not answered, since others had been.",
         |of| of.challenges_suppressed,

@@ -1,11 +1,11 @@
 //! Very many connections at once, over a TAP.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with};
 
 use super::client::{Client, HELLO, REQUEST};
 use super::server::{PATIENCE, room};
@@ -13,11 +13,15 @@ use super::server::{PATIENCE, room};
 /// Connections that are opened before anybody looks whether one is open: nearly as many as may wait to be accepted.
 const CROWD: u64 = 4_000;
 
-/// Begins to connect, and does not wait for it.
-fn begin(address: SocketAddr) -> OwnedFd {
+/// Begins to connect, from an address of this host's if one is named, and does not wait for it.
+fn begin(from: Option<IpAddr>, address: SocketAddr) -> OwnedFd {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP));
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP));
     let socket = socket.expect("descriptors are free");
+    if let Some(from) = from {
+        bind(&socket, &SocketAddr::new(from, 0)).expect("it is ours, and ports are free");
+    }
     assert_eq!(connect(&socket, &address), Err(Errno::INPROGRESS));
     socket
 }
@@ -46,13 +50,24 @@ fn wait_for_all(sockets: &[OwnedFd]) {
 
 /// Opens many connections at once, sends a request on each, and then wants an answer on each.
 pub(super) fn serve_all_of_a_crowd(address: SocketAddr) {
-    let sockets: Vec<OwnedFd> = (0..room(CROWD)).map(|_| begin(address)).collect();
+    let sockets: Vec<OwnedFd> = (0..room(CROWD)).map(|_| begin(None, address)).collect();
+    let mut clients = clients(sockets);
+    clients.iter_mut().for_each(|client| client.send(REQUEST).expect("it is connected"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().expect("it answers").body, HELLO));
+}
+
+/// Opens that many connections from each of these addresses, those from one at once.
+pub(super) fn connect_from_each(sources: &[IpAddr], each: u64, address: SocketAddr) -> Vec<Client> {
+    let crowd = |&from| clients((0..each).map(|_| begin(Some(from), address)).collect());
+    sources.iter().flat_map(crowd).collect()
+}
+
+/// Clients over connections that are being opened, once they are.
+fn clients(sockets: Vec<OwnedFd>) -> Vec<Client> {
     wait_for_all(&sockets);
     let clients = sockets.into_iter().map(|socket| {
         rustix::io::ioctl_fionbio(&socket, false).expect("it is a socket");
         Client::over(TcpStream::from(socket)).expect("it is connected")
     });
-    let mut clients: Vec<Client> = clients.collect();
-    clients.iter_mut().for_each(|client| client.send(REQUEST).expect("it is connected"));
-    clients.iter_mut().for_each(|client| assert_eq!(client.answer().expect("it answers").body, HELLO));
+    clients.collect()
 }

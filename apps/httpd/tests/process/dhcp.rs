@@ -62,6 +62,34 @@ impl Server {
         })
     }
 
+    /// Kea, which gives addresses from 10.9.0.60 on for some seconds. It tries until somebody is at the other end of the TAP.
+    fn kea(seconds: u32) -> Self {
+        Self::start("env", |folder| {
+            let config = format!(
+                r#"{{"Dhcp4": {{
+                  "interfaces-config": {{
+                    "interfaces": ["tap0"], "service-sockets-max-retries": 600, "service-sockets-retry-wait-time": 100
+                  }},
+                  "lease-database": {{"type": "memfile", "persist": false}},
+                  "valid-lifetime": {seconds}, "renew-timer": 2, "rebind-timer": 5,
+                  "option-data": [{{"name": "routers", "data": "{KERNEL}"}}, {{"name": "interface-mtu", "data": "1300"}}],
+                  "subnet4": [{{"subnet": "10.9.0.0/24", "pools": [{{"pool": "10.9.0.60 - 10.9.0.69"}}]}}],
+                  "loggers": [{{"name": "kea-dhcp4", "severity": "INFO", "output_options": [{{"output": "stderr"}}]}}]
+                }}}}"#
+            );
+            fs::write(folder.join("conf"), config).expect("it can be written");
+            let own = |name: &str| format!("{name}={}", folder.display());
+            let file = folder.join("conf").display().to_string();
+            vec![
+                own("KEA_PIDFILE_DIR"),
+                own("KEA_LOCKFILE_DIR"),
+                "/usr/sbin/kea-dhcp4".to_owned(),
+                "-c".to_owned(),
+                file,
+            ]
+        })
+    }
+
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -211,6 +239,26 @@ fn dhcpd_renews_goes_and_comes_back() {
         // Broadcast requests before the end, then it begins anew.
         assert!(messages(&capture, "ip.dst").iter().any(|line| line == "3 10.9.0.1"));
         assert!(messages(&capture, "ip.src").iter().any(|line| line == "7 10.9.0.70"));
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn kea_configures_renews_and_gets_it_back() {
+    with_tap(|| {
+        let server = Server::kea(8);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (httpd, capture) = httpd(&folder);
+        assert!(matches!(httpd.address.ip(), IpAddr::V4(v4) if (60..70).contains(&v4.octets()[3])), "{}", server.log());
+        hello(&httpd);
+        wait_until(|| prolonged(&httpd) >= 3.0, || server.log());
+        hello(&httpd);
+        httpd.stop();
+        server.wait_for("DHCP4_RELEASE");
+        let mut messages = messages(&capture, "dhcp.option.interface_mtu");
+        // It may not hear the first question yet.
+        messages.dedup();
+        assert_eq!(messages[..4], ["1", "2 1300", "3", "5 1300"]);
     });
 }
 

@@ -15,9 +15,9 @@ use super::namespace::{in_namespace, ip};
 use super::native::exercise;
 use super::server::{Httpd, PATIENCE, Setup, command};
 
-const KERNEL: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 1);
+pub(super) const KERNEL: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 1);
 const STACK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 2);
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
@@ -48,13 +48,13 @@ fn given(shards: usize, device: &str, address: Ipv6Addr) -> Command {
 }
 
 /// Asks for echoes as ping does.
-struct Ping {
+pub(super) struct Ping {
     socket: OwnedFd,
     interface: u32,
 }
 
 impl Ping {
-    fn new(from: Ipv6Addr) -> Self {
+    pub(super) fn new(from: Ipv6Addr) -> Self {
         let socket = socket(AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6)).expect("it is allowed");
         bind(&socket, &SocketAddrV6::new(from, 0, 0, 0)).expect("it is ours");
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_millis(200)))
@@ -66,7 +66,7 @@ impl Ping {
     }
 
     /// Who answers first beside ourselves.
-    fn ask(&self, to: Ipv6Addr, body: &[u8]) -> Option<Ipv6Addr> {
+    pub(super) fn ask(&self, to: Ipv6Addr, body: &[u8]) -> Option<Ipv6Addr> {
         let request = [&[ECHO_REQUEST, 0, 0, 0, 0, 7, 0, 9], body].concat();
         let scope = if to.is_multicast() { self.interface } else { 0 };
         sendto(&self.socket, &request, SendFlags::empty(), &SocketAddrV6::new(to, 0, 0, scope)).ok()?;

@@ -15,6 +15,7 @@ mod misbehave;
 #[path = "../../../../crates/device/tests/tap/namespace.rs"]
 mod namespace;
 mod native;
+mod peers;
 mod refusals;
 #[path = "../../../../crates/http1/src/tests/refused.rs"]
 mod refused;

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, HELLO, REQUEST};
-use super::server::{Httpd, PATIENCE, room, with_each_backend};
+use super::server::{Httpd, PATIENCE, only_crowd, room, with_each_backend};
 
 /// Connections at the peak, if the system allows that many.
 const CROWD: u64 = 15_000;
@@ -22,6 +22,7 @@ fn connect(httpd: &Httpd, count: u64) -> Vec<Client> {
 
 #[test]
 fn after_a_peak_memory_returns_to_its_level() {
+    let _alone = only_crowd();
     let crowd = room(CROWD);
     with_each_backend(|setup| returns_to_its_level(Httpd::start(setup), crowd, LEFT_BYTES_EACH));
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,12 @@ pub(super) fn room(asked: u64) -> u64 {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("it is allowed");
     // Tests run side by side.
     maximum.map_or(asked, |maximum| asked.min(maximum.saturating_sub(2500).max(maximum / 4)))
+}
+
+/// Tests with so many descriptors that two of them don't fit into a process wait for each other: under some runners they share one.
+pub(super) fn only_crowd() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// httpd while it runs. It is killed if the test fails.

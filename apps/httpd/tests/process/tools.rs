@@ -12,7 +12,7 @@ use super::files::{content, root, serve};
 use super::server::{Httpd, PATIENCE, command, served, with_each, with_each_backend};
 
 /// Runs a program to its good end; answers what it printed.
-fn run(program: &str, arguments: &[&str]) -> String {
+pub(super) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program}: {errors}");

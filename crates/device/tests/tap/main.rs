@@ -9,6 +9,7 @@ mod tcp;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::task::{Context, Waker};
 use std::thread;
 
@@ -167,6 +168,34 @@ fn the_kernel_cuts_datagrams() {
             let len = socket.recv(&mut buffer).unwrap();
             assert_eq!(len, if index < 10 { 1400 } else { 17 });
             received.extend_from_slice(&buffer[..len]);
+        }
+        assert_eq!(received, payload);
+    });
+}
+
+/// What a program sends as one piece, for the kernel to cut, is received as the datagrams that it stands for.
+#[test]
+fn datagrams_of_the_kernel_come_one_by_one() {
+    in_namespace(|| {
+        let mut host = host("t0");
+        assert!(!host.queue.capabilities().rx.uso);
+        let socket = kernel_socket();
+        let each: libc::c_int = 1_000;
+        // SAFETY: the kernel reads a number, which is there.
+        let outcome = unsafe {
+            let len = size_of_val(&each).try_into().expect("a number is short");
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const each).cast(), len)
+        };
+        assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+        let payload = pattern(5_017);
+        socket.send_to(&payload, to_host()).unwrap();
+        let mut received = Vec::new();
+        for index in 0..6 {
+            let packet = host.receive_ip(IpProtocol::UDP);
+            assert!(packet.offload.segmentation.is_none());
+            let datagram = &bytes(&packet)[IP_END + 8..];
+            assert_eq!(datagram.len(), if index < 5 { 1_000 } else { 17 });
+            received.extend_from_slice(datagram);
         }
         assert_eq!(received, payload);
     });

@@ -1,0 +1,110 @@
+//! Streams that cross a router which loses packets, and sends others twice, with each congestion control of the kernel's.
+
+use std::net::TcpStream;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_congestion;
+use sunstar_reactor::Backend;
+
+use super::meeting::{kernel_talks, meet, stack_talks};
+use super::namespace::ip;
+use super::router::{Host, beyond_a_router, disturb, disturbances};
+use super::stack::Setup;
+
+const CONGESTION_CONTROLS: [&str; 3] = ["reno", "cubic", "bbr"];
+
+/// Has a stream of the kernel's use a congestion control; answers whether the kernel has it, and says so if not.
+fn has(stream: &TcpStream, name: &str) -> bool {
+    match set_tcp_congestion(stream, name) {
+        Ok(()) => true,
+        Err(error @ (Errno::NOENT | Errno::PERM)) => {
+            println!("not run: this kernel has no {name} for us: {error}");
+            false
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+/// Which of them there are, said once.
+fn available() -> Vec<&'static str> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    CONGESTION_CONTROLS.into_iter().filter(|name| has(&stream, name)).collect()
+}
+
+/// Has streams cross with each congestion control, four at a time.
+fn cross(host: &Host, backend: Backend, tap: &'static str, faults: &'static str, bytes: usize) {
+    for name in available() {
+        println!("{name}, {backend}, {tap}, {faults}");
+        let setup = Setup { faults, kernel: Host::addresses(), ..Setup::new(backend, tap) };
+        let kernel = move |stream: TcpStream| {
+            assert!(has(&stream, name));
+            kernel_talks(&stream, bytes);
+        };
+        meet(&setup, &|job| host.spawn(job), kernel, move |stream| stack_talks(stream, bytes));
+    }
+}
+
+/// Packets as they are on a wire, of which one in a hundred is lost and one comes twice, each way.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_router_loses_packets_and_doubles_others() {
+    beyond_a_router(|host| {
+        // Or else a packet would stand for many.
+        host.run(|| ip("link set veth1 gso_max_segs 1"));
+        let faults = if disturb(10) { "drop=0" } else { "duplicate=0.01" };
+        cross(&host, Backend::Epoll, "tap0,offload=off", faults, 600_000);
+        let (lost, doubled) = (disturbances("drop"), disturbances("dup to"));
+        println!("{lost} lost, {doubled} doubled");
+        assert!(lost > 20 && (doubled > 20 || faults != "drop=0"), "{lost} lost, {doubled} doubled");
+    });
+}
+
+/// Packets that stand for many, of which the router loses whole ones.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_router_loses_large_packets() {
+    beyond_a_router(|host| {
+        disturb(10);
+        cross(&host, Backend::IoUring, "tap0", "drop=0", 2_000_000);
+        let lost = disturbances("drop");
+        assert!(lost > 0, "{lost} lost");
+    });
+}
+
+/// What is late, and comes in another order, with a kernel beyond a router.
+#[test]
+fn a_line_delays_packets_and_changes_their_order() {
+    beyond_a_router(|host| {
+        let faults = "delay=3ms,jitter=1ms,reorder=0.03,reorder-by=4ms,duplicate=0.01,drop=0.005,seed=3";
+        cross(&host, Backend::Epoll, "tap0", faults, 500_000);
+    });
+}
+
+/// A link behind the router is narrower than both sides think, which the router tells (RFC 1191, RFC 8201).
+#[test]
+fn a_narrow_link_behind_a_router_is_found() {
+    beyond_a_router(|host| {
+        ip("link set veth0 mtu 1300");
+        host.run(|| {
+            ip("link set veth1 mtu 1300");
+            ip("route replace default via 10.8.0.1 advmss 1460");
+            ip("-6 route replace default via 2001:db8:8::1 advmss 1440");
+        });
+        for tap in ["tap0", "tap0,offload=off"] {
+            let setup = Setup { kernel: Host::addresses(), ..Setup::new(Backend::Epoll, tap) };
+            let bytes = 500_000;
+            meet(
+                &setup,
+                &|job| host.spawn(job),
+                move |stream| kernel_talks(&stream, bytes),
+                move |stream| async move {
+                    let learns = sunstar_native::Network::current().expect("one is started");
+                    stack_talks(stream, bytes).await;
+                    let counters = learns.with_stack(|stack| stack.counters());
+                    assert!(counters.icmp_errors_received > 0, "the router has told");
+                },
+            );
+        }
+    });
+}
