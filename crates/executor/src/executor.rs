@@ -113,11 +113,16 @@ impl Executor {
         self.shard.end_sleep();
     }
 
-    /// Gives the memory that is kept for reuse, and that nobody uses, back to the heap. For when there is nothing to do: the
-    /// next tasks take theirs from the heap again.
+    /// Gives the memory that is kept for reuse, and that nobody uses, back to the heap: blocks of tasks, and what
+    /// [pollers](crate::Poller) and [reserves](crate::Reserve) have. For when there is nothing to do: who comes next takes theirs from
+    /// the heap again.
     pub fn free_unused_memory(&self) {
+        self.enter(|| {
+            self.shard.pollers.free_unused_memory();
+            self.shard.reserves.free_unused_memory();
+        });
+        // What they let go may have come here.
         self.shard.recycler.free_unused();
-        self.enter(|| self.shard.pollers.free_unused_memory());
     }
 
     /// Polls the shard's [pollers](crate::Poller) alone, when it ends; answers whether they have something left to do. Give them

@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::poller::Pollers;
 use crate::preempt::Turn;
 use crate::progress::{Activity, Progress};
+use crate::reserve::Reserves;
 use crate::sharded::Services;
 use crate::task::header::{AllTasks, report_foreign_panic};
 use crate::task::raw;
@@ -43,6 +44,7 @@ pub(crate) struct Shard {
     pub(crate) services: Services,
     pub(crate) locals: Locals,
     pub(crate) pollers: Pollers,
+    pub(crate) reserves: Reserves,
     task_quota: Duration,
     in_round: Cell<bool>,
     /// Whether the last round found nothing to do.
@@ -90,6 +92,7 @@ impl Shard {
             services: Services::default(),
             locals: Locals::default(),
             pollers: Pollers::default(),
+            reserves: Reserves::default(),
             task_quota,
             in_round: Cell::new(false),
             was_idle: Cell::new(false),

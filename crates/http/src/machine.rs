@@ -117,6 +117,11 @@ impl Spares {
             spares.push(machine);
         }
     }
+
+    /// Lets all go.
+    pub(crate) fn free(&self) {
+        drop(self.0.take());
+    }
 }
 
 impl Deref for Machine {
@@ -178,5 +183,7 @@ mod tests {
         machines.iter_mut().for_each(|machine| machine.rest(&spares));
         assert!(machines.iter().all(Machine::is_resting));
         assert_eq!(spares.0.borrow().len(), SPARES);
+        spares.free();
+        assert_eq!(spares.0.borrow().capacity(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! A shard's server: accepts, serves, stops.
 
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, OnceCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -11,7 +11,7 @@ use core::time::Duration;
 use sunstar_executor::Instant;
 use sunstar_executor::sync::{AbortSource, Gate, GateHolder, Semaphore};
 use sunstar_executor::timer::{now, sleep_until};
-use sunstar_executor::{Service, TaskBuilder, maybe_yield};
+use sunstar_executor::{Reserve, Service, TaskBuilder, add_reserve, maybe_yield};
 use sunstar_http1::{Endpoint, Limits};
 use sunstar_metrics::RegisterError;
 use sunstar_net::{Address, Listener, ListenerOptions, Stream};
@@ -66,6 +66,13 @@ pub(crate) struct Shared {
     /// Bodies that were sent as they are since too many were being compressed.
     #[cfg(feature = "compression")]
     pub(crate) uncompressed: Cell<u64>,
+}
+
+impl Reserve for Shared {
+    fn free_unused_memory(&self) {
+        self.endpoint.free_unused_memory();
+        self.spares.free();
+    }
 }
 
 /// What a server has done on its shard.
@@ -150,7 +157,9 @@ impl<H: Handler + 'static> Server<H> {
             #[cfg(feature = "compression")]
             uncompressed: Cell::new(0),
         };
-        Self { shared: Rc::new(shared), handler: Rc::new(handler) }
+        let shared = Rc::new(shared);
+        add_reserve(Rc::downgrade(&shared) as Weak<dyn Reserve>);
+        Self { shared, handler: Rc::new(handler) }
     }
 
     /// Writes a line about each request. The first log that a server is given counts.

@@ -90,6 +90,12 @@ impl Endpoint {
         ClientConnection::new(self.clone())
     }
 
+    /// Gives the memory of output back in which nothing is under way. It looks at all frames that are free, so it is for when there is
+    /// nothing to do.
+    pub fn free_unused_memory(&self) {
+        self.0.frames.free_unused_memory();
+    }
+
     /// The limits of all connections.
     pub fn limits(&self) -> &Limits {
         &self.0.limits

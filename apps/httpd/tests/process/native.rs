@@ -111,10 +111,10 @@ fn thousands_of_connections_at_once_are_served() {
 fn after_a_peak_memory_returns_to_its_level() {
     alone(|setup| {
         make_tap("tap0", 1500);
-        // What overflows before the stack would only be late.
-        ip("link set tap0 txqueuelen 10000");
-        // Of some 6 KiB each at the peak: pages of the heap that hold something else, too, more of them the busier the machine is.
-        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 2_500);
+        // Nothing may overflow: a reset comes once, and a connection whose reset was lost stays. Where httpd gets little of the machine,
+        // acknowledgements are late, so answers are repeated, and acknowledged again.
+        ip("link set tap0 txqueuelen 200000");
+        returns_to_its_level(Httpd::run(&mut native(setup, "tap:tap0")), 4_000, 100);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell, RefCell};
 use core::future::Future;
@@ -13,6 +13,7 @@ use sunstar_executor::Instant;
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::sync::{Promise, Promised, promise};
 use sunstar_executor::timer::now;
+use sunstar_executor::{Reserve, add_reserve};
 use sunstar_http1::Endpoint;
 use sunstar_metrics::{Buckets, Distribution, Registration};
 
@@ -155,9 +156,15 @@ enum Asked {
     Again,
 }
 
+impl Reserve for Pool {
+    fn free_unused_memory(&self) {
+        self.endpoint.free_unused_memory();
+    }
+}
+
 impl Pool {
     pub(super) fn new(options: ClientOptions, connector: Box<dyn Connector>) -> Rc<Self> {
-        Rc::new(Self {
+        let pool = Rc::new(Self {
             endpoint: Endpoint::new(options.limits),
             options,
             connector,
@@ -168,7 +175,9 @@ impl Pool {
             watcher: RefCell::default(),
             is_watched: Cell::new(false),
             alarm: Cell::new(Instant::FAR_FUTURE),
-        })
+        });
+        add_reserve(Rc::downgrade(&pool) as Weak<dyn Reserve>);
+        pool
     }
 
     pub(super) fn stats(&self) -> ClientStats {

@@ -196,6 +196,9 @@ fn frames_go_back_when_they_were_sent() {
     }
     let frames = script.endpoint.counters().frames;
     assert_eq!((frames.in_use_frames, frames.high_water_frames, frames.exhausted), (0, 1, 0));
+    assert!(frames.reserved_bytes > 0, "they are kept");
+    script.endpoint.free_unused_memory();
+    assert_eq!(script.endpoint.counters().frames.reserved_bytes, 0);
 }
 
 #[test]
