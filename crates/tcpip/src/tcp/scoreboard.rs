@@ -283,7 +283,9 @@ impl Scoreboard {
             result.sample = self.delivery.on_ack(now, result.delivered, newest, rack.min_rtt_micros());
         }
         self.in_flight -= result.acked;
-        self.first_lost = self.first_lost.max(snd_una);
+        if !self.segments.is_empty() {
+            self.first_lost = self.first_lost.max(snd_una);
+        }
         self.reported = SackBlocks::NONE;
         result
     }
@@ -324,7 +326,9 @@ impl Scoreboard {
             }
             self.account(segment.state, segment.len(), false);
         }
-        self.first_lost = self.first_lost.max(snd_una);
+        if !self.segments.is_empty() {
+            self.first_lost = self.first_lost.max(snd_una);
+        }
     }
 
     fn sack(
