@@ -73,6 +73,7 @@ mod pcap;
 mod queue;
 mod tap;
 mod trace;
+mod vlan;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use cut::cut;
@@ -82,3 +83,4 @@ pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
+pub use vlan::{MAX_VLAN, VlanQueue, split};

@@ -185,6 +185,8 @@ pub struct Counters {
     pub rx_truncated: u64,
     /// Packets with metadata that make no sense, which were dropped.
     pub rx_malformed: u64,
+    /// Packets of VLANs to which nobody here belongs, which were dropped.
+    pub rx_other_vlan: u64,
     /// How often receiving had to stop because the pool had no frame.
     pub rx_no_frames: u64,
     /// Packets sent.

@@ -263,6 +263,7 @@ const DEVICE: &[Figure<DeviceCounters>] = &[
     Figure::counter("sunstar_device_sent_bytes_total", "Bytes of those.", |of| of.tx_bytes),
     drops("rx_truncated", |of| of.rx_truncated),
     drops("rx_malformed", |of| of.rx_malformed),
+    drops("rx_other_vlan", |of| of.rx_other_vlan),
     drops("tx_refused", |of| of.tx_refused),
     drops("tx_dropped", |of| of.tx_dropped),
     Figure::counter("sunstar_device_no_frames_total", "How often receiving had to stop for lack of frames.", |of| {
@@ -275,6 +276,7 @@ const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figur
     let labels: &'static [(&'static str, &'static str)] = match reason.as_bytes() {
         b"rx_truncated" => &[("reason", "rx_truncated")],
         b"rx_malformed" => &[("reason", "rx_malformed")],
+        b"rx_other_vlan" => &[("reason", "rx_other_vlan")],
         b"tx_refused" => &[("reason", "tx_refused")],
         _ => &[("reason", "tx_dropped")],
     };

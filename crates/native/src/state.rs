@@ -124,7 +124,8 @@ impl State {
 
     /// Lets the devices have what waits for them, and those that delay packets know the time.
     pub(crate) fn flush(&mut self, now: Instant) {
-        self.ports.iter_mut().for_each(|port| port.flush(now));
+        // The first one of a device sends for those that share it.
+        self.ports.iter_mut().rev().for_each(|port| port.flush(now));
     }
 
     fn port(&mut self, interface: InterfaceId) -> Option<&mut Port> {

@@ -50,6 +50,9 @@ fn dnsmasq(range: &str, more: &[&str]) -> Server {
     })
 }
 
+/// Without routers, who say where to send.
+const BY_SERVER: [&str; 6] = ["--dhcpv6", "stateful", "--slaac", "0", "--gw-ipv6-addr", "fe80::1"];
+
 const STATEFUL: &str = "2001:db8:0:6::50,2001:db8:0:6::59,64,2m";
 
 /// dhcpd, which speaks only DHCPv6.
@@ -68,11 +71,13 @@ fn dhcpd(seconds: u32, range: &str) -> Server {
 
 /// Kea, which gives one address.
 fn kea(more: &str) -> Server {
-    Server::start("/usr/sbin/kea-dhcp6", |folder| {
+    Server::start("env", |folder| {
         let leases = path(folder, "leases.csv");
         let config = format!(
             r#"{{ "Dhcp6": {{
-                "interfaces-config": {{ "interfaces": ["tap0"] }},
+                "interfaces-config": {{ "interfaces": ["tap0"],
+                    "service-sockets-max-retries": 300, "service-sockets-retry-wait-time": 200 }},
+                "server-id": {{ "type": "EN", "enterprise-id": 9, "identifier": "0102030405", "persist": false }},
                 "lease-database": {{ "type": "memfile", "persist": false, "name": "{leases}" }},
                 "loggers": [{{ "name": "kea-dhcp6", "severity": "DEBUG", "debuglevel": 50,
                     "output_options": [{{ "output": "stderr" }}] }}],
@@ -81,7 +86,9 @@ fn kea(more: &str) -> Server {
                 "subnet6": [{{ "id": 1, "subnet": "2001:db8:0:6::/64", "interface": "tap0", {more}
                     "pools": [{{ "pool": "2001:db8:0:6::70-2001:db8:0:6::71" }}] }}] }} }}"#
         );
-        ["-c", &write(folder, &config)].map(str::to_owned).to_vec()
+        let places = ["KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR"].map(|name| format!("{name}={}", folder.display()));
+        let [pid, lock] = &places;
+        [pid, lock, "/usr/sbin/kea-dhcp6", "-c", &write(folder, &config)].map(str::to_owned).to_vec()
     })
 }
 
@@ -146,7 +153,7 @@ fn dnsmasq_tells_name_servers_alone_if_the_router_says_so() {
 fn dhcpd_renews_v6_goes_and_comes_back() {
     with_tap(|| {
         let server = dhcpd(8, "2001:db8:0:6::60 2001:db8:0:6::60");
-        let httpd = httpd(&["--dhcpv6", "stateful", "--slaac", "0"]);
+        let httpd = httpd(&BY_SERVER);
         assert!(is_from(&httpd, 0x60..0x61), "{}", httpd.address);
         wait_until(|| leases(&httpd) >= 3.0, || server.log());
         hello(httpd.address);
@@ -169,13 +176,13 @@ fn dhcpd_renews_v6_goes_and_comes_back() {
 fn kea_commits_rapidly_and_renews() {
     with_tap(|| {
         let server = kea(r#""rapid-commit": true,"#);
-        let httpd = httpd(&["--dhcpv6", "stateful"]);
+        let httpd = httpd(&BY_SERVER);
         assert!(is_from(&httpd, 0x70..0x72), "{}", httpd.address);
-        assert_eq!(figure(httpd.address, "sunstar_dhcpv6_received_messages_total", "shard=\"0\""), 1.0);
+        assert!(!server.log().contains("DHCP6_REQUEST"), "{}", server.log());
         wait_until(|| leases(&httpd) >= 3.0, || server.log());
         hello(httpd.address);
-        let log = httpd.stop();
-        assert!(log.contains("name servers: [2001:db8:0:6::53]"), "{log}");
+        assert!(httpd.first_lines.iter().any(|line| line.contains("name servers: [2001:db8:0:6::53]")));
+        httpd.stop();
         server.wait_for("RELEASE");
     });
 }
@@ -187,7 +194,7 @@ fn an_address_of_ipv6_in_use_is_declined() {
     with_tap(|| {
         let server = kea("");
         ip("addr add 2001:db8:0:6::70/128 dev tap0 nodad");
-        let httpd = httpd(&["--dhcpv6", "stateful"]);
+        let httpd = httpd(&BY_SERVER);
         assert!(is_from(&httpd, 0x71..0x72), "{}: {}", httpd.address, server.log());
         assert!(server.log().contains("DECLINE"), "{}", server.log());
         hello(httpd.address);
@@ -251,7 +258,7 @@ fn addresses_are_given_back_though_streams_linger() {
         httpd.signal(Signal::TERM);
         httpd.end();
         server.wait_for("DHCPRELEASE(tap0) 10.9.0.5");
-        server.wait_for("DHCPRELEASE(tap0) 2001:db8:0:6::5");
+        server.wait_for("DHCPRELEASE(tap0) 00:04:");
         drop(streams);
     });
 }

@@ -218,7 +218,7 @@ impl Plan {
         let all = self.interfaces.iter().zip(interfaces);
         let both = all.flat_map(|(interface, id)| {
             let asks = [(false, interface.asks_dhcp), (true, waits_for_v6)];
-            let of = |is_v6| Asked { name: &*interface.device.name, id: *id, is_v6 };
+            let of = |is_v6| Asked { name: &interface.device.name, id: *id, is_v6 };
             asks.into_iter().filter(|(_, asks)| *asks).map(move |(is_v6, _)| of(is_v6))
         });
         both.collect()
