@@ -20,7 +20,7 @@
 //! its back-off allows, and keeps one offer and one lease.
 
 mod lease;
-mod names;
+pub(crate) mod names;
 #[cfg(test)]
 mod tests;
 mod timing;

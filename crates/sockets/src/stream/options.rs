@@ -118,6 +118,8 @@ impl Wishes {
             keepalive: self.keepalive(settings),
             user_timeout: (user_timeout > 0).then(|| Duration::from_millis(user_timeout)),
             burst_segments: settings.min_tso_segs,
+            path_probing: settings.mtu_probing,
+            base_mss: settings.base_mss,
             syn_retries: self.syncnt.unwrap_or(settings.syn_retries),
             offers_timestamps: settings.timestamps,
             offers_sack: settings.sack,

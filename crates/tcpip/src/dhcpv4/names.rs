@@ -12,7 +12,7 @@ const MAX_NAME_BYTES: usize = 253;
 const MAX_STEPS: usize = 128;
 
 /// The names in a list as RFC 1035 §4.1.4 writes them, compressed within the list (RFC 3397). They end where they can't be read.
-pub(super) fn domain_names(list: &[u8], limit: usize) -> Vec<Box<str>> {
+pub(crate) fn domain_names(list: &[u8], limit: usize) -> Vec<Box<str>> {
     let mut names = Vec::new();
     let mut at = 0;
     while at < list.len() && names.len() < limit {

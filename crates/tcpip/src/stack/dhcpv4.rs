@@ -322,6 +322,9 @@ fn undo(change: &Change) -> Option<Change> {
         Change::SetSearchDomains { interface, origin, .. } => {
             Change::SetSearchDomains { interface: *interface, origin: *origin, domains: Vec::new() }
         }
-        Change::RemoveAddress { .. } | Change::RemoveRoute(_) | Change::SetPreferred { .. } => return None,
+        Change::RemoveAddress { .. }
+        | Change::RemoveRoute(_)
+        | Change::SetPreferred { .. }
+        | Change::SetLink { .. } => return None,
     })
 }
