@@ -68,6 +68,16 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
         settings.fast_open = clamp(flags);
     }
     settings.fast_open_keys = read("tcp_fastopen_key").and_then(|text| keys(text.trim())).or(settings.fast_open_keys);
+    if let Some(probing) = number("tcp_mtu_probing") {
+        settings.mtu_probing = match probing {
+            0 => PathProbing::Off,
+            1 => PathProbing::AfterBlackHole,
+            _ => PathProbing::Always,
+        };
+    }
+    if let Some(mss) = number("tcp_base_mss") {
+        settings.base_mss = u16::try_from(mss).unwrap_or(u16::MAX);
+    }
     if let Some(retries) = number("tcp_syn_retries") {
         settings.syn_retries = u8::try_from(retries).unwrap_or(u8::MAX);
     }

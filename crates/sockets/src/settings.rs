@@ -35,6 +35,10 @@ pub struct Settings {
     pub window_scaling: bool,
     /// How often a SYN is sent again (`tcp_syn_retries`).
     pub syn_retries: u8,
+    /// Whether it is found out how large segments may be, and what that begins with (`tcp_mtu_probing`, `tcp_base_mss`).
+    pub mtu_probing: PathProbing,
+    /// See [`Settings::mtu_probing`].
+    pub base_mss: u16,
     /// So many segments leave at once, however slow the path is (`tcp_min_tso_segs`).
     pub min_tso_segs: u8,
     /// Unsent bytes up to which a socket may be written to (`tcp_notsent_lowat`).
@@ -68,6 +72,8 @@ impl Settings {
         sack: true,
         window_scaling: true,
         syn_retries: 6,
+        mtu_probing: PathProbing::AfterBlackHole,
+        base_mss: 1_024,
         min_tso_segs: 2,
         notsent_lowat: u32::MAX,
         congestion: AlgorithmName::Cubic,

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
@@ -75,6 +76,13 @@ pub enum Change {
         /// Bytes of the largest IP packet; zero for what the device takes.
         mtu: u16,
     },
+    /// What routers say of a link beside addresses and ways, in the place of what they have said before.
+    SetLink {
+        /// Which one.
+        interface: InterfaceId,
+        /// What they say.
+        parameters: LinkParameters,
+    },
     /// The servers to be asked for names, in the place of those that came from the same origin by the same interface.
     SetNameServers {
         /// Where they were heard of.
@@ -95,6 +103,23 @@ pub enum Change {
     },
 }
 
+/// How stations of a link speak IPv6, as routers say (RFC 4861 §6.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkParameters {
+    /// How many routers packets may pass (`CurHopLimit`).
+    pub hop_limit: u8,
+    /// For so long a neighbour that has shown itself is taken for reachable (`BaseReachableTime`).
+    pub reachable: Duration,
+    /// Between two questions for a neighbour (`RetransTimer`).
+    pub retransmit: Duration,
+}
+
+impl LinkParameters {
+    /// What holds before any router has said something (RFC 4861 §10; the hop limit of RFC 1700, as everywhere).
+    pub const DEFAULT: Self =
+        Self { hop_limit: 64, reachable: Duration::from_secs(30), retransmit: Duration::from_secs(1) };
+}
+
 impl Change {
     /// Whether it takes something away that was there.
     pub(crate) const fn is_removal(&self) -> bool {
@@ -102,7 +127,11 @@ impl Change {
             Self::RemoveAddress { .. } | Self::RemoveRoute(_) | Self::SetMtu { mtu: 0, .. } => true,
             Self::SetNameServers { servers, .. } => servers.is_empty(),
             Self::SetSearchDomains { domains, .. } => domains.is_empty(),
-            Self::AddAddress { .. } | Self::SetPreferred { .. } | Self::AddRoute(_) | Self::SetMtu { .. } => false,
+            Self::AddAddress { .. }
+            | Self::SetPreferred { .. }
+            | Self::AddRoute(_)
+            | Self::SetMtu { .. }
+            | Self::SetLink { .. } => false,
         }
     }
 
@@ -127,6 +156,7 @@ impl Change {
                 Self::SetSearchDomains { interface, origin, .. },
                 Self::SetSearchDomains { interface: at, origin: by, .. },
             ) => (interface, origin) == (at, by),
+            (Self::SetLink { interface, .. }, Self::SetLink { interface: at, .. }) => interface == at,
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use alloc::vec::Vec;
 use sunstar_wire::{AddressPair, MacAddr};
 
-use crate::configuration::Origin;
+use crate::configuration::{LinkParameters, Origin};
 use crate::prefix::Prefix;
 
 /// Names an interface of a stack.
@@ -73,6 +73,7 @@ pub struct Interface {
     /// What was said of IPv4 by DHCP, and of IPv6 by routers; zero if nothing.
     dhcp_mtu: u16,
     router_mtu: u16,
+    hop_limit: u8,
     is_loopback: bool,
     /// Its device takes nothing for now.
     is_paused: bool,
@@ -89,6 +90,7 @@ impl Interface {
             link_mtu: options.mtu,
             dhcp_mtu: 0,
             router_mtu: 0,
+            hop_limit: LinkParameters::DEFAULT.hop_limit,
             is_loopback: false,
             is_paused: false,
             addresses: Vec::new(),
@@ -142,6 +144,15 @@ impl Interface {
     /// Bytes that its device takes.
     pub(crate) const fn link_mtu(&self) -> u16 {
         self.link_mtu
+    }
+
+    /// How many routers packets of IPv6 may pass.
+    pub const fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    pub(crate) const fn set_hop_limit(&mut self, hop_limit: u8) {
+        self.hop_limit = hop_limit;
     }
 
     /// Its addresses with their prefixes, in the order in which they were added.

@@ -12,6 +12,7 @@ use core::time::Duration;
 use sunstar_packet::Packet;
 use sunstar_wire::MacAddr;
 
+use crate::configuration::LinkParameters;
 use crate::interface::InterfaceId;
 use crate::rate::TokenBucket;
 use crate::slab::Slab;
@@ -34,7 +35,7 @@ impl NeighbourLimits {
     pub const DEFAULT: Self = Self { neighbours: 1_024, waiting_packets: 64 };
 }
 
-/// Between two requests for one neighbour (RFC 1122 §2.3.2.1).
+/// Between two requests for one neighbour of IPv4 (RFC 1122 §2.3.2.1).
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// So many requests are sent before a neighbour is taken for silent.
@@ -45,9 +46,6 @@ const FRESH: Duration = Duration::from_secs(60);
 
 /// An address that was not used or heard of for so long is forgotten.
 const LIFETIME: Duration = Duration::from_secs(600);
-
-/// For so long a neighbour of IPv6 that has shown itself is taken for reachable (RFC 4861 §10, `REACHABLE_TIME`).
-const REACHABLE: Duration = Duration::from_secs(30);
 
 /// For so long a stale address is used before it is asked for (`DELAY_FIRST_PROBE_TIME`).
 const DELAY: Duration = Duration::from_secs(5);
@@ -125,7 +123,8 @@ pub(crate) struct Neighbours {
     strangers: BTreeMap<u64, u32>,
     next_stranger: u64,
     asks: TokenBucket,
-    reachable: Duration,
+    /// What routers have said, by link.
+    links: Vec<(InterfaceId, LinkParameters)>,
     /// Grows whenever an address may have changed, or may have to be asked for.
     version: u32,
 }
@@ -143,7 +142,7 @@ impl Neighbours {
             strangers: BTreeMap::new(),
             next_stranger: 0,
             asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
-            reachable: REACHABLE,
+            links: Vec::new(),
             version: 0,
         }
     }
@@ -154,13 +153,19 @@ impl Neighbours {
     }
 
     /// How fresh a neighbour is that has just shown that it is there.
-    fn fresh_for(&self, address: IpAddr) -> Duration {
-        if address.is_ipv4() { FRESH } else { self.reachable }
+    fn fresh_for(&self, (interface, address): Key) -> Duration {
+        if address.is_ipv4() { FRESH } else { self.parameters(interface).reachable }
     }
 
-    /// A router has said for how long neighbours are to be taken for reachable (RFC 4861 §6.3.4).
-    pub(crate) fn set_reachable(&mut self, reachable: Duration) {
-        self.reachable = reachable;
+    /// What routers say of a link (RFC 4861 §6.3.4).
+    pub(crate) fn parameters(&self, interface: InterfaceId) -> LinkParameters {
+        let said = self.links.iter().find(|(link, _)| *link == interface);
+        said.map_or(LinkParameters::DEFAULT, |(_, parameters)| *parameters)
+    }
+
+    pub(crate) fn set_parameters(&mut self, interface: InterfaceId, parameters: LinkParameters) {
+        self.links.retain(|(link, _)| *link != interface);
+        self.links.push((interface, parameters));
     }
 
     /// Of stations that are known: the address, if it is the one that is asked for.
@@ -182,7 +187,7 @@ impl Neighbours {
 
     /// What was sent by a neighbour at `sent` has arrived and was answered (RFC 4861 §7.3.1): it was there then.
     pub(crate) fn confirm(&mut self, sent: Instant, interface: InterfaceId, address: IpAddr) {
-        let fresh = sent + self.fresh_for(address);
+        let fresh = sent + self.fresh_for((interface, address));
         let Some(&place) = self.places.get(&(interface, address)) else { return };
         let Some(entry) = self.entries.get_mut(place) else { return };
         if let State::Known { fresh_until, .. } = &mut entry.state
@@ -267,7 +272,7 @@ impl Neighbours {
         mac: MacAddr,
         may_add: bool,
     ) -> VecDeque<Packet> {
-        self.learn_until(now, (interface, address), mac, now + self.fresh_for(address), may_add)
+        self.learn_until(now, (interface, address), mac, now + self.fresh_for((interface, address)), may_add)
     }
 
     /// The same of a station that has not shown that it hears us: its address is stale (RFC 4861 §7.2.3), unless it is what is known
@@ -364,11 +369,12 @@ impl Neighbours {
     }
 
     fn request(&mut self, now: Instant, place: u32) {
+        let Some((interface, target)) = self.entries.get(place).map(|entry| entry.key) else { return };
+        let interval = if target.is_ipv4() { REQUEST_INTERVAL } else { self.parameters(interface).retransmit };
         let Some(entry) = self.entries.get_mut(place) else { return };
         entry.requests += 1;
         entry.is_delayed = false;
-        entry.look_again_at = now + REQUEST_INTERVAL;
-        let (interface, target) = entry.key;
+        entry.look_again_at = now + interval;
         let to = match entry.state {
             State::Known { mac, .. } => mac,
             State::Unresolved(_) => MacAddr::BROADCAST,

@@ -1,8 +1,10 @@
 //! What routers say of how to be configured (RFC 4861 §6.3, RFC 4862 §5.5, RFC 4191, RFC 8106), with addresses that are stable and
 //! tell nothing (RFC 7217).
 
+mod parameters;
 mod routes;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
@@ -12,7 +14,7 @@ use sunstar_wire::{
 };
 
 use super::{ConfigError, Stack};
-use crate::configuration::{Change, MAX_NAME_SERVERS, Origin};
+use crate::configuration::{Change, LinkParameters, MAX_NAME_SERVERS, Origin};
 use crate::interface::{InterfaceId, MIN_MTU_V6};
 use crate::prefix::Prefix;
 use crate::routes::Route;
@@ -83,6 +85,7 @@ struct Link {
     redirects: Vec<Timed<HeardRoute>>,
     addresses: Vec<Timed<Chosen>>,
     servers: Vec<Timed<IpAddr>>,
+    domains: Vec<Timed<Box<str>>>,
 }
 
 /// The links on which routers are listened to.
@@ -100,11 +103,12 @@ impl Link {
     fn deadline(&self) -> Option<Instant> {
         let routes = self.routes.iter().chain(&self.redirects).filter_map(|route| route.until);
         let servers = self.servers.iter().filter_map(|server| server.until);
+        let domains = self.domains.iter().filter_map(|domain| domain.until);
         let addresses = self.addresses.iter().flat_map(|address| {
             let preferred = address.what.preferred_until.filter(|_| address.what.is_preferred);
             [address.until, preferred]
         });
-        routes.chain(servers).chain(addresses.flatten()).chain(self.solicit_at).min()
+        routes.chain(servers).chain(domains).chain(addresses.flatten()).chain(self.solicit_at).min()
     }
 }
 
@@ -143,6 +147,7 @@ impl Stack {
             redirects: Vec::new(),
             addresses: Vec::new(),
             servers: Vec::new(),
+            domains: Vec::new(),
         });
         let local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
         self.choose(now, interface, local, (None, None), 0)
@@ -242,9 +247,7 @@ impl Stack {
         }
         self.counters.router_advertisements_received += 1;
         self.hear_dhcpv6_flags(now, id, router);
-        if router.reachable_ms > 0 {
-            self.neighbours.set_reachable(Duration::from_millis(router.reachable_ms.min(3_600_000).into()));
-        }
+        self.on_parameters(now, id, router);
         let default = self.route_to(id, Prefix::ALL_V6, Some(from), router.preference);
         self.hear_route(now, default, router.lifetime_s.into());
         for option in options {
@@ -255,6 +258,7 @@ impl Stack {
                 NdpOption::DnsServers(servers) => {
                     self.on_servers(now, id, servers.lifetime_s, servers.addresses().map(IpAddr::V6));
                 }
+                NdpOption::DnsSearch { lifetime_s, names } => self.on_domains(now, id, lifetime_s, names),
                 _ => {}
             }
         }
@@ -365,6 +369,9 @@ impl Stack {
     pub(super) fn forget_autoconf(&mut self, interface: InterfaceId) {
         self.autoconf.0.retain(|link| link.interface != interface);
         self.configuration.set_name_servers(Origin::RouterAdvertisement, interface, &[]);
+        self.configuration.set_search_domains(Origin::RouterAdvertisement, interface, &[]);
+        self.network.set_hop_limit(interface, LinkParameters::DEFAULT.hop_limit);
+        self.neighbours.set_parameters(interface, LinkParameters::DEFAULT);
     }
 
     pub(super) fn autoconf_deadline(&self) -> Option<Instant> {
@@ -384,6 +391,9 @@ impl Stack {
             let servers = link.servers.len();
             link.servers.retain(|server| !is_over(server.until));
             let has_lost_servers = link.servers.len() < servers;
+            let domains = link.domains.len();
+            link.domains.retain(|domain| !is_over(domain.until));
+            let has_lost_domains = link.domains.len() < domains;
             let routes = link.routes.extract_if(.., |route| is_over(route.until));
             let redirects = link.redirects.extract_if(.., |route| is_over(route.until));
             for route in routes.chain(redirects).map(|route| route.what).collect::<Vec<HeardRoute>>() {
@@ -391,6 +401,9 @@ impl Stack {
             }
             if has_lost_servers {
                 self.tell_servers(now, id);
+            }
+            if has_lost_domains {
+                self.tell_domains(now, id);
             }
             self.age_addresses(now, id);
         }

@@ -135,6 +135,12 @@ impl Stack {
                     return Err(ConfigError::NoInterface);
                 }
             }
+            Change::SetLink { interface, parameters } => {
+                if !self.network.set_hop_limit(*interface, parameters.hop_limit) {
+                    return Err(ConfigError::NoInterface);
+                }
+                self.neighbours.set_parameters(*interface, *parameters);
+            }
             Change::SetNameServers { interface, origin, servers } => {
                 self.configuration.set_name_servers(*origin, *interface, servers);
             }

@@ -71,6 +71,6 @@ fn undo(change: &Change) -> Option<Change> {
         Change::SetSearchDomains { interface, origin, .. } => {
             Change::SetSearchDomains { interface: *interface, origin: *origin, domains: Vec::new() }
         }
-        Change::RemoveAddress { .. } | Change::RemoveRoute(_) => return None,
+        Change::RemoveAddress { .. } | Change::RemoveRoute(_) | Change::SetLink { .. } => return None,
     })
 }

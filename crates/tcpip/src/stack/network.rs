@@ -123,6 +123,14 @@ impl Network {
     }
 
     /// Answers whether there is such an interface.
+    pub(super) fn set_hop_limit(&mut self, id: InterfaceId, hop_limit: u8) -> bool {
+        let interface = self.interfaces.get_mut(id.index());
+        let is_there = interface.map(|interface| interface.set_hop_limit(hop_limit)).is_some();
+        self.follow();
+        is_there
+    }
+
+    /// Answers whether there is such an interface.
     pub(super) fn set_mtu(&mut self, id: InterfaceId, origin: Origin, mtu: u16) -> bool {
         let interface = self.interfaces.get_mut(id.index());
         let is_there = interface.map(|interface| interface.set_mtu(origin, mtu)).is_some();

@@ -16,7 +16,8 @@ impl Stack {
     pub(super) fn emit_v6(&mut self, now: Instant, way: &Way, header: Ipv6Header, packet: Packet) {
         let mtu = self.mtu(now, way, header.dst.into());
         // What goes to groups is for those nearby (RFC 3493 §5.2).
-        let hop_limit = if way.cast == Cast::Multicast { 1 } else { header.hop_limit };
+        let link = || self.network.interface(way.interface).map_or(header.hop_limit, |interface| interface.hop_limit());
+        let hop_limit = if way.cast == Cast::Multicast { 1 } else { link() };
         let header = Ipv6Header { hop_limit, ..header };
         if Ipv6Header::LEN + packet.len() > mtu {
             self.emit_pieces(now, way, header, packet, mtu);

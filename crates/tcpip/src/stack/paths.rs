@@ -48,10 +48,12 @@ pub(super) enum IpFront {
 }
 
 impl IpFront {
-    fn new(addresses: AddressPair) -> Option<Self> {
+    fn new(addresses: AddressPair, hop_limit: u8) -> Option<Self> {
         Some(match addresses {
             AddressPair::V4 { src, dst } => Self::V4(Ipv4Template::new(&Ipv4Header::new(IpProtocol::TCP, src, dst))?),
-            AddressPair::V6 { src, dst } => Self::V6(Ipv6Header::new(IpProtocol::TCP, src, dst)),
+            AddressPair::V6 { src, dst } => {
+                Self::V6(Ipv6Header { hop_limit, ..Ipv6Header::new(IpProtocol::TCP, src, dst) })
+            }
         })
     }
 
@@ -134,7 +136,7 @@ impl Stack {
         let own = self.network.interface(way.interface)?.mac();
         let stations = own.zip(self.neighbour(now, &way));
         let ethernet = stations.map(|(src, dst)| ethernet_header(src, dst, ethertype_of(way.next_hop)));
-        let ip = IpFront::new(addresses)?;
+        let ip = IpFront::new(addresses, self.network.interface(way.interface)?.hop_limit())?;
         let pseudo_header = pseudo_header(addresses, IpProtocol::TCP, 0);
         let is_direct = way.cast == Cast::Unicast && (ethernet.is_some() || own.is_none());
         let path = Path { way, mtu, capabilities, ethernet, ip, pseudo_header, is_direct };

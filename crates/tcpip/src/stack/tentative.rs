@@ -1,7 +1,6 @@
 //! Addresses that are to be ours once it is seen that nobody else has them (RFC 4862 §5.4, RFC 7527).
 
 use core::net::{IpAddr, Ipv6Addr};
-use core::time::Duration;
 
 use sunstar_wire::{MacAddr, NdpMessage, NdpOption, NdpOptions};
 
@@ -11,9 +10,6 @@ use crate::configuration::Change;
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
 use crate::time::Instant;
-
-/// For so long others may object (RFC 4861 §10, `RETRANS_TIMER`).
-const WAIT: Duration = Duration::from_secs(1);
 
 /// Addresses that are looked for at the same time at most.
 const MAX_TENTATIVE: usize = 64;
@@ -57,7 +53,8 @@ impl Stack {
         }
         self.forget_tentative(interface, prefix.address());
         let [_, _, nonce @ ..] = self.secret.draw(&mut self.draws).to_be_bytes();
-        let due = now + WAIT;
+        // RFC 4862 §5.4: for so long others may object.
+        let due = now + self.neighbours.parameters(interface).retransmit;
         self.tentative.push(Tentative { interface, prefix, due, nonce, is_shared });
         self.report_joins(now, interface);
         if let IpAddr::V6(target) = prefix.address() {

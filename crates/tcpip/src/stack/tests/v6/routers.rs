@@ -1,5 +1,7 @@
 //! RFC 4861 §6.3, RFC 4862 §5.5, RFC 4191, RFC 8106, RFC 7217.
 
+mod parameters;
+
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
