@@ -7,6 +7,7 @@ mod history;
 mod info;
 mod input;
 mod output;
+mod pacing;
 mod path;
 mod predicted;
 mod receive;
@@ -39,6 +40,7 @@ use busy::Sending;
 use fast_open::Syn;
 use history::History;
 use info::Totals;
+use pacing::Departure;
 use recovery::{Probe, Recovery};
 use timers::RetransmitTimer;
 
@@ -74,6 +76,11 @@ pub struct Options {
     pub syn_retries: u8,
     /// So many segments leave at once, if there are and may, however slow the path is (`tcp_min_tso_segs`).
     pub burst_segments: u8,
+    /// On paths whose round trip takes so many microseconds or more, new data leave evenly: two windows per round trip in slow start, and
+    /// 1.2 afterwards (as with `fq` of Linux). `u32::MAX` paces nobody.
+    pub paced_from_micros: u32,
+    /// New data leave at so many bytes per second at most, however short the path is; `u64::MAX` is no bound (`SO_MAX_PACING_RATE`).
+    pub max_pacing_rate: u64,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -118,6 +125,8 @@ impl Options {
         // Some 2 minutes, as `tcp_syn_retries` of Linux.
         syn_retries: 6,
         burst_segments: 2,
+        paced_from_micros: 5_000,
+        max_pacing_rate: u64::MAX,
         offers_timestamps: true,
         offers_sack: true,
     };
@@ -339,6 +348,8 @@ pub(super) struct Queues {
     duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
+    /// When more may leave, on paths that are paced.
+    departure: Departure,
     /// What was handed over last is to be followed by more: its end is not pushed.
     is_unpushed: bool,
     /// The most bytes that were under way in this round.
@@ -482,6 +493,7 @@ impl Connection {
         let mut queues = self.queues.take_if(|_| is_idle)?;
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
+        queues.departure = Departure::default();
         queues.records.clear();
         Some(queues)
     }
@@ -564,6 +576,7 @@ impl Connection {
             queues.unsent.clear();
             queues.records.clear();
             queues.corked_until = None;
+            queues.departure = Departure::default();
             queues.board = Scoreboard::default();
             queues.assembler = None;
             queues.duplicate = None;

@@ -23,9 +23,15 @@ pub(super) const SYN: TcpFlags = TcpFlags::SYN;
 /// Full segments carry so much.
 pub(super) const MSS: u32 = 1_000;
 
-/// No timestamps, so that segments carry [`MSS`], and buffers that do not grow.
-pub(super) const PLAIN: Options =
-    Options { mss: 1_000, offers_timestamps: false, max_receive_capacity: 0, max_send_capacity: 0, ..Options::DEFAULT };
+/// No timestamps, so that segments carry [`MSS`], buffers that do not grow, and what may leave does at once.
+pub(super) const PLAIN: Options = Options {
+    mss: 1_000,
+    offers_timestamps: false,
+    max_receive_capacity: 0,
+    max_send_capacity: 0,
+    paced_from_micros: u32::MAX,
+    ..Options::DEFAULT
+};
 
 pub(super) struct Script {
     pub(super) now: Instant,
