@@ -1,5 +1,7 @@
 //! Hosts with native networks.
 
+mod attacker;
+mod attacks;
 mod faults;
 mod goodput;
 mod links;
