@@ -55,6 +55,9 @@ pub(crate) struct Options {
     /// Instead, show what TCP makes of a long fat line and how fairly flows share it, with so many seeds
     #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = "4")]
     figures: Option<u64>,
+    /// Only these figures: `no-loss`, `1e-6`, `1e-5`, `1e-4`, `fair-100`, `fair-1000`
+    #[arg(long, value_name = "NAME", requires = "figures")]
+    only: Vec<String>,
     /// Instead, write the table of goodput anew, by loss, delay and queue
     #[arg(long)]
     table: bool,
@@ -66,7 +69,7 @@ pub(crate) struct Options {
 /// If a seed fails, or the scenarios can't be built.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(seeds) = options.figures {
-        return figures(seeds);
+        return figures(seeds, &options.only);
     }
     if options.table {
         return table();
@@ -99,10 +102,10 @@ pub(crate) fn smoke(seeds: u64) -> Result<Count> {
 ///
 /// # Errors
 /// If a figure misses its bar, or they can't be built.
-fn figures(seeds: u64) -> Result<()> {
+fn figures(seeds: u64, only: &[String]) -> Result<()> {
     let mut command = cargo(&["run", "--locked", "-p", "sunstar-bench", "--bin", "sunstar-figures"]);
     optimise(&mut command);
-    ensure!(run_command(command.arg("--").arg(seeds.to_string()))?.success, "a figure misses its bar");
+    ensure!(run_command(command.args(["--", &seeds.to_string(), "0"]).args(only))?.success, "a figure misses its bar");
     Ok(())
 }
 

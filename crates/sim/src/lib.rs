@@ -86,6 +86,8 @@
 //! # Ok::<(), sunstar_sim::SimError>(())
 //! ```
 //!
+//! Frames that no host makes come from a [station](Sim::station): strangers and attackers of a test's own.
+//!
 //! What stack and device count, and how full they are, is told by the shard's `sunstar_native::Network::current`. The example `key_value`
 //! tests a replicated server through partitions and restarts.
 //!
@@ -134,13 +136,14 @@ mod report;
 mod scheduler;
 mod seeds;
 mod sim;
+mod station;
 mod storage;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod world;
 
-pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions};
+pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions, StationId};
 pub use failure::{Failure, SimError};
 pub use host::{Host, resolve, resolve_v6};
 pub use native::NativeOptions;

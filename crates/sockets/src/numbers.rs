@@ -53,6 +53,7 @@ pub mod so {
     pub const TIMESTAMPING: i32 = 37;
     pub const PROTOCOL: i32 = 38;
     pub const DOMAIN: i32 = 39;
+    pub const MAX_PACING_RATE: i32 = 47;
     pub const MEMINFO: i32 = 55;
     pub const ZEROCOPY: i32 = 60;
 }

@@ -43,6 +43,9 @@ pub struct Settings {
     pub min_tso_segs: u8,
     /// Unsent bytes up to which a socket may be written to (`tcp_notsent_lowat`).
     pub notsent_lowat: u32,
+    /// On paths whose round trip takes so many microseconds or more new data leave evenly, as with `fq`; `u32::MAX` paces nobody,
+    /// unless it asks for that (`SO_MAX_PACING_RATE`).
+    pub paced_from_micros: u32,
     /// The algorithm of the congestion window (`tcp_congestion_control`).
     pub congestion: AlgorithmName,
     /// Whether the congestion window falls back after a pause (`tcp_slow_start_after_idle`).
@@ -76,6 +79,7 @@ impl Settings {
         base_mss: 1_024,
         min_tso_segs: 2,
         notsent_lowat: u32::MAX,
+        paced_from_micros: u32::MAX,
         congestion: AlgorithmName::Cubic,
         slow_start_after_idle: true,
         mtu_probing: PathProbing::Off,

@@ -39,6 +39,11 @@ impl Frame {
         Self { bytes: Rc::from(&scratch[..]), from_host, checksum: packet.offload.checksum, is_damaged: false }
     }
 
+    /// A frame that no host has made.
+    pub(super) fn made(bytes: &[u8]) -> Self {
+        Self { bytes: Rc::from(bytes), from_host: usize::MAX, checksum: Checksum::Complete, is_damaged: false }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

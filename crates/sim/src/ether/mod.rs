@@ -7,6 +7,7 @@ mod direction;
 mod frame;
 mod nic;
 mod options;
+mod station;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use sunstar_wire::MacAddr;
 
 pub use direction::LinkCounters;
 pub use options::{Burst, LinkOptions, PortOptions};
+pub use station::StationId;
 
 use crate::options::LINK_STREAMS;
 use crate::random::Random;
@@ -26,6 +28,7 @@ use crate::world::{Event, ShardIo, World};
 use direction::Direction;
 use frame::{Frame, Mac};
 use nic::{Nic, NicQueue};
+use station::Station;
 
 /// A local network of a world: a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +59,7 @@ pub(crate) struct NicId(usize);
 enum End {
     Lan(usize),
     Nic(usize),
+    Station(usize),
 }
 
 /// A switch.
@@ -75,6 +79,7 @@ pub(crate) struct Ether {
     ends: RefCell<Vec<End>>,
     lans: RefCell<Vec<Lan>>,
     nics: RefCell<Vec<Rc<Nic>>>,
+    stations: RefCell<Vec<Station>>,
     /// Hosts of which the first does not reach the second.
     blocked: RefCell<BTreeSet<(usize, usize)>>,
     /// Kept for its memory.
@@ -90,6 +95,7 @@ impl Ether {
             ends: RefCell::default(),
             lans: RefCell::default(),
             nics: RefCell::default(),
+            stations: RefCell::default(),
             blocked: RefCell::default(),
             arrived: RefCell::default(),
         }
@@ -224,6 +230,7 @@ impl Ether {
             match end {
                 End::Lan(lan) => self.forward(lan, number, frame),
                 End::Nic(nic) => self.deliver(nic, frame),
+                End::Station(station) => self.stations.borrow_mut()[station].receive(&frame),
             }
         }
         self.arrived.replace(arrived);

@@ -39,6 +39,8 @@ pub(crate) struct Wishes {
     pub(super) keepcnt: Option<u8>,
     pub(super) syncnt: Option<u8>,
     pub(super) user_timeout_ms: u32,
+    /// Bytes per second.
+    pub(super) max_pacing_rate: Option<u64>,
     pub(super) congestion: Option<AlgorithmName>,
     pub(super) notsent_lowat: u32,
     pub(super) tells_inq: bool,
@@ -121,6 +123,8 @@ impl Wishes {
             restarts_after_idle: settings.slow_start_after_idle,
             path_probing: settings.mtu_probing,
             base_mss: settings.base_mss,
+            paced_from_micros: settings.paced_from_micros,
+            max_pacing_rate: self.max_pacing_rate.unwrap_or(u64::MAX),
             syn_retries: self.syncnt.unwrap_or(settings.syn_retries),
             offers_timestamps: settings.timestamps,
             offers_sack: settings.sack,

@@ -35,6 +35,15 @@ fn what_is_set_is_read_again_as_linux_tells_it() {
             assert_eq!(sockets.set_option(now, fd, level, name, &int(value)), Ok(()), "{level} {name}");
             assert_eq!(sockets.option(now, fd, level, name), Ok(int(expected)), "{level} {name}");
         }
+        let pace = |sockets: &mut crate::Sockets, value: &[u8]| {
+            assert_eq!(sockets.set_option(now, fd, level::SOCKET, so::MAX_PACING_RATE, value), Ok(()));
+            sockets
+                .option(now, fd, level::SOCKET, so::MAX_PACING_RATE)
+                .map(|rate| u64::from_ne_bytes(rate.try_into().expect("8 bytes")))
+        };
+        assert_eq!(pace(sockets, &int(1_000_000)), Ok(1_000_000));
+        assert_eq!(pace(sockets, &(1_u64 << 40).to_ne_bytes()), Ok(1 << 40));
+        assert_eq!(pace(sockets, &int(-1)), Ok(u64::MAX), "no bound");
         assert_eq!(sockets.set_option(now, fd, level::TCP, tcp::CONGESTION, b"reno\0"), Ok(()));
         assert_eq!(
             sockets.option(now, fd, level::TCP, tcp::CONGESTION).map(|name| name[..5].to_vec()),

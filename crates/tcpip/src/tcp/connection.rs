@@ -7,6 +7,7 @@ mod history;
 mod info;
 mod input;
 mod output;
+mod pacing;
 mod path;
 mod predicted;
 mod receive;
@@ -40,6 +41,7 @@ use busy::Sending;
 use fast_open::Syn;
 use history::History;
 use info::Totals;
+use pacing::Departure;
 use recovery::{Probe, Recovery};
 use search::DueProbe;
 use timers::RetransmitTimer;
@@ -84,6 +86,11 @@ pub struct Options {
     /// Whether the congestion window falls back to the initial one when nothing was sent for a retransmission timeout (RFC 5681 §4.1,
     /// `tcp_slow_start_after_idle`).
     pub restarts_after_idle: bool,
+    /// On paths whose round trip takes so many microseconds or more, new data leave evenly: two windows per round trip in slow start, and
+    /// 1.2 afterwards (as with `fq` of Linux). `u32::MAX` paces nobody.
+    pub paced_from_micros: u32,
+    /// New data leave at so many bytes per second at most, however short the path is; `u64::MAX` is no bound (`SO_MAX_PACING_RATE`).
+    pub max_pacing_rate: u64,
     /// Whether timestamps are offered (RFC 7323 §3).
     pub offers_timestamps: bool,
     /// Whether selective acknowledgements are offered (RFC 2018 §2).
@@ -131,6 +138,8 @@ impl Options {
         path_probing: PathProbing::AfterBlackHole,
         base_mss: 1_024,
         restarts_after_idle: true,
+        paced_from_micros: 5_000,
+        max_pacing_rate: u64::MAX,
         offers_timestamps: true,
         offers_sack: true,
     };
@@ -357,6 +366,8 @@ pub(super) struct Queues {
     duplicate: Option<SackBlock>,
     /// Until when what is no full segment is held back.
     corked_until: Option<Instant>,
+    /// When more may leave, on paths that are paced.
+    departure: Departure,
     /// What was handed over last is to be followed by more: its end is not pushed.
     is_unpushed: bool,
     /// The most bytes that were under way in this round.
@@ -506,6 +517,7 @@ impl Connection {
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
         (queues.awaits_room, queues.again_until) = (false, None);
+        queues.departure = Departure::default();
         queues.records.clear();
         Some(queues)
     }
@@ -589,6 +601,7 @@ impl Connection {
             queues.unsent.clear();
             queues.records.clear();
             queues.corked_until = None;
+            queues.departure = Departure::default();
             queues.board = Scoreboard::default();
             queues.assembler = None;
             queues.duplicate = None;

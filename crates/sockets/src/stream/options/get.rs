@@ -57,6 +57,7 @@ impl Stream {
             so::ACCEPTCONN => int(matches!(self.phase, Phase::Listening(_))),
             so::ZEROCOPY => int(wishes.is_zerocopy),
             so::TIMESTAMPING => wishes.timestamping.to_ne_bytes().to_vec(),
+            so::MAX_PACING_RATE => wishes.max_pacing_rate.unwrap_or(u64::MAX).to_ne_bytes().to_vec(),
             so::MEMINFO => self.memory(world),
             so::LINGER => {
                 let seconds = wishes.linger.map_or(0, |linger| linger.as_secs());

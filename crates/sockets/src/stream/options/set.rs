@@ -37,6 +37,13 @@ fn doubled(value: &[u8], least: u32) -> Result<u32, Errno> {
     Ok(int(value)?.unsigned_abs().saturating_mul(2).clamp(least, 1 << 30))
 }
 
+/// Bytes per second, in 32 or 64 bits; all ones are no bound (socket(7)).
+fn pacing_rate(value: &[u8]) -> Result<Option<u64>, Errno> {
+    let long = value.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)).filter(|rate| *rate != u64::MAX);
+    let short = Some(int(value)?.cast_unsigned()).filter(|rate| *rate != u32::MAX).map(u64::from);
+    Ok(if value.len() < size_of::<u64>() { short } else { long })
+}
+
 impl Stream {
     /// Sets an option.
     pub(crate) fn set_option(&mut self, world: &mut World<'_>, at: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
@@ -71,6 +78,7 @@ impl Stream {
                     self.notices.begin_ids(self.written);
                 }
             }
+            so::MAX_PACING_RATE => wishes.max_pacing_rate = pacing_rate(value)?,
             so::LINGER => {
                 let (on, rest) = value.split_first_chunk().ok_or(Errno::INVAL)?;
                 let seconds = rest.first_chunk().ok_or(Errno::INVAL)?;

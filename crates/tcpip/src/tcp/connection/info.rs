@@ -95,7 +95,7 @@ const USUAL_REORDERING: u16 = 3;
 /// What is known of a connection: `struct tcp_info` of Linux, with its names, as far as it is measured here. Segments are full
 /// ones, into which bytes are converted.
 ///
-/// Not told: `pacing_rate` and `max_pacing_rate`, since nothing is paced;
+/// Not told: `pacing_rate`, which follows from the window and the round trip, and `max_pacing_rate`, which is among the options;
 /// `delivered_ce`, since ECN is not spoken; `last_data_recv`, which would take room in each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {

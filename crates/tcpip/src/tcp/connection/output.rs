@@ -204,6 +204,9 @@ impl Connection {
         let odd = if len > outgoing.mss && len < self.unsent_bytes.min(record) { len % outgoing.mss } else { 0 };
         let len = len - odd;
         if len > 0 && len == record || self.is_worth_sending(len, congestion, outgoing.mss) {
+            if len > 0 && self.is_held_by_pace(now) {
+                return false;
+            }
             self.push(now, len, outgoing);
             return true;
         }
@@ -317,6 +320,7 @@ impl Connection {
         let bytes = len + u32::from(has_fin);
         self.snd_nxt += bytes;
         self.on_sent(bytes);
+        self.pace(now, len, is_alone);
         self.acks.on_data_sent(now);
         let was_idle = self.in_flight() == bytes;
         self.last_sent_at = now;

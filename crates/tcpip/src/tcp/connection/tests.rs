@@ -4,6 +4,7 @@ mod closing;
 mod holding;
 mod measuring;
 mod opening;
+mod pacing;
 mod pair;
 mod predicted;
 mod receiving;

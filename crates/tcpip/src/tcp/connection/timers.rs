@@ -59,7 +59,7 @@ impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let retransmit = self.retransmit_timer.map(RetransmitTimer::deadline);
-        let sending = earliest(retransmit, self.corked_until());
+        let sending = earliest(retransmit, self.held_until());
         earliest(earliest(sending, self.acks.deadline()), self.keepalive_deadline())
     }
 
@@ -78,9 +78,18 @@ impl Connection {
             self.set_unpushed(false);
             self.push_all();
         }
+        if let Some(queues) = &mut self.queues {
+            queues.departure.on_timeout(now);
+        }
         if self.keepalive_deadline().is_some_and(|deadline| deadline <= now) {
             self.on_keepalive_timeout(now);
         }
+    }
+
+    /// When what is held back looks again.
+    fn held_until(&self) -> Option<Instant> {
+        let queues = self.queues.as_deref()?;
+        earliest(queues.corked_until, queues.departure.deadline())
     }
 
     fn corked_until(&self) -> Option<Instant> {

@@ -23,13 +23,14 @@ pub(super) const SYN: TcpFlags = TcpFlags::SYN;
 /// Full segments carry so much.
 pub(super) const MSS: u32 = 1_000;
 
-/// No timestamps, so that segments carry [`MSS`] and stay so, and buffers that do not grow.
+/// No timestamps, so that segments carry [`MSS`] and stay so, buffers that do not grow, and what may leave does at once.
 pub(super) const PLAIN: Options = Options {
     mss: 1_000,
     path_probing: PathProbing::Off,
     offers_timestamps: false,
     max_receive_capacity: 0,
     max_send_capacity: 0,
+    paced_from_micros: u32::MAX,
     ..Options::DEFAULT
 };
 
