@@ -181,6 +181,9 @@ impl Connection {
             self.on_opened(now, &segment.header);
         }
         if self.on_ack(now, segment) && self.state != State::Closed {
+            if segment.has(TcpFlags::URG) {
+                self.take_urgent(&segment.header);
+            }
             let seq = segment.header.seq;
             self.take_payload(now, seq, segment);
         }
