@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::errno::Errno;
@@ -14,6 +15,19 @@ pub type Fd = i32;
 pub trait Numbers {
     /// A number that nobody has; none if there is none left ([`Errno::MFILE`]).
     fn take(&mut self) -> Option<Fd>;
+
+    /// The same, but none below `least`.
+    fn take_from(&mut self, least: Fd) -> Option<Fd> {
+        let mut below = Vec::new();
+        let taken = loop {
+            match self.take() {
+                Some(fd) if fd < least => below.push(fd),
+                taken => break taken,
+            }
+        };
+        below.into_iter().for_each(|fd| self.give_back(fd));
+        taken
+    }
 
     /// Nobody has that number any more.
     fn give_back(&mut self, fd: Fd);
@@ -79,6 +93,21 @@ impl Descriptors {
         let fd = self.numbers.take().ok_or(Errno::MFILE)?;
         self.open.insert(fd, Descriptor { object, closes_on_exec });
         Ok(fd)
+    }
+
+    /// Another number, none below `least`, for what `fd` stands for.
+    pub(crate) fn duplicate(&mut self, fd: Fd, least: Fd, closes_on_exec: bool, limit: usize) -> Result<Fd, Errno> {
+        let object = self.get(fd)?;
+        let bound = Fd::try_from(limit).unwrap_or(Fd::MAX);
+        if !(0..bound).contains(&least) {
+            return Err(Errno::INVAL);
+        }
+        if self.open.len() >= limit {
+            return Err(Errno::MFILE);
+        }
+        let other = self.numbers.take_from(least).ok_or(Errno::MFILE)?;
+        self.open.insert(other, Descriptor { object, closes_on_exec });
+        Ok(other)
     }
 
     pub(crate) fn get(&self, fd: Fd) -> Result<ObjectId, Errno> {

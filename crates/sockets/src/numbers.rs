@@ -40,6 +40,7 @@ pub mod so {
     pub const SNDBUF: i32 = 7;
     pub const RCVBUF: i32 = 8;
     pub const KEEPALIVE: i32 = 9;
+    pub const OOBINLINE: i32 = 10;
     pub const PRIORITY: i32 = 12;
     pub const LINGER: i32 = 13;
     pub const REUSEPORT: i32 = 15;
@@ -103,6 +104,7 @@ pub mod ipv6 {
 
 /// Flags of sending and receiving.
 pub mod msg {
+    pub const OOB: i32 = 0x1;
     pub const PEEK: i32 = 0x2;
     pub const CTRUNC: i32 = 0x8;
     pub const TRUNC: i32 = 0x20;
@@ -145,6 +147,8 @@ pub mod epoll {
 
 /// Operations of fcntl, and the flags that it knows.
 pub mod file {
+    pub const F_DUPFD: i32 = 0;
+    pub const F_DUPFD_CLOEXEC: i32 = 1_030;
     pub const F_GETFD: i32 = 1;
     pub const F_SETFD: i32 = 2;
     pub const F_GETFL: i32 = 3;
@@ -157,6 +161,7 @@ pub mod file {
 /// Operations of ioctl.
 pub mod ioctl {
     pub const FIONREAD: u32 = 0x541B;
+    pub const SIOCATMARK: u32 = 0x8905;
     pub const SIOCOUTQ: u32 = 0x5411;
     pub const FIONBIO: u32 = 0x5421;
     pub const SIOCOUTQNSD: u32 = 0x894B;

@@ -310,7 +310,9 @@ impl Sockets {
     /// [`Errno::BADF`], [`Errno::NOTSOCK`].
     pub fn patience(&mut self, fd: Fd, direction: Direction, flags: i32) -> Result<Patience, Errno> {
         let (stream, _) = self.stream(Instant::default(), fd)?;
-        if stream.is_nonblocking || flags & (msg::DONTWAIT | msg::ERRQUEUE) != 0 {
+        // What is urgent is there or not.
+        let hurried = if direction == Direction::Receive { msg::OOB } else { 0 };
+        if stream.is_nonblocking || flags & (msg::DONTWAIT | msg::ERRQUEUE | hurried) != 0 {
             return Ok(Patience::None);
         }
         Ok(stream.wishes.timeout(direction).map_or(Patience::Unbounded, Patience::Until))

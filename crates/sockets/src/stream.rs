@@ -9,6 +9,7 @@ mod queued;
 mod readiness;
 mod receive;
 mod send;
+mod urgent;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 use notices::Notices;
 pub(crate) use options::Wishes;
 use readiness::Seen;
+use urgent::Urgent;
 
 pub use notices::ErrorMessage;
 pub use receive::Received;
@@ -85,6 +87,7 @@ pub(crate) struct Stream {
     /// The last call has held them back (`MSG_MORE`): until the next one, or until something is acknowledged.
     has_more: bool,
     notices: Notices,
+    urgent: Urgent,
     seen: Seen,
 }
 
@@ -109,6 +112,7 @@ impl Stream {
             tail_begin: 0,
             has_more: false,
             notices: Notices::default(),
+            urgent: Urgent::default(),
             seen: Seen::default(),
         }
     }
@@ -150,9 +154,11 @@ impl Stream {
         if planted::is("error_told_twice") { self.error } else { self.error.take() }
     }
 
-    /// How many bytes can be read, and one for the end if that is all (`SIOCINQ`): who asks first would never read it (Linux).
-    pub(crate) fn readable_count(&self, stack: &mut Stack) -> u32 {
-        self.receivable(stack)
+    /// How many bytes can be read in order, up to an urgent one (`SIOCINQ`).
+    pub(crate) fn readable_count(&self, world: &mut World<'_>) -> u32 {
+        let receivable = self.receivable(world.stack);
+        let ahead = self.before_mark(world).filter(|_| !self.wishes.is_oob_inline);
+        ahead.map_or(receivable, |ahead| receivable.min(u32::try_from(ahead).unwrap_or(u32::MAX)))
     }
 
     /// How many received bytes can be read at once.

@@ -4,4 +4,5 @@ mod buffers;
 mod epolls;
 mod options;
 mod streams;
+mod urgent;
 mod world;

@@ -103,6 +103,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: SOCKETS, kind: Unit, tests: "a_close_lingers", bugs: &["linger_ignored"] },
     Finder { package: SOCKETS, kind: Unit, tests: "hears_of_it_once", bugs: &["error_told_twice"] },
     Finder { package: SOCKETS, kind: Unit, tests: "times_of_sending", bugs: &["notices_reversed"] },
+    Finder { package: SOCKETS, kind: Unit, tests: "is_stepped_over", bugs: &["urgent_in_the_stream"] },
     Finder { package: SOCKETS, kind: Unit, tests: "no_other_one_is_begun", bugs: &["send_buffer_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "later_segments_confirm", bugs: &["challenged_for_ever"] },
     Finder { package: SIM, kind: Unit, tests: "a_stream_moves", bugs: &["leaked_stream"] },

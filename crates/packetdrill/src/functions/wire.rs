@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_longlong, c_uint, c_void};
 use libc::{loff_t, size_t, ssize_t, timeval};
 use sunstar_sockets::calls;
 use sunstar_sockets::errno::Errno;
+use sunstar_sockets::numbers::ioctl;
 
 use super::{call, machine, set_errno};
 use crate::interface::Userdata;
@@ -80,7 +81,10 @@ pub(super) extern "C" fn splice(
     flags: c_uint,
 ) -> ssize_t {
     call(|machine| {
-        if !from_offset.is_null() || !to_offset.is_null() {
+        // The tool has room for offsets in any case; where the script has none they are zero.
+        let is_given =
+            |offset: *mut loff_t| !offset.is_null() && memory::read_value(offset.cast_const()).is_ok_and(|at| at != 0);
+        if is_given(from_offset) || is_given(to_offset) {
             return Err(Errno::SPIPE);
         }
         let is_ours = |fd| machine.with(|sockets, _| sockets.is_open(fd));
@@ -94,6 +98,10 @@ pub(super) extern "C" fn splice(
 }
 
 fn from_socket(machine: &Machine, from: c_int, to: c_int, len: size_t, flags: c_int) -> Result<ssize_t, Errno> {
+    if machine.with(|sockets, _| sockets.ioctl(from, ioctl::SIOCATMARK)) == Ok(1) {
+        // Nothing is urgent in a pipe: what is so has to be read (Linux).
+        return Ok(0);
+    }
     let mut bytes = vec![0; len.min(PIPE_BYTES)];
     let received = calls::receive(machine, from, &mut [&mut bytes], flags)?;
     // SAFETY: as many bytes were received. What does not fit into the pipe waits, since it is the kernel's.

@@ -30,12 +30,24 @@ impl Sockets {
         stream.option(&mut world, level, name)
     }
 
+    /// dup(2): another number for the same socket or epoll, which lives as long as either is open. What is set with `F_SETFL` holds for both.
+    ///
+    /// # Errors
+    /// [`Errno::BADF`], [`Errno::MFILE`].
+    pub fn duplicate(&mut self, fd: Fd) -> Result<Fd, Errno> {
+        self.fcntl(fd, file::F_DUPFD, 0)
+    }
+
     /// fcntl(2), of the operations that concern descriptors and flags.
     ///
     /// # Errors
-    /// [`Errno::BADF`], [`Errno::INVAL`] for other operations.
+    /// [`Errno::BADF`], [`Errno::INVAL`] for other operations, and for numbers that can't be; [`Errno::MFILE`] for `F_DUPFD`.
     pub fn fcntl(&mut self, fd: Fd, operation: i32, argument: i32) -> Result<i32, Errno> {
         match operation {
+            file::F_DUPFD | file::F_DUPFD_CLOEXEC => {
+                let closes_on_exec = operation == file::F_DUPFD_CLOEXEC;
+                self.descriptors.duplicate(fd, argument, closes_on_exec, self.settings.descriptors)
+            }
             file::F_GETFD => Ok(if self.descriptors.closes_on_exec(fd)? { file::FD_CLOEXEC } else { 0 }),
             file::F_SETFD => {
                 self.descriptors.set_closes_on_exec(fd, argument & file::FD_CLOEXEC != 0)?;
@@ -54,17 +66,19 @@ impl Sockets {
         }
     }
 
-    /// ioctl(2), of the operations that answer a number: how many bytes can be read, are not acknowledged, are not sent.
+    /// ioctl(2), of the operations that answer a number: how many bytes can be read, are not acknowledged, are not sent; whether the
+    /// next byte is an urgent one.
     ///
     /// # Errors
     /// [`Errno::INVAL`] for a listener, [`Errno::NOTTY`] for other operations.
     pub fn ioctl(&mut self, fd: Fd, operation: u32) -> Result<i32, Errno> {
-        let (stream, world) = self.stream(Instant::default(), fd)?;
+        let (stream, mut world) = self.stream(Instant::default(), fd)?;
         if matches!(stream.phase, crate::stream::Phase::Listening(_)) {
             return Err(Errno::INVAL);
         }
         let count = match operation {
-            ioctl::FIONREAD => stream.readable_count(world.stack),
+            ioctl::FIONREAD => stream.readable_count(&mut world),
+            ioctl::SIOCATMARK => stream.is_at_mark(&mut world).into(),
             ioctl::SIOCOUTQ => stream.connection(world.stack).map_or(0, |connection| connection.unacknowledged()),
             ioctl::SIOCOUTQNSD => stream.connection(world.stack).map_or(0, |connection| connection.unsent()),
             _ => return Err(Errno::NOTTY),

@@ -30,6 +30,7 @@ pub(crate) struct Wishes {
     /// Doubled, as Linux does it.
     pub(super) sndbuf: Option<u32>,
     pub(super) rcvbuf: Option<u32>,
+    pub(super) is_oob_inline: bool,
     pub(super) is_no_delay: bool,
     pub(super) is_corked: bool,
     pub(super) maxseg: Option<u16>,

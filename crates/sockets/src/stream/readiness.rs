@@ -40,7 +40,10 @@ impl Stream {
             mask |= ready::IN | ready::RDNORM | ready::RDHUP;
         }
         if !matches!(state, State::SynSent | State::SynReceived) {
-            if self.receivable(world.stack) >= self.wishes.receive_low_water() {
+            if self.has_urgent(world) {
+                mask |= ready::PRI;
+            }
+            if self.readable(world) >= self.wishes.receive_low_water() {
                 mask |= ready::IN | ready::RDNORM;
             }
             if self.has_shut_write || self.is_writable(world) {
@@ -91,6 +94,7 @@ impl Stream {
         if acked > core::mem::replace(&mut self.seen.acked, acked) && core::mem::take(&mut self.has_more) {
             self.let_go_of_more(world);
         }
+        news |= self.look_for_urgent(world);
         let Some(connection) = self.connection(world.stack) else { return news };
         let (state, has_peer_ended) = (connection.state(), connection.has_peer_ended());
         let received = connection.bytes_received();

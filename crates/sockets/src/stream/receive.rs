@@ -31,6 +31,9 @@ impl Stream {
         if flags & msg::ERRQUEUE != 0 {
             return self.notices.receive(self.family, &self.wishes);
         }
+        if flags & msg::OOB != 0 {
+            return self.receive_urgent(world, parts, flags);
+        }
         if self.deferred.is_some() {
             return Err(Errno::AGAIN);
         }
@@ -38,12 +41,14 @@ impl Stream {
             return Err(Errno::NOTCONN);
         }
         let wanted: usize = parts.iter().map(|part| part.len()).sum();
+        let most = self.up_to_mark(world, flags & msg::PEEK != 0);
+        let wanted = wanted.min(most);
         let available = self.receivable(world.stack) as usize;
         let is_short = flags & msg::WAITALL != 0 && available < wanted && !self.is_read_over(world.stack);
         if available == 0 || is_short && available < self.wishes.receive_capacity(world.settings) as usize {
             return self.receive_nothing(world, wanted);
         }
-        let bytes = self.copy_out(world, parts, flags & msg::PEEK != 0, flags & msg::TRUNC != 0);
+        let bytes = self.copy_out(world, parts, most, (flags & msg::PEEK != 0, flags & msg::TRUNC != 0));
         let mut control = Vec::new();
         if self.wishes.tells_inq {
             let left = i32::try_from(self.receivable(world.stack)).unwrap_or(i32::MAX);
@@ -90,16 +95,23 @@ impl Stream {
     }
 
     /// Copies what has come; what is only looked at stays in front, and what is only counted is dropped.
-    fn copy_out(&mut self, world: &mut World<'_>, parts: &mut [&mut [u8]], is_peek: bool, is_trunc: bool) -> usize {
-        let wanted: usize = parts.iter().map(|part| part.len()).sum();
+    fn copy_out(
+        &mut self,
+        world: &mut World<'_>,
+        parts: &mut [&mut [u8]],
+        most: usize,
+        (is_peek, is_trunc): (bool, bool),
+    ) -> usize {
+        let wanted = parts.iter().map(|part| part.len()).sum::<usize>().min(most);
         self.fetch(world, wanted);
         let (mut done, mut at, mut offset) = (0, 0, 0);
         for part in parts {
             let mut filled = 0;
             while filled < part.len()
+                && done < wanted
                 && let Some(buffer) = self.front.get(at)
             {
-                let count = (buffer.len() - offset).min(part.len() - filled);
+                let count = (buffer.len() - offset).min(part.len() - filled).min(wanted - done);
                 if !is_trunc {
                     part[filled..filled + count].copy_from_slice(&buffer[offset..offset + count]);
                 }
@@ -119,7 +131,7 @@ impl Stream {
     }
 
     /// Takes so many bytes out of the connection, if there are.
-    fn fetch(&mut self, world: &mut World<'_>, wanted: usize) {
+    pub(super) fn fetch(&mut self, world: &mut World<'_>, wanted: usize) {
         let Phase::Open(id) = self.phase else { return };
         let mut have: usize = self.front.iter().map(|part| part.len()).sum();
         while have < wanted

@@ -79,7 +79,8 @@ impl Stream {
         let is_more = flags & msg::MORE != 0;
         let is_corked = self.wishes.is_corked;
         // What was cut goes on with the next call, as far as the stack knows.
-        let is_record = flags & msg::EOR != 0 && taken == parts.iter().map(|part| part.len()).sum();
+        let is_whole = taken == parts.iter().map(|part| part.len()).sum();
+        let (is_record, is_urgent) = (flags & msg::EOR != 0 && is_whole, flags & msg::OOB != 0 && is_whole);
         self.has_more = is_more && !is_corked;
         if is_more {
             world.stack.tcp().configure(id, |connection| connection.set_corked(true));
@@ -89,6 +90,9 @@ impl Stream {
         world.stack.tcp().configure(id, |connection| {
             if is_record {
                 connection.end_record();
+            }
+            if is_urgent {
+                connection.end_urgent();
             }
             connection.set_unpushed(is_more);
             if !is_more && !is_corked {

@@ -150,3 +150,27 @@ fn data_for_a_socket_that_was_closed_are_answered_by_a_reset_that_is_believed() 
     assert_eq!(world.send(1, server, b"late"), Ok(4));
     assert_eq!(world.receive(1, server, 0), Err(Errno::CONNRESET));
 }
+
+#[test]
+fn a_duplicate_is_the_same_socket_until_both_are_closed() {
+    let world = World::new();
+    let (client, server) = world.connected();
+    let other = world.on(0, |sockets, _| sockets.duplicate(client)).expect("there is room");
+    let third = world.on(0, |sockets, _| sockets.fcntl(client, file::F_DUPFD_CLOEXEC, 100)).expect("there is room");
+    assert!(other != client && third >= 100);
+    world.on(0, |sockets, now| {
+        assert_eq!(sockets.fcntl(other, file::F_SETFL, file::O_NONBLOCK), Ok(0));
+        assert_eq!(sockets.fcntl(client, file::F_GETFL, 0), Ok(file::O_RDWR | file::O_NONBLOCK));
+        assert_eq!([other, third].map(|fd| sockets.fcntl(fd, file::F_GETFD, 0)), [Ok(0), Ok(file::FD_CLOEXEC)]);
+        assert_eq!(sockets.fcntl(client, file::F_DUPFD, -1), Err(Errno::INVAL));
+        assert_eq!(sockets.duplicate(99), Err(Errno::BADF));
+        assert_eq!([client, third].map(|fd| sockets.close(now, fd)), [Ok(()); 2]);
+    });
+    assert_eq!(world.send(0, other, b"here"), Ok(4));
+    assert_eq!(world.receive(1, server, 0), Ok(b"here".to_vec()));
+    assert_eq!(world.on(0, |sockets, now| sockets.close(now, other)), Ok(()));
+    world.run();
+    assert_eq!(world.receive(1, server, 0), Ok(Vec::new()), "the end");
+    let again = world.on(0, |sockets, _| sockets.socket(family::INET.into(), kind::STREAM, 0));
+    assert_eq!(again, Ok(client), "the least number that is free");
+}

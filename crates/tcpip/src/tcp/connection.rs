@@ -16,6 +16,7 @@ mod search;
 mod send;
 mod timers;
 mod tuning;
+mod urgent;
 
 #[cfg(test)]
 mod tests;
@@ -378,6 +379,8 @@ pub(super) struct Queues {
     small_end: Option<Seq>,
     /// The application waits for room, though there may be some.
     awaits_room: bool,
+    /// Where urgent data end that the other side has not acknowledged.
+    urgent_end: Option<Seq>,
     /// Up to here what is sent went with our SYN already, and was not taken.
     again_until: Option<Seq>,
     /// Where records end that wait to be sent, see [`Connection::end_record`].
@@ -516,7 +519,7 @@ impl Connection {
         let mut queues = self.queues.take_if(|_| is_idle)?;
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
-        (queues.awaits_room, queues.again_until) = (false, None);
+        (queues.awaits_room, queues.again_until, queues.urgent_end) = (false, None, None);
         queues.departure = Departure::default();
         queues.records.clear();
         Some(queues)

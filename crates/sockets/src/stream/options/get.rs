@@ -49,6 +49,7 @@ impl Stream {
             }
             so::RCVBUF => int(wishes.rcvbuf.unwrap_or(world.settings.rmem[0])),
             so::KEEPALIVE => int(wishes.has_keepalive),
+            so::OOBINLINE => int(wishes.is_oob_inline),
             so::PRIORITY => int(wishes.priority),
             so::MARK => wishes.mark.to_ne_bytes().to_vec(),
             so::RCVLOWAT => int(wishes.rcvlowat.max(1)),

@@ -65,6 +65,7 @@ impl Stream {
             so::SNDBUF | so::SNDBUFFORCE => wishes.sndbuf = Some(doubled(value, MIN_SNDBUF)?),
             so::RCVBUF | so::RCVBUFFORCE => wishes.rcvbuf = Some(doubled(value, MIN_RCVBUF)?),
             so::KEEPALIVE => wishes.has_keepalive = int(value)? != 0,
+            so::OOBINLINE => wishes.is_oob_inline = int(value)? != 0,
             so::PRIORITY => wishes.priority = int(value)?,
             so::MARK => wishes.mark = int(value)?.cast_unsigned(),
             so::RCVLOWAT => wishes.rcvlowat = int(value)?.unsigned_abs().max(1),

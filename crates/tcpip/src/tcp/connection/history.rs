@@ -30,6 +30,8 @@ pub(super) struct History {
     pub(super) send_growth: u32,
     /// Pieces that have come behind gaps.
     pub(super) out_of_order: u32,
+    /// Where in the other side's stream urgent data end.
+    pub(super) urgent_end: Option<u64>,
     /// So many segments long was the longest stretch of which the first one was overtaken by the last one.
     pub(super) reordering: u16,
     pub(super) timeouts: Timeouts,
@@ -81,8 +83,10 @@ impl History {
         let has_counted =
             self.reordering > 0 || self.duplicates > 0 || self.retransmitted_bytes > 0 || self.out_of_order > 0;
         let has_waited = self.timeouts != Timeouts::default() || self.held_up != HeldUp::default();
+        let is_urgent = self.urgent_end.is_some();
         let is_fast = self.fast_open.is_some() || self.has_syn_data;
-        self.past.is_none() && self.search.is_none() && !is_fast && !has_counted && !has_grown && !has_waited
+        let is_special = is_urgent || is_fast || self.search.is_some();
+        self.past.is_none() && !is_special && !has_counted && !has_grown && !has_waited
     }
 
     pub(super) fn past_mut(&mut self) -> Option<&mut Recovery> {

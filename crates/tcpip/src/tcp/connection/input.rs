@@ -1,6 +1,6 @@
 //! What arrives: RFC 9293 §3.10.7, with RFC 5961 and RFC 7323.
 
-use sunstar_wire::{SackBlock, Seq, TcpFlags, TcpHeader};
+use sunstar_wire::{SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader};
 
 use super::timers::Purpose;
 use super::{Agreement, Connection, Failure, Fin, State};
@@ -186,6 +186,9 @@ impl Connection {
             self.on_opened(now, &segment.header);
         }
         if self.on_ack(now, segment) && self.state != State::Closed {
+            if segment.has(TcpFlags::URG) {
+                self.take_urgent(&segment.header);
+            }
             let seq = segment.header.seq;
             self.take_payload(now, seq, segment);
         }
@@ -325,6 +328,7 @@ impl Connection {
         }
         self.remember_timestamp(now, header);
         if ack.is_before(self.snd_una) {
+            self.take_late_reports(now, segment);
             return true;
         }
         let old_window = self.snd_wnd;
@@ -333,7 +337,7 @@ impl Connection {
         let duplicate = self.duplicate_report(header);
         let blocks = header.options.sack.iter().copied().skip(usize::from(duplicate.is_some()));
         let blocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
-        let news = self.acknowledge(now, header, blocks);
+        let news = self.acknowledge(now, header, ack, blocks);
         if news.delivered > 0 || news.acked > 0 {
             self.on_progress();
         } else if self.is_all_acknowledged() {
@@ -347,6 +351,22 @@ impl Connection {
         self.advance(now, &news, signs, flight, duplicate.is_some());
         self.on_stream_acked(now);
         true
+    }
+
+    /// What an acknowledgement reports has arrived, also if others have overtaken it.
+    fn take_late_reports(&mut self, now: Instant, segment: &Segment) {
+        let (ack, flight) = (self.snd_una, self.in_flight() + self.lost());
+        let blocks = segment.header.options.sack.iter().copied();
+        let blocks: SackBlocks = blocks.filter(|block| self.is_plausible(*block, ack)).collect();
+        if blocks.is_empty() {
+            return;
+        }
+        let news = self.acknowledge(now, &segment.header, ack, blocks);
+        if news.delivered > 0 {
+            self.on_progress();
+            let signs = Signs { is_duplicate: true, delivered: news.delivered };
+            self.advance(now, &news, signs, flight, false);
+        }
     }
 
     /// RFC 2883 §4: the first block reports a duplicate if it lies before the acknowledgement, or in the second block.
@@ -380,7 +400,7 @@ impl Connection {
         }
     }
 
-    fn acknowledge(&mut self, now: Instant, header: &TcpHeader, blocks: sunstar_wire::SackBlocks) -> Acknowledged {
+    fn acknowledge(&mut self, now: Instant, header: &TcpHeader, ack: Seq, blocks: SackBlocks) -> Acknowledged {
         let echo = header.options.timestamps.filter(|_| self.agreed.has_timestamps).map(|timestamps| timestamps.tsecr);
         let offset = self.ts_offset;
         let is_from_before = |sent_at: Instant| {
@@ -388,7 +408,6 @@ impl Connection {
             echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
         };
         let acks_original = |transmission: &crate::tcp::rack::Transmission| is_from_before(transmission.sent_at);
-        let ack = header.ack;
         let mut news =
             self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
         // An earlier transmission may have been sent again too: it is the first one only if nothing had been by then (RFC 3522 §3.2).

@@ -161,6 +161,7 @@ impl Connection {
             flags |= TcpFlags::FIN;
         }
         self.write_header(now, segment.seq, flags, &mut outgoing.header);
+        self.write_urgent(&mut outgoing.header);
         outgoing.payload = segment.payload;
         true
     }
@@ -328,12 +329,17 @@ impl Connection {
             self.rearm(now);
         }
         self.write_header(now, seq, flags, &mut outgoing.header);
+        self.write_urgent(&mut outgoing.header);
     }
 
     /// How many bytes leave at once, of the `max_len` that the device takes: whole segments, at least one. As in Linux a burst is what
     /// leaves in a millisecond at twice the pace of the congestion window, and larger on short paths; `Options::burst_segments` at least. Its end is
     /// pushed, since who receives it need not wait for more (RFC 9293 §3.9.1.2 leaves that to the sender).
     fn burst_len(&self, max_len: u32, mss: u32) -> u32 {
+        // Each segment says for itself how far urgent data go.
+        if self.is_urgent_from(self.snd_una) {
+            return mss;
+        }
         /// The largest burst.
         const MOST: u32 = 65_536;
 

@@ -357,3 +357,23 @@ fn resets_carry_timestamps() {
     let reset = script.connection.reset(script.now).expect("it has to be told");
     assert_eq!(reset.options.timestamps.map(|timestamps| timestamps.tsecr), Some(1_000));
 }
+
+/// RFC 9293 §3.8.5, §3.10.7.4, sixth: where urgent data end is known as soon as it is said, and only moves on. They come in order.
+#[test]
+fn the_end_of_urgent_data_is_known_before_they_come() {
+    let mut script = Script::established(PLAIN);
+    let urgent = |seq, len, pointer| {
+        arrives(ACK, seq, len, 1).options(|header| {
+            header.flags |= sunstar_wire::TcpFlags::URG;
+            header.urgent_pointer = pointer;
+        })
+    };
+    assert_eq!(script.connection.urgent_end(), None);
+    script.gets(urgent(1, 0, 3_000));
+    assert_eq!((script.connection.urgent_end(), script.connection.receivable()), (Some(3_000), 0));
+    script.gets(urgent(1, 1_000, 500));
+    assert_eq!(script.connection.urgent_end(), Some(3_000));
+    script.gets(urgent(1_001, 100, u16::MAX));
+    assert_eq!(script.connection.urgent_end(), Some(1_000 + 65_535));
+    assert_eq!(script.received(1), 1_100);
+}

@@ -375,3 +375,22 @@ fn segments_of_one_burst_count_each() {
     script.reports(1, &[(1_001, 6_001)]);
     assert_eq!(script.sent_data(), [(1, MSS)]);
 }
+
+/// RFC 2018 §4: what an acknowledgement reports has arrived, also if a later one has overtaken it.
+#[test]
+fn reports_that_were_overtaken_count() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 10_000);
+    script.sent();
+    script.wait(100);
+    script.reports(1, &[(1_001, 3_001), (8_001, 9_001)]);
+    assert_eq!(script.sent_data()[0], (1, MSS));
+    script.wait(100);
+    script.reports(4_001, &[(8_001, 9_001)]);
+    let before = script.info().sacked;
+    script.sent();
+    script.reports(3_001, &[(5_001, 7_001)]);
+    assert_eq!((before, script.info().sacked), (1, 3));
+    script.reports(2_001, &[(2_001, 3_001)]);
+    assert_eq!(script.info().sacked, 3, "what lies before the acknowledgement says nothing");
+}

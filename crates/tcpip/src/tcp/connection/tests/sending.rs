@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::script::{ACK, MSS, PLAIN, PSH, SYN, Script, arrives};
 use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
 use crate::tcp::test_stream::data;
+use sunstar_wire::TcpFlags;
 
 /// RFC 6928: ten segments, then two for each that is acknowledged (RFC 5681 §3.1).
 #[test]
@@ -361,4 +362,26 @@ fn a_burst_is_half_of_the_window_at_most() {
     assert_eq!(bursts, [2_000, 2_000]);
     assert_eq!(Script::new(PLAIN).connection.size_goal(), 65_000, "of a window that was never told half is no bound");
     assert_eq!((script.connection.size_goal(), script.connection.may_leave()), (2_000, 0));
+}
+
+/// RFC 9293 §3.8.5: the pointer says where urgent data end, in each segment up to there; they wait for nothing.
+#[test]
+fn urgent_data_are_called_so() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 100);
+    script.sent();
+    script.send(101, 2_100);
+    script.connection.end_urgent();
+    script.send(2_201, 1_000);
+    let sent: Vec<(u32, bool, u16)> = core::iter::from_fn(|| script.connection.poll_transmit(script.now, 65_000))
+        .map(|sent| (sent.header, sent.payload.concat().len()))
+        .map(|(header, len)| {
+            (u32::try_from(len).expect("short"), header.flags.contains(TcpFlags::URG), header.urgent_pointer)
+        })
+        .collect();
+    assert_eq!(sent, [(1_000, true, 2_100), (1_000, true, 1_100), (1_000, true, 100), (100, false, 0)]);
+    script.wait(100);
+    script.gets(arrives(ACK, 1, 0, 101));
+    let (_, again) = script.next();
+    assert!(again[0].flags.contains(TcpFlags::URG) || again[0].seq > 2_200, "also when they are sent again");
 }
