@@ -1,13 +1,15 @@
 //! Floods of packets over a TAP, from addresses that nobody has, with clients beside them.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use super::client::{Client, HELLO};
-use super::metrics::{figure, metrics_by, values};
+use super::files;
+use super::metrics::{figure, metrics_by, values, wait_for_figure};
 use super::namespace::{in_namespace, ip};
 use super::server::{Httpd, Setup, command, with_each_backend};
 
@@ -107,6 +109,17 @@ fn flood(make: impl Fn(u32) -> Vec<u8>) {
     }
 }
 
+/// Makes a TAP, and a command that runs httpd behind it.
+fn native(setup: Setup) -> Command {
+    ip("tuntap add dev tap0 mode tap");
+    ip(&format!("addr add {GATEWAY}/8 dev tap0"));
+    ip("link set tap0 txqueuelen 10000 up");
+    let mut command = command(setup);
+    command.args(["--network-stack", "native", "--device", "tap:tap0", "--host-ipv4-addr", &STACK.to_string()]);
+    command.args(["--netmask-ipv4-addr", "255.0.0.0", "--gw-ipv4-addr", GATEWAY]);
+    command
+}
+
 /// A client that keeps its connection and one that opens another for each request are served while packets come that `make` makes.
 /// Meanwhile nothing of the server is fuller than it may be, and `look` finds in its figures what the attack was.
 fn beside(
@@ -114,13 +127,7 @@ fn beside(
     make: impl Fn(u32, Target) -> Vec<u8> + Send + Sync + Copy + 'static,
     look: impl Fn(SocketAddr),
 ) {
-    ip("tuntap add dev tap0 mode tap");
-    ip(&format!("addr add {GATEWAY}/8 dev tap0"));
-    ip("link set tap0 txqueuelen 10000 up");
-    let mut command = command(setup);
-    command.args(["--network-stack", "native", "--device", "tap:tap0", "--host-ipv4-addr", &STACK.to_string()]);
-    command.args(["--netmask-ipv4-addr", "255.0.0.0", "--gw-ipv4-addr", GATEWAY]);
-    let httpd = Httpd::run(&mut command);
+    let httpd = Httpd::run(&mut native(setup));
     let address = httpd.address;
     let stream = TcpStream::connect(address).expect("it listens");
     let SocketAddr::V4(client) = stream.local_addr().expect("it is connected") else { unreachable!("it is IPv4") };
@@ -281,5 +288,41 @@ fn clients_are_served_beside_fragments_that_overlap() {
         beside(setup, make, |address| {
             assert!(figure(address, "sunstar_tcpip_drops_total", "fragment_overlap") > 1_000.0);
         });
+    });
+}
+
+/// Who asks for much and reads none of it holds what his connection may hold, and no more; it is free when he is gone.
+#[test]
+fn clients_are_served_beside_those_who_read_nothing() {
+    const HOARDERS: u32 = 100;
+    /// What a connection may hold before it has shown that it can use more, and a part of the file that waits for it.
+    const MOST_BYTES: u32 = 512 << 10;
+    alone(|setup| {
+        let root = files::root("hoarders");
+        let httpd = Httpd::run(native(setup).arg("--root").arg(&root));
+        let address = httpd.address;
+        let unacknowledged = || figure(address, "sunstar_tcp_unacknowledged_bytes", "");
+        let hoarders: Vec<Client> = (0..HOARDERS)
+            .map(|_| {
+                let mut client = Client::connect(address).expect("it listens");
+                client.send(b"GET /file/large HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is taken");
+                client
+            })
+            .collect();
+        let begun = Instant::now();
+        while unacknowledged() < f64::from(HOARDERS * 1_000) {
+            assert!(begun.elapsed() < FUSE, "they do not hold anything");
+        }
+        for _ in 0..50 {
+            let mut client = Client::connect(address).expect("it listens");
+            assert_eq!(client.get("/").expect("it answers").body, HELLO);
+            let held = unacknowledged();
+            assert!(held <= f64::from(HOARDERS * MOST_BYTES), "{held} bytes");
+        }
+        hoarders.into_iter().for_each(Client::reset);
+        wait_for_figure(address, "sunstar_tcp_connections", "kind=\"open\"", 1.0);
+        assert!(unacknowledged() < f64::from(MOST_BYTES), "what asks has something under way");
+        httpd.stop();
+        ip("link delete tap0");
     });
 }
