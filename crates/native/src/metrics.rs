@@ -5,8 +5,8 @@ use sunstar_metrics::{Family, Figure, RegisterError, Registry};
 use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::dhcpv6::Counters as Dhcpv6Counters;
 use sunstar_tcpip::drops::DropReason;
-use sunstar_tcpip::stack::Counters as StackCounters;
-use sunstar_tcpip::tcp::sockets::{Counters as TcpCounters, Levels as TcpLevels};
+use sunstar_tcpip::stack::{Counters as StackCounters, Levels};
+use sunstar_tcpip::tcp::sockets::Counters as TcpCounters;
 
 use crate::network::Network;
 use crate::port::Port;
@@ -241,14 +241,27 @@ const TCP: &[Figure<TcpCounters>] = &[
     ),
 ];
 
-const TCP_LEVELS: &[Figure<TcpLevels>] = &[
+const LEVELS: &[Figure<Levels>] = &[
     Figure::gauge(
         "sunstar_tcp_orphaned_connections",
         "Connections that the application has let go and that have not ended.",
-        |of| of.orphans as u64,
+        |of| of.tcp.orphans as u64,
     ),
     Figure::gauge("sunstar_tcp_unacknowledged_bytes", "Bytes that wait to be sent or acknowledged.", |of| {
-        of.send_bytes
+        of.tcp.send_bytes
+    }),
+    Figure::gauge("sunstar_tcp_waiting_replies", "Resets and answers of no connection that wait to be sent.", |of| {
+        of.tcp.replies as u64
+    }),
+    Figure::gauge("sunstar_tcpip_neighbours", "Neighbours that are known or asked for.", |of| of.neighbours as u64),
+    Figure::gauge("sunstar_tcpip_incomplete_packets", "Packets that are put together from fragments.", |of| {
+        of.incomplete_packets as u64
+    }),
+    Figure::gauge("sunstar_tcpip_incomplete_bytes", "Memory that is counted for those.", |of| {
+        of.incomplete_bytes as u64
+    }),
+    Figure::gauge("sunstar_tcpip_waiting_packets", "Packets that are ready to be sent.", |of| {
+        of.outgoing_packets as u64
     }),
 ];
 
@@ -328,7 +341,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
     let registry = Registry::here();
     let mut families = Figure::families(STACK);
     families.extend(Figure::families(TCP));
-    families.extend(Figure::families(TCP_LEVELS));
+    families.extend(Figure::families(LEVELS));
     families.extend([DROPS, CONNECTIONS]);
     let stack = network.clone();
     let observe = move |readings: &mut sunstar_metrics::Readings<'_>| {
@@ -336,7 +349,7 @@ pub(crate) fn publish(network: &Network) -> Result<(), RegisterError> {
             stack.with_stack(|stack| (stack.counters(), *stack.drops(), stack.tcp().counters(), stack.tcp().counts()));
         readings.show_figures(STACK, &[], &counters);
         readings.show_figures(TCP, &[], &tcp);
-        readings.show_figures(TCP_LEVELS, &[], &stack.levels().tcp);
+        readings.show_figures(LEVELS, &[], &stack.levels());
         for reason in DropReason::ALL {
             readings.show(&DROPS, &[("reason", reason.name())], drops.count(reason));
         }

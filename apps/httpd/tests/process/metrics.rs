@@ -8,7 +8,7 @@ use super::client::Client;
 use super::server::{Httpd, PATIENCE, Setup, with_each};
 
 /// The values of a name, on lines that contain this.
-fn values(text: &str, name: &str, label: &str) -> Vec<f64> {
+pub(super) fn values(text: &str, name: &str, label: &str) -> Vec<f64> {
     let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
     lines.map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")).collect()
 }
@@ -17,7 +17,7 @@ fn metrics(address: SocketAddr) -> String {
     metrics_by(&mut Client::connect(address).expect("it listens"))
 }
 
-fn metrics_by(client: &mut Client) -> String {
+pub(super) fn metrics_by(client: &mut Client) -> String {
     let answer = client.get("/metrics").expect("it answers");
     assert_eq!(answer.status(), "200");
     String::from_utf8(answer.body).expect("it is text")

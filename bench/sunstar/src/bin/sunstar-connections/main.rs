@@ -32,8 +32,9 @@ const TASKS: usize = 2;
 /// How often is looked how far the clients are, and after how long without any progress something is wrong.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Connections are idle for so long before they are asked.
-const REST: Duration = Duration::from_secs(1);
+/// Connections are idle for so long before they are counted, and asked: a quiet shard gives back what it keeps since a peak, as the room
+/// of tables, and takes up to two seconds to find out that it is quiet.
+const REST: Duration = Duration::from_secs(4);
 
 /// What came of it.
 struct Outcome {
