@@ -96,3 +96,35 @@ fn datagrams_of_every_size_go_both_ways() {
         datagrams_go_both_ways(Backend::Epoll, "tap0", 9_000);
     });
 }
+
+/// Where nobody listens, both ways: whoever is connected is told (RFC 1122 §4.1.3.3).
+#[test]
+fn datagrams_to_nobody_are_refused() {
+    in_namespace(|| {
+        make_tap(1_500);
+        let setup = Setup::new(Backend::IoUring, "tap0");
+        let kernels = setup.kernel.clone();
+        run_on_stack(&setup, || async move {
+            for kernel in kernels {
+                let mut socket = net::UdpSocket::bind(SocketAddr::new(stack_address(kernel), 0)).expect("it is ours");
+                socket.connect(SocketAddr::new(kernel, 9)).expect("there is a way");
+                socket.send(pattern(0, 10)).await.expect("there is room");
+                assert_eq!(socket.recv_from().await.err(), Some(net::Error::ConnectionRefused), "{kernel}");
+                let (told, answer) = channel();
+                thread::spawn(move || {
+                    let from = UdpSocket::bind((kernel, 0)).expect("it is ours");
+                    from.connect((stack_address(kernel), 9)).expect("there is a way");
+                    from.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
+                    from.send(b"hello").expect("there is room");
+                    told.send(from.recv(&mut [0; 10]).map_err(|error| error.kind()))
+                });
+                let mut outcome = answer.try_recv();
+                while outcome.is_err() {
+                    sleep(Duration::from_millis(5)).await;
+                    outcome = answer.try_recv();
+                }
+                assert_eq!(outcome, Ok(Err(std::io::ErrorKind::ConnectionRefused)), "{kernel}");
+            }
+        });
+    });
+}

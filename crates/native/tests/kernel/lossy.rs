@@ -1,15 +1,16 @@
 //! Streams that cross a router which loses packets, and sends others twice, with each congestion control of the kernel's.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_congestion;
+use sunstar_net as net;
 use sunstar_reactor::Backend;
 
 use super::meeting::{kernel_talks, meet, stack_talks};
 use super::namespace::ip;
-use super::router::{Host, beyond_a_router, disturb, disturbances};
-use super::stack::Setup;
+use super::router::{Host, beyond_a_router, disturb, disturbances, refuse};
+use super::stack::{Setup, run_on_stack};
 
 const CONGESTION_CONTROLS: [&str; 3] = ["reno", "cubic", "bbr"];
 
@@ -105,6 +106,30 @@ fn a_narrow_link_behind_a_router_is_found() {
                     assert!(counters.icmp_errors_received > 0, "the router has told");
                 },
             );
+        }
+    });
+}
+
+/// What a router says about attempts to connect ends them: RFC 1122 §4.2.3.9 calls such errors soft while there is hope, but nothing else
+/// comes of these.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_router_refuses_connections() {
+    beyond_a_router(|_host| {
+        for (v4, v6, expected) in [
+            ("tcp reset", "tcp reset", net::Error::ConnectionRefused),
+            ("icmp type admin-prohibited", "icmpv6 type admin-prohibited", net::Error::HostUnreachable),
+            ("icmp type host-unreachable", "icmpv6 type addr-unreachable", net::Error::HostUnreachable),
+        ] {
+            refuse(v4, v6);
+            let setup = Setup { kernel: Host::addresses(), ..Setup::new(Backend::Epoll, "tap0") };
+            run_on_stack(&setup, move || async move {
+                for address in Host::addresses() {
+                    let outcome = net::TcpStream::connect(SocketAddr::new(address, 80)).await;
+                    println!("{v4}, {address}: {:?}", outcome.as_ref().err());
+                    assert_eq!(outcome.err(), Some(expected), "{v4}, {address}");
+                }
+            });
         }
     });
 }

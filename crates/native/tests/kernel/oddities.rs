@@ -208,6 +208,42 @@ fn connect(socket: OwnedFd, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
+/// Data in the SYN (RFC 7413), without a cookie and with the question for one. The stack, whose listener takes none, has them sent again.
+#[test]
+fn data_in_a_syn_come_once() {
+    in_namespace(|| {
+        make_tap(1_500);
+        let setup = Setup::new(Backend::Epoll, "tap0");
+        let kernels = setup.kernel.clone();
+        run_on_stack(&setup, || async move {
+            // As client, and as client that needs no cookie.
+            for (kernel, mode) in kernels.into_iter().flat_map(|kernel| [(kernel, "1"), (kernel, "5")]) {
+                let at = SocketAddr::new(stack_address(kernel), 80);
+                let options = net::ListenerOptions::default();
+                let mut listener = net::TcpListener::bind(at, options).await.expect("it is ours");
+                let talking = sunstar_executor::spawn(async move {
+                    let (mut reader, mut writer) = listener.accept().await.expect("one comes").into_split();
+                    stack_receives(&mut reader, 50_000).await;
+                    writer.shutdown();
+                    stack_hears_the_end(&mut reader).await;
+                });
+                beside(move || {
+                    std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", mode).expect("the namespace is ours");
+                    let family = if kernel.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                    let socket = rustix::net::socket(family, SocketType::STREAM, None).expect("descriptors are free");
+                    let opens = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+                    let sent = rustix::net::sendto(&socket, &pattern(0, 50_000), opens, &at).expect("it listens");
+                    let mut stream = TcpStream::from(socket);
+                    stream.write_all(&pattern(sent, 50_000 - sent)).expect("the stack takes it");
+                    kernel_hears_the_end(&stream);
+                })
+                .await;
+                talking.await.expect("it does not panic");
+            }
+        });
+    });
+}
+
 /// Data that are urgent come in line (RFC 6093 §6).
 #[test]
 fn urgent_data_come_in_line() {
@@ -261,6 +297,30 @@ fn little_windows_and_little_segments_carry_all() {
                 },
             );
         }
+    });
+}
+
+/// Who does not read for a while closes the window, and is asked whether he has opened it (RFC 9293 §3.8.6.1).
+#[test]
+fn windows_close_and_open() {
+    const BYTES: usize = 8_000_000;
+    in_namespace(|| {
+        make_tap(1_500);
+        meet(
+            &Setup::new(Backend::Epoll, "tap0"),
+            &here,
+            |stream| {
+                thread::sleep(Duration::from_millis(1_500));
+                kernel_receives(&stream, BYTES);
+                kernel_sends(&stream, BYTES);
+            },
+            |stream| async move {
+                let (mut reader, mut writer) = stream.into_split();
+                stack_sends(&mut writer, BYTES).await;
+                sleep(Duration::from_millis(1_500)).await;
+                stack_receives(&mut reader, BYTES).await;
+            },
+        );
     });
 }
 

@@ -109,6 +109,19 @@ pub(crate) fn disturb(per_mille: u32) -> bool {
     nft(&rules.concat()).inspect_err(|why| println!("nft sends nothing twice here: {why}")).is_ok()
 }
 
+/// Has the router refuse all connections in one way, said in the words of nft for each version of IP, and in no other.
+pub(crate) fn refuse(v4: &str, v6: &str) {
+    let table = |family: &str, how: &str| {
+        format!(
+            "add table {family} walls
+             flush table {family} walls
+             add chain {family} walls refuse {{ type filter hook forward priority 0; }}
+             add rule {family} walls refuse meta l4proto tcp reject with {how}\n"
+        )
+    };
+    nft(&[table("ip", v4), table("ip6", v6)].concat()).expect("nft refuses");
+}
+
 /// How often a kind of rules has done something.
 pub(crate) fn disturbances(verdict: &str) -> u64 {
     let output = Command::new("/usr/sbin/nft").args(["list", "ruleset"]).output().expect("nft can be run");
