@@ -19,6 +19,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("conditional", 300),
     ("http1", 1000),
     ("http1_client", 1000),
+    ("names", 400),
     ("path", 300),
     ("range", 300),
     ("router", 1000),

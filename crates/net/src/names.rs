@@ -24,6 +24,8 @@ mod exchange;
 mod hosts;
 mod lookup;
 mod message;
+#[cfg(test)]
+mod naive;
 mod order;
 mod race;
 #[cfg(test)]

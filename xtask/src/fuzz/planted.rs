@@ -51,6 +51,19 @@ const BUGS: &[Target] = &[
             "head_end_forgotten",
         ],
     ),
+    (
+        "names",
+        NET,
+        &[
+            "dns_any_id",
+            "dns_any_owner",
+            "dns_any_question",
+            "dns_case_kept",
+            "dns_data_beyond",
+            "dns_points_ahead",
+            "dns_ttl_above",
+        ],
+    ),
     ("path", HTTP, &["path_checked_encoded", "path_digit_colon", "path_keeps_nul"]),
     ("range", HTTP, &["range_last_wraps", "range_meets_one", "range_suffix_wraps"]),
     ("router", HTTP, &["empty_parameter", "encoded_is_other", "stale_span"]),
@@ -58,12 +71,16 @@ const BUGS: &[Target] = &[
         "tcpip",
         TCPIP,
         &[
+            "delivered_twice",
+            "held_forever",
             "leaked_flow",
             "lost_skipped",
             "no_backoff",
             "old_bytes_kept",
+            "pause_ignored",
             "paws_ignored",
             "queues_shared",
+            "rate_by_sending",
             "reports_beside_mss",
             "reset_believed",
             "sack_block_lost",
@@ -79,6 +96,7 @@ const BUGS: &[Target] = &[
 
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const NET: &str = "sunstar-net";
 const TCPIP: &str = "sunstar-tcpip";
 const WIRE: &str = "sunstar-wire";
 

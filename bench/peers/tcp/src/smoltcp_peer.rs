@@ -19,9 +19,9 @@ const CLIENT: Ipv4Address = Ipv4Address::new(10, 0, 0, 1);
 const SERVER: Ipv4Address = Ipv4Address::new(10, 0, 0, 2);
 /// The first local port.
 const EPHEMERAL: u16 = 20_000;
-/// Sockets that listen in addition to those that are open, and packets that the link holds.
+/// Sockets that listen in addition to those that are open, and packets that the link holds: as many as Sunstar's.
 const SPARE: usize = 64;
-const QUEUE: usize = 1_024;
+const QUEUE: usize = 64;
 const ETHERNET_HEADER: usize = 14;
 /// Bytes of a socket's buffer, each way: for messages, and for a stream.
 const FEW: usize = 4 * 1024;

@@ -6,13 +6,14 @@ use std::vec::Vec;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use simple_dns::rdata::{A, CNAME, OPT, RData, SOA};
+use simple_dns::rdata::{A, AAAA, CNAME, OPT, PTR, RData, SOA, SRV, TXT};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 use sunstar_executor::Instant;
 
 use super::cache::Cache;
 use super::hosts::{candidates, is_name, known, reverse_name};
 use super::message::{Data, RecordKind, Reply, answer, question};
+use super::naive;
 use super::{Hosts, NameError, ResolvConf, Service, order};
 
 const ID: u16 = 7;
@@ -240,6 +241,69 @@ fn names_are_followed_for_so_long() {
     assert_eq!(answer(&circle, ID, "a.test", RecordKind::A), None);
 }
 
+/// The names of made-up replies, and what questions ask for.
+const LIKELY: [&str; 6] = ["a.test", "A.TEST", "_s._tcp.b.test", "b.test", "test", "."];
+
+fn likely_name() -> impl Strategy<Value = Name<'static>> {
+    proptest::sample::select(&LIKELY[..]).prop_map(|name| Name::new(name).unwrap())
+}
+
+fn likely_data() -> impl Strategy<Value = RData<'static>> {
+    let numbers = proptest::array::uniform3(0_u16..3);
+    prop_oneof![
+        any::<u8>().prop_map(a),
+        any::<u128>().prop_map(|address| RData::AAAA(AAAA { address })),
+        likely_name().prop_map(|name| RData::CNAME(CNAME(name))),
+        likely_name().prop_map(|name| RData::PTR(PTR(name))),
+        (numbers, likely_name()).prop_map(|([priority, weight, port], target)| RData::SRV(SRV {
+            priority,
+            weight,
+            port,
+            target
+        })),
+        (likely_name(), 0_u32..5_000).prop_map(|(name, minimum)| {
+            let (mname, rname) = (name.clone(), name);
+            RData::SOA(SOA { mname, rname, serial: 1, refresh: 1, retry: 1, expire: 1, minimum })
+        }),
+        Just(RData::TXT(TXT::new().with_string("text").unwrap())),
+    ]
+}
+
+fn likely_records() -> impl Strategy<Value = Vec<ResourceRecord<'static>>> {
+    let ttl = prop_oneof![0_u32..100, Just(1 << 31), any::<u32>()];
+    let record = (likely_name(), ttl, likely_data());
+    vec(record.prop_map(|(name, ttl, data)| ResourceRecord::new(name, CLASS::IN, ttl, data)), 0..6)
+}
+
+/// A reply as a server may make it, and its bytes.
+fn likely_reply() -> impl Strategy<Value = (Packet<'static>, Vec<u8>)> {
+    let rcode = proptest::sample::select(&[RCODE::NoError, RCODE::NoError, RCODE::NameError, RCODE::Refused][..]);
+    let kind = proptest::sample::select(&[TYPE::A, TYPE::AAAA, TYPE::SRV, TYPE::PTR][..]);
+    let question = (likely_name(), kind);
+    (question, rcode, likely_records(), likely_records(), any::<bool>()).prop_map(
+        |((name, kind), rcode, answers, authorities, is_compressed)| {
+            let mut packet = Packet::new_reply(naive::ID);
+            packet.questions.push(Question::new(name, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+            *packet.rcode_mut() = rcode;
+            (packet.answers, packet.name_servers) = (answers, authorities);
+            let bytes = if is_compressed { packet.build_bytes_vec_compressed() } else { packet.build_bytes_vec() };
+            (packet, bytes.unwrap())
+        },
+    )
+}
+
+#[test]
+fn the_corpus_of_names_holds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/names");
+    let paths: Vec<_> = std::fs::read_dir(folder).expect("the corpus is in the tree").collect();
+    assert!(paths.len() >= 40, "the corpus has only {} inputs", paths.len());
+    for entry in paths {
+        let path = entry.unwrap().path();
+        let checked = std::panic::catch_unwind(|| naive::check(&std::fs::read(&path).unwrap()));
+        assert!(checked.is_ok(), "{} fails", path.display());
+    }
+}
+
 /// Memory is not taken for what a header only says.
 #[test]
 fn counts_are_not_believed() {
@@ -266,6 +330,42 @@ proptest! {
         [bytes[7], bytes[9], bytes[11]] = counts;
         bytes.extend(rest);
         answer(&bytes, ID, "a.test", RecordKind::A);
+    }
+
+    /// The plain way to read answers is no worse than a codec that knows nothing of it.
+    #[test]
+    fn property_plain_reading_finds_what_was_written((packet, bytes) in likely_reply()) {
+        let question = packet.questions[0].qname.as_bytes().map(|label| label.len() + 1).sum::<usize>() + 1 + 4;
+        let count = u16::try_from(packet.answers.len()).unwrap();
+        let (rows, _) = naive::rows(&bytes, 12 + question, count).expect("it is whole");
+        for (row, record) in rows.iter().zip(&packet.answers) {
+            let owner: Vec<_> = record.name.as_bytes().map(<[u8]>::to_ascii_lowercase).collect();
+            prop_assert_eq!(row.owner(&bytes), Some(owner));
+            prop_assert_eq!(row.kind, u16::from(record.rdata.type_code()));
+        }
+    }
+
+    /// Replies of which some bytes are others, are gone, or are there twice.
+    #[test]
+    fn property_mutated_replies_are_read_as_in_a_plain_way(
+        choice in 0_u8..8,
+        (_, bytes) in likely_reply(),
+        changes in vec((any::<prop::sample::Index>(), 0_u8..4, prop_oneof![any::<u8>(), Just(0xc0), Just(0)]), 0..4),
+    ) {
+        let mut input = bytes;
+        input.insert(0, choice);
+        for (place, how, byte) in changes {
+            let place = place.index(input.len());
+            match how {
+                0 | 1 => input[place] = byte,
+                2 => drop(input.remove(place)),
+                _ => input.insert(place, byte),
+            }
+            if input.is_empty() {
+                break;
+            }
+        }
+        naive::check(&input);
     }
 
     #[test]

@@ -166,7 +166,8 @@ impl<'a> Reader<'a> {
                 1..=MAX_LABEL_BYTES => {
                     let label = self.bytes.get(at..=at + len)?;
                     // Lengths are below all letters.
-                    name.extend(label.iter().map(u8::to_ascii_lowercase));
+                    let is_kept = planted::is("dns_case_kept");
+                    name.extend(label.iter().map(|byte| if is_kept { *byte } else { byte.to_ascii_lowercase() }));
                     if name.len() >= MAX_NAME_BYTES {
                         return None;
                     }
@@ -176,7 +177,8 @@ impl<'a> Reader<'a> {
                     let target = (len & 0x3f) << 8 | usize::from(*self.bytes.get(at + 1)?);
                     next = next.or(Some(at + 2));
                     jumps += 1;
-                    if target >= at || jumps > MAX_JUMPS && !planted::is("dns_jumps_unbounded") {
+                    let is_ahead = target >= at && !planted::is("dns_points_ahead");
+                    if is_ahead || jumps > MAX_JUMPS && !planted::is("dns_jumps_unbounded") {
                         return None;
                     }
                     at = target;
@@ -230,7 +232,8 @@ impl<'a> Reader<'a> {
 
     /// Reads a record's data, to its end.
     pub(super) fn data<T>(&mut self, record: Record, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        self.aside(record.data, read).filter(|(_, end)| *end == record.end).map(|(value, _)| value)
+        let is_whole = |end| end == record.end || planted::is("dns_data_beyond");
+        self.aside(record.data, read).filter(|(_, end)| is_whole(*end)).map(|(value, _)| value)
     }
 
     /// Reads at another place; answers also where that ends.

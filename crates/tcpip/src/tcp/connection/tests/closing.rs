@@ -1,6 +1,6 @@
 //! RFC 9293 §3.6.
 
-use super::script::{ACK, FIN, PLAIN, Script, arrives};
+use super::script::{ACK, FIN, PLAIN, RST, Script, arrives};
 use crate::tcp::connection::{SendError, State};
 use crate::tcp::test_stream::data;
 
@@ -34,6 +34,19 @@ fn closes_second() {
     assert_eq!((last.flags.contains(FIN), last.len, script.connection.state()), (true, 30, State::LastAck));
     script.gets(arrives(ACK, 22, 0, 32));
     assert_eq!((script.connection.state(), script.connection.failure()), (State::Closed, None));
+}
+
+/// What was under way is forgotten, and can still be asked for.
+#[test]
+fn a_reset_after_the_end_of_the_stream_can_be_looked_at() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 30);
+    script.connection.close();
+    script.sent();
+    assert_eq!(script.connection.info(script.now).bytes_sent, 30);
+    script.gets(arrives(RST, 1, 0, 0));
+    let info = script.connection.info(script.now);
+    assert_eq!((script.connection.state(), info.unacked, info.bytes_acked), (State::Closed, 0, 0));
 }
 
 /// RFC 9293 §3.6.1, figure 13.
