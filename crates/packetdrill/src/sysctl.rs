@@ -55,15 +55,6 @@ fn read_from(read: impl Fn(&str) -> Option<String>, settings: &mut Settings) {
     settings.sack = flag("tcp_sack", settings.sack);
     settings.window_scaling = flag("tcp_window_scaling", settings.window_scaling);
     settings.slow_start_after_idle = flag("tcp_slow_start_after_idle", settings.slow_start_after_idle);
-    settings.mtu_probing = match number("tcp_mtu_probing") {
-        Some(0) => PathProbing::Off,
-        Some(1) => PathProbing::AfterBlackHole,
-        Some(_) => PathProbing::Always,
-        None => settings.mtu_probing,
-    };
-    if let Some(bytes) = number("tcp_base_mss") {
-        settings.base_mss = u16::try_from(bytes).unwrap_or(u16::MAX);
-    }
     if let Some(flags) = number("tcp_fastopen") {
         settings.fast_open = clamp(flags);
     }

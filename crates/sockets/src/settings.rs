@@ -50,10 +50,6 @@ pub struct Settings {
     pub congestion: AlgorithmName,
     /// Whether the congestion window falls back after a pause (`tcp_slow_start_after_idle`).
     pub slow_start_after_idle: bool,
-    /// Whether connections find out by themselves how large their segments may be (`tcp_mtu_probing`).
-    pub mtu_probing: PathProbing,
-    /// Payload bytes of segments with which that begins (`tcp_base_mss`).
-    pub base_mss: u16,
     /// Where Fast Open is used (`tcp_fastopen`): the bits of [`fast_open`].
     pub fast_open: u32,
     /// What listeners make cookies from that have no keys of their own (`tcp_fastopen_key`); without it they give none.
@@ -82,8 +78,6 @@ impl Settings {
         paced_from_micros: u32::MAX,
         congestion: AlgorithmName::Cubic,
         slow_start_after_idle: true,
-        mtu_probing: PathProbing::Off,
-        base_mss: 1_024,
         fast_open: fast_open::CLIENT,
         fast_open_keys: None,
         somaxconn: 4_096,

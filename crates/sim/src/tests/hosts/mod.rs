@@ -1,8 +1,8 @@
 //! Hosts with native networks.
 
-mod black_holes;
 mod attacker;
 mod attacks;
+mod black_holes;
 mod faults;
 mod goodput;
 mod links;

@@ -64,7 +64,7 @@ impl Connection {
         let is_held = departure.is_awaited;
         if is_held {
             // Not the other side's window is what is in the way.
-            self.retransmit_timer.take_if(|timer| timer.purpose == Purpose::Persist);
+            self.retransmit_timer.take_if(|timer| timer.is_for(Purpose::Persist));
         }
         is_held
     }
