@@ -219,7 +219,7 @@ fn found(pair: &Pair) -> u32 {
 fn the_width_is_found() {
     for path_probing in [PathProbing::AfterBlackHole, PathProbing::Always] {
         for most in [1_024, 1_100, 1_340, 1_400, 1_447] {
-            let pair = through_black_hole(Options { path_probing, ..Options::DEFAULT }, most, 2_000_000, 0);
+            let pair = through_black_hole(Options { path_probing, ..Options::DEFAULT }, most, 4_000_000, 0);
             assert!((most - 7..=most).contains(&found(&pair)), "{} of {most}", found(&pair));
             if path_probing == PathProbing::Always {
                 let info = pair.ends[0].connection.info(pair.now);
