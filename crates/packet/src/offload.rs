@@ -98,9 +98,12 @@ impl Offload {
                 None => Checksum::Verified,
             };
         }
-        self.segmentation = self.segmentation.and_then(|segmentation| {
-            Some(Segmentation { hdr_len: segmentation.hdr_len.checked_sub(count)?, ..segmentation })
-        });
+        if let Some(segmentation) = &mut self.segmentation {
+            match segmentation.hdr_len.checked_sub(count) {
+                Some(hdr_len) => segmentation.hdr_len = hdr_len,
+                None => self.segmentation = None,
+            }
+        }
     }
 
     /// What holds for each part of a packet: how it came, but nothing about its size and positions.

@@ -371,7 +371,13 @@ impl Packet {
     fn drop_buffers(&mut self, count: usize) {
         // All headers in one buffer, most often.
         if self.chain.first().is_some_and(|first| first.len() == count) {
-            self.chain.remove(0);
+            if let [first, last] = &mut self.chain[..] {
+                // The same as below, and less work.
+                core::mem::swap(first, last);
+                self.chain.truncate(1);
+            } else {
+                self.chain.remove(0);
+            }
             return;
         }
         let (whole, cut) = self.locate(count);

@@ -23,6 +23,7 @@ mod paths;
 mod selection;
 mod tcp;
 mod tentative;
+mod transmit;
 mod udp;
 
 #[cfg(test)]
@@ -239,9 +240,6 @@ impl From<TooManyRoutes> for ConfigError {
 /// Conflicts that wait to be told; further ones are only counted.
 const MAX_CONFLICT_EVENTS: usize = 16;
 
-/// In one call so many packets stay inside before others get a turn.
-const TRANSMIT_BUDGET: usize = 256;
-
 /// ICMP errors and echo replies are sent so often at most, and so many at once (RFC 1812 §4.3.2.8; as `icmp_msgs_per_sec` and
 /// `icmp_msgs_burst` of Linux).
 const ICMP_INTERVAL: Duration = Duration::from_millis(1);
@@ -439,10 +437,26 @@ impl Stack {
             return Some(Instant::default());
         }
         let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
-        let below = earliest(earliest(below, self.tentative_deadline()), self.autoconf_deadline());
-        let below = earliest(below, self.group_deadline());
-        let above = earliest(self.tcp.deadline(), self.reassembly.deadline());
-        earliest(earliest(above, below), earliest(self.dhcpv4_deadline(), self.dhcpv6_deadline()))
+        let usual = earliest(self.tcp.deadline(), below);
+        if self.has_rare_deadlines() { earliest(usual, self.rare_deadline()) } else { usual }
+    }
+
+    /// Whether something is under way that mostly is not.
+    fn has_rare_deadlines(&self) -> bool {
+        let has_none = self.tentative.is_empty()
+            && self.autoconf.is_empty()
+            && self.groups.has_no_reports()
+            && self.dhcpv4.is_empty()
+            && self.dhcpv6.is_empty()
+            && self.reassembly.deadline().is_none();
+        !has_none
+    }
+
+    #[inline(never)]
+    fn rare_deadline(&self) -> Option<Instant> {
+        let v6 = earliest(self.tentative_deadline(), self.autoconf_deadline());
+        let others = earliest(self.group_deadline(), earliest(self.reassembly.deadline(), self.dhcpv4_deadline()));
+        earliest(earliest(v6, self.dhcpv6_deadline()), others)
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -476,13 +490,24 @@ impl Stack {
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
     /// asked for waits. If one device takes no more and others do, [pause](Stack::pause) its interface and go on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
-        let mut packet = Packet::new();
-        self.transmit_into(now, &mut packet).map(|interface| (interface, packet))
+        // Made where the caller gets it: what has just been written is not moved.
+        let mut next = Some((InterfaceId::LOOPBACK, Packet::new()));
+        let (interface, packet) = next.as_mut()?;
+        match self.transmit_into(now, packet) {
+            Some(id) => *interface = id,
+            None => next = None,
+        }
+        next
     }
 
     /// The same, put where it is wanted, since it is large; what was there is gone. Where there is nothing to send, nothing is there either.
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
+        if !self.has_waiting() && !self.tcp.has_work() && self.filters.is_empty(Direction::Output) {
+            self.is_interrupted = false;
+            packet.clear();
+            return None;
+        }
         let mut segment = self.segment.take().unwrap_or_default();
         let mut interface = self.next_packet(now, &mut segment, packet);
         if !self.filters.is_empty(Direction::Output) {
@@ -513,37 +538,6 @@ impl Stack {
         if self.network.set_paused(id, false) {
             self.tcp.resume(id);
         }
-    }
-
-    fn next_packet(&mut self, now: Instant, segment: &mut Outgoing, packet: &mut Packet) -> Option<InterfaceId> {
-        self.is_interrupted = false;
-        for _ in 0..TRANSMIT_BUDGET {
-            if self.neighbours.has_request() {
-                self.send_requests(now);
-            }
-            if self.outgoing.len() > 0
-                && let Some((interface, ready)) = self.outgoing.pop(|id| !self.network.is_paused(id))
-            {
-                *packet = ready;
-                return Some(interface);
-            }
-            if let Some(packet) = self.local.pop_front() {
-                self.handle_packets(now, InterfaceId::LOOPBACK, [packet]);
-                continue;
-            }
-            let interface = if self.cut.is_some() {
-                self.transmit_piece(now, segment, packet)
-            } else {
-                let network = &self.network;
-                let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
-                self.transmit_segment(now, flow, segment, packet)
-            };
-            if interface.is_some() {
-                return interface;
-            }
-        }
-        self.is_interrupted = true;
-        None
     }
 
     /// From now on packets that were put together from fragments are not taken in but handed out by [`Stack::poll_reassembled`], since

@@ -22,6 +22,12 @@ impl Instant {
         Self(self.0.saturating_add(micros))
     }
 
+    /// Microseconds from `earlier` to this; zero if that is the later one.
+    #[inline]
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0

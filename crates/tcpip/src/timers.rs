@@ -115,7 +115,14 @@ impl Timers {
 
     /// Until when nothing needs to be looked at; none if no timer is armed. May lie before the first deadline, never behind it.
     pub fn next_deadline(&self) -> Option<Instant> {
-        (self.armed > 0).then(|| Instant::from_micros(self.next_tick.max(self.tick) * TICK))
+        let micros = self.next_micros();
+        (micros != u64::MAX).then(|| Instant::from_micros(micros))
+    }
+
+    /// The same in microseconds, and the largest number instead of none.
+    #[inline]
+    pub(crate) fn next_micros(&self) -> u64 {
+        if self.armed > 0 { self.next_tick.max(self.tick) * TICK } else { u64::MAX }
     }
 
     /// A timer that has rung by `now`, which is then no longer armed. Ask until there is none.

@@ -198,6 +198,7 @@ impl TcpHeader {
     }
 
     /// Bytes of the header with its options: 20 to 60, a multiple of four.
+    #[inline]
     pub const fn header_len(&self) -> usize {
         HEADER_BYTES + self.options.len()
     }

@@ -93,6 +93,11 @@ struct Link {
 pub(super) struct Autoconf(Vec<Link>);
 
 impl Autoconf {
+    /// Whether no interface is configured by routers.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn link_mut(&mut self, interface: InterfaceId) -> Option<&mut Link> {
         self.0.iter_mut().find(|link| link.interface == interface)
     }

@@ -1,5 +1,7 @@
 //! Segments that have come one behind the other, put together: what is done for each segment is done once for all of them.
 
+use core::net::Ipv4Addr;
+
 use sunstar_packet::{Buffer, Packet};
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpSegment};
 
@@ -13,16 +15,27 @@ use crate::time::Instant;
 const MAX_BYTES: usize = 65_535;
 
 /// Segments of one flow that differ in their numbers and their bytes only.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     flow: Option<FourTuple>,
     segment: Segment,
     bytes: usize,
     /// The number of what can follow.
     next: Seq,
-    link_mss: u16,
+    /// Where the first one came in.
+    interface: InterfaceId,
     /// Whether anything may follow.
     is_open: bool,
+    /// The addresses of the last packet that came the short way, where it came in, and the version of the network by which they were
+    /// those of hosts.
+    pub(super) hosts: Option<(InterfaceId, u32, Ipv4Addr, Ipv4Addr)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let (segment, interface) = (Segment::default(), InterfaceId::LOOPBACK);
+        Self { flow: None, segment, bytes: 0, next: Seq::default(), interface, is_open: false, hosts: None }
+    }
 }
 
 impl Batch {
@@ -84,8 +97,7 @@ impl Stack {
             self.batch.flow = Some(*flow);
             view.read_header(&mut self.batch.segment.header);
             self.batch.bytes = len;
-            self.batch.link_mss =
-                self.network.interface(id).map_or(u16::MAX, |interface| interface.mss(flow.addresses));
+            self.batch.interface = id;
         }
         self.batch.next = view.seq() + u32::try_from(len).unwrap_or(u32::MAX);
         self.batch.is_open = flags == TcpFlags::ACK && len > 0;
@@ -99,9 +111,11 @@ impl Stack {
 
     /// Hands over what was put together.
     pub(super) fn end_batch(&mut self, now: Instant) {
-        let Batch { flow: Some(flow), segment, bytes, link_mss, .. } = &mut self.batch else { return };
+        let Batch { flow: Some(flow), segment, bytes, interface, .. } = &mut self.batch else { return };
         let len = u32::try_from(*bytes).unwrap_or(u32::MAX);
-        self.tcp.take_segment(now, flow, segment, len, *link_mss);
+        let link = self.network.interface(*interface);
+        let link_mss = || link.map_or(u16::MAX, |link| link.mss(flow.addresses));
+        self.tcp.take_segment(now, flow, segment, len, link_mss);
         self.batch.flow = None;
         if !self.batch.segment.payload.is_empty() {
             // What nobody wanted.

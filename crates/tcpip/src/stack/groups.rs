@@ -69,6 +69,11 @@ pub(super) struct Groups {
 }
 
 impl Groups {
+    /// Whether nothing is to be told.
+    pub(super) const fn has_no_reports(&self) -> bool {
+        self.reports.is_empty()
+    }
+
     /// Whether a socket has joined a group.
     pub(super) fn has(&self, interface: InterfaceId, group: IpAddr) -> bool {
         self.members.iter().any(|member| (member.interface, member.group) == (interface, group))

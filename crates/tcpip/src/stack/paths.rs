@@ -66,6 +66,12 @@ impl IpFront {
         }
     }
 
+    /// Bytes of payload that have room in a packet of `mtu` bytes, behind a TCP header of so many.
+    #[inline]
+    pub(super) fn room(&self, mtu: u16, header_len: usize) -> usize {
+        usize::from(mtu) - self.len() - header_len
+    }
+
     /// Puts the header in front of `payload_len` bytes.
     #[inline]
     pub(super) fn push(&self, payload_len: usize, front: &mut BufferMut) -> Result<(), TooLong> {
@@ -100,33 +106,30 @@ pub(super) struct Paths(Vec<Option<Known>>);
 
 /// The place of a destination: neighbours differ in their last bytes, and networks in those before.
 #[inline]
-const fn slot(addresses: AddressPair) -> usize {
-    let [a, b, c, d] = match addresses {
-        AddressPair::V4 { dst, .. } => dst.octets(),
+const fn slot(addresses: &AddressPair) -> usize {
+    let bits = match addresses {
+        AddressPair::V4 { dst, .. } => dst.to_bits(),
         AddressPair::V6 { dst, .. } => {
             let [.., net_0, net_1, _, _, _, _, _, _, c, d] = dst.octets();
-            [net_0, net_1, c, d]
+            u32::from_be_bytes([net_0, net_1, c, d])
         }
     };
-    (a ^ b ^ c ^ d) as usize % SLOTS
+    let half = bits ^ (bits >> 16);
+    (half ^ (half >> 8)) as usize % SLOTS
 }
 
 impl Stack {
-    /// The path from one of our addresses to a destination; that there is none is counted.
+    /// The path from one of our addresses to a destination, if it was found out a moment ago: then packets can leave as they are made.
     #[inline]
-    pub(super) fn path(&mut self, now: Instant, flow: &FourTuple) -> Option<Path> {
-        let addresses = flow.addresses;
+    pub(super) fn known_path(&self, now: Instant, addresses: &AddressPair) -> Option<&Path> {
+        let known = self.paths.0.get(slot(addresses))?.as_ref()?;
         let versions = [self.network.version(), self.neighbours.version()];
-        if let Some(Some(known)) = self.paths.0.get(slot(addresses))
-            && (known.addresses, known.versions) == (addresses, versions)
-            && now < known.until
-        {
-            return Some(known.path);
-        }
-        self.find_path(now, flow)
+        let is_it = known.addresses == *addresses && known.versions == versions && now < known.until;
+        is_it.then_some(&known.path)
     }
 
-    fn find_path(&mut self, now: Instant, flow: &FourTuple) -> Option<Path> {
+    /// The path from one of our addresses to a destination, found out anew; that there is none is counted.
+    pub(super) fn find_path(&mut self, now: Instant, flow: &FourTuple) -> Option<Path> {
         let addresses = flow.addresses;
         let way = self.way(addresses.dst())?;
         if let (IpAddr::V6(_), Some(sent)) = (way.next_hop, self.tcp.last_delivered(flow)) {
@@ -143,7 +146,7 @@ impl Stack {
         if is_direct {
             let versions = [self.network.version(), self.neighbours.version()];
             self.paths.0.resize(SLOTS, None);
-            self.paths.0[slot(addresses)] = Some(Known { addresses, path, versions, until: now + LIFETIME });
+            self.paths.0[slot(&addresses)] = Some(Known { addresses, path, versions, until: now + LIFETIME });
         }
         Some(path)
     }

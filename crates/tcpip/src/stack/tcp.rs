@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment, TooLong};
 
 use super::input::Arrived;
 use super::network::Cast;
@@ -151,28 +151,54 @@ impl Stack {
     }
 
     /// Sends a segment, or its first piece if it is larger than what leaves at once.
+    #[inline]
     pub(super) fn transmit_segment(
         &mut self,
         now: Instant,
-        flow: FourTuple,
+        flow: &FourTuple,
         outgoing: &mut Outgoing,
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
-        let path = self.path(now, &flow)?;
+        // What is one packet, and whose path is known, needs to be written only. That a way leaves less room than there was meant to be
+        // is for others.
+        let header_len = outgoing.header.header_len();
+        if outgoing.len <= outgoing.mss
+            && let Some(path) = self.known_path(now, &flow.addresses)
+            && outgoing.len as usize <= path.ip.room(path.mtu, header_len)
+            && self.write_segment(path, outgoing, header_len, usize::MAX, packet).is_ok()
+        {
+            return Some(path.way.interface);
+        }
+        self.transmit_pieces(now, flow, outgoing, packet)
+    }
+
+    /// The same for a segment that may be large, on a path that may not be known.
+    #[inline(never)]
+    fn transmit_pieces(
+        &mut self,
+        now: Instant,
+        flow: &FourTuple,
+        outgoing: &mut Outgoing,
+        packet: &mut Packet,
+    ) -> Option<InterfaceId> {
+        let known = self.known_path(now, &flow.addresses).copied();
+        let path = known.or_else(|| self.find_path(now, flow))?;
         // Options, or a way that has changed, may leave less room than there was meant to be.
-        let room = usize::from(path.mtu) - path.ip.len() - outgoing.header.header_len();
+        let header_len = outgoing.header.header_len();
+        let room = path.ip.room(path.mtu, header_len);
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
-        let len = outgoing.payload.iter().map(|part| part.len()).sum::<usize>();
+        let len = outgoing.len as usize;
         if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
             self.counters.segments_cut += u64::from(mss > room);
             self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
             return self.transmit_piece(now, outgoing, packet);
         }
-        self.write_segment(&path, &outgoing.header, &mut outgoing.payload, room.min(mss), packet)?;
+        self.count_written(self.write_segment(&path, outgoing, header_len, room.min(mss), packet))?;
         self.output_segment(now, &path, packet)
     }
 
     /// Sends the next piece of a large segment, cut off as a device would do it.
+    #[inline(never)]
     pub(super) fn transmit_piece(
         &mut self,
         now: Instant,
@@ -180,25 +206,24 @@ impl Stack {
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
         let Cut { path, most, mut next } = self.cut?;
-        let (mut piece, mut room) = (Payload::new(), most);
+        let mut piece = Outgoing { header: whole.header, ..Outgoing::default() };
+        let mut room = most;
         while let Some(part) = whole.payload.get_mut(next).filter(|_| room > 0) {
             let taken = part.split_to(room.min(part.len()));
             room -= taken.len();
-            piece.push(taken);
+            piece.payload.push(taken);
             next += usize::from(part.is_empty());
         }
-        let flags = whole.header.flags;
+        piece.len = u32::try_from(most - room).unwrap_or(0);
         if next == whole.payload.len() {
             self.cut = None;
             whole.payload.clear();
         } else {
             self.cut = Some(Cut { path, most, next });
-            whole.header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
+            piece.header.flags = piece.header.flags.without(TcpFlags::FIN | TcpFlags::PSH);
         }
-        let is_written = self.write_segment(&path, &whole.header, &mut piece, most, packet);
-        whole.header.flags = flags;
-        whole.header.seq += u32::try_from(most - room).unwrap_or(0);
-        is_written?;
+        whole.header.seq += piece.len;
+        self.count_written(self.write_segment(&path, &mut piece, whole.header.header_len(), most, packet))?;
         self.output_segment(now, &path, packet)
     }
 
@@ -213,35 +238,41 @@ impl Stack {
         Some(interface)
     }
 
-    /// Writes a segment with its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of `payload`.
+    /// Whether a segment was written; if not, that is counted.
+    fn count_written(&mut self, written: Result<(), TooLong>) -> Option<()> {
+        if written.is_err() {
+            self.drop(DropReason::TooLong);
+        }
+        written.ok()
+    }
+
+    /// Writes a segment with a header of so many bytes, its IP header, and the Ethernet header if the neighbour is known. Its bytes are taken out of it, if it is
+    /// not too long.
     fn write_segment(
-        &mut self,
+        &self,
         path: &Path,
-        header: &TcpHeader,
-        payload: &mut Payload,
+        outgoing: &mut Outgoing,
+        header_len: usize,
         gso_size: usize,
         packet: &mut Packet,
-    ) -> Option<()> {
-        let payload_len = payload.iter().map(|part| part.len()).sum::<usize>();
-        let len = header.header_len() + payload_len;
+    ) -> Result<(), TooLong> {
+        let Outgoing { header, payload, len: payload_len, .. } = outgoing;
+        let len = header_len + *payload_len as usize;
         let pseudo = path.pseudo_header + Sum::of(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
-        let is_large = payload_len > gso_size;
+        let is_large = *payload_len as usize > gso_size;
         let is_partial = is_large || path.capabilities.completes_checksums;
         let fill = match is_partial {
             true => Fill::Partial(pseudo),
             false => Fill::Complete(pseudo + Sum::of_chain(payload.iter())),
         };
         packet.clear();
-        let Some(front) = self.segment_front(path, header, fill, len) else {
-            self.drop(DropReason::TooLong);
-            return None;
-        };
+        let front = self.segment_front(path, header, fill, len).ok_or(TooLong)?;
         let front_len = front.len();
         // There is room: it has nothing.
         let _ = packet.push_back(front);
         self.move_payload(payload, packet);
         if is_partial {
-            let csum_start = u32::try_from(front_len - header.header_len()).unwrap_or(u32::MAX);
+            let csum_start = u32::try_from(front_len - header_len).unwrap_or(u32::MAX);
             packet.offload.checksum = Checksum::Partial { csum_start, csum_offset: CSUM_OFFSET };
         }
         packet.offload.segmentation = is_large.then(|| Segmentation {
@@ -250,7 +281,7 @@ impl Stack {
             gso_size: u16::try_from(gso_size).unwrap_or(u16::MAX),
             hdr_len: u32::try_from(front_len).unwrap_or(u32::MAX),
         });
-        Some(())
+        Ok(())
     }
 
     /// All headers of a segment of `len` bytes, in memory that is used again, with room in front for others.

@@ -197,8 +197,12 @@ impl Algorithm {
 }
 
 impl CongestionControl for Algorithm {
+    #[inline]
     fn on_ack(&mut self, window: &mut Window, ack: &Ack) {
-        self.as_dyn().on_ack(window, ack);
+        match self {
+            Self::Cubic(cubic) => cubic.on_ack(window, ack),
+            Self::NewReno(newreno) => newreno.on_ack(window, ack),
+        }
     }
 
     fn on_loss(&mut self, window: &mut Window) {

@@ -76,7 +76,7 @@ impl Rack {
     /// A transmission has arrived, for the first time. `acks_original` tells if timestamps prove that an earlier transmission of
     /// the same bytes arrived instead (RFC 8985 §6.2, steps 1 to 3). Answers whether it is seen to have been overtaken.
     pub fn on_delivered(&mut self, now: Instant, transmission: &Transmission, acks_original: bool) -> bool {
-        let rtt = u32::try_from((now - transmission.sent_at).as_micros()).unwrap_or(u32::MAX).max(1);
+        let rtt = u32::try_from(now.micros_since(transmission.sent_at)).unwrap_or(u32::MAX).max(1);
         let is_overtaken = self.note_order(transmission);
         // A retransmission that "arrived" faster than anything ever did has not: the original has.
         if transmission.is_retransmission && (acks_original || rtt < self.min_rtt) {

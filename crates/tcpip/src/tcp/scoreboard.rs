@@ -35,6 +35,8 @@ pub struct Scoreboard {
     sacked: u32,
     lost: u32,
     sacked_segments: u32,
+    /// Segments that were sent again.
+    sent_again: u32,
     /// Edges of reports that were not heard, since there were as many segments as may be, and not counted yet.
     refused: u32,
     /// No segment before this number is lost.
@@ -172,6 +174,22 @@ impl Scoreboard {
     /// If it takes no sequence number.
     pub fn push(&mut self, seq: Seq, payload: Payload, has_fin: bool, now: Instant) {
         let len = payload_len(&payload) + u32::from(has_fin);
+        self.push_sized(seq, len, payload, has_fin, false, now);
+    }
+
+    /// The same of a segment that takes `len` numbers. With one that is pushed ends what the application had handed over: that is said
+    /// again when it is sent again.
+    #[inline]
+    pub(crate) fn push_sized(
+        &mut self,
+        seq: Seq,
+        len: u32,
+        payload: Payload,
+        has_fin: bool,
+        is_pushed: bool,
+        now: Instant,
+    ) {
+        debug_assert_eq!(len, payload_len(&payload) + u32::from(has_fin));
         assert!(len > 0, "a segment without bytes is not sent again");
         debug_assert!(self.segments.back().is_none_or(|last| last.end() == seq));
         if self.segments.is_empty() {
@@ -185,23 +203,17 @@ impl Scoreboard {
             stamp,
             payload,
             has_fin,
-            is_pushed: false,
+            is_pushed,
             state: State::InFlight,
             was_lost: false,
         });
         self.in_flight += len;
     }
 
-    /// With the last segment ends what the application had handed over: that is said again when it is sent again.
-    pub fn mark_pushed(&mut self) {
-        if let Some(last) = self.segments.back_mut() {
-            last.is_pushed = true;
-        }
-    }
-
     /// The last segment was sent before, with the SYN.
     pub fn mark_repeated(&mut self) {
         if let Some(last) = self.segments.back_mut() {
+            self.sent_again += u32::from(!last.transmission.is_retransmission);
             last.transmission.is_retransmission = true;
         }
     }
@@ -248,17 +260,22 @@ impl Scoreboard {
         self.delivery.on_drained(self.in_flight);
     }
 
-    /// Whether everything is in flight, and what lies before `snd_una` was sent once.
+    /// Whether everything is in flight, and was sent once.
     #[inline]
-    pub(crate) fn is_orderly_to(&self, snd_una: Seq) -> bool {
-        let mut covered = self.segments.iter().take_while(|segment| segment.seq.is_before(snd_una));
-        self.sacked == 0 && self.lost == 0 && covered.all(|segment| !segment.transmission.is_retransmission)
+    pub(crate) fn is_orderly(&self) -> bool {
+        self.sacked == 0 && self.lost == 0 && self.sent_again == 0
     }
 
-    /// The same as [`on_ack`](Self::on_ack) without blocks, if everything [is in order](Self::is_orderly_to) so far.
+    /// The same as [`on_ack`](Self::on_ack) without blocks, if everything [is in order](Self::is_orderly) so far.
     #[inline]
     pub(crate) fn on_ack_in_order(&mut self, now: Instant, snd_una: Seq, rack: &mut Rack) -> Acknowledged {
-        let mut result = Acknowledged::default();
+        // One segment, most often.
+        if let Some(first) = self.segments.pop_front_if(|first| first.end() == snd_una) {
+            rack.on_delivered(now, &first.transmission, false);
+            let newest = (first.transmission.sent_at, first.stamp);
+            return self.end_ack_in_order(now, snd_una, first.len(), Some(newest), rack);
+        }
+        let mut acked = 0;
         let mut newest = None;
         while let Some(first) = self.segments.front_mut()
             && first.seq.is_before(snd_una)
@@ -267,9 +284,8 @@ impl Scoreboard {
             let is_whole = end.is_at_or_before(snd_una);
             let arrived = Transmission { end: if is_whole { end } else { snd_una }, ..first.transmission };
             rack.on_delivered(now, &arrived, false);
-            result.rtt = Some(now - arrived.sent_at);
             newest = Some((arrived.sent_at, first.stamp));
-            result.acked += arrived.end - first.seq;
+            acked += arrived.end - first.seq;
             if is_whole {
                 self.segments.pop_front();
             } else {
@@ -278,11 +294,25 @@ impl Scoreboard {
                 first.seq = snd_una;
             }
         }
-        result.delivered = result.acked;
+        self.end_ack_in_order(now, snd_una, acked, newest, rack)
+    }
+
+    /// So much is acknowledged, of which this was sent last.
+    #[inline]
+    fn end_ack_in_order(
+        &mut self,
+        now: Instant,
+        snd_una: Seq,
+        acked: u32,
+        newest: Option<(Instant, Stamp)>,
+        rack: &Rack,
+    ) -> Acknowledged {
+        let mut result = Acknowledged { acked, delivered: acked, ..Acknowledged::default() };
         if let Some(newest) = newest {
-            result.sample = self.delivery.on_ack(now, result.delivered, newest, rack.min_rtt_micros());
+            result.rtt = Some(now - newest.0);
+            result.sample = self.delivery.on_ack(now, acked, newest, rack.min_rtt_micros());
         }
-        self.in_flight -= result.acked;
+        self.in_flight -= acked;
         if !self.segments.is_empty() {
             self.first_lost = self.first_lost.max(snd_una);
         }
@@ -325,6 +355,7 @@ impl Scoreboard {
                 }
             }
             self.account(segment.state, segment.len(), false);
+            self.sent_again -= u32::from(segment.transmission.is_retransmission);
         }
         if !self.segments.is_empty() {
             self.first_lost = self.first_lost.max(snd_una);
@@ -490,6 +521,7 @@ impl Scoreboard {
         let was = segment.state;
         segment.state = State::InFlight;
         segment.transmission.sent_at = now;
+        self.sent_again += u32::from(!segment.transmission.is_retransmission);
         segment.transmission.is_retransmission = true;
         segment.stamp = self.delivery.stamp(now, false);
         let outgoing = Outgoing {
@@ -567,6 +599,7 @@ impl Scoreboard {
             was_lost: segment.was_lost,
         };
         segment.transmission.end = seq;
+        self.sent_again += u32::from(segment.transmission.is_retransmission);
         self.sacked_segments += u32::from(segment.state == State::Sacked);
         self.segments.insert(at + 1, rest);
     }

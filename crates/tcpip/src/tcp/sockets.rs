@@ -376,7 +376,9 @@ impl Sockets {
         let entry = entry.ok_or(SendError::Closed)?;
         entry.connection.lend(|| self.spares.pop());
         entry.connection.send(data)?;
-        self.mark(id.place);
+        if !core::mem::replace(&mut entry.has_work, true) {
+            self.work.push_back(id.place);
+        }
         Ok(())
     }
 
@@ -416,10 +418,11 @@ impl Sockets {
 
     /// The next received bytes, see [`Connection::receive`].
     pub fn receive(&mut self, id: SocketId) -> Option<Buffer> {
-        let connection = &mut self.entry_mut(id)?.connection;
-        let data = connection.receive()?;
-        if connection.receivable() == 0 || connection.must_acknowledge() {
-            self.mark(id.place);
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation)?;
+        let data = entry.connection.receive()?;
+        let may_send = entry.connection.receivable() == 0 || entry.connection.must_acknowledge();
+        if may_send && !core::mem::replace(&mut entry.has_work, true) {
+            self.work.push_back(id.place);
         }
         Some(data)
     }

@@ -116,12 +116,24 @@ fn handle_thoroughly(stack: &mut Stack, now: Instant, link: InterfaceId, burst: 
 
 proptest! {
     #[test]
-    fn the_short_way_ends_where_the_long_one_does(frames in vec(frame(), 1..12)) {
+    fn the_short_way_ends_where_the_long_one_does(
+        frames in vec(frame(), 1..12), later in vec(frame(), 0..6), is_moved in any::<bool>(),
+    ) {
         let now = Instant::from_micros(1_000_000);
         let (mut quick, link) = host();
         let (mut thorough, _) = host();
         let packets = || frames.iter().map(Frame::packet).collect::<Vec<_>>();
         quick.prefetch(link, &packets(), |_| {});
+        quick.handle_packets(now, link, packets());
+        handle_thoroughly(&mut thorough, now, link, &mut packets());
+        if is_moved {
+            // What has been known of hosts is no longer so.
+            let gone = Change::RemoveAddress { interface: link, address: IpAddr::V4(ADDRESSES[0]) };
+            for stack in [&mut quick, &mut thorough] {
+                stack.apply(now, &gone).expect("it is there");
+            }
+        }
+        let packets = || later.iter().map(Frame::packet).collect::<Vec<_>>();
         quick.handle_packets(now, link, packets());
         handle_thoroughly(&mut thorough, now, link, &mut packets());
         prop_assert_eq!(quick.counters(), thorough.counters());

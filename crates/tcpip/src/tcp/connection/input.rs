@@ -487,28 +487,34 @@ impl Connection {
         }
         // What arrives behind a gap lets as much out, and does not widen the window (RFC 3042 §2).
         if news.acked > 0 && news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
-            let begins_round = self.snd_una.is_after(self.round_end);
-            if begins_round {
-                self.round_end = self.snd_nxt;
-                if self.unsent_bytes > 0 && self.history.is_some() {
-                    self.on_round(now);
-                }
-            }
-            let flight = self.round_flight(begins_round, flight);
-            let ack = Ack {
-                now,
-                bytes: news.delivered,
-                rtt: news.rtt,
-                srtt: self.rto.srtt().unwrap_or_default(),
-                begins_round,
-                is_cwnd_limited: self.is_cwnd_limited || self.is_half_used(flight),
-            };
-            self.algorithm.on_ack(&mut self.window, &ack);
+            self.widen(now, news, flight);
         }
         let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
         if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
             self.rearm(now);
         }
+    }
+
+    /// Lets the congestion window grow, as its algorithm has it. `flight` bytes were in the network before the acknowledgement.
+    #[inline]
+    pub(super) fn widen(&mut self, now: Instant, news: &Acknowledged, flight: u32) {
+        let begins_round = self.snd_una.is_after(self.round_end);
+        if begins_round {
+            self.round_end = self.snd_nxt;
+            if self.unsent_bytes > 0 && self.history.is_some() {
+                self.on_round(now);
+            }
+        }
+        let flight = self.round_flight(begins_round, flight);
+        let ack = Ack {
+            now,
+            bytes: news.delivered,
+            rtt: news.rtt,
+            srtt: self.rto.srtt().unwrap_or_default(),
+            begins_round,
+            is_cwnd_limited: self.is_cwnd_limited || self.is_half_used(flight),
+        };
+        self.algorithm.on_ack(&mut self.window, &ack);
     }
 
     /// The most that was under way in this round.

@@ -19,17 +19,28 @@ const CORK_TIME: Duration = Duration::from_millis(200);
 pub struct Outgoing {
     /// Its header.
     pub header: TcpHeader,
-    /// Its bytes.
+    /// Its bytes, and how many they are.
     pub payload: Payload,
+    /// See [`Outgoing::payload`].
+    pub len: u32,
     /// If there are more of them than this, they have to be cut into pieces of this size.
     pub mss: u32,
 }
 
 impl Outgoing {
+    /// Leaves the header alone.
+    #[inline]
+    fn clear(&mut self) {
+        self.len = 0;
+        if !self.payload.is_empty() {
+            self.payload.clear();
+        }
+    }
+
     /// How many segments it is on the wire.
     pub(in crate::tcp) fn segments(&self) -> u32 {
-        let bytes = payload_len(&self.payload);
-        if bytes > self.mss { bytes.div_ceil(self.mss) } else { 1 }
+        // Dividing takes long.
+        if self.len > self.mss { self.len.div_ceil(self.mss) } else { 1 }
     }
 }
 
@@ -49,7 +60,7 @@ impl Connection {
         let is_any = self.next_segment(now, max_len, outgoing);
         if is_any {
             let is_syn = outgoing.header.flags.contains(TcpFlags::SYN);
-            self.totals.on_sent(outgoing.segments(), !outgoing.payload.is_empty() && !is_syn);
+            self.totals.on_sent(outgoing.segments(), outgoing.len > 0 && !is_syn);
         }
         is_any
     }
@@ -111,11 +122,13 @@ impl Connection {
         if has_timestamps {
             header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
         }
-        outgoing.payload.clear();
+        outgoing.clear();
+        let header = &mut outgoing.header;
         if is_first {
             // Nothing to acknowledge; and the window of a SYN counts from the number that the answer will have.
             header.window = u16::try_from(self.options.receive_capacity.min(MAX_WINDOW)).unwrap_or(u16::MAX);
             self.write_opening(header, &mut outgoing.payload);
+            outgoing.len = payload_len(&outgoing.payload);
         } else {
             header.flags |= TcpFlags::ACK;
             header.window = self.advertise(true);
@@ -163,6 +176,7 @@ impl Connection {
         self.write_header(now, segment.seq, flags, &mut outgoing.header);
         self.write_urgent(&mut outgoing.header);
         outgoing.payload = segment.payload;
+        outgoing.len = bytes - u32::from(segment.has_fin);
         true
     }
 
@@ -278,22 +292,24 @@ impl Connection {
     pub(super) fn push(&mut self, now: Instant, len: u32, outgoing: &mut Outgoing) {
         self.may_send_little = false;
         self.take_unsent(len, &mut outgoing.payload);
+        outgoing.len = len;
         let is_last = self.unsent_bytes == 0;
         let ends_record = len > 0 && self.record_len() == len;
         if ends_record {
             self.queues.get_or_insert_default().records.pop_front();
         }
-        let goes_on = self.queues.as_ref().is_some_and(|queues| queues.is_unpushed);
-        let is_pushed = ends_record || is_last && len > 0 && (!goes_on || self.fin == Fin::Queued);
+        // Behind what fills its window the other side need not wait for more.
+        let fills_window = self.peer_room() < len + outgoing.mss;
+        let queues = self.queues.get_or_insert_default();
+        let is_pushed = ends_record || is_last && len > 0 && (!queues.is_unpushed || self.fin == Fin::Queued);
         if is_last {
             self.must_push = false;
-            self.queues.get_or_insert_default().corked_until = None;
+            queues.corked_until = None;
         }
         let has_fin = is_last && self.fin == Fin::Queued;
         let seq = self.snd_nxt;
         let mut flags = TcpFlags::ACK;
-        // Behind what fills its window the other side need not wait for more.
-        if is_pushed || len > outgoing.mss || self.peer_room() < len + outgoing.mss {
+        if is_pushed || len > outgoing.mss || fills_window {
             flags |= TcpFlags::PSH;
         }
         if has_fin {
@@ -302,7 +318,6 @@ impl Connection {
             self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
         }
         let is_alone = self.snd_una == seq;
-        let queues = self.queues.get_or_insert_default();
         if is_alone {
             queues.busy_since = now;
         }
@@ -310,23 +325,24 @@ impl Connection {
         if !goes_again && len != outgoing.mss && (len < outgoing.mss || !len.is_multiple_of(outgoing.mss)) {
             queues.small_end = Some(seq + len);
         }
+        let bytes = len + u32::from(has_fin);
         let board = &mut queues.board;
-        board.push(seq, shared(&outgoing.payload), has_fin, now);
-        if is_pushed {
-            board.mark_pushed();
-        }
+        board.push_sized(seq, bytes, shared(&outgoing.payload), has_fin, is_pushed, now);
         if goes_again {
             board.mark_repeated();
         }
-        let bytes = len + u32::from(has_fin);
+        let was_idle = board.in_flight() == bytes;
         self.snd_nxt += bytes;
-        self.on_sent(bytes);
         self.pace(now, len, is_alone);
         self.acks.on_data_sent(now);
-        let was_idle = self.in_flight() == bytes;
         self.last_sent_at = now;
-        if was_idle || self.recovery.is_none() {
+        if self.recovery.is_none() {
             self.rearm(now);
+        } else {
+            self.on_sent(bytes);
+            if was_idle {
+                self.rearm(now);
+            }
         }
         self.write_header(now, seq, flags, &mut outgoing.header);
         self.write_urgent(&mut outgoing.header);
@@ -359,7 +375,15 @@ impl Connection {
     pub(super) fn take_unsent(&mut self, len: u32, payload: &mut Payload) {
         let unsent = &mut self.queues.get_or_insert_default().unsent;
         let mut left = len as usize;
-        payload.clear();
+        if !payload.is_empty() {
+            payload.clear();
+        }
+        self.unsent_bytes -= len;
+        // One write, most often.
+        if let Some(whole) = unsent.pop_front_if(|first| first.len() == left) {
+            payload.push(whole);
+            return;
+        }
         while left > 0
             && let Some(first) = unsent.front_mut()
         {
@@ -370,7 +394,6 @@ impl Connection {
             left -= part.len();
             payload.push(part);
         }
-        self.unsent_bytes -= len;
     }
 
     /// The number of what is sent next for the first time.
@@ -389,7 +412,7 @@ impl Connection {
         let must_ask = core::mem::take(&mut self.must_ask);
         if must_ask {
             self.write_header(now, self.snd_una - 1, TcpFlags::ACK, &mut outgoing.header);
-            outgoing.payload.clear();
+            outgoing.clear();
         }
         must_ask
     }
@@ -398,21 +421,21 @@ impl Connection {
         let is_due = self.acks.is_due(now);
         if is_due {
             self.write_header(now, self.snd_nxt, TcpFlags::ACK, &mut outgoing.header);
-            outgoing.payload.clear();
+            outgoing.clear();
         }
         is_due
     }
 
     /// Writes a header with what every segment says.
     fn write_header(&mut self, now: Instant, seq: Seq, flags: TcpFlags, header: &mut TcpHeader) {
-        *header = TcpHeader { seq, flags, ack: self.rcv_nxt, ..TcpHeader::default() };
+        (header.seq, header.ack, header.flags, header.urgent_pointer) = (seq, self.rcv_nxt, flags, 0);
+        let timestamps = TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent };
+        header.options.set_lone_timestamps(self.agreed.has_timestamps.then_some(timestamps));
         if flags.contains(TcpFlags::SYN) {
+            (header.window, header.options.timestamps) = (0, None);
             return;
         }
         header.window = self.advertise(false);
-        if self.agreed.has_timestamps {
-            header.options.timestamps = Some(TcpTimestamps { tsval: self.ts_now(now), tsecr: self.ts_recent });
-        }
         if self.has_reports() {
             header.options.sack = self.take_reports();
         }

@@ -27,10 +27,13 @@ impl Connection {
         } else {
             self.acknowledge_nothing(now);
         }
-        if segment.payload.len() == 1 {
-            let _ = segment.payload.pop().map(|part| self.take_in_order(now, part));
-        } else {
-            segment.payload.drain(..).for_each(|part| self.take_in_order(now, part));
+        if len > 0 {
+            if segment.payload.len() == 1 {
+                let _ = segment.payload.pop().map(|part| self.take_in_order(part));
+            } else {
+                segment.payload.drain(..).for_each(|part| self.take_in_order(part));
+            }
+            self.on_taken_in_order(now, len);
         }
         true
     }
@@ -58,8 +61,7 @@ impl Connection {
             && self.peer_fin.is_none()
             && self.duplicate_acks == 0
             && !self.syn.is_unconfirmed();
-        let is_orderly =
-            |queues: &Queues| queues.has_room() && queues.assembler.is_none() && queues.board.is_orderly_to(header.ack);
+        let is_orderly = |queues: &Queues| queues.has_room() && queues.assembler.is_none() && queues.board.is_orderly();
         self.state == State::Established
             && is_plain
             && is_newer
@@ -91,7 +93,18 @@ impl Connection {
         let news = queues.board.on_ack_in_order(now, ack, &mut self.rack);
         self.move_una(ack, &news);
         self.on_progress();
-        let signs = Signs { is_duplicate: false, delivered: news.delivered };
-        self.advance(now, &news, signs, flight, false);
+        if self.may_have_lost() {
+            let signs = Signs { is_duplicate: false, delivered: news.delivered };
+            self.advance(now, &news, signs, flight, false);
+            return;
+        }
+        // What `advance` comes to where nothing is lost, or was.
+        if let Some(history) = &mut self.history {
+            history.timeouts.on_recovered(now);
+        }
+        if !planted::is("predicted_not_grown") {
+            self.widen(now, &news, flight);
+        }
+        self.rearm(now);
     }
 }

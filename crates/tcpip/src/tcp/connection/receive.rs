@@ -35,19 +35,21 @@ impl Connection {
     /// doubles. Otherwise the next acknowledgement tells (as Linux; RFC 9293 §3.8.6.2.2 asks for steps, not for segments).
     fn is_room_news(&self) -> bool {
         let left = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
-        let (capacity, edge) =
-            (self.receive_capacity().min(MAX_WINDOW << self.agreed.rcv_scale.shift()), self.window_edge());
-        left <= capacity / 2 && edge - self.rcv_adv >= 2 * self.snd_mss && edge - self.rcv_nxt >= 2 * left
+        let capacity = self.receive_capacity().min(MAX_WINDOW << self.agreed.rcv_scale.shift());
+        if left > capacity / 2 {
+            return false;
+        }
+        let edge = self.window_edge();
+        edge - self.rcv_adv >= 2 * self.snd_mss && edge - self.rcv_nxt >= 2 * left
     }
 
-    /// How many segments were dropped since the last time, since too many pieces wait.
-    pub(in crate::tcp) fn take_refused(&mut self) -> u32 {
-        self.queues.as_deref_mut().map_or(0, |queues| core::mem::take(&mut queues.refused))
-    }
-
-    /// How many edges of reports were not heard since the last time, since what was sent is in as many pieces as may be.
-    pub(in crate::tcp) fn take_unheard(&mut self) -> u32 {
-        self.queues.as_deref_mut().map_or(0, |queues| queues.board.take_refused())
+    /// How many segments were dropped since the last time, since too many pieces wait, and how many edges of reports were not heard,
+    /// since what was sent is in as many pieces as may be.
+    #[inline]
+    pub(in crate::tcp) fn take_refused(&mut self) -> [u32; 2] {
+        self.queues
+            .as_deref_mut()
+            .map_or([0; 2], |queues| [core::mem::take(&mut queues.refused), queues.board.take_refused()])
     }
 
     /// How many received bytes wait.
@@ -73,6 +75,7 @@ impl Connection {
     /// Takes in data that begin at `seq`, of which at least a part may be in the window.
     pub(super) fn take_data(&mut self, now: Instant, mut seq: Seq, data: impl Iterator<Item = Buffer>) {
         let most = max_pieces(self.receive_capacity());
+        let before = self.rcv_nxt;
         for mut part in data {
             let (begin, len) = (seq, length(&part));
             seq += len;
@@ -93,7 +96,7 @@ impl Connection {
                 queues.refused += 1;
                 self.acks.at_once();
             } else if begin == self.rcv_nxt {
-                self.take_in_order(now, part);
+                self.take_in_order(part);
             } else {
                 let inserted = queues.assembler.get_or_insert_default().insert(begin, part, most);
                 queues.refused += u32::from(inserted.refused > 0);
@@ -106,15 +109,25 @@ impl Connection {
                 self.acks.be_quick();
             }
         }
+        if self.rcv_nxt != before {
+            self.on_taken_in_order(now, self.rcv_nxt - before);
+        }
     }
 
+    /// A segment has brought so many bytes that are in order now.
     #[inline]
-    pub(super) fn take_in_order(&mut self, now: Instant, part: Buffer) {
+    pub(super) fn on_taken_in_order(&mut self, now: Instant, bytes: u32) {
+        self.acks.on_data(now, bytes, self.snd_mss);
+        self.on_received(now, bytes);
+    }
+
+    /// Takes the next bytes of the stream, and what had waited behind them. [`Connection::on_taken_in_order`] is told when all of a
+    /// segment are taken.
+    #[inline]
+    pub(super) fn take_in_order(&mut self, part: Buffer) {
         let len = length(&part);
-        self.acks.on_data(now, len, self.snd_mss);
         self.rcv_nxt += len;
         self.ready_bytes += len;
-        self.on_received(now, len);
         let queues = self.queues.get_or_insert_default();
         queues.ready.push_back(part);
         if queues.ready.len() >= COLLAPSE_FROM {
@@ -128,7 +141,6 @@ impl Connection {
             if assembler.is_empty() {
                 queues.assembler = None;
             }
-            self.on_received(now, bytes);
             // The end of a gap, or of a part of one (RFC 5681 §4.2).
             self.acks.at_once();
             if let Some(known) = known {
@@ -183,7 +195,12 @@ impl Connection {
     /// Where the window ends if it is told now. It never moves back (RFC 9293 §3.8.6.2.1), and forward only in steps that are
     /// worth a segment (§3.8.6.2.2).
     pub(super) fn window_edge(&self) -> Seq {
-        let edge = self.room_edge();
+        self.window_edge_in(self.room_edge())
+    }
+
+    /// The same, where it is known where the room ends.
+    #[inline]
+    fn window_edge_in(&self, edge: Seq) -> Seq {
         let step = self.snd_mss.min(self.receive_capacity() / 2);
         let is_worth_it = edge.is_after(self.rcv_adv) && edge - self.rcv_adv >= step;
         if is_worth_it { edge } else { self.rcv_adv }
@@ -191,13 +208,14 @@ impl Connection {
 
     /// The window for the next segment, as it stands in the header, and from then on the other side's.
     pub(super) fn advertise(&mut self, is_syn: bool) -> u16 {
-        let edge = self.window_edge();
+        let room_edge = self.room_edge();
+        let edge = self.window_edge_in(room_edge);
         let room = if edge.is_after(self.rcv_nxt) { edge - self.rcv_nxt } else { 0 };
         let shift = if is_syn { 0 } else { self.agreed.rcv_scale.shift() };
         // Rounded up, since a window that was told must not shrink; but not again and again, beyond all room: by less than the rounding
         // it may (RFC 7323 §2.4).
-        let rounded = room.div_ceil(1 << shift);
-        let is_beyond = (self.rcv_nxt + (rounded << shift)).is_after(self.room_edge() + (1 << shift));
+        let rounded = (room + ((1 << shift) - 1)) >> shift;
+        let is_beyond = (self.rcv_nxt + (rounded << shift)).is_after(room_edge + (1 << shift));
         let window = if is_beyond && !planted::is("window_creeps") { room >> shift } else { rounded }.min(MAX_WINDOW);
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt + (window << shift));
         u16::try_from(window).unwrap_or(u16::MAX)

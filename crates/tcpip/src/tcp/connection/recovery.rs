@@ -135,7 +135,7 @@ impl Connection {
     /// Looks for losses, and begins a recovery if there are any. `flight` bytes were in the network before the acknowledgement. Of peers
     /// that report nothing time tells nothing (RFC 8985 §3).
     pub(super) fn detect_losses(&mut self, now: Instant, flight: u32) -> bool {
-        if !self.agreed.has_sack || self.board().is_none_or(|board| board.has_no_suspect(&self.rack)) {
+        if !self.may_have_lost() {
             return false;
         }
         let srtt = self.rto.srtt().unwrap_or(Duration::MAX);
@@ -149,6 +149,12 @@ impl Connection {
             self.set_timer(Purpose::Reordering, deadline);
         }
         is_congested
+    }
+
+    /// Whether time may tell of a loss.
+    #[inline]
+    pub(super) fn may_have_lost(&self) -> bool {
+        self.agreed.has_sack && !self.board().is_none_or(|board| board.has_no_suspect(&self.rack))
     }
 
     /// The same for peers that report nothing: three duplicates of an acknowledgement (RFC 5681 §3.2), and in fast recovery each

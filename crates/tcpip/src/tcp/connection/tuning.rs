@@ -116,6 +116,13 @@ impl Connection {
         self.history.as_deref().map_or(0, grown)
     }
 
+    /// Whether [`Connection::grow`] may do something: the application fills what there is, or more has come than was expected.
+    #[inline]
+    pub(in crate::tcp) fn wants_growth(&self) -> bool {
+        let is_filled = self.unacknowledged() >= self.send_capacity() / 2;
+        is_filled || self.history.as_deref().is_some_and(|history| history.receiving.wanted > 0)
+    }
+
     /// Lets the buffers grow to what the path needs, by `room` bytes at most.
     pub(in crate::tcp) fn grow(&mut self, room: u64) -> Growth {
         let most = self.options.max_send_capacity.min(self.window.cwnd.saturating_mul(2));

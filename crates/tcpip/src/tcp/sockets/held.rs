@@ -61,6 +61,12 @@ impl Held {
         }
     }
 
+    /// Whether no device has anybody waiting for it.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A connection that has waited for long enough.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<u32> {

@@ -5,12 +5,12 @@ use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::listen::Listener;
 use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
-use crate::stack::earliest;
 use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
 use crate::time::Instant;
+use crate::timers::Timers;
 
 /// So many connections and their table fit into the caches.
 const FAR: usize = if cfg!(test) { 2 } else { 4_096 };
@@ -22,7 +22,7 @@ impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, mut segment: Segment) {
         let len = segment.payload_len();
-        self.take_segment(now, &flow, &mut segment, len, u16::MAX);
+        self.take_segment(now, &flow, &mut segment, len, || u16::MAX);
     }
 
     /// The same for a segment that stays where it is, since it is large. It has `len` bytes and came over a link that takes `link_mss`
@@ -33,12 +33,12 @@ impl Sockets {
         flow: &FourTuple,
         segment: &mut Segment,
         len: u32,
-        link_mss: u16,
+        link_mss: impl FnOnce() -> u16,
     ) {
         self.counters.segments_received += 1;
         match self.find_again(flow) {
             Some(Place::Connection(place)) => self.on_connection(now, place, segment, len),
-            other => self.on_unconnected(now, other, flow.reversed(), segment, link_mss),
+            other => self.on_unconnected(now, other, flow.reversed(), segment, link_mss()),
         }
     }
 
@@ -89,8 +89,9 @@ impl Sockets {
 
     /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
     pub fn deadline(&self) -> Option<Instant> {
-        let others = earliest(self.half_open_timers.next_deadline(), self.over_timers.next_deadline());
-        earliest(self.connection_timers.next_deadline(), others)
+        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
+        let first = timers.map(Timers::next_micros).into_iter().fold(u64::MAX, u64::min);
+        (first != u64::MAX).then(|| Instant::from_micros(first))
     }
 
     /// Time has passed.

@@ -32,7 +32,7 @@ impl Sockets {
         }
         if let Some((flow, header)) = self.replies.pop_front() {
             self.counters.segments_sent += 1;
-            *outgoing = Outgoing { header, payload: Payload::new(), mss: u32::MAX };
+            *outgoing = Outgoing { header, payload: Payload::new(), len: 0, mss: u32::MAX };
             return Some(addressed(flow, outgoing));
         }
         while let Some(place) = self.held.pop().or_else(|| self.work.pop_front()) {
@@ -47,7 +47,7 @@ impl Sockets {
             let snd_nxt = entry.connection.snd_nxt();
             if entry.connection.transmit(now, max_len, outgoing) {
                 let count = u64::from(outgoing.segments());
-                let is_again = !outgoing.payload.is_empty() && outgoing.header.seq.is_before(snd_nxt);
+                let is_again = outgoing.len > 0 && outgoing.header.seq.is_before(snd_nxt);
                 self.counters.segments_sent += count;
                 self.counters.segments_retransmitted += if is_again { count } else { 0 };
                 let flow = addressed(entry.flow, outgoing);
@@ -63,6 +63,12 @@ impl Sockets {
             self.settle(now, place);
         }
         None
+    }
+
+    /// Whether anything may have to leave.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.work.is_empty() || !self.replies.is_empty() || !self.held.is_empty()
     }
 
     /// What has waited for the device of an interface may leave.
@@ -84,11 +90,14 @@ impl Sockets {
     fn settle(&mut self, now: Instant, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
         entry.connection.note_sending(now);
-        let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
-        self.growth_bytes += u64::from(growth.bytes);
-        self.counters.growth_refused += u64::from(growth.is_refused);
-        self.counters.pieces_refused += u64::from(entry.connection.take_refused());
-        self.counters.reports_refused += u64::from(entry.connection.take_unheard());
+        if entry.connection.wants_growth() {
+            let growth = entry.connection.grow(self.limits.growth_bytes - self.growth_bytes);
+            self.growth_bytes += u64::from(growth.bytes);
+            self.counters.growth_refused += u64::from(growth.is_refused);
+        }
+        let [pieces, reports] = entry.connection.take_refused();
+        self.counters.pieces_refused += u64::from(pieces);
+        self.counters.reports_refused += u64::from(reports);
         if let Some(news) = entry.connection.take_path_news() {
             self.counters.black_holes += u64::from(news.black_holes);
             self.counters.path_probes_arrived += u64::from(news.arrived);
@@ -96,8 +105,11 @@ impl Sockets {
         }
         self.counters.challenges_suppressed += u64::from(entry.connection.take_unanswered());
         self.send_bytes = self.send_bytes.wrapping_add_signed(entry.connection.recount());
-        let spare = entry.connection.reclaim();
-        self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
+        if let Some(spare) = entry.connection.reclaim()
+            && self.spares.len() < MAX_SPARES
+        {
+            self.spares.push(spare);
+        }
         match entry.connection.deadline() {
             Some(deadline) => self.connection_timers.arm(place, deadline),
             None => self.connection_timers.disarm(place),

@@ -300,7 +300,7 @@ fn small_pieces_are_put_together() {
                 seq += size;
             }
         }
-        assert_eq!((script.connection.receivable(), script.connection.take_refused()), (seq - 1, 0));
+        assert_eq!((script.connection.receivable(), script.connection.take_refused()), (seq - 1, [0, 0]));
         let pieces = script.connection.queues.as_deref().expect("something waits").ready.len();
         assert!(pieces < COLLAPSE_FROM + COLLAPSED + 60_000 / SMALL_BYTES, "{sizes:?}: {pieces}");
         assert_eq!(script.received(1), seq as usize - 1);
