@@ -228,7 +228,7 @@ fn tests() -> Result<Outcome> {
 /// The tests that drive httpd by programs that are not the repository's, the HTTP client at a server that is not, and captures of
 /// packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::"];
+    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "vlan::"];
     let httpd = [&["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored"][..], &kinds].concat();
     let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];

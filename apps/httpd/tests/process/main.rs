@@ -23,3 +23,4 @@ mod slow;
 mod starts;
 mod stop;
 mod tools;
+mod vlan;
