@@ -77,6 +77,12 @@ const PACKAGES: &[Package] = &[
         why: "has promtool, which checks the metrics that httpd shows",
         steps: &["tools"],
     },
+    Package {
+        name: "radvd",
+        program: "/usr/sbin/radvd",
+        why: "is a router that sends the native stack to a DHCPv6 server",
+        steps: &["tools"],
+    },
     Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
