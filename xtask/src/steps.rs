@@ -230,7 +230,7 @@ fn tests() -> Result<Outcome> {
 /// The tests that drive httpd and the native network by programs that are not the repository's, the HTTP client at a server that is not,
 /// and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
-    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::"];
+    let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::", "vlan::"];
     let httpd = [&["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored"][..], &kinds].concat();
     let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];

@@ -15,6 +15,7 @@
 //! | [`Fault`] | loses, doubles, reorders, damages and delays packets, as a seed says |
 //! | [`Pcap`] | writes packets to a file that tshark reads |
 //! | [`Trace`] | shows packets in the log, a line each |
+//! | [`split`] | makes of a queue one for each VLAN |
 //!
 //! What arrives lies in frames of the shard's pool; what is sent are the buffers of whoever sends. Nothing here copies a payload,
 //! except where that is said, and there it is counted.

@@ -1,5 +1,6 @@
 //! The native network of an application: its options, and what follows from them.
 
+mod device;
 mod dhcp;
 mod ipv6;
 mod opened;
@@ -8,21 +9,22 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
-use sunstar_device::{FaultOptions, TapOptions};
+use sunstar_device::FaultOptions;
 use sunstar_native::Prefix;
 
 use crate::error::Error;
 use crate::options::truth;
+use device::DeviceOptions;
 pub(crate) use opened::Opened;
 
-const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off]; \
-     may be repeated";
+const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID]; \
+     may be repeated, also for other VLANs of a device";
 
 #[derive(Args, Debug)]
 #[group(skip)]
 pub(crate) struct NativeOptions {
-    #[arg(long, value_name = "DEVICE", value_parser = device, help = DEVICE_HELP)]
-    device: Vec<TapOptions>,
+    #[arg(long, value_name = "DEVICE", value_parser = str::parse::<DeviceOptions>, help = DEVICE_HELP)]
+    device: Vec<DeviceOptions>,
 
     /// Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = truth)]
@@ -172,14 +174,6 @@ fn is_host(address: Ipv4Addr, prefix: Prefix) -> bool {
     (1..224).contains(&first) && first != 127 && prefix.broadcast() != Some(address) && !names_network
 }
 
-fn device(text: &str) -> Result<TapOptions, String> {
-    match text.split_once(':') {
-        Some(("tap", options)) => options.parse().map_err(|error: sunstar_device::TapError| error.to_string()),
-        Some((kind, _)) => Err(format!("there are no devices of the kind {kind:?}; there is tap:NAME")),
-        None => Err("a device is a kind and a name, as in tap:NAME".to_owned()),
-    }
-}
-
 fn netmask(text: &str) -> Result<u8, String> {
     let mask: Ipv4Addr = text.parse().map_err(|_| "it must be a mask such as 255.255.255.0".to_owned())?;
     let bits = u32::from(mask);
@@ -204,17 +198,17 @@ pub(crate) struct Plan {
     trace: bool,
 }
 
-/// A device and its address.
+/// A device, or a VLAN of it, and its address.
 #[derive(Clone, Debug)]
 struct Interface {
-    device: TapOptions,
+    device: DeviceOptions,
     /// None if others give it.
     prefix: Option<Prefix>,
     asks_dhcp: bool,
 }
 
 impl Interface {
-    fn new(device: TapOptions, address: Ipv4Addr, mask: u8) -> Result<Self, Error> {
+    fn new(device: DeviceOptions, address: Ipv4Addr, mask: u8) -> Result<Self, Error> {
         let prefix = Prefix::new(address, mask).map_err(Error::usage)?;
         if !is_host(address, prefix) {
             return Err(Error::usage(format_args!("--host-ipv4-addr {address}: no host can have that address")));
@@ -224,9 +218,7 @@ impl Interface {
 
     /// Whether it can be told from another one: what goes to a network goes by one device.
     fn check_beside(&self, other: &Self) -> Result<(), Error> {
-        if self.device.name == other.device.name {
-            return Err(Error::usage(format_args!("--device tap:{} stands there twice", self.device.name)));
-        }
+        self.device.check_beside(&other.device)?;
         let Some((own, others)) = self.prefix.zip(other.prefix) else { return Ok(()) };
         let (here, there) = (own.address(), others.address());
         if own.contains(there) || others.contains(here) {

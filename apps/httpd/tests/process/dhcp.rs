@@ -146,10 +146,14 @@ fn with_tap(test: impl FnOnce() + Send + 'static) {
 
 /// httpd, which waits for an address, and what it writes to: a file, since it goes on writing.
 fn httpd(folder: &TempDir) -> (Httpd, PathBuf) {
+    httpd_with(folder, &[])
+}
+
+fn httpd_with(folder: &TempDir, more: &[&str]) -> (Httpd, PathBuf) {
     let capture = folder.path().join("capture.pcapng");
     let mut command = command(SHARDS);
     command.args(["--network-stack", "native", "--device", "tap:tap0", "--pcap"]).arg(&capture);
-    (Httpd::run(&mut command), capture)
+    (Httpd::run(command.args(more)), capture)
 }
 
 fn hello(httpd: &Httpd) {
@@ -259,6 +263,39 @@ fn kea_configures_renews_and_gets_it_back() {
         // It may not hear the first question yet.
         messages.dedup();
         assert_eq!(messages[..4], ["1", "2 1300", "3", "5 1300"]);
+    });
+}
+
+/// RFC 2132 §3.14, §9.14: the server has an address for whom it knows, and a name.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_server_knows_the_client_by_what_it_says() {
+    with_tap(|| {
+        let server = Server::dnsmasq(&["--dhcp-host=id:00:77:65:62,10.9.0.77"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (httpd, capture) = httpd_with(&folder, &["--dhcp-client-id", "web", "--dhcp-host-name", "web.example.org"]);
+        assert_eq!(httpd.address.ip(), Ipv4Addr::new(10, 9, 0, 77), "{}", server.log());
+        httpd.stop();
+        server.wait_for("client provides name: web.example.org");
+        assert!(messages(&capture, "dhcp.option.hostname").contains(&"3 web.example.org".to_owned()));
+    });
+}
+
+/// RFC 2131 §4.4.2: by two messages, or by four if the server will not have it.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn the_previous_address_is_asked_for_first() {
+    with_tap(|| {
+        let _server = Server::dnsmasq(&[]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (httpd, capture) = httpd_with(&folder, &["--dhcp-previous-addr", "10.9.0.55"]);
+        assert_eq!(httpd.address.ip(), Ipv4Addr::new(10, 9, 0, 55));
+        httpd.stop();
+        assert_eq!(messages(&capture, "dhcp.option.requested_ip_address")[..2], ["3 10.9.0.55", "5"]);
+        let (httpd, capture) = httpd_with(&folder, &["--dhcp-previous-addr", "192.0.2.7"]);
+        assert!(matches!(httpd.address.ip(), IpAddr::V4(v4) if (50..60).contains(&v4.octets()[3])));
+        httpd.stop();
+        assert_eq!(messages(&capture, "dhcp.option.requested_ip_address")[..3], ["3 192.0.2.7", "6", "1"]);
     });
 }
 

@@ -187,6 +187,34 @@ fn kea_commits_rapidly_and_renews() {
     });
 }
 
+/// A router that is no server, and a server that is no router.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn radvd_sends_to_kea() {
+    with_tap(|| {
+        let server = kea("");
+        let radvd = Server::start("/usr/sbin/radvd", |folder| {
+            let config =
+                "interface tap0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvManagedFlag on;
+                 prefix 2001:db8:0:6::/64 { AdvOnLink on; AdvAutonomous off; }; };";
+            let file = write(folder, config);
+            ["--nodaemon", "--logmethod", "stderr", "-C", &file, "-p", &path(folder, "pid")].map(str::to_owned).to_vec()
+        });
+        let httpd = httpd(&["--slaac", "1", "--address", "::"]);
+        let at = |low: u16| {
+            let ip = Ipv6Addr::new(0x2001, 0xdb8, 0, 6, 0, 0, 0, low);
+            SocketAddr::new(ip.into(), httpd.address.port())
+        };
+        let accepts =
+            |low| std::net::TcpStream::connect_timeout(&at(low), std::time::Duration::from_millis(500)).is_ok();
+        wait_until(|| accepts(0x70), || format!("{} {}", radvd.log(), server.log()));
+        hello(at(0x70));
+        let log = httpd.stop();
+        assert_eq!(log.matches("this host has the address 2001:").count(), 1, "by the server alone: {log}");
+        server.wait_for("RELEASE");
+    });
+}
+
 /// RFC 8415 §18.2.8: the kernel has the address that the server gives.
 #[test]
 #[ignore = "needs programs: cargo xtask test tools"]

@@ -25,3 +25,4 @@ mod slow;
 mod starts;
 mod stop;
 mod tools;
+mod vlan;

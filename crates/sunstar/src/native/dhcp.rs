@@ -140,13 +140,13 @@ fn client_id(text: &str) -> Result<ClientId, String> {
 }
 
 /// An interface for which the start waits.
-struct Asked<'a> {
-    name: &'a str,
+struct Asked {
+    name: String,
     id: InterfaceId,
     is_v6: bool,
 }
 
-impl Asked<'_> {
+impl Asked {
     fn has_address(&self, stack: &Stack) -> bool {
         if !self.is_v6 {
             return stack.dhcpv4_lease(self.id).is_some();
@@ -157,7 +157,7 @@ impl Asked<'_> {
 
     /// Why a device has no address.
     fn why(&self, network: &Network) -> String {
-        let (id, name) = (self.id, self.name);
+        let (id, name) = (self.id, &self.name);
         let is_offered = network.with_stack(|stack| match self.is_v6 {
             false => !matches!(stack.dhcpv4_state(id), State::Init | State::Selecting),
             true => !matches!(stack.dhcpv6_state(id), dhcpv6::State::Init | dhcpv6::State::Soliciting),
@@ -213,12 +213,12 @@ impl Plan {
     }
 
     /// For which addresses the start waits.
-    fn asked(&self, interfaces: &[InterfaceId]) -> Vec<Asked<'_>> {
+    fn asked(&self, interfaces: &[InterfaceId]) -> Vec<Asked> {
         let waits_for_v6 = self.ipv6.waits_for_dhcp();
         let all = self.interfaces.iter().zip(interfaces);
         let both = all.flat_map(|(interface, id)| {
             let asks = [(false, interface.asks_dhcp), (true, waits_for_v6)];
-            let of = |is_v6| Asked { name: &interface.device.name, id: *id, is_v6 };
+            let of = |is_v6| Asked { name: interface.device.name(), id: *id, is_v6 };
             asks.into_iter().filter(|(_, asks)| *asks).map(move |(is_v6, _)| of(is_v6))
         });
         both.collect()

@@ -54,6 +54,8 @@ pub(super) struct Ipv6Plan {
     follows_routers: bool,
     is_spoken: bool,
     dhcp: Dhcpv6,
+    /// Of the interfaces; zero for what has no tag.
+    vlans: Vec<u16>,
 }
 
 impl Ipv6Plan {
@@ -65,7 +67,7 @@ impl Ipv6Plan {
     ) -> Result<Self, Error> {
         let mut addresses = Vec::new();
         for HostAddress { device, prefix } in given {
-            let is_it = |interface: &Interface| device.as_ref().is_none_or(|name| *name == interface.device.name);
+            let is_it = |interface: &Interface| device.as_ref().is_none_or(|name| *name == interface.device.name());
             let at = interfaces.iter().position(is_it).ok_or_else(|| {
                 let name = device.as_deref().unwrap_or_default();
                 Error::usage(format_args!("--host-ipv6-addr {name}={prefix}: there is no --device tap:{name}"))
@@ -84,7 +86,8 @@ impl Ipv6Plan {
             log::warn!("--slaac 1 is not followed, since --host-ipv6-addr is given");
         }
         let is_spoken = follows_routers || !given.is_empty();
-        Ok(Self { is_spoken, addresses, gateway, follows_routers, dhcp: Dhcpv6::Off })
+        let vlans = interfaces.iter().map(|interface| interface.device.vlan.unwrap_or(0)).collect();
+        Ok(Self { is_spoken, addresses, gateway, follows_routers, dhcp: Dhcpv6::Off, vlans })
     }
 
     /// With what is asked for by DHCPv6; if nothing is said, that is left to routers, where they are followed.
@@ -115,7 +118,7 @@ impl Ipv6Plan {
         let options = AutoconfOptions { secret: secret(), follows_routers: self.follows_routers };
         for (at, id) in interfaces.iter().enumerate() {
             let is_given = self.addresses.iter().any(|(place, _)| *place == at);
-            let outcome = network.autoconfigure(*id, options).and_then(|()| self.begin_dhcp(network, *id));
+            let outcome = network.autoconfigure(*id, options).and_then(|()| self.begin_dhcp(network, at, *id));
             // A link that is too narrow only matters if somebody wants an address there.
             let wants = if is_given { Some("--host-ipv6-addr") } else { self.dhcp.asks().map(|_| "--dhcpv6") };
             if let (Some(option), true) = (wants, outcome.is_err()) {
@@ -136,11 +139,12 @@ impl Ipv6Plan {
         Ok(())
     }
 
-    fn begin_dhcp(&self, network: &Network, id: InterfaceId) -> Result<(), ConfigError> {
+    fn begin_dhcp(&self, network: &Network, at: usize, id: InterfaceId) -> Result<(), ConfigError> {
         if self.dhcp == Dhcpv6::Off {
             return Ok(());
         }
-        network.start_dhcpv6(id, self.dhcp.asks(), network.dhcpv6_identity(id, 0, machine_id()))
+        let vlan = self.vlans.get(at).copied().unwrap_or(0);
+        network.start_dhcpv6(id, self.dhcp.asks(), network.dhcpv6_identity(id, vlan, machine_id()))
     }
 
     /// Waits until the addresses that are given are ours.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sunstar_device::{
     Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
+    split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
@@ -27,10 +28,17 @@ const HEADROOM_BYTES: usize = 64;
 /// A native network whose devices are open, on its way to the shards.
 pub(crate) struct Opened {
     plan: Plan,
-    /// The queues of each device.
-    devices: Vec<Vec<Part>>,
+    devices: Vec<OpenedDevice>,
     /// Ends the file of captured packets when the shards have ended.
     capture: Option<Capture>,
+}
+
+/// A device that is open.
+struct OpenedDevice {
+    name: String,
+    parts: Vec<Part>,
+    /// The places of its interfaces.
+    interfaces: Vec<usize>,
 }
 
 /// A queue on its way to its shard.
@@ -47,7 +55,8 @@ impl Plan {
     /// # Errors
     /// If a device or a file can't be had.
     pub(crate) fn open(self) -> Result<Opened, Error> {
-        let names: Vec<&str> = self.interfaces.iter().map(|interface| &*interface.device.name).collect();
+        let devices = self.devices();
+        let names: Vec<&str> = devices.iter().map(|(options, _)| &*options.name).collect();
         // First what leaves nothing behind if the other fails.
         let capture = match &self.pcap {
             Some(path) => Some(
@@ -56,18 +65,30 @@ impl Plan {
             ),
             None => None,
         };
-        let mut devices = Vec::new();
+        let mut opened = Vec::new();
         let mut index = 0;
-        for (at, interface) in (0..).zip(&self.interfaces) {
+        for (at, (options, interfaces)) in (0..).zip(devices) {
             let mut parts = Vec::new();
-            for (number, queue) in (0..).zip(queues(&interface.device)?) {
+            for (number, queue) in (0..).zip(queues(&options)?) {
                 let recorder = capture.as_ref().map(|capture| capture.recorder(at, number));
                 parts.push(Part { index, queue, recorder });
                 index += 1;
             }
-            devices.push(parts);
+            opened.push(OpenedDevice { name: options.name, parts, interfaces });
         }
-        Ok(Opened { plan: self, devices, capture })
+        Ok(Opened { plan: self, devices: opened, capture })
+    }
+
+    /// Each device as it is named first, with the places of its interfaces.
+    fn devices(&self) -> Vec<(TapOptions, Vec<usize>)> {
+        let mut devices: Vec<(TapOptions, Vec<usize>)> = Vec::new();
+        for (at, Interface { device, .. }) in self.interfaces.iter().enumerate() {
+            match devices.iter_mut().find(|(options, _)| options.name == device.tap.name) {
+                Some((_, interfaces)) => interfaces.push(at),
+                None => devices.push((device.tap.clone(), vec![at])),
+            }
+        }
+        devices
     }
 }
 
@@ -91,6 +112,13 @@ fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {
 struct End {
     /// None if the shard has no queue of it.
     part: Option<Part>,
+    interfaces: Vec<InterfaceEnd>,
+}
+
+/// A shard's part of an interface.
+struct InterfaceEnd {
+    /// Its place.
+    at: usize,
     /// None if there is one shard.
     device: Option<SharedDevice>,
     /// What other shards' ends can do, if that is known already.
@@ -108,25 +136,32 @@ impl Opened {
     /// # Errors
     /// If the shards can't share out a device.
     pub(crate) async fn install(self) -> Result<(), Error> {
-        let Self { plan, devices, capture: _ } = self;
+        let Self { plan, mut devices, capture: _ } = self;
         let shards = current::shard_count();
-        for (parts, Interface { device, .. }) in devices.iter().zip(&plan.interfaces) {
-            let (name, count) = (&device.name, parts.len());
+        for OpenedDevice { name, parts, .. } in &devices {
+            let count = parts.len();
             if count > shards {
                 let what = format!("tap:{name} is to have {count} queues, more than there are shards ({shards})");
                 return Err(Error::usage(what));
             }
         }
         let spread = (shards > 1).then(Spread::new);
-        let shared: Vec<_> =
-            devices.iter().map(|parts| spread.as_ref().map(|spread| spread.add_device(parts.len()))).collect();
-        let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
+        let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
+        for OpenedDevice { parts, interfaces, .. } in &devices {
+            for at in interfaces {
+                shared[*at] = spread.as_ref().map(|spread| spread.add_device(parts.len()));
+            }
+        }
+        devices.iter_mut().for_each(|device| device.parts.reverse());
         // The first shard has a queue of each, and shows what the others' ends can do.
-        let mut known: Vec<Option<Capabilities>> = vec![None; devices.len()];
+        let mut known: Vec<Option<Capabilities>> = vec![None; plan.interfaces.len()];
         for shard in ShardId::all(shards) {
-            let parts = devices.iter_mut().map(Iterator::next).zip(&shared).zip(known);
-            let ends: Vec<_> =
-                parts.map(|((part, device), known)| End { part, device: device.clone(), known }).collect();
+            let of = |at: &usize| InterfaceEnd { at: *at, device: shared[*at].clone(), known: known[*at].clone() };
+            let end = |device: &mut OpenedDevice| End {
+                part: device.parts.pop(),
+                interfaces: device.interfaces.iter().map(of).collect(),
+            };
+            let ends: Vec<End> = devices.iter_mut().map(end).collect();
             let (plan, spread) = (plan.clone(), spread.clone());
             let install = move || async move { plan.install_here(ends, spread) };
             known = submit_to(shard, install).await??;
@@ -142,11 +177,15 @@ impl Plan {
         if let Some(spread) = spread {
             network = network.with_spread(spread);
         }
-        let (mut capabilities, mut ids) = (Vec::new(), Vec::new());
-        for (interface, end) in self.interfaces.iter().zip(ends) {
-            let (id, what) = self.add(&network, interface, end)?;
-            ids.push(id);
-            capabilities.push(Some(what));
+        let mut capabilities = vec![None; self.interfaces.len()];
+        let mut ids = vec![InterfaceId::LOOPBACK; self.interfaces.len()];
+        for mut end in ends {
+            let queues = self.queues(&mut end)?;
+            for (end, queue) in end.interfaces.into_iter().zip(queues) {
+                let at = end.at;
+                let (id, what) = self.add(&network, end, queue)?;
+                (ids[at], capabilities[at]) = (id, Some(what));
+            }
         }
         for (metric, gateway) in (0..).zip(&self.gateways) {
             if let Some(&interface) = ids.get(gateway.interface) {
@@ -161,10 +200,29 @@ impl Plan {
         Ok(capabilities)
     }
 
+    /// The queues of a device's interfaces, of which the first one has the descriptor, if the shard has a queue of it.
+    fn queues(&self, end: &mut End) -> Result<Vec<Option<Box<dyn Queue>>>, Error> {
+        let interfaces: Vec<&Interface> = end.interfaces.iter().filter_map(|of| self.interfaces.get(of.at)).collect();
+        let Some(part) = end.part.take() else { return Ok(interfaces.iter().map(|_| None).collect()) };
+        let Some(first) = interfaces.first() else { return Ok(Vec::new()) };
+        let queue = self.queue(&first.device.tap.name, part)?;
+        let vlans: Vec<Option<u16>> = interfaces.iter().map(|interface| interface.device.vlan).collect();
+        if vlans == [None] {
+            return Ok(vec![Some(queue)]);
+        }
+        let boxed = |queue| Some(Box::new(queue) as Box<dyn Queue>);
+        Ok(split(queue, &vlans).into_iter().map(boxed).collect())
+    }
+
     /// Adds an interface to the current shard's network.
-    fn add(&self, network: &Network, interface: &Interface, end: End) -> Result<(InterfaceId, Capabilities), Error> {
-        let name = &interface.device.name;
-        let queue = end.part.map(|part| self.queue(name, part)).transpose()?;
+    fn add(
+        &self,
+        network: &Network,
+        end: InterfaceEnd,
+        queue: Option<Box<dyn Queue>>,
+    ) -> Result<(InterfaceId, Capabilities), Error> {
+        let interface = &self.interfaces[end.at];
+        let name = &interface.device.name();
         let lacking = || Error::failure("the device has no queue");
         let watch = DescriptorWatch::new().map(|watch| Box::new(Descriptor(watch)) as Box<dyn Watch>);
         let (id, capabilities) = match (end.device, queue) {
