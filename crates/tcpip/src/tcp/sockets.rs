@@ -156,7 +156,7 @@ struct Entry {
     flow: FourTuple,
     generation: u32,
     connection: Connection,
-    /// Whose queue it waits in, until it is accepted, or [`Entry::ACCEPTED`].
+    /// Whose queue it waits in, until it is accepted; then [`Entry::ACCEPTED`] or [`Entry::SHOWN_AS_V6`].
     listener: u32,
     has_work: bool,
     has_event: bool,
@@ -165,6 +165,13 @@ struct Entry {
 impl Entry {
     /// In nobody's queue.
     const ACCEPTED: u32 = u32::MAX;
+    /// The same, at an address of IPv6 that may stand for one of IPv4.
+    const SHOWN_AS_V6: u32 = u32::MAX - 1;
+
+    /// Whether the application has it.
+    const fn is_accepted(&self) -> bool {
+        self.listener >= Self::SHOWN_AS_V6
+    }
 }
 
 /// What an idle connection takes, without the socket of the application. Together they stay within 512 bytes. What has lost, repeated or
@@ -466,10 +473,7 @@ impl Sockets {
     /// Notes that the application should look at a connection.
     fn notify(&mut self, place: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        if !entry.connection.is_orphan()
-            && entry.listener == Entry::ACCEPTED
-            && !core::mem::replace(&mut entry.has_event, true)
-        {
+        if !entry.connection.is_orphan() && entry.is_accepted() && !core::mem::replace(&mut entry.has_event, true) {
             self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
         }
     }

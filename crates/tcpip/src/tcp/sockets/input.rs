@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::listen::Listener;
-use super::{Entry, Event, Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::stack::earliest;
 use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
@@ -119,7 +119,7 @@ impl Sockets {
             if !core::mem::replace(&mut entry.has_work, true) {
                 self.work.push_back(place);
             }
-            if entry.listener == Entry::ACCEPTED && !core::mem::replace(&mut entry.has_event, true) {
+            if entry.is_accepted() && !core::mem::replace(&mut entry.has_event, true) {
                 self.events.push_back(Event::Socket(SocketId { place, generation: entry.generation }));
             }
             return;
