@@ -23,6 +23,7 @@ use sunstar_tcpip::stack::{self, AutoconfOptions, ConfigError, Limits};
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
+use sunstar_tcpip::zone::plain_flow;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
 use crate::datagram::Datagrams;
@@ -93,7 +94,7 @@ impl Network {
     #[must_use]
     pub fn with_spread(self, spread: Arc<Spread>) -> Self {
         let (here, hash) = (current::shard_id().index(), Arc::clone(&spread));
-        let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, flow.reversed()) == here;
+        let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, plain_flow(flow).reversed()) == here;
         {
             let mut state = self.shared.state();
             state.stack.tcp().set_port_filter(is_ours);

@@ -15,7 +15,6 @@ use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 use sunstar_tcpip::tcp::connection::{self, Connection, Keepalive, State};
 use sunstar_tcpip::tcp::sockets::{SocketId, Sockets};
-use sunstar_wire::FourTuple;
 
 use crate::error::of_failure;
 use crate::network::in_v6_form;
@@ -35,21 +34,21 @@ impl Held {
     }
 
     /// An address of the connection, as the application sees it.
-    fn address(&self, of: impl FnOnce(FourTuple) -> SocketAddr) -> Option<SocketAddr> {
+    fn address(&self, of: impl FnOnce(&Sockets, SocketId) -> Option<SocketAddr>) -> Option<SocketAddr> {
         self.network.look(|state| {
             let tcp = state.stack.tcp();
-            let address = of(tcp.flow(self.id)?);
+            let address = of(tcp, self.id)?;
             Some(if tcp.is_shown_as_v6(self.id) { in_v6_form(address) } else { address })
         })
     }
 
     /// The other side's address.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.address(FourTuple::dst)
+        self.address(Sockets::peer)
     }
 
     fn local(&self) -> Option<SocketAddr> {
-        self.address(FourTuple::src)
+        self.address(Sockets::local)
     }
 
     /// Looks at the connection.

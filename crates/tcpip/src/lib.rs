@@ -74,3 +74,4 @@ pub mod tcp;
 pub mod time;
 pub mod timers;
 pub mod udp;
+pub mod zone;

@@ -8,6 +8,7 @@ mod groups;
 mod older_groups;
 mod routers;
 mod streams;
+mod zones;
 
 use core::net::{IpAddr, Ipv6Addr};
 
