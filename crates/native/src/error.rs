@@ -25,6 +25,7 @@ pub(crate) const fn of_open(error: OpenError) -> Error {
         OpenError::Full => Error::OutOfMemory,
         OpenError::Mixed => Error::Unsupported,
         OpenError::NoRoute => Error::NetworkUnreachable,
+        OpenError::NoScope => Error::InvalidInput,
     }
 }
 
@@ -55,6 +56,7 @@ pub(crate) const fn of_send(error: UdpSendError) -> Error {
     match error {
         UdpSendError::Closed | UdpSendError::NoDestination => Error::NotConnected,
         UdpSendError::NoRoute => Error::NetworkUnreachable,
+        UdpSendError::NoScope => Error::InvalidInput,
         UdpSendError::TooLong => Error::MessageTooLong,
         UdpSendError::Broadcast => Error::PermissionDenied,
         UdpSendError::Full => Error::OutOfMemory,

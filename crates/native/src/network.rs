@@ -23,6 +23,7 @@ use sunstar_tcpip::stack::{self, AutoconfOptions, ConfigError, Limits};
 use sunstar_tcpip::tcp::connection;
 use sunstar_tcpip::tcp::sockets::OpenError;
 use sunstar_tcpip::udp::UdpOptions;
+use sunstar_tcpip::zone::plain_flow;
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
 use crate::datagram::Datagrams;
@@ -93,7 +94,7 @@ impl Network {
     #[must_use]
     pub fn with_spread(self, spread: Arc<Spread>) -> Self {
         let (here, hash) = (current::shard_id().index(), Arc::clone(&spread));
-        let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, flow.reversed()) == here;
+        let is_ours = move |flow: &FourTuple| hash.owner(IpProtocol::TCP, plain_flow(flow).reversed()) == here;
         {
             let mut state = self.shared.state();
             state.stack.tcp().set_port_filter(is_ours);
@@ -258,15 +259,21 @@ impl Network {
 
     /// Who is to deal with an address, if not we.
     fn other(&self, address: &Address) -> Option<&Rc<dyn Stack>> {
-        let is_local = address.inet().is_none_or(|address| address.ip().is_loopback());
+        let is_local = inet(address).map_or(true, |address| address.ip().is_loopback());
         self.beside.as_ref().filter(|_| is_local)
     }
 
     fn listen_at(&self, address: SocketAddr, options: &ListenOptions) -> Result<Rc<dyn ListenSocket>, Error> {
         let backlog = usize::try_from(options.backlog).unwrap_or(usize::MAX);
+        // As the kernel has it (ipv6(7), `IPV6_V6ONLY`).
+        let is_dual = address.ip() == Ipv6Addr::UNSPECIFIED && !options.ipv6_only;
         let listen = |port, lease| {
             let at = SocketAddr::new(address.ip(), port);
-            let id = self.shared.state().stack.listen(at, backlog, Rc::clone(&self.shared.options))?;
+            let (options, mut state) = (Rc::clone(&self.shared.options), self.shared.state());
+            let id = match is_dual {
+                true => state.stack.tcp().listen_dual(port, backlog, options),
+                false => state.stack.listen(at, backlog, options),
+            }?;
             Ok(Rc::new(Listener::new(Rc::clone(&self.shared), id, at, lease)) as Rc<dyn ListenSocket>)
         };
         let lease = self.lease(IpProtocol::TCP, address.port(), options.is_shared)?;
@@ -311,6 +318,9 @@ impl Network {
         let now = self.shared.now();
         let options = Rc::clone(&self.shared.options);
         let id = self.shared.state().stack.connect(now, from, inet(to)?, options).map_err(of_open)?;
+        if to.inet().is_some_and(|to| to.is_ipv6()) {
+            self.shared.state().stack.tcp().show_as_v6(id);
+        }
         Ok(Connecting::new(Held::new(Rc::clone(&self.shared), id)))
     }
 }
@@ -322,9 +332,21 @@ pub(crate) fn random() -> u16 {
     u16::from_ne_bytes(bytes)
 }
 
-/// An address of either version of IP; there are no others.
+/// An address of either version of IP; there are no others. One of IPv4 in the form of IPv6 is one of IPv4 (RFC 4291 §2.5.5.2).
 pub(crate) fn inet(address: &Address) -> Result<SocketAddr, Error> {
-    address.inet().ok_or(Error::Unsupported)
+    let address = address.inet().ok_or(Error::Unsupported)?;
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => Ok((v4, address.port()).into()),
+        IpAddr::V6(_) => Ok(address),
+    }
+}
+
+/// An address as a socket of IPv6 shows it, which the kernel's do with those of IPv4 too.
+pub(crate) fn in_v6_form(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+        SocketAddr::V6(_) => address,
+    }
 }
 
 impl Stack for Network {

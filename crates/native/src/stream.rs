@@ -17,6 +17,7 @@ use sunstar_tcpip::tcp::connection::{self, Connection, Keepalive, State};
 use sunstar_tcpip::tcp::sockets::{SocketId, Sockets};
 
 use crate::error::of_failure;
+use crate::network::in_v6_form;
 use crate::shared::Shared;
 use crate::wakers::StreamWaiters;
 
@@ -32,13 +33,22 @@ impl Held {
         Self { network, id }
     }
 
+    /// An address of the connection, as the application sees it.
+    fn address(&self, of: impl FnOnce(&Sockets, SocketId) -> Option<SocketAddr>) -> Option<SocketAddr> {
+        self.network.look(|state| {
+            let tcp = state.stack.tcp();
+            let address = of(tcp, self.id)?;
+            Some(if tcp.is_shown_as_v6(self.id) { in_v6_form(address) } else { address })
+        })
+    }
+
     /// The other side's address.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.network.look(|state| state.stack.tcp().flow(self.id)).map(|flow| flow.dst())
+        self.address(Sockets::peer)
     }
 
     fn local(&self) -> Option<SocketAddr> {
-        self.network.look(|state| state.stack.tcp().flow(self.id)).map(|flow| flow.src())
+        self.address(Sockets::local)
     }
 
     /// Looks at the connection.

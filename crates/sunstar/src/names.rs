@@ -74,7 +74,7 @@ impl Names {
             if let Some(network) = is_native.then(Network::current).flatten() {
                 network.with_stack(|stack| {
                     if servers.servers.is_empty() {
-                        servers.servers = stack.name_servers().into_iter().map(at_port).collect();
+                        servers.servers = stack.name_servers_at(NAME_SERVER_PORT);
                     }
                     servers.search = stack.search_domains();
                 });

@@ -8,12 +8,13 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
 use crate::routes::Route;
+use crate::zone;
 
 /// Name servers, and search domains, of one origin at most; further ones are left out.
 pub const MAX_NAME_SERVERS: usize = 8;
@@ -213,6 +214,23 @@ impl Configuration {
 
     pub(crate) fn name_servers(&self) -> Vec<IpAddr> {
         self.servers.all()
+    }
+
+    /// The same with their port, and, if they are link-local, with the link where they were heard of.
+    pub(crate) fn name_servers_at(&self, port: u16) -> Vec<SocketAddr> {
+        let mut all = Vec::new();
+        for (_, interface, servers) in &self.servers.0 {
+            let at = |server: &IpAddr| zone::shown(SocketAddr::new(zone::marked(*server, *interface), port));
+            all.extend(servers.iter().map(at));
+        }
+        let mut known = Vec::new();
+        all.retain(|server| {
+            !known.contains(server) && {
+                known.push(*server);
+                true
+            }
+        });
+        all
     }
 
     pub(crate) fn search_domains(&self) -> Vec<Box<str>> {

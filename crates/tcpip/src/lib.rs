@@ -76,3 +76,4 @@ pub mod tcp;
 pub mod time;
 pub mod timers;
 pub mod udp;
+pub mod zone;

@@ -11,6 +11,7 @@ use crate::interface::InterfaceId;
 use crate::path::{Large, PathError};
 use crate::slab::Slab;
 use crate::tcp::sockets::OpenError;
+use crate::zone;
 
 /// What a datagram takes of [`UdpOptions::receive_capacity`] beside its bytes, so that empty ones are bounded too.
 pub const DATAGRAM_OVERHEAD: usize = 256;
@@ -65,6 +66,8 @@ pub enum UdpSendError {
     NoDestination,
     /// There is no way to the destination (`ENETUNREACH`).
     NoRoute,
+    /// The destination is link-local, there are several links, and it is not said which one is meant (`EINVAL`; RFC 4007 §6).
+    NoScope,
     /// It is longer than a packet can be (`EMSGSIZE`).
     TooLong,
     /// The destination stands for all stations, and the socket may not send there (`EACCES`).
@@ -79,6 +82,7 @@ impl fmt::Display for UdpSendError {
             Self::Closed => "the socket is closed",
             Self::NoDestination => "the socket is not connected and no destination was named",
             Self::NoRoute => "there is no way to the destination",
+            Self::NoScope => "the destination is link-local, and it is not said on which of several links",
             Self::TooLong => "the datagram is longer than a packet can be",
             Self::Broadcast => "the socket may not send to all stations",
             Self::Full => "as many packets wait to be sent as may",
@@ -148,6 +152,11 @@ impl UdpSockets {
 
     /// Whom a connected socket speaks with.
     pub fn remote(&self, id: UdpId) -> Option<SocketAddr> {
+        self.marked_remote(id).map(zone::shown)
+    }
+
+    /// The same as the stack knows him (`zone`).
+    pub(crate) fn marked_remote(&self, id: UdpId) -> Option<SocketAddr> {
         self.socket(id).and_then(|socket| socket.key.2)
     }
 

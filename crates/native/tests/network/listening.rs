@@ -1,10 +1,11 @@
 //! Listeners.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use sunstar_executor::timer::sleep;
 use sunstar_net::socket::{ListenOptions, install, stack};
-use sunstar_net::{Error, Listener as NetListener, ListenerOptions, TcpListener, TcpStream};
+use sunstar_net::{Address, Error, Listener as NetListener, ListenerOptions, TcpListener, TcpStream};
 
 use crate::support::*;
 
@@ -16,7 +17,7 @@ fn an_address_is_listened_at_once_and_is_free_again() {
             let options = ListenOptions::default();
             assert_eq!(network().listen(&any(80), &options).err(), Some(Error::AddressInUse));
             assert_eq!(network().listen(&server(0), &options).map(|_| ()), Ok(()));
-            let abroad = std::net::SocketAddr::from((CLIENT, 80)).into();
+            let abroad = SocketAddr::from((CLIENT, 80)).into();
             assert_eq!(network().listen(&abroad, &options).err(), Some(Error::AddressNotAvailable));
             drop(listener);
             drop(listen(80));
@@ -97,4 +98,43 @@ fn two_networks_of_one_shard_speak_with_each_other() {
         },
         || async {},
     );
+}
+
+/// RFC 3493 §3.7, as the kernel has it: who listens at all addresses of IPv6 listens at those of IPv4 too, unless he wants IPv6 alone.
+#[test]
+fn both_versions_are_listened_at() {
+    let serve = || async {
+        let all: Address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80)).into();
+        let only = ListenOptions { ipv6_only: true, ..ListenOptions::default() };
+        let v4 = network().listen(&any(80), &only).unwrap();
+        assert_eq!(network().listen(&all, &ListenOptions::default()).err(), Some(Error::AddressInUse));
+        drop(network().listen(&all, &only).unwrap());
+        drop(v4);
+        let listener = network().listen(&all, &ListenOptions::default()).unwrap();
+        assert_eq!(listener.local_address(), Ok(all.clone()));
+        assert_eq!(network().listen(&any(80), &only).err(), Some(Error::AddressInUse));
+        let mapped = |ip: Ipv4Addr| IpAddr::V6(ip.to_ipv6_mapped());
+        for _ in 0..2 {
+            let accepted = accept_detached(&listener).await.unwrap();
+            let known = accepted.peer().and_then(Address::inet).map(|peer| peer.ip());
+            assert_eq!(known, Some(mapped(CLIENT)));
+            let stream = attach(accepted);
+            assert_eq!(stream.peer_address().map(|peer| peer.inet().unwrap().ip()), Ok(mapped(CLIENT)));
+            assert_eq!(stream.local_address(), Ok(SocketAddr::new(mapped(SERVER), 80).into()));
+            assert_eq!(read_all(&stream).await, Ok(b"hello".to_vec()));
+        }
+        drop(listener);
+        drop(listen(80));
+    };
+    pair(serve, || async {
+        sleep(Duration::from_millis(10)).await;
+        let mapped: Address = SocketAddr::from((SERVER.to_ipv6_mapped(), 80)).into();
+        for to in [server(80), mapped] {
+            let stream = connect(&to).await.unwrap();
+            assert_eq!(stream.peer_address(), Ok(to));
+            write(&stream, "hello").await.unwrap();
+            stream.shutdown();
+            assert_eq!(read_all(&stream).await, Ok(Vec::new()));
+        }
+    });
 }

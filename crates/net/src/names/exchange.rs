@@ -67,7 +67,7 @@ impl Question<'_> {
         for _ in 0..MAX_STRAYS {
             let (bytes, from) = socket.recv_from().await?;
             // Nobody was told that longer ones are taken; and what strangers send is not read.
-            let is_plausible = from == server && bytes.len() <= usize::from(message::UDP_BYTES);
+            let is_plausible = is_from(server, from) && bytes.len() <= usize::from(message::UDP_BYTES);
             let answer = is_plausible.then(|| message::answer(&bytes, id, self.name, self.kind)).flatten();
             if let Some(reply) = answer {
                 return Ok(reply);
@@ -98,5 +98,15 @@ impl Question<'_> {
                 return Ok(if reply == Reply::Truncated { Reply::Failed } else { reply });
             }
         }
+    }
+}
+
+/// Whether a server has sent something from `from`. Who names it without its link does not mind which one that is.
+fn is_from(server: SocketAddr, from: SocketAddr) -> bool {
+    match (server, from) {
+        (SocketAddr::V6(server), SocketAddr::V6(from)) if server.scope_id() == 0 => {
+            (server.ip(), server.port()) == (from.ip(), from.port())
+        }
+        _ => server == from,
     }
 }

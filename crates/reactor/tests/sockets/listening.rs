@@ -1,12 +1,12 @@
 //! Sockets that listen.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::spawn;
-use sunstar_net::Error;
-use sunstar_net::socket::ListenOptions;
+use sunstar_net::socket::{ListenOptions, stack};
+use sunstar_net::{Address, Error};
 use sunstar_packet::Buffer;
 use sunstar_reactor::io_stats;
 
@@ -129,5 +129,30 @@ fn a_closed_listener_drains_all_that_its_queue_holds() {
             count += 1;
         }
         assert_eq!(count, clients.len());
+    });
+}
+
+/// ipv6(7): who listens at all addresses of IPv6 listens at those of IPv4 too, unless he wants IPv6 alone, and sees them in the form of IPv6.
+#[test]
+fn both_versions_are_listened_at() {
+    on_each_driver(1, || async {
+        let all: Address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into();
+        for ipv6_only in [false, true] {
+            let options = ListenOptions { ipv6_only, with_peer: true, ..ListenOptions::default() };
+            let listener = stack().unwrap().listen(&all, &options).expect("there are ports");
+            let port = listener.local_address().unwrap().inet().unwrap().port();
+            let client = connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).await;
+            if ipv6_only {
+                assert_eq!(client.err(), Some(Error::ConnectionRefused));
+                continue;
+            }
+            let accepted = accept(&listener).await.expect("one has connected");
+            let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+            let known = accepted.peer().and_then(Address::inet).map(|peer| peer.ip());
+            assert_eq!(known, Some(mapped));
+            let stream = attach(accepted);
+            assert_eq!(stream.peer_address().map(|peer| peer.inet().unwrap().ip()), Ok(mapped));
+            assert_eq!(stream.local_address(), Ok(SocketAddr::new(mapped, port).into()));
+        }
     });
 }

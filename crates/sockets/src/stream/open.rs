@@ -22,6 +22,7 @@ pub(super) fn open_error(error: OpenError) -> Errno {
         OpenError::NoPort | OpenError::NotOurs => Errno::ADDRNOTAVAIL,
         OpenError::Full => Errno::NOBUFS,
         OpenError::Mixed => Errno::AFNOSUPPORT,
+        OpenError::NoScope => Errno::INVAL,
         OpenError::NoRoute => Errno::NETUNREACH,
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::{ConfigError, Stack, is_station};
 use crate::configuration::Change;
@@ -164,6 +164,11 @@ impl Stack {
     /// The servers to be asked for names, the first one first.
     pub fn name_servers(&self) -> Vec<IpAddr> {
         self.configuration.name_servers()
+    }
+
+    /// The same with a port, the first one first; those that are link-local with the number of their link (RFC 8106 §5.1, RFC 4007 §6).
+    pub fn name_servers_at(&self, port: u16) -> Vec<SocketAddr> {
+        self.configuration.name_servers_at(port)
     }
 
     /// The domains in which names without dots are looked for, the first one first.

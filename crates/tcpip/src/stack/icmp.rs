@@ -18,6 +18,7 @@ use crate::interface::LONGER_V6;
 use crate::path::{PathError, plateau_below};
 use crate::reassembly::Expired;
 use crate::time::Instant;
+use crate::zone;
 
 /// Bytes of the largest error (RFC 1812 §4.3.2.3), and of what is in front of the quoted packet.
 const ERROR_BYTES: usize = 576;
@@ -122,11 +123,16 @@ impl Stack {
             }
             _ => error,
         };
-        match (refused.protocol, refused.seq) {
-            (IpProtocol::TCP, Some(seq)) => self.tcp.handle_path_error(now, &refused.flow, seq, error),
-            (IpProtocol::UDP, _) => self.udp.handle_path_error(&refused.flow, error),
+        let mut tell = |flow: FourTuple| match (refused.protocol, refused.seq) {
+            (IpProtocol::TCP, Some(seq)) => self.tcp.handle_path_error(now, &flow, seq, error),
+            (IpProtocol::UDP, _) => self.udp.handle_path_error(&flow, error),
             _ => false,
+        };
+        if !matches!(refused.dst, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            return tell(refused.flow);
         }
+        // It was sent by one of our links.
+        self.network.devices().any(|link| tell(zone::to_receiver(refused.flow, link)))
     }
 
     /// A packet of ours, its IP header in front, can't be delivered on the first link.

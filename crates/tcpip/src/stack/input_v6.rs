@@ -16,6 +16,7 @@ use crate::drops::DropReason;
 use crate::head::{Head, HeadV6};
 use crate::interface::InterfaceId;
 use crate::time::Instant;
+use crate::zone;
 
 /// Bytes of the extension headers of a packet that are looked at. What is more does not fit the smallest MTU with anything else.
 const MAX_CHAIN_BYTES: usize = 1_024;
@@ -97,7 +98,7 @@ impl Stack {
         }
         let is_discovery = header.next_header == IpProtocol::ICMPV6 && header.dst.is_multicast();
         let is_nobody = header.src.is_unspecified() && !is_discovery;
-        if header.src.is_multicast() || is_nobody || self.network.is_own_v6(header.src) {
+        if header.src.is_multicast() || zone::is_marked(header.src) || is_nobody || self.network.is_own_v6(header.src) {
             return Err(DropReason::Source);
         }
         if header.dst.is_multicast() {

@@ -1,6 +1,6 @@
 //! Interfaces and the ways between them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use alloc::vec::Vec;
@@ -11,7 +11,9 @@ use crate::configuration::Origin;
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
 use crate::prefix::Prefix;
 use crate::routes::{Route, Routes, TooManyRoutes};
+use crate::tcp::sockets::OpenError;
 use crate::time::Instant;
+use crate::zone;
 
 /// The way of a packet: where it leaves, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +191,28 @@ impl Network {
         }
     }
 
+    /// An address that an application has named, as the stack knows it ([`zone`]). Without a link there must be one at most.
+    pub(super) fn scoped(&self, address: SocketAddr) -> Result<SocketAddr, OpenError> {
+        let SocketAddr::V6(v6) = address else { return Ok(address) };
+        let plain = SocketAddr::new(address.ip(), address.port());
+        if !v6.ip().is_unicast_link_local() || self.is_own_v6(*v6.ip()) {
+            return Ok(plain);
+        }
+        if zone::is_marked(*v6.ip()) {
+            return Err(OpenError::NoRoute);
+        }
+        let has_one = |id: &InterfaceId| self.interface(*id).is_some_and(|link| link.link_local().is_some());
+        let mut links = self.devices().filter(has_one);
+        let id = match (u16::try_from(v6.scope_id()), links.next(), links.next()) {
+            (Ok(0), None, _) => return Ok(plain),
+            (Ok(0), Some(only), None) => only,
+            (Ok(0), ..) => return Err(OpenError::NoScope),
+            (Ok(scope), ..) => Some(InterfaceId(scope)).filter(has_one).ok_or(OpenError::NoRoute)?,
+            (Err(_), ..) => return Err(OpenError::NoRoute),
+        };
+        Ok(SocketAddr::new(zone::marked(address.ip(), id), address.port()))
+    }
+
     /// The route to a destination. Of several to the same network one whose router is not known to be silent is preferred (RFC 1122
     /// §3.3.1.4, RFC 4861 §6.3.6).
     fn route(&self, dst: IpAddr) -> Option<&Route> {
@@ -256,6 +280,10 @@ impl Network {
     }
 
     fn way_v6(&self, dst: Ipv6Addr) -> Option<Way> {
+        if let (next_hop, Some(interface)) = zone::split(dst.into()) {
+            self.interface(interface)?;
+            return Some(Way { interface, next_hop, cast: Cast::Unicast });
+        }
         let next_hop = dst.into();
         if self.is_own_v6(dst) {
             return Some(Way { interface: InterfaceId::LOOPBACK, next_hop, cast: Cast::Local });

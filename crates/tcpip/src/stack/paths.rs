@@ -15,6 +15,7 @@ use super::Stack;
 use super::network::{Cast, Way};
 use crate::interface::{Capabilities, InterfaceOptions};
 use crate::time::Instant;
+use crate::zone;
 
 /// Destinations whose paths are remembered at most; others take their places.
 const SLOTS: usize = 64;
@@ -139,8 +140,9 @@ impl Stack {
         let own = self.network.interface(way.interface)?.mac();
         let stations = own.zip(self.neighbour(now, &way));
         let ethernet = stations.map(|(src, dst)| ethernet_header(src, dst, ethertype_of(way.next_hop)));
-        let ip = IpFront::new(addresses, self.network.interface(way.interface)?.hop_limit())?;
-        let pseudo_header = pseudo_header(addresses, IpProtocol::TCP, 0);
+        let on_wire = zone::plain_pair(addresses);
+        let ip = IpFront::new(on_wire, self.network.interface(way.interface)?.hop_limit())?;
+        let pseudo_header = pseudo_header(on_wire, IpProtocol::TCP, 0);
         let is_direct = way.cast == Cast::Unicast && (ethernet.is_some() || own.is_none());
         let path = Path { way, mtu, capabilities, ethernet, ip, pseudo_header, is_direct };
         if is_direct {

@@ -18,6 +18,7 @@ use crate::tcp::fast_open::FastOpenRequest;
 use crate::tcp::scoreboard::Payload;
 use crate::tcp::sockets::{ListenerId, OpenError, SocketId, Sockets};
 use crate::time::Instant;
+use crate::zone;
 
 /// Bytes of headers without options.
 const TCP_BYTES: usize = 20;
@@ -44,7 +45,7 @@ impl Stack {
         dst: SocketAddr,
         options: impl Into<Rc<Options>>,
     ) -> Result<SocketId, OpenError> {
-        let (src, options) = self.leaving(now, src, dst, options.into())?;
+        let (src, dst, options) = self.leaving(now, src, dst, options.into())?;
         self.tcp.connect(now, src, dst, options)
     }
 
@@ -60,7 +61,7 @@ impl Stack {
         options: impl Into<Rc<Options>>,
         request: FastOpenRequest,
     ) -> Result<(SocketId, u32), OpenError> {
-        let (src, options) = self.leaving(now, src, dst, options.into())?;
+        let (src, dst, options) = self.leaving(now, src, dst, options.into())?;
         self.tcp.connect_fast_open(now, src, dst, options, request)
     }
 
@@ -71,7 +72,8 @@ impl Stack {
         src: Option<SocketAddr>,
         dst: SocketAddr,
         options: Rc<Options>,
-    ) -> Result<(SocketAddr, Rc<Options>), OpenError> {
+    ) -> Result<(SocketAddr, SocketAddr, Rc<Options>), OpenError> {
+        let dst = self.network.scoped(dst)?;
         let way = self.network.way(dst.ip()).filter(|_| is_station(dst.ip())).ok_or(OpenError::NoRoute)?;
         if !matches!(way.cast, Cast::Unicast | Cast::Local) {
             return Err(OpenError::NoRoute);
@@ -85,9 +87,12 @@ impl Stack {
         let addresses = AddressPair::new(from, dst.ip()).ok_or(OpenError::Mixed)?;
         let link_mss = self.network.interface(way.interface).map_or(u16::MAX, |interface| interface.mss(addresses));
         let longer = if dst.is_ipv6() { LONGER_V6 } else { 0 };
-        let path_mss = self.path_mtus.lookup(now, dst.ip()).map_or(u16::MAX, |mtu| mss_of(mtu.saturating_sub(longer)));
+        let path_mss = self
+            .path_mtus
+            .lookup(now, zone::plain(dst.ip()))
+            .map_or(u16::MAX, |mtu| mss_of(mtu.saturating_sub(longer)));
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
-        Ok((src, self.bounded(options, link_mss.min(path_mss))))
+        Ok((src, dst, self.bounded(options, link_mss.min(path_mss))))
     }
 
     /// The address from which connections to a destination are opened, if nobody names one.
@@ -143,6 +148,7 @@ impl Stack {
         let head = packet.contiguous(header_len.max(TCP_BYTES), &self.copies).map_err(|_| malformed)?;
         let view = TcpSegment::parse(head).map_err(|_| malformed)?;
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
+        let flow = zone::of_sender(flow, arrived.interface);
         self.begin_segment(now, arrived.interface, &flow, &view, len - header_len);
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);

@@ -16,6 +16,7 @@ use crate::head::Head;
 use crate::tcp::sockets::OpenError;
 use crate::time::Instant;
 use crate::udp::{Received, UdpId, UdpOptions, UdpSendError, UdpSockets};
+use crate::zone;
 
 /// Bytes of an IPv4 header without options.
 const IPV4_BYTES: usize = 20;
@@ -54,6 +55,7 @@ impl Stack {
     /// # Errors
     /// [`OpenError::NoRoute`], [`OpenError::InUse`], [`OpenError::NotOurs`] also if the socket is closed.
     pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), OpenError> {
+        let remote = self.network.scoped(remote)?;
         let way = self.network.way(remote.ip()).ok_or(OpenError::NoRoute)?;
         let local = self.udp.local(id).ok_or(OpenError::NotOurs)?;
         let local = self.udp_source(&way, local.ip(), remote.ip()).ok_or(OpenError::NotOurs)?;
@@ -74,9 +76,12 @@ impl Stack {
     ) -> Result<(), UdpSendError> {
         let options = self.udp.options(id).ok_or(UdpSendError::Closed)?;
         let local = self.udp.local(id).ok_or(UdpSendError::Closed)?;
-        let to = to.or_else(|| self.udp.remote(id)).ok_or(UdpSendError::NoDestination)?;
-        let dst = to.ip();
-        let way = self.network.way(dst).ok_or(UdpSendError::NoRoute)?;
+        let (to, is_known) = match to {
+            Some(to) => (to, false),
+            None => (self.udp.marked_remote(id).ok_or(UdpSendError::NoDestination)?, true),
+        };
+        let (way, marked) = self.datagram_way(to, is_known)?;
+        let dst = zone::plain(marked);
         if !self.has_room_on(&way) {
             self.drop(DropReason::OutgoingQueueFull);
             return Err(UdpSendError::Full);
@@ -84,7 +89,7 @@ impl Stack {
         if way.cast == Cast::Broadcast && !options.may_broadcast {
             return Err(UdpSendError::Broadcast);
         }
-        let src = self.udp_source(&way, local.ip(), dst).ok_or(UdpSendError::NoRoute)?;
+        let src = self.udp_source(&way, local.ip(), marked).ok_or(UdpSendError::NoRoute)?;
         let addresses = AddressPair::new(src, dst).ok_or(UdpSendError::NoRoute)?;
         let header = UdpHeader { src_port: local.port(), dst_port: to.port() };
         // Headers are one buffer more.
@@ -92,13 +97,34 @@ impl Stack {
         let payload = if is_scattered { payload.into_buffer(&self.copies).into() } else { payload };
         let packet = self.udp_packet(&way, addresses, header, payload, self.mtu(now, &way, dst))?;
         self.counters.datagrams_sent += 1;
-        self.udp.note_sent(id, dst, packet.len());
+        self.udp.note_sent(id, marked, packet.len());
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
         match addresses {
             AddressPair::V4 { src, dst } => self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet),
             AddressPair::V6 { src, dst } => self.emit_v6(now, &way, Ipv6Header::new(IpProtocol::UDP, src, dst), packet),
         }
         Ok(())
+    }
+
+    /// The way to whom an application names, or the socket is connected with, and his address as the stack knows it ([`zone`]). Of a group the
+    /// scope says by which link (RFC 3493 §3.3).
+    fn datagram_way(&self, to: SocketAddr, is_known: bool) -> Result<(Way, IpAddr), UdpSendError> {
+        let next_hop = to.ip();
+        if let SocketAddr::V6(v6) = to
+            && next_hop.is_multicast()
+            && v6.scope_id() != 0
+        {
+            let interface = self.group_interface(next_hop, v6.scope_id()).map_err(|_| UdpSendError::NoRoute)?;
+            return Ok((Way { interface, next_hop, cast: Cast::Multicast }, next_hop));
+        }
+        let to = match self.network.scoped(to) {
+            _ if is_known => to,
+            Ok(to) => to,
+            Err(OpenError::NoScope) => return Err(UdpSendError::NoScope),
+            Err(_) => return Err(UdpSendError::NoRoute),
+        };
+        let way = self.network.way(to.ip()).ok_or(UdpSendError::NoRoute)?;
+        Ok((way, to.ip()))
     }
 
     /// Whether [`Stack::udp_send`] does not answer [`UdpSendError::Full`] for some destination: one device that takes nothing does not
@@ -189,13 +215,14 @@ impl Stack {
             return Ok(());
         }
         let flow = FourTuple { addresses, src_port: header.src_port, dst_port: header.dst_port };
+        let flow = zone::of_sender(flow, arrived.interface);
         let Some(place) = self.udp.find(&flow) else {
             self.port_unreachable(now, arrived, &packet);
             return Err(DropReason::UdpNoPort);
         };
         // It was looked at.
         let _ = packet.trim_front(UdpHeader::LEN);
-        let (from, to) = (flow.src(), addresses.dst());
+        let (from, to) = (zone::shown(flow.src()), addresses.dst());
         let received = Received { from, to, interface: arrived.interface, payload: packet };
         if !self.udp.deliver(place, received) {
             return Err(DropReason::UdpQueueFull);

@@ -33,6 +33,7 @@ use crate::rate::TokenBucket;
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
+use crate::zone;
 use held::Held;
 pub(crate) use input::AHEAD;
 pub use limits::Limits;
@@ -171,6 +172,8 @@ struct Entry {
     connection: Connection,
     /// In nobody's queue.
     is_accepted: bool,
+    /// At an address of IPv6 that may stand for one of IPv4.
+    is_shown_as_v6: bool,
     has_work: bool,
     has_event: bool,
 }
@@ -364,7 +367,25 @@ impl Sockets {
 
     /// The addresses and ports of a connection, as it sends.
     pub fn flow(&self, id: SocketId) -> Option<FourTuple> {
+        self.marked_flow(id).map(|flow| zone::plain_flow(&flow))
+    }
+
+    /// The same as the stack knows it ([`zone`]).
+    fn marked_flow(&self, id: SocketId) -> Option<FourTuple> {
         self.connections.get(id.place).filter(|entry| entry.generation == id.generation).map(|entry| entry.flow)
+    }
+
+    /// The other side's address; a link-local one with the number of its link (RFC 4007 §6).
+    pub fn peer(&self, id: SocketId) -> Option<SocketAddr> {
+        self.marked_flow(id).map(|flow| zone::shown(flow.dst()))
+    }
+
+    /// The same of this side.
+    pub fn local(&self, id: SocketId) -> Option<SocketAddr> {
+        let flow = self.marked_flow(id)?;
+        let src = flow.src();
+        let (_, link) = zone::split(flow.addresses.dst());
+        Some(link.map_or(src, |link| zone::shown(SocketAddr::new(zone::marked(src.ip(), link), src.port()))))
     }
 
     /// Hands over bytes, see [`Connection::send`].

@@ -157,7 +157,8 @@ async fn serve() {
 }
 
 async fn serve_streams(at: IpAddr) {
-    let mut listener = TcpListener::bind((at, PORT).into(), ListenerOptions::default()).await.unwrap();
+    let options = ListenerOptions { ipv6_only: true, ..ListenerOptions::default() };
+    let mut listener = TcpListener::bind((at, PORT).into(), options).await.unwrap();
     while let Ok(stream) = listener.accept().await {
         drop(spawn(echo(stream)));
     }

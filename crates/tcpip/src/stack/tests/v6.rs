@@ -9,6 +9,7 @@ mod groups;
 mod older_groups;
 mod routers;
 mod streams;
+mod zones;
 
 use core::net::{IpAddr, Ipv6Addr};
 

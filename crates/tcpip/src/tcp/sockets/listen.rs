@@ -1,9 +1,10 @@
 //! Listeners and their backlogs.
 
 use alloc::collections::VecDeque;
+use alloc::collections::btree_map::Entry as Bound;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Event, ListenerId, OpenError, Options, SocketId, Sockets};
 use crate::tcp::fast_open::FastOpenListener;
@@ -46,13 +47,36 @@ impl Sockets {
         backlog: usize,
         options: impl Into<Rc<Options>>,
     ) -> Result<ListenerId, OpenError> {
-        let key = (local.port(), local.ip());
-        if self.bound.contains_key(&key) {
+        self.listen_at(local, &[local.ip()], backlog, options.into())
+    }
+
+    /// Listens at all addresses of both versions (RFC 3493 §3.7), by one backlog.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`], also if only all addresses of one version are listened at.
+    pub fn listen_dual(
+        &mut self,
+        port: u16,
+        backlog: usize,
+        options: impl Into<Rc<Options>>,
+    ) -> Result<ListenerId, OpenError> {
+        let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        self.listen_at(local, &[local.ip(), Ipv4Addr::UNSPECIFIED.into()], backlog, options.into())
+    }
+
+    fn listen_at(
+        &mut self,
+        local: SocketAddr,
+        addresses: &[IpAddr],
+        backlog: usize,
+        options: Rc<Options>,
+    ) -> Result<ListenerId, OpenError> {
+        if addresses.iter().any(|address| self.bound.contains_key(&(local.port(), *address))) {
             return Err(OpenError::InUse);
         }
         let listener = Listener {
             local,
-            options: options.into(),
+            options,
             queue: VecDeque::new(),
             half_open: 0,
             backlog,
@@ -61,8 +85,24 @@ impl Sockets {
             has_event: false,
         };
         let place = self.listeners.insert(listener);
-        self.bound.insert(key, place);
+        for address in addresses {
+            self.bound.insert((local.port(), *address), place);
+        }
         Ok(ListenerId(place))
+    }
+
+    /// Whether a connection was accepted at an address of IPv6, or [is to be shown so](Self::show_as_v6): those of its addresses that are of IPv4
+    /// are to be shown in the form of IPv6 (RFC 4291 §2.5.5.2).
+    pub fn is_shown_as_v6(&self, id: SocketId) -> bool {
+        let entry = self.connections.get(id.place).filter(|entry| entry.generation == id.generation);
+        entry.is_some_and(|entry| entry.is_shown_as_v6)
+    }
+
+    /// A connection was opened to an address of IPv4 in the form of IPv6.
+    pub fn show_as_v6(&mut self, id: SocketId) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.is_shown_as_v6 = true;
+        }
     }
 
     /// Changes the options of connections that a listener will open. Answers whether there is such a listener.
@@ -93,9 +133,11 @@ impl Sockets {
 
     /// The connection that has waited longest.
     pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
-        let id = self.listeners.get_mut(listener.0)?.queue.pop_front()?;
+        let listener = self.listeners.get_mut(listener.0)?;
+        let is_shown_as_v6 = listener.local.is_ipv6();
+        let id = listener.queue.pop_front()?;
         let entry = self.entry_mut(id)?;
-        entry.is_accepted = true;
+        (entry.is_accepted, entry.is_shown_as_v6) = (true, is_shown_as_v6);
         // What it received while it waited.
         self.notify(id.place);
         Some(id)
@@ -104,7 +146,14 @@ impl Sockets {
     /// Stops listening. Connections that nobody has accepted are reset, strangers forgotten.
     pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
         let Some(removed) = self.listeners.remove(listener.0) else { return };
-        self.bound.remove(&(removed.local.port(), removed.local.ip()));
+        for address in [removed.local.ip(), Ipv4Addr::UNSPECIFIED.into()] {
+            // Of both versions, perhaps.
+            if let Bound::Occupied(bound) = self.bound.entry((removed.local.port(), address))
+                && *bound.get() == listener.0
+            {
+                bound.remove();
+            }
+        }
         for id in removed.queue {
             self.abort(now, id);
         }

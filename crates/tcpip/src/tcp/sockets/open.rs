@@ -32,6 +32,8 @@ pub enum OpenError {
     NoRoute,
     /// The source address is none of ours (`EADDRNOTAVAIL`).
     NotOurs,
+    /// The destination is link-local, there are several links, and it is not said which one is meant (`EINVAL`; RFC 4007 §6).
+    NoScope,
 }
 
 impl fmt::Display for OpenError {
@@ -43,6 +45,7 @@ impl fmt::Display for OpenError {
             Self::Mixed => "source and destination are of different versions of IP",
             Self::NoRoute => "there is no way to the destination",
             Self::NotOurs => "the source address is none of ours",
+            Self::NoScope => "the destination is link-local, and it is not said on which of several links",
         })
     }
 }
@@ -253,7 +256,15 @@ impl Sockets {
         is_accepted: bool,
     ) -> Result<SocketId, OpenError> {
         let generation = self.new_generation();
-        let entry = Entry { flow, generation, connection, is_accepted, has_work: false, has_event: false };
+        let entry = Entry {
+            flow,
+            generation,
+            connection,
+            is_accepted,
+            is_shown_as_v6: false,
+            has_work: false,
+            has_event: false,
+        };
         let place = self.connections.insert(entry);
         if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
             self.connections.remove(place);
