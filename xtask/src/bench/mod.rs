@@ -1,4 +1,4 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`),
+//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`, `fair`),
 //! and instruction counts as gates (`gates`).
 
 mod bars;
@@ -39,6 +39,8 @@ enum Command {
     Http(http::Options),
     /// Measure httpd's native stack over a TAP that loses packets, or gets very many connections at once, beside the kernel's
     Tap(tap::Options),
+    /// Download from httpd's native stack and from the kernel's at once through one bottleneck: how fairly they share it
+    Fair(tap::fair::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(Cli { command: Some(Command::Tcp(options)) }) => suite::TCP.run(&options),
         Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
         Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
+        Ok(Cli { command: Some(Command::Fair(options)) }) => tap::fair::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }
