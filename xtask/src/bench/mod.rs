@@ -1,5 +1,5 @@
-//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`),
-//! millions of its connections (`connections`), and instruction counts as gates (`gates`).
+//! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`,
+//! `fair`), millions of its connections (`connections`), and instruction counts as gates (`gates`).
 
 mod bars;
 mod connections;
@@ -42,6 +42,8 @@ enum Command {
     Tap(tap::Options),
     /// Open millions of idle connections of Sunstar's own TCP in one process, and then ask each
     Connections(connections::Options),
+    /// Download from httpd's native stack and from the kernel's at once through one bottleneck: how fairly they share it
+    Fair(tap::fair::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(Cli { command: Some(Command::Http(options)) }) => http::run(&options),
         Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
         Ok(Cli { command: Some(Command::Connections(options)) }) => connections::run(&options),
+        Ok(Cli { command: Some(Command::Fair(options)) }) => tap::fair::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

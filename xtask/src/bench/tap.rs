@@ -1,6 +1,7 @@
 //! `cargo xtask bench tap`: httpd on the native stack over a TAP beside httpd on the kernel's sockets over a pair of virtual
 //! interfaces, on links that lose packets, and when very many connections are opened at once.
 
+pub(super) mod fair;
 mod server;
 mod table;
 mod world;

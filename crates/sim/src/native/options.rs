@@ -41,6 +41,8 @@ impl NativeOptions {
             is_no_delay: random.below(2) == 0,
             offers_timestamps: random.below(4) != 0,
             offers_sack: random.below(4) != 0,
+            paced_from_micros: [0, 5_000, u32::MAX][random.index(3)],
+            max_pacing_rate: if random.below(8) == 0 { 50_000 << random.between(0, 10) } else { u64::MAX },
             ..network.tcp
         };
         // Small enough to be reached.

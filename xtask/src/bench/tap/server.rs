@@ -86,7 +86,11 @@ impl Server {
         Self::wait_for(&mut command).with_context(|| format!("starting {command:?}"))
     }
 
-    fn wait_for(command: &mut Command) -> Result<Self> {
+    /// Runs it and waits until it listens.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn wait_for(command: &mut Command) -> Result<Self> {
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut errors = BufReader::new(child.stderr.take().context("its errors are not piped")?);
         let mut lines = String::new();

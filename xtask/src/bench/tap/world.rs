@@ -48,6 +48,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ethtool", "ethtool"),
+    ("tc", "iproute2"),
 ];
 
 /// Whether this process is in a network namespace of its own.
@@ -85,7 +86,7 @@ impl World {
     pub(super) fn new() -> Result<Self> {
         let holder = program("unshare", &["--net", "sleep", LIFE_SECONDS]).spawn().context("running unshare")?;
         let world = Self { holder, next_port: Cell::new(FIRST_PORT) };
-        world.wait_for_namespace()?;
+        wait_for_namespace(&world.pid())?;
         let there = world.pid();
         for arguments in [
             "link set lo up".to_owned(),
@@ -121,17 +122,6 @@ impl World {
         Ok(world)
     }
 
-    fn wait_for_namespace(&self) -> Result<()> {
-        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net"));
-        let ours = namespace("self")?;
-        let deadline = Instant::now() + PATIENCE;
-        while namespace(&self.pid())? == ours {
-            ensure!(Instant::now() < deadline, "no second network namespace is made");
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
     /// A port where nobody has listened yet. The client's side of connections that are over stays in TIME-WAIT for a minute, and
     /// among thousands of those to the same port the client's kernel looks long for a port of its own.
     pub(super) fn port(&self) -> u16 {
@@ -144,9 +134,7 @@ impl World {
 
     /// The same command in the server's namespace.
     pub(super) fn there(&self, command: &Command) -> Command {
-        let mut entered = program("nsenter", &[&format!("--net=/proc/{}/ns/net", self.pid()), "--"]);
-        entered.arg(command.get_program()).args(command.get_args());
-        entered
+        inside(&self.pid(), command)
     }
 
     /// Lets the pair of interfaces lose so many of a thousand packets, each way. Packets are dropped where they arrive, since a
@@ -175,11 +163,37 @@ impl Drop for World {
     }
 }
 
-fn words(name: &str, arguments: &str) -> Command {
+/// Waits until a process has a network namespace of its own.
+///
+/// # Errors
+/// If it gets none.
+pub(super) fn wait_for_namespace(pid: &str) -> Result<()> {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net"));
+    let ours = namespace("self")?;
+    let deadline = Instant::now() + PATIENCE;
+    while namespace(pid)? == ours {
+        ensure!(Instant::now() < deadline, "no second network namespace is made");
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The same command in the network namespace of a process.
+pub(super) fn inside(pid: &str, command: &Command) -> Command {
+    let mut entered = program("nsenter", &[&format!("--net=/proc/{pid}/ns/net"), "--"]);
+    entered.arg(command.get_program()).args(command.get_args());
+    entered
+}
+
+pub(super) fn words(name: &str, arguments: &str) -> Command {
     program(name, &arguments.split(' ').collect::<Vec<_>>())
 }
 
-fn do_it(command: &mut Command) -> Result<()> {
+/// Runs a command.
+///
+/// # Errors
+/// If it fails: what it says.
+pub(super) fn do_it(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("running {command:?}"))?;
     if output.status.success() {
         return Ok(());

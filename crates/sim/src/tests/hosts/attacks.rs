@@ -108,7 +108,10 @@ fn check(attack: Attack, seen: &Seen) {
     let is_named = match attack {
         Attack::Syns | Attack::LikeSums => tcp.cookies_sent > 0 && seen.forgotten > 0,
         Attack::OwnSyns => tcp.cookies_sent > 5_000,
-        Attack::Acknowledgements => tcp.resets_sent + tcp.resets_suppressed >= 10_000,
+        Attack::Acknowledgements => {
+            // 10,000 a second, and 1,000 at once.
+            tcp.resets_sent <= 2_100 && tcp.resets_sent + tcp.resets_suppressed >= 10_000
+        }
         Attack::TinySegments => tcp.pieces_refused > 0,
         Attack::Reports => tcp.reports_refused > 0,
         Attack::Fragments => seen.fragments > 9_000,

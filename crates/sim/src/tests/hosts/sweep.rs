@@ -118,7 +118,7 @@ fn options(lans: &[LanId], seed: u64, number: u64, has_v6: bool, parts: &Parts) 
     options
 }
 
-/// Lets time pass, in which hosts crash and are kept apart.
+/// Lets time pass, in which hosts crash and are kept apart, links change, and what is large vanishes on them.
 fn disturb(sim: &mut Sim, seed: u64, names: &Names, parts: &Parts) -> Result<(), SimError> {
     let count = Random::stream(seed, FAULTS).between(0, 12);
     let all = names.all();
@@ -126,7 +126,7 @@ fn disturb(sim: &mut Sim, seed: u64, names: &Names, parts: &Parts) -> Result<(),
         let mut random = Random::stream(seed, FAULTS + 7 * (number + 1));
         let (one, other) = (all[random.index(all.len())], all[random.index(all.len())]);
         sim.run_for(Duration::from_micros(1 << random.between(8, 24)))?;
-        let what = random.below(6);
+        let what = random.below(8);
         if !parts.next(format_args!("fault {number}: kind {what}, {one}, {other}")) {
             continue;
         }
@@ -139,6 +139,12 @@ fn disturb(sim: &mut Sim, seed: u64, names: &Names, parts: &Parts) -> Result<(),
             }
             3 => sim.partition(&[one], &[other]),
             4 => sim.partition_one_way(&[one], &[other]),
+            5 => {
+                // Until all is healed, or the weather changes.
+                let most = usize::try_from(random.between(68, 1_499)).unwrap();
+                sim.change_link(sim.link_of(one, 0), |link| link.black_hole_bytes = Some(most));
+            }
+            6 => sim.change_link(sim.link_of(one, 0), |link| *link = LinkOptions::drawn(&mut random)),
             _ => sim.reunite(&[one], &[other]),
         }
     }
