@@ -1,7 +1,7 @@
 //! Segments that arrive, and time that passes.
 
 use smallvec::SmallVec;
-use sunstar_wire::{FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
+use sunstar_wire::{AddressPair, FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::listen::Listener;
 use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
@@ -135,6 +135,9 @@ impl Sockets {
         let Some(entry) = self.connections.get_mut(place) else { return };
         entry.connection.lend(|| self.spares.pop());
         let was_opening = entry.connection.state() == State::SynSent;
+        if was_opening {
+            assume_mss(&entry.flow, segment);
+        }
         let reply = entry.connection.take_segment(now, segment, len);
         if was_opening && let Some(answer) = entry.connection.take_opening_answer() {
             self.cookies.learn(entry.flow.dst().ip(), answer);
@@ -222,6 +225,7 @@ impl Sockets {
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
     fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
+        assume_mss(&flow, segment);
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::RST) {
@@ -343,6 +347,17 @@ impl Sockets {
         } else {
             self.counters.resets_suppressed += 1;
         }
+    }
+}
+
+/// Who does not say how large segments may be takes what every host takes (RFC 9293 §3.7.1): over IPv4 536 bytes, as a connection assumes by
+/// itself, and over IPv6 1220.
+fn assume_mss(flow: &FourTuple, segment: &mut Segment) {
+    const DEFAULT_V6: u16 = 1_220;
+
+    let mss = &mut segment.header.options.mss;
+    if mss.is_none() && matches!(flow.addresses, AddressPair::V6 { .. }) {
+        *mss = DEFAULT_V6.try_into().ok();
     }
 }
 

@@ -5,6 +5,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
+use sunstar_wire::{AddressPair, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::{Event, Limits, ListenerId, OpenError, SocketId, Sockets};
 use crate::tcp::connection::{Connection, Failure, Options, Segment, State};
@@ -341,8 +342,8 @@ fn an_ended_connection_swallows_nothing() {
     assert_eq!(two.stacks[0].levels().connections, 0);
 }
 
-fn ack() -> sunstar_wire::TcpHeader {
-    sunstar_wire::TcpHeader { flags: sunstar_wire::TcpFlags::ACK, ..Default::default() }
+fn ack() -> TcpHeader {
+    TcpHeader { flags: TcpFlags::ACK, ..Default::default() }
 }
 
 /// `SO_LINGER` with a time of zero: who lets the connection go resets the other side.
@@ -442,4 +443,25 @@ fn segments_of_a_new_connection_do_not_find_the_one_that_had_ended() {
     let (_, server) = open(&mut two);
     assert_ne!(ended, server);
     assert_eq!(two.state(1, ended), State::Closed);
+}
+
+/// RFC 9293 §3.7.1: who does not say how large segments may be takes 536 bytes over IPv4, and 1220 over IPv6.
+#[test]
+fn who_does_not_say_takes_what_every_host_takes() {
+    for (ours, theirs, mss) in [("192.0.2.1:80", "192.0.2.2:1", 536), ("[2001:db8::1]:80", "[2001:db8::2]:1", 1_220)] {
+        let [ours, theirs] = [ours, theirs].map(|text| text.parse::<SocketAddr>().expect("an address"));
+        let now = Instant::from_micros(1_000_000);
+        let mut sockets = Sockets::new(Secret::new([1; 16]), Limits::DEFAULT);
+        let listener = sockets.listen(ours, 1, Options::DEFAULT).expect("the port is free");
+        let addresses = AddressPair::new(theirs.ip(), ours.ip()).expect("of one version");
+        let flow = FourTuple { addresses, src_port: theirs.port(), dst_port: ours.port() };
+        let header = TcpHeader { flags: TcpFlags::SYN, seq: Seq::new(7), window: 9_999, ..TcpHeader::default() };
+        sockets.handle_segment(now, flow, Segment { header, ..Segment::default() });
+        let (_, answer) = sockets.poll_transmit(now, 1 << 16).expect("the answer");
+        let ack = answer.header.seq + 1;
+        let header = TcpHeader { flags: TcpFlags::ACK, seq: Seq::new(8), ack, window: 9_999, ..TcpHeader::default() };
+        sockets.handle_segment(now, flow, Segment { header, ..Segment::default() });
+        let accepted = sockets.accept(listener).expect("it is open");
+        assert_eq!(sockets.connection(accepted).expect("it is ours").mss(), mss);
+    }
 }
