@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sunstar_device::{FaultOptions, LinkOptions, Offloads};
+use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, spawn};
 use sunstar_net::socket::{ConnectOptions, Keepalive, StreamOption};
@@ -204,5 +205,40 @@ fn options_are_taken_and_files_are_not() {
         assert_eq!(stream.enqueue_file(&file, 0, 0), Err(Error::Unsupported));
         write(&stream, "x").await.unwrap();
         assert_eq!(ShardId::new(0), sunstar_executor::current::shard_id());
+    });
+}
+
+/// Where all connections together hold as much as they may, whoever has more than little under way waits, though his own buffer has room;
+/// and goes on when others have taken what is theirs.
+#[test]
+fn senders_wait_where_memory_is_short() {
+    let mut wire = Wire::default();
+    wire.options.limits.tcp.send_bytes = 300_000;
+    let serve = || async {
+        let listener = listen(80);
+        let (hoarder, other) = (accept(&listener).await, accept(&listener).await);
+        sleep(Duration::from_secs(30)).await;
+        let reading = spawn(async move { read_all(&hoarder).await });
+        assert!(read_all(&other).await.is_ok());
+        assert_eq!(reading.await.unwrap().map(|bytes| bytes.len()), Ok(1_000_000));
+    };
+    pair_over(&wire, serve, || async {
+        let hoarder = connect(&server(80)).await.unwrap();
+        let other = connect(&server(80)).await.unwrap();
+        while other.unacknowledged_bytes() < 17_000 {
+            write(&other, vec![7; 4_000]).await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(with_timeout(Duration::ZERO, writable(&other)).await, Ok(Ok(())), "it has room");
+        hoarder.enqueue(vec![7; 1_000_000].into());
+        sleep(Duration::from_secs(1)).await;
+        assert!(with_timeout(Duration::from_secs(10), writable(&other)).await.is_err(), "there is no memory");
+        let (network, _) = native();
+        assert!(network.with_stack(|stack| stack.tcp().counters()).senders_held_back > 0);
+        writable(&other).await.unwrap();
+        assert!(network.levels().tcp.send_bytes < 1_000_000, "they have read");
+        [&hoarder, &other].into_iter().for_each(|stream| stream.shutdown());
+        flush(&hoarder).await.unwrap();
+        flush(&other).await.unwrap();
     });
 }
