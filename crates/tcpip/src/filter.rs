@@ -54,8 +54,8 @@ pub enum Verdict {
     Drop,
     /// The filter has dealt with it, see [`Filtered::take`]. It goes no further.
     Consume,
-    /// It goes no further, and this IP packet goes the other way: to the station that sent what came in; to ourselves if it would
-    /// have left.
+    /// It goes no further, and this IP packet goes the other way: to the station that sent what came in, unless it is longer than the link
+    /// takes, which is dropped; to ourselves if it would have left.
     Answer(Packet),
 }
 

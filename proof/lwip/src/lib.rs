@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn host_take(now: u32, bytes: *const u8, len: usize);
     fn host_leaving(bytes: *mut u8) -> usize;
     fn host_listen(port: u16) -> i32;
-    fn host_connect(port: u16) -> i32;
+    fn host_connect(from: u16, to: u16) -> i32;
     fn host_send(bytes: *const u8, len: usize) -> usize;
     fn host_receive(bytes: *mut u8, room: u16) -> usize;
     fn host_end_stream() -> i32;
@@ -88,10 +88,10 @@ impl Lwip {
         assert_eq!(unsafe { host_listen(port) }, 0, "lwIP listens");
     }
 
-    /// Connects to the peer.
-    pub fn connect(&mut self, port: u16) {
+    /// Connects a port to one of the peer's.
+    pub fn connect(&mut self, from: u16, to: u16) {
         // SAFETY: as above.
-        assert_eq!(unsafe { host_connect(port) }, 0, "lwIP connects");
+        assert_eq!(unsafe { host_connect(from, to) }, 0, "lwIP connects");
     }
 
     /// Hands over as many bytes as there is room for.

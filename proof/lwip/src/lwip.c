@@ -187,11 +187,11 @@ int host_listen(uint16_t port) {
   return 0;
 }
 
-int host_connect(uint16_t port) {
+int host_connect(uint16_t from, uint16_t to) {
   struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&own));
-  if (!pcb) return -1;
+  if (!pcb || tcp_bind(pcb, &own, from) != ERR_OK) return -1;
   attend(pcb);
-  return tcp_connect(pcb, &peer, port, on_connected);
+  return tcp_connect(pcb, &peer, to, on_connected);
 }
 
 size_t host_send(const uint8_t *bytes, size_t len) {

@@ -1,16 +1,23 @@
 //! Streams that cross a router which loses packets, and sends others twice, with each congestion control of the kernel's.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::sockopt::{self, set_tcp_congestion};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use sunstar_executor::timer::sleep;
 use sunstar_net as net;
+use sunstar_net::socket::ConnectOptions;
 use sunstar_reactor::Backend;
 
 use super::meeting::{kernel_talks, meet, stack_talks};
 use super::namespace::ip;
-use super::router::{Host, beyond_a_router, disturb, disturbances, refuse};
-use super::stack::{Setup, run_on_stack};
+use super::router::{Host, beyond_a_router, disturb, disturbances, refuse, wall};
+use super::stack::{PATIENCE, Setup, run_on_stack, stack_address};
 
 const CONGESTION_CONTROLS: [&str; 3] = ["reno", "cubic", "bbr"];
 
@@ -132,4 +139,53 @@ fn a_router_refuses_connections() {
             });
         }
     });
+}
+
+/// Both connect, each from the port to which the other one does (RFC 9293 §3.5): the router loses all until both have begun.
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn both_may_connect_at_once() {
+    beyond_a_router(|host| {
+        let setup = Setup { kernel: Host::addresses(), ..Setup::new(Backend::Epoll, "tap0") };
+        run_on_stack(&setup, || async move {
+            for address in Host::addresses() {
+                wall(true);
+                let [theirs, ours] = [SocketAddr::new(address, 2_000), SocketAddr::new(stack_address(address), 1_000)];
+                let stack = sunstar_executor::spawn(async move {
+                    let options = ConnectOptions { from: Some(ours.into()) };
+                    stack_talks(net::TcpStream::connect_with(theirs, &options).await.expect("they meet"), 50_000).await;
+                });
+                let (told, begun) = channel();
+                let kernel = host.spawn(Box::new(move || {
+                    let socket = begin(theirs, ours);
+                    told.send(()).expect("it is waited for");
+                    kernel_talks(&opened(socket), 50_000);
+                }));
+                begun.recv_timeout(PATIENCE).expect("it begins");
+                // Long enough for the first of the stack's SYNs to leave.
+                sleep(Duration::from_millis(20)).await;
+                wall(false);
+                stack.await.expect("it does not panic");
+                kernel.join().expect("it does not panic");
+            }
+        });
+    });
+}
+
+/// Begins to connect.
+fn begin(from: SocketAddr, to: SocketAddr) -> OwnedFd {
+    let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK, None).expect("descriptors are free");
+    bind(&socket, &from).expect("it is ours");
+    assert_eq!(connect(&socket, &to), Err(Errno::INPROGRESS));
+    socket
+}
+
+/// The connection, once it is open.
+fn opened(socket: OwnedFd) -> TcpStream {
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+    poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&patience)).expect("it can be waited for");
+    assert_eq!(sockopt::socket_error(&socket), Ok(Ok(())), "it opens");
+    rustix::io::ioctl_fionbio(&socket, false).expect("it is a socket");
+    TcpStream::from(socket)
 }

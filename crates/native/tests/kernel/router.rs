@@ -109,6 +109,15 @@ pub(crate) fn disturb(per_mille: u32) -> bool {
     nft(&rules.concat()).inspect_err(|why| println!("nft sends nothing twice here: {why}")).is_ok()
 }
 
+/// Has the router lose all segments, or no longer.
+pub(crate) fn wall(stands: bool) {
+    let rules = "add table inet wall
+         flush table inet wall
+         add chain inet wall stop { type filter hook forward priority 0; }\n";
+    let lose = if stands { "add rule inet wall stop meta l4proto tcp drop" } else { "" };
+    nft(&format!("{rules}{lose}")).expect("nft loses segments");
+}
+
 /// Has the router refuse all connections in one way, said in the words of nft for each version of IP, and in no other.
 pub(crate) fn refuse(v4: &str, v6: &str) {
     let table = |family: &str, how: &str| {

@@ -10,19 +10,30 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::namespace::{in_namespace, ip};
 
+/// The example while it runs. It is killed if the test fails.
+struct Example(Child);
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The example, which is built before the tests of its package are run.
-fn example(arguments: &[&str]) -> Child {
+fn example(arguments: &[&str]) -> Example {
     let fixture = Path::new(env!("CARGO_BIN_EXE_sunstar-fixture"));
     let program = fixture.with_file_name("examples").join("udp_filter");
     assert!(program.exists(), "{} is missing: cargo build -p sunstar --examples", program.display());
     let mut command = Command::new(program);
     command.args(["--overprovisioned", "--prometheus-port", "0"]).args(arguments);
-    command.stderr(Stdio::null()).spawn().expect("it can be started")
+    Example(command.stderr(Stdio::null()).spawn().expect("it can be started"))
 }
 
-fn stop(mut example: Child) {
-    kill_process(Pid::from_child(&example), Signal::TERM).expect("it runs");
-    assert_eq!(example.wait().expect("it can be waited for").code(), Some(0));
+fn stop(mut example: Example) {
+    kill_process(Pid::from_child(&example.0), Signal::TERM).expect("it runs");
+    assert_eq!(example.0.wait().expect("it can be waited for").code(), Some(0));
 }
 
 /// Sends to the example until it echoes: datagrams may be lost, as long as the neighbour is unknown for one.

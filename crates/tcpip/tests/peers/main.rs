@@ -70,6 +70,12 @@ fn resets_are_heard() {
 }
 
 #[test]
+fn both_may_connect_at_once() {
+    scenarios::both_may_connect_at_once(&make, CALM);
+    scenarios::both_may_connect_at_once(&make, BAD);
+}
+
+#[test]
 fn strangers_are_refused() {
     scenarios::strangers_are_refused(&make);
 }

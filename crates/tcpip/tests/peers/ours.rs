@@ -77,9 +77,10 @@ impl Host for Ours {
         self.listener = Some(self.stack.listen((any, port).into(), 8, OPTIONS).expect("the port is free"));
     }
 
-    fn connect(&mut self, now: Instant, port: u16) {
-        let to = SocketAddr::new(self.version.address(THEIRS), port);
-        self.socket = Some(self.stack.connect(now, None, to, OPTIONS).expect("there is a way"));
+    fn connect(&mut self, now: Instant, from: u16, to: u16) {
+        let from = SocketAddr::new(self.version.address(OURS), from);
+        let to = SocketAddr::new(self.version.address(THEIRS), to);
+        self.socket = Some(self.stack.connect(now, Some(from), to, OPTIONS).expect("there is a way"));
     }
 
     fn is_open(&mut self) -> bool {

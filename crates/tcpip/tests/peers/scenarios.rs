@@ -8,7 +8,9 @@ use super::world::{Faults, OURS, THEIRS, VERSIONS, Version, World};
 /// A world with a peer.
 pub(crate) type Make<'a> = &'a dyn Fn(Version, Faults) -> World;
 
+/// Where somebody listens, and from where somebody connects.
 const PORT: u16 = 80;
+const CLIENT_PORT: u16 = 49_152;
 
 pub(crate) const BAD: Faults = Faults { lost: 10, duplicated: 10, late: 20, damaged: 2 };
 
@@ -46,7 +48,7 @@ fn connected(mut world: World, opener: usize) -> World {
     world.run_for(Duration::from_secs(3));
     world.host(1 - opener).listen(PORT);
     let now = world.now;
-    world.host(opener).connect(now, PORT);
+    world.host(opener).connect(now, CLIENT_PORT, PORT);
     world.run_until("the connection opens", |world| OPENERS.into_iter().all(|host| world.host(host).is_open()));
     world
 }
@@ -218,6 +220,24 @@ pub(crate) fn resets_are_heard(make: Make<'_>) {
     }
 }
 
+/// Both connect, from the port to which the other one does, so that their SYNs cross (RFC 9293 §3.5).
+pub(crate) fn both_may_connect_at_once(make: Make<'_>, faults: Faults) {
+    for version in VERSIONS {
+        for first in OPENERS {
+            let mut world = make(version, faults);
+            world.run_for(Duration::from_secs(3));
+            let now = world.now;
+            for host in [first, 1 - first] {
+                let ports = [PORT, CLIENT_PORT];
+                world.host(host).connect(now, ports[host], ports[1 - host]);
+            }
+            world.run_until("the connection opens", |world| OPENERS.into_iter().all(|host| world.host(host).is_open()));
+            carry(&mut world, &mut [Flow::new(OURS, 100_000), Flow::new(THEIRS, 100_000)]);
+            end_in_order(&mut world, first);
+        }
+    }
+}
+
 /// Where nobody listens.
 pub(crate) fn strangers_are_refused(make: Make<'_>) {
     for version in VERSIONS {
@@ -225,7 +245,7 @@ pub(crate) fn strangers_are_refused(make: Make<'_>) {
             let mut world = make(version, Faults::default());
             world.run_for(Duration::from_secs(3));
             let now = world.now;
-            world.host(opener).connect(now, PORT);
+            world.host(opener).connect(now, CLIENT_PORT, PORT);
             world.run_until("it is refused", |world| world.host(opener).is_reset());
         }
     }

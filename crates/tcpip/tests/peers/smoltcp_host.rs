@@ -14,7 +14,6 @@ use super::world::{Host, MTU, OURS, THEIRS, Version, mac};
 const ETHERNET_HEADER: usize = 14;
 /// Bytes of the socket's buffers.
 const BUFFER: usize = 128 * 1024;
-const LOCAL_PORT: u16 = 49_152;
 
 pub(crate) struct Smoltcp {
     interface: Interface,
@@ -73,11 +72,11 @@ impl Host for Smoltcp {
         self.socket().listen(port).expect("it is closed");
     }
 
-    fn connect(&mut self, _: Instant, port: u16) {
+    fn connect(&mut self, _: Instant, from: u16, to: u16) {
         self.has_connected = true;
-        let to = (self.version.address(OURS), port);
+        let to = (self.version.address(OURS), to);
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(self.socket);
-        socket.connect(self.interface.context(), to, LOCAL_PORT).expect("it is closed");
+        socket.connect(self.interface.context(), to, from).expect("it is closed");
     }
 
     fn is_open(&mut self) -> bool {

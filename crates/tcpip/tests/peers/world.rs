@@ -64,8 +64,8 @@ pub(crate) trait Host {
     /// Waits for one connection.
     fn listen(&mut self, port: u16);
 
-    /// Connects to the other host.
-    fn connect(&mut self, now: Instant, port: u16);
+    /// Connects a port to one of the other host's.
+    fn connect(&mut self, now: Instant, from: u16, to: u16);
 
     /// Whether bytes can be exchanged, or could.
     fn is_open(&mut self) -> bool;

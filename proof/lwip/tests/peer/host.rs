@@ -45,8 +45,8 @@ impl Host for LwipHost {
         self.lwip.listen(port);
     }
 
-    fn connect(&mut self, _: Instant, port: u16) {
-        self.lwip.connect(port);
+    fn connect(&mut self, _: Instant, from: u16, to: u16) {
+        self.lwip.connect(from, to);
     }
 
     fn is_open(&mut self) -> bool {
