@@ -24,6 +24,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("range", 300),
     ("router", 1000),
     ("tcpip", 300),
+    ("told", 300),
     ("uri", 300),
     ("wire", 200),
 ];

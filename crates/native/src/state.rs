@@ -12,12 +12,16 @@ use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
-use crate::port::Port;
+use crate::port::{Port, RX_BURST};
 use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
 const TX_BUDGET: usize = 1_024;
+
+/// While more waits in a device than a round takes in, so many rounds pass without time for the stack: what it waits for, such as an
+/// acknowledgement, may be there. A flood holds its timers up no longer.
+const MAX_ROUNDS_BEHIND: u32 = 64;
 
 /// All of a shard's network that changes.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(crate) struct State {
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
     due: Option<time::Instant>,
+    /// In so many rounds in a row a device had more than was taken in, and the stack was not told what time it is.
+    rounds_behind: u32,
 }
 
 /// What has left.
@@ -61,6 +67,7 @@ impl State {
             changes: Changes::default(),
             inbox: VecDeque::new(),
             due: None,
+            rounds_behind: 0,
         }
     }
 
@@ -134,9 +141,11 @@ impl State {
 
     /// Takes in what has come; answers whether there was anything.
     pub(crate) fn receive(&mut self, now: Instant) -> bool {
-        let mut found = false;
+        let (mut found, mut is_behind) = (false, false);
         for port in &mut self.ports {
-            if port.receive(now, &mut self.inbox) {
+            let count = port.receive(now, &mut self.inbox);
+            is_behind |= count >= RX_BURST;
+            if count > 0 {
                 self.stack.prefetch(port.interface, &self.inbox, |index| self.streams.prefetch(index));
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
@@ -148,14 +157,17 @@ impl State {
                 device.give_back(packet);
             }
         }
+        self.rounds_behind = if is_behind { self.rounds_behind.saturating_add(1) } else { 0 };
         found
     }
 
     /// Lets the time be known, if somebody waits for it; answers whether somebody did.
     pub(crate) fn pass_time(&mut self, now: Instant) -> bool {
         let now = stack_time(now);
-        let is_due = self.due.is_some_and(|deadline| deadline <= now);
+        let is_behind = (1..=MAX_ROUNDS_BEHIND).contains(&self.rounds_behind);
+        let is_due = !is_behind && self.due.is_some_and(|deadline| deadline <= now);
         if is_due {
+            self.rounds_behind = 0;
             self.stack.handle_timeout(now);
         }
         is_due
@@ -244,4 +256,35 @@ impl State {
 /// A point in time of the executor's clock on that of the stack.
 pub(crate) const fn stack_time(now: Instant) -> time::Instant {
     time::Instant::from_micros(now.as_nanos() / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sunstar_device::{LinkOptions, Queue, link};
+    use sunstar_packet::Buffer;
+
+    use super::*;
+
+    #[test]
+    fn time_passes_when_what_has_come_was_taken_in() {
+        let (mut here, there) = link(LinkOptions { ring_packets: 100 * RX_BURST, ..LinkOptions::default() });
+        let mut stack = Stack::new([1; 16], Limits::DEFAULT);
+        let interface = stack.add_interface(Port::interface_options(&there)).expect("there is room");
+        let mut state = State::new(stack);
+        state.ports.push(Port::new(interface, "link", Box::new(there), None));
+        let now = Instant::ORIGIN + Duration::from_secs(1);
+        state.due = Some(stack_time(Instant::ORIGIN));
+        let mut send = |count| {
+            let mut packets = (0..count).map(|_| Packet::from(Buffer::from(vec![0; 60]))).collect();
+            assert_eq!(here.tx_burst(now, &mut packets).expect("the link is there"), count);
+        };
+        send(RX_BURST + 1);
+        assert!(state.receive(now) && !state.pass_time(now), "one more waits");
+        assert!(state.receive(now) && state.pass_time(now));
+        send(RX_BURST * (MAX_ROUNDS_BEHIND as usize + 1));
+        let rounds = (0..100).take_while(|_| state.receive(now) && !state.pass_time(now)).count();
+        assert_eq!(rounds, MAX_ROUNDS_BEHIND as usize, "a flood stops no timers");
+    }
 }

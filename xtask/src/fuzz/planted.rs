@@ -90,6 +90,7 @@ const BUGS: &[Target] = &[
             "window_off_by_one",
         ],
     ),
+    ("told", TCPIP, &["dhcp_any_answer", "icmp_v6_unverified", "ndp_from_afar", "router_from_afar"]),
     ("uri", HTTP, &["uri_delete", "uri_short_address", "uri_signed_port"]),
     ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),
 ];

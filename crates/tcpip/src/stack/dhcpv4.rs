@@ -196,6 +196,8 @@ impl Stack {
         while let Some(output) = dhcp.client.poll_output() {
             match output {
                 Output::Send { from, to, message } => self.send_dhcpv4(now, id, from, to, message.as_bytes()),
+                // Who runs the host has given it that address: it would go with the lease.
+                Output::Probe(address) if self.is_own(address.into()) => dhcp.client.handle_conflict(now, address),
                 Output::Probe(address) => {
                     if let Some(mac) = self.mac(id) {
                         self.send_arp(id, MacAddr::BROADCAST, &Arp::request(mac, Ipv4Addr::UNSPECIFIED, address));

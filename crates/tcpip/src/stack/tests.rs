@@ -15,6 +15,7 @@ mod paths;
 mod pausing;
 mod script;
 mod streams;
+mod told;
 mod udp;
 mod v6;
 mod world;

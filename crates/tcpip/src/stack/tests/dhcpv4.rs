@@ -185,6 +185,22 @@ fn who_has_the_address_keeps_it() {
     }
 }
 
+/// It would be taken away when the lease ends.
+#[test]
+fn an_address_that_the_host_has_anyway_is_no_lease() {
+    let (mut script, discover) = started();
+    let own = Prefix::new(GIVEN, 24).expect("24 bits are fewer than 32");
+    script.stack.add_address(script.now, script.link, own).expect("it is a station's");
+    script.sent();
+    server_says(&mut script, &answer(&discover, Kind::Offer));
+    let request = script.sent_one();
+    server_says(&mut script, &answer(&request, Kind::Ack));
+    let decline = script.sent_one();
+    assert_eq!(said(&decline).1.kind(), Some(Kind::Decline));
+    script.wait(LEASE);
+    assert_eq!(addresses(&script), [own]);
+}
+
 #[test]
 fn what_was_given_is_given_back() {
     let mut script = bound();
