@@ -138,10 +138,9 @@ fn equal_neighbours_are_told_apart() {
     let mut world = World::new();
     let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80));
     let listener = world.host.listen(local, 5, Options::DEFAULT).expect("it is free");
-    for at in 0..2 {
-        let (neighbour, _) = &mut world.neighbours[at];
+    for ((neighbour, _), ours) in world.neighbours.iter_mut().zip(OURS) {
         let from = Some(SocketAddr::from((PEER, 5_000)));
-        neighbour.connect(NOW, from, (OURS[at], 80).into(), Options::DEFAULT).expect("there is a way");
+        neighbour.connect(NOW, from, (ours, 80).into(), Options::DEFAULT).expect("there is a way");
     }
     world.run();
     let tcp = world.host.tcp();
