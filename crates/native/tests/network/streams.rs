@@ -147,7 +147,7 @@ fn a_dropped_read_loses_nothing_and_a_dropped_connect_leaves_nothing() {
         let listener = listen(80);
         let stream = accept(&listener).await;
         let dropped = std::pin::pin!(read(&stream));
-        sunstar_executor::combine::with_timeout(Duration::from_millis(1), dropped).await.unwrap_err();
+        with_timeout(Duration::from_millis(1), dropped).await.unwrap_err();
         write(&stream, "now").await.unwrap();
         assert_eq!(read_all(&stream).await, Ok(b"bytes".to_vec()));
     };
