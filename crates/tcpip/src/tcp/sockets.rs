@@ -527,9 +527,6 @@ impl Sockets {
             let change = if planted::is("send_bytes_kept") { 0 } else { entry.connection.recount() };
             self.send_bytes = self.send_bytes.wrapping_add_signed(change);
             self.orphans.forget(entry.connection.is_orphan());
-            // What its last segment was taken in with.
-            let spare = entry.connection.reclaim();
-            self.spares.extend(spare.filter(|_| self.spares.len() < MAX_SPARES));
             self.hide(place, &entry.flow);
         }
     }
