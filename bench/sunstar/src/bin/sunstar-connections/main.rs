@@ -18,7 +18,7 @@ use sunstar_executor::{spawn, timer};
 use sunstar_native::{Network, NetworkOptions, Prefix};
 use sunstar_net::{Listener, ListenerOptions, TcpListener, TcpStream, socket};
 use sunstar_packet::Buffer;
-use sunstar_reactor::{Config, CpuSet, run};
+use sunstar_reactor::{Config, run};
 use sunstar_tcpip::routes::Route;
 
 #[global_allocator]
@@ -57,10 +57,8 @@ fn main() -> ExitCode {
         eprintln!("usage: sunstar-connections COUNT, at most {MOST}");
         return ExitCode::FAILURE;
     };
-    let mut cpuset = CpuSet::default();
-    cpuset.insert(0);
-    let config = Config { smp: Some(1), cpuset: Some(cpuset), ..Config::default() };
-    let outcome = run(config, move || measure(count)).expect("the core exists and may be used");
+    let config = Config { smp: Some(1), ..Config::default() };
+    let outcome = run(config, move || measure(count)).expect("there is a core that may be used");
     let Outcome { open, stall, ask, answers, failures, parts: [stack, sockets, tasks], resident, resident_after } =
         outcome;
     println!(
