@@ -4,6 +4,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use sunstar_packet::Buffer;
+use sunstar_wire::{AddressPair, FourTuple};
 
 use super::{Event, Limits, ListenerId, OpenError, SocketId, Sockets};
 use crate::tcp::connection::{Connection, Failure, Options, Segment, State};
@@ -441,4 +442,21 @@ fn segments_of_a_new_connection_do_not_find_the_one_that_had_ended() {
     let (_, server) = open(&mut two);
     assert_ne!(ended, server);
     assert_eq!(two.state(1, ended), State::Closed);
+}
+
+#[test]
+fn hashes_are_those_of_their_flows() {
+    let two = Two::new(Limits::DEFAULT);
+    let flow = |from: u8, to: u8, src_port, dst_port| FourTuple {
+        addresses: AddressPair::V4 { src: Ipv4Addr::new(10, 0, 0, from), dst: Ipv4Addr::new(10, 0, 0, to) },
+        src_port,
+        dst_port,
+    };
+    let flows = [flow(1, 2, 80, 9_000), flow(1, 3, 80, 9_000), flow(4, 3, 80, 9_000), flow(4, 3, 81, 9_001)];
+    for (one, other) in flows.iter().flat_map(|one| flows.iter().map(move |other| (one, other))) {
+        // Asked for again, after another one and after itself.
+        for flow in [one, other, other, one] {
+            assert_eq!(two.stacks[0].flow_hash(flow), Secret::new([1; 16]).flow_hash(flow));
+        }
+    }
 }
