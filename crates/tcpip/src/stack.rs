@@ -287,6 +287,8 @@ pub struct Stack {
     /// Packets that were put together here and belong elsewhere, if that is asked for.
     reassembled: Option<VecDeque<(InterfaceId, Packet)>>,
     announcements: VecDeque<Announcement>,
+    /// When the next of them is due, or was to be, as was found when some were sent.
+    next_announcement: Option<Instant>,
     conflicts: VecDeque<Event>,
     configuration: Configuration,
     dhcpv4: Vec<Dhcpv4>,
@@ -332,6 +334,7 @@ impl Stack {
             local: VecDeque::new(),
             reassembled: None,
             announcements: VecDeque::new(),
+            next_announcement: None,
             conflicts: VecDeque::new(),
             configuration: Configuration::default(),
             dhcpv4: Vec::new(),
@@ -436,7 +439,7 @@ impl Stack {
         if self.is_interrupted {
             return Some(Instant::default());
         }
-        let below = earliest(self.neighbours.deadline(), self.announcement_deadline());
+        let below = earliest(self.neighbours.deadline(), self.next_announcement);
         let usual = earliest(self.tcp.deadline(), below);
         if self.has_rare_deadlines() { earliest(usual, self.rare_deadline()) } else { usual }
     }

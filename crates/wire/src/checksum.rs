@@ -176,7 +176,8 @@ fn sum_of_few(bytes: &[u8]) -> Sum {
             carries += u64::from(carry);
         }
     }
-    Sum(words) + Sum(carries) + sum_of_rest(rest)
+    let sum = Sum(words) + Sum(carries);
+    if rest.is_empty() { sum } else { sum + sum_of_rest(rest) }
 }
 
 /// Adds up many blocks.

@@ -128,6 +128,7 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "what_is_expected_changes",
         bugs: &["predicted_not_grown", "round_not_ended"],
     },
+    Finder { package: TCPIP, kind: Unit, tests: "hashes_are_those_of", bugs: &["hash_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "short_way_ends", bugs: &["hosts_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "floods_leave_neighbours", bugs: &["neighbours_unprotected"] },
     Finder { package: TCPIP, kind: Unit, tests: "reports_divide_no_further", bugs: &["reports_unbounded"] },

@@ -52,6 +52,8 @@ impl Stack {
                 self.send_arp(interface, MacAddr::BROADCAST, &Arp::announcement(mac, address));
             }
         }
+        let left = self.announcements.iter().filter(|announcement| announcement.left > 0);
+        self.next_announcement = left.map(|announcement| announcement.due).min();
     }
 
     /// Sends the requests that are due.
@@ -152,14 +154,5 @@ impl Stack {
         if let Some(frame) = self.frame(id, dst, EtherType::ARP, Packet::from(message)) {
             self.enqueue((id, frame));
         }
-    }
-
-    /// When the next announcement is due.
-    pub(super) fn announcement_deadline(&self) -> Option<Instant> {
-        self.announcements
-            .iter()
-            .filter(|announcement| announcement.left > 0)
-            .map(|announcement| announcement.due)
-            .min()
     }
 }

@@ -16,6 +16,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -204,6 +205,8 @@ pub struct Sockets {
     secret: Secret,
     limits: Limits,
     flows: Flows,
+    /// The flow whose hash was asked for last, and the hash: who comes and goes is looked up, put in and taken out one after the other.
+    hashed: Cell<Option<(FourTuple, u32)>>,
     /// The connection for which the latest segment came, or [`NONE`], and the same if that for the one before was it too: then the next
     /// one is probably for it as well.
     latest: u32,
@@ -265,6 +268,7 @@ impl Sockets {
             secret,
             limits,
             flows: Flows::new(flows),
+            hashed: Cell::new(None),
             latest: NONE,
             recent: NONE,
             connections: Slab::default(),

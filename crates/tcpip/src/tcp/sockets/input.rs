@@ -282,7 +282,7 @@ impl Sockets {
     /// Remembers a stranger; answers with his place, if there is one.
     pub(super) fn wait(&mut self, flow: FourTuple, at: u32, half_open: HalfOpen) -> Option<u32> {
         let place = self.half_open.insert(Waiting { flow, listener: at, half_open });
-        if self.flows.insert(self.secret.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
+        if self.flows.insert(self.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
             self.half_open.remove(place);
             return None;
         }
@@ -314,7 +314,7 @@ impl Sockets {
     pub(super) fn forget(&mut self, place: u32) {
         self.half_open_timers.disarm(place);
         let Some(waiting) = self.half_open.remove(place) else { return };
-        self.flows.remove(self.secret.flow_hash(&waiting.flow), Place::HalfOpen(place).pack());
+        self.flows.remove(self.flow_hash(&waiting.flow), Place::HalfOpen(place).pack());
         if let Some(listener) = self.listeners.get_mut(waiting.listener) {
             listener.half_open -= usize::from(!planted::is("strangers_miscounted"));
         }
@@ -323,7 +323,7 @@ impl Sockets {
     fn forget_over(&mut self, place: u32) {
         self.over_timers.disarm(place);
         if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
-            self.flows.remove(self.secret.flow_hash(&over.flow), Place::Over(place).pack());
+            self.flows.remove(self.flow_hash(&over.flow), Place::Over(place).pack());
         }
     }
 

@@ -197,6 +197,19 @@ impl Sockets {
         true
     }
 
+    /// The hash of a flow, as we send it.
+    pub(super) fn flow_hash(&self, flow: &FourTuple) -> u32 {
+        match self.hashed.get() {
+            Some((latest, hash)) if latest == *flow => hash,
+            Some((latest, hash)) if latest.dst_port == flow.dst_port && planted::is("hash_kept") => hash,
+            _ => {
+                let hash = self.secret.flow_hash(flow);
+                self.hashed.set(Some((*flow, hash)));
+                hash
+            }
+        }
+    }
+
     /// Where a flow, as we send it, is.
     pub(super) fn find(&self, flow: &FourTuple) -> Option<Place> {
         let is_it = |packed| {
@@ -207,7 +220,7 @@ impl Sockets {
             };
             found == Some(flow)
         };
-        self.flows.find(self.secret.flow_hash(flow), is_it).map(Place::unpack)
+        self.flows.find(self.flow_hash(flow), is_it).map(Place::unpack)
     }
 
     /// The same for a segment that has come, whose flow is that of its sender. While segments come for one connection, it is found
@@ -235,7 +248,7 @@ impl Sockets {
         if self.recent == place && !planted::is("recent_kept") {
             self.recent = NONE;
         }
-        let hash = self.secret.flow_hash(flow);
+        let hash = self.flow_hash(flow);
         self.flows.remove(hash, Place::Connection(place).pack());
         hash
     }
@@ -266,7 +279,7 @@ impl Sockets {
             has_event: false,
         };
         let place = self.connections.insert(entry);
-        if self.flows.insert(self.secret.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
+        if self.flows.insert(self.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
             self.connections.remove(place);
             return Err(OpenError::Full);
         }
