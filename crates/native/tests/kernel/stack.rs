@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sunstar_device::{Device, Fault, Tap};
+use sunstar_device::{Device, Fault, Tap, TapError, TapOptions};
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::sleep;
 use sunstar_native::{Frames, Network, NetworkOptions, Prefix, Watch};
@@ -94,14 +94,36 @@ where
     let setup = setup.clone();
     let ended = run(config, move || async move {
         install(&setup).await;
-        with_timeout(PATIENCE, main()).await.expect("it does not take for ever")
+        match with_timeout(PATIENCE, main()).await {
+            Ok(outcome) => outcome,
+            Err(_) => panic!("it takes for ever: {}", what_there_is()),
+        }
     });
     Some(ended.expect("it runs"))
 }
 
+/// What a failed test tells of the stack.
+fn what_there_is() -> String {
+    let network = Network::current().expect("one is started");
+    let counted = network.with_stack(|stack| format!("{:?}, {:?}", stack.counters(), stack.tcp_counters()));
+    format!("{:?}, {counted}", network.levels())
+}
+
+/// Opens the TAP. The kernel lets go of what a ring of a stack before was waiting for only some time after that has ended.
+async fn open(options: &TapOptions) -> Tap {
+    let pause = Duration::from_millis(10);
+    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+        match Tap::open(options) {
+            Err(TapError::Busy { .. }) => sleep(pause).await,
+            outcome => return outcome.expect("it is made"),
+        }
+    }
+    panic!("somebody has the TAP");
+}
+
 /// Opens the TAP, and waits until the addresses are ours.
 async fn install(setup: &Setup) {
-    let mut tap = Tap::open(&setup.tap.parse().expect("options of a TAP")).expect("it is made");
+    let mut tap = open(&setup.tap.parse().expect("options of a TAP")).await;
     let pool = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: FRAMES };
     let pool = Rc::new(Pool::new(pool).expect("it is no zero"));
     let queue = tap.take_queue(0).expect("nobody has it").attach(Rc::clone(&pool)).expect("it is open");
