@@ -91,7 +91,12 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "sim_sweep_hosts",
         bugs: &["end_untold", "leaked_flow", "old_bytes_kept", "time_wait_unbounded"],
     },
-    Finder { package: SIM, kind: Unit, tests: "sim_sweep_attacks", bugs: &["reports_unbounded", "resets_unbounded"] },
+    Finder {
+        package: SIM,
+        kind: Unit,
+        tests: "sim_sweep_attacks",
+        bugs: &["neighbours_unprotected", "reports_unbounded", "resets_unbounded"],
+    },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep_black_holes", bugs: &["black_hole_unseen"] },

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header_v4};
 use sunstar_wire::{
-    Arp, EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, SackBlock, Seq, TcpFlags, TcpHeader,
-    TcpSegment, Vlan,
+    Arp, ArpOperation, EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, SackBlock, Seq, TcpFlags,
+    TcpHeader, TcpSegment, Vlan,
 };
 
 use crate::{Random, Sim, StationId};
@@ -14,6 +14,7 @@ use crate::{Random, Sim, StationId};
 const HOME: Ipv4Addr = Ipv4Addr::new(10, 66, 6, 6);
 /// Bytes of the headers of Ethernet and IP before a segment.
 const BEFORE_TCP: usize = 34;
+const ETHERNET_BYTES: usize = 14;
 /// Ports from here on are those of its connections.
 const FIRST_PORT: u16 = 20_000;
 
@@ -122,14 +123,19 @@ impl Attacker {
         sim.run_for(std::time::Duration::from_millis(10)).unwrap();
         self.listen(sim);
         assert!(self.victim_mac.is_some(), "the victim has answered");
-        for number in 0..self.attack.connections() {
-            let mut syn = self.header(FIRST_PORT + number, TcpFlags::SYN, OURS + u32::MAX, Seq::new(0));
-            syn.options.mss = 1_460.try_into().ok();
-            syn.options.is_sack_permitted = true;
-            self.tcp(sim, HOME, &syn, &[]);
+        // Each shard of the victim asks where it is, and then answers; some of what waits for that is lost.
+        for _ in 0..4 {
+            for port in (FIRST_PORT..).take(self.attack.connections().into()) {
+                if self.peers.iter().all(|peer| peer.port != port) {
+                    let mut syn = self.header(port, TcpFlags::SYN, OURS + u32::MAX, Seq::new(0));
+                    syn.options.mss = 1_460.try_into().ok();
+                    syn.options.is_sack_permitted = true;
+                    self.tcp(sim, HOME, &syn, &[]);
+                }
+            }
+            sim.run_for(std::time::Duration::from_millis(10)).unwrap();
+            self.listen(sim);
         }
-        sim.run_for(std::time::Duration::from_millis(10)).unwrap();
-        self.listen(sim);
         assert_eq!(self.peers.len(), usize::from(self.attack.connections()));
         for peer in self.peers.clone() {
             let (window, request) = match self.attack {
@@ -151,6 +157,14 @@ impl Attacker {
             // An ARP packet has the sender's address behind its hardware address.
             if frame[12..14] == [8, 6] && frame[28..32] == self.victim.octets() {
                 self.victim_mac = Some(MacAddr(frame[6..12].try_into().expect("six bytes")));
+            }
+            if let Ok(asked) = Arp::parse(&frame[ETHERNET_BYTES..])
+                && frame[12..14] == [8, 6]
+                && asked.tpa == HOME
+                && asked.operation == ArpOperation::Request
+            {
+                let reply = asked.reply(sim.station_address(self.station));
+                self.frame(sim, EtherType::ARP, asked.sha, &[&reply.to_bytes()]);
             }
             let is_tcp = frame[12..14] == [8, 0] && frame[23] == 6;
             let Ok(segment) = TcpSegment::parse(&frame[BEFORE_TCP..]) else { continue };

@@ -30,6 +30,10 @@ const FRAMES_PER_MS: u64 = 100;
 const CONVERSATIONS: u32 = 20;
 const MOST: Duration = Duration::from_millis(20);
 
+/// The same of several shards. One that has not spoken with a client asks for its hardware address as for those that an attacker makes up,
+/// and so often at most: then the client's SYN comes again after a second.
+const MOST_OF_SHARDS: Duration = Duration::from_millis(1_100);
+
 /// How long the server waits for a peer that takes nothing.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -84,7 +88,8 @@ fn world(seed: u64) -> Result<Report, SimError> {
     if shards == 1 {
         check(attack, &seen.borrow());
     }
-    assert!(slowest.get() <= MOST, "{attack:?}: a conversation took {:?}", slowest.get());
+    let most = if shards == 1 { MOST } else { MOST_OF_SHARDS };
+    assert!(slowest.get() <= most, "{attack:?}: a conversation took {:?}", slowest.get());
     sim.limit_time(Duration::from_secs(60));
     sim.run()
 }
