@@ -169,6 +169,8 @@ async fn watch(seen: Rc<RefCell<Seen>>) {
 /// Asks again and again, on new connections, for as long as the attack goes on; all are answered.
 async fn run_client(slowest: Rc<Cell<Duration>>, mut random: Random) {
     let server = resolve("server").unwrap();
+    // All shards of the server listen by then.
+    sleep(10 * MILLISECOND).await;
     for _ in 0..CONVERSATIONS {
         let begin = now();
         let stream =
