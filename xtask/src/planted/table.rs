@@ -200,7 +200,10 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("end_untold", "sunstar-native"),
     ("black_hole_unseen", TCPIP),
     ("leaked_flow", TCPIP),
+    ("neighbours_unprotected", TCPIP),
     ("old_bytes_kept", TCPIP),
+    ("reports_unbounded", TCPIP),
+    ("resets_unbounded", TCPIP),
     ("time_wait_unbounded", TCPIP),
     ("window_not_reduced", TCPIP),
 ];
