@@ -144,6 +144,10 @@ impl Watch {
     /// A segment leaves; at once, or after having waited for somebody.
     pub(super) fn on_sent(&mut self, now: Instant, seen: &Seen, is_trusted: bool, leaves_at_once: bool) {
         if seen.has(TcpFlags::RST) {
+            // If it does not arrive, a cookie may open the same connection once more (RFC 4987 §3.6), and nothing of it is promised.
+            if let Some(this) = self.get_mut(&seen.flow) {
+                this.edge = None;
+            }
             return;
         }
         let is_syn = seen.has(TcpFlags::SYN);
