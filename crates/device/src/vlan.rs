@@ -42,6 +42,8 @@ struct Lane {
     received: RefCell<VecDeque<Packet>>,
     /// With their tags.
     to_send: RefCell<VecDeque<Packet>>,
+    /// Whether there was no room for all that was to be sent.
+    is_full: Cell<bool>,
     counters: Cell<Counters>,
 }
 
@@ -61,6 +63,8 @@ struct Lanes {
     strangers: Cell<u64>,
     /// Whether something waits to be sent that the device was not asked to send.
     has_new: Cell<bool>,
+    /// The lane that sends first: each in its turn.
+    first: Cell<usize>,
     is_gone: Cell<bool>,
 }
 
@@ -142,12 +146,14 @@ pub fn split(queue: Box<dyn Queue>, vlans: &[Option<u16>]) -> Vec<VlanQueue> {
         vlan: *vlan,
         received: RefCell::default(),
         to_send: RefCell::default(),
+        is_full: Cell::new(false),
         counters: Cell::default(),
     };
     let lanes = Rc::new(Lanes {
         all: vlans.iter().map(lane).collect(),
         strangers: Cell::new(0),
         has_new: Cell::new(false),
+        first: Cell::new(0),
         is_gone: Cell::new(false),
     });
     let capabilities =
@@ -187,7 +193,31 @@ impl VlanQueue {
             self.lanes.has_new.set(true);
         }
         lane.count(|counters| counters.tx_full += u64::from(!packets.is_empty()));
+        lane.is_full.set(!packets.is_empty());
         count
+    }
+}
+
+impl Lanes {
+    /// Hands over what waits. Whom the device has no room for is the last one that it hears of, so that it tells when there is.
+    fn send(&self, now: Instant, queue: &mut dyn Queue) -> Result<(), QueueError> {
+        self.has_new.set(false);
+        let count = self.all.len();
+        let first = self.first.replace((self.first.get() + 1) % count);
+        let waits = |lane: &usize| !self.all[*lane].to_send.borrow().is_empty();
+        // If nothing waits the device is called all the same: it may have something to do.
+        let is_idle = !(0..count).any(|lane| waits(&lane));
+        let lanes = (first..first + count).map(|lane| lane % count).filter(|lane| is_idle || waits(lane));
+        for lane in lanes.take(if is_idle { 1 } else { count }) {
+            let mut to_send = self.all[lane].to_send.borrow_mut();
+            let result = queue.tx_burst(now, &mut to_send);
+            self.note(&result);
+            result?;
+            if !to_send.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -217,18 +247,15 @@ impl Queue for VlanQueue {
         }
         let count = self.accept(packets);
         if let Some(queue) = &mut self.queue {
-            self.lanes.has_new.set(false);
-            for lane in &self.lanes.all {
-                let result = queue.tx_burst(now, &mut lane.to_send.borrow_mut());
-                self.lanes.note(&result);
-                result?;
-            }
+            self.lanes.send(now, &mut **queue)?;
         }
         Ok(count)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
-        let waits_here = !self.lane().received.borrow().is_empty();
+        let lane = self.lane();
+        let has_room_again = lane.is_full.get() && lane.to_send.borrow().len() < MAX_WAITING_PACKETS;
+        let waits_here = has_room_again || !lane.received.borrow().is_empty();
         match &mut self.queue {
             _ if waits_here => Readiness::Ready,
             Some(_) if self.lanes.has_new.get() => Readiness::Ready,

@@ -41,7 +41,8 @@ impl Reserves {
     /// The next that is alive from a place on, and its place. Giving back may add others, so the list is not borrowed meanwhile.
     fn next(&self, from: usize) -> Option<(usize, Rc<dyn Reserve>)> {
         let reserves = self.0.borrow();
-        (from..).zip(&reserves[from..]).find_map(|(place, reserve)| Some((place, reserve.upgrade()?)))
+        let rest = reserves.get(from..).unwrap_or_default();
+        (from..).zip(rest).find_map(|(place, reserve)| Some((place, reserve.upgrade()?)))
     }
 
     pub(crate) fn free_unused_memory(&self) {

@@ -1,4 +1,6 @@
-use std::task::Waker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -156,6 +158,52 @@ fn what_waits_is_bounded() {
     assert_eq!((ends[1].counters().rx_packets, ends[1].counters().rx_no_frames), (MAX_WAITING_PACKETS as u64, 10));
     assert_eq!(send(&mut ends[1], many(MAX_WAITING_PACKETS + 10)), 10, "they stay where they are");
     assert_eq!(ends[1].counters().tx_full, 1);
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The device tells of room only whom it has told that there is none, if that was what it heard last.
+#[test]
+fn whoever_waits_for_room_is_woken_though_others_send_nothing() {
+    let options = LinkOptions { ring_packets: 4, when_full: WhenFull::HoldBack, ..LinkOptions::default() };
+    let (mut ends, mut wire) = lanes(&[Some(5), Some(6)], options);
+    let many = || (0..6).map(|_| frame(&[], b"\x08\0x"));
+    for _ in 0..3 {
+        assert_eq!(send(&mut ends[0], many()), 0, "they wait in the lane");
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(matches!(ends[0].poll_ready(&mut Context::from_waker(&waker)), Readiness::Woken));
+        assert_eq!(received(&mut wire).len(), 4);
+        assert!(woken.0.load(Ordering::Relaxed), "there is room");
+        while !ends[0].lanes.all[0].to_send.borrow().is_empty() {
+            send(&mut ends[0], []);
+            received(&mut wire);
+        }
+    }
+}
+
+#[test]
+fn whoever_found_its_lane_full_hears_of_room() {
+    let options = LinkOptions { ring_packets: 4, when_full: WhenFull::HoldBack, ..LinkOptions::default() };
+    let (mut ends, mut wire) = lanes(&[Some(5), Some(6)], options);
+    let left = send(&mut ends[1], (0..MAX_WAITING_PACKETS + 9).map(|_| frame(&[], b"\x08\0x")));
+    assert_eq!(left, 9);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(!matches!(ends[1].poll_ready(&mut cx), Readiness::Ready), "there is no room");
+    while ends[1].lanes.all[1].to_send.borrow().len() == MAX_WAITING_PACKETS {
+        send(&mut ends[0], []);
+        received(&mut wire);
+    }
+    assert!(matches!(ends[1].poll_ready(&mut cx), Readiness::Ready));
+    assert_eq!(send(&mut ends[1], [frame(&[], b"\x08\0x")]), 0);
+    assert!(!matches!(ends[1].poll_ready(&mut cx), Readiness::Ready), "all was taken");
 }
 
 #[test]

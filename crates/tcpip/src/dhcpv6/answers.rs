@@ -148,7 +148,7 @@ impl Client {
         let (mut new, verdict) = Lease::read(message, self.options.iaid, exchange.asked_at)?;
         match (message.options().status(), verdict) {
             (Status::SUCCESS, Verdict::Given) => {
-                new.keep(old);
+                new.keep(now, old);
                 self.bind(now, new);
                 Some(())
             }

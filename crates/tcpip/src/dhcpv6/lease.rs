@@ -112,11 +112,18 @@ impl Lease {
     }
 
     /// Takes over what was there before and the answer to a renewal does not mention (RFC 8415 §18.2.10.1).
-    pub(super) fn keep(&mut self, before: &Self) {
+    pub(super) fn keep(&mut self, now: Instant, before: &Self) {
         for old in &before.addresses {
             if self.addresses.len() < MAX_ADDRESSES && self.addresses.iter().all(|new| new.address != old.address) {
                 self.addresses.push(*old);
             }
+        }
+        // An answer that gives nothing, or for ever, says of no time for what is kept (§21.4).
+        let ends = self.addresses.iter().filter_map(|address| address.preferred_until.or(address.valid_until));
+        let until = ends.filter(|until| *until > now).min();
+        if let (None, Some(until)) = (self.renew_at, until) {
+            let left = until - now;
+            (self.renew_at, self.rebind_at) = (Some(now + left / 2), Some(now + left * 4 / 5));
         }
     }
 

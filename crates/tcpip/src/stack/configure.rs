@@ -59,6 +59,7 @@ impl Stack {
             self.network.remove_route(route);
         }
         self.forget_autoconf(id);
+        self.end_dhcpv4(now, id);
         self.forget_dhcpv6(now, id);
         self.tentative.retain(|tentative| tentative.interface != id);
         self.groups.forget_reports(id);

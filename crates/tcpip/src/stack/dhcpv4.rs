@@ -184,7 +184,7 @@ impl Stack {
     }
 
     /// Lets go of a client without a word, and of what it has brought.
-    fn end_dhcpv4(&mut self, now: Instant, id: InterfaceId) {
+    pub(super) fn end_dhcpv4(&mut self, now: Instant, id: InterfaceId) {
         if let Some(mut dhcp) = self.take_dhcpv4(id) {
             self.unmake(now, &mut dhcp);
         }

@@ -16,7 +16,6 @@ use super::{ConfigError, Stack, earliest};
 use crate::configuration::{Change, Origin};
 use crate::dhcpv6::{Client, Counters, Lease, Mode, Options, Output, State};
 use crate::drops::DropReason;
-use crate::head::Head;
 use crate::interface::InterfaceId;
 use crate::prefix::Prefix;
 use crate::time::Instant;
@@ -164,7 +163,9 @@ impl Stack {
         packet: &mut Packet,
     ) -> Result<bool, DropReason> {
         let id = arrived.interface;
-        let is_for_us = matches!(arrived.head, Head::V6(_)) && !arrived.is_broadcast;
+        // The client asks from its link-local address, where nobody beyond the link can send an answer to.
+        let addresses = arrived.head.addresses();
+        let is_for_us = matches!(addresses.dst(), IpAddr::V6(dst) if dst.is_unicast_link_local());
         if !is_for_us || self.dhcpv6.iter().all(|dhcp| dhcp.interface != id) {
             return Ok(false);
         }

@@ -71,7 +71,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Whether nothing is to be told.
     pub(super) const fn has_no_reports(&self) -> bool {
-        self.reports.is_empty()
+        self.reports.is_empty() && self.older.has_no_reports()
     }
 
     /// Whether a socket has joined a group.

@@ -17,7 +17,7 @@ pub struct Device {
     options: QueueOptions,
     take_at: Position,
     put_at: Position,
-    /// Descriptors of the chains that were taken and not given back.
+    /// Descriptors of the chains that were taken and not given back. The driver has those that are unpublished for out too.
     out: u16,
     /// The first descriptor that the driver can't see yet, which goes last, and how many were given back from there on.
     held: Option<(u16, Word)>,
@@ -74,7 +74,7 @@ impl Device {
             slots += 1;
             word = Word::load(self.ring.word(at.index), Ordering::Relaxed);
         }
-        if slots > size - self.out && !planted::is("virtio_more_than_the_ring") {
+        if slots > size - self.out - self.unpublished && !planted::is("virtio_more_than_the_ring") {
             return Err(Broken::Index);
         }
         // The number is in the last descriptor (§2.8.8).

@@ -45,8 +45,9 @@ impl Device {
     pub fn take(&mut self, map: &MemoryMap, chain: &mut Chain) -> Result<Taken, Broken> {
         if self.taken == self.available {
             self.available = self.ring.available_index().load(Ordering::Acquire);
-            // A chain is out from when it was taken until it was given back; all that are available are of one ring.
-            if self.available.wrapping_sub(self.used) > self.ring.size() {
+            // A chain is out from when it was taken until the driver can see that it was given back; all that are available are of one
+            // ring.
+            if self.available.wrapping_sub(self.published) > self.ring.size() {
                 self.available = self.taken;
                 return Err(Broken::Index);
             }
@@ -61,11 +62,8 @@ impl Device {
         self.taken = self.taken.wrapping_add(1);
         chain.begin(head);
         let first = Descriptor::load(&self.ring.descriptors, usize::from(head));
-        let read = if first.flags & INDIRECT == 0 {
-            read_table(&self.ring.descriptors, self.ring.size(), first, map, chain)
-        } else {
-            read_indirect(first, self.options, map, chain)
-        };
+        let read = read_table(&self.ring.descriptors, self.ring.size(), first, map, chain);
+        let read = read.and_then(|rest| rest.map_or(Ok(()), |table| read_indirect(table, self.options, map, chain)));
         Ok(read.map_or_else(Taken::Refused, |()| Taken::Chain))
     }
 
@@ -127,7 +125,8 @@ impl Device {
     }
 }
 
-/// Reads a chain of a table from its first descriptor on.
+/// Reads a chain of a table from its first descriptor on; answers with the one, if there is one, that stands for a table in which it goes
+/// on and ends (§2.7.5.3.2).
 #[inline]
 fn read_table(
     table: &Cells<AtomicU64>,
@@ -135,15 +134,15 @@ fn read_table(
     first: Descriptor,
     map: &MemoryMap,
     chain: &mut Chain,
-) -> Result<(), ChainError> {
+) -> Result<Option<Descriptor>, ChainError> {
     let mut descriptor = first;
     for _ in 0..size {
         if descriptor.flags & INDIRECT != 0 {
-            return Err(ChainError::Indirect);
+            return Ok(Some(descriptor));
         }
         chain.push(map, descriptor.segment, descriptor.flags & WRITE != 0)?;
         if descriptor.flags & NEXT == 0 {
-            return Ok(());
+            return Ok(None);
         }
         if descriptor.next >= size {
             return Err(ChainError::NoSuchDescriptor);
@@ -153,7 +152,7 @@ fn read_table(
     Err(ChainError::Endless)
 }
 
-/// Reads a chain that has a table of its own.
+/// Reads the rest of a chain, which has a table of its own.
 fn read_indirect(
     head: Descriptor,
     options: QueueOptions,
@@ -164,7 +163,8 @@ fn read_indirect(
         return Err(ChainError::Indirect);
     }
     let (table, size) = indirect_table(head.segment, options.size, map)?;
-    read_table(&table, size, Descriptor::load(&table, 0), map, chain)
+    let rest = read_table(&table, size, Descriptor::load(&table, 0), map, chain)?;
+    rest.map_or(Ok(()), |_| Err(ChainError::Indirect))
 }
 
 /// A table of descriptors that a descriptor stands for, and how many it has.

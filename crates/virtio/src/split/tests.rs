@@ -76,7 +76,6 @@ fn chains_that_lead_nowhere_are_refused() {
         ((DATA, 1, NEXT, 0xffff), ChainError::NoSuchDescriptor),
         ((DATA, 1, NEXT, 2), ChainError::Endless),
         ((DATA, 1, WRITE | NEXT, 3), ChainError::Order),
-        ((DATA, 1, NEXT, 1), ChainError::Indirect),
         ((DATA, 0, INDIRECT, 0), ChainError::IndirectLength),
         ((DATA, 17, INDIRECT, 0), ChainError::IndirectLength),
         ((DATA, 5 * 16, INDIRECT, 0), ChainError::IndirectLength),
@@ -87,9 +86,8 @@ fn chains_that_lead_nowhere_are_refused() {
         ((DATA + 0x100, 32, INDIRECT, 0), ChainError::NoSuchDescriptor),
     ] {
         let mut pair = new(options);
-        // A table in a table, a chain that comes back to the first one, and one to be read.
+        // A chain that comes back to its first one, and one to be read.
         describe(&pair, 2, (DATA, 1, NEXT, 2));
-        describe(&pair, 1, (DATA, 16, INDIRECT, 0));
         describe(&pair, 3, (DATA, 1, 0, 0));
         // A table of two descriptors, of which the first leads to a third one.
         let rest = (1 | u64::from(NEXT) << 32 | 2 << 48_u64).to_le_bytes();
@@ -99,6 +97,43 @@ fn chains_that_lead_nowhere_are_refused() {
         assert_eq!(take(&mut pair), Ok(Taken::Refused(error)), "{first:x?}");
         assert_eq!(take(&mut pair), Ok(Taken::Nothing), "and the ring goes on");
     }
+}
+
+/// §2.7.5.3.2: a table of descriptors may end a chain that begins without one; in a table there is none.
+#[test]
+fn a_chain_may_end_in_a_table() {
+    let mut pair = new(QueueOptions { has_indirect: true, ..QueueOptions::default() });
+    describe(&pair, 0, (DATA, 12, 1, 3));
+    describe(&pair, 3, (DATA + 0x100, 32, 4, 0));
+    let rest = |len: u64, flags: u64, next: u64| (len | flags << 32 | next << 48).to_le_bytes();
+    let table = [(DATA + 0x10).to_le_bytes(), rest(20, 1, 1), (DATA + 0x40).to_le_bytes(), rest(30, 2, 0)].concat();
+    pair.data.write(0x100, &table);
+    offer(&pair, 0);
+    let mut chain = Chain::default();
+    assert_eq!(pair.device.take(&pair.map, &mut chain), Ok(Taken::Chain));
+    let lengths = |parts: &[crate::Part]| parts.iter().map(|part| part.len).collect::<Vec<_>>();
+    assert_eq!((lengths(chain.readable()), lengths(chain.writable())), (vec![12, 20], vec![30]));
+    let mut pair = new(QueueOptions { has_indirect: true, ..QueueOptions::default() });
+    pair.data.write(0x100, &[DATA.to_le_bytes(), rest(16, 4, 0)].concat());
+    describe(&pair, 0, (DATA + 0x100, 16, 4, 0));
+    offer(&pair, 0);
+    assert_eq!(take(&mut pair), Ok(Taken::Refused(ChainError::Indirect)));
+}
+
+#[test]
+fn what_the_driver_can_not_know_to_be_used_is_out() {
+    let mut pair = new(QueueOptions::default());
+    for _ in 0..4 {
+        pair.driver.add(&[Segment { address: DATA, len: 1 }], &[]).expect("there is room");
+    }
+    let _ = pair.driver.publish();
+    let mut chain = Chain::default();
+    for _ in 0..4 {
+        assert_eq!(pair.device.take(&pair.map, &mut chain), Ok(Taken::Chain));
+        pair.device.put_used(chain.id(), 0);
+    }
+    pair.areas[AVAILABLE].write(2, &5_u16.to_le_bytes());
+    assert_eq!(take(&mut pair), Err(Broken::Index));
 }
 
 #[test]

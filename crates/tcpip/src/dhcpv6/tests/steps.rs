@@ -151,6 +151,21 @@ fn a_renewal_changes_what_it_mentions() {
     assert_eq!(script.last().kind(), Kind::Rebind);
 }
 
+/// §18.2.10.1, §21.4: what is kept though an answer gives nothing is renewed in time.
+#[test]
+fn what_an_answer_does_not_mention_is_renewed_all_the_same() {
+    let mut script = Script::bound();
+    script.wait_s(T1.into());
+    let renew = script.last();
+    let mut reply = bare(&renew, Kind::Reply, &SERVER);
+    give(&mut reply, (0, 0), &[(OTHER, (0, 0))], None);
+    script.take(&reply);
+    assert_eq!(script.addresses(), [GIVEN]);
+    script.sent.clear();
+    script.wait_s(u64::from(PREFERRED - T1) / 2 + 2);
+    assert_eq!(script.last().kind(), Kind::Renew);
+}
+
 #[test]
 fn who_has_forgotten_us_is_asked_for_the_same_again() {
     let mut script = Script::bound();

@@ -140,6 +140,11 @@ impl Older {
         self.present.retain(|present| present.interface != interface);
     }
 
+    /// Whether nothing is to be told.
+    pub(super) const fn has_no_reports(&self) -> bool {
+        self.due.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due.iter().map(|due| due.at).fold(None, |first, at| earliest(first, Some(at)))
     }

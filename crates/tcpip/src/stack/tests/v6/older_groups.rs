@@ -87,6 +87,26 @@ fn igmp_v2_is_spoken_with_routers_that_do() {
 }
 
 /// RFC 3376 §7.2.1: a question for one group alone tells nothing of who asks in general; a join that was to be told again is not.
+/// Whoever sleeps until the stack's deadline wakes for it.
+#[test]
+fn what_is_to_be_told_has_a_deadline() {
+    let mut script = Script::with_peer();
+    join(&mut script, GROUP_V4.into());
+    script.wait(Duration::from_secs(30));
+    script.sent();
+    asks_igmp(&mut script, 20, Ipv4Addr::UNSPECIFIED);
+    let latest = script.now + Duration::from_secs(2);
+    while script.now < latest {
+        let deadline = script.stack.deadline().filter(|deadline| *deadline <= latest).expect("it is to be told");
+        script.wait(deadline - script.now);
+        if let [sent] = &script.sent()[..] {
+            assert_eq!(igmp_of(sent), report(OldGroupMessage::Report));
+            return;
+        }
+    }
+    panic!("nothing was told");
+}
+
 #[test]
 fn a_change_of_version_cancels_what_waits() {
     let mut script = Script::with_peer();
