@@ -31,6 +31,11 @@ impl Departure {
         self.is_awaited.then_some(self.at)
     }
 
+    /// Whether what leaves next has to wait.
+    pub(super) fn is_ahead(&self, now: Instant) -> bool {
+        self.at > now
+    }
+
     /// What waits looks again.
     pub(super) fn on_timeout(&mut self, now: Instant) {
         self.is_awaited &= self.at > now;
