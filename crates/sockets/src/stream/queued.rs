@@ -63,7 +63,7 @@ impl Stream {
     /// So many of `wanted` bytes the send buffer takes; notes the buffers that are begun for them.
     pub(super) fn take_room(&mut self, world: &mut World<'_>, wanted: u32) -> u32 {
         let lowat = self.wishes.notsent_lowat(world.settings);
-        let bound = send_bound(world);
+        let bound = world.stack.tcp().send_bound(world.now);
         let Some(mut room) = self.connection(world.stack).map(|connection| self.room(connection, lowat, bound)) else {
             return 0;
         };
@@ -110,7 +110,7 @@ impl Stream {
     }
 }
 
-/// The bound on a send buffer as far as memory for all of them goes.
+/// The bound on a send buffer as far as memory for all of them goes. To ask changes nothing.
 fn send_bound(world: &mut World<'_>) -> u32 {
     if world.stack.tcp().is_short_of_memory() { Limits::LEAST_SEND_BYTES } else { u32::MAX }
 }

@@ -98,7 +98,12 @@ impl Stack {
         }
         let is_discovery = header.next_header == IpProtocol::ICMPV6 && header.dst.is_multicast();
         let is_nobody = header.src.is_unspecified() && !is_discovery;
-        if header.src.is_multicast() || zone::is_marked(header.src) || is_nobody || self.network.is_own_v6(header.src) {
+        // Somebody on this link may have the link-local address that we have on another one.
+        let is_from_us = match header.src.is_unicast_link_local() {
+            true => interface.has_address(header.src.into()),
+            false => self.network.is_own_v6(header.src),
+        };
+        if header.src.is_multicast() || zone::is_marked(header.src) || is_nobody || is_from_us {
             return Err(DropReason::Source);
         }
         if header.dst.is_multicast() {

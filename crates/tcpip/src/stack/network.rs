@@ -195,7 +195,12 @@ impl Network {
     pub(super) fn scoped(&self, address: SocketAddr) -> Result<SocketAddr, OpenError> {
         let SocketAddr::V6(v6) = address else { return Ok(address) };
         let plain = SocketAddr::new(address.ip(), address.port());
-        if !v6.ip().is_unicast_link_local() || self.is_own_v6(*v6.ip()) {
+        let is_own = match v6.scope_id() {
+            0 => self.is_own_v6(*v6.ip()),
+            scope => u16::try_from(scope)
+                .is_ok_and(|id| self.interface(InterfaceId(id)).is_some_and(|link| link.has_address(address.ip()))),
+        };
+        if !v6.ip().is_unicast_link_local() || is_own {
             return Ok(plain);
         }
         if zone::is_marked(*v6.ip()) {

@@ -13,7 +13,7 @@ use sunstar_wire::{
 
 use super::Stack;
 use super::network::{Cast, Way};
-use crate::interface::{Capabilities, InterfaceOptions};
+use crate::interface::Capabilities;
 use crate::time::Instant;
 use crate::zone;
 
@@ -136,8 +136,9 @@ impl Stack {
         if let (IpAddr::V6(_), Some(sent)) = (way.next_hop, self.tcp.last_delivered(flow)) {
             self.neighbours.confirm(sent, way.interface, way.next_hop);
         }
-        let InterfaceOptions { mtu, capabilities, .. } = *self.network.interface(way.interface)?.options();
-        let own = self.network.interface(way.interface)?.mac();
+        let interface = self.network.interface(way.interface)?;
+        let (mtu, capabilities) = (interface.mtu_to(way.next_hop), interface.options().capabilities);
+        let own = interface.mac();
         let stations = own.zip(self.neighbour(now, &way));
         let ethernet = stations.map(|(src, dst)| ethernet_header(src, dst, ethertype_of(way.next_hop)));
         let on_wire = zone::plain_pair(addresses);

@@ -419,11 +419,13 @@ impl Connection {
     }
 
     /// The same back, if nothing is under way.
-    pub(super) fn reclaim(&mut self) -> Option<Box<Queues>> {
+    pub(super) fn reclaim(&mut self, now: Instant) -> Option<Box<Queues>> {
         let is_unread = |queues: &Queues| !queues.ready.is_empty() && !planted::is("queues_shared");
         let is_idle = |queues: &Queues| !is_unread(queues) && queues.assembler.is_none() && queues.duplicate.is_none();
-        let is_idle =
-            self.unsent_bytes == 0 && self.is_all_acknowledged() && self.queues.as_deref().is_some_and(is_idle);
+        let is_idle = self.unsent_bytes == 0
+            && self.is_all_acknowledged()
+            && self.queues.as_deref().is_some_and(is_idle)
+            && !self.owes_pace(now);
         let mut queues = self.queues.take_if(|_| is_idle)?;
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);

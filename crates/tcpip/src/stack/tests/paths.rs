@@ -7,10 +7,11 @@ use sunstar_wire::Arp;
 
 use super::script::{PEER, Script, US};
 use super::world::{World, ethernet, mac};
+use crate::configuration::{Change, Origin};
 use crate::drops::DropReason;
 use crate::prefix::Prefix;
 use crate::routes::Route;
-use crate::tcp::connection::Options;
+use crate::tcp::connection::{Options, PathProbing};
 use crate::tcp::sockets::SocketId;
 use crate::tcp::test_stream::data;
 
@@ -45,6 +46,21 @@ fn routes_may_come_and_go() {
     script.stack.add_route(Route { gateway: Some(IpAddr::V4(gateway)), ..route }).expect("there is room");
     script.wait(Duration::from_secs(3));
     assert_eq!(script.sent_one().arp().tpa, gateway, "another neighbour is asked for");
+}
+
+/// What DHCP says is for IPv4, and connections that are open follow it.
+#[test]
+fn open_connections_follow_a_lowered_mtu() {
+    let mut world = World::new([ethernet(0), ethernet(1)]);
+    let pair = world.connected(Options { path_probing: PathProbing::Off, ..Options::DEFAULT });
+    world.transfer(pair, 20_000);
+    let largest = |world: &mut World| core::mem::take(&mut world.hosts[0].sent).into_iter().max();
+    assert_eq!(largest(&mut world), Some(14 + 1_500));
+    let (now, interface) = (world.now, world.hosts[0].link);
+    let change = Change::SetMtu { interface, origin: Origin::Dhcpv4, mtu: 1_000 };
+    world.stack(0).configure(now, change).expect("there is room");
+    world.transfer(pair, 20_000);
+    assert_eq!(largest(&mut world), Some(14 + 1_000));
 }
 
 #[test]

@@ -442,6 +442,15 @@ impl Connection {
         if let Some(rtt) = news.rtt.filter(|_| ack.is_after(self.rtt_round_end)) {
             self.rto.on_sample(rtt);
             self.rtt_round_end = self.snd_nxt;
+            self.forget_passed(ack);
+        }
+    }
+
+    /// Forgets ends that are acknowledged: numbers come round, and would lie ahead again. Once a round is often enough.
+    fn forget_passed(&mut self, ack: Seq) {
+        let Some(queues) = &mut self.queues else { return };
+        for end in [&mut queues.urgent_end, &mut queues.again_until, &mut queues.small_end] {
+            end.take_if(|end| end.is_at_or_before(ack));
         }
     }
 

@@ -367,6 +367,7 @@ impl Connection {
         // A queue that builds up shows in the newest one first.
         let rtt = srtt.max(self.rack.rtt_micros()).max(1);
         let per_ms = u64::from(self.window.cwnd) * 2_000 / u64::from(rtt) + u64::from(extra);
+        let per_ms = per_ms.min(self.options.max_pacing_rate / 1_000);
         let burst = u32::try_from(per_ms.min(MOST.into())).unwrap_or(MOST);
         let least = u32::from(self.options.burst_segments).max(1) * mss;
         whole_segments(max_len.min(burst.max(least)), mss)

@@ -58,6 +58,18 @@ impl Connection {
             || self.options.max_pacing_rate != u64::MAX
     }
 
+    /// Whether less leaves at once than on a new connection, because of the pace that was asked for: who forgets that sends too fast.
+    pub(super) fn owes_pace(&self, now: Instant) -> bool {
+        let is_asked = self.options.max_pacing_rate != u64::MAX;
+        is_asked
+            && self.queues.as_deref().is_some_and(|queues| queues.departure.at.after_micros(self.free_micros()) > now)
+    }
+
+    /// How long the initial window takes, which leaves at once if nothing is under way.
+    fn free_micros(&self) -> u64 {
+        self.micros_for(Window::new(self.snd_mss).cwnd)
+    }
+
     fn awaits_departure(&mut self, now: Instant) -> bool {
         let departure = &mut self.queues.get_or_insert_default().departure;
         departure.is_awaited = departure.at > now;
@@ -71,7 +83,7 @@ impl Connection {
 
     fn delay_next(&mut self, now: Instant, bytes: u32, is_alone: bool) {
         let micros = self.micros_for(bytes);
-        let free_micros = if is_alone { self.micros_for(Window::new(self.snd_mss).cwnd) } else { SLACK_MICROS };
+        let free_micros = if is_alone { self.free_micros() } else { SLACK_MICROS };
         let departure = &mut self.queues.get_or_insert_default().departure;
         // What is free is so for all that leaves together.
         let at = if departure.last_at == now && !is_alone {

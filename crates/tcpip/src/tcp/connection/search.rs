@@ -125,13 +125,15 @@ impl Connection {
             return;
         }
         let base = u32::from(self.options.base_mss);
-        let mss = match self.snd_mss > base {
+        let first = self.board().map_or(0, |board| board.first_len());
+        // What is smaller than a full segment may be swallowed too.
+        let mss = match self.snd_mss > base && first > base {
             true => base,
-            false if self.timeouts > BLACK_HOLE_TIMEOUTS => self.snd_mss / 2,
+            false if self.timeouts > BLACK_HOLE_TIMEOUTS => self.snd_mss.min(first) / 2,
             false => return,
         };
         let mss = mss.max(LEAST);
-        let is_swallowed = self.board().is_some_and(|board| board.first_len() > mss);
+        let is_swallowed = first > mss;
         if mss >= self.snd_mss || !is_swallowed {
             return;
         }

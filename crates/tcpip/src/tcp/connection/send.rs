@@ -145,7 +145,10 @@ impl Connection {
 
         let end = self.snd_nxt + self.unsent_bytes;
         let has_data = self.unsent_bytes > 0;
-        if let Some(queues) = self.queues.as_deref_mut().filter(|queues| has_data && queues.records.len() < MAX_RECORDS)
+        if let Some(queues) = self
+            .queues
+            .as_deref_mut()
+            .filter(|queues| has_data && queues.records.len() < MAX_RECORDS && queues.records.back() != Some(&end))
         {
             queues.records.push_back(end);
         }

@@ -9,6 +9,7 @@ mod pair;
 mod predicted;
 mod receiving;
 mod recovering;
+mod rounds;
 mod script;
 mod searching;
 mod sending;

@@ -105,7 +105,7 @@ impl Sockets {
         }
         self.counters.challenges_suppressed += u64::from(entry.connection.take_unanswered());
         self.send_bytes = self.send_bytes.wrapping_add_signed(entry.connection.recount());
-        if let Some(spare) = entry.connection.reclaim()
+        if let Some(spare) = entry.connection.reclaim(now)
             && self.spares.len() < MAX_SPARES
         {
             self.spares.push(spare);

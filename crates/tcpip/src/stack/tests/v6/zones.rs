@@ -3,15 +3,18 @@
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv6Header, Ipv6Packet};
+use sunstar_wire::{
+    EtherType, EthernetHeader, Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv6Header, Ipv6Packet, MacAddr,
+    NdpMessage, NdpOption, RouterAdvertisement, Vlan,
+};
 
-use super::{icmp, prefix};
+use super::{ALL_NODES, icmp, mac, ndp_bytes, prefix};
 use crate::configuration::{Change, Origin};
 use crate::drops::DropReason;
 use crate::interface::InterfaceId;
 use crate::path::PathError;
-use crate::stack::tests::world::bare;
-use crate::stack::{Limits, Stack};
+use crate::stack::tests::world::{bare, ethernet};
+use crate::stack::{AutoconfOptions, Limits, Stack};
 use crate::tcp::connection::{Failure, Options, State};
 use crate::tcp::sockets::{OpenError, SocketId};
 use crate::time::Instant;
@@ -187,6 +190,55 @@ fn datagrams_know_their_link() {
     send(&mut world, id, None).expect("there is a way");
     assert_eq!(world.run(), [0, 1]);
     assert_eq!(world.host.udp().take_error(id), Some(PathError::Port));
+}
+
+/// RFC 4007 §6: somebody on the first link has the address that we have on the second one. He is heard, and reached by naming his link.
+#[test]
+fn our_address_on_another_link_is_somebody_elses() {
+    let theirs = OURS[1];
+    let mut world = World::new();
+    let (mut neighbour, links) = stack(4, &[theirs]);
+    let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80));
+    for stack in [&mut neighbour, &mut world.host] {
+        stack.listen(local, 5, Options::DEFAULT).expect("it is free");
+    }
+    world.neighbours[0] = (neighbour, links[0]);
+    let to = on(theirs, 80, world.links[0]);
+    let id = world.host.connect(NOW, None, to, Options::DEFAULT).expect("there is a way");
+    let sent = world.run();
+    assert_eq!((world.state(id), sent[1]), ((State::Established, None), 0));
+    assert_eq!(world.host.tcp().peer(id), Some(to));
+    assert_eq!(world.host.drops().count(DropReason::Source), 0);
+    // By the link on which it is ours, and without one, that is us.
+    for to in [on(theirs, 80, world.links[1]), (theirs, 80).into()] {
+        let id = world.host.connect(NOW, None, to, Options::DEFAULT).expect("there is a way");
+        world.host.handle_timeout(NOW);
+        assert_eq!((world.run(), world.state(id)), ([0, 0], (State::Established, None)));
+    }
+}
+
+/// The same of a router that has it.
+#[test]
+fn a_router_may_have_our_address_on_another_link() {
+    let mut host = Stack::new([1; 16], Limits::DEFAULT);
+    let links = [0, 1].map(|station| host.add_interface(ethernet(station)).expect("there is room"));
+    let address = Change::AddAddress { interface: links[1], address: prefix(PEER) };
+    host.apply(NOW, &address).expect("it is a station's");
+    for interface in links {
+        let options = AutoconfOptions { secret: [1; 16], follows_routers: true };
+        host.autoconfigure(NOW, interface, options).expect("it is an Ethernet");
+        let message = NdpMessage::RouterAdvertisement(RouterAdvertisement { lifetime_s: 60, ..Default::default() });
+        let body = ndp_bytes((PEER, ALL_NODES), &message, &[NdpOption::SourceLinkLayer(mac(7))]);
+        let header = Ipv6Header { hop_limit: 255, ..Ipv6Header::new(IpProtocol::ICMPV6, PEER, ALL_NODES) };
+        let dst = MacAddr::from_ipv6_multicast(ALL_NODES);
+        let front = EthernetHeader { dst, src: mac(7), vlan: Vlan::Untagged, ethertype: EtherType::IPV6 };
+        let fixed = header.to_bytes(body.len()).expect("short");
+        let frame = [&front.to_bytes()[..], &fixed[..], &body[..]].concat();
+        host.handle_packets(NOW, interface, [Packet::from(Buffer::from(frame))]);
+    }
+    let by: Vec<_> =
+        host.routes().filter(|route| route.gateway == Some(PEER.into())).map(|route| route.interface).collect();
+    assert_eq!((by, host.drops().count(DropReason::Source)), (vec![links[0]], 1));
 }
 
 /// What has a number where link-local addresses have none is nobody's.

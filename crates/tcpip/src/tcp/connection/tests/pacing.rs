@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::script::{ACK, MSS, PLAIN, Script, arrives};
+use super::script::{ACK, MSS, PLAIN, SYN, Script, arrives};
 use crate::tcp::connection::Options;
 
 /// The round trip takes 100 ms.
@@ -100,6 +100,44 @@ fn nobody_is_faster_than_it_asks_to_be() {
     script.gets(arrives(ACK, 1, 0, una));
     assert_eq!(script.sent_data(), []);
     assert_eq!(gaps(&mut script, 2), [20, 20], "that nothing is under way changes nothing");
+}
+
+/// What keeps a pace is not given back when all is acknowledged, as long as the initial window of before counts.
+#[test]
+fn a_pace_outlives_an_idle_moment() {
+    let slow = Options { max_pacing_rate: 50_000, ..PLAIN };
+    let mut script = Script::established(slow);
+    script.send(1, 10_000);
+    assert_eq!(script.sent_data().len(), 10);
+    script.wait(10);
+    script.gets(arrives(ACK, 1, 0, 10_001));
+    assert!(script.connection.reclaim(script.now).is_none());
+    script.send(10_001, 2_000);
+    assert_eq!(script.sent_data().len(), 1, "the time of the first ten is over");
+    script.gets(arrives(ACK, 1, 0, 11_001));
+    assert_eq!(gaps(&mut script, 1), [10]);
+    script.gets(arrives(ACK, 1, 0, 12_001));
+    assert!(script.connection.reclaim(script.now).is_none());
+    script.wait(300);
+    assert!(script.connection.reclaim(script.now).is_some(), "as much is free as at first");
+    script.send(12_001, 20_000);
+    assert_eq!(script.sent_data().len(), 11, "the last one of them at the moment when the time of the others is over");
+}
+
+/// On a short path a burst is what leaves in a millisecond.
+#[test]
+fn bursts_are_no_faster_than_asked() {
+    for (max_pacing_rate, expected) in [(3_000_000, &[3_000, 3_000, 3_000, 1_000][..]), (u64::MAX, &[5_000, 5_000])] {
+        let mut script = Script::new(Options { max_pacing_rate, burst_segments: 1, ..PLAIN });
+        script.sent();
+        script.gets(arrives(SYN | ACK, 0, 0, 1).options(|header| header.options.mss = 1_000.try_into().ok()));
+        script.sent();
+        script.send(1, 10_000);
+        let bursts: Vec<u32> = core::iter::from_fn(|| script.connection.poll_transmit(script.now, 65_000))
+            .map(|outgoing| outgoing.len)
+            .collect();
+        assert_eq!(bursts, expected);
+    }
 }
 
 #[test]

@@ -229,6 +229,15 @@ fn the_width_is_found() {
     }
 }
 
+/// What is smaller than a full segment is swallowed as full ones are.
+#[test]
+fn small_writes_get_through_narrow_paths() {
+    for (most, bytes, expected) in [(500, 501, 500), (700, 900, 500), (900, 1_024, 512)] {
+        let pair = through_black_hole(Options::DEFAULT, most, bytes, 0);
+        assert_eq!(found(&pair), expected, "of {most}");
+    }
+}
+
 /// RFC 4821 §7.3, §7.7: a path may become wider, which is tried after ten minutes.
 #[test]
 fn a_wider_path_is_found_later() {

@@ -264,6 +264,17 @@ fn records_share_no_segment() {
     assert_eq!(sent[..4], ends);
 }
 
+/// Who says so twice has said it once.
+#[test]
+fn a_record_ends_once() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 300);
+    script.connection.end_record();
+    script.connection.end_record();
+    script.send(301, 2_000);
+    assert_eq!(script.sent_data(), [(1, 300), (301, 1_000), (1_301, 1_000)]);
+}
+
 /// RFC 8985 §7.2: where the timeout would come before the probe, the probe takes its place.
 #[test]
 fn a_probe_takes_the_place_of_an_earlier_timeout() {
