@@ -184,6 +184,15 @@ fn datagrams_know_their_link() {
         host.udp_send(NOW, id, Some(on(group, 9, link)), payload).expect("there is a way");
         assert_eq!(host.poll_transmit(NOW).map(|(by, _)| by), Some(link));
     }
+    for (link, port) in links.into_iter().zip(10..) {
+        let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let id = host.udp_bind(local, UdpOptions::DEFAULT).expect("it is free");
+        assert_eq!(host.udp_connect(id, on(group, 9, InterfaceId(9))), Err(OpenError::NoRoute));
+        host.udp_connect(id, on(group, 9, link)).expect("there is a way");
+        assert_eq!(host.udp().remote(id), Some(on(group, 9, link)));
+        host.udp_send(NOW, id, None, Packet::from(Buffer::from(vec![7; 10]))).expect("there is a way");
+        assert_eq!(host.poll_transmit(NOW).map(|(by, _)| by), Some(link));
+    }
     // Who is connected needs to say it once, and hears of errors.
     world.host.udp_connect(id, on(PEER, 7, links[1])).expect("there is a way");
     assert_eq!(world.host.udp().remote(id), Some(on(PEER, 7, links[1])));
