@@ -14,7 +14,7 @@ use super::input::Arrived;
 use super::is_v4_station;
 use crate::drops::DropReason;
 use crate::head::Head;
-use crate::interface::LONGER_V6;
+use crate::interface::{InterfaceId, LONGER_V6};
 use crate::path::{PathError, plateau_below};
 use crate::reassembly::Expired;
 use crate::time::Instant;
@@ -100,7 +100,7 @@ impl Stack {
         if matches!(error, PathError::TooBig { mtu } if mtu < LEAST_MTU) {
             return Err(DropReason::IcmpTooNarrow);
         }
-        if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, error) {
+        if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, None, error) {
             return Err(DropReason::IcmpUnrelated);
         }
         self.counters.icmp_errors_received += 1;
@@ -110,8 +110,15 @@ impl Stack {
         Ok(())
     }
 
-    /// Tells the socket that has sent a packet. Answers whether one may have.
-    pub(super) fn on_refused(&mut self, now: Instant, refused: &Refused, error: PathError) -> bool {
+    /// Tells the socket that has sent a packet. Answers whether one may have. What was sent to a link-local address went by the link on which
+    /// it was refused, if that is known.
+    pub(super) fn on_refused(
+        &mut self,
+        now: Instant,
+        refused: &Refused,
+        link: Option<InterfaceId>,
+        error: PathError,
+    ) -> bool {
         // What is told to be too big for a link on which it fits is a lie (RFC 5927 §7.2).
         if matches!(error, PathError::TooBig { mtu } if mtu >= refused.total_len) {
             return false;
@@ -131,8 +138,10 @@ impl Stack {
         if !matches!(refused.dst, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
             return tell(refused.flow);
         }
-        // It was sent by one of our links.
-        self.network.devices().any(|link| tell(zone::to_receiver(refused.flow, link)))
+        match link {
+            Some(link) => tell(zone::to_receiver(refused.flow, link)),
+            None => self.network.devices().any(|link| tell(zone::to_receiver(refused.flow, link))),
+        }
     }
 
     /// A packet of ours, its IP header in front, can't be delivered on the first link.
@@ -146,7 +155,7 @@ impl Stack {
             _ => Quoted::parse(head).ok().and_then(|quoted| refused(&quoted)),
         };
         let Some(refused) = refused else { return };
-        self.on_refused(now, &refused, PathError::Host);
+        self.on_refused(now, &refused, None, PathError::Host);
     }
 
     /// A fragmented packet is not complete in time (RFC 792, page 6).

@@ -44,7 +44,7 @@ impl Stack {
                 let reply = Icmpv6Header::EchoReply { identifier, sequence };
                 self.echo_v6(now, arrived, head, &reply, packet)
             }
-            (_, header) if header.is_error() => self.input_icmp_v6_error(now, &header, packet),
+            (_, header) if header.is_error() => self.input_icmp_v6_error(now, arrived.interface, &header, packet),
             (kind, _) if NDP_KINDS.contains(&kind) => self.input_ndp(now, arrived, head, packet),
             (130..=132, _) => self.input_group_query_v6(now, arrived, head, packet),
             _ => Err(DropReason::IcmpKind),
@@ -106,6 +106,7 @@ impl Stack {
     fn input_icmp_v6_error(
         &mut self,
         now: Instant,
+        link: InterfaceId,
         header: &Icmpv6Header,
         mut packet: Packet,
     ) -> Result<(), DropReason> {
@@ -119,7 +120,7 @@ impl Stack {
         if matches!(error, PathError::TooBig { mtu } if mtu < MIN_MTU_V6) {
             return Err(DropReason::IcmpTooNarrow);
         }
-        if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, error) {
+        if !self.is_own(refused.flow.addresses.src()) || !self.on_refused(now, &refused, Some(link), error) {
             return Err(DropReason::IcmpUnrelated);
         }
         self.counters.icmp_errors_received += 1;

@@ -1,6 +1,6 @@
 //! UDP over IP.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use sunstar_packet::{Checksum, MAX_BUFFERS, Offload, Packet};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
@@ -55,10 +55,17 @@ impl Stack {
     /// # Errors
     /// [`OpenError::NoRoute`], [`OpenError::InUse`], [`OpenError::NotOurs`] also if the socket is closed.
     pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), OpenError> {
-        let remote = self.network.scoped(remote)?;
-        let way = self.network.way(remote.ip()).ok_or(OpenError::NoRoute)?;
+        let (way, ip) = self.datagram_way(remote, false).map_err(|error| match error {
+            UdpSendError::NoScope => OpenError::NoScope,
+            _ => OpenError::NoRoute,
+        })?;
         let local = self.udp.local(id).ok_or(OpenError::NotOurs)?;
-        let local = self.udp_source(&way, local.ip(), remote.ip()).ok_or(OpenError::NotOurs)?;
+        let local = self.udp_source(&way, local.ip(), ip).ok_or(OpenError::NotOurs)?;
+        // A group keeps its scope, which says by which link. The others have none any more.
+        let remote = match remote {
+            SocketAddr::V6(v6) if ip.is_multicast() => SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into(),
+            _ => SocketAddr::new(ip, remote.port()),
+        };
         self.udp.connect(id, local, remote)
     }
 

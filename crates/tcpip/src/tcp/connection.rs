@@ -289,6 +289,8 @@ pub(super) struct Queues {
     awaits_room: bool,
     /// Where urgent data end that the other side has not acknowledged.
     urgent_end: Option<Seq>,
+    /// The other side has to hear of them before it is asked for room.
+    must_announce: bool,
     /// Up to here what is sent went with our SYN already, and was not taken.
     again_until: Option<Seq>,
     /// Where records end that wait to be sent, see [`Connection::end_record`].
@@ -430,7 +432,7 @@ impl Connection {
         // The next one has other numbers.
         (queues.is_unpushed, queues.round_flight, queues.small_end) = (false, 0, None);
         (queues.awaits_room, queues.again_until, queues.urgent_end) = (false, None, None);
-        queues.departure = Departure::default();
+        (queues.departure, queues.must_announce) = (Departure::default(), false);
         queues.records.clear();
         Some(queues)
     }

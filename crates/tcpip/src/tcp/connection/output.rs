@@ -408,11 +408,19 @@ impl Connection {
         if bytes > self.snd_mss { bytes.div_ceil(self.snd_mss) } else { u32::from(bytes > 0) }
     }
 
-    /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1).
+    /// A segment that the other side answers, whatever its state: an old number, no data (RFC 9293 §3.8.4, §3.8.6.1). It is no place to
+    /// announce urgent data, since nothing of it counts: that goes before it, with the number that is expected.
     fn question(&mut self, now: Instant, outgoing: &mut Outgoing) -> bool {
         let must_ask = core::mem::take(&mut self.must_ask);
         if must_ask {
-            self.write_header(now, self.snd_una - 1, TcpFlags::ACK, &mut outgoing.header);
+            let queues = self.queues.as_deref_mut();
+            let announces = queues.is_some_and(|queues| core::mem::take(&mut queues.must_announce));
+            let seq = if announces { self.snd_una } else { self.snd_una - 1 };
+            self.write_header(now, seq, TcpFlags::ACK, &mut outgoing.header);
+            if announces {
+                self.must_ask = true;
+                self.write_urgent(&mut outgoing.header);
+            }
             outgoing.clear();
         }
         must_ask
@@ -422,6 +430,7 @@ impl Connection {
         let is_due = self.acks.is_due(now);
         if is_due {
             self.write_header(now, self.snd_nxt, TcpFlags::ACK, &mut outgoing.header);
+            self.write_urgent(&mut outgoing.header);
             outgoing.clear();
         }
         is_due

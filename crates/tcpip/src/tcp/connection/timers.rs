@@ -175,6 +175,9 @@ impl Connection {
         // What fits goes out, though it is little (RFC 9293 §3.8.6.2.1, override timeout); into a closed window a question.
         self.may_send_little = self.peer_room() > 0;
         self.must_ask = !self.may_send_little;
+        if self.must_ask {
+            self.announce_urgent();
+        }
         self.rto.on_timeout();
         self.set_timer(Purpose::Persist, now + self.rto.timeout());
     }

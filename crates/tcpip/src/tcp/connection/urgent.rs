@@ -2,7 +2,7 @@
 
 use sunstar_wire::{Seq, TcpFlags, TcpHeader};
 
-use super::Connection;
+use super::{Connection, State};
 
 impl Connection {
     /// What was handed over last ends urgent data: the other side is told as long as it has not got so far, and nothing of it waits to be a
@@ -11,6 +11,19 @@ impl Connection {
         let end = self.snd_nxt + self.unsent_bytes;
         self.queues.get_or_insert_default().urgent_end = Some(end);
         self.push_all();
+        let is_open = matches!(self.state, State::Established | State::CloseWait);
+        if is_open && self.peer_room() == 0 && self.is_all_acknowledged() {
+            self.must_ask = true;
+            self.announce_urgent();
+        }
+    }
+
+    /// The next question says that data are urgent, if some are: the other side hears of it though it has no room (RFC 9293 §3.8.5).
+    pub(super) fn announce_urgent(&mut self) {
+        let must_announce = self.is_urgent_from(self.snd_una);
+        if let Some(queues) = &mut self.queues {
+            queues.must_announce = must_announce;
+        }
     }
 
     /// How many bytes of its stream the other side has sent, and will send, up to the end of what it has called urgent last; none if it has

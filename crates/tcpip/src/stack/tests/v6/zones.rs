@@ -3,9 +3,10 @@
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use sunstar_packet::{Buffer, Packet};
+use sunstar_wire::checksum::{Fill, Sum};
 use sunstar_wire::{
     EtherType, EthernetHeader, Icmpv6Header, Icmpv6Unreachable, IpProtocol, Ipv6Header, Ipv6Packet, MacAddr,
-    NdpMessage, NdpOption, RouterAdvertisement, Vlan,
+    NdpMessage, NdpOption, RouterAdvertisement, UdpHeader, Vlan,
 };
 
 use super::{ALL_NODES, icmp, mac, ndp_bytes, prefix};
@@ -184,12 +185,42 @@ fn datagrams_know_their_link() {
         host.udp_send(NOW, id, Some(on(group, 9, link)), payload).expect("there is a way");
         assert_eq!(host.poll_transmit(NOW).map(|(by, _)| by), Some(link));
     }
+    for (link, port) in links.into_iter().zip(10..) {
+        let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let id = host.udp_bind(local, UdpOptions::DEFAULT).expect("it is free");
+        assert_eq!(host.udp_connect(id, on(group, 9, InterfaceId(9))), Err(OpenError::NoRoute));
+        host.udp_connect(id, on(group, 9, link)).expect("there is a way");
+        assert_eq!(host.udp().remote(id), Some(on(group, 9, link)));
+        host.udp_send(NOW, id, None, Packet::from(Buffer::from(vec![7; 10]))).expect("there is a way");
+        assert_eq!(host.poll_transmit(NOW).map(|(by, _)| by), Some(link));
+    }
     // Who is connected needs to say it once, and hears of errors.
     world.host.udp_connect(id, on(PEER, 7, links[1])).expect("there is a way");
     assert_eq!(world.host.udp().remote(id), Some(on(PEER, 7, links[1])));
     send(&mut world, id, None).expect("there is a way");
     assert_eq!(world.run(), [0, 1]);
     assert_eq!(world.host.udp().take_error(id), Some(PathError::Port));
+}
+
+/// Nobody on one link knows what becomes of packets to link-local addresses on another one (RFC 4007 §6).
+#[test]
+fn errors_count_from_their_link() {
+    let mut world = World::new();
+    let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9));
+    let id = world.host.udp_bind(local, UdpOptions::DEFAULT).expect("it is free");
+    world.host.udp_connect(id, on(PEER, 7, world.links[1])).expect("there is a way");
+    let datagram = UdpHeader { src_port: 9, dst_port: 7 }.to_bytes(0, Fill::Complete(Sum::default())).expect("short");
+    let quoted = Ipv6Header::new(IpProtocol::UDP, OURS[1], PEER).to_bytes(datagram.len()).expect("short");
+    let quoted = [&quoted[..], &datagram[..]].concat();
+    for (at, expected) in [(0, None), (1, Some(PathError::Port))] {
+        let error = Icmpv6Header::DestinationUnreachable { code: Icmpv6Unreachable::PORT };
+        let message = icmp((PEER, OURS[at]), &error, &quoted);
+        let header = Ipv6Header::new(IpProtocol::ICMPV6, PEER, OURS[at]).to_bytes(message.len()).expect("short");
+        let packet = Packet::from(Buffer::from([&header[..], &message].concat()));
+        world.host.handle_packets(NOW, world.links[at], [packet]);
+        assert_eq!(world.host.udp().take_error(id), expected);
+    }
+    assert_eq!(world.host.drops().count(DropReason::IcmpUnrelated), 1);
 }
 
 /// RFC 4007 §6: somebody on the first link has the address that we have on the second one. He is heard, and reached by naming his link.

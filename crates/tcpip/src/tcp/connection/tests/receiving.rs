@@ -376,4 +376,10 @@ fn the_end_of_urgent_data_is_known_before_they_come() {
     script.gets(urgent(1_001, 100, u16::MAX));
     assert_eq!(script.connection.urgent_end(), Some(1_000 + 65_535));
     assert_eq!(script.received(1), 1_100);
+    // Also where there is no room.
+    let mut script = Script::established(Options { receive_capacity: 1_000, ..PLAIN });
+    script.gets(arrives(ACK, 1, 1_000, 1));
+    assert_eq!(script.sent_one().window, 0);
+    script.gets(urgent(1_001, 0, 5));
+    assert_eq!((script.connection.urgent_end(), script.sent()), (Some(1_005), vec![]));
 }

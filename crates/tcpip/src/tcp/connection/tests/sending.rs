@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::script::{ACK, MSS, PLAIN, PSH, SYN, Script, arrives};
+use super::script::{ACK, MSS, OURS, PLAIN, PSH, SYN, Script, arrives};
 use crate::tcp::connection::{Failure, Keepalive, Options, SendError, State};
 use crate::tcp::test_stream::data;
 use sunstar_wire::TcpFlags;
@@ -373,6 +373,32 @@ fn a_burst_is_half_of_the_window_at_most() {
     assert_eq!(bursts, [2_000, 2_000]);
     assert_eq!(Script::new(PLAIN).connection.size_goal(), 65_000, "of a window that was never told half is no bound");
     assert_eq!((script.connection.size_goal(), script.connection.may_leave()), (2_000, 0));
+}
+
+/// RFC 9293 §3.8.5: urgent data are announced though there is no room for them, in what the other side takes; a question follows that it
+/// answers. Whoever only acknowledges says so too.
+#[test]
+fn urgent_data_are_announced_into_a_closed_window() {
+    let urg = |script: &mut Script| -> Vec<(u32, u32, u16)> {
+        core::iter::from_fn(|| script.connection.poll_transmit(script.now, MSS))
+            .map(|sent| (sent.header.seq - OURS, sent.len, sent.header.urgent_pointer))
+            .collect()
+    };
+    let mut script = Script::established(PLAIN);
+    script.gets(arrives(ACK, 1, 0, 1).window(0));
+    script.send(1, 100);
+    script.connection.end_urgent();
+    assert_eq!(urg(&mut script), [(1, 0, 100), (0, 0, 0)]);
+    script.gets(arrives(ACK, 1, 0, 1).window(0));
+    script.gets(arrives(ACK | PSH, 1, 10, 1).window(0));
+    assert_eq!(urg(&mut script), [(1, 0, 100)], "an acknowledgement");
+    script.now = script.connection.deadline().expect("it is asked again");
+    script.connection.handle_timeout(script.now);
+    assert_eq!(urg(&mut script), [(1, 0, 100), (0, 0, 0)]);
+    script.gets(arrives(ACK, 11, 0, 1));
+    assert_eq!(urg(&mut script), [(1, 100, 100)]);
+    script.gets(arrives(ACK | PSH, 11, 10, 101));
+    assert_eq!(urg(&mut script), [(101, 0, 0)]);
 }
 
 /// RFC 9293 §3.8.5: the pointer says where urgent data end, in each segment up to there; they wait for nothing.
