@@ -75,8 +75,13 @@ pub(super) fn anything(input: &mut Input<'_>, watch: &Watch, is_v6: bool) -> Opt
     Some(Forged { flow, header, payload, is_harmless: !is_known })
 }
 
-/// A segment from who sees nothing but guesses well: the receiver must not believe it.
-pub(super) fn guess(input: &mut Input<'_>, watch: &Watch) -> Option<Forged> {
+/// A segment from who sees nothing but guesses well: the receiver must not believe it. What is made may wait for a
+/// neighbour or a device, so that less was seen to leave than there is.
+pub(super) fn guess(input: &mut Input<'_>, watch: &Watch, may_wait: bool) -> Option<Forged> {
+    /// More than all buffers hold.
+    const FAR: u32 = 1 << 22;
+
+    let beyond = if may_wait { FAR } else { 1 };
     let direction = watch.nth(input.byte().into())?;
     let other = watch.get(&direction.flow.reversed())?;
     // All of it was told: what the receiver expects next lies before.
@@ -100,10 +105,10 @@ pub(super) fn guess(input: &mut Input<'_>, watch: &Watch) -> Option<Forged> {
         // RFC 5961 §5: an acknowledgement of what was never sent.
         2 if room > 1 => {
             header.seq = inside;
-            header.ack = other.end + 1 + u32::from(input.byte());
+            header.ack = other.end + beyond + u32::from(input.byte());
         }
         // Data behind the window, and before it.
-        3 => header.seq = edge + 1 + u32::from(input.byte()),
+        3 => header.seq = edge + beyond + u32::from(input.byte()),
         4 => {
             header.seq = other.last.ack - 40_000;
         }

@@ -22,7 +22,7 @@ use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::stack::{Limits, NeighbourLimits, ReassemblyLimits, Stack};
 use sunstar_tcpip::tcp::congestion::AlgorithmName;
-use sunstar_tcpip::tcp::connection::Options;
+use sunstar_tcpip::tcp::connection::{Options, State};
 use sunstar_tcpip::tcp::sockets::{self, ListenerId};
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::{FourTuple, MacAddr, Seq, TcpFlags};
@@ -211,7 +211,8 @@ impl World {
         self.check_size(from, packet, bytes.len());
         if let Some(seen) = Seen::read(&bytes, self.is_ethernet) {
             let is_trusted = !self.apps.is_tainted(&seen.flow);
-            self.watch.on_sent(self.now, &seen, is_trusted, !self.is_ethernet);
+            let leaves_at_once = !self.is_ethernet && !self.excuses.has_paused;
+            self.watch.on_sent(self.now, &seen, is_trusted, leaves_at_once);
             if is_trusted {
                 self.check_promise(from, &seen.flow);
             }
@@ -319,7 +320,12 @@ impl World {
         let least_micros = 2 * self.links[0].delay.as_micros().saturating_sub(500);
         let Some(connection) = self.hosts[endpoint.host].stack.tcp().connection(endpoint.id) else { return };
         if least_micros > 0 && !self.apps.is_tainted(&endpoint.flow) {
-            let (rate, sent) = (connection.info(self.now).delivery_rate, u128::from(endpoint.sent));
+            let info = connection.info(self.now);
+            if info.total_retrans > 0 {
+                // Of what was sent twice nobody knows which one has arrived.
+                return;
+            }
+            let (rate, sent) = (info.delivery_rate, u128::from(endpoint.sent));
             let most = (sent + 2) * 1_000_000 / least_micros + 100;
             assert!(u128::from(rate) <= most, "{rate} bytes per second of {sent} bytes: {endpoint:?}");
         }
@@ -370,6 +376,15 @@ impl World {
         host.filtered.get() == filtered
     }
 
+    /// Whether a connection waits for the end of a stream that may have ended before: cookies may open what was over once more (RFC 4987
+    /// §3.6), by segments that were late.
+    fn is_opened_again(&mut self, at: usize) -> bool {
+        let endpoint = &self.apps.endpoints[at];
+        let tcp = self.hosts[endpoint.host].stack.tcp();
+        let waits = tcp.connection(endpoint.id).is_some_and(|connection| connection.state() == State::FinWait2);
+        waits && tcp.counters().cookies_accepted > 0
+    }
+
     /// Heals the wire, ends all connections, and looks for what is left.
     fn end(&mut self) {
         for host in 0..2 {
@@ -383,7 +398,8 @@ impl World {
         let end = self.now + PATIENCE;
         loop {
             self.close_all();
-            let is_to_end = self.apps.endpoints.iter().any(|endpoint| !self.apps.may_stay(endpoint));
+            let is_to_end = (0..self.apps.endpoints.len())
+                .any(|at| !self.apps.may_stay(&self.apps.endpoints[at]) && !self.is_opened_again(at));
             match self.next() {
                 Some(next) if next <= end => self.now = next,
                 _ if is_to_end => panic!("it does not end: {:#?}", self.apps.endpoints),

@@ -185,7 +185,7 @@ impl World {
     }
 
     fn guess(&mut self, input: &mut Input<'_>) {
-        if let Some(forged) = forge::guess(input, &self.watch) {
+        if let Some(forged) = forge::guess(input, &self.watch, self.excuses.has_paused || self.is_ethernet) {
             self.inject(&forged);
         }
     }

@@ -174,13 +174,13 @@ impl Watch {
         let Some(this) = self.get_mut(&seen.flow) else { return };
         if is_trusted {
             this.check_window(seen, edge);
-            this.check_report(seen, has_sack);
             this.check_blocks(seen);
             // Behind the end of a stream nothing comes for which there would have to be room.
             if !has_fin {
                 this.check_edge(seen);
             }
             if leaves_at_once {
+                this.check_report(seen, has_sack);
                 this.check_repeats(now, seen);
             }
         }
