@@ -18,8 +18,8 @@ mod tests;
 /// Memory that stays where it is for as long as the value lives, and may be written to by anybody meanwhile.
 ///
 /// # Safety
-/// All `len` bytes from `start` on are readable and writable for as long as the value lives, and no reference to any of them is
-/// made by anybody, but to atomics.
+/// `start` and `len` always answer the same. All `len` bytes from `start` on are readable and writable for as long as the value lives, and
+/// no reference to any of them is made by anybody, but to atomics.
 pub unsafe trait Region: Send + Sync {
     /// Where it begins.
     fn start(&self) -> NonNull<u8>;
