@@ -110,10 +110,10 @@ impl Attacker {
         u16::try_from(self.random.below(1 << 16)).expect("16 bits")
     }
 
-    /// An address of the link that nobody has.
+    /// An address of the link that nobody has, and not that of all stations.
     fn stranger(&mut self) -> Ipv4Addr {
         let [_, high, low, last] = self.number().to_be_bytes();
-        Ipv4Addr::new(10, 128 | high, low, last)
+        Ipv4Addr::new(10, 128 | high >> 2, low, last)
     }
 
     /// Asks for the victim, which so learns where it is, and opens its connections.

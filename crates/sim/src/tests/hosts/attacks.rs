@@ -114,7 +114,7 @@ fn check(attack: Attack, seen: &Seen) {
         Attack::Syns | Attack::LikeSums => tcp.cookies_sent > 0 && seen.forgotten > 0,
         Attack::OwnSyns => tcp.cookies_sent > 5_000,
         Attack::Acknowledgements => {
-            // 10,000 a second, and 1,000 at once.
+            // 10,000 a second, and 1,000 at once, for a tenth of a second.
             tcp.resets_sent <= 2_100 && tcp.resets_sent + tcp.resets_suppressed >= 10_000
         }
         Attack::TinySegments => tcp.pieces_refused > 0,
