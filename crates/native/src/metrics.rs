@@ -29,6 +29,11 @@ const STACK: &[Figure<StackCounters>] = &[
     Figure::counter("sunstar_tcpip_arp_requests_sent_total", "ARP requests that looked for a neighbour.", |of| {
         of.arp_requests_sent
     }),
+    Figure::counter(
+        "sunstar_tcpip_answers_sent_back_total",
+        "Answers that were sent where they were asked for, since as many neighbours were looked for as may be.",
+        |of| of.answers_sent_back,
+    ),
     Figure::counter("sunstar_tcpip_arp_replies_sent_total", "ARP replies that were sent.", |of| of.arp_replies_sent),
     Figure::counter(
         "sunstar_tcpip_arp_conflicts_total",

@@ -54,7 +54,33 @@ const DELAY: Duration = Duration::from_secs(5);
 const ASK_INTERVAL: Duration = Duration::from_millis(1);
 const ASK_BURST: u32 = 512;
 
+/// The same to answer others: anybody can have us answer addresses that he makes up.
+const ANSWER_ASK_INTERVAL: Duration = Duration::from_millis(10);
+const ANSWER_ASK_BURST: u32 = 64;
+
 pub(crate) type Key = (InterfaceId, IpAddr);
+
+/// Why a packet is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Somebody here wants it.
+    Own,
+    /// It answers a packet that came from this station, if that is known: there it can go, whoever has its address.
+    Answer(Option<Station>),
+}
+
+/// A station of a link.
+pub(crate) type Station = (InterfaceId, MacAddr);
+
+impl Errand {
+    /// Where what leaves by an interface can go.
+    fn back(self, interface: InterfaceId) -> Option<MacAddr> {
+        match self {
+            Self::Answer(Some((of, mac))) if of == interface => Some(mac),
+            _ => None,
+        }
+    }
+}
 
 #[derive(Debug)]
 enum State {
@@ -73,6 +99,8 @@ struct Entry {
     look_again_at: Instant,
     /// Used though stale, a moment before it is asked for (RFC 4861 §7.3.2, DELAY).
     is_delayed: bool,
+    /// The station from which that came what waits to be answered.
+    back: Option<MacAddr>,
     /// Grows with each use.
     used: u64,
     /// Its name among the strangers, as long as it is one: nothing was sent to it since it is known, so anybody may have made it up.
@@ -92,6 +120,8 @@ pub(crate) struct Request {
 pub(crate) enum Output {
     /// It leaves, to this station.
     Send(MacAddr, Packet),
+    /// It leaves, to the station from which that came what it answers: who has the address was not asked.
+    SendBack(MacAddr, Packet),
     /// It waits; the oldest one had to go if there was no room.
     Waits { dropped: bool },
     /// As many neighbours were asked for as may be in this time.
@@ -105,6 +135,8 @@ pub(crate) struct GivenUp {
     pub(crate) silent: Vec<Packet>,
     /// Others took its place.
     pub(crate) forgotten: usize,
+    /// Others took its place, and something has come from its address: that goes back to where it came from.
+    pub(crate) back: Vec<(Key, MacAddr, Packet)>,
     /// Who did not answer.
     pub(crate) gone: Vec<Key>,
 }
@@ -123,6 +155,7 @@ pub(crate) struct Neighbours {
     strangers: BTreeMap<u64, u32>,
     next_stranger: u64,
     asks: TokenBucket,
+    answer_asks: TokenBucket,
     /// What routers have said, by link.
     links: Vec<(InterfaceId, LinkParameters)>,
     /// Grows whenever an address may have changed, or may have to be asked for.
@@ -142,6 +175,7 @@ impl Neighbours {
             strangers: BTreeMap::new(),
             next_stranger: 0,
             asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
+            answer_asks: TokenBucket::new(ANSWER_ASK_INTERVAL, ANSWER_ASK_BURST),
             links: Vec::new(),
             version: 0,
         }
@@ -223,16 +257,18 @@ impl Neighbours {
     }
 
     /// A packet is to be sent to a neighbour.
-    pub(crate) fn output(&mut self, now: Instant, interface: InterfaceId, target: IpAddr, packet: Packet) -> Output {
+    pub(crate) fn output(&mut self, now: Instant, key: Key, errand: Errand, packet: Packet) -> Output {
         self.uses += 1;
-        let key = (interface, target);
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
-            None if !self.asks.take(now) => return Output::Refused,
-            None => self.ask(now, key),
+        let (target, back) = (key.1, errand.back(key.0));
+        let place = match (self.places.get(&key).copied(), back) {
+            (Some(place), _) => place,
+            (None, _) if self.may_ask(now, errand) => self.ask(now, key),
+            (None, Some(back)) if !planted::is("answers_refused") => return Output::SendBack(back, packet),
+            (None, _) => return Output::Refused,
         };
         let Some(entry) = self.entries.get_mut(place) else { return Output::Waits { dropped: true } };
         entry.used = self.uses;
+        entry.back = back.or(entry.back);
         match &mut entry.state {
             State::Known { mac, fresh_until } => {
                 let mac = *mac;
@@ -260,6 +296,23 @@ impl Neighbours {
                 Output::Waits { dropped }
             }
         }
+    }
+
+    /// Whether somebody of whom nothing is known may be asked for.
+    fn may_ask(&mut self, now: Instant, errand: Errand) -> bool {
+        match errand {
+            Errand::Answer(_) if !planted::is("answers_ask") => self.answer_asks.take(now),
+            _ => self.asks.take(now),
+        }
+    }
+
+    /// Who has an address has confirmed that our answer came to this station: so it is there, until a question tells better. Answers with
+    /// what has waited for it.
+    pub(crate) fn introduce(&mut self, now: Instant, key: Key, mac: MacAddr) -> VecDeque<Packet> {
+        if self.mac(key.0, key.1).is_some() || planted::is("not_introduced") {
+            return VecDeque::new();
+        }
+        self.learn_until(now, key, mac, now, true)
     }
 
     /// A station has told its address. Answers with what has waited for it. Only if `may_add` is it remembered though nobody has
@@ -390,8 +443,16 @@ impl Neighbours {
         let name = self.next_stranger;
         self.next_stranger += 1;
         let (used, stranger) = (self.uses, Some(name));
-        let place =
-            self.entries.insert(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used, stranger });
+        let place = self.entries.insert(Entry {
+            key,
+            state,
+            requests: 0,
+            look_again_at,
+            is_delayed: false,
+            back: None,
+            used,
+            stranger,
+        });
         self.strangers.insert(name, place);
         self.places.insert(key, place);
         self.timers.arm(place, look_again_at);
@@ -421,8 +482,13 @@ impl Neighbours {
     }
 
     fn forget(&mut self, place: Option<u32>) {
-        let waiting = place.map(|place| self.remove(place)).unwrap_or_default();
-        self.given_up.forgotten += waiting.len();
+        let Some(place) = place else { return };
+        let back = self.entries.get(place).and_then(|entry| Some((entry.key, entry.back?)));
+        let waiting = self.remove(place);
+        match back {
+            Some((key, mac)) => self.given_up.back.extend(waiting.into_iter().map(|packet| (key, mac, packet))),
+            None => self.given_up.forgotten += waiting.len(),
+        }
     }
 
     /// Forgets those of an interface, with what waits for them: others may be there when it comes back.
@@ -452,3 +518,6 @@ impl Neighbours {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

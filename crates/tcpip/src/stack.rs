@@ -158,6 +158,8 @@ pub struct Counters {
     pub segments_joined: u64,
     /// Changes of the configuration that others had asked for and that could not be made.
     pub changes_refused: u64,
+    /// Answers that were sent to the station from which that came what they answer, since as many neighbours were asked for as may be.
+    pub answers_sent_back: u64,
     /// Packets that filters have consumed.
     pub packets_consumed: u64,
     /// Packets that filters have answered.

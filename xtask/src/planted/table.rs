@@ -95,7 +95,7 @@ pub(super) const FINDERS: &[Finder] = &[
         package: SIM,
         kind: Unit,
         tests: "sim_sweep_attacks",
-        bugs: &["neighbours_unprotected", "reports_unbounded", "resets_unbounded"],
+        bugs: &["answers_refused", "neighbours_unprotected", "reports_unbounded", "resets_unbounded"],
     },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
@@ -136,6 +136,8 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "hashes_are_those_of", bugs: &["hash_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "short_way_ends", bugs: &["hosts_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "floods_leave_neighbours", bugs: &["neighbours_unprotected"] },
+    Finder { package: TCPIP, kind: Unit, tests: "answers_take_no_questions", bugs: &["answers_ask"] },
+    Finder { package: TCPIP, kind: Unit, tests: "answered_where_it_is", bugs: &["answers_refused", "not_introduced"] },
     Finder { package: TCPIP, kind: Unit, tests: "reports_divide_no_further", bugs: &["reports_unbounded"] },
     Finder { package: TCPIP, kind: Unit, tests: "small_pieces_are_put", bugs: &["small_pieces_kept"] },
     Finder { package: TCPIP, kind: Unit, tests: "agrees_on_the_segment_size", bugs: &["mss_believed"] },
@@ -198,6 +200,7 @@ pub(super) const FINDERS: &[Finder] = &[
 
 /// Bugs that are found by the tests of another package than the one that contains them.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("answers_refused", TCPIP),
     ("end_untold", "sunstar-native"),
     ("black_hole_unseen", TCPIP),
     ("leaked_flow", TCPIP),

@@ -1,15 +1,20 @@
 //! ARP: who asks for us, whom we ask for.
 
+use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use sunstar_packet::{Buffer, BufferMut, Packet};
 use sunstar_wire::{Arp, ArpOperation, EtherType, MacAddr};
 
+use super::network::{Cast, Way};
+use super::paths::ethertype_of;
 use super::{Event, MAX_CONFLICT_EVENTS, Stack};
 use crate::drops::DropReason;
 use crate::interface::InterfaceId;
+use crate::neighbours::{Key, Station};
 use crate::time::Instant;
+use crate::zone;
 
 /// RFC 5227 §1.1: an address is announced so often, so far apart.
 const ANNOUNCEMENTS: u8 = 2;
@@ -74,6 +79,25 @@ impl Stack {
         }
     }
 
+    /// Who has an address has confirmed what we have answered to this station.
+    pub(super) fn introduce(&mut self, now: Instant, address: IpAddr, (id, mac): Station) {
+        let Some(way) = self.network.way(address) else { return };
+        if way == (Way { interface: id, next_hop: zone::plain(address), cast: Cast::Unicast }) {
+            let waiting = self.neighbours.introduce(now, (id, way.next_hop), mac);
+            self.send_waiting(now, (id, way.next_hop), mac, waiting);
+        }
+    }
+
+    /// Sends what has waited for a neighbour.
+    pub(super) fn send_waiting(&mut self, now: Instant, (id, address): Key, mac: MacAddr, waiting: VecDeque<Packet>) {
+        for packet in waiting {
+            if let Some(frame) = self.frame(id, mac, ethertype_of(address), packet) {
+                self.enqueue((id, frame));
+            }
+        }
+        self.give_up_neighbours(now);
+    }
+
     /// Drops what waited for neighbours that do not answer, and tells those who have sent it.
     pub(super) fn give_up_neighbours(&mut self, now: Instant) {
         let given_up = self.neighbours.take_given_up();
@@ -85,6 +109,12 @@ impl Stack {
         for packet in given_up.silent {
             self.drop(DropReason::NeighbourSilent);
             self.on_undeliverable(now, packet);
+        }
+        for ((id, address), mac, packet) in given_up.back {
+            self.counters.answers_sent_back += 1;
+            if let Some(frame) = self.frame(id, mac, ethertype_of(address), packet) {
+                self.enqueue((id, frame));
+            }
         }
     }
 
@@ -109,12 +139,7 @@ impl Stack {
             // Only who wants something of us is remembered without having been asked (RFC 826).
             self.network.note_heard(id, arp.spa.into());
             let waiting = self.neighbours.learn(now, id, arp.spa.into(), arp.sha, is_for_us && is_on_link);
-            for packet in waiting {
-                if let Some(frame) = self.frame(id, arp.sha, EtherType::IPV4, packet) {
-                    self.enqueue((id, frame));
-                }
-            }
-            self.give_up_neighbours(now);
+            self.send_waiting(now, (id, arp.spa.into()), arp.sha, waiting);
         }
         if is_for_us && arp.operation == ArpOperation::Request {
             self.counters.arp_replies_sent += 1;

@@ -3,12 +3,14 @@
 use core::net::Ipv4Addr;
 
 use sunstar_packet::{Buffer, Packet};
-use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpSegment};
+use sunstar_wire::{FourTuple, MacAddr, Seq, TcpFlags, TcpSegment};
 
 use super::Stack;
 use crate::interface::InterfaceId;
+use crate::neighbours::Station;
 use crate::tcp::connection::Segment;
 use crate::tcp::scoreboard::Payload;
+use crate::tcp::sockets::Origin;
 use crate::time::Instant;
 
 /// Payload that is put together at most, as in devices that do it.
@@ -22,8 +24,9 @@ pub(super) struct Batch {
     bytes: usize,
     /// The number of what can follow.
     next: Seq,
-    /// Where the first one came in.
+    /// Where the first one came in, and from whom, if there are stations.
     interface: InterfaceId,
+    station: MacAddr,
     /// Whether anything may follow.
     is_open: bool,
     /// The addresses of the last packet that came the short way, where it came in, and the version of the network by which they were
@@ -34,7 +37,8 @@ pub(super) struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         let (segment, interface) = (Segment::default(), InterfaceId::LOOPBACK);
-        Self { flow: None, segment, bytes: 0, next: Seq::default(), interface, is_open: false, hosts: None }
+        let station = MacAddr::BROADCAST;
+        Self { flow: None, segment, bytes: 0, next: Seq::default(), interface, station, is_open: false, hosts: None }
     }
 }
 
@@ -81,7 +85,7 @@ impl Stack {
     pub(super) fn begin_segment(
         &mut self,
         now: Instant,
-        id: InterfaceId,
+        (id, station): Station,
         flow: &FourTuple,
         view: &TcpSegment<'_>,
         len: usize,
@@ -97,7 +101,7 @@ impl Stack {
             self.batch.flow = Some(*flow);
             view.read_header(&mut self.batch.segment.header);
             self.batch.bytes = len;
-            self.batch.interface = id;
+            (self.batch.interface, self.batch.station) = (id, station);
         }
         self.batch.next = view.seq() + u32::try_from(len).unwrap_or(u32::MAX);
         self.batch.is_open = flags == TcpFlags::ACK && len > 0;
@@ -111,11 +115,18 @@ impl Stack {
 
     /// Hands over what was put together.
     pub(super) fn end_batch(&mut self, now: Instant) {
-        let Batch { flow: Some(flow), segment, bytes, interface, .. } = &mut self.batch else { return };
+        let Batch { flow: Some(flow), segment, bytes, interface, station, .. } = &mut self.batch else { return };
         let len = u32::try_from(*bytes).unwrap_or(u32::MAX);
         let link = self.network.interface(*interface);
-        let link_mss = || link.map_or(u16::MAX, |link| link.mss(flow.addresses));
-        self.tcp.take_segment(now, flow, segment, len, link_mss);
+        let origin = || {
+            let Some(link) = link else { return Origin::default() };
+            let is_other = station.is_unicast() && link.mac().is_some_and(|own| own != *station);
+            Origin { link_mss: link.mss(flow.addresses), station: is_other.then_some((*interface, *station)) }
+        };
+        if let Some(station) = self.tcp.take_segment(now, flow, segment, len, origin) {
+            let address = flow.addresses.src();
+            self.introduce(now, address, station);
+        }
         self.batch.flow = None;
         if !self.batch.segment.payload.is_empty() {
             // What nobody wanted.

@@ -19,6 +19,7 @@ use crate::configuration::{Change, Origin};
 use crate::dhcpv4::{Client, Counters, Lease, Options, Output, State};
 use crate::drops::DropReason;
 use crate::interface::InterfaceId;
+use crate::neighbours::Errand;
 use crate::routes::Route;
 use crate::time::Instant;
 
@@ -230,7 +231,7 @@ impl Stack {
         let mtu = self.mtu(now, &way, to.into());
         let addresses = AddressPair::V4 { src: from, dst: to };
         if let Ok(packet) = self.udp_packet(&way, addresses, ports, packet, mtu) {
-            self.emit(now, ip, packet);
+            self.emit(now, Errand::Own, ip, packet);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::configuration::{Change, Origin};
 use crate::dhcpv6::{Client, Counters, Lease, Mode, Options, Output, State};
 use crate::drops::DropReason;
 use crate::interface::InterfaceId;
+use crate::neighbours::Errand;
 use crate::prefix::Prefix;
 use crate::time::Instant;
 
@@ -219,7 +220,7 @@ impl Stack {
         if header.is_ok_and(|bytes| packet.prepend(&bytes).is_ok())
             && let Some(packet) = self.with_ipv6_header(&Ipv6Header::new(IpProtocol::UDP, src, ALL_SERVERS), packet)
             && let way = (Way { interface: id, next_hop: ALL_SERVERS.into(), cast: Cast::Multicast })
-            && let Some(ready) = self.link_output(now, &way, packet)
+            && let Some(ready) = self.link_output(now, &way, Errand::Own, packet)
         {
             self.enqueue(ready);
         }

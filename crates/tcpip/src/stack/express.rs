@@ -9,7 +9,9 @@ use core::net::Ipv4Addr;
 use smallvec::SmallVec;
 use sunstar_packet::{Checksum, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header};
-use sunstar_wire::{AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet, TcpSegment};
+use sunstar_wire::{
+    AddressPair, EtherType, FourTuple, IpProtocol, Ipv4Packet, Ipv6Header, Ipv6Packet, MacAddr, TcpSegment,
+};
 
 use super::Stack;
 use crate::interface::{InterfaceId, Link};
@@ -23,6 +25,8 @@ const IPV4_BYTES: usize = 20;
 /// What the headers of such a packet say.
 struct Express<'a> {
     flow: FourTuple,
+    /// The station that has sent it, where there are stations.
+    station: MacAddr,
     view: TcpSegment<'a>,
     /// Bytes of all headers.
     len: usize,
@@ -59,13 +63,13 @@ impl Stack {
     /// Takes in such a packet; answers whether it was one. If not, nothing has changed.
     #[inline]
     pub(super) fn input_express(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
-        let Some(Express { flow, view, len }) = self.express(id, packet) else {
+        let Some(Express { flow, station, view, len }) = self.express(id, packet) else {
             return self.input_express_v6(now, id, packet);
         };
         if let AddressPair::V4 { src, dst } = flow.addresses {
             self.batch.hosts = Some((id, self.network.version(), src, dst));
         }
-        self.begin_segment(now, id, &flow, &view, packet.len() - len);
+        self.begin_segment(now, (id, station), &flow, &view, packet.len() - len);
         // They are there: all of them were looked at.
         let _ = packet.trim_front(len);
         self.take_payload(packet);
@@ -86,14 +90,18 @@ impl Stack {
     fn express<'a>(&self, id: InterfaceId, packet: &'a Packet) -> Option<Express<'a>> {
         let interface = self.network.interface(id)?;
         let front: &[u8] = packet.buffers().first()?;
-        let (front, link_len) = match interface.options().link {
+        let (front, link_len, station) = match interface.options().link {
             Link::Ethernet(mac) => {
-                let ([dst @ .., _, _, _, _, _, _, type_0, type_1], front) =
+                let ([dst @ .., a, b, c, d, e, f, type_0, type_1], front) =
                     front.split_first_chunk::<ETHERNET_BYTES>()?;
                 let is_for_us = *dst == mac.0 && [*type_0, *type_1] == EtherType::IPV4.value().to_be_bytes();
-                (is_for_us && packet.offload.vlan.is_none()).then_some((front, ETHERNET_BYTES))?
+                (is_for_us && packet.offload.vlan.is_none()).then_some((
+                    front,
+                    ETHERNET_BYTES,
+                    MacAddr([*a, *b, *c, *d, *e, *f]),
+                ))?
             }
-            Link::Ip => (front, 0),
+            Link::Ip => (front, 0, MacAddr::BROADCAST),
         };
         let ip = Ipv4Packet::parse_head(front, packet.len() - link_len).ok()?;
         let is_plain = ip.header_len() == IPV4_BYTES && ip.fragment().is_whole() && ip.protocol() == IpProtocol::TCP;
@@ -113,14 +121,14 @@ impl Stack {
             }
         }
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
-        Some(Express { flow, view, len: link_len + IPV4_BYTES + view.header_len() })
+        Some(Express { flow, station, view, len: link_len + IPV4_BYTES + view.header_len() })
     }
 
     /// The same for IPv6.
     #[inline(never)]
     fn input_express_v6(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
-        let Some(Express { flow, view, len }) = self.express_v6(id, packet) else { return false };
-        self.begin_segment(now, id, &flow, &view, packet.len() - len);
+        let Some(Express { flow, station, view, len }) = self.express_v6(id, packet) else { return false };
+        self.begin_segment(now, (id, station), &flow, &view, packet.len() - len);
         // They are there: all of them were looked at.
         let _ = packet.trim_front(len);
         self.take_payload(packet);
@@ -132,7 +140,9 @@ impl Stack {
         let front: &[u8] = packet.buffers().first()?;
         let link_len = if interface.mac().is_some() { ETHERNET_BYTES } else { 0 };
         let (link, front) = front.split_at_checked(link_len)?;
-        if let (Some(mac), [dst @ .., _, _, _, _, _, _, type_0, type_1]) = (interface.mac(), link) {
+        let mut station = MacAddr::BROADCAST;
+        if let (Some(mac), [dst @ .., a, b, c, d, e, f, type_0, type_1]) = (interface.mac(), link) {
+            station = MacAddr([*a, *b, *c, *d, *e, *f]);
             let is_for_us = *dst == mac.0 && [*type_0, *type_1] == EtherType::IPV6.value().to_be_bytes();
             (is_for_us && packet.offload.vlan.is_none()).then_some(())?;
         }
@@ -158,7 +168,7 @@ impl Stack {
             }
         }
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
-        Some(Express { flow, view, len: link_len + Ipv6Header::LEN + view.header_len() })
+        Some(Express { flow, station, view, len: link_len + Ipv6Header::LEN + view.header_len() })
     }
 }
 

@@ -13,6 +13,7 @@ use super::transmit::TRANSMIT_BUDGET;
 use crate::drops::DropReason;
 use crate::filter::{Direction, Filter, FilterId, Filtered, Headers, TooManyFilters, Verdict};
 use crate::interface::{InterfaceId, Link};
+use crate::neighbours::Errand;
 use crate::tcp::connection::Outgoing;
 use crate::time::Instant;
 
@@ -167,7 +168,7 @@ impl Stack {
                     IpAddr::V4(_) => self.way(dst),
                     IpAddr::V6(v6) => self.way_back(id, v6),
                 };
-                way.and_then(|way| self.link_output(now, &way, answer))
+                way.and_then(|way| self.link_output(now, &way, Errand::Answer(None), answer))
             }
             Some(station) if station.is_unicast() => {
                 self.frame(id, station, ethertype_of(dst), answer).map(|frame| (id, frame))

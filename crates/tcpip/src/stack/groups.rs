@@ -19,6 +19,7 @@ use super::{ConfigError, Stack, earliest};
 use crate::drops::DropReason;
 use crate::head::HeadV6;
 use crate::interface::InterfaceId;
+use crate::neighbours::Errand;
 use crate::time::Instant;
 
 /// Groups that sockets have joined at most, each counted once per interface.
@@ -272,7 +273,9 @@ impl Stack {
 
     fn send_report(&mut self, now: Instant, interface: InterfaceId, next_hop: IpAddr, packet: Packet) {
         self.counters.group_reports_sent += 1;
-        if let Some(ready) = self.link_output(now, &Way { interface, next_hop, cast: Cast::Multicast }, packet) {
+        if let Some(ready) =
+            self.link_output(now, &Way { interface, next_hop, cast: Cast::Multicast }, Errand::Own, packet)
+        {
             self.enqueue(ready);
         }
     }

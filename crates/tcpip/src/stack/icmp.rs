@@ -86,7 +86,7 @@ impl Stack {
             dont_fragment: false,
             ..Ipv4Header::new(IpProtocol::ICMP, ip.dst, ip.src)
         };
-        self.emit(now, header, packet);
+        self.emit(now, arrived.errand(), header, packet);
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl Stack {
     pub(super) fn on_expired(&mut self, now: Instant, expired: Expired) {
         let Some((head, payload)) = expired.first else { return };
         let payload_len = payload.len();
-        let arrived = Arrived { interface: expired.interface, head, payload_len, is_broadcast: false };
+        let arrived = Arrived { interface: expired.interface, head, payload_len, is_broadcast: false, station: None };
         match &arrived.head {
             Head::V4(header) => {
                 let error = Icmpv4Header::TimeExceeded { code: TimeExceededCode::REASSEMBLY };
@@ -229,7 +229,7 @@ impl Stack {
             self.counters.icmp_errors_sent += 1;
             let reply =
                 Ipv4Header { dont_fragment: false, ..Ipv4Header::new(IpProtocol::ICMP, header.dst, header.src) };
-            self.emit(now, reply, packet);
+            self.emit(now, arrived.errand(), reply, packet);
         }
     }
 }

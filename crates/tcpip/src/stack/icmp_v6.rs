@@ -69,7 +69,7 @@ impl Stack {
         packet.offload = sunstar_packet::Offload::default();
         self.counters.echo_replies_sent += 1;
         let class = head.header.traffic_class;
-        self.send_icmp_v6(now, arrived.interface, (src, head.header.src), class, reply, packet);
+        self.send_icmp_v6(now, arrived, (src, head.header.src), class, reply, packet);
         Ok(())
     }
 
@@ -82,17 +82,17 @@ impl Stack {
         super::selection::source(header.src, interface, interface.addresses())
     }
 
-    /// Sends a message to whom has sent something by an interface.
+    /// Sends a message to whom has sent something.
     pub(super) fn send_icmp_v6(
         &mut self,
         now: Instant,
-        id: InterfaceId,
+        arrived: &Arrived,
         (src, dst): (core::net::Ipv6Addr, core::net::Ipv6Addr),
         traffic_class: TrafficClass,
         message: &Icmpv6Header,
         mut body: Packet,
     ) {
-        let Some(way) = self.way_back(id, dst) else { return };
+        let Some(way) = self.way_back(arrived.interface, dst) else { return };
         let Ok(len) = u32::try_from(body.len() + Icmpv6Header::LEN) else { return };
         let sum = pseudo_header_v6(src, dst, IpProtocol::ICMPV6, len) + Sum::of_chain(body.buffers());
         if body.prepend(&message.to_bytes(sum)).is_err() {
@@ -100,7 +100,7 @@ impl Stack {
             return;
         }
         let header = Ipv6Header { traffic_class, ..Ipv6Header::new(IpProtocol::ICMPV6, src, dst) };
-        self.emit_v6(now, &way, header, body);
+        self.emit_v6(now, (&way, arrived.errand()), header, body);
     }
 
     fn input_icmp_v6_error(
@@ -161,7 +161,7 @@ impl Stack {
         let _ = body.extend_from_slices([&quoted_header, &head.extensions, &bytes[..quoted]]);
         self.counters.icmp_errors_sent += 1;
         let class = TrafficClass::default();
-        self.send_icmp_v6(now, arrived.interface, (src, header.src), class, &error, body.freeze().into());
+        self.send_icmp_v6(now, arrived, (src, header.src), class, &error, body.freeze().into());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::drops::DropReason;
 use crate::filter::Direction;
 use crate::head::Head;
 use crate::interface::{InterfaceId, Link};
+use crate::neighbours::Errand;
 use crate::time::Instant;
 
 /// Bytes of an Ethernet header without tags, and with two.
@@ -34,6 +35,25 @@ pub(super) struct Arrived {
     pub(super) payload_len: usize,
     /// Whether it came to more stations than us, by either address.
     pub(super) is_broadcast: bool,
+    /// The station that has sent it, if another one has.
+    pub(super) station: Option<MacAddr>,
+}
+
+impl Arrived {
+    /// Why it is answered.
+    pub(super) fn errand(&self) -> Errand {
+        Errand::Answer(self.station.map(|station| (self.interface, station)))
+    }
+}
+
+/// How a packet came over its link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByLink {
+    pub(super) interface: InterfaceId,
+    /// Whether it came to more stations than us.
+    pub(super) is_broadcast: bool,
+    /// See [`Arrived::station`].
+    pub(super) station: Option<MacAddr>,
 }
 
 /// Whether a frame is one that is taken in as far as its tags go: a tag without a VLAN only has a priority (IEEE 802.1Q §6.9.3).
@@ -51,7 +71,7 @@ impl Stack {
         let interface = self.network.interface(id).ok_or(DropReason::Interface)?;
         match interface.options().link {
             Link::Ethernet(_) => self.input_frame(now, id, packet),
-            Link::Ip => self.input_ip(now, id, false, packet),
+            Link::Ip => self.input_ip(now, ByLink { interface: id, is_broadcast: false, station: None }, packet),
         }
     }
 
@@ -68,7 +88,10 @@ impl Stack {
         let _ = packet.trim_front(header.header_len());
         match header.ethertype {
             EtherType::ARP => self.input_arp(now, id, take(packet)),
-            EtherType::IPV4 | EtherType::IPV6 => self.input_ip(now, id, is_broadcast, packet),
+            EtherType::IPV4 | EtherType::IPV6 => {
+                let station = Some(header.src).filter(|src| src.is_unicast() && Some(*src) != own);
+                self.input_ip(now, ByLink { interface: id, is_broadcast, station }, packet)
+            }
             _ => Err(DropReason::EtherType),
         }
     }
@@ -85,17 +108,12 @@ impl Stack {
         EthernetFrame::parse(head).map(|frame| frame.header()).map_err(|_| malformed)
     }
 
-    pub(super) fn input_ip(
-        &mut self,
-        now: Instant,
-        id: InterfaceId,
-        is_link_broadcast: bool,
-        packet: &mut Packet,
-    ) -> Result<(), DropReason> {
+    fn input_ip(&mut self, now: Instant, by: ByLink, packet: &mut Packet) -> Result<(), DropReason> {
+        let id = by.interface;
         let head = packet.contiguous(1, &self.copies).map_err(|_| DropReason::IpVersion)?;
         match head[0] >> 4 {
             4 => {}
-            6 => return self.input_v6(now, id, is_link_broadcast, packet),
+            6 => return self.input_v6(now, by, packet),
             _ => return Err(DropReason::IpVersion),
         }
         let (header, payload_len) = self.ipv4_header(packet)?;
@@ -104,9 +122,10 @@ impl Stack {
             return Ok(());
         }
         let is_ip_broadcast = self.check_addresses(id, &header)?;
-        let is_broadcast = is_link_broadcast || is_ip_broadcast;
+        let is_broadcast = by.is_broadcast || is_ip_broadcast;
         let fragment = header.fragment;
-        let mut arrived = Arrived { interface: id, head: Head::V4(header), payload_len, is_broadcast };
+        let head = Head::V4(header);
+        let mut arrived = Arrived { interface: id, head, payload_len, is_broadcast, station: by.station };
         if !fragment.is_whole() {
             let whole = self.reassembly.push(now, id, &arrived.head, take(packet), &mut self.drops, &self.copies)?;
             self.counters.fragments_received += 1;

@@ -10,7 +10,7 @@ use sunstar_wire::{
 };
 
 use super::Stack;
-use super::input::Arrived;
+use super::input::{Arrived, ByLink};
 use super::ndp::NDP_KINDS;
 use crate::drops::DropReason;
 use crate::head::{Head, HeadV6};
@@ -43,13 +43,8 @@ impl Refusal {
 }
 
 impl Stack {
-    pub(super) fn input_v6(
-        &mut self,
-        now: Instant,
-        id: InterfaceId,
-        is_link_broadcast: bool,
-        packet: &mut Packet,
-    ) -> Result<(), DropReason> {
+    pub(super) fn input_v6(&mut self, now: Instant, by: ByLink, packet: &mut Packet) -> Result<(), DropReason> {
+        let ByLink { interface: id, station, .. } = by;
         let header = self.ipv6_header(packet)?;
         let is_group = match self.check_addresses_v6(id, &header) {
             // Another station has our address: neighbour discovery looks at it.
@@ -57,9 +52,9 @@ impl Stack {
             checked => checked?,
         };
         let payload_len = packet.len();
-        let is_broadcast = is_link_broadcast || is_group;
+        let is_broadcast = by.is_broadcast || is_group;
         let head = Head::V6(HeadV6::new(header));
-        self.input_chain(now, Arrived { interface: id, head, payload_len, is_broadcast }, true, packet)
+        self.input_chain(now, Arrived { interface: id, head, payload_len, is_broadcast, station }, true, packet)
     }
 
     /// Whether a neighbour advertisement comes from an address of ours, to all or to us.

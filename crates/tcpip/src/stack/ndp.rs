@@ -2,7 +2,6 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use alloc::collections::VecDeque;
 use sunstar_packet::{BufferMut, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header_v6};
 use sunstar_wire::{
@@ -17,7 +16,7 @@ use super::network::{Cast, Way};
 use crate::drops::DropReason;
 use crate::head::HeadV6;
 use crate::interface::InterfaceId;
-use crate::neighbours::Request;
+use crate::neighbours::{Errand, Request};
 use crate::time::Instant;
 
 /// Bytes of the messages that are looked at: no link has routers that say more.
@@ -115,16 +114,7 @@ impl Stack {
         self.network.note_heard(heard.interface, address.into());
         let Some(mac) = mac.filter(|mac| Some(*mac) != heard.own) else { return };
         let waiting = self.neighbours.learn_stale(now, heard.interface, address.into(), mac, true);
-        self.send_waiting(now, heard.interface, mac, waiting);
-    }
-
-    fn send_waiting(&mut self, now: Instant, id: InterfaceId, mac: MacAddr, waiting: VecDeque<Packet>) {
-        for packet in waiting {
-            if let Some(frame) = self.frame(id, mac, EtherType::IPV6, packet) {
-                self.enqueue((id, frame));
-            }
-        }
-        self.give_up_neighbours(now);
+        self.send_waiting(now, (heard.interface, address.into()), mac, waiting);
     }
 
     /// §7.2.3.
@@ -192,7 +182,7 @@ impl Stack {
         if !is_router {
             self.on_mere_host(now, id, target);
         }
-        self.send_waiting(now, id, mac, waiting);
+        self.send_waiting(now, (id, target.into()), mac, waiting);
         Ok(())
     }
 
@@ -258,7 +248,7 @@ impl Stack {
         let cast = if dst.is_multicast() { Cast::Multicast } else { Cast::Unicast };
         let ready = match to {
             Some(mac) => self.frame(id, mac, EtherType::IPV6, packet).map(|frame| (id, frame)),
-            None => self.link_output(now, &Way { interface: id, next_hop: dst.into(), cast }, packet),
+            None => self.link_output(now, &Way { interface: id, next_hop: dst.into(), cast }, Errand::Own, packet),
         };
         if let Some(ready) = ready {
             self.enqueue(ready);

@@ -10,12 +10,18 @@ use super::network::{Cast, Way};
 use super::paths::ethertype_of;
 use crate::drops::DropReason;
 use crate::interface::{InterfaceId, MIN_MTU};
-use crate::neighbours::Output;
+use crate::neighbours::{Errand, Output};
 use crate::time::Instant;
 
 impl Stack {
     /// Sends a packet whose IP header is in front: it leaves at once, or waits somewhere, or is dropped.
-    pub(super) fn link_output(&mut self, now: Instant, way: &Way, packet: Packet) -> Option<(InterfaceId, Packet)> {
+    pub(super) fn link_output(
+        &mut self,
+        now: Instant,
+        way: &Way,
+        errand: Errand,
+        packet: Packet,
+    ) -> Option<(InterfaceId, Packet)> {
         if way.cast == Cast::Local {
             if self.local.len() >= self.limits.loopback_packets {
                 self.drop(DropReason::LoopbackQueueFull);
@@ -27,12 +33,12 @@ impl Stack {
         if self.network.interface(way.interface)?.mac().is_none() {
             return Some((way.interface, packet));
         }
-        let (dst, packet) = self.resolve(now, way, packet)?;
+        let (dst, packet) = self.resolve(now, way, errand, packet)?;
         self.frame(way.interface, dst, ethertype_of(way.next_hop), packet).map(|frame| (way.interface, frame))
     }
 
     /// The station that gets a packet, if it is known.
-    fn resolve(&mut self, now: Instant, way: &Way, packet: Packet) -> Option<(MacAddr, Packet)> {
+    fn resolve(&mut self, now: Instant, way: &Way, errand: Errand, packet: Packet) -> Option<(MacAddr, Packet)> {
         match way.cast {
             Cast::Broadcast => return Some((MacAddr::BROADCAST, packet)),
             Cast::Multicast => {
@@ -44,8 +50,12 @@ impl Stack {
             }
             Cast::Unicast | Cast::Local => {}
         }
-        match self.neighbours.output(now, way.interface, way.next_hop, packet) {
+        match self.neighbours.output(now, (way.interface, way.next_hop), errand, packet) {
             Output::Send(mac, packet) => Some((mac, packet)),
+            Output::SendBack(mac, packet) => {
+                self.counters.answers_sent_back += 1;
+                Some((mac, packet))
+            }
             Output::Waits { dropped } => {
                 if dropped {
                     self.drop(DropReason::NeighbourQueueFull);
@@ -78,15 +88,15 @@ impl Stack {
 
     /// Sends a packet that comes from no connection. What does not fit its way is cut; what fits may be cut by routers only if
     /// the header says so.
-    pub(super) fn emit(&mut self, now: Instant, header: Ipv4Header, packet: Packet) {
+    pub(super) fn emit(&mut self, now: Instant, errand: Errand, header: Ipv4Header, packet: Packet) {
         let Some(way) = self.way(header.dst.into()) else { return };
         let mtu = self.mtu(now, &way, header.dst.into());
         if header.header_len() + packet.len() > mtu {
-            self.emit_fragments(now, &way, header, packet, mtu);
+            self.emit_fragments(now, (&way, errand), header, packet, mtu);
             return;
         }
         let header = if header.dont_fragment { header } else { self.identified(header) };
-        self.emit_one(now, &way, &header, packet);
+        self.emit_one(now, (&way, errand), &header, packet);
     }
 
     /// Bytes of the largest packet that goes through to a destination, as far as is known.
@@ -95,15 +105,22 @@ impl Stack {
         self.path_mtus.lookup(now, dst).map_or(link, |path| path.min(link)).into()
     }
 
-    fn emit_one(&mut self, now: Instant, way: &Way, header: &Ipv4Header, packet: Packet) {
+    fn emit_one(&mut self, now: Instant, (way, errand): (&Way, Errand), header: &Ipv4Header, packet: Packet) {
         let Some(packet) = self.with_ipv4_header(header, packet) else { return };
-        if let Some(ready) = self.link_output(now, way, packet) {
+        if let Some(ready) = self.link_output(now, way, errand, packet) {
             self.enqueue(ready);
         }
     }
 
     /// RFC 791 §3.2.
-    fn emit_fragments(&mut self, now: Instant, way: &Way, header: Ipv4Header, mut packet: Packet, mtu: usize) {
+    fn emit_fragments(
+        &mut self,
+        now: Instant,
+        way: (&Way, Errand),
+        header: Ipv4Header,
+        mut packet: Packet,
+        mtu: usize,
+    ) {
         let header = self.identified(Ipv4Header { dont_fragment: false, ..header });
         let room = (mtu - header.header_len()) / 8 * 8;
         let mut offset = 0;

@@ -9,31 +9,32 @@ use super::Stack;
 use super::network::{Cast, Way};
 use crate::drops::DropReason;
 use crate::interface::{InterfaceId, MIN_MTU_V6};
+use crate::neighbours::Errand;
 use crate::time::Instant;
 
 impl Stack {
     /// Sends a packet that comes from no connection. What does not fit its way is cut (RFC 8200 §4.5).
-    pub(super) fn emit_v6(&mut self, now: Instant, way: &Way, header: Ipv6Header, packet: Packet) {
+    pub(super) fn emit_v6(&mut self, now: Instant, (way, errand): (&Way, Errand), header: Ipv6Header, packet: Packet) {
         let mtu = self.mtu(now, way, header.dst.into());
         // What goes to groups is for those nearby (RFC 3493 §5.2).
         let link = || self.network.interface(way.interface).map_or(header.hop_limit, |interface| interface.hop_limit());
         let hop_limit = if way.cast == Cast::Multicast { 1 } else { link() };
         let header = Ipv6Header { hop_limit, ..header };
         if Ipv6Header::LEN + packet.len() > mtu {
-            self.emit_pieces(now, way, header, packet, mtu);
+            self.emit_pieces(now, (way, errand), header, packet, mtu);
             return;
         }
-        self.emit_one_v6(now, way, &header, packet);
+        self.emit_one_v6(now, (way, errand), &header, packet);
     }
 
-    fn emit_one_v6(&mut self, now: Instant, way: &Way, header: &Ipv6Header, packet: Packet) {
+    fn emit_one_v6(&mut self, now: Instant, (way, errand): (&Way, Errand), header: &Ipv6Header, packet: Packet) {
         let Some(packet) = self.with_ipv6_header(header, packet) else { return };
-        if let Some(ready) = self.link_output(now, way, packet) {
+        if let Some(ready) = self.link_output(now, way, errand, packet) {
             self.enqueue(ready);
         }
     }
 
-    fn emit_pieces(&mut self, now: Instant, way: &Way, header: Ipv6Header, mut packet: Packet, mtu: usize) {
+    fn emit_pieces(&mut self, now: Instant, way: (&Way, Errand), header: Ipv6Header, mut packet: Packet, mtu: usize) {
         let identification = self.identification_v6(&header);
         let mtu = mtu.max(MIN_MTU_V6.into());
         let room = (mtu - Ipv6Header::LEN - Ipv6Fragment::LEN) / 8 * 8;

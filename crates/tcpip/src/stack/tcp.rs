@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_packet::{Buffer, BufferMut, Checksum, MAX_BUFFERS, Packet, Pool, Segmentation};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
-use sunstar_wire::{AddressPair, FourTuple, IpProtocol, TcpFlags, TcpHeader, TcpSegment, TooLong};
+use sunstar_wire::{AddressPair, FourTuple, IpProtocol, MacAddr, TcpFlags, TcpHeader, TcpSegment, TooLong};
 
 use super::input::Arrived;
 use super::network::Cast;
@@ -13,6 +13,7 @@ use super::paths::Path;
 use super::{Stack, is_station};
 use crate::drops::DropReason;
 use crate::interface::{InterfaceId, LONGER_V6, mss_of};
+use crate::neighbours::Errand;
 use crate::tcp::connection::{Options, Outgoing};
 use crate::tcp::fast_open::FastOpenRequest;
 use crate::tcp::scoreboard::Payload;
@@ -149,7 +150,8 @@ impl Stack {
         let view = TcpSegment::parse(head).map_err(|_| malformed)?;
         let flow = FourTuple { addresses, src_port: view.src_port(), dst_port: view.dst_port() };
         let flow = zone::of_sender(flow, arrived.interface);
-        self.begin_segment(now, arrived.interface, &flow, &view, len - header_len);
+        let station = arrived.station.unwrap_or(MacAddr::BROADCAST);
+        self.begin_segment(now, (arrived.interface, station), &flow, &view, len - header_len);
         // The view has seen that it is there.
         let _ = packet.trim_front(header_len);
         self.take_payload(packet);
@@ -161,7 +163,7 @@ impl Stack {
     pub(super) fn transmit_segment(
         &mut self,
         now: Instant,
-        flow: &FourTuple,
+        (flow, errand): (&FourTuple, Errand),
         outgoing: &mut Outgoing,
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
@@ -175,7 +177,7 @@ impl Stack {
         {
             return Some(path.way.interface);
         }
-        self.transmit_pieces(now, flow, outgoing, packet)
+        self.transmit_pieces(now, (flow, errand), outgoing, packet)
     }
 
     /// The same for a segment that may be large, on a path that may not be known.
@@ -183,7 +185,7 @@ impl Stack {
     fn transmit_pieces(
         &mut self,
         now: Instant,
-        flow: &FourTuple,
+        (flow, errand): (&FourTuple, Errand),
         outgoing: &mut Outgoing,
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
@@ -200,7 +202,7 @@ impl Stack {
             return self.transmit_piece(now, outgoing, packet);
         }
         self.count_written(self.write_segment(&path, outgoing, header_len, room.min(mss), packet))?;
-        self.output_segment(now, &path, packet)
+        self.output_segment(now, &path, errand, packet)
     }
 
     /// Sends the next piece of a large segment, cut off as a device would do it.
@@ -230,16 +232,22 @@ impl Stack {
         }
         whole.header.seq += piece.len;
         self.count_written(self.write_segment(&path, &mut piece, whole.header.header_len(), most, packet))?;
-        self.output_segment(now, &path, packet)
+        self.output_segment(now, &path, Errand::Own, packet)
     }
 
     /// Sends a segment with its IP header; answers by which interface if it leaves at once.
     #[inline]
-    fn output_segment(&mut self, now: Instant, path: &Path, packet: &mut Packet) -> Option<InterfaceId> {
+    fn output_segment(
+        &mut self,
+        now: Instant,
+        path: &Path,
+        errand: Errand,
+        packet: &mut Packet,
+    ) -> Option<InterfaceId> {
         if path.is_direct {
             return Some(path.way.interface);
         }
-        let (interface, ready) = self.link_output(now, &path.way, core::mem::take(packet))?;
+        let (interface, ready) = self.link_output(now, &path.way, errand, core::mem::take(packet))?;
         *packet = ready;
         Some(interface)
     }

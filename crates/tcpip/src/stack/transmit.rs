@@ -4,6 +4,7 @@ use sunstar_packet::Packet;
 
 use super::Stack;
 use crate::interface::InterfaceId;
+use crate::neighbours::Errand;
 use crate::tcp::connection::Outgoing;
 use crate::time::Instant;
 
@@ -39,7 +40,7 @@ impl Stack {
             }
             let network = &self.network;
             let flow = self.tcp.transmit(now, |flow| network.max_segment(flow), segment)?;
-            let interface = self.transmit_segment(now, &flow, segment, packet);
+            let interface = self.transmit_segment(now, (&flow, Errand::Own), segment, packet);
             if interface.is_some() {
                 return interface;
             }
@@ -51,7 +52,11 @@ impl Stack {
     /// Whether anything but a new segment may leave.
     #[inline]
     pub(super) fn has_waiting(&self) -> bool {
-        self.neighbours.has_request() || self.outgoing.len() > 0 || !self.local.is_empty() || self.cut.is_some()
+        self.neighbours.has_request()
+            || self.outgoing.len() > 0
+            || !self.local.is_empty()
+            || self.cut.is_some()
+            || self.tcp.has_answer()
     }
 
     /// What leaves before new segments do.
@@ -72,6 +77,12 @@ impl Stack {
         }
         if self.cut.is_some() {
             return self.transmit_piece(now, segment, packet).map_or(Turn::Stays, Turn::Leaves);
+        }
+        let network = &self.network;
+        if let Some(answer) = self.tcp.next_answer(|flow| network.max_segment(flow)) {
+            let errand = Errand::Answer(answer.to);
+            let flow = answer.write(segment);
+            return self.transmit_segment(now, (&flow, errand), segment, packet).map_or(Turn::Stays, Turn::Leaves);
         }
         Turn::Nothing
     }

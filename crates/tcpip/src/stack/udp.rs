@@ -13,6 +13,7 @@ use super::network::{Cast, Way};
 use super::tcp::has_valid_checksum;
 use crate::drops::DropReason;
 use crate::head::Head;
+use crate::neighbours::Errand;
 use crate::tcp::sockets::OpenError;
 use crate::time::Instant;
 use crate::udp::{Received, UdpId, UdpOptions, UdpSendError, UdpSockets};
@@ -107,8 +108,12 @@ impl Stack {
         self.udp.note_sent(id, marked, packet.len());
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
         match addresses {
-            AddressPair::V4 { src, dst } => self.emit(now, Ipv4Header::new(IpProtocol::UDP, src, dst), packet),
-            AddressPair::V6 { src, dst } => self.emit_v6(now, &way, Ipv6Header::new(IpProtocol::UDP, src, dst), packet),
+            AddressPair::V4 { src, dst } => {
+                self.emit(now, Errand::Own, Ipv4Header::new(IpProtocol::UDP, src, dst), packet)
+            }
+            AddressPair::V6 { src, dst } => {
+                self.emit_v6(now, (&way, Errand::Own), Ipv6Header::new(IpProtocol::UDP, src, dst), packet)
+            }
         }
         Ok(())
     }

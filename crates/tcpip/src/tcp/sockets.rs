@@ -1,5 +1,6 @@
 //! All of a shard's TCP: listeners, connections, those that are half open, and those that are over.
 
+mod answers;
 mod cookies;
 mod held;
 mod input;
@@ -35,6 +36,7 @@ use crate::slab::Slab;
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::zone;
+pub(crate) use answers::{Answer, Origin};
 use held::Held;
 pub(crate) use input::AHEAD;
 pub use limits::Limits;
@@ -221,7 +223,7 @@ pub struct Sockets {
     bound: BTreeMap<(u16, IpAddr), u32>,
     /// Connections that may have something to send.
     work: VecDeque<u32>,
-    replies: VecDeque<(FourTuple, TcpHeader)>,
+    answers: VecDeque<Answer>,
     /// How often strangers may be refused.
     resets: TokenBucket,
     /// What waits for devices that take nothing for now.
@@ -280,7 +282,7 @@ impl Sockets {
             listeners: Slab::default(),
             bound: BTreeMap::new(),
             work: VecDeque::new(),
-            replies: VecDeque::new(),
+            answers: VecDeque::new(),
             resets: TokenBucket::new(RESET_INTERVAL, RESET_BURST),
             held: Held::default(),
             events: VecDeque::new(),
@@ -320,7 +322,7 @@ impl Sockets {
             time_wait: self.over.len(),
             flows: self.flows.len(),
             timers: timers.into_iter().map(|timers| timers.armed() as usize).sum(),
-            replies: self.replies.len() + self.held.replies(),
+            replies: self.answers.len() + self.held.answers(),
             events: self.events.len(),
             spares: self.spares.len(),
             growth_bytes: self.growth_bytes,
@@ -340,7 +342,7 @@ impl Sockets {
         self.over.shrink();
         self.listeners.shrink();
         self.work.shrink_to_fit();
-        self.replies.shrink_to_fit();
+        self.answers.shrink_to_fit();
         self.events.shrink_to_fit();
         self.spares = Vec::new();
         self.orphans.shrink();
@@ -566,15 +568,6 @@ impl Sockets {
             self.send_bytes = self.send_bytes.wrapping_add_signed(change);
             self.orphans.forget(entry.connection.is_orphan());
             self.hide(place, &entry.flow);
-        }
-    }
-
-    /// Puts a segment of no connection into the queue.
-    fn reply(&mut self, flow: FourTuple, header: TcpHeader) {
-        if self.replies.len() < self.limits.replies as usize {
-            self.replies.push_back((flow, header));
-        } else {
-            self.counters.replies_dropped += 1;
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::tcp::sockets::{self, ListenerId, SocketId};
 
 const SECOND: Duration = Duration::from_secs(1);
 const BYTES: u32 = 400_000;
+const ATTACKER: MacAddr = MacAddr([6, 6, 6, 0, 0, 6]);
 
 /// Less than by default, so that floods are soon over.
 const LIMITS: Limits = Limits {
@@ -53,8 +54,7 @@ impl Attack {
 
     /// A frame arrives at the server.
     fn frame(&mut self, ethertype: EtherType, dst: MacAddr, parts: &[&[u8]]) {
-        let src = MacAddr([6, 6, 6, 0, 0, 6]);
-        let header = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype }.to_bytes();
+        let header = EthernetHeader { dst, src: ATTACKER, vlan: Vlan::Untagged, ethertype }.to_bytes();
         let frame = [&header[..], &parts.concat()].concat();
         let (now, link) = (self.world.now, self.world.hosts[1].link);
         self.world.stack(1).handle_packets(now, link, [Packet::from(Buffer::from(frame))]);
@@ -161,7 +161,32 @@ fn syns_of_neighbours_who_are_not_there() {
         let (port, seq) = (attack.port(), attack.number());
         attack.tcp(Ipv4Addr::new(192, 0, 2, last), &syn(port, seq), &[]);
     });
-    assert!(attack.world.stack(1).drops().count(DropReason::NeighbourForgotten) > 0);
+    let counters = attack.world.stack(1).counters();
+    assert!(counters.answers_sent_back > 3_700 && counters.arp_requests_sent < 200, "{counters:?}");
+}
+
+/// The same beside a client of the link of whom nothing is known, as by a shard that has not spoken with it: nobody has to answer questions
+/// for it to be served.
+#[test]
+fn a_neighbour_beside_them_is_answered_where_it_is() {
+    let mut attack = Attack::new();
+    for _ in 0..1_000 {
+        let last = u8::try_from(3 + attack.dice.roll(200)).expect("small");
+        let (port, seq) = (attack.port(), attack.number());
+        attack.tcp(Ipv4Addr::new(192, 0, 2, last), &syn(port, seq), &[]);
+    }
+    attack.world.transmit();
+    let (client, port) = (Ipv4Addr::new(192, 0, 2, 250), 4_444);
+    attack.tcp(client, &syn(port, 1_000), &[]);
+    let [(to, answer)] = segments(&mut attack, port)[..] else { panic!("it is answered once") };
+    assert_eq!((to, answer.flags), (ATTACKER, TcpFlags::SYN | TcpFlags::ACK));
+    let confirmation = TcpHeader { flags: TcpFlags::ACK, seq: Seq::new(1_001), ack: answer.seq + 1, ..syn(port, 0) };
+    attack.tcp(client, &TcpHeader { window: 60_000, ..confirmation }, b"request");
+    let stack = attack.world.stack(1);
+    let id = stack.tcp().accept(attack.listener).expect("it is open");
+    assert!(stack.tcp().send(id, crate::tcp::test_stream::data(0, 100)).is_ok());
+    let sent = segments(&mut attack, port);
+    assert!(!sent.is_empty() && sent.iter().all(|(to, _)| *to == ATTACKER), "{sent:?}");
 }
 
 #[test]
@@ -280,6 +305,22 @@ fn a_peer_that_reports_holes_and_reads_nothing() {
     attack.world.run_for(60 * SECOND);
     let connection = attack.world.stack(1).tcp().connection(victim).expect("it is ours");
     assert_eq!((connection.state(), connection.failure()), (State::Closed, Some(Failure::TimedOut)));
+}
+
+/// The segments that leave the server now for a port, and to which stations.
+fn segments(attack: &mut Attack, port: u16) -> Vec<(MacAddr, TcpHeader)> {
+    let now = attack.world.now;
+    let mut segments = Vec::new();
+    while let Some((_, packet)) = attack.world.stack(1).poll_transmit(now) {
+        let bytes = packet.buffers().concat();
+        let frame = sunstar_wire::EthernetFrame::parse(&bytes).expect("it is a frame").header();
+        if frame.ethertype == EtherType::IPV4 {
+            let segment = sunstar_wire::TcpSegment::parse(&bytes[34..]).expect("it is a segment");
+            segments.push((frame.dst, segment.header()));
+        }
+    }
+    segments.retain(|(_, header)| header.dst_port == port);
+    segments
 }
 
 /// The number of the SYN that leaves the server next.

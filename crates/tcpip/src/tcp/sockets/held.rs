@@ -3,11 +3,8 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use sunstar_wire::{FourTuple, TcpHeader};
-
+use super::Answer;
 use crate::interface::InterfaceId;
-
-type Reply = (FourTuple, TcpHeader);
 
 /// What waits for one device.
 #[derive(Debug)]
@@ -19,7 +16,7 @@ struct Queue {
     work: VecDeque<u32>,
     /// The same ones: a place that waits already is not put in again, though another connection has it by now.
     waiting: BTreeSet<u32>,
-    replies: VecDeque<Reply>,
+    answers: VecDeque<Answer>,
 }
 
 /// A queue for each device for which something waits. Mostly there is none.
@@ -35,27 +32,27 @@ impl Held {
         }
     }
 
-    /// A reply waits for a device; answers whether fewer than `limit` did.
-    pub(super) fn hold_reply(&mut self, interface: InterfaceId, reply: Reply, limit: usize) -> bool {
-        let replies = &mut self.queue(interface).replies;
-        let has_room = replies.len() < limit;
+    /// An answer waits for a device; whether fewer than `limit` did is returned.
+    pub(super) fn hold_answer(&mut self, interface: InterfaceId, answer: Answer, limit: usize) -> bool {
+        let answers = &mut self.queue(interface).answers;
+        let has_room = answers.len() < limit;
         if has_room {
-            replies.push_back(reply);
+            answers.push_back(answer);
         }
         has_room
     }
 
-    /// How many replies wait.
-    pub(super) fn replies(&self) -> usize {
-        self.0.iter().map(|queue| queue.replies.len()).sum()
+    /// How many answers wait.
+    pub(super) fn answers(&self) -> usize {
+        self.0.iter().map(|queue| queue.answers.len()).sum()
     }
 
-    /// Its device takes packets again. Answers with the replies that have waited.
-    pub(super) fn resume(&mut self, interface: InterfaceId) -> VecDeque<Reply> {
+    /// Its device takes packets again. The answers that have waited are returned.
+    pub(super) fn resume(&mut self, interface: InterfaceId) -> VecDeque<Answer> {
         match self.0.iter_mut().find(|queue| queue.interface == interface) {
             Some(queue) => {
                 queue.is_ready = !planted::is("held_forever");
-                core::mem::take(&mut queue.replies)
+                core::mem::take(&mut queue.answers)
             }
             None => VecDeque::new(),
         }
@@ -82,7 +79,7 @@ impl Held {
         };
         let found = self.0.iter_mut().filter(|queue| queue.is_ready).find_map(next);
         if found.is_none() {
-            self.0.retain(|queue| !(queue.work.is_empty() && queue.replies.is_empty()));
+            self.0.retain(|queue| !(queue.work.is_empty() && queue.answers.is_empty()));
         }
         found
     }
@@ -95,7 +92,7 @@ impl Held {
                 is_ready: false,
                 work: VecDeque::new(),
                 waiting: BTreeSet::new(),
-                replies: VecDeque::new(),
+                answers: VecDeque::new(),
             });
             self.0.len() - 1
         });

@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 use sunstar_wire::{AddressPair, FastOpenOption, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::listen::Listener;
-use super::{Event, Place, SocketId, Sockets, Waiting, bound_at};
+use super::{Event, Origin, Place, SocketId, Sockets, Waiting, bound_at};
+use crate::neighbours::Station;
 use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
@@ -22,23 +23,26 @@ impl Sockets {
     /// A segment has come; `flow` is that of its sender. Ask [`Sockets::poll_transmit`] and [`Sockets::poll_event`] afterwards.
     pub fn handle_segment(&mut self, now: Instant, flow: FourTuple, mut segment: Segment) {
         let len = segment.payload_len();
-        self.take_segment(now, &flow, &mut segment, len, || u16::MAX);
+        self.take_segment(now, &flow, &mut segment, len, Origin::default);
     }
 
-    /// The same for a segment that stays where it is, since it is large. It has `len` bytes and came over a link that takes `link_mss`
-    /// bytes of payload without options: connections that this opens know it.
+    /// The same for a segment that stays where it is, since it is large. It has `len` bytes. If it confirms a connection that is new, the station
+    /// is returned that has sent it.
     pub(crate) fn take_segment(
         &mut self,
         now: Instant,
         flow: &FourTuple,
         segment: &mut Segment,
         len: u32,
-        link_mss: impl FnOnce() -> u16,
-    ) {
+        origin: impl FnOnce() -> Origin,
+    ) -> Option<Station> {
         self.counters.segments_received += 1;
         match self.find_again(flow) {
-            Some(Place::Connection(place)) => self.on_connection(now, place, segment, len),
-            other => self.on_unconnected(now, other, flow.reversed(), segment, link_mss()),
+            Some(Place::Connection(place)) => {
+                self.on_connection(now, place, segment, len);
+                None
+            }
+            other => self.on_unconnected(now, other, flow.reversed(), segment, origin()),
         }
     }
 
@@ -50,14 +54,19 @@ impl Sockets {
         found: Option<Place>,
         flow: FourTuple,
         segment: &mut Segment,
-        link_mss: u16,
-    ) {
+        Origin { link_mss, station }: Origin,
+    ) -> Option<Station> {
+        let (answers, accepted) = (self.answers.len(), self.counters.accepted);
         match found {
             Some(Place::Connection(_)) => {}
             Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment, link_mss),
             Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
             None => self.on_stranger(now, flow, segment, link_mss),
         }
+        if let Some(answer) = self.answers.get_mut(answers) {
+            answer.to = station;
+        }
+        station.filter(|_| self.counters.accepted > accepted)
     }
 
     /// Whether there are so many connections that they don't fit into the caches.

@@ -5,7 +5,6 @@ use sunstar_wire::FourTuple;
 use super::{MAX_SPARES, Sockets};
 use crate::interface::InterfaceId;
 use crate::tcp::connection::Outgoing;
-use crate::tcp::scoreboard::Payload;
 use crate::time::Instant;
 
 impl Sockets {
@@ -13,11 +12,14 @@ impl Sockets {
     /// takes at once. Ask until there is none: connections are served in turn, one segment each.
     pub fn poll_transmit(&mut self, now: Instant, max_len: u32) -> Option<(FourTuple, Outgoing)> {
         let mut outgoing = Outgoing::default();
-        let flow = self.transmit(now, |_| Ok(max_len), &mut outgoing)?;
+        let flow = match self.next_answer(|_| Ok(max_len)) {
+            Some(answer) => answer.write(&mut outgoing),
+            None => self.transmit(now, |_| Ok(max_len), &mut outgoing)?,
+        };
         Some((flow, outgoing))
     }
 
-    /// The same, put where it is wanted, since it is large, and where devices differ: `max_len` is asked for each flow, and names the
+    /// The next segment of a connection, put where it is wanted, since it is large, and where devices differ: `max_len` is asked for each flow, and names the
     /// interface for which it has to wait, if it has to.
     pub(crate) fn transmit(
         &mut self,
@@ -25,16 +27,6 @@ impl Sockets {
         max_len: impl Fn(&FourTuple) -> Result<u32, InterfaceId>,
         outgoing: &mut Outgoing,
     ) -> Option<FourTuple> {
-        while let Some((flow, _)) = self.replies.front()
-            && let Err(interface) = max_len(flow)
-        {
-            self.hold_reply(interface);
-        }
-        if let Some((flow, header)) = self.replies.pop_front() {
-            self.counters.segments_sent += 1;
-            *outgoing = Outgoing { header, payload: Payload::new(), len: 0, mss: u32::MAX };
-            return Some(addressed(flow, outgoing));
-        }
         while let Some(place) = self.held.pop().or_else(|| self.work.pop_front()) {
             let Some(entry) = self.connections.get_mut(place) else { continue };
             let max_len = match max_len(&entry.flow) {
@@ -68,22 +60,14 @@ impl Sockets {
     /// Whether anything may have to leave.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        !self.work.is_empty() || !self.replies.is_empty() || !self.held.is_empty()
+        !self.work.is_empty() || !self.answers.is_empty() || !self.held.is_empty()
     }
 
     /// What has waited for the device of an interface may leave.
     pub(crate) fn resume(&mut self, interface: InterfaceId) {
-        for reply in self.held.resume(interface).into_iter().rev() {
-            self.replies.push_front(reply);
+        for answer in self.held.resume(interface).into_iter().rev() {
+            self.answers.push_front(answer);
         }
-    }
-
-    /// The next reply waits for the device of an interface.
-    #[cold]
-    fn hold_reply(&mut self, interface: InterfaceId) {
-        let limit = self.limits.replies as usize;
-        let is_held = self.replies.pop_front().is_some_and(|reply| self.held.hold_reply(interface, reply, limit));
-        self.counters.replies_dropped += u64::from(!is_held);
     }
 
     /// A connection has nothing more to send: sets its timer, or lets it go.
