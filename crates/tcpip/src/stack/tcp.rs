@@ -194,6 +194,9 @@ impl Stack {
         let room = path.ip.room(path.mtu, header_len);
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
         let len = outgoing.len as usize;
+        if len > room && mss > room {
+            self.tcp.on_cut(now, flow, outgoing.header.seq, room);
+        }
         // A device that cuts says of each piece what was said of the whole: of urgent data that would be somewhere else.
         let is_urgent = outgoing.header.flags.contains(TcpFlags::URG);
         if len > room.min(mss) && (path.capabilities.segmentation_bytes.is_none() || is_urgent) {

@@ -9,6 +9,7 @@ use super::script::{PEER, Script, US};
 use super::world::{World, ethernet, mac};
 use crate::configuration::{Change, Origin};
 use crate::drops::DropReason;
+use crate::interface::{Capabilities, InterfaceOptions};
 use crate::prefix::Prefix;
 use crate::routes::Route;
 use crate::tcp::connection::{Options, PathProbing};
@@ -61,6 +62,25 @@ fn open_connections_follow_a_lowered_mtu() {
     world.stack(0).configure(now, change).expect("there is room");
     world.transfer(pair, 20_000);
     assert_eq!(largest(&mut world), Some(14 + 1_000));
+}
+
+/// What finds out how large segments may be leaves in pieces if its link has become narrower meanwhile: that they arrive tells nothing
+/// (RFC 4821 §7.6.1).
+#[test]
+fn a_probe_that_was_cut_widens_nothing() {
+    for segmentation_bytes in [None, Some(65_535)] {
+        let capabilities = Capabilities { completes_checksums: segmentation_bytes.is_some(), segmentation_bytes };
+        let mut world = World::new([InterfaceOptions { capabilities, ..ethernet(0) }, ethernet(1)]);
+        let options = Options { mss: u16::MAX, path_probing: PathProbing::Always, base_mss: 600, ..Options::DEFAULT };
+        let pair = world.connected(options);
+        let (now, interface) = (world.now, world.hosts[0].link);
+        let change = Change::SetMtu { interface, origin: Origin::Dhcpv4, mtu: 1_000 };
+        world.stack(0).configure(now, change).expect("there is room");
+        world.transfer(pair, 2_000_000);
+        let found = world.stack(0).tcp().connection(pair[0]).expect("it is ours").info(now).snd_mss;
+        assert!((940..=948).contains(&found), "{found}");
+        assert!(segmentation_bytes.is_some() || world.hosts[0].stack.counters().segments_cut > 0, "one was too large");
+    }
 }
 
 #[test]

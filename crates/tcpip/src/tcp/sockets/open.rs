@@ -157,6 +157,14 @@ impl Sockets {
         is_believed
     }
 
+    /// A segment is cut since it has more bytes than the `room` that its link takes, see [`Connection::on_cut`].
+    pub(crate) fn on_cut(&mut self, now: Instant, flow: &FourTuple, seq: Seq, room: usize) {
+        let Some(Place::Connection(place)) = self.find(flow) else { return };
+        if let Some(entry) = self.connections.get_mut(place) {
+            entry.connection.on_cut(now, seq, u32::try_from(room).unwrap_or(u32::MAX));
+        }
+    }
+
     /// When the newest of what has arrived of a connection was sent.
     pub(crate) fn last_delivered(&self, flow: &FourTuple) -> Option<Instant> {
         let Some(Place::Connection(place)) = self.find(flow) else { return None };
