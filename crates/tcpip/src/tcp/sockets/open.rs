@@ -172,12 +172,12 @@ impl Sockets {
     }
 
     /// Ends the connections from addresses that are gone, and forgets their strangers.
-    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
-        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
+    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(&FourTuple) -> bool) {
+        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(&waiting.flow));
         for place in strangers.map(|(place, _)| place).collect::<Vec<u32>>() {
             self.forget(place);
         }
-        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(entry.flow.src().ip());
+        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(&entry.flow);
         let places: Vec<u32> =
             self.connections.iter().filter(|(_, entry)| open(entry)).map(|(place, _)| place).collect();
         for place in places {

@@ -154,6 +154,25 @@ fn equal_neighbours_are_told_apart() {
     assert_eq!(peers, world.links.map(|link| on(PEER, 5_000, link)));
 }
 
+/// Our own address may be the same on both links: taken from one of them, what goes by the other is not cut off, and what goes by it is.
+#[test]
+fn an_address_is_taken_from_its_link_alone() {
+    let (mut host, links) = stack(1, &[OURS[0]; 2]);
+    let ids: Vec<_> = links
+        .iter()
+        .map(|link| host.connect(NOW, None, on(PEER, 80, *link), Options::DEFAULT).expect("there is a way"))
+        .collect();
+    let failures = |host: &mut Stack| -> Vec<_> {
+        ids.iter().map(|id| host.tcp().connection(*id).and_then(|connection| connection.failure())).collect()
+    };
+    for (at, expected) in [[None, Some(Failure::Unreachable)], [Some(Failure::Unreachable); 2]].into_iter().enumerate()
+    {
+        let (interface, address) = (links[1 - at], IpAddr::V6(OURS[0]));
+        host.apply(NOW, &Change::RemoveAddress { interface, address }).expect("it is there");
+        assert_eq!(failures(&mut host), expected);
+    }
+}
+
 #[test]
 fn datagrams_know_their_link() {
     let mut world = World::new();
