@@ -224,7 +224,10 @@ impl Connection {
     /// Our SYN is acknowledged.
     fn on_opened(&mut self, now: Instant, header: &TcpHeader) {
         if self.timeouts == 0 {
-            self.rto.on_sample(now - self.last_sent_at);
+            // Where both have opened at once our SYN was sent twice, and may have been answered before.
+            if self.state == State::SynSent {
+                self.measure_opening(now, now - self.last_sent_at);
+            }
         } else {
             self.history().timeouts.on_recovered(now);
         }
