@@ -82,9 +82,9 @@ impl Stack {
             self.forget_redirects_to(now, id, address);
         }
         self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
-        for packet in given_up.silent {
+        for (id, packet) in given_up.silent {
             self.drop(DropReason::NeighbourSilent);
-            self.on_undeliverable(now, packet);
+            self.on_undeliverable(now, id, packet);
         }
     }
 
