@@ -131,8 +131,8 @@ pub(crate) enum Output {
 /// Packets that wait no more since there is nobody to send them to.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
-    /// The neighbour did not answer.
-    pub(crate) silent: Vec<Packet>,
+    /// The neighbour did not answer on this link.
+    pub(crate) silent: Vec<(InterfaceId, Packet)>,
     /// Others took its place.
     pub(crate) forgotten: usize,
     /// Others took its place, and something has come from its address: that goes back to where it came from.
@@ -391,8 +391,9 @@ impl Neighbours {
                 if entry.requests > 0 {
                     self.given_up.gone.push(entry.key);
                 }
+                let (interface, _) = entry.key;
                 let waiting = self.remove(place);
-                self.given_up.silent.extend(waiting);
+                self.given_up.silent.extend(waiting.into_iter().map(|packet| (interface, packet)));
             } else {
                 self.request(now, place);
             }

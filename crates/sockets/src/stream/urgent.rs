@@ -76,6 +76,19 @@ impl Stream {
         }
     }
 
+    /// The byte behind `ahead` others. All stay where they are, and take room that the other side is not told of: who reads nothing else would
+    /// take in all that comes before one urgent byte after the other.
+    fn byte_at(&self, world: &mut World<'_>, ahead: usize) -> Option<u8> {
+        let mut left = ahead;
+        for part in &self.front {
+            if let Some(byte) = part.get(left) {
+                return Some(*byte);
+            }
+            left -= part.len();
+        }
+        self.connection(world.stack)?.peek(left)
+    }
+
     /// recvmsg(2) with `MSG_OOB`; never waits.
     pub(super) fn receive_urgent(
         &mut self,
@@ -93,8 +106,7 @@ impl Stream {
             let is_over = self.has_shut_read || self.state(world.stack) == State::Closed;
             return if is_over { Ok(Received::default()) } else { Err(Errno::AGAIN) };
         }
-        self.fetch(world, ahead + 1);
-        let byte = self.front.iter().flat_map(|part| part.iter()).nth(ahead).copied().ok_or(Errno::AGAIN)?;
+        let byte = self.byte_at(world, ahead).ok_or(Errno::AGAIN)?;
         self.urgent.is_over |= flags & msg::PEEK == 0;
         let room = parts.iter_mut().find_map(|part| part.first_mut());
         let bytes = usize::from(room.is_some());

@@ -80,3 +80,22 @@ fn something_urgent_is_told_once() {
     let received = calls::receive(&world, client, &mut [&mut byte], msg::OOB).expect("it is there");
     assert_eq!((received.bytes, byte, received.flags), (1, *b"!", msg::OOB));
 }
+
+/// What comes before urgent bytes takes room until it is read, also if nothing else is read.
+#[test]
+fn who_reads_urgent_bytes_only_is_sent_no_more_than_there_is_room_for() {
+    let world = World::new();
+    let (client, server) = world.connected();
+    let room = 20_000_i32.to_ne_bytes();
+    world.on(0, |sockets, now| sockets.set_option(now, client, level::SOCKET, so::SNDBUF, &room)).expect("a number");
+    world.on(1, |sockets, now| sockets.set_option(now, server, level::SOCKET, so::RCVBUF, &room)).expect("a number");
+    let mut urgent = 0;
+    let is_full = (0..1_000).any(|_| {
+        let sent = world.on(0, |sockets, now| sockets.send(now, client, &[&[7; 1_000]], msg::OOB, None));
+        world.pass(1_000_000);
+        urgent += usize::from(world.receive(1, server, msg::OOB) == Ok(vec![7]));
+        sent == Err(Errno::AGAIN)
+    });
+    assert!(is_full && urgent > 10, "{urgent} were read");
+    assert!(world.receive(1, server, 0).is_ok_and(|bytes| bytes == [7; 64]));
+}

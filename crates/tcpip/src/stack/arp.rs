@@ -106,9 +106,9 @@ impl Stack {
             self.forget_redirects_to(now, id, address);
         }
         self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
-        for packet in given_up.silent {
+        for (id, packet) in given_up.silent {
             self.drop(DropReason::NeighbourSilent);
-            self.on_undeliverable(now, packet);
+            self.on_undeliverable(now, id, packet);
         }
         for ((id, address), mac, packet) in given_up.back {
             self.counters.answers_sent_back += 1;

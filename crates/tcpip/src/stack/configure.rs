@@ -202,6 +202,6 @@ impl Stack {
     /// Ends the connections from addresses that are none of ours any more.
     pub(super) fn cut_off_strangers(&mut self, now: Instant) {
         let network = &self.network;
-        self.tcp.cut_off(now, |address| !network.is_own_ip(address));
+        self.tcp.cut_off(now, |flow| !network.is_from_us(flow));
     }
 }

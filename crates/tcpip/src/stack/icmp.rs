@@ -111,7 +111,7 @@ impl Stack {
     }
 
     /// Tells the socket that has sent a packet. Answers whether one may have. What was sent to a link-local address went by the link on which
-    /// it was refused, if that is known.
+    /// it was refused; IPv4 need not know that.
     pub(super) fn on_refused(
         &mut self,
         now: Instant,
@@ -135,17 +135,15 @@ impl Stack {
             (IpProtocol::UDP, _) => self.udp.handle_path_error(&flow, error),
             _ => false,
         };
-        if !matches!(refused.dst, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
-            return tell(refused.flow);
-        }
         match link {
             Some(link) => tell(zone::to_receiver(refused.flow, link)),
-            None => self.network.devices().any(|link| tell(zone::to_receiver(refused.flow, link))),
+            None => tell(refused.flow),
         }
     }
 
-    /// A packet of ours, its IP header in front, can't be delivered on the first link.
-    pub(super) fn on_undeliverable(&mut self, now: Instant, mut packet: Packet) {
+    /// A packet of ours, its IP header in front, can't be delivered on its first link. If what follows goes by another one by now, that says
+    /// nothing of it.
+    pub(super) fn on_undeliverable(&mut self, now: Instant, link: InterfaceId, mut packet: Packet) {
         let len = packet.len().min(EXAMINED_BYTES);
         let Ok(head) = packet.contiguous(len, &self.copies) else { return };
         let refused = match head.first() {
@@ -155,7 +153,10 @@ impl Stack {
             _ => Quoted::parse(head).ok().and_then(|quoted| refused(&quoted)),
         };
         let Some(refused) = refused else { return };
-        self.on_refused(now, &refused, None, PathError::Host);
+        let way = self.network.way(zone::marked(refused.dst, link));
+        if way.is_none_or(|way| way.interface == link) {
+            self.on_refused(now, &refused, Some(link), PathError::Host);
+        }
     }
 
     /// A fragmented packet is not complete in time (RFC 792, page 6).

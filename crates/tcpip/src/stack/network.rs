@@ -171,6 +171,16 @@ impl Network {
         }
     }
 
+    /// Whether what a flow has as its source is an address of ours: of the link by which it goes, if that is link-local (RFC 4007 §6).
+    pub(super) fn is_from_us(&self, flow: &FourTuple) -> bool {
+        let src = flow.addresses.src();
+        let link = zone::split(flow.addresses.dst()).1;
+        match link.filter(|_| matches!(src, IpAddr::V6(v6) if v6.is_unicast_link_local())) {
+            Some(link) => self.interface(link).is_some_and(|interface| interface.has_address(src)),
+            None => self.is_own_ip(src),
+        }
+    }
+
     /// Whether a packet that came in goes from another host to one of our addresses, none of them being loopback's (RFC 1122
     /// §3.2.1.3).
     pub(super) fn is_between_hosts(&self, interface: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> bool {

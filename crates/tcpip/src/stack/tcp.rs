@@ -196,7 +196,12 @@ impl Stack {
         let room = path.ip.room(path.mtu, header_len);
         let mss = usize::try_from(outgoing.mss).unwrap_or(usize::MAX);
         let len = outgoing.len as usize;
-        if len > room.min(mss) && path.capabilities.segmentation_bytes.is_none() {
+        if len > room && mss > room {
+            self.tcp.on_cut(now, flow, outgoing.header.seq, room);
+        }
+        // A device that cuts says of each piece what was said of the whole: of urgent data that would be somewhere else.
+        let is_urgent = outgoing.header.flags.contains(TcpFlags::URG);
+        if len > room.min(mss) && (path.capabilities.segmentation_bytes.is_none() || is_urgent) {
             self.counters.segments_cut += u64::from(mss > room);
             self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
             return self.transmit_piece(now, outgoing, packet);
@@ -230,7 +235,7 @@ impl Stack {
             self.cut = Some(Cut { path, most, next });
             piece.header.flags = piece.header.flags.without(TcpFlags::FIN | TcpFlags::PSH);
         }
-        whole.header.seq += piece.len;
+        advance(&mut whole.header, piece.len);
         self.count_written(self.write_segment(&path, &mut piece, whole.header.header_len(), most, packet))?;
         self.output_segment(now, &path, Errand::Own, packet)
     }
@@ -335,6 +340,15 @@ impl Stack {
             let _ = joined.extend_from_slice(&part);
         }
         let _ = packet.push_back(joined.freeze());
+    }
+}
+
+/// Makes a header that of what lies `len` bytes further on in its segment: its urgent data end where they did (RFC 9293 §3.8.5).
+fn advance(header: &mut TcpHeader, len: u32) {
+    header.seq += len;
+    header.urgent_pointer = header.urgent_pointer.saturating_sub(u16::try_from(len).unwrap_or(u16::MAX));
+    if header.urgent_pointer == 0 {
+        header.flags = header.flags.without(TcpFlags::URG);
     }
 }
 

@@ -17,5 +17,6 @@ mod script;
 mod streams;
 mod told;
 mod udp;
+mod urgent;
 mod v6;
 mod world;

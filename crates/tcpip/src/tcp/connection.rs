@@ -26,6 +26,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::fmt;
+use core::time::Duration;
 
 use sunstar_packet::Buffer;
 use sunstar_wire::{SackBlock, Seq, TcpOptions, WindowScale};
@@ -328,9 +329,15 @@ impl Connection {
         connection.learn(now, opened.irs, opened.agreement, opened.mss, opened.ts_recent);
         connection.set_window(opened.irs, connection.snd_una, u32::from(opened.window));
         if let Some(answered_at) = opened.answered_at {
-            connection.rto.on_sample(now - answered_at);
+            connection.measure_opening(now, now - answered_at);
         }
         connection
+    }
+
+    /// Our SYN was sent once, and answered after so long.
+    fn measure_opening(&mut self, now: Instant, rtt: Duration) {
+        self.rto.on_sample(rtt);
+        self.rack.on_opened(now, rtt);
     }
 
     /// What the other side's SYN says.

@@ -63,7 +63,7 @@ impl Delivery {
 
     /// So many bytes have arrived that had not before, as an acknowledgement says. Of their segments the one that was sent last was sent then,
     /// with this stamp. Nothing arrives faster than ever anything did, in `min_rtt` microseconds: what seems to shows only how
-    /// acknowledgements were held up.
+    /// acknowledgements were held up. Before that was measured, at zero, nothing can be told.
     #[inline]
     pub fn on_ack(&mut self, now: Instant, delivered: u32, newest: (Instant, Stamp), min_rtt: u32) -> Sample {
         let (sent_at, stamp) = newest;
@@ -83,7 +83,8 @@ impl Delivery {
         let receiving = self.delivered_at.wrapping_sub(stamp.delivered_at);
         let micros = sending.max(receiving);
         let micros = if planted::is("rate_by_sending") { sending } else { micros };
-        let micros = if micros >= min_rtt || planted::is("rate_by_sending") { micros } else { 0 };
+        let is_possible = min_rtt != 0 && micros >= min_rtt;
+        let micros = if is_possible || planted::is("rate_by_sending") { micros } else { 0 };
         Sample { delivered, micros, is_app_limited: stamp.is_app_limited }
     }
 }

@@ -82,15 +82,29 @@ impl Rack {
         if transmission.is_retransmission && (acks_original || rtt < self.min_rtt) {
             return is_overtaken;
         }
-        let age = u32::try_from(now.as_micros() >> AGE_SHIFT).unwrap_or(u32::MAX);
-        if self.min_rtt == 0 || rtt <= self.min_rtt || age - self.min_rtt_at > MIN_RTT_WINDOW {
-            (self.min_rtt, self.min_rtt_at) = (rtt, age);
+        // Which transmission has arrived is only known of what was sent once (RFC 6298 §3).
+        if !transmission.is_retransmission {
+            self.measure(now, rtt);
         }
         if self.newest.is_none_or(|newest| transmission.is_after(&newest)) {
             self.newest = Some(*transmission);
             self.rtt = rtt;
         }
         is_overtaken
+    }
+
+    /// Our SYN was sent once, and answered after so long (§6.2 step 1).
+    pub fn on_opened(&mut self, now: Instant, rtt: Duration) {
+        self.measure(now, u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX).max(1));
+    }
+
+    /// Something took `rtt` microseconds that measures a round trip.
+    #[inline]
+    fn measure(&mut self, now: Instant, rtt: u32) {
+        let age = u32::try_from(now.as_micros() >> AGE_SHIFT).unwrap_or(u32::MAX);
+        if self.min_rtt == 0 || rtt <= self.min_rtt || age - self.min_rtt_at > MIN_RTT_WINDOW {
+            (self.min_rtt, self.min_rtt_at) = (rtt, age);
+        }
     }
 
     /// The highest number that has arrived, if anything has.

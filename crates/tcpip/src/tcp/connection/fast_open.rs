@@ -166,7 +166,7 @@ impl Connection {
         self.syn.set_unconfirmed(false);
         self.syn.set_due(false);
         if self.timeouts == 0 {
-            self.rto.on_sample(now - self.last_heard_at);
+            self.measure_opening(now, now - self.last_heard_at);
         }
         self.timeouts = 0;
         self.rto.reset_backoff();

@@ -2,7 +2,6 @@
 
 use sunstar_wire::{SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader};
 
-use super::timers::Purpose;
 use super::{Agreement, Connection, Failure, Fin, State};
 use crate::tcp::congestion::{Ack, CongestionControl};
 use crate::tcp::half_open::ts_clock;
@@ -225,7 +224,10 @@ impl Connection {
     /// Our SYN is acknowledged.
     fn on_opened(&mut self, now: Instant, header: &TcpHeader) {
         if self.timeouts == 0 {
-            self.rto.on_sample(now - self.last_sent_at);
+            // Where both have opened at once our SYN was sent twice, and may have been answered before.
+            if self.state == State::SynSent {
+                self.measure_opening(now, now - self.last_sent_at);
+            }
         } else {
             self.history().timeouts.on_recovered(now);
         }
@@ -498,8 +500,7 @@ impl Connection {
         if news.acked > 0 && news.delivered > 0 && !is_paced && !(was_recovering && self.recovery.is_none()) {
             self.widen(now, news, flight);
         }
-        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
-        if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !waits_for_late {
+        if (news.acked > 0 || news.delivered > 0 || self.is_all_acknowledged()) && !self.waits_for_late() {
             self.rearm(now);
         }
     }

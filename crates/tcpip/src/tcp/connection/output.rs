@@ -337,7 +337,9 @@ impl Connection {
         self.acks.on_data_sent(now);
         self.last_sent_at = now;
         if self.recovery.is_none() {
-            self.rearm(now);
+            if !self.waits_for_late() {
+                self.rearm(now);
+            }
         } else {
             self.on_sent(bytes);
             if was_idle {

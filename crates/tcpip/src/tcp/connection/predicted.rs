@@ -5,7 +5,6 @@
 //! about the connection, is not expected.
 
 use super::input::Signs;
-use super::timers::Purpose;
 use super::{Connection, Queues, Segment, State};
 use crate::time::Instant;
 use sunstar_wire::{Seq, TcpFlags};
@@ -54,10 +53,9 @@ impl Connection {
         let is_in_order = header.seq == self.rcv_nxt && len <= room && room <= super::receive::MAX_WINDOW << 14;
         // What acknowledges nothing and has no data says something else.
         let says_something = acked <= in_flight && (acked > 0 || len > 0);
-        let waits_for_late = self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering));
         let is_calm = self.recovery.is_none()
             && self.probe.is_none()
-            && !waits_for_late
+            && !self.waits_for_late()
             && self.peer_fin.is_none()
             && self.duplicate_acks == 0
             && !self.syn.is_unconfirmed();

@@ -52,6 +52,18 @@ impl Connection {
             .map_or([0; 2], |queues| [core::mem::take(&mut queues.refused), queues.board.take_refused()])
     }
 
+    /// The received byte behind `ahead` others, which all stay where they are; none if so many do not wait.
+    pub fn peek(&self, ahead: usize) -> Option<u8> {
+        let mut left = ahead;
+        for part in &self.queues.as_ref()?.ready {
+            if let Some(byte) = part.get(left) {
+                return Some(*byte);
+            }
+            left -= part.len();
+        }
+        None
+    }
+
     /// How many received bytes wait.
     pub fn receivable(&self) -> u32 {
         self.ready_bytes

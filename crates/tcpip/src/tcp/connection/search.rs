@@ -249,6 +249,16 @@ impl Connection {
         true
     }
 
+    /// The segment with the number `seq` leaves in pieces, since its link takes `room` bytes at once and no more. If it is a probe, its
+    /// arrival tells nothing, and wider than its first link no path is (RFC 4821 §7.3).
+    pub(in crate::tcp) fn on_cut(&mut self, now: Instant, seq: Seq, room: u32) {
+        if let Some(search) = self.search_mut()
+            && search.probe.take_if(|(probe, len)| *probe == seq && *len > room).is_some()
+        {
+            search.narrow(now, room);
+        }
+    }
+
     /// Something is sent again that is not known to be a probe: a probe that is in flight says nothing any more (RFC 4821 §7.6.4).
     pub(super) fn doubt_probe(&mut self) {
         if let Some(search) = self.search_mut() {

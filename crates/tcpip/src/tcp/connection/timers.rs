@@ -100,6 +100,12 @@ impl Connection {
         self.retransmit_timer = Some(RetransmitTimer::new(purpose, deadline));
     }
 
+    /// Whether the timer is for a segment that is late, and must stay so.
+    #[inline]
+    pub(super) fn waits_for_late(&self) -> bool {
+        self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Reordering))
+    }
+
     /// Chooses what the sending side waits for, after something was sent or acknowledged.
     pub(super) fn rearm(&mut self, now: Instant) {
         if self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Orphan)) {

@@ -76,3 +76,13 @@ fn a_rate_is_the_newest_one_unless_the_application_bounded_it() {
     rate.take(Sample { delivered: u32::MAX, micros: 1, is_app_limited: false });
     assert_eq!(rate.bytes_per_second() >> 30, 61, "as much as there is room for");
 }
+
+/// Before any round trip was measured, it may be an earlier transmission that has arrived.
+#[test]
+fn nothing_is_told_before_a_round_trip_was_measured() {
+    let mut delivery = Delivery::default();
+    let stamp = delivery.stamp(at(0), true);
+    assert_eq!(delivery.on_ack(at(1), 1_000, (at(0), stamp), 0).micros, 0);
+    let stamp = delivery.stamp(at(1), true);
+    assert_eq!(delivery.on_ack(at(2), 1_000, (at(1), stamp), 1_000).micros, 1_000);
+}

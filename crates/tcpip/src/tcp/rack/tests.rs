@@ -130,3 +130,18 @@ fn later_transmissions_are_beyond() {
         [false, true, true, true]
     );
 }
+
+/// RFC 6298 §3 (Karn): of what was sent again nobody knows which transmission has arrived, so that it measures nothing, also before anything
+/// else was measured. The opening does (RFC 8985 §6.2, step 1).
+#[test]
+fn repetitions_measure_no_round_trip() {
+    let mut rack = Rack::default();
+    rack.on_delivered(at(50), &again(0, 49), false);
+    assert_eq!((rack.min_rtt(), rack.last_delivered()), (None, Some(at(49))));
+    rack.on_delivered(at(150), &sent(1, 50), false);
+    assert_eq!(rack.min_rtt(), Some(ms(100)));
+    let mut rack = Rack::default();
+    rack.on_opened(at(50), ms(40));
+    rack.on_delivered(at(60), &again(0, 59), false);
+    assert_eq!((rack.min_rtt(), rack.last_delivered()), (Some(ms(40)), None));
+}

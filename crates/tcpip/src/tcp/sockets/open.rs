@@ -157,6 +157,14 @@ impl Sockets {
         is_believed
     }
 
+    /// A segment is cut since it has more bytes than the `room` that its link takes, see [`Connection::on_cut`].
+    pub(crate) fn on_cut(&mut self, now: Instant, flow: &FourTuple, seq: Seq, room: usize) {
+        let Some(Place::Connection(place)) = self.find(flow) else { return };
+        if let Some(entry) = self.connections.get_mut(place) {
+            entry.connection.on_cut(now, seq, u32::try_from(room).unwrap_or(u32::MAX));
+        }
+    }
+
     /// When the newest of what has arrived of a connection was sent.
     pub(crate) fn last_delivered(&self, flow: &FourTuple) -> Option<Instant> {
         let Some(Place::Connection(place)) = self.find(flow) else { return None };
@@ -164,12 +172,12 @@ impl Sockets {
     }
 
     /// Ends the connections from addresses that are gone, and forgets their strangers.
-    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(IpAddr) -> bool) {
-        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(waiting.flow.src().ip()));
+    pub(crate) fn cut_off(&mut self, now: Instant, is_gone: impl Fn(&FourTuple) -> bool) {
+        let strangers = self.half_open.iter().filter(|(_, waiting)| is_gone(&waiting.flow));
         for place in strangers.map(|(place, _)| place).collect::<Vec<u32>>() {
             self.forget(place);
         }
-        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(entry.flow.src().ip());
+        let open = |entry: &Entry| entry.connection.state() != State::Closed && is_gone(&entry.flow);
         let places: Vec<u32> =
             self.connections.iter().filter(|(_, entry)| open(entry)).map(|(place, _)| place).collect();
         for place in places {

@@ -39,6 +39,8 @@ pub(super) struct Excuses {
     pub(super) has_refused: bool,
     /// A device has taken nothing for a time.
     pub(super) has_paused: bool,
+    /// Somebody has confirmed what he was not told.
+    pub(super) has_guessed_answer: bool,
 }
 
 #[derive(Debug, Default)]

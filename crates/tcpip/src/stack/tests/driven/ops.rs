@@ -7,6 +7,7 @@ use std::rc::Rc;
 use sunstar_packet::Packet;
 use sunstar_tcpip::filter::{Direction, Verdict};
 use sunstar_tcpip::udp::{UdpId, UdpOptions};
+use sunstar_wire::TcpFlags;
 
 use super::forge::{self, Forged};
 use super::input::Input;
@@ -186,6 +187,9 @@ impl World {
 
     fn guess(&mut self, input: &mut Input<'_>) {
         if let Some(forged) = forge::guess(input, &self.watch, self.excuses.has_paused || self.is_ethernet) {
+            // Who guesses the number of an answer to a SYN confirms it before it has arrived (RFC 9293 §3.10.7.4).
+            let other = self.watch.get(&forged.flow.reversed());
+            self.excuses.has_guessed_answer |= other.is_some_and(|other| other.last.flags.contains(TcpFlags::SYN));
             self.inject(&forged);
         }
     }

@@ -154,6 +154,25 @@ fn equal_neighbours_are_told_apart() {
     assert_eq!(peers, world.links.map(|link| on(PEER, 5_000, link)));
 }
 
+/// Our own address may be the same on both links: taken from one of them, what goes by the other is not cut off, and what goes by it is.
+#[test]
+fn an_address_is_taken_from_its_link_alone() {
+    let (mut host, links) = stack(1, &[OURS[0]; 2]);
+    let ids: Vec<_> = links
+        .iter()
+        .map(|link| host.connect(NOW, None, on(PEER, 80, *link), Options::DEFAULT).expect("there is a way"))
+        .collect();
+    let failures = |host: &mut Stack| -> Vec<_> {
+        ids.iter().map(|id| host.tcp().connection(*id).and_then(|connection| connection.failure())).collect()
+    };
+    for (at, expected) in [[None, Some(Failure::Unreachable)], [Some(Failure::Unreachable); 2]].into_iter().enumerate()
+    {
+        let (interface, address) = (links[1 - at], IpAddr::V6(OURS[0]));
+        host.apply(NOW, &Change::RemoveAddress { interface, address }).expect("it is there");
+        assert_eq!(failures(&mut host), expected);
+    }
+}
+
 #[test]
 fn datagrams_know_their_link() {
     let mut world = World::new();
@@ -221,6 +240,34 @@ fn errors_count_from_their_link() {
         assert_eq!(world.host.udp().take_error(id), expected);
     }
     assert_eq!(world.host.drops().count(DropReason::IcmpUnrelated), 1);
+}
+
+/// A neighbour that does not answer on one link says nothing of who has the same address on another one.
+#[test]
+fn who_is_silent_is_silent_on_his_link() {
+    let mut host = Stack::new([1; 16], Limits::DEFAULT);
+    let links = [0, 1].map(|station| host.add_interface(ethernet(station)).expect("there is room"));
+    for interface in links {
+        let change = Change::AddAddress { interface, address: prefix(OURS[0]) };
+        host.apply(NOW, &change).expect("it is a station's");
+    }
+    let local = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9));
+    let id = host.udp_bind(local, UdpOptions::DEFAULT).expect("it is free");
+    let mut now = NOW;
+    let mut error_after = |host: &mut Stack, sent_by: InterfaceId, connected_to: InterfaceId| {
+        host.udp_connect(id, on(PEER, 7, sent_by)).expect("there is a way");
+        host.udp_send(now, id, None, Packet::from(Buffer::from(vec![7; 10]))).expect("there is a way");
+        host.udp_connect(id, on(PEER, 7, connected_to)).expect("there is a way");
+        let silent = host.drops().count(DropReason::NeighbourSilent);
+        while host.drops().count(DropReason::NeighbourSilent) == silent {
+            while host.poll_transmit(now).is_some() {}
+            now = host.deadline().expect("it is asked again");
+            host.handle_timeout(now);
+        }
+        host.udp().take_error(id)
+    };
+    assert_eq!(error_after(&mut host, links[1], links[0]), None);
+    assert_eq!(error_after(&mut host, links[1], links[1]), Some(PathError::Host));
 }
 
 /// RFC 4007 §6: somebody on the first link has the address that we have on the second one. He is heard, and reached by naming his link.

@@ -394,3 +394,18 @@ fn reports_that_were_overtaken_count() {
     script.reports(2_001, &[(2_001, 3_001)]);
     assert_eq!(script.info().sacked, 3, "what lies before the acknowledgement says nothing");
 }
+
+/// RFC 8985 §6.2, step 5: what is late is looked at when its time is over, also if something new was sent meanwhile.
+#[test]
+fn new_data_do_not_stop_the_wait_for_what_is_late() {
+    let mut script = Script::established(PLAIN);
+    script.send(1, 20_000);
+    assert_eq!(script.sent().len(), 10);
+    script.wait(100);
+    script.acked(1_001);
+    assert_eq!(script.sent().len(), 2);
+    script.reports(1_001, &[(2_001, 3_001)]);
+    assert_eq!(script.sent_data(), [(12_001, MSS)], "RFC 3042");
+    let (waited, sent) = script.next();
+    assert_eq!((waited, sent[0].seq), (25, 1_001));
+}
