@@ -85,9 +85,16 @@ impl Errand {
 #[derive(Debug)]
 enum State {
     /// Nobody has answered yet; packets wait.
-    Unresolved(VecDeque<Packet>),
+    Unresolved(VecDeque<Waiting>),
     /// Known, and need not be asked for until then.
     Known { mac: MacAddr, fresh_until: Instant },
+}
+
+#[derive(Debug)]
+struct Waiting {
+    packet: Packet,
+    /// The station from which that came what it answers.
+    back: Option<MacAddr>,
 }
 
 #[derive(Debug)]
@@ -99,8 +106,6 @@ struct Entry {
     look_again_at: Instant,
     /// Used though stale, a moment before it is asked for (RFC 4861 §7.3.2, DELAY).
     is_delayed: bool,
-    /// The station from which that came what waits to be answered.
-    back: Option<MacAddr>,
     /// Grows with each use.
     used: u64,
     /// Its name among the strangers, as long as it is one: nothing was sent to it since it is known, so anybody may have made it up.
@@ -120,7 +125,8 @@ pub(crate) struct Request {
 pub(crate) enum Output {
     /// It leaves, to this station.
     Send(MacAddr, Packet),
-    /// It leaves, to the station from which that came what it answers: who has the address was not asked.
+    /// It leaves, or the oldest one for the same neighbour instead, to the station from which that came what is answered: who has the
+    /// address was not asked, or has not answered yet.
     SendBack(MacAddr, Packet),
     /// It waits; the oldest one had to go if there was no room.
     Waits { dropped: bool },
@@ -135,7 +141,7 @@ pub(crate) struct GivenUp {
     pub(crate) silent: Vec<(InterfaceId, Packet)>,
     /// Others took its place.
     pub(crate) forgotten: usize,
-    /// Others took its place, and something has come from its address: that goes back to where it came from.
+    /// Others took its place, but it can go back to the station from which that came what it answers.
     pub(crate) back: Vec<(Key, MacAddr, Packet)>,
     /// Who did not answer.
     pub(crate) gone: Vec<Key>,
@@ -268,7 +274,6 @@ impl Neighbours {
         };
         let Some(entry) = self.entries.get_mut(place) else { return Output::Waits { dropped: true } };
         entry.used = self.uses;
-        entry.back = back.or(entry.back);
         match &mut entry.state {
             State::Known { mac, fresh_until } => {
                 let mac = *mac;
@@ -288,12 +293,12 @@ impl Neighbours {
                 Output::Send(mac, packet)
             }
             State::Unresolved(waiting) => {
-                let dropped = waiting.len() >= self.limits.waiting_packets;
-                if dropped && !planted::is("neighbour_queue_unbounded") {
-                    waiting.pop_front();
+                waiting.push_back(Waiting { packet, back });
+                let is_over = waiting.len() > self.limits.waiting_packets && !planted::is("neighbour_queue_unbounded");
+                match if is_over { waiting.pop_front() } else { None } {
+                    Some(Waiting { packet, back: Some(back) }) => Output::SendBack(back, packet),
+                    oldest => Output::Waits { dropped: oldest.is_some() },
                 }
-                waiting.push_back(packet);
-                Output::Waits { dropped }
             }
         }
     }
@@ -371,7 +376,7 @@ impl Neighbours {
         self.timers.disarm(place);
         self.timers.arm(place, now + LIFETIME);
         match before {
-            State::Unresolved(waiting) => waiting,
+            State::Unresolved(waiting) => waiting.into_iter().map(|waiting| waiting.packet).collect(),
             State::Known { .. } => VecDeque::new(),
         }
     }
@@ -393,7 +398,7 @@ impl Neighbours {
                 }
                 let (interface, _) = entry.key;
                 let waiting = self.remove(place);
-                self.given_up.silent.extend(waiting.into_iter().map(|packet| (interface, packet)));
+                self.given_up.silent.extend(waiting.into_iter().map(|waiting| (interface, waiting.packet)));
             } else {
                 self.request(now, place);
             }
@@ -444,16 +449,8 @@ impl Neighbours {
         let name = self.next_stranger;
         self.next_stranger += 1;
         let (used, stranger) = (self.uses, Some(name));
-        let place = self.entries.insert(Entry {
-            key,
-            state,
-            requests: 0,
-            look_again_at,
-            is_delayed: false,
-            back: None,
-            used,
-            stranger,
-        });
+        let place =
+            self.entries.insert(Entry { key, state, requests: 0, look_again_at, is_delayed: false, used, stranger });
         self.strangers.insert(name, place);
         self.places.insert(key, place);
         self.timers.arm(place, look_again_at);
@@ -484,11 +481,12 @@ impl Neighbours {
 
     fn forget(&mut self, place: Option<u32>) {
         let Some(place) = place else { return };
-        let back = self.entries.get(place).and_then(|entry| Some((entry.key, entry.back?)));
-        let waiting = self.remove(place);
-        match back {
-            Some((key, mac)) => self.given_up.back.extend(waiting.into_iter().map(|packet| (key, mac, packet))),
-            None => self.given_up.forgotten += waiting.len(),
+        let Some(key) = self.entries.get(place).map(|entry| entry.key) else { return };
+        for Waiting { packet, back } in self.remove(place) {
+            match back {
+                Some(mac) => self.given_up.back.push((key, mac, packet)),
+                None => self.given_up.forgotten += 1,
+            }
         }
     }
 
@@ -501,7 +499,7 @@ impl Neighbours {
         }
     }
 
-    fn remove(&mut self, place: u32) -> VecDeque<Packet> {
+    fn remove(&mut self, place: u32) -> VecDeque<Waiting> {
         self.timers.disarm(place);
         let Some(entry) = self.entries.remove(place) else { return VecDeque::new() };
         if let Some(name) = entry.stranger {

@@ -57,6 +57,16 @@ fn what_is_forgotten_goes_back() {
     assert_eq!((*of, *mac), (key(0), SOMEBODY));
 }
 
+/// Where as many wait for a neighbour as may, the oldest goes back.
+#[test]
+fn what_has_no_room_goes_back() {
+    let mut neighbours = Neighbours::new(ROOM);
+    let answer = Errand::Answer(Some((LINK, SOMEBODY)));
+    let counts = [0; 5].map(|_| outputs(&mut neighbours, 0..1, answer));
+    assert_eq!(counts, [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]]);
+    assert_eq!(neighbours.learn(now(), LINK, key(0).1, SOMEBODY, false).len(), 2);
+}
+
 /// Who has confirmed is used at once, and asked whether it is still there; what is known already stays.
 #[test]
 fn who_has_confirmed_is_known() {
