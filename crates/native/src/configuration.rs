@@ -15,8 +15,7 @@ use crate::spread::Spread;
 
 /// Makes a change that another shard's stack has made.
 fn apply(spread: &Arc<Spread>, change: &Change) {
-    let is_it = |network: &Network| network.spread().is_some_and(|other| Arc::ptr_eq(other, spread));
-    let Some(network) = Network::current().filter(is_it) else { return };
+    let Some(network) = Network::current_of(spread) else { return };
     let shared = network.shared();
     let now = shared.now();
     if let Err(error) = shared.state().stack.apply(now, change) {

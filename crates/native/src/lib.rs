@@ -48,6 +48,7 @@ mod dhcp;
 mod ending;
 mod error;
 mod frames;
+mod groups;
 mod listener;
 mod metrics;
 mod network;

@@ -100,7 +100,8 @@ impl Network {
             state.stack.tcp().set_port_filter(is_ours);
             state.stack.hand_out_reassembled();
             if here != CONFIGURED {
-                state.stack.tell_of_sockets_groups_only();
+                state.stack.hand_out_groups();
+                state.groups.spread = Some(Arc::clone(&spread));
             }
         }
         self.shared.ending.set_spread(&spread);
@@ -192,6 +193,11 @@ impl Network {
     /// Outside of any shard.
     pub fn current() -> Option<Self> {
         local::get::<Self>().map(|network| Self::clone(&network))
+    }
+
+    /// The same if it shares its addresses with those that have this `spread`.
+    pub(crate) fn current_of(spread: &Arc<Spread>) -> Option<Self> {
+        Self::current().filter(|network| network.spread.as_ref().is_some_and(|other| Arc::ptr_eq(other, spread)))
     }
 
     /// Has a function asked what becomes of each packet of the current shard that comes in, or leaves, after those that were added before,

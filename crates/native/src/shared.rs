@@ -95,7 +95,7 @@ impl Poller for Shared {
     fn submit(&self, now: Instant) -> bool {
         let was_asked = self.has_work.replace(false);
         let mut state = self.state.borrow_mut();
-        if !self.must_send.get() && !was_asked && state.changes.is_told() {
+        if !self.must_send.get() && !was_asked && state.is_told() {
             state.flush(now);
             return false;
         }

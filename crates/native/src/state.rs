@@ -12,6 +12,7 @@ use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
+use crate::groups::Groups;
 use crate::port::{Port, RX_BURST};
 use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) senders: Vec<Waker>,
     /// What other shards have to be told.
     pub(crate) changes: Changes,
+    /// What the shard has to be told that tells of groups.
+    pub(crate) groups: Groups,
     inbox: VecDeque<Packet>,
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
@@ -65,6 +68,7 @@ impl State {
             leases: Vec::new(),
             senders: Vec::new(),
             changes: Changes::default(),
+            groups: Groups::default(),
             inbox: VecDeque::new(),
             due: None,
             rounds_behind: 0,
@@ -175,7 +179,12 @@ impl State {
 
     /// Whether there may be somebody to be woken.
     pub(crate) fn has_news(&self) -> bool {
-        self.stack.has_event() || !self.senders.is_empty() || !self.changes.is_told()
+        self.stack.has_event() || self.stack.has_group_change() || !self.senders.is_empty() || !self.is_told()
+    }
+
+    /// Whether other shards were told all that they have to know.
+    pub(crate) fn is_told(&self) -> bool {
+        self.changes.is_told() && self.groups.is_told()
     }
 
     /// Finds who is to be woken; answers whether anything has happened.
@@ -196,6 +205,7 @@ impl State {
             }
         }
         found |= self.changes.take_in(&mut self.stack, wakes);
+        self.groups.tell(&mut self.stack);
         if !self.senders.is_empty() && self.stack.has_room_for_datagrams() {
             wakes.append(&mut self.senders);
         }
@@ -220,7 +230,7 @@ impl State {
 
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        self.changes.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
+        self.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
     }
 
     /// Lets all packets go: those that wait in the devices' queues, and those of connections. Nothing is sent or received any more.

@@ -68,6 +68,7 @@ use tcp::Cut;
 use tentative::Tentative;
 
 pub use self::autoconf::AutoconfOptions;
+pub use self::groups::GroupChange;
 pub use crate::neighbours::NeighbourLimits;
 pub use crate::reassembly::ReassemblyLimits;
 

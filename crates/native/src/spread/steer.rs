@@ -56,8 +56,8 @@ fn of_ipv4(spread: &Spread, packet: &Ipv4Packet<'_>) -> Option<To> {
             Some(To::Shard(spread.owner(protocol, FourTuple { addresses, src_port, dst_port })))
         }
         IpProtocol::ICMP => of_icmp(spread, &Icmpv4Packet::parse(packet.payload()).ok()?),
-        // Each tells of the groups that its sockets have joined.
-        IpProtocol::IGMP => Some(To::All),
+        // It tells of the groups that sockets of all have joined.
+        IpProtocol::IGMP => Some(To::Shard(CONFIGURED)),
         _ => None,
     }
 }
@@ -105,7 +105,8 @@ fn of_icmpv6(spread: &Spread, packet: &Ipv6Packet<'_>, message: &Icmpv6Packet<'_
     const REDIRECT: u8 = 137;
 
     match message.kind() {
-        ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT | GROUP_QUERY | GROUP_REPORT => Some(To::All),
+        ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT => Some(To::All),
+        GROUP_QUERY | GROUP_REPORT => Some(To::Shard(CONFIGURED)),
         NEIGHBOUR_SOLICITATION if packet.src().is_unspecified() => Some(To::Shard(CONFIGURED)),
         _ if message.header().is_error() => {
             let quoted = QuotedV6::parse(message.body()).ok()?;

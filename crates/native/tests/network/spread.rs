@@ -15,6 +15,8 @@ use sunstar_native::{NetworkOptions, SharedDevice, Spread};
 use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
 use sunstar_sim::Sim;
 use sunstar_tcpip::configuration::{Change, Origin};
+use sunstar_tcpip::filter::{Direction, Filtered, Verdict};
+use sunstar_wire::IpProtocol;
 
 use crate::support::*;
 
@@ -305,4 +307,48 @@ fn all_shards_follow_what_one_is_told() {
         sleep(Duration::from_secs(60)).await;
     };
     spread_pair(serve, || async move { assert!(*is_done.borrow()) });
+}
+
+/// Groups belong to the host: routers hear that it has left one when no shard listens any more, and twice (RFC 3376 §5.1).
+#[test]
+fn groups_are_left_when_no_shard_listens() {
+    const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+    let is_leaving = Rc::new(RefCell::new(false));
+    let leaving = Rc::clone(&is_leaving);
+    let serve = || async move {
+        sleep(Duration::from_secs(2)).await;
+        let listen = |seconds| {
+            move || async move {
+                let port = 1_000 + u16::try_from(current::shard_id().index()).unwrap();
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+                socket.join_group(GROUP.into(), 0).unwrap();
+                drop(spawn(async move {
+                    sleep(Duration::from_secs(seconds)).await;
+                    socket.leave_group(GROUP.into(), 0).unwrap();
+                }));
+            }
+        };
+        for (shard, seconds) in ShardId::all(SHARDS).zip([4, 12, 8]) {
+            submit_to(shard, listen(seconds)).await.unwrap();
+        }
+        sleep(Duration::from_secs(11)).await;
+        *leaving.borrow_mut() = true;
+        sleep(Duration::from_secs(10)).await;
+    };
+    spread_pair(serve, || async move {
+        let (network, _) = native();
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let (reports, leaving) = (Rc::clone(&heard), Rc::clone(&is_leaving));
+        let listen = move |packet: &mut Filtered<'_>| {
+            if packet.protocol() == IpProtocol::IGMP {
+                // The type of the first record, behind an IP header with an option and that of the report (RFC 3376 §4.2).
+                reports.borrow_mut().push((*leaving.borrow(), packet.front(33)[32]));
+            }
+            Verdict::Pass
+        };
+        network.add_filter(Direction::Input, listen).unwrap();
+        sleep(Duration::from_secs(20)).await;
+        // Joined, and listening still; then left.
+        assert_eq!(*heard.borrow(), [(false, 4), (false, 2), (true, 3), (true, 3)]);
+    });
 }

@@ -38,8 +38,13 @@ const RECORDS: usize = 50;
 /// All stations of a link by IPv4 (RFC 1112 §4), of which nobody is told.
 pub(super) const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
+mod handed;
+mod leaving;
 mod older;
 
+pub use handed::GroupChange;
+use handed::Handed;
+use leaving::Leaving;
 use older::{Mode, Older};
 
 #[derive(Debug)]
@@ -64,15 +69,16 @@ struct Report {
 pub(super) struct Groups {
     members: Vec<Membership>,
     reports: Vec<Report>,
+    leaving: Leaving,
     older: Older,
-    /// Somebody else tells of the groups in which our addresses are asked for.
-    is_for_sockets: bool,
+    /// What another shard is to tell; none if we tell ourselves.
+    handed: Option<Handed>,
 }
 
 impl Groups {
     /// Whether nothing is to be told.
     pub(super) const fn has_no_reports(&self) -> bool {
-        self.reports.is_empty() && self.older.has_no_reports()
+        self.reports.is_empty() && self.leaving.is_empty() && self.older.has_no_reports()
     }
 
     /// Whether a socket has joined a group.
@@ -83,6 +89,7 @@ impl Groups {
     /// Nothing is to be said on an interface. What sockets have joined stays joined.
     pub(super) fn forget_reports(&mut self, interface: InterfaceId) {
         self.reports.retain(|report| report.interface != interface);
+        self.leaving.retain(|id, _| id != interface);
         self.older.forget(interface);
     }
 
@@ -124,15 +131,25 @@ impl Stack {
         if !group.is_multicast() {
             return Err(ConfigError::Address);
         }
+        self.join(now, interface, group, MAX_GROUPS)
+    }
+
+    /// The same where there may be so many groups.
+    fn join(&mut self, now: Instant, interface: InterfaceId, group: IpAddr, most: usize) -> Result<(), ConfigError> {
         let same = |member: &&mut Membership| (member.interface, member.group) == (interface, group);
         if let Some(member) = self.groups.members.iter_mut().find(same) {
             member.joins = member.joins.saturating_add(1);
             return Ok(());
         }
-        if self.groups.members.len() >= MAX_GROUPS {
+        if self.groups.members.len() >= most {
             return Err(ConfigError::Full);
         }
         self.groups.members.push(Membership { interface, group, joins: 1 });
+        self.groups.leaving.retain(|id, other| (id, other) != (interface, group));
+        if let Some(handed) = &mut self.groups.handed {
+            handed.push(GroupChange { interface, group, is_joined: true });
+            return Ok(());
+        }
         if self.groups.older.mode(now, interface, group.is_ipv6()) != Mode::Current {
             self.join_as_of_old(now, interface, group);
             return Ok(());
@@ -142,7 +159,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Listens to a group once less. Answers whether it was listened to.
+    /// Listens to a group once less. Answers whether it was listened to. If that was the last time, that is told, and told again (RFC 3376
+    /// §5.1, RFC 3810 §6.1).
     pub fn leave_group(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) -> bool {
         let same = |member: &Membership| (member.interface, member.group) == (interface, group);
         let Some(at) = self.groups.members.iter().position(same) else { return false };
@@ -150,27 +168,28 @@ impl Stack {
         member.joins -= 1;
         if member.joins == 0 {
             self.groups.members.remove(at);
+            if let Some(handed) = &mut self.groups.handed {
+                handed.push(GroupChange { interface, group, is_joined: false });
+                return true;
+            }
             match self.groups.older.mode(now, interface, group.is_ipv6()) {
-                Mode::Current => self.send_records(now, interface, &[group], GroupRecord::Leaves),
+                Mode::Current => self.begin_leaving(now, interface, group),
                 mode => self.leave_as_of_old(now, interface, group, mode),
             }
         }
         true
     }
 
-    /// Tells from now on only of groups that sockets have joined: another shard of the host tells of those in which its addresses are asked
-    /// for.
-    pub fn tell_of_sockets_groups_only(&mut self) {
-        self.groups.is_for_sockets = true;
-    }
-
     /// An address is new: those who filter groups hear of its one, now and again a little later.
     pub(super) fn report_joins(&mut self, now: Instant, interface: InterfaceId) {
-        self.groups.schedule(interface, true, now, ROBUSTNESS);
+        if self.groups.handed.is_none() {
+            self.groups.schedule(interface, true, now, ROBUSTNESS);
+        }
     }
 
     pub(super) fn group_deadline(&self) -> Option<Instant> {
-        earliest(self.groups.reports.iter().map(|report| report.due).min(), self.groups.older.deadline())
+        let reports = self.groups.reports.iter().map(|report| report.due).min();
+        earliest(earliest(reports, self.groups.leaving.deadline()), self.groups.older.deadline())
     }
 
     /// Sends the reports that are due.
@@ -191,6 +210,7 @@ impl Stack {
             self.send_records(now, interface, &groups, GroupRecord::IsListening);
         }
         self.groups.reports.retain(|report| report.left > 0);
+        self.send_leaves(now);
         self.send_old_reports(now);
     }
 
@@ -199,10 +219,7 @@ impl Stack {
         let joined = self.groups.members.iter().filter(|member| member.interface == id);
         let mut groups: Vec<IpAddr> =
             joined.map(|member| member.group).filter(|group| group.is_ipv6() == is_v6).collect();
-        if is_v6
-            && !self.groups.is_for_sockets
-            && let Some(interface) = self.network.interface(id)
-        {
+        if is_v6 && let Some(interface) = self.network.interface(id) {
             let tentative = self.tentative.iter().filter(|other| other.interface == id).map(|other| other.address());
             groups.extend(interface.addresses_v6().chain(tentative).map(|own| IpAddr::V6(solicited_node(own))));
         }
@@ -341,8 +358,9 @@ impl Stack {
         if self.groups.older.on_query(now, id, is_v6, mode, group.is_unspecified(), query.max_response) {
             // RFC 3376 §7.2.1: what was to be said in another version is not said.
             self.groups.reports.retain(|report| (report.interface, report.is_v6) != (id, is_v6));
+            self.groups.leaving.retain(|interface, group| (interface, group.is_ipv6()) != (id, is_v6));
         }
-        if !is_listened {
+        if !is_listened || self.groups.handed.is_some() {
             return;
         }
         if self.groups.older.mode(now, id, is_v6) == Mode::Current {

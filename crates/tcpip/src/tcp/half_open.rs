@@ -40,6 +40,8 @@ pub struct HalfOpen {
     /// Whether the answer offers a cookie for the next time (RFC 7413 §4.1.2), and in which form.
     offer: Offer,
     answers: u8,
+    /// Whether it is known when the first one was sent.
+    is_timed: bool,
     repeats: u8,
     answered_at: Instant,
 }
@@ -82,6 +84,7 @@ impl HalfOpen {
             agreement,
             offer: Offer::Nothing,
             answers: 0,
+            is_timed: true,
             repeats: 0,
             answered_at: Instant::default(),
         }
@@ -126,8 +129,13 @@ impl HalfOpen {
             window: self.window,
             agreement: self.agreement,
             // A round trip was measured if the answer was sent once (Karn, RFC 6298 §3).
-            answered_at: (self.answers == 1).then_some(self.answered_at),
+            answered_at: (self.answers == 1 && self.is_timed).then_some(self.answered_at),
         }
+    }
+
+    /// The answer was sent without being remembered, at a time that is not known, and counts as sent now.
+    pub(super) fn set_answered(&mut self, now: Instant) {
+        (self.answers, self.answered_at, self.is_timed) = (1, now, false);
     }
 
     /// Our SYN with the acknowledgement of theirs, for the first time or since it is due again.

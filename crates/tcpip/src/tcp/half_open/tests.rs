@@ -166,3 +166,16 @@ fn old_timestamps_open_nothing() {
     header.options.timestamps = Some(TcpTimestamps { tsval: 77, tsecr: 0 });
     open(gets(header));
 }
+
+/// RFC 6298 §3: only an answer measures a round trip that was sent once, at a time that is known.
+#[test]
+fn what_was_answered_before_it_was_remembered_measures_nothing() {
+    let rtt = |half_open: &HalfOpen| {
+        let info = open(gets(half_open, TcpFlags::ACK, THEIRS + 1, OURS + 1, 0)).info(at(1_100));
+        (info.rtt.is_zero(), info.min_rtt)
+    };
+    let (mut half_open, _) = asked(all_options());
+    assert_eq!(rtt(&half_open), (false, Some(Duration::from_millis(100))));
+    half_open.set_answered(at(1_050));
+    assert_eq!(rtt(&half_open), (true, None));
+}

@@ -76,8 +76,7 @@ impl Sockets {
 
     /// Remembers a stranger who has been answered.
     fn wait_confirmed(&mut self, now: Instant, flow: FourTuple, at: u32, mut stranger: HalfOpen) {
-        let Some(listener) = self.listeners.get(at) else { return };
-        let _ = stranger.answer(now, &listener.options);
+        stranger.set_answered(now);
         let deadline = stranger.deadline();
         if let Some(place) = self.wait(flow, at, stranger) {
             self.half_open_timers.arm(place, deadline);

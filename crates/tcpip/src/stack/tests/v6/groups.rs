@@ -42,6 +42,64 @@ fn joins_are_told() {
     assert!(!script.stack.leave_group(script.now, script.link, GROUP.into()));
 }
 
+/// RFC 3376 §5.1, RFC 3810 §6.1: as often as joins, unless somebody listens again.
+#[test]
+fn leaves_are_told_twice() {
+    let mut script = Script::v6();
+    let join = |script: &mut Script| {
+        script.stack.join_group(script.now, script.link, GROUP.into()).expect("it is a group");
+        assert_eq!(mld_records(&script.sent_one()), [GroupRecord::Joins.mld_bytes(GROUP)]);
+    };
+    let leave = |script: &mut Script| {
+        assert!(script.stack.leave_group(script.now, script.link, GROUP.into()));
+        assert_eq!(mld_records(&script.sent_one()), [GroupRecord::Leaves.mld_bytes(GROUP)]);
+    };
+    join(&mut script);
+    script.wait(Duration::from_secs(2));
+    script.sent();
+    leave(&mut script);
+    script.wait(Duration::from_secs(1));
+    assert_eq!(mld_records(&script.sent_one()), [GroupRecord::Leaves.mld_bytes(GROUP)]);
+    script.wait(Duration::from_secs(60));
+    assert_eq!(script.sent().len(), 0);
+    join(&mut script);
+    leave(&mut script);
+    join(&mut script);
+    script.wait(Duration::from_secs(60));
+    let left = GroupRecord::Leaves.mld_bytes(GROUP).to_vec();
+    assert!(script.sent().iter().all(|sent| !mld_records(sent).contains(&left)));
+}
+
+/// Of several shards one tells, of what any of them listens to.
+#[test]
+fn one_shard_tells_for_others() {
+    let mut script = Script::v6();
+    let mut other = Script::v6();
+    other.stack.hand_out_groups();
+    let hand_over = |script: &mut Script, other: &mut Script, count: usize| {
+        let changes: Vec<_> = core::iter::from_fn(|| other.stack.poll_group()).collect();
+        assert_eq!((changes.len(), other.sent().len(), other.stack.has_group_change()), (count, 0, false));
+        changes.iter().for_each(|change| script.stack.apply_group(script.now, change).expect("it is there"));
+    };
+    for group in [GROUP.into(), IpAddr::V4(GROUP_V4)] {
+        other.stack.join_group(other.now, other.link, group).expect("it is a group");
+        other.stack.join_group(other.now, other.link, group).expect("it is a group");
+        hand_over(&mut script, &mut other, 1);
+        assert_eq!(script.sent().len(), 1);
+        script.stack.join_group(script.now, script.link, group).expect("it is a group");
+        assert!(script.stack.leave_group(script.now, script.link, group));
+        assert!(other.stack.leave_group(other.now, other.link, group));
+        hand_over(&mut script, &mut other, 0);
+        assert_eq!(script.sent().len(), 0, "one listens");
+        assert!(other.stack.leave_group(other.now, other.link, group));
+        other.stack.join_group(other.now, other.link, group).expect("it is a group");
+        hand_over(&mut script, &mut other, 0);
+        assert!(other.stack.leave_group(other.now, other.link, group));
+        hand_over(&mut script, &mut other, 1);
+        assert_eq!(script.sent().len(), 1);
+    }
+}
+
 /// RFC 3810 §6.2, §5.1.14.
 #[test]
 fn questions_are_answered() {

@@ -182,7 +182,7 @@ fn mld_v1_is_spoken_with_routers_that_do() {
 #[test]
 fn one_shard_tells_of_addresses() {
     let mut script = Script::v6();
-    script.stack.tell_of_sockets_groups_only();
+    script.stack.hand_out_groups();
     gets_mld(&mut script, ALL_NODES, &MLD_QUERY, Ipv6Addr::UNSPECIFIED);
     script.wait(Duration::from_secs(10));
     assert!(script.sent().iter().all(|sent| sent.icmp_v6().kind() != 131));
