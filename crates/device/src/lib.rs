@@ -74,6 +74,8 @@ mod pcap;
 mod queue;
 mod tap;
 mod trace;
+#[expect(dead_code, reason = "its devices are not there yet")]
+mod vhost_user;
 mod vlan;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
