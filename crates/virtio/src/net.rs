@@ -1,5 +1,6 @@
 //! The network device (virtio 1.2 §5.1): feature bits, and the header before each packet.
 
+pub mod device;
 mod header;
 
 pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};

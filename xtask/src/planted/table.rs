@@ -186,6 +186,17 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "tests::",
         bugs: &["virtio_map_ends_late", "virtio_more_than_the_ring", "virtio_order_ignored", "virtio_used_twice"],
     },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "net::device",
+        bugs: &[
+            "virtio_net_buffers_uncounted",
+            "virtio_net_not_negotiated",
+            "virtio_net_starved_lost",
+            "virtio_net_verified_believed",
+        ],
+    },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },
