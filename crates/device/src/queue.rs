@@ -200,6 +200,10 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// How often the ring was full, so that packets were left behind.
     pub tx_full: u64,
+    /// How often the other side of the device has come back after it was gone.
+    pub reconnects: u64,
+    /// How often the other side of the device has broken a rule, so that something was refused or has ended.
+    pub peer_errors: u64,
 }
 
 impl<Q: Queue + ?Sized> Queue for Box<Q> {

@@ -3,5 +3,7 @@
 //! Source of the protocol: QEMU's specification, "Vhost-user Protocol" (`docs/interop/vhost-user`). The names of requests and fields are
 //! those of it.
 
+pub(crate) mod back;
 pub(crate) mod channel;
 pub(crate) mod message;
+pub(crate) mod socket;

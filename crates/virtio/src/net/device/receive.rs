@@ -21,6 +21,8 @@ pub struct ReceiveRing {
     ring: DeviceRing,
     /// The chains of the packet that is put in.
     chains: Vec<Chain>,
+    /// How many there were for a packet that needs more.
+    too_few: usize,
 }
 
 /// What a burst has put in.
@@ -50,12 +52,30 @@ enum Outcome {
 impl ReceiveRing {
     /// Puts packets into that ring.
     pub fn new(ring: DeviceRing) -> Self {
-        Self { ring, chains: Vec::new() }
+        Self { ring, chains: Vec::new(), too_few: 0 }
     }
 
     /// What is common to rings.
     pub fn ring(&mut self) -> &mut DeviceRing {
         &mut self.ring
+    }
+
+    /// Asks to be told when there is more room than there was for a packet that has found too little ([`Put::is_full`]). Answers whether
+    /// there is already, which may not be told.
+    #[must_use]
+    pub fn enable_notifications(&mut self) -> bool {
+        let mut count = 0;
+        while count < self.too_few && !planted::is("virtio_net_room_untold") {
+            match self.ring.queue.take(&self.ring.map, &mut self.chains[count]) {
+                Ok(Taken::Nothing) => break,
+                Ok(_) => count += 1,
+                // It is found out again when something is put in.
+                Err(_) => return true,
+            }
+        }
+        let has_more = self.ring.queue.enable_notifications();
+        self.untake(count);
+        has_more
     }
 
     /// Whether the driver takes packets with such metadata. Others must be cut, or their checksum completed, before they are put in.
@@ -111,6 +131,7 @@ impl ReceiveRing {
                     let is_all = self.chains[..count].iter().map(|chain| chain.writable().len()).sum::<usize>()
                         >= usize::from(self.ring.queue.size());
                     self.untake(count);
+                    self.too_few = count;
                     return Ok(if is_all { Outcome::Refused } else { Outcome::Full });
                 }
             }

@@ -247,6 +247,25 @@ fn a_packet_larger_than_all_buffers_together_does_not_wait() {
 }
 
 #[test]
+fn who_has_found_too_little_room_is_told_of_more_only() {
+    each_kind(|is_packed| {
+        let mut net = net(is_packed, 8, features::MRG_RXBUF);
+        net.provide(0, &[20]);
+        let mut ring = net.receive();
+        let mut packets: VecDeque<Packet> = [packet(&[7; 60])].into();
+        assert!(ring.put(&mut packets).expect("the ring is fine").is_full);
+        assert!(!ring.enable_notifications(), "there is one, as there was before");
+        net.provide(100, &[20]);
+        assert!(ring.enable_notifications());
+        assert!(ring.put(&mut packets).expect("the ring is fine").is_full);
+        assert!(!ring.enable_notifications());
+        net.provide(200, &[32]);
+        assert_eq!(ring.put(&mut packets).expect("the ring is fine").packets, 1);
+        assert_eq!(net.used(), [20, 20, 32]);
+    });
+}
+
+#[test]
 fn what_the_driver_did_not_negotiate_is_told() {
     let tso = Segmentation { kind: SegmentationKind::Tcpv4, has_ecn: false, gso_size: 4, hdr_len: 54 };
     let large = Offload { segmentation: Some(tso), ..PARTIAL };
