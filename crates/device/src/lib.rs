@@ -75,6 +75,8 @@ mod queue;
 mod shared_memory;
 mod tap;
 mod trace;
+#[expect(dead_code, reason = "its devices are not there yet")]
+mod vhost_user;
 mod vlan;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
