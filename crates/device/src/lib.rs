@@ -88,4 +88,5 @@ pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError,
 pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
+pub use vhost_user::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
 pub use vlan::{MAX_VLAN, VlanQueue, split};

@@ -4,4 +4,7 @@
 //! those of it.
 
 pub(crate) mod channel;
+mod front;
 pub(crate) mod message;
+
+pub use front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};

@@ -23,9 +23,9 @@ pub struct ReceiverCounters {
     pub no_frames: u64,
 }
 
-/// The pool has no frame, or its frames do not lie in the memory that the device sees.
+/// The frames of a pool do not lie in the memory that the device sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pool has no frame in the memory that the device sees")]
+#[error("the frames of the pool do not lie in the memory that the device sees")]
 pub struct ForeignPool;
 
 /// Keeps a ring full of frames, each of them a chain, and makes packets of those that the device has filled, without a copy.
@@ -67,11 +67,14 @@ impl<M: PacketMemory> Receiver<M> {
         memory: Arc<M>,
         pool: Rc<Pool>,
     ) -> Result<Self, ForeignPool> {
+        if pool.take().is_some_and(|frame| Posted::new(&*memory, frame).is_none()) {
+            return Err(ForeignPool);
+        }
         let frames = core::iter::repeat_with(|| None).take(usize::from(size)).collect();
         let counters = ReceiverCounters::default();
         let mut receiver = Self { queue, memory, pool, features, frames, posted: 0, merging: None, counters };
         receiver.fill();
-        if receiver.posted == 0 { Err(ForeignPool) } else { Ok(receiver) }
+        Ok(receiver)
     }
 
     /// Puts up to `max` packets behind those in `out`, and new frames into the ring; answers how many packets. What was done is not
