@@ -27,7 +27,6 @@ struct Shared {
     wake: OwnedFd,
     /// How often a queue has found that what the back end writes makes no sense; `END` and more if nobody is interested any more.
     breaks: AtomicU64,
-    reconnects: AtomicU64,
 }
 
 const END: u64 = 1 << 63;
@@ -93,7 +92,7 @@ impl Link {
     ) -> io::Result<Arc<Self>> {
         let wake = event()?;
         let file = place.take_file();
-        let shared = Arc::new(Shared { wake, breaks: AtomicU64::new(0), reconnects: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { wake, breaks: AtomicU64::new(0) });
         let keeper = Keeper { place, wanted, memory, slots, shared: Arc::clone(&shared) };
         keeper.publish(pairs);
         std::thread::Builder::new().name("vhost-user".to_owned()).spawn(move || keeper.run(session))?;
@@ -104,11 +103,6 @@ impl Link {
     pub(super) fn break_off(&self) {
         self.shared.breaks.fetch_add(1, Ordering::Release);
         ring(&self.shared.wake);
-    }
-
-    /// How often a back end has come after another one.
-    pub(super) fn reconnects(&self) -> u64 {
-        self.shared.reconnects.load(Ordering::Relaxed)
     }
 }
 
@@ -137,7 +131,6 @@ impl Keeper {
             drop(session);
             let Some((next, pairs)) = self.reconnect() else { return };
             session = next;
-            self.shared.reconnects.fetch_add(1, Ordering::Relaxed);
             self.publish(pairs);
             log::info!("there is a back end at {path} again");
         }

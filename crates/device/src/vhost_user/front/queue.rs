@@ -90,6 +90,8 @@ impl FrontQueue {
 
     /// What has become of the back end since this was called last.
     fn follow(&mut self) -> Option<Pair> {
+        // First the descriptor: what becomes new behind this makes it readable again.
+        drain(&self.slot.call);
         self.generation = self.slot.generation();
         self.slot.take()
     }
@@ -109,6 +111,7 @@ impl FrontQueue {
     fn look(&mut self) {
         if self.slot.generation() != self.generation {
             let pair = self.follow();
+            self.counters.reconnects += u64::from(pair.is_some());
             self.set_up(pair);
         }
     }
@@ -261,7 +264,7 @@ impl Queue for FrontQueue {
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = Counters { reconnects: self.link.reconnects(), ..self.counters };
+        let mut counters = self.counters;
         if let Some(rings) = &self.rings {
             rings.count(&mut counters);
         }
