@@ -3,7 +3,12 @@
 //! Source of the protocol: QEMU's specification, "Vhost-user Protocol" (`docs/interop/vhost-user`). The names of requests and fields are
 //! those of it.
 
-pub(crate) mod back;
-pub(crate) mod channel;
-pub(crate) mod message;
-pub(crate) mod socket;
+mod back;
+mod channel;
+mod front;
+mod message;
+mod socket;
+
+pub use back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBack};
+pub use front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub use socket::SocketError;

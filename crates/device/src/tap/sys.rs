@@ -7,9 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use libc::{c_int, c_short, c_ulong};
 use sunstar_packet::{BufferMut, MAX_BUFFERS};
-use sunstar_wire::MacAddr;
-
 use sunstar_virtio::net::HEADER_BYTES;
+use sunstar_wire::MacAddr;
 
 /// The longest name of an interface, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = libc::IFNAMSIZ - 1;
