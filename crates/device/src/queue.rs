@@ -209,6 +209,10 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// How often the ring was full, so that packets were left behind.
     pub tx_full: u64,
+    /// Packets that were copied to be received, since the device has them in memory that is not the shard's.
+    pub rx_copies: u64,
+    /// Bytes of those.
+    pub rx_copied_bytes: u64,
     /// Packets of which something had to be copied to be sent, since the device does not see it where it lies.
     pub tx_copies: u64,
     /// Bytes that were copied for that.

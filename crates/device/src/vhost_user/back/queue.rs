@@ -101,6 +101,8 @@ impl State {
     fn count_took(&mut self, now: Instant, took: Took) -> usize {
         self.counters.rx_packets += took.packets as u64;
         self.counters.rx_bytes += took.bytes;
+        self.counters.rx_copies += took.packets as u64;
+        self.counters.rx_copied_bytes += took.bytes;
         self.counters.rx_malformed += took.malformed;
         self.counters.rx_truncated += took.too_long;
         if took.is_starved {
@@ -114,6 +116,8 @@ impl State {
     fn count_put(&mut self, put: Put) {
         self.counters.tx_packets += put.packets as u64;
         self.counters.tx_bytes += put.bytes;
+        self.counters.tx_copies += put.packets as u64;
+        self.counters.tx_copied_bytes += put.bytes;
         self.counters.tx_refused += put.refused;
         self.is_full = put.is_full;
         self.counters.tx_full += u64::from(put.is_full);
@@ -229,6 +233,7 @@ impl Queue for BackQueue {
 
     fn counters(&self) -> Counters {
         let mut counters = self.state.counters;
+        counters.tx_copied_bytes += self.state.copies.bytes();
         if self.state.is_first {
             let of_device = self.state.service.counters();
             counters.reconnects = of_device.sessions.get().saturating_sub(1);

@@ -82,6 +82,8 @@ fn packets_go_both_ways() {
         let counters = queue.counters();
         assert_eq!((counters.rx_packets, counters.tx_packets, counters.tx_full), (1, 1, 1));
         assert_eq!((counters.rx_bytes, counters.tx_bytes, counters.reconnects), (13, 13, 0));
+        assert_eq!((counters.rx_copies, counters.tx_copies), (1, 1), "each is copied once");
+        assert_eq!((counters.rx_copied_bytes, counters.tx_copied_bytes), (13, 13));
     }
 }
 
