@@ -1,6 +1,9 @@
-//! Vhost-user front ends with DPDK's back end (`net_vhost`), which is not this repository's: `dpdk-testpmd` sends each packet back with its
-//! addresses swapped.
+//! Vhost-user devices with those of DPDK, which are not this repository's: `dpdk-testpmd` sends each packet back with its addresses swapped.
+//! This file has front ends, with `net_vhost` as their back end.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod back;
+mod pair;
 
 use std::collections::VecDeque;
 use std::fs;
