@@ -75,6 +75,8 @@ mod queue;
 mod tap;
 mod trace;
 mod vlan;
+#[expect(dead_code, reason = "the program comes before the sockets that it needs")]
+mod xdp;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use cut::cut;
