@@ -72,6 +72,7 @@ mod fault;
 mod link;
 mod pcap;
 mod queue;
+mod shared_memory;
 mod tap;
 mod trace;
 mod vlan;
@@ -84,6 +85,7 @@ pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probabilit
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
+pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
 pub use vlan::{MAX_VLAN, VlanQueue, split};

@@ -10,6 +10,8 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
+use sunstar_packet::SlabMemory;
+
 use crate::queue::{Part, Segment};
 
 #[cfg(test)]
@@ -31,6 +33,17 @@ pub unsafe trait Region: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Memory for the packets of a driver, which the device sees: pools take their frames from it, and what lies in it can be made available.
+///
+/// # Safety
+/// [`PacketMemory::address`] answers only for what is all within the memory. That is initialised from the start, by whomever, and the
+/// device writes nothing of it but what was made available to be written: a driver trusts its device, as a virtual machine trusts its
+/// host.
+pub unsafe trait PacketMemory: SlabMemory {
+    /// The address by which the device knows `len` bytes from `start` on, if they are all within.
+    fn address(&self, start: *const u8, len: usize) -> Option<u64>;
 }
 
 /// A part of a [`Region`], which it keeps alive.

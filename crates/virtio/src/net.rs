@@ -1,5 +1,9 @@
 //! The network device (virtio 1.2 §5.1): feature bits, and the header before each packet.
 
+mod header;
+
+pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};
+
 /// Feature bits of virtio as such (§6) and of network devices (§5.1.3).
 pub mod features {
     /// Checksums of packets that the driver sends may be partial.
@@ -49,6 +53,3 @@ pub mod features {
     /// The device takes large packets of UDP.
     pub const HOST_USO: u64 = 1 << 56;
 }
-
-/// Bytes of the header before each packet, in both directions (`struct virtio_net_hdr` of version 1, §5.1.6).
-pub const HEADER_BYTES: usize = 12;
