@@ -70,13 +70,13 @@ mod cut;
 mod edit;
 mod fault;
 mod link;
+mod netdevice;
 mod pcap;
 mod queue;
 mod shared_memory;
 mod tap;
 mod trace;
 mod vlan;
-#[expect(dead_code, reason = "the program comes before the sockets that it needs")]
 mod xdp;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
@@ -89,3 +89,4 @@ pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
 pub use vlan::{MAX_VLAN, VlanQueue, split};
+pub use xdp::{MAX_XDP_QUEUES, Xdp, XdpError, XdpOptions};

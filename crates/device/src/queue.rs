@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 
 use sunstar_executor::Instant;
-use sunstar_packet::{Packet, Pool};
+use sunstar_packet::{OutOfMemory, Packet, Pool, PoolOptions, SlabMemory};
 
 use crate::capabilities::Capabilities;
 
@@ -47,14 +48,44 @@ pub enum TakeError {
 }
 
 /// A queue on its way to its shard.
-pub struct DetachedQueue(Box<Attach>);
+pub struct DetachedQueue {
+    attach: Box<Attach>,
+    frames: Option<FrameMemory>,
+}
+
+/// Memory of a device, and what frames are like there.
+#[derive(Clone)]
+pub(crate) struct FrameMemory {
+    pub(crate) memory: Arc<dyn SlabMemory>,
+    pub(crate) options: PoolOptions,
+}
 
 type Attach = dyn FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send;
 
 impl DetachedQueue {
     /// A queue that `attach` makes of the shard's pool.
     pub fn new(attach: impl FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send + 'static) -> Self {
-        Self(Box::new(attach))
+        Self { attach: Box::new(attach), frames: None }
+    }
+
+    /// The same with frames that must lie in a device's memory.
+    pub(crate) fn with_frames(self, frames: FrameMemory) -> Self {
+        Self { frames: Some(frames), ..self }
+    }
+
+    /// A pool for it. It is such as `usual` says, except where frames must lie in memory of the device: then they lie there, are as the device
+    /// wants them, and are no more than it has.
+    ///
+    /// # Errors
+    /// When such frames are larger than what can be addressed.
+    pub fn pool(&self, usual: PoolOptions) -> Result<Pool, OutOfMemory> {
+        match &self.frames {
+            None => Pool::new(usual),
+            Some(FrameMemory { memory, options }) => {
+                let limit_frames = options.limit_frames.min(usual.limit_frames);
+                Pool::with_memory(Arc::clone(memory), PoolOptions { limit_frames, ..*options })
+            }
+        }
     }
 
     /// Makes it a queue of this shard, which receives into frames of `pool`.
@@ -62,7 +93,7 @@ impl DetachedQueue {
     /// # Errors
     /// When the pool's frames don't suit the device.
     pub fn attach(self, pool: Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> {
-        (self.0)(pool)
+        (self.attach)(pool)
     }
 }
 
@@ -90,6 +121,12 @@ pub enum AttachError {
     /// There was not even one frame.
     #[error("the pool has no frame")]
     NoFrame,
+    /// The device receives into memory of its own, in which the pool's frames don't lie ([`DetachedQueue::pool`]).
+    #[error("the pool's frames don't lie in the memory of the device")]
+    OtherMemory,
+    /// There is no descriptor to wait for.
+    #[error("the process has too many open files")]
+    NoDescriptor,
 }
 
 /// One queue of a device, a shard's own: it receives, and it sends.
@@ -189,6 +226,8 @@ pub struct Counters {
     pub rx_other_vlan: u64,
     /// How often receiving had to stop because the pool had no frame.
     pub rx_no_frames: u64,
+    /// Packets that the kernel or the device has dropped before they came here, since its ring was full or it had no frames, if it tells.
+    pub rx_dropped: u64,
     /// Packets sent.
     pub tx_packets: u64,
     /// Bytes of those.
@@ -200,6 +239,10 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// How often the ring was full, so that packets were left behind.
     pub tx_full: u64,
+    /// Packets of which something had to be copied to the device's memory, among those sent.
+    pub tx_copies: u64,
+    /// Bytes that were copied so.
+    pub tx_copied_bytes: u64,
 }
 
 impl<Q: Queue + ?Sized> Queue for Box<Q> {
