@@ -76,6 +76,8 @@ mod queue;
 mod shared_memory;
 mod tap;
 mod trace;
+#[expect(dead_code, reason = "its devices are not there yet")]
+mod vhost_user;
 mod vlan;
 mod xdp;
 
@@ -88,5 +90,6 @@ pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError,
 pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
+pub use vhost_user::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
 pub use vlan::{MAX_VLAN, VlanQueue, split};
 pub use xdp::{MAX_XDP_QUEUES, Xdp, XdpError, XdpOptions};

@@ -26,6 +26,11 @@ pub trait Device: fmt::Debug + Send {
     /// # Errors
     /// When there is no such queue, or it was taken before.
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError>;
+
+    /// Where the pools of its queues must take their frames from; none if that does not matter to the device.
+    fn frame_memory(&self) -> Option<Arc<dyn SlabMemory>> {
+        None
+    }
 }
 
 /// Why a queue can't be had.
@@ -121,8 +126,8 @@ pub enum AttachError {
     /// There was not even one frame.
     #[error("the pool has no frame")]
     NoFrame,
-    /// The device receives into memory of its own, in which the pool's frames don't lie ([`DetachedQueue::pool`]).
-    #[error("the pool's frames don't lie in the memory of the device")]
+    /// The frames do not lie where the device sees them ([`Device::frame_memory`], [`DetachedQueue::pool`]).
+    #[error("the pool's frames do not lie in the device's memory")]
     OtherMemory,
     /// There is no descriptor to wait for.
     #[error("the process has too many open files")]
@@ -239,10 +244,12 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// How often the ring was full, so that packets were left behind.
     pub tx_full: u64,
-    /// Packets of which something had to be copied to the device's memory, among those sent.
+    /// Packets of which something had to be copied to be sent, since the device does not see it where it lies.
     pub tx_copies: u64,
-    /// Bytes that were copied so.
+    /// Bytes that were copied for that.
     pub tx_copied_bytes: u64,
+    /// How often the other side of the device has come back after it was gone.
+    pub reconnects: u64,
 }
 
 impl<Q: Queue + ?Sized> Queue for Box<Q> {

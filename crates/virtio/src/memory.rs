@@ -10,7 +10,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
-use sunstar_packet::SlabMemory;
+use sunstar_packet::{BufferMut, SlabMemory};
 
 use crate::queue::{Part, Segment};
 
@@ -44,6 +44,37 @@ pub unsafe trait Region: Send + Sync {
 pub unsafe trait PacketMemory: SlabMemory {
     /// The address by which the device knows `len` bytes from `start` on, if they are all within.
     fn address(&self, start: *const u8, len: usize) -> Option<u64>;
+}
+
+/// A frame whose room was made available to the device.
+///
+/// Its room lies in the memory of the device's packets, so it is initialised, whatever the device does.
+#[derive(Debug)]
+pub(crate) struct Posted(BufferMut);
+
+impl Posted {
+    /// A frame without content, and where its room is; nothing, if that does not all lie in the memory.
+    #[inline]
+    pub(crate) fn new(memory: &impl PacketMemory, mut frame: BufferMut) -> Option<(Self, Segment)> {
+        let room = frame.spare();
+        let address = memory.address(room.as_ptr().cast(), room.len())?;
+        let len = u32::try_from(room.len()).ok()?;
+        Some((Self(frame), Segment { address, len }))
+    }
+
+    /// How many bytes the device may have written.
+    pub(crate) fn room(&self) -> usize {
+        self.0.tailroom()
+    }
+
+    /// The frame with the first `len` bytes of its room as content, or with all of it if that is less.
+    #[inline]
+    pub(crate) fn into_filled(self, len: usize) -> BufferMut {
+        let Self(mut frame) = self;
+        // SAFETY: that much room there is, and it was initialised from the start, as the memory promises.
+        unsafe { frame.advance_len(len.min(frame.tailroom())) };
+        frame
+    }
 }
 
 /// A part of a [`Region`], which it keeps alive.

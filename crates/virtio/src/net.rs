@@ -1,8 +1,14 @@
-//! The network device (virtio 1.2 §5.1): feature bits, and the header before each packet.
+//! The network device (virtio 1.2 §5.1): feature bits, the header before each packet, and the driver's side of a pair of queues.
 
 mod header;
+mod receiver;
+#[cfg(test)]
+mod tests;
+mod transmitter;
 
 pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};
+pub use receiver::{ForeignPool, Receiver, ReceiverCounters};
+pub use transmitter::{MIN_TRANSMIT_RING, Transmitter, Unsent};
 
 /// Feature bits of virtio as such (§6) and of network devices (§5.1.3).
 pub mod features {

@@ -8,6 +8,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: PACKET, kind: Loom, tests: "wakes_the_sleeper", bugs: &["missing_barrier"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_two_posters", bugs: &["relaxed_post"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_list_ends", bugs: &["touch_after_post"] },
+    Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {
         package: EXECUTOR,
         kind: Unit,
@@ -210,6 +211,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
 
 const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
+const DEVICE: &str = "sunstar-device";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";

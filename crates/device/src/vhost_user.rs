@@ -1,0 +1,10 @@
+//! Vhost-user: a packet device whose other end is another process, by shared memory and messages over a Unix socket.
+//!
+//! Source of the protocol: QEMU's specification, "Vhost-user Protocol" (`docs/interop/vhost-user`). The names of requests and fields are
+//! those of it.
+
+pub(crate) mod channel;
+mod front;
+pub(crate) mod message;
+
+pub use front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
