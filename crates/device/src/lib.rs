@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`link()`] | two ends in one thread, for tests, benches and simulation |
 //! | [`Tap`] | an interface of the kernel whose other end is this process |
+//! | [`Xdp`] | an interface of the kernel that this process shares with it, by AF_XDP |
 //!
 //! What may stand before any queue, one before the other:
 //!
@@ -62,6 +63,8 @@
 //! | packets in a link | [`LinkOptions::ring_packets`] | held back ([`Counters::tx_full`]), or dropped ([`Counters::tx_dropped`]) |
 //! | frames for receiving | the shard's pool | receiving stops for a millisecond ([`Counters::rx_no_frames`]); what the kernel can't queue it drops |
 //! | packets of a TAP in the kernel | `txqueuelen` of the interface | the kernel drops and counts them |
+//! | packets in the rings of AF_XDP | 2,048 each way | held back ([`Counters::tx_full`]), or dropped ([`Counters::rx_dropped`]) |
+//! | its frames, for what is received, sent and held | [`XdpOptions::frames`] | receiving stops ([`Counters::rx_no_frames`]), sending waits ([`Counters::tx_full`]) |
 //! | packets that are late | [`FaultOptions::limit_packets`] | lost ([`FaultCounters::overflowed`]) |
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions, VhostUserFront,
+    Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions, VhostUserFront, Xdp, XdpError,
+    XdpOptions,
 };
 
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub(super) struct DeviceOptions {
 pub(super) enum Kind {
     Tap(TapOptions),
     VhostUser(FrontOptions),
+    Xdp(XdpOptions),
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Tap(options) => options.name.clone(),
             Self::VhostUser(options) => options.path.display().to_string(),
+            Self::Xdp(options) => options.name.clone(),
         }
     }
 
@@ -39,6 +42,7 @@ impl Kind {
         match self {
             Self::Tap(_) => "tap",
             Self::VhostUser(_) => "vhost-user",
+            Self::Xdp(_) => "xdp",
         }
     }
 
@@ -47,13 +51,14 @@ impl Kind {
         match self {
             Self::Tap(options) => Self::Tap(TapOptions::new(&options.name)),
             Self::VhostUser(options) => Self::VhostUser(FrontOptions::new(&options.path)),
+            Self::Xdp(options) => Self::Xdp(XdpOptions::new(&options.name)),
         }
     }
 
     /// How many queues have to take their frames from shared memory.
     pub(super) const fn shared_queues(&self) -> usize {
         match self {
-            Self::Tap(_) => 0,
+            Self::Tap(_) | Self::Xdp(_) => 0,
             Self::VhostUser(options) => options.queues,
         }
     }
@@ -66,6 +71,7 @@ impl Kind {
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device {self}: {error}"));
         match (self, memory) {
             (Self::Tap(options), _) => Ok(Box::new(Tap::open(options).map_err(|error| failed(&error))?)),
+            (Self::Xdp(options), _) => Ok(Box::new(Xdp::open(options).map_err(|error| failed(&error))?)),
             (Self::VhostUser(options), Some(memory)) => {
                 let front = VhostUserFront::open(options, Arc::clone(memory)).map_err(|error| failed(&error))?;
                 Ok(Box::new(front))
@@ -92,8 +98,10 @@ impl FromStr for DeviceOptions {
         let kind = match kind {
             "tap" => Kind::Tap(others.parse().map_err(|error: TapError| error.to_string())?),
             "vhost-user" => Kind::VhostUser(others.parse().map_err(|error: FrontError| error.to_string())?),
+            "xdp" if !vlans.is_empty() => return Err("AF_XDP has no VLANs".to_owned()),
+            "xdp" => Kind::Xdp(others.parse().map_err(|error: XdpError| error.to_string())?),
             _ => {
-                let what = "there are tap:NAME and vhost-user:PATH";
+                let what = "there are tap:NAME, vhost-user:PATH and xdp:IFNAME";
                 return Err(format!("there are no devices of the kind {kind:?}; {what}"));
             }
         };
