@@ -53,6 +53,12 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package {
+        name: "ethtool",
+        program: "/usr/sbin/ethtool",
+        why: "has ethtool, which keeps the peers of AF_XDP from leaving checksums to their device",
+        steps: &["tests"],
+    },
+    Package {
         name: "iproute2",
         program: "/usr/sbin/ip",
         why: "has ip, which configures the interfaces that tests of TAP devices make",

@@ -9,6 +9,7 @@
 //! | [`Tap`] | an interface of the kernel whose other end is this process |
 //! | [`VhostUserFront`] | a back end in another process, which sees this one's [`SharedMemory`] |
 //! | [`VhostUserBack`] | a front end in another process, whose memory this one sees: a virtual machine's driver |
+//! | [`Xdp`] | an interface of the kernel that this process shares with it, by AF_XDP |
 //!
 //! What may stand before any queue, one before the other:
 //!
@@ -69,6 +70,8 @@
 //! | descriptors of a ring that a [`VhostUserBack`] works on | 4,096, and 1,024 in a chain | refused ([`Counters::peer_errors`]); given back ([`Counters::rx_malformed`]) |
 //! | packets for its driver | the driver's ring | held back ([`Counters::tx_full`]); dropped without a driver ([`Counters::tx_dropped`]) |
 //! | regions of its front end's memory | 64 | refused ([`Counters::peer_errors`]) |
+//! | packets in the rings of AF_XDP | 2,048 each way | held back ([`Counters::tx_full`]), or dropped ([`Counters::rx_dropped`]) |
+//! | its frames, for what is received, sent and held | [`XdpOptions::frames`] | receiving stops ([`Counters::rx_no_frames`]), sending waits ([`Counters::tx_full`]) |
 //! | packets that are late | [`FaultOptions::limit_packets`] | lost ([`FaultCounters::overflowed`]) |
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 
@@ -77,6 +80,7 @@ mod cut;
 mod edit;
 mod fault;
 mod link;
+mod netdevice;
 mod pcap;
 mod queue;
 mod shared_memory;
@@ -84,6 +88,7 @@ mod tap;
 mod trace;
 mod vhost_user;
 mod vlan;
+mod xdp;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
 pub use cut::cut;
@@ -99,3 +104,4 @@ pub use vhost_user::{
     SocketError, VhostUserBack, VhostUserFront,
 };
 pub use vlan::{MAX_VLAN, VlanQueue, split};
+pub use xdp::{MAX_XDP_QUEUES, Xdp, XdpError, XdpOptions};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 use sunstar_executor::Instant;
-use sunstar_packet::{Packet, Pool, SlabMemory};
+use sunstar_packet::{OutOfMemory, Packet, Pool, PoolOptions, SlabMemory};
 
 use crate::capabilities::Capabilities;
 
@@ -53,14 +53,44 @@ pub enum TakeError {
 }
 
 /// A queue on its way to its shard.
-pub struct DetachedQueue(Box<Attach>);
+pub struct DetachedQueue {
+    attach: Box<Attach>,
+    frames: Option<FrameMemory>,
+}
+
+/// Memory of a device, and what frames are like there.
+#[derive(Clone)]
+pub(crate) struct FrameMemory {
+    pub(crate) memory: Arc<dyn SlabMemory>,
+    pub(crate) options: PoolOptions,
+}
 
 type Attach = dyn FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send;
 
 impl DetachedQueue {
     /// A queue that `attach` makes of the shard's pool.
     pub fn new(attach: impl FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send + 'static) -> Self {
-        Self(Box::new(attach))
+        Self { attach: Box::new(attach), frames: None }
+    }
+
+    /// The same with frames that must lie in a device's memory.
+    pub(crate) fn with_frames(self, frames: FrameMemory) -> Self {
+        Self { frames: Some(frames), ..self }
+    }
+
+    /// A pool for it. It is such as `usual` says, except where frames must lie in memory of the device: then they lie there, are as the device
+    /// wants them, and are no more than it has.
+    ///
+    /// # Errors
+    /// When such frames are larger than what can be addressed.
+    pub fn pool(&self, usual: PoolOptions) -> Result<Pool, OutOfMemory> {
+        match &self.frames {
+            None => Pool::new(usual),
+            Some(FrameMemory { memory, options }) => {
+                let limit_frames = options.limit_frames.min(usual.limit_frames);
+                Pool::with_memory(Arc::clone(memory), PoolOptions { limit_frames, ..*options })
+            }
+        }
     }
 
     /// Makes it a queue of this shard, which receives into frames of `pool`.
@@ -68,7 +98,7 @@ impl DetachedQueue {
     /// # Errors
     /// When the pool's frames don't suit the device.
     pub fn attach(self, pool: Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> {
-        (self.0)(pool)
+        (self.attach)(pool)
     }
 }
 
@@ -96,9 +126,12 @@ pub enum AttachError {
     /// There was not even one frame.
     #[error("the pool has no frame")]
     NoFrame,
-    /// The frames do not lie where the device sees them ([`Device::frame_memory`]).
+    /// The frames do not lie where the device sees them ([`Device::frame_memory`], [`DetachedQueue::pool`]).
     #[error("the pool's frames do not lie in the device's memory")]
     OtherMemory,
+    /// There is no descriptor to wait for.
+    #[error("the process has too many open files")]
+    NoDescriptor,
 }
 
 /// One queue of a device, a shard's own: it receives, and it sends.
@@ -198,6 +231,8 @@ pub struct Counters {
     pub rx_other_vlan: u64,
     /// How often receiving had to stop because the pool had no frame.
     pub rx_no_frames: u64,
+    /// Packets that the kernel or the device has dropped before they came here, since its ring was full or it had no frames, if it tells.
+    pub rx_dropped: u64,
     /// Packets sent.
     pub tx_packets: u64,
     /// Bytes of those.

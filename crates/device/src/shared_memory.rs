@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -36,6 +37,8 @@ pub struct SharedMemory {
     start: NonNull<u8>,
     len: usize,
     is_huge: bool,
+    /// Whether pages stay where they are though nobody uses them.
+    keeps_pages: AtomicBool,
     free: Mutex<Extents>,
 }
 
@@ -84,7 +87,7 @@ impl SharedMemory {
             }
         };
         let free = Mutex::new(Extents(BTreeMap::from([(0, len)])));
-        let memory = Self { file, start, len, is_huge, free };
+        let memory = Self { file, start, len, is_huge, keeps_pages: AtomicBool::new(is_huge), free };
         if !is_huge {
             // The kernel may have no such pages for files; then these are ordinary ones.
             // SAFETY: the advice changes nothing that programs see.
@@ -111,6 +114,12 @@ impl SharedMemory {
     /// Whether it lies in large pages that were reserved.
     pub fn is_huge(&self) -> bool {
         self.is_huge
+    }
+
+    /// Has pages stay where they are for as long as the memory lives, also when they are given back here: somebody has pinned them, and
+    /// would not see those that come instead.
+    pub(crate) fn keep_pages(&self) {
+        self.keeps_pages.store(true, Ordering::Relaxed);
     }
 
     /// How many bytes are handed out.
@@ -172,7 +181,7 @@ unsafe impl SlabMemory for SharedMemory {
     unsafe fn give(&self, slab: NonNull<u8>, layout: Layout) {
         let offset = slab.addr().get() - self.start.addr().get();
         let len = layout.size().next_multiple_of(GRAIN_BYTES);
-        if !self.is_huge {
+        if !self.keeps_pages.load(Ordering::Relaxed) {
             // Without it the pages stay until the file goes, which does no harm.
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             let _ = rustix::fs::fallocate(&self.file, flags, offset as u64, len as u64);

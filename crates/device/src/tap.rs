@@ -11,6 +11,7 @@ use std::str::FromStr;
 use sunstar_wire::MacAddr;
 
 use crate::capabilities::{Capabilities, Offloads};
+use crate::netdevice::{Control, MAX_NAME_BYTES, beside, is_name};
 use crate::queue::{DetachedQueue, Device, Queue, TakeError};
 use queue::TapQueue;
 
@@ -49,11 +50,8 @@ impl TapOptions {
         let name = || self.name.clone();
         match self.name.as_str() {
             "" => return Err(TapError::NoName),
-            long if long.len() > sys::MAX_NAME_BYTES => return Err(TapError::NameTooLong { name: name() }),
-            "." | ".." => return Err(TapError::Name { name: name() }),
-            other if !other.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte)) => {
-                return Err(TapError::Name { name: name() });
-            }
+            long if long.len() > MAX_NAME_BYTES => return Err(TapError::NameTooLong { name: name() }),
+            other if !is_name(other) => return Err(TapError::Name { name: name() }),
             _ => {}
         }
         match self.queues {
@@ -97,7 +95,7 @@ pub enum TapError {
     #[error("a TAP needs the name of an interface: tap:NAME")]
     NoName,
     /// The name is too long.
-    #[error("{name:?} is no name of an interface: it may have {} bytes", sys::MAX_NAME_BYTES)]
+    #[error("{name:?} is no name of an interface: it may have {} bytes", MAX_NAME_BYTES)]
     NameTooLong {
         /// The name.
         name: String,
@@ -193,7 +191,7 @@ impl Tap {
     /// [`TapError`] says what is missing.
     pub fn open(options: &TapOptions) -> Result<Self, TapError> {
         options.check()?;
-        let control = sys::Control::new().map_err(system(&options.name, "socket"))?;
+        let control = Control::new().map_err(system(&options.name, "socket"))?;
         let existed = control.exists(&options.name);
         let (name, queues) = attach_all(options, existed)?;
         let (first, what) = (&queues[0], "setting the packet header");
@@ -323,9 +321,4 @@ fn bits(offloads: Offloads) -> libc::c_uint {
         (offloads.uso, libc::TUN_F_USO4 | libc::TUN_F_USO6),
     ];
     table.iter().filter(|(wanted, _)| *wanted).fold(0, |bits, (_, bit)| bits | bit)
-}
-
-/// Another address of the same kind: locally administered, one bit apart.
-fn beside(MacAddr([a, b, c, d, e, f]): MacAddr) -> MacAddr {
-    MacAddr([a | 2, b, c, d, e, f ^ 1])
 }

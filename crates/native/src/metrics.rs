@@ -282,6 +282,7 @@ const DEVICE: &[Figure<DeviceCounters>] = &[
     drops("rx_truncated", |of| of.rx_truncated),
     drops("rx_malformed", |of| of.rx_malformed),
     drops("rx_other_vlan", |of| of.rx_other_vlan),
+    drops("rx_dropped", |of| of.rx_dropped),
     drops("tx_refused", |of| of.tx_refused),
     drops("tx_dropped", |of| of.tx_dropped),
     Figure::counter("sunstar_device_no_frames_total", "How often receiving had to stop for lack of frames.", |of| {
@@ -317,6 +318,7 @@ const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figur
         b"rx_truncated" => &[("reason", "rx_truncated")],
         b"rx_malformed" => &[("reason", "rx_malformed")],
         b"rx_other_vlan" => &[("reason", "rx_other_vlan")],
+        b"rx_dropped" => &[("reason", "rx_dropped")],
         b"tx_refused" => &[("reason", "tx_refused")],
         _ => &[("reason", "tx_dropped")],
     };

@@ -26,3 +26,4 @@ mod starts;
 mod stop;
 mod tools;
 mod vlan;
+mod xdp;

@@ -14,8 +14,8 @@ use sunstar_packet::{BufferMut, MAX_BUFFERS, Packet, Pool};
 
 use sunstar_virtio::net::{self, HEADER_BYTES};
 
-use super::sys;
 use crate::capabilities::Capabilities;
+use crate::netdevice::read_packet;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 
 /// How long a queue that found no frame waits until it tries again: nobody tells when frames come back.
@@ -72,7 +72,7 @@ impl TapQueue {
     /// Receives one packet, if there is one.
     fn receive(&mut self) -> io::Result<Received> {
         let mut header = [0; HEADER_BYTES];
-        let total = match sys::read_packet(&self.file, &mut header, &mut self.frames) {
+        let total = match read_packet(&self.file, &mut header, &mut self.frames) {
             Ok(total) => total,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
             Err(error) => return Err(error),

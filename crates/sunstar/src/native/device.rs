@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sunstar_device::{
     BackError, BackOptions, Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions,
-    VhostUserBack, VhostUserFront,
+    VhostUserBack, VhostUserFront, Xdp, XdpError, XdpOptions,
 };
 
 use crate::error::Error;
@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Tap(TapOptions),
     VhostUser(FrontOptions),
     VhostUserBack(BackOptions),
+    Xdp(XdpOptions),
 }
 
 impl Kind {
@@ -35,6 +36,7 @@ impl Kind {
             Self::VhostUser(FrontOptions { path, .. }) | Self::VhostUserBack(BackOptions { path, .. }) => {
                 path.display().to_string()
             }
+            Self::Xdp(options) => options.name.clone(),
         }
     }
 
@@ -43,6 +45,7 @@ impl Kind {
         match self {
             Self::Tap(_) => "tap",
             Self::VhostUser(_) | Self::VhostUserBack(_) => "vhost-user",
+            Self::Xdp(_) => "xdp",
         }
     }
 
@@ -52,6 +55,7 @@ impl Kind {
             Self::Tap(options) => Self::Tap(TapOptions::new(&options.name)),
             Self::VhostUser(options) => Self::VhostUser(FrontOptions::new(&options.path)),
             Self::VhostUserBack(options) => Self::VhostUserBack(BackOptions::new(&options.path)),
+            Self::Xdp(options) => Self::Xdp(XdpOptions::new(&options.name)),
         }
     }
 
@@ -59,7 +63,7 @@ impl Kind {
     pub(super) const fn shared_queues(&self) -> usize {
         match self {
             // The back end's packets lie in the front end's memory, from which they are copied.
-            Self::Tap(_) | Self::VhostUserBack(_) => 0,
+            Self::Tap(_) | Self::Xdp(_) | Self::VhostUserBack(_) => 0,
             Self::VhostUser(options) => options.queues,
         }
     }
@@ -75,6 +79,7 @@ impl Kind {
             (Self::VhostUserBack(options), _) => {
                 Ok(Box::new(VhostUserBack::open(options).map_err(|error| failed(&error))?))
             }
+            (Self::Xdp(options), _) => Ok(Box::new(Xdp::open(options).map_err(|error| failed(&error))?)),
             (Self::VhostUser(options), Some(memory)) => {
                 let front = VhostUserFront::open(options, Arc::clone(memory)).map_err(|error| failed(&error))?;
                 Ok(Box::new(front))
@@ -104,8 +109,10 @@ impl FromStr for DeviceOptions {
                 Kind::VhostUserBack(others.parse().map_err(|error: BackError| error.to_string())?)
             }
             "vhost-user" => Kind::VhostUser(others.parse().map_err(|error: FrontError| error.to_string())?),
+            "xdp" if !vlans.is_empty() => return Err("AF_XDP has no VLANs".to_owned()),
+            "xdp" => Kind::Xdp(others.parse().map_err(|error: XdpError| error.to_string())?),
             _ => {
-                let what = "there are tap:NAME and vhost-user:PATH";
+                let what = "there are tap:NAME, vhost-user:PATH and xdp:IFNAME";
                 return Err(format!("there are no devices of the kind {kind:?}; {what}"));
             }
         };

@@ -261,7 +261,7 @@ impl Plan {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
         let pool = match part.memory {
             Some(memory) => Pool::with_memory(memory, options),
-            None => Pool::new(options),
+            None => part.queue.pool(options),
         };
         let pool = Rc::new(pool.map_err(|_| Error::failure("there is no memory for frames"))?);
         let queue = part.queue.attach(Rc::clone(&pool))?;

@@ -1,0 +1,202 @@
+//! httpd on the native stack by AF_XDP at one end of a pair of virtual interfaces, with the kernel as its peer at the other end, in
+//! a namespace of its own, and as its neighbour at the same end.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::client::{Client, HELLO};
+use super::files::{content, root};
+use super::metrics::figure;
+use super::namespace::{in_namespace, ip};
+use super::native::exercise;
+use super::server::{Httpd, PATIENCE, Setup, command};
+
+/// The kernel's addresses at the interface, which stay its own.
+const NEIGHBOUR_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const NEIGHBOUR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 1);
+const STACK_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const STACK_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 2);
+const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 5, 0, 0, 0, 3);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread in the namespace of the other end, which is there as long as this is.
+struct Peer(Sender<(Job, Sender<()>)>);
+
+impl Peer {
+    /// Does something there.
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let (told, ended) = channel();
+        self.0.send((Box::new(job), told)).expect("it takes jobs");
+        ended.recv().expect("the job has no failure");
+    }
+}
+
+/// Runs a test with the interface `near`, which has so many queues, and the peer to which it leads.
+fn with_peer(queues: usize, test: impl FnOnce(Peer) + Send + 'static) {
+    in_namespace(move || {
+        let (jobs, wanted) = channel::<(Job, Sender<()>)>();
+        let (told, made) = channel::<u32>();
+        let other = thread::spawn(move || {
+            in_namespace(move || {
+                let own = fs::read_link("/proc/thread-self").expect("there is a /proc");
+                let id = own.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+                told.send(id.expect("it ends with a number")).expect("it is waited for");
+                for (job, ended) in wanted {
+                    job();
+                    ended.send(()).expect("it is waited for");
+                }
+            });
+        });
+        // Elsewhere than in continuous integration there may be no such namespaces, which was told.
+        let Ok(id) = made.recv() else { return };
+        let count = format!("numrxqueues {queues} numtxqueues {queues}");
+        ip(&format!("link add near {count} type veth peer name far netns {id} {count}"));
+        ip(&format!("addr add {NEIGHBOUR_V4}/24 dev near"));
+        ip("link set near up");
+        ip(&format!("addr add {NEIGHBOUR_V6}/64 dev near nodad"));
+        let peer = Peer(jobs);
+        peer.run(|| {
+            ip(&format!("addr add {PEER_V4}/24 dev far"));
+            ip("link set far up");
+            ip(&format!("addr add {PEER_V6}/64 dev far nodad"));
+            // Else it leaves checksums to a device that is none.
+            let status = Command::new("/usr/sbin/ethtool").args(["-K", "far", "tx", "off"]).output();
+            assert!(status.expect("the package ethtool is installed").status.success(), "ethtool -K far tx off");
+        });
+        test(peer);
+        other.join().expect("it has no failure");
+    });
+}
+
+/// A command that runs httpd at both addresses.
+fn native(setup: Setup, device: &str) -> Command {
+    let mut command = command(setup);
+    command.args(["--network-stack", "native", "--device", device, "--slaac", "0", "--address", "::"]);
+    command.args(["--host-ipv4-addr", &STACK_V4.to_string(), "--host-ipv6-addr", &format!("{STACK_V6}/64")]);
+    command
+}
+
+/// Whether a program is attached to the interface.
+fn is_attached() -> bool {
+    let shown = Command::new("ip").args(["link", "show", "near"]).output().expect("the package iproute2 is installed");
+    String::from_utf8(shown.stdout).expect("it is text").contains("prog/xdp")
+}
+
+/// Has the peer speak with the kernel at the near end, by its own address.
+fn speak_with_the_neighbour(peer: &Peer, at: IpAddr) {
+    let listener = TcpListener::bind((at, 0)).expect("it is ours");
+    let address = listener.local_addr().expect("it is bound");
+    let echo = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it listens");
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).expect("they come");
+        stream.write_all(&bytes).expect("they go");
+    });
+    peer.run(move || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the kernel is there");
+        stream.write_all(b"hello").expect("they go");
+        let mut bytes = [0; 5];
+        stream.read_exact(&mut bytes).expect("they come back");
+        assert_eq!(&bytes, b"hello");
+    });
+    echo.join().expect("it has no failure");
+}
+
+fn serves(queues: usize, setup: Setup) {
+    println!("{queues} queues, {setup:?}");
+    with_peer(queues, move |peer| {
+        let root = root(&format!("xdp-{queues}-{}-{}", setup.shards, setup.backend));
+        let httpd = Httpd::run(native(setup, &format!("xdp:near,queues={queues}")).arg("--root").arg(&root));
+        assert!(is_attached());
+        let address = httpd.address;
+        let large = content(3_000_000);
+        peer.run(move || {
+            for ip in [IpAddr::from(STACK_V4), STACK_V6.into()] {
+                exercise(SocketAddr::new(ip, address.port()), &large);
+            }
+            let address = SocketAddr::new(STACK_V4.into(), address.port());
+            let received = figure(address, "sunstar_device_received_packets_total", "near");
+            assert!(received > 1_000.0, "{received}");
+        });
+        speak_with_the_neighbour(&peer, NEIGHBOUR_V4.into());
+        speak_with_the_neighbour(&peer, NEIGHBOUR_V6.into());
+        let log = httpd.stop();
+        assert!(!log.contains("WARN"), "{log}");
+        assert!(!is_attached());
+        speak_with_the_neighbour(&peer, NEIGHBOUR_V4.into());
+    });
+}
+
+#[test]
+fn httpd_serves_beside_the_kernel() {
+    for backend in ["epoll", "io_uring"] {
+        serves(1, Setup { backend, shards: 1 });
+    }
+}
+
+#[test]
+fn httpd_serves_by_several_queues_and_by_fewer_than_shards() {
+    serves(2, Setup { backend: "io_uring", shards: 2 });
+    serves(1, Setup { backend: "epoll", shards: 2 });
+}
+
+#[test]
+fn the_program_goes_with_a_process_that_is_killed() {
+    with_peer(1, |peer| {
+        for _ in 0..2 {
+            let setup = Setup { backend: "epoll", shards: 1 };
+            let mut httpd = Httpd::run(&mut native(setup, "xdp:near"));
+            assert!(is_attached());
+            let address = SocketAddr::new(STACK_V4.into(), httpd.address.port());
+            peer.run(move || {
+                let mut client = Client::connect(address).expect("it listens");
+                assert_eq!(client.get("/").expect("it answers").body, HELLO);
+            });
+            httpd.signal(Signal::KILL);
+            httpd.end();
+            let deadline = Instant::now() + PATIENCE;
+            while is_attached() {
+                assert!(Instant::now() < deadline, "the program is there still");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+}
+
+#[test]
+fn other_devices_go_on_when_an_interface_is_deleted() {
+    with_peer(1, |peer| {
+        ip("tuntap add dev tap0 mode tap");
+        ip("addr add 10.10.0.1/24 dev tap0");
+        ip("link set tap0 up");
+        let setup = Setup { backend: "io_uring", shards: 1 };
+        let mut command = command(setup);
+        command.args(["--network-stack", "native", "--device", "xdp:near", "--device", "tap:tap0"]);
+        command.args(["--host-ipv4-addr", &STACK_V4.to_string(), "--host-ipv4-addr", "10.10.0.2"]);
+        let httpd = Httpd::run(&mut command);
+        let port = httpd.address.port();
+        let here = SocketAddr::new(Ipv4Addr::new(10, 10, 0, 2).into(), port);
+        let ask = |address| {
+            let mut client = Client::connect(address).expect("it listens");
+            assert_eq!(client.get("/").expect("it answers").body, HELLO);
+        };
+        peer.run(move || ask(SocketAddr::new(STACK_V4.into(), port)));
+        ask(here);
+        ip("link delete near");
+        ask(here);
+        // It looks again after a while, if it was told that the interface is down before that it is gone.
+        thread::sleep(Duration::from_millis(300));
+        ask(here);
+        let log = httpd.stop();
+        assert!(log.contains("near: the device is gone"), "{log}");
+    });
+}

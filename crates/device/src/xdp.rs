@@ -1,0 +1,185 @@
+//! Interfaces of the kernel whose frames come and go by AF_XDP, past its network stack.
+
+mod assembler;
+mod attached;
+mod bpf;
+mod chunks;
+mod group;
+mod options;
+mod queue;
+mod ring;
+mod socket;
+mod steering;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use sunstar_packet::{PoolOptions, SLAB_BYTES};
+use sunstar_wire::MacAddr;
+
+use crate::capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, Offloads};
+use crate::netdevice::{Control, beside};
+use crate::queue::{DetachedQueue, Device, FrameMemory, Queue, TakeError};
+use crate::shared_memory::SharedMemory;
+use attached::Attached;
+use bpf::Mode;
+use chunks::HEADROOM_BYTES;
+use group::GroupSocket;
+pub use options::{MAX_XDP_QUEUES, XdpError, XdpOptions};
+use queue::{Parts, XdpQueue};
+use socket::Socket;
+
+/// Frames are of the first of these sizes into which the longest packet fits. The kernel knows powers of two, from 2,048 to a page.
+const CHUNK_BYTES: [u32; 2] = [2_048, 4_096];
+
+/// An interface of the kernel, of which the stack has some of the frames, by AF_XDP.
+///
+/// The stack is another host on the same wire: it has a hardware address of its own, and what comes for that is its alone. What comes
+/// for everybody both get. All else is the kernel's, as ever, and so are the addresses at the interface. A program of a few
+/// instructions tells the frames apart, in the driver if it can; it goes away with the device and its queues, and with the process.
+///
+/// What is received lies in frames of the shard's pool, and is not copied by the process; what is sent goes from where it lies if that is one of these
+/// frames, and is copied to one otherwise ([`Counters::tx_copies`](crate::Counters::tx_copies)). Checksums are the stack's in both directions. Peers
+/// that leave theirs to the device, as the other end of a pair of virtual interfaces does, must be told not to
+/// (`ethtool -K PEER tx off`).
+///
+/// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken.
+pub struct Xdp {
+    name: String,
+    capabilities: Capabilities,
+    kernel_mac: MacAddr,
+    chunk_bytes: usize,
+    frames: usize,
+    /// Those that are not taken.
+    queues: Vec<Option<Parts>>,
+}
+
+impl Xdp {
+    /// Attaches the program to an interface and binds a socket to each of its queues.
+    ///
+    /// # Errors
+    /// [`XdpError`] says what is missing.
+    pub fn open(options: &XdpOptions) -> Result<Self, XdpError> {
+        options.check()?;
+        let name = &options.name;
+        let system = |what| move |error| XdpError::System { name: name.clone(), what, error };
+        let control = Control::new().map_err(system("making a socket"))?;
+        let index = control.index(name).map_err(system("looking for it"))?;
+        let index = index.ok_or_else(|| XdpError::NoInterface { name: name.clone() })?;
+        let kernel_mac = control.mac(name).map_err(system("reading the address"))?;
+        let mtu_bytes = control.mtu(name).map_err(system("reading the MTU"))?;
+        let chunk_bytes = chunk_bytes(mtu_bytes).ok_or_else(|| XdpError::Mtu {
+            name: name.clone(),
+            mtu_bytes,
+            limit_bytes: room(CHUNK_BYTES[1]) - MAX_LINK_HEADER_BYTES,
+        })?;
+        let has = control.rx_queues(name).map_err(system("counting its queues"))?.unwrap_or(1);
+        let queues = options.queues.unwrap_or(has);
+        if queues > has {
+            return Err(XdpError::FewerQueues { name: name.clone(), has, queues });
+        }
+        if queues < has {
+            log::warn!("xdp:{name}: what comes by {} of its {has} queues is lost", has - queues);
+        }
+        let mac = options.mac.unwrap_or_else(|| beside(kernel_mac));
+        let attached = Arc::new(Attached::new(name, index, mac, queues)?);
+        let group = GroupSocket::open(index, mac).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM) => XdpError::Permission { what: "receive packets of interfaces", error },
+            _ => system("receiving what is for everybody")(error),
+        })?;
+        let mut group = Some(group);
+        let mut opened = Vec::new();
+        for queue in 0..queues {
+            let socket = open_socket(options, index, queue, chunk_bytes, &attached)?;
+            let attached = Arc::clone(&attached);
+            let chunk_bytes = chunk_bytes as usize;
+            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes }));
+        }
+        let sockets = opened.iter().flatten().map(|parts| &parts.socket);
+        let how = if sockets.clone().all(|socket| socket.is_zero_copy) { "without copies" } else { "by copies" };
+        let what = if attached.mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
+        log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
+        let capabilities =
+            Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx: Offloads::NONE, rss_key: None };
+        let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
+        Ok(Self { name: name.clone(), capabilities, kernel_mac, chunk_bytes, frames, queues: opened })
+    }
+
+    /// The kernel's own address at the interface.
+    pub fn kernel_mac(&self) -> MacAddr {
+        self.kernel_mac
+    }
+}
+
+/// Room for a packet in a frame.
+const fn room(chunk_bytes: u32) -> usize {
+    chunk_bytes as usize - HEADROOM_BYTES
+}
+
+/// The size of frames for packets of an MTU.
+fn chunk_bytes(mtu_bytes: usize) -> Option<u32> {
+    CHUNK_BYTES.into_iter().find(|bytes| room(*bytes) >= mtu_bytes + MAX_LINK_HEADER_BYTES)
+}
+
+/// Binds a socket to a queue, with memory for its frames, and has the program give it what comes there.
+fn open_socket(
+    options: &XdpOptions,
+    index: u32,
+    queue: usize,
+    chunk_bytes: u32,
+    attached: &Attached,
+) -> Result<Socket, XdpError> {
+    let name = || options.name.clone();
+    let system = |what, error| XdpError::System { name: name(), what, error };
+    let number = u32::try_from(queue).map_err(|error| system("counting queues", io::Error::other(error)))?;
+    // The pool takes memory in slabs.
+    let bytes = (options.frames * chunk_bytes as usize).next_multiple_of(SLAB_BYTES) * 17 / 16 + SLAB_BYTES;
+    let memory = SharedMemory::new(bytes).map_err(|error| system("memory for frames", io::Error::other(error)))?;
+    let copies = attached.mode == Mode::Generic;
+    let socket = Socket::open(index, number, memory, chunk_bytes, copies).map_err(|(what, error)| match error {
+        Errno::BUSY => XdpError::QueueBusy { name: name(), queue },
+        Errno::PERM => XdpError::Permission { what: "use AF_XDP", error: error.into() },
+        _ => system(what, error.into()),
+    })?;
+    let added = attached.sockets.put_socket(number, &socket);
+    added.map_err(|error| system("giving the socket its frames", error))?;
+    Ok(socket)
+}
+
+impl Device for Xdp {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError> {
+        let queues = self.queues.len();
+        let place = self.queues.get_mut(index).ok_or(TakeError::NoSuchQueue { index, queues })?;
+        let parts = place.take().ok_or(TakeError::Taken { index })?;
+        let options = PoolOptions {
+            frame_bytes: self.chunk_bytes - HEADROOM_BYTES,
+            headroom_bytes: HEADROOM_BYTES,
+            limit_frames: self.frames,
+        };
+        let frames = FrameMemory { memory: Arc::clone(&parts.socket.memory) as _, options };
+        let capabilities = self.capabilities.clone();
+        let queue = DetachedQueue::new(move |pool| {
+            XdpQueue::new(parts, capabilities, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
+        });
+        Ok(queue.with_frames(frames))
+    }
+}
+
+impl fmt::Debug for Xdp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Xdp")
+            .field("name", &self.name)
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}

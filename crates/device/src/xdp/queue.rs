@@ -1,0 +1,403 @@
+//! One queue of an interface: a socket, its frames, and on the first queue what comes for everybody.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use sunstar_executor::Instant;
+use sunstar_packet::{Buffer, BufferMut, Packet, Pool};
+
+use super::attached::Attached;
+use super::chunks::Chunks;
+use super::group::{Both, GroupSocket, Received};
+use super::ring::{MORE, Piece};
+use super::socket::{RX_ENTRIES, Socket};
+use crate::capabilities::Capabilities;
+use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
+
+/// How long a queue waits that found no frame, or whose packets the kernel does not take: nobody tells when to go on.
+const RETRY_WAIT: Duration = Duration::from_millis(1);
+
+/// How often an interface that is down is looked at: nobody tells when it is up again, or deleted.
+const DOWN_WAIT: Duration = Duration::from_millis(100);
+
+/// A packet is sent in so many pieces at most; the kernel takes one more than `MAX_SKB_FRAGS`, which is 17 most often.
+const MAX_PIECES: usize = 16;
+
+/// What is shorter is copied beside what must be: that costs less than one more piece.
+const MIN_PIECE_BYTES: usize = 256;
+
+/// What a queue is made of when it comes to its shard.
+pub(super) struct Parts {
+    pub(super) socket: Socket,
+    pub(super) group: Option<GroupSocket>,
+    pub(super) attached: Arc<Attached>,
+    pub(super) chunk_bytes: usize,
+}
+
+/// A queue of an [`Xdp`](super::Xdp).
+pub(super) struct XdpQueue {
+    /// Is closed before the frames go.
+    socket: Socket,
+    chunks: Chunks,
+    group: Option<(GroupSocket, Both)>,
+    capabilities: Capabilities,
+    pool: Rc<Pool>,
+    /// The pieces of the packet that is being sent; empty between calls.
+    pieces: Vec<Buffer>,
+    /// Whether the last burst left packets behind.
+    is_full: bool,
+    /// Whether the rest of a packet that was too long for a frame is still to come.
+    is_within: bool,
+    /// Whether there was no frame for what comes for everybody.
+    is_starved: bool,
+    is_down: bool,
+    retry_at: Option<Instant>,
+    counters: Counters,
+    /// What gives the socket its frames, until the last queue is gone.
+    _attached: Arc<Attached>,
+}
+
+/// What came of an attempt to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Done,
+    /// The ring is full.
+    Full,
+    /// There is no frame to copy to.
+    NoFrame,
+}
+
+impl XdpQueue {
+    pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
+        let Parts { socket, group, attached, chunk_bytes } = parts;
+        let group = match group {
+            Some(group) => {
+                let both = Both::new(socket.as_fd(), &group).map_err(|_| AttachError::NoDescriptor)?;
+                Some((group, both))
+            }
+            None => None,
+        };
+        let chunks = Chunks::new(Arc::clone(&socket.memory), chunk_bytes);
+        let mut queue = Self {
+            socket,
+            chunks,
+            group,
+            capabilities,
+            pool,
+            pieces: Vec::with_capacity(MAX_PIECES),
+            is_full: false,
+            is_within: false,
+            is_starved: false,
+            is_down: false,
+            retry_at: None,
+            counters: Counters::default(),
+            _attached: attached,
+        };
+        let first = queue.pool.take().ok_or(AttachError::NoFrame)?;
+        let (frame_bytes, max_packet_bytes) = (first.tailroom(), queue.capabilities.max_rx_bytes());
+        if frame_bytes < max_packet_bytes {
+            return Err(AttachError::FramesTooSmall { frame_bytes, max_packet_bytes, max_buffers: 1 });
+        }
+        queue.post(first).map_err(|_| AttachError::OtherMemory)?;
+        queue.refill(Instant::ORIGIN);
+        Ok(queue)
+    }
+
+    /// Has the kernel receive into a frame, for which there is room.
+    fn post(&mut self, frame: BufferMut) -> Result<(), BufferMut> {
+        let address = self.chunks.post(frame)?;
+        self.socket.fill.push(address);
+        Ok(())
+    }
+
+    /// Gives the kernel frames to receive into, as many as it can have.
+    fn refill(&mut self, now: Instant) {
+        for _ in 0..self.socket.fill.room(RX_ENTRIES) {
+            let Some(frame) = self.pool.take() else { break };
+            if self.post(frame).is_err() {
+                break;
+            }
+        }
+        self.socket.fill.publish();
+        if self.chunks.posted() == 0 {
+            self.counters.rx_no_frames += 1;
+            self.retry_after(now, RETRY_WAIT);
+        }
+        if self.socket.fill.needs_wakeup() {
+            self.socket.kick_rx();
+        }
+    }
+
+    /// Takes back what was sent.
+    fn reap(&mut self) {
+        while let Some(address) = self.socket.completion.pop() {
+            let is_known = self.chunks.sent(address);
+            debug_assert!(is_known, "the kernel has sent what it was told to");
+        }
+        self.socket.completion.release();
+    }
+
+    /// Receives what came for everybody; answers how many packets.
+    fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
+        let Some((group, _)) = &self.group else { return Ok(0) };
+        let mut count = 0;
+        let mut frame = None;
+        self.is_starved = false;
+        while count < max {
+            frame = frame.or_else(|| self.pool.take());
+            if frame.is_none() {
+                self.is_starved = true;
+                self.counters.rx_no_frames += 1;
+                self.retry_after(now, RETRY_WAIT);
+                break;
+            }
+            match group.receive(&mut frame) {
+                Ok(Received::Packet(packet)) => {
+                    self.counters.rx_packets += 1;
+                    self.counters.rx_bytes += packet.len() as u64;
+                    out.push_back(packet);
+                    count += 1;
+                }
+                Ok(Received::Malformed) => self.counters.rx_malformed += 1,
+                Ok(Received::Nothing) => break,
+                Ok(Received::Down) => {
+                    self.is_down = true;
+                    break;
+                }
+                Ok(Received::Gone) => return Err(QueueError::Gone),
+                // What came before is not lost; the error comes again.
+                Err(_) if count > 0 => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(count)
+    }
+
+    /// Looks whether an interface that was down is up again, or gone.
+    fn look_again(&mut self, now: Instant) -> Result<(), QueueError> {
+        match self.socket.kick() {
+            Err(Errno::NXIO) => Err(QueueError::Gone),
+            Err(Errno::NETDOWN) => {
+                self.retry_after(now, DOWN_WAIT);
+                Ok(())
+            }
+            _ => {
+                self.is_down = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn retry_after(&mut self, now: Instant, wait: Duration) {
+        let at = now + wait;
+        self.retry_at = Some(self.retry_at.map_or(at, |other| other.min(at)));
+    }
+
+    /// Puts a packet, which the device can send, into the ring.
+    fn put(&mut self, packet: &Packet) -> Put {
+        let copied = match self.cut(packet) {
+            Some(copied) => copied,
+            None => {
+                self.pieces.clear();
+                return Put::NoFrame;
+            }
+        };
+        let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
+        if self.socket.tx.room(count) < count {
+            self.pieces.clear();
+            return Put::Full;
+        }
+        let mut left = self.pieces.len();
+        for buffer in self.pieces.drain(..) {
+            left -= 1;
+            let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+            let address = self.chunks.send(buffer).expect("pieces are of this memory, and nobody receives into them");
+            let options = if left > 0 { MORE } else { 0 };
+            self.socket.tx.push(Piece { address, len, options });
+        }
+        if copied > 0 {
+            self.counters.tx_copies += 1;
+            self.counters.tx_copied_bytes += copied as u64;
+        }
+        Put::Done
+    }
+
+    /// Makes pieces of a packet: buffers in this memory, as they are, and copies of others. Answers how many bytes were copied; `None` if
+    /// there is no frame for them.
+    fn cut(&mut self, packet: &Packet) -> Option<usize> {
+        let buffers = packet.buffers();
+        let is_direct =
+            |buffer: &Buffer| (buffers.len() == 1 || buffer.len() >= MIN_PIECE_BYTES) && self.chunks.has(buffer);
+        let direct = buffers.iter().filter(|buffer| is_direct(buffer)).count();
+        let takes_pieces = buffers.len() == 1 || self.socket.has_pieces && 2 * direct < MAX_PIECES;
+        let mut copy: Option<BufferMut> = None;
+        let mut copied = 0;
+        for buffer in buffers {
+            if takes_pieces && is_direct(buffer) {
+                self.pieces.extend(copy.take().map(BufferMut::freeze));
+                self.pieces.push(buffer.clone());
+                continue;
+            }
+            if copy.is_none() {
+                copy = Some(self.pool.take()?);
+            }
+            copy.as_mut()?.extend_from_slice(buffer).ok()?;
+            copied += buffer.len();
+        }
+        self.pieces.extend(copy.map(BufferMut::freeze));
+        Some(copied)
+    }
+
+    /// Has the kernel send what is in the ring.
+    fn flush(&mut self, now: Instant) -> Result<(), QueueError> {
+        loop {
+            let waiting = self.socket.tx.waiting();
+            if waiting == 0 || !self.socket.tx.needs_wakeup() {
+                return Ok(());
+            }
+            match self.socket.kick() {
+                Ok(()) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS) => {}
+                Err(Errno::NXIO) => return Err(QueueError::Gone),
+                Err(Errno::NETDOWN) => {
+                    self.is_down = true;
+                    self.retry_after(now, DOWN_WAIT);
+                    return Ok(());
+                }
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            // A device that has the frames itself goes on by itself. Else the kernel takes some at a time.
+            if self.socket.is_zero_copy {
+                return Ok(());
+            }
+            if self.socket.tx.waiting() == waiting {
+                self.retry_after(now, RETRY_WAIT);
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Queue for XdpQueue {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
+        self.retry_at = None;
+        self.reap();
+        let mut count = 0;
+        while count < max
+            && let Some(piece) = self.socket.rx.pop()
+        {
+            let buffer = self.chunks.received(piece.address, piece.len);
+            let has_more = piece.options & MORE != 0;
+            if std::mem::replace(&mut self.is_within, has_more) {
+                continue;
+            }
+            match buffer {
+                Some(buffer) if !has_more && !buffer.is_empty() => {
+                    self.counters.rx_packets += 1;
+                    self.counters.rx_bytes += buffer.len() as u64;
+                    out.push_back(Packet::from(buffer));
+                    count += 1;
+                }
+                Some(_) if has_more => self.counters.rx_truncated += 1,
+                _ => self.counters.rx_malformed += 1,
+            }
+        }
+        self.socket.rx.release();
+        let result = self.receive_group(now, out, max - count);
+        self.refill(now);
+        // What came before is not lost; the error comes again.
+        count += match result {
+            Err(_) if count > 0 => 0,
+            result => result?,
+        };
+        if self.is_down {
+            match self.look_again(now) {
+                Err(_) if count > 0 => self.retry_after(now, RETRY_WAIT),
+                looked => looked?,
+            }
+        }
+        Ok(count)
+    }
+
+    fn tx_burst(&mut self, now: Instant, packets: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
+        self.is_full = false;
+        self.reap();
+        let mut count = 0;
+        while let Some(packet) = packets.front() {
+            let len = packet.len() as u64;
+            if self.capabilities.check(packet).is_err() {
+                self.counters.tx_refused += 1;
+            } else {
+                match self.put(packet) {
+                    Put::Done => {
+                        self.counters.tx_packets += 1;
+                        self.counters.tx_bytes += len;
+                    }
+                    put => {
+                        self.is_full = put == Put::Full;
+                        self.counters.tx_full += 1;
+                        if put == Put::NoFrame {
+                            self.retry_after(now, RETRY_WAIT);
+                        }
+                        break;
+                    }
+                }
+            }
+            packets.pop_front();
+            count += 1;
+        }
+        self.socket.tx.publish();
+        self.flush(now)?;
+        Ok(count)
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
+        let writable = self.is_full && !self.is_down;
+        let Some((_, both)) = &mut self.group else {
+            return Readiness::Descriptor { fd: self.socket.as_fd(), readable: true, writable };
+        };
+        if both.wait_for_room(self.socket.as_fd(), writable).is_err() {
+            return Readiness::Ready;
+        }
+        // Without a frame nothing can be received for everybody, and the descriptor would stay readable.
+        Readiness::Descriptor { fd: (*both).as_fd(), readable: !self.is_starved, writable: false }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    fn counters(&self) -> Counters {
+        let kernel = self.socket.statistics();
+        let rx_dropped = kernel.map_or(0, |of| of.rx_dropped + of.rx_ring_full.unwrap_or(0));
+        Counters { rx_dropped: self.counters.rx_dropped + rx_dropped, ..self.counters }
+    }
+}
+
+impl Drop for XdpQueue {
+    fn drop(&mut self) {
+        // A socket of copies is rid of its frames when it is closed. A device that has them itself is told later, and may write until then.
+        if self.socket.is_zero_copy {
+            self.chunks.forget();
+        }
+    }
+}
+
+impl fmt::Debug for XdpQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("XdpQueue")
+            .field("socket", &self.socket)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}

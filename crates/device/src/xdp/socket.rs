@@ -1,0 +1,150 @@
+//! Sockets of AF_XDP: one queue of an interface, and the frames of memory that it shares with the kernel.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::xdp::{
+    SocketAddrXdp, SocketAddrXdpFlags, XDP_PGOFF_RX_RING, XDP_PGOFF_TX_RING, XDP_UMEM_PGOFF_COMPLETION_RING,
+    XDP_UMEM_PGOFF_FILL_RING, XdpOptionsFlags, XdpStatistics, XdpUmemReg, XdpUmemRegFlags,
+};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, send, socket_with, sockopt};
+
+use super::ring::{Consumer, Piece, Producer};
+use crate::shared_memory::SharedMemory;
+
+/// Frames that wait to be received into, and packets that wait to be received, in the rings of a queue.
+pub(super) const RX_ENTRIES: u32 = 2_048;
+
+/// Pieces of packets that wait to be sent, or that were sent and whose frames have not come back.
+pub(super) const TX_ENTRIES: u32 = 2_048;
+
+/// A queue that was just given up is free a little later: the kernel takes its socket down when nobody looks.
+const BIND_TRIES: u32 = 200;
+const BIND_PAUSE: Duration = Duration::from_millis(1);
+
+/// A socket that is bound to a queue.
+pub(super) struct Socket {
+    descriptor: OwnedFd,
+    pub(super) rx: Consumer<Piece>,
+    pub(super) tx: Producer<Piece>,
+    /// Addresses of frames for the kernel to receive into.
+    pub(super) fill: Producer<u64>,
+    /// Addresses of what the kernel has sent.
+    pub(super) completion: Consumer<u64>,
+    /// Whether packets may have several pieces.
+    pub(super) has_pieces: bool,
+    /// Whether the device itself reads and writes the frames.
+    pub(super) is_zero_copy: bool,
+    /// What the frames lie in, which the kernel has pinned.
+    pub(super) memory: Arc<SharedMemory>,
+}
+
+/// What was tried when there came an error.
+pub(super) type Step = (&'static str, Errno);
+
+impl Socket {
+    /// Binds a socket to a queue of an interface, for frames of `chunk_bytes` in `memory`, which begin at multiples of that. With
+    /// `copies` the kernel is not to let the device itself have the frames.
+    pub(super) fn open(
+        interface: u32,
+        queue: u32,
+        memory: Arc<SharedMemory>,
+        chunk_bytes: u32,
+        copies: bool,
+    ) -> Result<Self, Step> {
+        let step = |what| move |error| (what, error);
+        let descriptor = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)
+            .map_err(step("making a socket"))?;
+        memory.keep_pages();
+        let frames = XdpUmemReg {
+            addr: memory.start().as_ptr().expose_provenance() as u64,
+            len: memory.len() as u64,
+            chunk_size: chunk_bytes,
+            headroom: 0,
+            flags: XdpUmemRegFlags::empty(),
+            tx_metadata_len: 0,
+        };
+        sockopt::set_xdp_umem_reg(&descriptor, frames).map_err(step("registering the frames"))?;
+        let sizes = [
+            sockopt::set_xdp_umem_fill_ring_size(&descriptor, RX_ENTRIES),
+            sockopt::set_xdp_umem_completion_ring_size(&descriptor, TX_ENTRIES),
+            sockopt::set_xdp_rx_ring_size(&descriptor, RX_ENTRIES),
+            sockopt::set_xdp_tx_ring_size(&descriptor, TX_ENTRIES),
+        ];
+        sizes.into_iter().collect::<Result<(), Errno>>().map_err(step("making the rings"))?;
+        let at = sockopt::xdp_mmap_offsets(&descriptor).map_err(step("asking for the rings"))?;
+        let failed = |error: io::Error| ("mapping the rings", Errno::from_io_error(&error).unwrap_or(Errno::INVAL));
+        let socket = descriptor.as_fd();
+        let rx = Consumer::map(socket, XDP_PGOFF_RX_RING, &at.rx, RX_ENTRIES).map_err(failed)?;
+        let tx = Producer::map(socket, XDP_PGOFF_TX_RING, &at.tx, TX_ENTRIES).map_err(failed)?;
+        let fill = Producer::map(socket, XDP_UMEM_PGOFF_FILL_RING, &at.fr, RX_ENTRIES).map_err(failed)?;
+        let completion = Consumer::map(socket, XDP_UMEM_PGOFF_COMPLETION_RING, &at.cr, TX_ENTRIES).map_err(failed)?;
+        let has_pieces = bind_to(socket, interface, queue, copies).map_err(step("binding the socket"))?;
+        let options = sockopt::xdp_options(&descriptor).map_err(step("asking for the mode"))?;
+        let is_zero_copy = options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
+        Ok(Self { descriptor, rx, tx, fill, completion, has_pieces, is_zero_copy, memory })
+    }
+
+    /// Has the kernel send what waits.
+    pub(super) fn kick(&self) -> Result<(), Errno> {
+        send(&self.descriptor, &[], SendFlags::DONTWAIT).map(drop)
+    }
+
+    /// Has the kernel see that there are frames again.
+    pub(super) fn kick_rx(&self) {
+        // It receives nothing this way; whether there is anything the ring tells.
+        let _ = rustix::net::recv(&self.descriptor, &mut [0_u8; 0][..], rustix::net::RecvFlags::DONTWAIT);
+    }
+
+    /// What the kernel has counted.
+    pub(super) fn statistics(&self) -> Option<XdpStatistics> {
+        sockopt::xdp_statistics(&self.descriptor).ok()
+    }
+}
+
+/// Binds a socket; answers whether its packets may have several pieces.
+fn bind_to(socket: BorrowedFd<'_>, interface: u32, queue: u32, copies: bool) -> Result<bool, Errno> {
+    let mut flags = SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP | SocketAddrXdpFlags::XDP_USE_SG;
+    flags.set(SocketAddrXdpFlags::XDP_COPY, copies);
+    let mut tries = 0;
+    loop {
+        match bind(socket, &SocketAddrXdp::new(flags, interface, queue)) {
+            Ok(()) => return Ok(flags.contains(SocketAddrXdpFlags::XDP_USE_SG)),
+            // Kernels before 6.6 know no such packets, and some devices have no way to send them.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) if flags.contains(SocketAddrXdpFlags::XDP_USE_SG) => {
+                flags.remove(SocketAddrXdpFlags::XDP_USE_SG);
+            }
+            Err(Errno::BUSY) if tries < BIND_TRIES => {
+                tries += 1;
+                thread::sleep(BIND_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("has_pieces", &self.has_pieces)
+            .field("is_zero_copy", &self.is_zero_copy)
+            .finish_non_exhaustive()
+    }
+}

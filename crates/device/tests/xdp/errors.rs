@@ -1,0 +1,112 @@
+//! What is said when an interface can't be had, and what is left of one that was.
+
+use std::process::Command;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use sunstar_device::{AttachError, Device, TakeError, Xdp, XdpError};
+use sunstar_packet::{Pool, PoolOptions};
+
+use crate::namespace::{in_namespace, ip};
+use crate::wire::{open, pair};
+
+fn refused(options: &str) -> XdpError {
+    Xdp::open(&options.parse().unwrap()).expect_err("it can't be had")
+}
+
+/// Whether a program is attached to `here`.
+pub(crate) fn is_attached() -> bool {
+    let shown = Command::new("ip").args(["link", "show", "here"]).output().unwrap();
+    String::from_utf8(shown.stdout).unwrap().contains("prog/xdp")
+}
+
+/// Waits until no program is attached. Processes that other tests are just starting may have the descriptor, too, until they run.
+fn is_detached() {
+    let is_so = (0..1_000).any(|_| {
+        let is_so = !is_attached();
+        if !is_so {
+            thread::sleep(Duration::from_millis(10));
+        }
+        is_so
+    });
+    assert!(is_so, "the program is attached still");
+}
+
+#[test]
+fn an_interface_is_one_users_and_free_afterwards() {
+    in_namespace(|| {
+        pair(1);
+        for _ in 0..3 {
+            let mut device = open("here");
+            assert!(is_attached());
+            let error = refused("here");
+            assert!(matches!(error, XdpError::Busy { .. }), "{error:?}");
+            let taken = device.take_queue(0).unwrap();
+            assert_eq!(device.take_queue(0).unwrap_err(), TakeError::Taken { index: 0 });
+            assert_eq!(device.take_queue(1).unwrap_err(), TakeError::NoSuchQueue { index: 1, queues: 1 });
+            drop(device);
+            assert!(is_attached(), "a queue is there still");
+            drop(taken);
+            is_detached();
+        }
+    });
+}
+
+#[test]
+fn interfaces_that_do_not_suit_are_refused() {
+    in_namespace(|| {
+        pair(2);
+        assert_eq!(refused("nobody").to_string(), "there is no interface nobody");
+        assert_eq!(refused("here,queues=3").to_string(), "here has 2 queues that receive, not 3");
+        ip("link set here mtu 9000");
+        assert_eq!(refused("here").to_string(), "here has an MTU of 9000 bytes; AF_XDP has room for 3818");
+        ip("link set here mtu 1500");
+        ip("link set there mtu 9000");
+        let error = refused("here");
+        assert!(matches!(error, XdpError::DriverMtu { .. }), "{error}");
+        ip("link set there mtu 1500");
+        ip("link add few numrxqueues 1 numtxqueues 1 type veth peer name many numrxqueues 2 numtxqueues 2");
+        let error = refused("few");
+        assert!(matches!(error, XdpError::DriverQueues { .. }), "{error}");
+        assert!(!is_attached());
+    });
+}
+
+#[test]
+fn longer_packets_have_larger_frames() {
+    in_namespace(|| {
+        pair(1);
+        ip("link set here mtu 3000");
+        ip("link set there mtu 3000");
+        let mut device = open("here");
+        assert_eq!(device.capabilities().mtu_bytes, 3_000);
+        let queue = device.take_queue(0).unwrap();
+        let usual = PoolOptions { frame_bytes: 0, headroom_bytes: 0, limit_frames: 4_096 };
+        let pool = Rc::new(queue.pool(usual).unwrap());
+        assert_eq!(pool.take().unwrap().tailroom(), 4_096 - 256);
+        queue.attach(pool).unwrap();
+    });
+}
+
+#[test]
+fn frames_from_elsewhere_are_refused() {
+    in_namespace(|| {
+        pair(1);
+        let mut device = open("here");
+        let options = PoolOptions { frame_bytes: 1_792, headroom_bytes: 256, limit_frames: 8 };
+        let pool = Rc::new(Pool::new(options).unwrap());
+        let error = device.take_queue(0).unwrap().attach(pool).err();
+        assert_eq!(error, Some(AttachError::OtherMemory));
+    });
+}
+
+#[test]
+fn interfaces_without_programs_in_their_driver_have_them_elsewhere() {
+    in_namespace(|| {
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        let device = Xdp::open(&"br0".parse().unwrap()).unwrap();
+        assert_eq!(device.capabilities().queues, 1);
+    });
+}
