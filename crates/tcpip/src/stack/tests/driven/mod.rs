@@ -8,6 +8,7 @@ mod forge;
 mod input;
 mod link;
 mod ops;
+mod waiting;
 mod watch;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,6 +31,7 @@ use sunstar_wire::{FourTuple, MacAddr, Seq, TcpFlags};
 use apps::{Apps, Excuses};
 use input::Input;
 use link::{Held, Link};
+use waiting::Waiting;
 use watch::{Seen, Watch};
 
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
@@ -94,6 +96,7 @@ struct Host {
     elsewhere: u64,
     /// Whether the first device takes nothing for now.
     is_paused: bool,
+    waiting: Waiting,
     filter: Option<FilterId>,
     /// Packets that filters have dropped.
     filtered: Rc<Cell<u32>>,
@@ -196,6 +199,11 @@ impl World {
                 break;
             }
         }
+        for host in &mut self.hosts {
+            if host.waiting.settle(host.is_paused) {
+                self.watch.on_disturbance();
+            }
+        }
         self.check_bounds();
     }
 
@@ -211,12 +219,14 @@ impl World {
         self.check_size(from, packet, bytes.len());
         if let Some(seen) = Seen::read(&bytes, self.is_ethernet) {
             let is_trusted = !self.apps.is_tainted(&seen.flow);
-            let leaves_at_once = !self.is_ethernet && !self.excuses.has_paused;
+            let leaves_at_once = !self.hosts[from].waiting.is_any();
             self.watch.on_sent(self.now, &seen, is_trusted, leaves_at_once);
             if is_trusted {
                 self.check_promise(from, &seen.flow);
             }
             self.hosts[from].last = bytes[self.links[from].front_bytes..].to_vec();
+        } else if self.is_ethernet {
+            self.hosts[from].waiting.on_sent(&bytes);
         }
         self.links[from].carry(self.now, packet);
     }
@@ -351,9 +361,13 @@ impl World {
         for to in 0..2 {
             while let Some(arriving) = self.links[1 - to].take(self.now) {
                 let seen = arriving.is_intact.then(|| Seen::read(&arriving.bytes, self.is_ethernet));
+                let is_answer = self.is_ethernet && arriving.is_intact && waiting::is_answer(&arriving.bytes);
                 let mut packet = self.held.packet(arriving.bytes);
                 packet.offload = arriving.offload;
                 let is_taken = self.give(to, packet);
+                if is_answer && is_taken {
+                    self.hosts[to].waiting.on_answer();
+                }
                 match seen.filter(|_| is_taken) {
                     Some(Some(seen)) => self.watch.on_arrival(&seen),
                     Some(None) => self.watch.on_disturbance(),
@@ -500,6 +514,7 @@ impl Host {
             taken: 0,
             elsewhere: 0,
             is_paused: false,
+            waiting: Waiting::default(),
             filter: None,
             filtered: Rc::default(),
             last: Vec::new(),

@@ -131,6 +131,7 @@ impl World {
         self.excuses.has_paused = true;
         let host = &mut self.hosts[host];
         host.is_paused = true;
+        host.waiting.on_pause();
         host.stack.pause(host.interface);
     }
 
