@@ -1,5 +1,7 @@
 //! What arrives: RFC 9293 §3.10.7, with RFC 5961 and RFC 7323.
 
+use core::time::Duration;
+
 use sunstar_wire::{SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader};
 
 use super::{Agreement, Connection, Failure, Fin, State};
@@ -21,6 +23,9 @@ const CHALLENGE_INTERVAL_MS: u32 = 500;
 /// In that time so many more to segments with data: who retransmits what has come needs them soon, and does so ever more slowly. In
 /// Linux nothing bounds these.
 const DATA_CHALLENGES: u8 = 16;
+
+/// How soon a SYN comes again after the other side was told that it has another connection in mind.
+const ASK_AGAIN_WAIT: Duration = Duration::from_millis(10);
 
 /// When a timestamp came.
 pub(super) fn ts_age(now: Instant) -> u32 {
@@ -107,10 +112,10 @@ impl Connection {
         let header = &segment.header;
         let most = self.opening_len();
         if segment.has(TcpFlags::ACK) && !header.ack.is_within(self.snd_nxt, most + 1) {
-            return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
+            return if segment.has(TcpFlags::RST) { Reply::None } else { self.refuse_old(now, header.ack) };
         }
         if segment.has(TcpFlags::ACK) && !segment.has(TcpFlags::RST) && self.echoes_others(now, header) {
-            return Reply::Reset(header.ack);
+            return self.refuse_old(now, header.ack);
         }
         if segment.has(TcpFlags::RST) {
             if segment.has(TcpFlags::ACK) {
@@ -135,6 +140,16 @@ impl Connection {
             self.syn.set_due(true);
         }
         Reply::None
+    }
+
+    /// The other side has a connection in mind that we don't know: an old one, or one that somebody has begun in our name. Told, it forgets
+    /// that, so the first time our SYN comes again soon, as Linux has it.
+    fn refuse_old(&mut self, now: Instant, ack: Seq) -> Reply {
+        let soon = now + ASK_AGAIN_WAIT;
+        if self.rto.backoff() == 0 && self.retransmit_timer.is_some_and(|timer| timer.deadline() > soon) {
+            self.set_timer(Purpose::Timeout, soon);
+        }
+        Reply::Reset(ack)
     }
 
     /// Whether the answer to our SYN echoes a timestamp that none of ours had (RFC 7323 §3.2 has it echo one): it is from another

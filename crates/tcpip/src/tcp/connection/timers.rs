@@ -40,7 +40,7 @@ impl RetransmitTimer {
     }
 
     #[inline]
-    fn deadline(self) -> Instant {
+    pub(super) fn deadline(self) -> Instant {
         Instant::from_micros(self.0.get() >> PURPOSE_BITS)
     }
 }

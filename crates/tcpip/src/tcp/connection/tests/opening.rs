@@ -52,6 +52,20 @@ fn resets_old_connections() {
     assert_eq!(script.connection.state(), State::SynSent);
 }
 
+/// Having been told, it answers the next SYN. Who goes on does not make us ask more often.
+#[test]
+fn asks_again_soon_those_who_had_another_one_in_mind() {
+    let mut script = Script::new(PLAIN);
+    script.sent_one();
+    for expected in [10, 2_000, 4_000] {
+        assert!(matches!(script.gets_reply(arrives(ACK, 700, 0, 300)), Reply::Reset(_)));
+        let (ms, sent) = script.next();
+        assert_eq!((ms, sent[0].flags, sent.len()), (expected, SYN, 1));
+    }
+    script.gets(arrives(SYN | ACK, 0, 0, 1));
+    assert_eq!((script.sent_one().flags, script.connection.state()), (ACK, State::Established));
+}
+
 /// RFC 9293 §3.5, figure 7.
 #[test]
 fn opens_from_both_sides_at_once() {
