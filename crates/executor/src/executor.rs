@@ -128,7 +128,9 @@ impl Executor {
     /// Polls the shard's [pollers](crate::Poller) alone, when it ends; answers whether they have something left to do. Give them
     /// time then, until [`Executor::finish_pollers`].
     pub fn linger(&self, now: Instant) -> bool {
-        self.enter(|| self.shard.pollers.poll(now) | self.shard.pollers.submit(now) | self.shard.pollers.lingers())
+        self.enter(|| {
+            (self.shard.pollers.poll(now) > 0) | self.shard.pollers.submit(now) | self.shard.pollers.lingers()
+        })
     }
 
     /// Drops what the shard's pollers still had to do.

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
-use alloc::vec::Vec;
 use core::cell::{OnceCell, RefCell};
 use core::task::{Context, Waker};
 
@@ -18,9 +17,9 @@ use crate::time::Instant;
 ///
 /// All methods are called on the shard, and none of them may wait.
 pub trait Poller {
-    /// Takes in what has come, and wakes the tasks concerned. Answers whether anything came from elsewhere: then another round follows,
-    /// and if it does not, the shard stays awake for a while, as more may come. `now` is the round's time.
-    fn poll(&self, now: Instant) -> bool;
+    /// Takes in what has come, and wakes the tasks concerned. Answers how much came from elsewhere, such as packets: after anything another
+    /// round follows, and if nothing came, the shard stays awake for a while, as more may come. `now` is the round's time.
+    fn poll(&self, now: Instant) -> usize;
 
     /// Starts what tasks have asked for. Called at the end of each round, so that what its tasks have asked for need not wait for the
     /// next one. Answers whether there was anything: then another round follows. `now` is the time after the tasks.
@@ -54,39 +53,41 @@ pub trait Poller {
 /// Outside of any shard.
 #[track_caller]
 pub fn add_poller(poller: Rc<dyn Poller>) {
-    current::with(|shard| shard.pollers.pollers.borrow_mut().push(poller));
+    current::with(|shard| shard.pollers.add(poller));
 }
 
 /// A shard's pollers.
 #[derive(Default)]
 pub(crate) struct Pollers {
-    pollers: RefCell<Vec<Rc<dyn Poller>>>,
+    /// A list that is replaced when one is added: polling may add others.
+    pollers: RefCell<Rc<[Rc<dyn Poller>]>>,
     waker: OnceCell<Waker>,
 }
 
 impl Pollers {
-    /// The poller with a number. Polling may add others, so the list is not borrowed meanwhile.
-    fn nth(&self, place: usize) -> Option<Rc<dyn Poller>> {
-        self.pollers.borrow().get(place).cloned()
+    fn add(&self, poller: Rc<dyn Poller>) {
+        let more = self.all().iter().cloned().chain([poller]).collect();
+        self.pollers.replace(more);
     }
 
-    fn all(&self) -> impl Iterator<Item = Rc<dyn Poller>> {
-        (0..).map_while(|place| self.nth(place))
+    /// Those that there are now.
+    fn all(&self) -> Rc<[Rc<dyn Poller>]> {
+        Rc::clone(&self.pollers.borrow())
     }
 
-    /// Polls all; answers whether any found something.
+    /// Polls all; answers how much they found.
     #[inline]
-    pub(crate) fn poll(&self, now: Instant) -> bool {
-        !self.is_empty() && self.poll_all(now)
+    pub(crate) fn poll(&self, now: Instant) -> usize {
+        if self.is_empty() { 0 } else { self.poll_all(now) }
     }
 
-    fn poll_all(&self, now: Instant) -> bool {
-        self.all().fold(false, |found, poller| poller.poll(now) | found)
+    fn poll_all(&self, now: Instant) -> usize {
+        self.all().iter().map(|poller| poller.poll(now)).sum()
     }
 
     /// Has all start what was asked of them; answers whether any was asked for something.
     pub(crate) fn submit(&self, now: Instant) -> bool {
-        self.all().fold(false, |found, poller| poller.submit(now) | found)
+        self.all().iter().fold(false, |found, poller| poller.submit(now) | found)
     }
 
     /// Whether the shard has none, as most have.
@@ -97,7 +98,7 @@ impl Pollers {
 
     /// The earliest time that one asks for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.all().filter_map(|poller| poller.deadline()).min()
+        self.all().iter().filter_map(|poller| poller.deadline()).min()
     }
 
     /// Whether all let the shard sleep.
@@ -107,19 +108,19 @@ impl Pollers {
         }
         let waker = self.waker.get_or_init(|| Waker::from(Arc::new(Bell(platform.doorbell()))));
         let mut cx = Context::from_waker(waker);
-        self.all().all(|poller| poller.prepare_sleep(&mut cx))
+        self.all().iter().all(|poller| poller.prepare_sleep(&mut cx))
     }
 
     pub(crate) fn lingers(&self) -> bool {
-        self.all().any(|poller| poller.lingers())
+        self.all().iter().any(|poller| poller.lingers())
     }
 
     pub(crate) fn finish(&self) {
-        self.all().for_each(|poller| poller.finish());
+        self.all().iter().for_each(|poller| poller.finish());
     }
 
     pub(crate) fn free_unused_memory(&self) {
-        self.all().for_each(|poller| poller.free_unused_memory());
+        self.all().iter().for_each(|poller| poller.free_unused_memory());
     }
 
     /// Lets go of all.
@@ -159,12 +160,15 @@ mod tests {
         is_asked: Cell<bool>,
         waker: RefCell<Option<Waker>>,
         has_freed: Cell<bool>,
+        /// Added when it is polled.
+        adds: RefCell<Option<Rc<Scripted>>>,
     }
 
     impl Poller for Scripted {
-        fn poll(&self, _now: Instant) -> bool {
+        fn poll(&self, _now: Instant) -> usize {
             self.polls.set(self.polls.get() + 1);
-            self.found.take()
+            self.adds.take().into_iter().for_each(|other| add_poller(other));
+            usize::from(self.found.take())
         }
 
         fn submit(&self, _now: Instant) -> bool {
@@ -218,6 +222,18 @@ mod tests {
         assert_eq!(executor.round(), Round::Busy);
         assert!(!poller.is_asked.get());
         assert_eq!(executor.round(), Round::Idle { deadline: None });
+    }
+
+    #[test]
+    fn a_poller_may_add_another_one() {
+        let executor = TestWorld::default().executor();
+        let (first, second) = (Rc::new(Scripted::default()), Rc::new(Scripted::default()));
+        *first.adds.borrow_mut() = Some(Rc::clone(&second));
+        executor.enter(|| add_poller(Rc::clone(&first) as Rc<dyn Poller>));
+        executor.round();
+        assert_eq!((first.polls.get(), second.polls.get()), (1, 0));
+        executor.round();
+        assert_eq!((first.polls.get(), second.polls.get()), (2, 1));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::task::recycler::Recycler;
 use crate::time::Instant;
 use crate::timer::{Ration, Timers};
 
-/// Timers, arrivals and messages that a round receives before it reads the clock again.
+/// Timers, arrivals, messages and what pollers take in that a round receives before it reads the clock again.
 const RECEIVED_IN_NO_TIME: usize = 16;
 
 /// The state of one shard. Fields that hold tasks are emptied by [`Shard::stop_tasks`] before it is dropped.
@@ -150,15 +150,14 @@ impl Shard {
         self.progress.turn_to(Activity::Platform);
         let is_any = self.poll_platform();
         let others = self.pollers.poll(now);
-        self.counters.polled.add(u64::from(others));
-        let polled = is_any | others;
-        let received = self.receive(now);
+        self.counters.polled.add(u64::from(others > 0));
+        let received = self.receive(now) + others;
         self.progress.turn_back();
-        let mut found = received > 0 || polled;
+        let mut found = received > 0 || is_any;
         let mut ended = now;
         if self.groups.has_work() {
             // What receiving and polling took is nobody's run time, if it can have been much.
-            let began = if polled || received > RECEIVED_IN_NO_TIME { self.platform.now() } else { now };
+            let began = if is_any || received > RECEIVED_IN_NO_TIME { self.platform.now() } else { now };
             ended = self.run_groups(began);
             found = true;
         }

@@ -78,13 +78,13 @@ impl Shared {
 }
 
 impl Poller for Shared {
-    fn poll(&self, now: Instant) -> bool {
+    fn poll(&self, now: Instant) -> usize {
         self.now.set(now);
         let (came, is_due) = {
             let mut state = self.state.borrow_mut();
             (state.receive(now), state.pass_time(now))
         };
-        if came || is_due {
+        if came > 0 || is_due {
             self.must_send.set(true);
             self.wake();
         }

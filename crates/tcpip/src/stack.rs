@@ -509,8 +509,7 @@ impl Stack {
     /// The same, put where it is wanted, since it is large; what was there is gone. Where there is nothing to send, nothing is there either.
     #[inline]
     pub fn transmit_into(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
-        if !self.has_waiting() && !self.tcp.has_work() && self.filters.is_empty(Direction::Output) {
-            self.is_interrupted = false;
+        if !self.may_transmit() {
             packet.clear();
             return None;
         }

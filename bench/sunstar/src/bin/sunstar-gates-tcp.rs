@@ -1,4 +1,10 @@
-//! The gates of TCP: `sunstar-gates-tcp NAME`, or `--list`. Two stacks, Ethernet between them, and nothing else; both ends are counted.
+//! The gates of TCP: `sunstar-gates-tcp NAME`, or `--list`. Two stacks, Ethernet between them, and nothing else; or two networks of one
+//! shard, as applications have them. Both ends are counted.
+
+#[path = "../../../../crates/http/tests/replay/by_hand.rs"]
+mod by_hand;
+#[path = "sunstar-gates-tcp/streams.rs"]
+mod streams;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +21,8 @@ use sunstar_tcpip::tcp::sockets::{ListenerId, SocketId};
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::MacAddr;
 
-const GATES: [Gate; 3] = [
+const GATES: [Gate; 4] = [
+    ("net_round_trip", streams::ask_and_answer),
     ("tcp_accept", || in_world(open_and_close)),
     ("tcp_round_trip", || in_world(ask_and_answer)),
     ("tcp_segment", || in_world(send_full_segments)),

@@ -27,14 +27,14 @@ struct Reader {
 }
 
 impl Poller for Reader {
-    fn poll(&self, _now: Instant) -> bool {
+    fn poll(&self, _now: Instant) -> usize {
         let mut byte = [0];
         let count = (&self.stream).read(&mut byte).unwrap_or(0);
         self.bytes.set(self.bytes.get() + count);
         if count > 0 {
             self.waiting.take().into_iter().for_each(Waker::wake);
         }
-        count > 0
+        count
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -3,6 +3,7 @@
 use sunstar_packet::Packet;
 
 use super::Stack;
+use crate::filter::Direction;
 use crate::interface::InterfaceId;
 use crate::neighbours::Errand;
 use crate::tcp::connection::Outgoing;
@@ -22,6 +23,12 @@ enum Turn {
 }
 
 impl Stack {
+    /// Whether there may be a packet that has to leave; if not, [`Stack::poll_transmit`] need not be asked.
+    #[inline]
+    pub fn may_transmit(&self) -> bool {
+        self.has_waiting() || self.tcp.has_work() || self.is_interrupted || !self.filters.is_empty(Direction::Output)
+    }
+
     /// The next packet that leaves, filters not asked.
     pub(super) fn next_packet(
         &mut self,
