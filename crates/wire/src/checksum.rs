@@ -139,21 +139,9 @@ impl AddAssign for Sum {
 /// One cache line.
 const BLOCK_BYTES: usize = 64;
 
-/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones. No lane waits for another or
-/// for a carry, so the compiler makes vectors of them. The upper halves have room for 32 GiB.
+/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones.
 fn sum_of_blocks(blocks: &[[u8; BLOCK_BYTES]]) -> Sum {
-    const LANES: usize = BLOCK_BYTES / 8;
-    let (mut words, mut upper) = ([0_u64; LANES], [0_u64; LANES]);
-    for block in blocks {
-        let (block, _) = block.as_chunks();
-        for lane in 0..LANES {
-            let word = u64::from_ne_bytes(block[lane]);
-            words[lane] = words[lane].wrapping_add(word);
-            upper[lane] += word >> 32;
-        }
-    }
-    let words = words.into_iter().fold(0, u64::wrapping_add);
-    let upper: u64 = upper.into_iter().sum();
+    let (words, upper) = sunstar_packet::sum_words(blocks);
     // What wrapped around was a multiple of 2⁶⁴, so this is the sum of the lower halves, to the bit.
     let lower = words.wrapping_sub(upper << 32);
     // Both kinds of halves begin at words of 16 bits, so neither needs to be put in its place.
