@@ -88,6 +88,7 @@ mod packet;
 mod pool;
 mod prefetch;
 mod ticket;
+mod words;
 
 #[cfg(all(test, loom))]
 mod loom_models;
@@ -101,3 +102,4 @@ pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
 pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES, SlabMemory};
 pub use prefetch::prefetch;
+pub use words::sum_words;

@@ -115,14 +115,19 @@ impl Packet {
         self.chain.drain(..)
     }
 
-    /// Takes the only buffer out of a packet that has one; the packet has no bytes then, and its metadata stays as it is.
+    /// Takes out what is behind the first `count` bytes, if that is something, and lies in one buffer that has the other bytes too or none of
+    /// them. The packet has no bytes then, and its metadata stays as it is; otherwise nothing has changed.
     #[inline]
-    pub fn take_only(&mut self) -> Option<Buffer> {
-        if self.chain.len() != 1 {
-            return None;
+    pub fn take_behind(&mut self, count: usize) -> Option<Buffer> {
+        match &mut self.chain[..] {
+            [first, _] if first.len() == count => {}
+            [only] if only.len() > count => only.advance(count),
+            _ => return None,
         }
+        let last = self.chain.pop();
+        self.chain.clear();
         self.len = 0;
-        self.chain.pop()
+        last
     }
 
     /// Drops all bytes, and the metadata.

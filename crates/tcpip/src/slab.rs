@@ -39,6 +39,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Drops the value in a place, where it lies.
+    pub(crate) fn discard(&mut self, place: u32) {
+        if let Some(value) = self.places.get_mut(place as usize).filter(|value| value.is_some()) {
+            *value = None;
+            self.free.push(place);
+        }
+    }
+
     /// All values, with their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.places).filter_map(|(place, value)| Some((place, value.as_ref()?)))
@@ -95,6 +103,16 @@ mod tests {
             slab.insert(value);
         }
         assert!(slab.places.capacity() <= slab.len() / 8 * 9 + 1);
+    }
+
+    #[test]
+    fn a_place_whose_value_was_dropped_is_used_again() {
+        let mut slab = Slab::default();
+        let places = [slab.insert(1), slab.insert(2)];
+        slab.discard(places[0]);
+        slab.discard(places[0]);
+        assert_eq!((slab.len(), slab.get(places[0])), (1, None));
+        assert_eq!([slab.insert(3), slab.insert(4)], [places[0], 2]);
     }
 
     #[test]

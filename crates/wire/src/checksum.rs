@@ -139,18 +139,11 @@ impl AddAssign for Sum {
 /// One cache line.
 const BLOCK_BYTES: usize = 64;
 
-/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones. No word waits for another or
-/// for a carry, so the compiler makes vectors of them. The upper halves have room for 32 GiB.
-#[inline]
-fn sum_of_words(words: &[[u8; 8]]) -> Sum {
-    let (mut sum, mut upper) = (0_u64, 0_u64);
-    for word in words {
-        let word = u64::from_ne_bytes(*word);
-        sum = sum.wrapping_add(word);
-        upper += word >> 32;
-    }
+/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones.
+fn sum_of_blocks(blocks: &[[u8; BLOCK_BYTES]]) -> Sum {
+    let (words, upper) = sunstar_packet::sum_words(blocks);
     // What wrapped around was a multiple of 2⁶⁴, so this is the sum of the lower halves, to the bit.
-    let lower = sum.wrapping_sub(upper << 32);
+    let lower = words.wrapping_sub(upper << 32);
     // Both kinds of halves begin at words of 16 bits, so neither needs to be put in its place.
     Sum(lower) + Sum(upper)
 }
@@ -175,11 +168,11 @@ fn sum_of_few(bytes: &[u8]) -> Sum {
     if rest.is_empty() { sum } else { sum + sum_of_rest(rest) }
 }
 
-/// Adds up many words.
+/// Adds up many blocks.
 #[inline(never)]
 fn sum_of_many(bytes: &[u8]) -> Sum {
-    let (words, rest) = bytes.as_chunks();
-    sum_of_words(words) + sum_of_rest(rest)
+    let (blocks, rest) = bytes.as_chunks();
+    sum_of_blocks(blocks) + sum_of_rest(rest)
 }
 
 /// Adds up less than a block.

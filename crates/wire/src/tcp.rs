@@ -232,7 +232,8 @@ impl TcpHeader {
     }
 
     /// The same of a header that has timestamps and no other options, as nearly all have; nothing of another one.
-    #[inline]
+    // Where it is called it stays in registers until it is written to its place.
+    #[inline(always)]
     pub fn to_bytes_with_timestamps(&self, fill: Fill) -> Option<[u8; Self::LEN_WITH_TIMESTAMPS]> {
         let timestamps = self.options.lone_timestamps()?;
         // Put together in registers: what is written in small pieces can't be read in large ones at once.

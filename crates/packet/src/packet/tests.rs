@@ -19,14 +19,18 @@ fn bytes(packet: &Packet) -> Vec<u8> {
 }
 
 #[test]
-fn the_only_buffer_is_taken_out() {
-    let mut packet = Packet::from(Buffer::from_static(b"one"));
-    assert_eq!(packet.take_only(), Some(Buffer::from_static(b"one")));
-    assert!(packet.is_empty() && packet.take_only().is_none());
-    for bytes in [b"one", b"two"] {
-        packet.push_back(Buffer::from_static(bytes)).expect("there is room");
+fn what_is_behind_headers_is_taken_out_if_it_lies_in_one_buffer() {
+    for parts in [&[&b"head"[..], b"body"][..], &[b"headbody"]] {
+        let mut packet = packet(parts);
+        assert_eq!(packet.take_behind(4), Some(Buffer::from_static(b"body")));
+        assert!(packet.is_empty() && packet.buffers().is_empty());
     }
-    assert_eq!((packet.take_only(), packet.len()), (None, 6));
+    let mut one = packet(&[b"head"]);
+    assert_eq!((one.take_behind(4), one.len()), (None, 4), "there is nothing behind");
+    let mut several = packet(&[b"he", b"ad", b"body"]);
+    assert_eq!((several.take_behind(4), several.len()), (None, 8));
+    let mut cut = packet(&[b"headb", b"ody"]);
+    assert_eq!((cut.take_behind(4), cut.len()), (None, 8));
 }
 
 #[test]

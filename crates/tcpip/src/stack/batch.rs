@@ -57,13 +57,19 @@ impl Batch {
             && view.has_options(&first.options)
     }
 
-    /// Puts the bytes of a segment behind the others.
+    /// Puts the bytes of a segment that lie behind headers of so many bytes, which are there, behind the others.
     #[inline]
-    fn push(&mut self, packet: &mut Packet) {
-        match packet.take_only() {
+    fn push(&mut self, headers_len: usize, packet: &mut Packet) {
+        match packet.take_behind(headers_len) {
             Some(part) => push_joined(&mut self.segment.payload, part),
-            None => packet.drain().for_each(|part| push_joined(&mut self.segment.payload, part)),
+            None => self.push_scattered(headers_len, packet),
         }
+    }
+
+    #[inline(never)]
+    fn push_scattered(&mut self, headers_len: usize, packet: &mut Packet) {
+        let _ = packet.trim_front(headers_len);
+        packet.drain().for_each(|part| push_joined(&mut self.segment.payload, part));
     }
 }
 
@@ -107,10 +113,14 @@ impl Stack {
         self.batch.is_open = flags == TcpFlags::ACK && len > 0;
     }
 
-    /// The bytes of the segment that has come last: all that is left of its packet.
+    /// The bytes of the segment that has come last: all of its packet that is behind so many bytes, which were all looked at.
     #[inline]
-    pub(super) fn take_payload(&mut self, packet: &mut Packet) {
-        self.batch.push(packet);
+    pub(super) fn take_payload(&mut self, headers_len: usize, packet: &mut Packet) {
+        if packet.len() == headers_len {
+            packet.drain().for_each(drop);
+        } else {
+            self.batch.push(headers_len, packet);
+        }
     }
 
     /// Hands over what was put together.

@@ -70,9 +70,7 @@ impl Stack {
             self.batch.hosts = Some((id, self.network.version(), src, dst));
         }
         self.begin_segment(now, (id, station), &flow, &view, packet.len() - len);
-        // They are there: all of them were looked at.
-        let _ = packet.trim_front(len);
-        self.take_payload(packet);
+        self.take_payload(len, packet);
         true
     }
 
@@ -129,9 +127,7 @@ impl Stack {
     fn input_express_v6(&mut self, now: Instant, id: InterfaceId, packet: &mut Packet) -> bool {
         let Some(Express { flow, station, view, len }) = self.express_v6(id, packet) else { return false };
         self.begin_segment(now, (id, station), &flow, &view, packet.len() - len);
-        // They are there: all of them were looked at.
-        let _ = packet.trim_front(len);
-        self.take_payload(packet);
+        self.take_payload(len, packet);
         true
     }
 

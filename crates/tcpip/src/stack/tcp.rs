@@ -152,9 +152,7 @@ impl Stack {
         let flow = zone::of_sender(flow, arrived.interface);
         let station = arrived.station.unwrap_or(MacAddr::BROADCAST);
         self.begin_segment(now, (arrived.interface, station), &flow, &view, len - header_len);
-        // The view has seen that it is there.
-        let _ = packet.trim_front(header_len);
-        self.take_payload(packet);
+        self.take_payload(header_len, packet);
         Ok(())
     }
 
@@ -203,41 +201,41 @@ impl Stack {
         let is_urgent = outgoing.header.flags.contains(TcpFlags::URG);
         if len > room.min(mss) && (path.capabilities.segmentation_bytes.is_none() || is_urgent) {
             self.counters.segments_cut += u64::from(mss > room);
-            self.cut = Some(Cut { path, most: room.min(mss), next: 0 });
+            let rest = core::mem::take(&mut outgoing.payload);
+            self.cut = Some(Cut { path, most: room.min(mss), rest, next: 0 });
             return self.transmit_piece(now, outgoing, packet);
         }
         self.count_written(self.write_segment(&path, outgoing, header_len, room.min(mss), packet))?;
         self.output_segment(now, &path, errand, packet)
     }
 
-    /// Sends the next piece of a large segment, cut off as a device would do it.
+    /// Sends the next piece of a large segment, cut off as a device would do it. What is said of all pieces stays where the segment was made.
     #[inline(never)]
     pub(super) fn transmit_piece(
         &mut self,
         now: Instant,
-        whole: &mut Outgoing,
+        piece: &mut Outgoing,
         packet: &mut Packet,
     ) -> Option<InterfaceId> {
-        let Cut { path, most, mut next } = self.cut?;
-        let mut piece = Outgoing { header: whole.header, ..Outgoing::default() };
-        let mut room = most;
-        while let Some(part) = whole.payload.get_mut(next).filter(|_| room > 0) {
-            let taken = part.split_to(room.min(part.len()));
-            room -= taken.len();
-            piece.payload.push(taken);
-            next += usize::from(part.is_empty());
+        let is_last = self.cut.as_mut()?.fill(piece);
+        let cut = self.cut.as_ref()?;
+        let flags = piece.header.flags;
+        if !is_last {
+            piece.header.flags = flags.without(TcpFlags::FIN | TcpFlags::PSH);
         }
-        piece.len = u32::try_from(most - room).unwrap_or(0);
-        if next == whole.payload.len() {
+        let header_len = piece.header.header_len();
+        let written = self.write_segment(&cut.path, piece, header_len, cut.most, packet);
+        piece.header.flags = flags;
+        advance(&mut piece.header, piece.len);
+        let (interface, indirect) = (cut.path.way.interface, (!cut.path.is_direct).then_some(cut.path));
+        if is_last {
             self.cut = None;
-            whole.payload.clear();
-        } else {
-            self.cut = Some(Cut { path, most, next });
-            piece.header.flags = piece.header.flags.without(TcpFlags::FIN | TcpFlags::PSH);
         }
-        advance(&mut whole.header, piece.len);
-        self.count_written(self.write_segment(&path, &mut piece, whole.header.header_len(), most, packet))?;
-        self.output_segment(now, &path, Errand::Own, packet)
+        self.count_written(written)?;
+        match indirect {
+            Some(path) => self.output_segment(now, &path, Errand::Own, packet),
+            None => Some(interface),
+        }
     }
 
     /// Sends a segment with its IP header; answers by which interface if it leaves at once.
@@ -352,17 +350,34 @@ fn advance(header: &mut TcpHeader, len: u32) {
     }
 }
 
-/// A large segment that leaves in pieces: what is left of it is where segments are made.
-#[derive(Clone, Copy, Debug)]
+/// A large segment that leaves in pieces: its header is where segments are made.
+#[derive(Debug)]
 pub(super) struct Cut {
     path: Path,
     /// Bytes of a piece at most.
     most: usize,
-    /// The first part of its payload that has not left.
+    /// Its payload, as far as it has not left.
+    rest: Payload,
+    /// The first part of it that is not empty.
     next: usize,
 }
 
 impl Cut {
+    /// Puts the bytes of the next piece where those of a segment are. Answers whether it is the last one.
+    #[inline]
+    fn fill(&mut self, piece: &mut Outgoing) -> bool {
+        let mut room = self.most;
+        piece.payload.clear();
+        while let Some(part) = self.rest.get_mut(self.next).filter(|_| room > 0) {
+            let taken = part.split_to(room.min(part.len()));
+            room -= taken.len();
+            piece.payload.push(taken);
+            self.next += usize::from(part.is_empty());
+        }
+        piece.len = u32::try_from(self.most - room).unwrap_or(0);
+        self.next == self.rest.len()
+    }
+
     /// Whether it leaves by an interface.
     pub(super) fn leaves_by(&self, interface: InterfaceId) -> bool {
         self.path.way.interface == interface

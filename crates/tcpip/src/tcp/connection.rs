@@ -444,6 +444,20 @@ impl Connection {
         Some(queues)
     }
 
+    /// The same of a connection that is over: what is in it is for nobody any more.
+    pub(super) fn salvage(&mut self) -> Option<Box<Queues>> {
+        let mut queues = self.queues.take()?;
+        let Queues { board, unsent, ready, records, .. } = &mut *queues;
+        board.clear();
+        unsent.clear();
+        ready.clear();
+        records.clear();
+        let (board, records) = (core::mem::take(board), core::mem::take(records));
+        let (unsent, ready) = (core::mem::take(unsent), core::mem::take(ready));
+        *queues = Queues { board, unsent, ready, records, ..Queues::default() };
+        Some(queues)
+    }
+
     fn board(&self) -> Option<&Scoreboard> {
         self.queues.as_ref().map(|queues| &queues.board)
     }
@@ -524,7 +538,7 @@ impl Connection {
             queues.records.clear();
             queues.corked_until = None;
             queues.departure = Departure::default();
-            queues.board = Scoreboard::default();
+            queues.board.clear();
             queues.assembler = None;
             queues.duplicate = None;
         }

@@ -184,7 +184,12 @@ impl HalfOpen {
     }
 
     /// A segment of these ports and addresses has come (RFC 9293 §3.10.7.4).
-    pub fn handle_segment(&self, now: Instant, options: &Rc<Options>, segment: Segment) -> Verdict {
+    pub fn handle_segment(&self, now: Instant, options: &Rc<Options>, mut segment: Segment) -> Verdict {
+        self.take_segment(now, options, &mut segment)
+    }
+
+    /// The same for a segment that stays where it is, since it is large.
+    pub(super) fn take_segment(&self, now: Instant, options: &Rc<Options>, segment: &mut Segment) -> Verdict {
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
         if has(TcpFlags::SYN) && header.seq == self.irs {
@@ -212,7 +217,8 @@ impl HalfOpen {
             return Verdict::Reset(header.ack);
         }
         let mut connection = Connection::opened(now, Rc::clone(options), &self.opened());
-        match connection.handle_segment(now, segment) {
+        let len = segment.payload_len();
+        match connection.take_segment(now, segment, len) {
             Reply::None => Verdict::Open(connection),
             Reply::Reset(seq) => Verdict::Reset(seq),
         }

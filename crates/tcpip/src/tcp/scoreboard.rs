@@ -126,6 +126,12 @@ impl Acknowledged {
 }
 
 impl Scoreboard {
+    /// Forgets all, but keeps memory for the next segments.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        *self = Self { segments: core::mem::take(&mut self.segments), ..Self::default() };
+    }
+
     /// Numbers that are in the network, as far as one can know.
     pub fn in_flight(&self) -> u32 {
         self.in_flight

@@ -456,7 +456,9 @@ impl Sockets {
 
     /// Ends our stream, see [`Connection::close`].
     pub fn close(&mut self, now: Instant, id: SocketId) {
-        if let Some(entry) = self.entry_mut(id) {
+        let entry = self.connections.get_mut(id.place).filter(|entry| entry.generation == id.generation);
+        if let Some(entry) = entry {
+            entry.connection.lend(|| self.spares.pop());
             entry.connection.close();
             self.after_change(now, id.place);
         }
@@ -473,6 +475,7 @@ impl Sockets {
         if entry.connection.receivable() > 0 || entry.connection.has_zero_linger() {
             self.abort_place(now, id.place, None);
         } else {
+            entry.connection.lend(|| self.spares.pop());
             entry.connection.close();
             self.after_change(now, id.place);
             self.reap_orphans(now);
@@ -556,19 +559,6 @@ impl Sockets {
             self.counters.time_wait_dropped += 1;
         }
         self.after_change(now, place);
-    }
-
-    fn remove(&mut self, place: u32) {
-        if !planted::is("timer_left") {
-            self.connection_timers.disarm(place);
-        }
-        if let Some(mut entry) = self.connections.remove(place) {
-            self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
-            let change = if planted::is("send_bytes_kept") { 0 } else { entry.connection.recount() };
-            self.send_bytes = self.send_bytes.wrapping_add_signed(change);
-            self.orphans.forget(entry.connection.is_orphan());
-            self.hide(place, &entry.flow);
-        }
     }
 }
 

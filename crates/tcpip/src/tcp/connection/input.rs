@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use sunstar_wire::{SackBlock, SackBlocks, Seq, TcpFlags, TcpHeader};
 
+use super::timers::Purpose;
 use super::{Agreement, Connection, Failure, Fin, State};
 use crate::tcp::congestion::{Ack, CongestionControl};
 use crate::tcp::half_open::ts_clock;
@@ -425,8 +426,10 @@ impl Connection {
             echo.is_some_and(|echo| echo.wrapping_sub(sent).cast_signed() < 0)
         };
         let acks_original = |transmission: &crate::tcp::rack::Transmission| is_from_before(transmission.sent_at);
-        let mut news =
-            self.queues.get_or_insert_default().board.on_ack(now, ack, blocks, &mut self.rack, acks_original);
+        // Where nothing is under way there is nothing to be found out.
+        let news =
+            self.queues.as_mut().map(|queues| queues.board.on_ack(now, ack, blocks, &mut self.rack, acks_original));
+        let mut news = news.unwrap_or_default();
         // An earlier transmission may have been sent again too: it is the first one only if nothing had been by then (RFC 3522 §3.2).
         news.has_original &= self.recovery_begun_at().is_none_or(is_from_before);
         if news.reordered > 0 {

@@ -64,7 +64,7 @@ impl Sockets {
             }
             return;
         }
-        match stranger.handle_segment(now, &listener.options, core::mem::take(segment)) {
+        match stranger.take_segment(now, &listener.options, segment) {
             Verdict::Open(connection) => {
                 self.counters.cookies_accepted += 1;
                 self.admit(now, flow, at, connection);

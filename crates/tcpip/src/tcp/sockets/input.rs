@@ -191,7 +191,7 @@ impl Sockets {
             self.forget(place);
             return;
         };
-        match half_open.handle_segment(now, &listener.options, core::mem::take(segment)) {
+        match half_open.take_segment(now, &listener.options, segment) {
             half_open::Verdict::Waits => {}
             half_open::Verdict::Answer => self.answer_again(now, place),
             half_open::Verdict::Reset(seq) => self.reset(now, flow, seq),

@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use sunstar_wire::{AddressPair, FourTuple, Seq};
 
-use super::{Entry, NONE, Options, Place, SocketId, Sockets};
+use super::{Entry, MAX_SPARES, NONE, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
@@ -292,5 +292,26 @@ impl Sockets {
             return Err(OpenError::Full);
         }
         Ok(SocketId { place, generation })
+    }
+
+    /// Takes a connection that is over out of the tables.
+    pub(super) fn remove(&mut self, place: u32) {
+        if !planted::is("timer_left") {
+            self.connection_timers.disarm(place);
+        }
+        let Some(entry) = self.connections.get_mut(place) else { return };
+        self.growth_bytes -= if planted::is("growth_kept") { 0 } else { entry.connection.grown() };
+        let change = if planted::is("send_bytes_kept") { 0 } else { entry.connection.recount() };
+        self.send_bytes = self.send_bytes.wrapping_add_signed(change);
+        self.orphans.forget(entry.connection.is_orphan());
+        if self.spares.len() < MAX_SPARES
+            && let Some(spare) = entry.connection.salvage()
+        {
+            self.spares.push(spare);
+        }
+        let flow = entry.flow;
+        self.hide(place, &flow);
+        // It is large, and need not be moved for that.
+        self.connections.discard(place);
     }
 }

@@ -482,3 +482,27 @@ fn hashes_are_those_of_their_flows() {
         }
     }
 }
+
+/// What was unsent, unacknowledged, or unread of one is not that of the next one.
+#[test]
+fn memory_of_what_is_over_is_used_again() {
+    let (mut two, client, server) = connected();
+    two.stacks[1].send(server, data(1, 3_000)).expect("there is room");
+    two.run();
+    two.stacks[0].send(client, data(2, 500_000)).expect("there is room");
+    assert!(two.carry(0), "some of it leaves");
+    two.stacks[0].abort(two.now, client);
+    two.run();
+    two.stacks[1].abort(two.now, server);
+    two.run();
+    assert_eq!(two.stacks.each_ref().map(|stack| stack.spares.len()), [1, 1]);
+    let client = two.connect();
+    two.run();
+    two.stacks[0].send(client, data(3, 100)).expect("there is room");
+    assert_eq!(two.stacks[0].spares.len(), 0);
+    two.run();
+    let Some(Event::Listener(listener)) = two.events(1).pop() else { panic!("a stranger has connected") };
+    let server = two.stacks[1].accept(listener).expect("the connection is open");
+    assert_eq!(two.read(1, server), data(3, 100).to_vec());
+    assert_eq!(two.read(0, client), [0; 0]);
+}
