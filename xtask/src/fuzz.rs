@@ -26,6 +26,7 @@ const TARGETS: &[(&str, u32)] = &[
     ("tcpip", 300),
     ("told", 300),
     ("uri", 300),
+    ("virtio", 300),
     ("wire", 200),
 ];
 
