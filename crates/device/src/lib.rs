@@ -78,7 +78,6 @@ mod queue;
 mod shared_memory;
 mod tap;
 mod trace;
-#[expect(dead_code, reason = "its devices are not there yet")]
 mod vhost_user;
 mod vlan;
 
@@ -91,5 +90,7 @@ pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError,
 pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
-pub use vhost_user::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub use vhost_user::back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBack};
+pub use vhost_user::front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub use vhost_user::socket::SocketError;
 pub use vlan::{MAX_VLAN, VlanQueue, split};

@@ -215,6 +215,8 @@ pub struct Counters {
     pub tx_copied_bytes: u64,
     /// How often the other side of the device has come back after it was gone.
     pub reconnects: u64,
+    /// How often the other side of the device has broken a rule, so that something was refused or has ended.
+    pub peer_errors: u64,
 }
 
 impl<Q: Queue + ?Sized> Queue for Box<Q> {

@@ -3,8 +3,8 @@
 //! Source of the protocol: QEMU's specification, "Vhost-user Protocol" (`docs/interop/vhost-user`). The names of requests and fields are
 //! those of it.
 
+pub(crate) mod back;
 pub(crate) mod channel;
-mod front;
+pub(crate) mod front;
 pub(crate) mod message;
-
-pub use front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub(crate) mod socket;

@@ -296,6 +296,11 @@ const DEVICE: &[Figure<DeviceCounters>] = &[
         "How often the other side of the device has come back after it was gone.",
         |of| of.reconnects,
     ),
+    Figure::counter(
+        "sunstar_device_peer_errors_total",
+        "How often the other side of the device has broken a rule.",
+        |of| of.peer_errors,
+    ),
 ];
 
 const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figure<DeviceCounters> {

@@ -142,6 +142,21 @@ impl Memory {
         unsafe { copy(self.start().add(offset).as_ptr(), to.as_mut_ptr(), to.len()) }
     }
 
+    /// Copies bytes out to the tail room of a buffer, as they are at some time meanwhile.
+    ///
+    /// # Panics
+    /// If they do not all lie within, or the buffer has no room for them: who calls has checked lengths before.
+    #[inline]
+    pub fn append_to(&self, offset: usize, len: usize, buffer: &mut BufferMut) {
+        assert!(self.has(offset, len), "bytes to be read lie within the memory");
+        let room = &mut buffer.spare()[..len];
+        // SAFETY: the source was just checked to lie within the region; the target is a slice of its own, which is initialised then.
+        unsafe {
+            copy(self.start().add(offset).as_ptr(), room.as_mut_ptr().cast(), len);
+            buffer.advance_len(len);
+        }
+    }
+
     /// Copies bytes in.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! The network device (virtio 1.2 §5.1): feature bits, the header before each packet, and the driver's side of a pair of queues.
 
+pub mod device;
 mod header;
 mod receiver;
 #[cfg(test)]

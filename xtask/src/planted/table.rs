@@ -10,6 +10,12 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: PACKET, kind: Loom, tests: "loom_list_ends", bugs: &["touch_after_post"] },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {
+        package: DEVICE,
+        kind: Unit,
+        tests: "vhost_user::back",
+        bugs: &["vhost_user_any_bell", "vhost_user_place_forgotten", "vhost_user_ring_kept", "vhost_user_short_file"],
+    },
+    Finder {
         package: EXECUTOR,
         kind: Unit,
         tests: "sync_random",
@@ -185,6 +191,18 @@ pub(super) const FINDERS: &[Finder] = &[
         kind: Unit,
         tests: "tests::",
         bugs: &["virtio_map_ends_late", "virtio_more_than_the_ring", "virtio_order_ignored", "virtio_used_twice"],
+    },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "net::device",
+        bugs: &[
+            "virtio_net_buffers_uncounted",
+            "virtio_net_not_negotiated",
+            "virtio_net_room_untold",
+            "virtio_net_starved_lost",
+            "virtio_net_verified_believed",
+        ],
     },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },

@@ -44,8 +44,6 @@ pub(crate) mod protocol_features {
     pub(crate) const RESET_DEVICE: u64 = 1 << 13;
     /// Regions of memory come and go one by one.
     pub(crate) const CONFIGURE_MEM_SLOTS: u64 = 1 << 15;
-    /// The front end says how far the driver is.
-    pub(crate) const STATUS: u64 = 1 << 16;
 }
 
 /// The beginning of a message.
@@ -175,10 +173,6 @@ pub(crate) enum Request {
     AddMemReg(RegionDescription),
     /// A region of memory goes. Its place in the file does not matter.
     RemMemReg(RegionDescription),
-    /// How far the driver is, as virtio 1.2 §2.1 has it.
-    SetStatus(u64),
-    /// What was said by the last of those. Answered by a number.
-    GetStatus,
 }
 
 impl Request {
@@ -206,8 +200,6 @@ impl Request {
             Self::GetMaxMemSlots => 36,
             Self::AddMemReg(_) => 37,
             Self::RemMemReg(_) => 38,
-            Self::SetStatus(_) => 39,
-            Self::GetStatus => 40,
         }
     }
 
@@ -220,7 +212,6 @@ impl Request {
                 | Self::GetProtocolFeatures
                 | Self::GetQueueNum
                 | Self::GetMaxMemSlots
-                | Self::GetStatus
         )
     }
 
@@ -234,12 +225,10 @@ impl Request {
             | Self::GetProtocolFeatures
             | Self::GetQueueNum
             | Self::ResetDevice
-            | Self::GetMaxMemSlots
-            | Self::GetStatus => {}
-            Self::SetFeatures(value)
-            | Self::SetProtocolFeatures(value)
-            | Self::NetSetMtu(value)
-            | Self::SetStatus(value) => put_u64(&mut payload, *value),
+            | Self::GetMaxMemSlots => {}
+            Self::SetFeatures(value) | Self::SetProtocolFeatures(value) | Self::NetSetMtu(value) => {
+                put_u64(&mut payload, *value)
+            }
             Self::SetMemTable(regions) => {
                 put_u32(&mut payload, u32::try_from(regions.len()).unwrap_or(u32::MAX));
                 put_u32(&mut payload, 0);
@@ -298,8 +287,6 @@ impl Request {
             36 => fields.none(Self::GetMaxMemSlots)?,
             37 => Self::AddMemReg(fields.region()?),
             38 => Self::RemMemReg(fields.region()?),
-            39 => Self::SetStatus(fields.value()?),
-            40 => fields.none(Self::GetStatus)?,
             _ => return Err(MessageError::Unknown { number }),
         };
         let (fewest, most) = request.files();

@@ -64,7 +64,7 @@ struct Told {
 /// A ring that works.
 pub(super) struct BackRing {
     pub(super) queue: DeviceQueue,
-    pub(super) kick: OwnedFd,
+    _kick: OwnedFd,
     call: OwnedFd,
     /// What the device writes.
     pub(super) used: Memory,
@@ -72,7 +72,8 @@ pub(super) struct BackRing {
 
 /// A back end with which a front end has agreed.
 pub(super) struct Back {
-    pub(super) channel: Channel,
+    /// The session lasts as long as it.
+    _channel: Channel,
     pub(super) features: u64,
     pub(super) rings: Vec<BackRing>,
     pub(super) map: MemoryMap,
@@ -169,7 +170,7 @@ impl Back {
         let ranges = vec![MappedRange { address, memory: Memory::new(Arc::new(Whole(memory))) }];
         let map = MemoryMap::new(ranges).expect("there is one range");
         let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, agreed)).collect();
-        Ok(Self { channel, features: agreed, rings, map })
+        Ok(Self { _channel: channel, features: agreed, rings, map })
     }
 
     /// What has been sent by a pair of queues: headers and bytes.
@@ -249,7 +250,7 @@ impl BackRing {
             DeviceQueue::Split(split::Device::new(&areas, options, 0).expect("the areas fit"))
         };
         let [kick, call] = [told.kick, told.call].map(|fd| fd.expect("the descriptor was told"));
-        Self { queue, kick, call, used }
+        Self { queue, _kick: kick, call, used }
     }
 
     fn publish(&mut self) {
