@@ -93,6 +93,11 @@ const BUGS: &[Target] = &[
     ("told", TCPIP, &["dhcp_any_answer", "icmp_v6_unverified", "ndp_from_afar", "router_from_afar"]),
     ("uri", HTTP, &["uri_delete", "uri_short_address", "uri_signed_port"]),
     (
+        "vhost_user",
+        DEVICE,
+        &["vhost_user_any_bell", "vhost_user_files_ignored", "vhost_user_ring_kept", "vhost_user_short_file"],
+    ),
+    (
         "virtio",
         VIRTIO,
         &[
@@ -107,6 +112,7 @@ const BUGS: &[Target] = &[
     ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),
 ];
 
+const DEVICE: &str = "sunstar-device";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const NET: &str = "sunstar-net";
