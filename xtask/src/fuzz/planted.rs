@@ -101,7 +101,6 @@ const BUGS: &[Target] = &[
         "virtio",
         VIRTIO,
         &[
-            "virtio_map_ends_late",
             "virtio_net_buffers_uncounted",
             "virtio_net_not_negotiated",
             "virtio_net_starved_lost",
