@@ -26,6 +26,8 @@ const TARGETS: &[(&str, u32)] = &[
     ("tcpip", 300),
     ("told", 300),
     ("uri", 300),
+    ("vhost_user", 200),
+    ("virtio", 300),
     ("wire", 200),
 ];
 

@@ -49,7 +49,7 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "dpdk-dev",
         program: "dpdk-testpmd",
-        why: "has dpdk-testpmd, which is the back end of vhost-user devices",
+        why: "has dpdk-testpmd, which is the other side of vhost-user devices",
         steps: &["tools"],
     },
     Package {

@@ -99,9 +99,11 @@ pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError,
 pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
-pub use vhost_user::{
-    BackError, BackOptions, FrontError, FrontOptions, MAX_BACK_QUEUES, MAX_FRONT_QUEUES, Ring, SessionError,
-    SocketError, VhostUserBack, VhostUserFront,
-};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use vhost_user::back::fuzzed::check as check_vhost_user;
+pub use vhost_user::back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBack};
+pub use vhost_user::front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub use vhost_user::socket::SocketError;
 pub use vlan::{MAX_VLAN, VlanQueue, split};
 pub use xdp::{MAX_XDP_QUEUES, Xdp, XdpError, XdpOptions};

@@ -4,12 +4,8 @@
 //! those of it.
 
 mod address;
-mod back;
-mod channel;
-mod front;
-mod message;
-mod socket;
-
-pub use back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBack};
-pub use front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
-pub use socket::SocketError;
+pub(crate) mod back;
+pub(crate) mod channel;
+pub(crate) mod front;
+pub(crate) mod message;
+pub(crate) mod socket;

@@ -286,6 +286,7 @@ impl Queue for VlanQueue {
             tx_copies: of.tx_copies,
             tx_copied_bytes: of.tx_copied_bytes,
             reconnects: of.reconnects,
+            peer_errors: of.peer_errors,
             ..own
         }
     }

@@ -21,6 +21,10 @@
 
 extern crate alloc;
 
+// What the fuzz targets and the tests share names the crate from outside.
+#[cfg(test)]
+extern crate self as sunstar_virtio;
+
 pub mod memory;
 pub mod net;
 pub mod packed;

@@ -92,13 +92,31 @@ const BUGS: &[Target] = &[
     ),
     ("told", TCPIP, &["dhcp_any_answer", "icmp_v6_unverified", "ndp_from_afar", "router_from_afar"]),
     ("uri", HTTP, &["uri_delete", "uri_short_address", "uri_signed_port"]),
+    (
+        "vhost_user",
+        DEVICE,
+        &["vhost_user_any_bell", "vhost_user_files_ignored", "vhost_user_ring_kept", "vhost_user_short_file"],
+    ),
+    (
+        "virtio",
+        VIRTIO,
+        &[
+            "virtio_net_buffers_uncounted",
+            "virtio_net_not_negotiated",
+            "virtio_net_starved_lost",
+            "virtio_net_verified_believed",
+            "virtio_round_kept",
+        ],
+    ),
     ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),
 ];
 
+const DEVICE: &str = "sunstar-device";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const NET: &str = "sunstar-net";
 const TCPIP: &str = "sunstar-tcpip";
+const VIRTIO: &str = "sunstar-virtio";
 const WIRE: &str = "sunstar-wire";
 
 /// Plants the bugs of the targets named, or of all, and counts those that they find in time. Names of bugs choose among those of the

@@ -8,6 +8,8 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: PACKET, kind: Loom, tests: "wakes_the_sleeper", bugs: &["missing_barrier"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_two_posters", bugs: &["relaxed_post"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_list_ends", bugs: &["touch_after_post"] },
+    Finder { package: DEVICE, kind: Unit, tests: "shared_memory", bugs: &["shared_memory_overlap"] },
+    Finder { package: DEVICE, kind: Unit, tests: "vhost_user::front", bugs: &["vhost_user_offloads_grow"] },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {
         package: DEVICE,
@@ -187,6 +189,12 @@ pub(super) const FINDERS: &[Finder] = &[
         kind: Unit,
         tests: "queue_random_steps",
         bugs: &["virtio_event_late", "virtio_round_kept", "virtio_round_not_taken_back"],
+    },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "net::tests",
+        bugs: &["virtio_net_held_briefly", "virtio_net_not_merged", "virtio_net_room_ignored"],
     },
     Finder {
         package: VIRTIO,

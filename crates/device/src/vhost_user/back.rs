@@ -1,5 +1,7 @@
 //! The back end: this side is the device, as a switch is for virtual machines. It works on rings that lie in the front end's memory.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod mapping;
 mod port;
 mod queue;

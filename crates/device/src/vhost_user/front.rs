@@ -22,6 +22,7 @@ pub use options::{FrontOptions, MAX_FRONT_QUEUES, Ring};
 use crate::capabilities::{Capabilities, Offloads};
 use crate::queue::{DetachedQueue, Device, Queue, TakeError};
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::socket::SocketError;
 use link::{Link, Slot};
 use place::Place;
 use queue::FrontQueue;
@@ -66,7 +67,7 @@ impl VhostUserFront {
         options.check()?;
         let place = Place::new(options)?;
         let stream = place.open()?;
-        let system = |error| FrontError::System { path: options.path.clone(), what: "making descriptors", error };
+        let system = |error| FrontError::Socket(SocketError::System { path: options.path.clone(), error });
         let slots = (0..options.queues).map(|_| Slot::new().map(Arc::new)).collect::<Result<Vec<_>, _>>();
         let slots = slots.map_err(|error| system(error.into()))?;
         let calls: Vec<_> = slots.iter().map(|slot| slot.call.as_fd()).collect();
@@ -76,7 +77,9 @@ impl VhostUserFront {
         let (session, pairs) = Session::new(stream, wanted, &memory, &calls)
             .map_err(|error| FrontError::Session { path: options.path.clone(), error })?;
         let agreed = session.features;
-        wanted.features &= agreed | !(RELIED_ON | RECEIVED);
+        if !planted::is("vhost_user_offloads_grow") {
+            wanted.features &= agreed | !(RELIED_ON | RECEIVED);
+        }
         wanted.needed |= agreed & RELIED_ON;
         let link = Link::start(place, session, pairs, wanted, Arc::clone(&memory), slots.clone()).map_err(system)?;
         let capabilities = Capabilities {

@@ -202,6 +202,8 @@ impl Queue for BackQueue {
                 Some(running) if running.is_enabled && !running.is_broken => state.send(running, packets),
                 _ => state.drop_all(packets),
             });
+        } else {
+            state.is_full = false;
         }
         Ok(before - packets.len())
     }

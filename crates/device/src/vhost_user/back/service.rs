@@ -23,6 +23,9 @@ use crate::vhost_user::socket::{Listener, connect};
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// How many errors of front ends one message in the log stands for, after the first ones.
+const ERRORS_PER_LOG: u64 = 4_096;
+
 /// Where front ends come from.
 #[derive(Debug)]
 pub(super) enum Meeting {
@@ -37,8 +40,9 @@ pub(super) enum Meeting {
 pub(super) struct Count(AtomicU64);
 
 impl Count {
-    pub(super) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more; answers how many there were before.
+    pub(super) fn add(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -166,12 +170,10 @@ impl Serving {
         loop {
             self.wait_for(Some(&channel), None)?;
             if let Err(error) = self.answer(&mut channel, &mut session) {
-                let name = &self.common.name;
                 if matches!(error, Ending::Channel(ChannelError::Closed)) {
-                    log::info!("{name}: the front end has gone");
+                    log::info!("{}: the front end has gone", self.common.name);
                 } else {
-                    self.common.counters.protocol_errors.add();
-                    log::warn!("{name}: the session of the front end ends: {error}");
+                    self.complain(format_args!("the session of the front end ends: {error}"));
                 }
                 return Ok(());
             }
@@ -190,14 +192,21 @@ impl Serving {
         while let Some(message) = channel.receive()? {
             let answered = session.handle(message)?;
             if let Some(error) = answered.refused {
-                self.common.counters.protocol_errors.add();
-                log::warn!("{}: a request of the front end is refused: {error}", self.common.name);
+                self.complain(format_args!("a request of the front end is refused: {error}"));
             }
             if let Some(answer) = answered.answer {
                 channel.send(&answer, &[])?;
             }
         }
         Ok(())
+    }
+
+    /// Counts what the front end has done wrong, and tells of it, but not each time.
+    fn complain(&self, what: fmt::Arguments<'_>) {
+        let before = self.common.counters.protocol_errors.add();
+        if before < 8 || before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG) {
+            log::warn!("{}: {what}; {before} errors before", self.common.name);
+        }
     }
 
     /// Waits until a descriptor is readable, or for so long.

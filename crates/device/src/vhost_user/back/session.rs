@@ -244,6 +244,14 @@ impl Session {
         Ok(())
     }
 
+    /// Reads the last byte of each region, which ends the process if it is not there.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn touch_memory(&self) {
+        for range in self.table.map().ranges() {
+            range.memory.read(range.memory.len() - 1, &mut [0]);
+        }
+    }
+
     /// How many regions of its memory the front end could cut off.
     pub(super) fn unsealed_regions(&self) -> usize {
         self.table.unsealed

@@ -136,6 +136,20 @@ fn who_waits_for_room_is_told_when_there_is_more_than_before() {
 }
 
 #[test]
+fn nobody_waits_for_room_with_nothing_to_send() {
+    let (folder, mut device) = back(1);
+    let mut queue = attach(&mut device, 0);
+    let mut front = Front::connect(&folder.path().join("socket"));
+    front.begin(FEATURES);
+    let mut receives = front.ring(0);
+    assert_eq!(send(&mut *queue, [packet(b"given up then")]), 1);
+    front.provide(&mut receives, 0, 100);
+    assert_eq!(send(&mut *queue, []), 0);
+    let _ = sleeps(&mut *queue);
+    assert!(sleeps(&mut *queue), "room is of no use");
+}
+
+#[test]
 fn without_a_front_end_packets_are_dropped_and_the_next_one_is_served() {
     let (folder, mut device) = back(1);
     let mut queue = attach(&mut device, 0);

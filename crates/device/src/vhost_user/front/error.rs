@@ -3,22 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::options::{MAX_FRONT_QUEUES, MAX_PATH_BYTES};
+use super::options::MAX_FRONT_QUEUES;
 use crate::vhost_user::channel::ChannelError;
 use crate::vhost_user::message::MessageError;
+use crate::vhost_user::socket::SocketError;
 
 /// Why a front end can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
-    /// There is no path.
-    #[error("a vhost-user device needs the path of a socket: vhost-user:PATH")]
-    NoPath,
-    /// The path is too long for a socket.
-    #[error("{path:?} is no path of a socket: it may have {MAX_PATH_BYTES} bytes")]
-    PathTooLong {
-        /// The path.
-        path: PathBuf,
-    },
+    /// The socket can't be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The number of queues is out of range.
     #[error("{queues} queues: a vhost-user device has 1 to {MAX_FRONT_QUEUES}")]
     Queues {
@@ -49,28 +44,10 @@ pub enum FrontError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// There is a socket, at which nobody listens.
-    #[error("nobody listens at the socket {path:?}: it is left over from a process that has ended")]
+    /// There is something, at which nobody listens.
+    #[error("nobody listens at {path:?}: it is left over from a process that has ended, or is no socket")]
     Stale {
         /// Where it is.
-        path: PathBuf,
-    },
-    /// There is something else.
-    #[error("{path:?} is no socket")]
-    NotSocket {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// Another process listens there.
-    #[error("another process listens at the socket {path:?}")]
-    Busy {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// The socket may not be used, or not be made.
-    #[error("no permission to use the socket {path:?}")]
-    Permission {
-        /// Where it is, or should be.
         path: PathBuf,
     },
     /// The session with the back end does not come about.

@@ -4,20 +4,20 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::error::FrontError;
-use super::place::{Place, SocketFile, is_readable};
+use super::place::{Place, is_readable};
 use super::session::{Pair, Session, Wanted};
 use crate::shared_memory::SharedMemory;
 
-/// The device's thread ends when this goes, which all queues keep.
+/// The device's thread ends with this, which all queues keep.
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
-    /// The process may end before its threads do.
-    _file: Option<SocketFile>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What queues and the thread have in common.
@@ -83,7 +83,7 @@ pub(super) fn drain(event: &OwnedFd) {
 impl Link {
     /// Hands the first rings to their queues, and has a thread wait for the end of the session.
     pub(super) fn start(
-        mut place: Place,
+        place: Place,
         session: Session,
         pairs: Vec<Pair>,
         wanted: Wanted,
@@ -91,12 +91,11 @@ impl Link {
         slots: Vec<Arc<Slot>>,
     ) -> io::Result<Arc<Self>> {
         let wake = event()?;
-        let file = place.take_file();
         let shared = Arc::new(Shared { wake, breaks: AtomicU64::new(0) });
         let keeper = Keeper { place, wanted, memory, slots, shared: Arc::clone(&shared) };
         keeper.publish(pairs);
-        std::thread::Builder::new().name("vhost-user".to_owned()).spawn(move || keeper.run(session))?;
-        Ok(Arc::new(Self { shared, _file: file }))
+        let thread = std::thread::Builder::new().name("vhost-user".to_owned()).spawn(move || keeper.run(session))?;
+        Ok(Arc::new(Self { shared, thread: Some(thread) }))
     }
 
     /// Has the session end, since a ring is broken.
@@ -110,6 +109,9 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.shared.breaks.fetch_or(END, Ordering::Release);
         ring(&self.shared.wake);
+        // It takes the socket with it. If it is just about to agree with a back end, it waits for an answer at most.
+        let ended = self.thread.take().map(JoinHandle::join);
+        debug_assert!(!matches!(ended, Some(Err(_))), "the thread has panicked");
     }
 }
 
@@ -164,7 +166,8 @@ impl Keeper {
             if self.is_ended() {
                 return None;
             }
-            let Some(opened) = self.place.reopen(self.shared.wake.as_fd()) else { continue };
+            let opened = self.place.reopen(self.shared.wake.as_fd()).transpose();
+            let Some(opened) = opened else { continue };
             let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
             let new = |stream| {
                 Session::new(stream, self.wanted, &self.memory, &calls)

@@ -9,12 +9,10 @@ use sunstar_wire::MacAddr;
 use super::error::FrontError;
 use crate::capabilities::Offloads;
 use crate::vhost_user::address;
+use crate::vhost_user::socket::check_path;
 
 /// A front end has at most this many pairs of queues.
 pub const MAX_FRONT_QUEUES: usize = 128;
-
-/// The longest path of a socket, in bytes (unix(7)).
-pub(super) const MAX_PATH_BYTES: usize = 107;
 
 /// What addresses of front ends begin with.
 const OWN_OCTET: u8 = 2;
@@ -66,12 +64,7 @@ impl FrontOptions {
     }
 
     pub(super) fn check(&self) -> Result<(), FrontError> {
-        let bytes = self.path.as_os_str().len();
-        match bytes {
-            0 => return Err(FrontError::NoPath),
-            1..=MAX_PATH_BYTES => {}
-            _ => return Err(FrontError::PathTooLong { path: self.path.clone() }),
-        }
+        check_path(&self.path)?;
         if !(1..=MAX_FRONT_QUEUES).contains(&self.queues) {
             return Err(FrontError::Queues { queues: self.queues });
         }

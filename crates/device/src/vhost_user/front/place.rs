@@ -1,44 +1,31 @@
 //! Where front end and back end meet: a socket that one of them makes and the other one connects to.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::error::FrontError;
 use super::options::FrontOptions;
+use crate::vhost_user::socket::{Listener, SocketError, connect};
 
 /// How long the back end is left alone after an attempt to connect to it.
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The socket's path, and if this side has made it, the socket.
+/// The socket's path, and if this side has made it, the socket, which goes with the value.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    listener: Option<UnixListener>,
-    file: Option<SocketFile>,
+    listener: Option<Listener>,
 }
-
-/// The name of a socket that this side has made, which goes with the value.
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
 
 impl Place {
     /// Makes the socket, if this side is to do that.
     pub(super) fn new(options: &FrontOptions) -> Result<Self, FrontError> {
         let path = options.path.clone();
-        let listener = if options.is_server { Some(listen(&path)?) } else { None };
-        let file = listener.is_some().then(|| SocketFile(path.clone()));
-        Ok(Self { path, listener, file })
-    }
-
-    /// What removes the socket, for whoever ends last.
-    pub(super) fn take_file(&mut self) -> Option<SocketFile> {
-        self.file.take()
+        let listener = if options.is_server { Some(Listener::bind(&path)?) } else { None };
+        Ok(Self { path, listener })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -47,25 +34,45 @@ impl Place {
 
     /// Connects, or waits until somebody does.
     pub(super) fn open(&self) -> Result<UnixStream, FrontError> {
-        let Some(listener) = &self.listener else { return connect(&self.path) };
+        let Some(listener) = &self.listener else { return self.connect() };
         log::info!("waiting for a back end to connect to {}", self.path.display());
-        let accepted = listener.accept().map(|(stream, _)| stream);
-        accepted.map_err(|error| system(&self.path, "accepting a connection", error))
+        loop {
+            wait(&mut [PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)], None);
+            if let Some(stream) = self.accept(listener)? {
+                return Ok(stream);
+            }
+        }
     }
 
-    /// Tries once to connect, or to accept, when there is reason to; nothing if `stop` became readable first.
-    pub(super) fn reopen(&self, stop: BorrowedFd<'_>) -> Option<Result<UnixStream, FrontError>> {
+    /// Tries once to connect or to accept, when there is reason to. Nothing if nobody has come, or if `stop` became readable first.
+    pub(super) fn reopen(&self, stop: BorrowedFd<'_>) -> Result<Option<UnixStream>, FrontError> {
         let Some(listener) = &self.listener else {
-            return (!is_readable(stop, None, Some(&RETRY))).then(|| connect(&self.path));
+            let is_stopped = is_readable(stop, None, Some(&RETRY));
+            return if is_stopped { Ok(None) } else { self.connect().map(Some) };
         };
-        (!is_readable(stop, Some(listener.as_fd()), None)).then(|| self.open())
+        if is_readable(stop, Some(listener.as_fd()), None) { Ok(None) } else { self.accept(listener) }
     }
-}
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it.
-        let _ = fs::remove_file(&self.0);
+    fn connect(&self) -> Result<UnixStream, FrontError> {
+        let stream = connect(&self.path).map_err(|error| match error {
+            SocketError::NotThere { path } => FrontError::NoSocket { path },
+            SocketError::NobodyListens { path } => FrontError::Stale { path },
+            error => FrontError::Socket(error),
+        });
+        self.blocking(UnixStream::from(stream?))
+    }
+
+    fn accept(&self, listener: &Listener) -> Result<Option<UnixStream>, FrontError> {
+        let failed = |error| FrontError::Socket(SocketError::System { path: self.path.clone(), error });
+        let stream = listener.accept().map_err(failed)?;
+        stream.map(|stream| self.blocking(UnixStream::from(stream))).transpose()
+    }
+
+    /// A session waits for its answers.
+    fn blocking(&self, stream: UnixStream) -> Result<UnixStream, FrontError> {
+        let failed = |error| FrontError::Socket(SocketError::System { path: self.path.clone(), error });
+        stream.set_nonblocking(false).map_err(failed)?;
+        Ok(stream)
     }
 }
 
@@ -73,47 +80,10 @@ impl Drop for SocketFile {
 pub(super) fn is_readable(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, timeout: Option<&Timespec>) -> bool {
     let mut all = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     all.extend(other.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-    while poll(&mut all, timeout).is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    wait(&mut all, timeout);
     !all[0].revents().is_empty()
 }
 
-fn connect(path: &Path) -> Result<UnixStream, FrontError> {
-    UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => FrontError::NoSocket { path: path.to_owned() },
-        io::ErrorKind::ConnectionRefused if is_socket(path) => FrontError::Stale { path: path.to_owned() },
-        io::ErrorKind::ConnectionRefused => FrontError::NotSocket { path: path.to_owned() },
-        io::ErrorKind::PermissionDenied => FrontError::Permission { path: path.to_owned() },
-        _ => system(path, "connecting", error),
-    })
-}
-
-fn is_socket(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
-}
-
-/// Makes a socket, in the place of one at which nobody listens any more.
-fn listen(path: &Path) -> Result<UnixListener, FrontError> {
-    let bind = || {
-        UnixListener::bind(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => FrontError::Busy { path: path.to_owned() },
-            io::ErrorKind::PermissionDenied => FrontError::Permission { path: path.to_owned() },
-            _ => system(path, "making the socket", error),
-        })
-    };
-    match bind() {
-        Err(FrontError::Busy { .. }) => {}
-        other => return other,
-    }
-    match connect(path) {
-        Ok(_) => Err(FrontError::Busy { path: path.to_owned() }),
-        Err(FrontError::Stale { .. }) => {
-            fs::remove_file(path).map_err(|error| system(path, "removing a socket that is left over", error))?;
-            bind()
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn system(path: &Path, what: &'static str, error: io::Error) -> FrontError {
-    FrontError::System { path: path.to_owned(), what, error }
+fn wait(all: &mut [PollFd<'_>], timeout: Option<&Timespec>) {
+    while poll(all, timeout).is_err_and(|error| error == rustix::io::Errno::INTR) {}
 }

@@ -119,6 +119,7 @@ impl FrontQueue {
     /// Gives up rings in which the back end has written what makes no sense: it has to begin anew.
     fn give_up(&mut self, error: Broken) {
         log::error!("a ring of {}: {error}", self.capabilities.mac);
+        self.counters.peer_errors += 1;
         self.set_up(None);
         self.link.break_off();
     }

@@ -303,6 +303,7 @@ fn a_ring_with_nonsense_ends_the_session() {
     assert!(receive(&mut *queue).is_empty());
     let again = back::accept(&listener, ALL, 1, &scene.memory);
     let mut back = again.join().expect("the thread ends").expect("they agree");
+    assert_eq!(queue.counters().peer_errors, 1);
     while queue.counters().reconnects == 0 {
         wait(&mut *queue);
         receive(&mut *queue);
@@ -321,7 +322,7 @@ fn a_back_end_may_connect_to_a_socket_that_goes_away_in_the_end() {
     let mut front = VhostUserFront::open(&scene.options, scene.memory.clone()).expect("they agree");
     let back = back.join().expect("the thread ends").expect("they agree");
     let mut queue = scene.queue(&mut front, 0);
-    assert!(scene.open_error().contains("another process listens at the socket"), "there is one already");
+    assert!(scene.open_error().contains("is in use: another process listens there"), "there is one already");
     drop(back);
     let back = back::connect(&scene.path(), ALL, 1, &scene.memory);
     let _back = back.join().expect("the thread ends").expect("they agree");
@@ -347,7 +348,7 @@ fn what_is_missing_is_told() {
     assert!(scene.open_error().contains("it is left over from a process that has ended"));
     std::fs::remove_file(scene.path()).expect("it is there");
     std::fs::write(scene.path(), "a file").expect("the folder is there");
-    assert!(scene.open_error().ends_with("is no socket"));
+    assert!(scene.open_error().ends_with("or is no socket"));
     let mut scene = Scene::new();
     scene.options.queues = 3;
     let listener = scene.listen();

@@ -1,3 +1,5 @@
+mod driven;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -372,4 +374,24 @@ fn hostile(is_packed: bool, steps: &[(usize, usize, Vec<u8>)], seeds: &[(u64, u3
         let _ = (transmit.ring().enable_notifications(), receive.ring().enable_notifications());
         out.clear();
     }
+}
+
+proptest! {
+    #[test]
+    fn net_random_drivers_survive(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        driven::check(&bytes);
+    }
+}
+
+#[test]
+fn the_corpus_holds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/virtio");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("the corpus is in the tree") {
+        let path = entry.expect("it is readable").path();
+        let bytes = std::fs::read(&path).expect("it is readable");
+        assert!(std::panic::catch_unwind(|| driven::check(&bytes)).is_ok(), "{} fails", path.display());
+        count += 1;
+    }
+    assert!(count > 5, "the corpus is there");
 }

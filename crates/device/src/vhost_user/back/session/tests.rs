@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::*;
+use crate::vhost_user::back::fuzzed;
 use crate::vhost_user::back::testing::{FEATURES, Front, GUEST, MEMORY, USER, bell as eventfd_bell, memory_file};
-use crate::vhost_user::message::{HEADER_BYTES, Header, MAX_FILES, MessageError, RegionDescription, RingAddresses};
+use crate::vhost_user::message::{HEADER_BYTES, Header, MessageError, RegionDescription, RingAddresses};
 
 fn session(queues: usize) -> (Session, Arc<[Arc<Port>]>) {
     let ports: Arc<[Arc<Port>]> = (0..queues).map(|_| Arc::new(Port::new().expect("descriptors"))).collect();
@@ -220,32 +221,20 @@ fn without_protocol_features_rings_are_enabled_from_the_start() {
 
 proptest! {
     #[test]
-    fn session_random_requests_do_no_harm(
-        steps in prop::collection::vec((0_u32..42, 0_u8..4, prop::collection::vec(any::<u8>(), 0..48), 0_usize..3), 1..60),
-    ) {
-        random_requests(&steps);
+    fn session_random_front_ends_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzzed::check(&bytes);
     }
 }
 
-/// Requests with numbers that are nearly right, and descriptors of all kinds.
-fn random_requests(steps: &[(u32, u8, Vec<u8>, usize)]) {
-    let (mut session, ports) = session(2);
-    set_up(&mut session);
-    kick(&mut session).expect("all is known");
-    for (number, flags, bytes, files) in steps {
-        let files = (0..*files).map(|index| if index == 0 { eventfd_bell() } else { memory_file(0x1000) });
-        let files: Vec<OwnedFd> = files.take(MAX_FILES).collect();
-        let mut payload = bytes.clone();
-        payload.iter_mut().step_by(2).for_each(|byte| *byte &= 3);
-        let length = u32::try_from(payload.len()).expect("small");
-        let flags = 1 | u32::from(*flags) << 2;
-        let header = [*number, flags, length].map(u32::to_ne_bytes).concat();
-        let Some(message) = received(&[header, payload].concat(), files) else { continue };
-        let _ = session.handle(message);
-        for port in ports.iter() {
-            port.clear_events();
-        }
+#[test]
+fn the_corpus_holds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/vhost_user");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("the corpus is in the tree") {
+        let path = entry.expect("it is readable").path();
+        let bytes = std::fs::read(&path).expect("it is readable");
+        assert!(std::panic::catch_unwind(|| fuzzed::check(&bytes)).is_ok(), "{} fails", path.display());
+        count += 1;
     }
-    drop(session);
-    assert!(ports.iter().all(|port| !is_running(port)));
+    assert!(count > 5, "the corpus is there");
 }

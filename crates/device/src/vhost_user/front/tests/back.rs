@@ -72,6 +72,7 @@ pub(super) struct BackRing {
 
 /// A back end with which a front end has agreed.
 pub(super) struct Back {
+    /// The session lasts as long as it.
     _channel: Channel,
     pub(super) features: u64,
     pub(super) rings: Vec<BackRing>,

@@ -1,0 +1,212 @@
+//! A front end and a back end, as two processes have them: each with its own mapping of the memory.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sunstar_device::{
+    BackOptions, Device, FrontOptions, Queue, Readiness, Ring, SharedMemory, VhostUserBack, VhostUserFront,
+};
+use sunstar_executor::Instant;
+use sunstar_packet::{Buffer, Checksum, Offload, Packet, Pool, PoolOptions, Segmentation, SegmentationKind};
+
+const NOW: Instant = Instant::ORIGIN;
+
+fn options() -> PoolOptions {
+    PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 }
+}
+
+fn back(path: &Path) -> Box<dyn Queue> {
+    let mut device = VhostUserBack::open(&BackOptions { is_server: true, ..BackOptions::new(path) }).unwrap();
+    device.take_queue(0).unwrap().attach(Rc::new(Pool::new(options()).unwrap())).unwrap()
+}
+
+fn front(options: &FrontOptions) -> (Box<dyn Queue>, Rc<Pool>) {
+    let mut device = VhostUserFront::open(options, SharedMemory::new(64 << 20).unwrap()).unwrap();
+    let pool = Rc::new(Pool::with_memory(device.frame_memory().unwrap(), self::options()).unwrap());
+    (device.take_queue(0).unwrap().attach(Rc::clone(&pool)).unwrap(), pool)
+}
+
+/// Waits until the queue wants to be called, as a shard does.
+fn wait(queue: &mut dyn Queue) {
+    if queue.deadline().is_some() {
+        return;
+    }
+    if let Readiness::Descriptor { fd, readable, writable } = queue.poll_ready(&mut Context::from_waker(Waker::noop()))
+    {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, readable);
+        events.set(PollFlags::OUT, writable);
+        let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+        let count = poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&patience));
+        assert_eq!(count, Ok(1), "nothing has happened for a minute");
+    }
+}
+
+fn send(queue: &mut dyn Queue, packet: Packet) {
+    let mut packets = VecDeque::from([packet]);
+    queue.tx_burst(NOW, &mut packets).unwrap();
+    assert!(packets.is_empty());
+}
+
+fn receive(queue: &mut dyn Queue) -> Packet {
+    let mut packets = VecDeque::new();
+    loop {
+        queue.rx_burst(NOW, &mut packets, 1).unwrap();
+        if let Some(packet) = packets.pop_front() {
+            return packet;
+        }
+        wait(queue);
+    }
+}
+
+fn bytes(packet: &Packet) -> Vec<u8> {
+    let mut bytes = vec![0; packet.len()];
+    packet.copy_to_slice(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// A packet of TCP over IPv4, as far as anybody looks at it, in several buffers.
+fn packet(number: usize, payload_bytes: usize) -> Packet {
+    let mut head = vec![0; 54];
+    (head[12], head[14], head[46]) = (8, 0x45, 0x50);
+    head[16..18].copy_from_slice(&u16::try_from(payload_bytes + 40).unwrap().to_be_bytes());
+    head[23] = 6;
+    let payload: Vec<u8> = (0..payload_bytes).map(|place| u8::try_from((number + place) % 251).unwrap()).collect();
+    let mut packet = Packet::from(Buffer::from(head));
+    for part in payload.chunks(4_000) {
+        packet.push_back(Buffer::copy_from_slice(part)).unwrap();
+    }
+    if payload_bytes > 1_460 {
+        packet.offload = Offload {
+            checksum: Checksum::Partial { csum_start: 34, csum_offset: 16 },
+            segmentation: Some(Segmentation {
+                kind: SegmentationKind::Tcpv4,
+                has_ecn: false,
+                gso_size: 1_460,
+                hdr_len: 54,
+            }),
+            ..Offload::default()
+        };
+    }
+    packet
+}
+
+/// Sends a packet there and back, as often as it may be lost on a connection that is being set up.
+fn meet(front: &mut dyn Queue, back: &mut dyn Queue) {
+    let mut arrived = VecDeque::new();
+    while arrived.is_empty() {
+        front.rx_burst(NOW, &mut arrived, 32).unwrap();
+        arrived.clear();
+        send(front, packet(0, 6));
+        back.rx_burst(NOW, &mut arrived, 32).unwrap();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn packets_of_all_sizes_go_both_ways() {
+    for ring in [Ring::Split, Ring::Packed] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let mut back = back(&path);
+        let (mut front, pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
+        assert!(front.capabilities().mac != back.capabilities().mac);
+        meet(&mut *front, &mut *back);
+        let before = front.counters().tx_copies;
+        for (number, len) in (0..600).zip([6, 1_460, 100, 9_000, 1, 60_000, 500].into_iter().cycle()) {
+            let sent = packet(number, len);
+            let (expected, offload) = (bytes(&sent), sent.offload);
+            send(&mut *front, sent);
+            let there = receive(&mut *back);
+            assert!(bytes(&there) == expected && there.offload == offload, "packet {number} of {len} bytes");
+            send(&mut *back, there);
+            let here = receive(&mut *front);
+            assert!(bytes(&here) == expected && here.offload == offload, "packet {number} of {len} bytes");
+            // And once more, from the frames that it came in.
+            send(&mut *front, here);
+            assert!(bytes(&receive(&mut *back)) == expected, "packet {number} of {len} bytes");
+        }
+        assert_eq!(front.counters().tx_copies - before, 600, "what came is not copied when it is sent again");
+        for counters in [front.counters(), back.counters()] {
+            let lost = counters.rx_malformed + counters.rx_truncated + counters.tx_refused + counters.peer_errors;
+            assert_eq!(lost, 0);
+        }
+        front.free_unused_memory();
+        assert!(pool.counters().in_use_frames <= 257);
+    }
+}
+
+/// Both sides sleep when they have nothing to do, and are woken when there is something.
+#[test]
+fn two_threads_that_sleep_lose_nothing() {
+    const PACKETS: usize = 30_000;
+    for ring in [Ring::Split, Ring::Packed] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let there = path.clone();
+        let echo = std::thread::spawn(move || {
+            let mut back = back(&there);
+            ready.send(()).unwrap();
+            let (mut waiting, mut echoed) = (VecDeque::new(), 0);
+            while echoed < PACKETS {
+                back.rx_burst(NOW, &mut waiting, 64).unwrap();
+                let count = waiting.len();
+                back.tx_burst(NOW, &mut waiting).unwrap();
+                echoed += count - waiting.len();
+                if count == 0 || !waiting.is_empty() {
+                    wait(&mut *back);
+                }
+            }
+            is_done.recv().unwrap();
+        });
+        is_ready.recv().unwrap();
+        let (mut front, _pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
+        let (mut sent, mut received) = (0, 0);
+        let (mut waiting, mut arrived) = (VecDeque::new(), VecDeque::new());
+        while received < PACKETS {
+            while sent < PACKETS && sent - received < 1 + sent % 200 {
+                waiting.push_back(packet(sent, 6 + sent % 1_000));
+                sent += 1;
+            }
+            front.tx_burst(NOW, &mut waiting).unwrap();
+            front.rx_burst(NOW, &mut arrived, 64).unwrap();
+            if arrived.is_empty() {
+                wait(&mut *front);
+            }
+            for packet in arrived.drain(..) {
+                assert!(bytes(&packet) == bytes(&self::packet(received, 6 + received % 1_000)), "packet {received}");
+                received += 1;
+            }
+        }
+        done.send(()).unwrap();
+        echo.join().unwrap();
+    }
+}
+
+#[test]
+fn either_side_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut back = back(&path);
+    let options = FrontOptions::new(&path);
+    let (mut front, _) = front(&options);
+    meet(&mut *front, &mut *back);
+    drop(back);
+    let mut back = self::back(&path);
+    meet(&mut *front, &mut *back);
+    assert_eq!(front.counters().reconnects, 1);
+    drop(front);
+    let (mut front, _) = self::front(&options);
+    meet(&mut *front, &mut *back);
+    let sent = packet(1, 700);
+    let expected = bytes(&sent);
+    send(&mut *front, sent);
+    while bytes(&receive(&mut *back)) != expected {}
+    send(&mut *back, packet(2, 800));
+    assert_eq!(bytes(&receive(&mut *front)), bytes(&packet(2, 800)));
+}
