@@ -150,6 +150,46 @@ fn httpd_serves_by_several_queues_and_by_fewer_than_shards() {
 }
 
 #[test]
+fn an_idle_server_sleeps() {
+    for backend in ["epoll", "io_uring"] {
+        with_peer(1, move |peer| {
+            let httpd = Httpd::run(&mut native(Setup { backend, shards: 1 }, "xdp:near"));
+            let address = SocketAddr::new(STACK_V4.into(), httpd.address.port());
+            let ask = move || {
+                let mut client = Client::connect(address).expect("it listens");
+                assert_eq!(client.get("/").expect("it answers").body, HELLO);
+            };
+            peer.run(ask);
+            // The last acknowledgements, and what the kernel tells its new neighbours.
+            thread::sleep(Duration::from_millis(300));
+            let before = httpd.processor_ticks();
+            thread::sleep(Duration::from_secs(1));
+            let ticks = httpd.processor_ticks() - before;
+            assert!(ticks <= 5, "{ticks} ticks, of which a second has some hundred");
+            peer.run(ask);
+            httpd.stop();
+        });
+    }
+}
+
+#[test]
+fn who_may_not_load_programs_is_told() {
+    in_namespace(|| {
+        // In a user namespace interfaces can be made, but nothing given to the host's kernel.
+        let script = "ip link add near type veth peer name far && exec \"$@\"";
+        let httpd = env!("CARGO_BIN_EXE_httpd");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c", script, "sh", httpd, "--overprovisioned"]);
+        command.args(["--smp", "1", "--network-stack", "native", "--device", "xdp:near"]);
+        let ended = command.args(["--host-ipv4-addr", &STACK_V4.to_string()]).output().expect("it can be started");
+        let errors = String::from_utf8(ended.stderr).expect("it is text");
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        let expected = "httpd: error: cannot open --device xdp:near: no permission to make maps and programs for the kernel: run as root";
+        assert!(errors.starts_with(expected), "{errors}");
+    });
+}
+
+#[test]
 fn the_program_goes_with_a_process_that_is_killed() {
     with_peer(1, |peer| {
         for _ in 0..2 {

@@ -55,7 +55,9 @@ pub(super) struct XdpQueue {
     is_full: bool,
     /// Whether the rest of a packet that was too long for a frame is still to come.
     is_within: bool,
-    /// Whether there was no frame for what comes for everybody.
+    /// A frame for what comes for everybody.
+    spare: Option<BufferMut>,
+    /// Whether there was none.
     is_starved: bool,
     is_down: bool,
     retry_at: Option<Instant>,
@@ -94,6 +96,7 @@ impl XdpQueue {
             pieces: Vec::with_capacity(MAX_PIECES),
             is_full: false,
             is_within: false,
+            spare: None,
             is_starved: false,
             is_down: false,
             retry_at: None,
@@ -107,6 +110,7 @@ impl XdpQueue {
         }
         queue.post(first).map_err(|_| AttachError::OtherMemory)?;
         queue.refill(Instant::ORIGIN);
+        queue.spare = queue.group.as_ref().and_then(|_| queue.pool.take());
         Ok(queue)
     }
 
@@ -148,17 +152,16 @@ impl XdpQueue {
     fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let Some((group, _)) = &self.group else { return Ok(0) };
         let mut count = 0;
-        let mut frame = None;
         self.is_starved = false;
         while count < max {
-            frame = frame.or_else(|| self.pool.take());
-            if frame.is_none() {
+            self.spare = self.spare.take().or_else(|| self.pool.take());
+            if self.spare.is_none() {
                 self.is_starved = true;
                 self.counters.rx_no_frames += 1;
                 self.retry_after(now, RETRY_WAIT);
                 break;
             }
-            match group.receive(&mut frame) {
+            match group.receive(&mut self.spare) {
                 Ok(Received::Packet(packet)) => {
                     self.counters.rx_packets += 1;
                     self.counters.rx_bytes += packet.len() as u64;
@@ -380,7 +383,11 @@ impl Queue for XdpQueue {
     fn counters(&self) -> Counters {
         let kernel = self.socket.statistics();
         let rx_dropped = kernel.map_or(0, |of| of.rx_dropped + of.rx_ring_full.unwrap_or(0));
-        Counters { rx_dropped: self.counters.rx_dropped + rx_dropped, ..self.counters }
+        Counters { rx_dropped, ..self.counters }
+    }
+
+    fn free_unused_memory(&mut self) {
+        self.spare = None;
     }
 }
 

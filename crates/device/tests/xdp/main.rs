@@ -126,6 +126,61 @@ fn frames_come_back_and_bursts_longer_than_the_ring_wait() {
 }
 
 #[test]
+fn what_nobody_takes_is_dropped_and_counted() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        for number in 0..3_000_u16 {
+            kernel.send_to(&number.to_be_bytes(), (HOST, UDP_PORT)).unwrap();
+        }
+        // What the interfaces still have on the way comes before this.
+        let mut rounds = 0;
+        while host.queue.counters().rx_dropped < 3_000 - 2_048 {
+            std::thread::sleep(Duration::from_millis(10));
+            rounds += 1;
+            assert!(rounds < 1_000, "{:?}", host.queue.counters());
+        }
+        for number in 0..2_048_u16 {
+            assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..44], number.to_be_bytes());
+        }
+        kernel.send_to(b"at last", (HOST, UDP_PORT)).unwrap();
+        assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..49], *b"at last");
+        assert_eq!(host.queue.counters().rx_dropped, 3_000 - 2_048);
+    });
+}
+
+#[test]
+fn without_frames_it_waits_and_goes_on_when_they_come_back() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        let taken: Vec<_> = std::iter::from_fn(|| host.pool.take()).collect();
+        let mut held = Vec::new();
+        for number in 0..2_048_u16 {
+            kernel.send_to(&number.to_be_bytes(), (HOST, UDP_PORT)).unwrap();
+            held.push(host.receive(EtherType::IPV4));
+        }
+        host.queue.rx_burst(NOW, &mut host.arrived, 32).unwrap();
+        assert!(host.queue.counters().rx_no_frames > 0);
+        assert!(host.queue.deadline().is_some(), "nobody tells when there are frames");
+        // Copies have no frame either.
+        let mut packets = VecDeque::from([host.datagram(&[Buffer::from_static(b"waits")])]);
+        assert_eq!(host.queue.tx_burst(NOW, &mut packets).unwrap(), 0);
+        assert_eq!((packets.len(), host.queue.counters().tx_full), (1, 1));
+        drop((taken, held));
+        let deadline = host.queue.deadline().unwrap();
+        host.queue.rx_burst(deadline, &mut host.arrived, 32).unwrap();
+        assert_eq!(host.queue.tx_burst(deadline, &mut packets).unwrap(), 1);
+        assert_eq!(kernel.recv(&mut [0; 64]).unwrap(), 5);
+        assert_eq!(host.queue.deadline(), None);
+        kernel.send_to(b"again", (HOST, UDP_PORT)).unwrap();
+        assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..47], *b"again");
+    });
+}
+
+#[test]
 fn what_is_for_everybody_comes_too_and_the_kernel_has_it_still() {
     in_namespace(|| {
         pair(1);
