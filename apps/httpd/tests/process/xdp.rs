@@ -68,13 +68,17 @@ fn with_peer(queues: usize, test: impl FnOnce(Peer) + Send + 'static) {
             ip(&format!("addr add {PEER_V4}/24 dev far"));
             ip("link set far up");
             ip(&format!("addr add {PEER_V6}/64 dev far nodad"));
-            // Else it leaves checksums to a device that is none.
-            let status = Command::new("/usr/sbin/ethtool").args(["-K", "far", "tx", "off"]).output();
-            assert!(status.expect("the package ethtool is installed").status.success(), "ethtool -K far tx off");
+            ethtool_tx("off");
         });
         test(peer);
         other.join().expect("it has no failure");
     });
+}
+
+/// Whether the peer leaves checksums to its device, which is none.
+fn ethtool_tx(leaves: &str) {
+    let ended = Command::new("/usr/sbin/ethtool").args(["-K", "far", "tx", leaves]).output();
+    assert!(ended.expect("the package ethtool is installed").status.success(), "ethtool -K far tx {leaves}");
 }
 
 /// A command that runs httpd at both addresses.
@@ -141,6 +145,24 @@ fn httpd_serves_beside_the_kernel() {
     for backend in ["epoll", "io_uring"] {
         serves(1, Setup { backend, shards: 1 });
     }
+}
+
+#[test]
+fn a_peer_that_completes_no_checksums_can_be_believed() {
+    with_peer(1, |peer| {
+        peer.run(|| ethtool_tx("on"));
+        let root = root("xdp-checksums");
+        let setup = Setup { backend: "epoll", shards: 1 };
+        let httpd = Httpd::run(native(setup, "xdp:near,checksum=ignore").arg("--root").arg(&root));
+        let port = httpd.address.port();
+        let large = content(3_000_000);
+        peer.run(move || {
+            for ip in [IpAddr::from(STACK_V4), STACK_V6.into()] {
+                exercise(SocketAddr::new(ip, port), &large);
+            }
+        });
+        httpd.stop();
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, BufferMut, Packet, Pool};
+use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool};
 
 use super::attached::Attached;
 use super::chunks::Chunks;
@@ -39,6 +39,8 @@ pub(super) struct Parts {
     pub(super) group: Option<GroupSocket>,
     pub(super) attached: Arc<Attached>,
     pub(super) chunk_bytes: usize,
+    /// What is said of the checksums of packets that are received.
+    pub(super) checksum: Checksum,
 }
 
 /// A queue of an [`Xdp`](super::Xdp).
@@ -48,6 +50,7 @@ pub(super) struct XdpQueue {
     chunks: Chunks,
     group: Option<(GroupSocket, Both)>,
     capabilities: Capabilities,
+    checksum: Checksum,
     pool: Rc<Pool>,
     /// The pieces of the packet that is being sent; empty between calls.
     pieces: Vec<Buffer>,
@@ -78,7 +81,7 @@ enum Put {
 
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, attached, chunk_bytes } = parts;
+        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some(group) => {
                 let both = Both::new(socket.as_fd(), &group).map_err(|_| AttachError::NoDescriptor)?;
@@ -92,6 +95,7 @@ impl XdpQueue {
             chunks,
             group,
             capabilities,
+            checksum,
             pool,
             pieces: Vec::with_capacity(MAX_PIECES),
             is_full: false,
@@ -308,7 +312,9 @@ impl Queue for XdpQueue {
                 Some(buffer) if !has_more && !buffer.is_empty() => {
                     self.counters.rx_packets += 1;
                     self.counters.rx_bytes += buffer.len() as u64;
-                    out.push_back(Packet::from(buffer));
+                    let mut packet = Packet::from(buffer);
+                    packet.offload.checksum = self.checksum;
+                    out.push_back(packet);
                     count += 1;
                 }
                 Some(_) if has_more => self.counters.rx_truncated += 1,
