@@ -95,6 +95,32 @@ fn only_what_lies_elsewhere_is_copied() {
 }
 
 #[test]
+fn memory_that_the_pool_has_given_back_is_the_kernels_too_when_it_is_used_again() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        let all: Vec<_> = std::iter::from_fn(|| host.pool.take()).collect();
+        assert!(all.len() > 6_000);
+        drop(all);
+        let before = host.pool.counters().reserved_bytes;
+        host.pool.free_unused_memory();
+        assert!(host.pool.counters().reserved_bytes < before);
+        let payload = pattern(1_000);
+        let mut again: Vec<_> = std::iter::from_fn(|| host.pool.take()).collect();
+        let mut frame = again.pop().unwrap();
+        frame.extend_from_slice(&payload).unwrap();
+        again.pop();
+        let packet = host.datagram(&[frame.freeze()]);
+        host.send(packet);
+        assert_eq!(host.queue.counters().tx_copied_bytes, 42);
+        let mut arrived = [0; 2_000];
+        assert_eq!(kernel.recv(&mut arrived).unwrap(), 1_000);
+        assert!(arrived[..1_000] == payload);
+    });
+}
+
+#[test]
 fn frames_come_back_and_bursts_longer_than_the_ring_wait() {
     in_namespace(|| {
         pair(1);
