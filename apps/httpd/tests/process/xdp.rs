@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::client::{Client, HELLO};
+use super::crowd::serve_all_of_a_crowd;
 use super::files::{content, root};
 use super::metrics::figure;
 use super::namespace::{in_namespace, ip};
@@ -145,6 +146,17 @@ fn httpd_serves_beside_the_kernel() {
     for backend in ["epoll", "io_uring"] {
         serves(1, Setup { backend, shards: 1 });
     }
+}
+
+#[test]
+fn thousands_of_connections_at_once_are_served() {
+    with_peer(2, |peer| {
+        let httpd = Httpd::run(&mut native(Setup { backend: "io_uring", shards: 2 }, "xdp:near"));
+        let address = SocketAddr::new(STACK_V4.into(), httpd.address.port());
+        peer.run(move || serve_all_of_a_crowd(address));
+        let log = httpd.stop();
+        assert!(!log.contains("WARN"), "{log}");
+    });
 }
 
 #[test]
