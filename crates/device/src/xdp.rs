@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use sunstar_packet::{PoolOptions, SLAB_BYTES};
+use sunstar_packet::{Checksum, PoolOptions, SLAB_BYTES};
 use sunstar_wire::MacAddr;
 
 use crate::capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, Offloads};
@@ -43,7 +43,7 @@ const CHUNK_BYTES: [u32; 2] = [2_048, 4_096];
 /// What is received lies in frames of the shard's pool, and is not copied by the process; what is sent goes from where it lies if that is one of these
 /// frames, and is copied to one otherwise ([`Counters::tx_copies`](crate::Counters::tx_copies)). Checksums are the stack's in both directions. Peers
 /// that leave theirs to the device, as the other end of a pair of virtual interfaces does, must be told not to
-/// (`ethtool -K PEER tx off`).
+/// (`ethtool -K PEER tx off`), or be believed ([`XdpOptions::ignores_checksums`]).
 ///
 /// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken.
 pub struct Xdp {
@@ -90,19 +90,20 @@ impl Xdp {
             _ => system("receiving what is for everybody")(error),
         })?;
         let mut group = Some(group);
+        let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
         let mut opened = Vec::new();
         for queue in 0..queues {
             let socket = open_socket(options, index, queue, chunk_bytes, &attached)?;
             let attached = Arc::clone(&attached);
             let chunk_bytes = chunk_bytes as usize;
-            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes }));
+            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes, checksum }));
         }
         let sockets = opened.iter().flatten().map(|parts| &parts.socket);
         let how = if sockets.clone().all(|socket| socket.is_zero_copy) { "without copies" } else { "by copies" };
         let what = if attached.mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
         log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
-        let capabilities =
-            Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx: Offloads::NONE, rss_key: None };
+        let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
+        let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss_key: None };
         let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
         Ok(Self { name: name.clone(), capabilities, kernel_mac, chunk_bytes, frames, queues: opened })
     }

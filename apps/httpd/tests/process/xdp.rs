@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::client::{Client, HELLO};
+use super::crowd::serve_all_of_a_crowd;
 use super::files::{content, root};
 use super::metrics::figure;
 use super::namespace::{in_namespace, ip};
@@ -68,13 +69,17 @@ fn with_peer(queues: usize, test: impl FnOnce(Peer) + Send + 'static) {
             ip(&format!("addr add {PEER_V4}/24 dev far"));
             ip("link set far up");
             ip(&format!("addr add {PEER_V6}/64 dev far nodad"));
-            // Else it leaves checksums to a device that is none.
-            let status = Command::new("/usr/sbin/ethtool").args(["-K", "far", "tx", "off"]).output();
-            assert!(status.expect("the package ethtool is installed").status.success(), "ethtool -K far tx off");
+            ethtool_tx("off");
         });
         test(peer);
         other.join().expect("it has no failure");
     });
+}
+
+/// Whether the peer leaves checksums to its device, which is none.
+fn ethtool_tx(leaves: &str) {
+    let ended = Command::new("/usr/sbin/ethtool").args(["-K", "far", "tx", leaves]).output();
+    assert!(ended.expect("the package ethtool is installed").status.success(), "ethtool -K far tx {leaves}");
 }
 
 /// A command that runs httpd at both addresses.
@@ -144,9 +149,78 @@ fn httpd_serves_beside_the_kernel() {
 }
 
 #[test]
+fn thousands_of_connections_at_once_are_served() {
+    with_peer(2, |peer| {
+        let httpd = Httpd::run(&mut native(Setup { backend: "io_uring", shards: 2 }, "xdp:near"));
+        let address = SocketAddr::new(STACK_V4.into(), httpd.address.port());
+        peer.run(move || serve_all_of_a_crowd(address));
+        let log = httpd.stop();
+        assert!(!log.contains("WARN"), "{log}");
+    });
+}
+
+#[test]
+fn a_peer_that_completes_no_checksums_can_be_believed() {
+    with_peer(1, |peer| {
+        peer.run(|| ethtool_tx("on"));
+        let root = root("xdp-checksums");
+        let setup = Setup { backend: "epoll", shards: 1 };
+        let httpd = Httpd::run(native(setup, "xdp:near,checksum=ignore").arg("--root").arg(&root));
+        let port = httpd.address.port();
+        let large = content(3_000_000);
+        peer.run(move || {
+            for ip in [IpAddr::from(STACK_V4), STACK_V6.into()] {
+                exercise(SocketAddr::new(ip, port), &large);
+            }
+        });
+        httpd.stop();
+    });
+}
+
+#[test]
 fn httpd_serves_by_several_queues_and_by_fewer_than_shards() {
     serves(2, Setup { backend: "io_uring", shards: 2 });
     serves(1, Setup { backend: "epoll", shards: 2 });
+}
+
+#[test]
+fn an_idle_server_sleeps() {
+    for backend in ["epoll", "io_uring"] {
+        with_peer(1, move |peer| {
+            let httpd = Httpd::run(&mut native(Setup { backend, shards: 1 }, "xdp:near"));
+            let address = SocketAddr::new(STACK_V4.into(), httpd.address.port());
+            let ask = move || {
+                let mut client = Client::connect(address).expect("it listens");
+                assert_eq!(client.get("/").expect("it answers").body, HELLO);
+            };
+            peer.run(ask);
+            // The last acknowledgements, and what the kernel tells its new neighbours.
+            thread::sleep(Duration::from_millis(300));
+            let before = httpd.processor_ticks();
+            thread::sleep(Duration::from_secs(1));
+            let ticks = httpd.processor_ticks() - before;
+            assert!(ticks <= 5, "{ticks} ticks, of which a second has some hundred");
+            peer.run(ask);
+            httpd.stop();
+        });
+    }
+}
+
+#[test]
+fn who_may_not_load_programs_is_told() {
+    in_namespace(|| {
+        // In a user namespace interfaces can be made, but nothing given to the host's kernel.
+        let script = "ip link add near type veth peer name far && exec \"$@\"";
+        let httpd = env!("CARGO_BIN_EXE_httpd");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c", script, "sh", httpd, "--overprovisioned"]);
+        command.args(["--smp", "1", "--network-stack", "native", "--device", "xdp:near"]);
+        let ended = command.args(["--host-ipv4-addr", &STACK_V4.to_string()]).output().expect("it can be started");
+        let errors = String::from_utf8(ended.stderr).expect("it is text");
+        assert_eq!(ended.status.code(), Some(2), "{errors}");
+        let expected = "httpd: error: cannot open --device xdp:near: no permission to make maps and programs for the kernel: run as root";
+        assert!(errors.starts_with(expected), "{errors}");
+    });
 }
 
 #[test]

@@ -43,6 +43,22 @@ fn only_what_is_used_takes_memory() {
 }
 
 #[test]
+fn pages_that_somebody_has_pinned_stay() {
+    let memory = SharedMemory::new(HUGE_PAGE_BYTES).expect("there is memory");
+    memory.keep_pages();
+    let layout = Layout::from_size_align(GRAIN_BYTES, GRAIN_BYTES).expect("a page");
+    let page = memory.take(layout).expect("there is room");
+    // SAFETY: it was taken, has so many bytes, and is given back once.
+    unsafe {
+        page.write_bytes(7, GRAIN_BYTES);
+        memory.give(page, layout);
+    }
+    let mut seen = [0; 2];
+    rustix::io::pread(&*memory, &mut seen, 0).expect("it is a file");
+    assert_eq!(seen, [7; 2]);
+}
+
+#[test]
 fn what_lies_outside_has_no_offset() {
     let memory = SharedMemory::new(HUGE_PAGE_BYTES).expect("there is memory");
     let start = memory.start().as_ptr().cast_const();

@@ -22,6 +22,9 @@ pub struct XdpOptions {
     pub queues: Option<usize>,
     /// How many frames the pool of each queue may have, for what is received, is being sent, and is held by the application.
     pub frames: usize,
+    /// Whether checksums of what is received are taken to be right. It is for peers that leave theirs to a device and can't be told not to, as
+    /// the other ends of virtual interfaces do.
+    pub ignores_checksums: bool,
     /// The stack's address; without it, one that differs from the kernel's at the interface in one bit.
     pub mac: Option<MacAddr>,
 }
@@ -29,7 +32,7 @@ pub struct XdpOptions {
 impl XdpOptions {
     /// All queues of that interface, with 16,384 frames each.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), queues: None, frames: 16_384, mac: None }
+        Self { name: name.to_owned(), queues: None, frames: 16_384, ignores_checksums: false, mac: None }
     }
 
     pub(super) fn check(&self) -> Result<(), XdpError> {
@@ -47,7 +50,7 @@ impl XdpOptions {
     }
 }
 
-/// Reads what follows `xdp:` on a command line: `IFNAME[,queues=N]`.
+/// Reads what follows `xdp:` on a command line: `IFNAME[,queues=N][,checksum=ignore]`.
 impl FromStr for XdpOptions {
     type Err = XdpError;
 
@@ -58,6 +61,7 @@ impl FromStr for XdpOptions {
             let wrong = || XdpError::Option { option: part.to_owned() };
             match part.split_once('=').ok_or_else(wrong)? {
                 ("queues", count) => options.queues = Some(count.parse().map_err(|_| wrong())?),
+                ("checksum", "ignore") => options.ignores_checksums = true,
                 _ => return Err(wrong()),
             }
         }
@@ -91,7 +95,7 @@ pub enum XdpError {
         queues: usize,
     },
     /// The command line is wrong.
-    #[error("{option:?} is no option of AF_XDP: there is queues=N")]
+    #[error("{option:?} is no option of AF_XDP: there are queues=N and checksum=ignore")]
     Option {
         /// What was not understood.
         option: String,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, BufferMut, Packet, Pool};
+use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool};
 
 use super::attached::Attached;
 use super::chunks::Chunks;
@@ -39,6 +39,8 @@ pub(super) struct Parts {
     pub(super) group: Option<GroupSocket>,
     pub(super) attached: Arc<Attached>,
     pub(super) chunk_bytes: usize,
+    /// What is said of the checksums of packets that are received.
+    pub(super) checksum: Checksum,
 }
 
 /// A queue of an [`Xdp`](super::Xdp).
@@ -48,6 +50,7 @@ pub(super) struct XdpQueue {
     chunks: Chunks,
     group: Option<(GroupSocket, Both)>,
     capabilities: Capabilities,
+    checksum: Checksum,
     pool: Rc<Pool>,
     /// The pieces of the packet that is being sent; empty between calls.
     pieces: Vec<Buffer>,
@@ -55,7 +58,9 @@ pub(super) struct XdpQueue {
     is_full: bool,
     /// Whether the rest of a packet that was too long for a frame is still to come.
     is_within: bool,
-    /// Whether there was no frame for what comes for everybody.
+    /// A frame for what comes for everybody.
+    spare: Option<BufferMut>,
+    /// Whether there was none.
     is_starved: bool,
     is_down: bool,
     retry_at: Option<Instant>,
@@ -76,7 +81,7 @@ enum Put {
 
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, attached, chunk_bytes } = parts;
+        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some(group) => {
                 let both = Both::new(socket.as_fd(), &group).map_err(|_| AttachError::NoDescriptor)?;
@@ -90,10 +95,12 @@ impl XdpQueue {
             chunks,
             group,
             capabilities,
+            checksum,
             pool,
             pieces: Vec::with_capacity(MAX_PIECES),
             is_full: false,
             is_within: false,
+            spare: None,
             is_starved: false,
             is_down: false,
             retry_at: None,
@@ -107,6 +114,7 @@ impl XdpQueue {
         }
         queue.post(first).map_err(|_| AttachError::OtherMemory)?;
         queue.refill(Instant::ORIGIN);
+        queue.spare = queue.group.as_ref().and_then(|_| queue.pool.take());
         Ok(queue)
     }
 
@@ -148,17 +156,16 @@ impl XdpQueue {
     fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let Some((group, _)) = &self.group else { return Ok(0) };
         let mut count = 0;
-        let mut frame = None;
         self.is_starved = false;
         while count < max {
-            frame = frame.or_else(|| self.pool.take());
-            if frame.is_none() {
+            self.spare = self.spare.take().or_else(|| self.pool.take());
+            if self.spare.is_none() {
                 self.is_starved = true;
                 self.counters.rx_no_frames += 1;
                 self.retry_after(now, RETRY_WAIT);
                 break;
             }
-            match group.receive(&mut frame) {
+            match group.receive(&mut self.spare) {
                 Ok(Received::Packet(packet)) => {
                     self.counters.rx_packets += 1;
                     self.counters.rx_bytes += packet.len() as u64;
@@ -305,7 +312,9 @@ impl Queue for XdpQueue {
                 Some(buffer) if !has_more && !buffer.is_empty() => {
                     self.counters.rx_packets += 1;
                     self.counters.rx_bytes += buffer.len() as u64;
-                    out.push_back(Packet::from(buffer));
+                    let mut packet = Packet::from(buffer);
+                    packet.offload.checksum = self.checksum;
+                    out.push_back(packet);
                     count += 1;
                 }
                 Some(_) if has_more => self.counters.rx_truncated += 1,
@@ -380,7 +389,11 @@ impl Queue for XdpQueue {
     fn counters(&self) -> Counters {
         let kernel = self.socket.statistics();
         let rx_dropped = kernel.map_or(0, |of| of.rx_dropped + of.rx_ring_full.unwrap_or(0));
-        Counters { rx_dropped: self.counters.rx_dropped + rx_dropped, ..self.counters }
+        Counters { rx_dropped, ..self.counters }
+    }
+
+    fn free_unused_memory(&mut self) {
+        self.spare = None;
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) const RX_ENTRIES: u32 = 2_048;
 /// Pieces of packets that wait to be sent, or that were sent and whose frames have not come back.
 pub(super) const TX_ENTRIES: u32 = 2_048;
 
+/// How much the kernel may have copied and not sent, with what it keeps beside each packet.
+const SEND_BUFFER_BYTES: usize = 8 << 20;
+
 /// A queue that was just given up is free a little later: the kernel takes its socket down when nobody looks.
 const BIND_TRIES: u32 = 200;
 const BIND_PAUSE: Duration = Duration::from_millis(1);
@@ -60,6 +63,8 @@ impl Socket {
         let step = |what| move |error| (what, error);
         let descriptor = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)
             .map_err(step("making a socket"))?;
+        // Copies wait in the kernel until the device has sent them. If there may not be more of them than usual, there are fewer.
+        let _ = sockopt::set_socket_send_buffer_size_force(&descriptor, SEND_BUFFER_BYTES);
         memory.keep_pages();
         let frames = XdpUmemReg {
             addr: memory.start().as_ptr().expose_provenance() as u64,

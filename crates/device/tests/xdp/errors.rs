@@ -1,11 +1,16 @@
 //! What is said when an interface can't be had, and what is left of one that was.
 
+use std::net::UdpSocket;
 use std::process::Command;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use sunstar_device::{AttachError, Device, TakeError, Xdp, XdpError};
+use rustix::fd::OwnedFd;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use sunstar_device::{AttachError, Device, SharedMemory, TakeError, Xdp, XdpError};
 use sunstar_packet::{Pool, PoolOptions};
 
 use crate::namespace::{in_namespace, ip};
@@ -53,12 +58,48 @@ fn an_interface_is_one_users_and_free_afterwards() {
     });
 }
 
+/// A socket that has the first queue of `here`, and no program.
+fn other_user() -> OwnedFd {
+    let memory = SharedMemory::new(1 << 20).unwrap();
+    let socket = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
+    let frames = XdpUmemReg {
+        addr: memory.start().as_ptr().expose_provenance() as u64,
+        len: memory.len() as u64,
+        chunk_size: 2_048,
+        headroom: 0,
+        flags: XdpUmemRegFlags::empty(),
+        tx_metadata_len: 0,
+    };
+    sockopt::set_xdp_umem_reg(&socket, frames).unwrap();
+    sockopt::set_xdp_umem_fill_ring_size(&socket, 8).unwrap();
+    sockopt::set_xdp_umem_completion_ring_size(&socket, 8).unwrap();
+    sockopt::set_xdp_rx_ring_size(&socket, 8).unwrap();
+    let index = name_to_index(UdpSocket::bind("0.0.0.0:0").unwrap(), "here").unwrap();
+    bind(&socket, &SocketAddrXdp::new(SocketAddrXdpFlags::empty(), index, 0)).unwrap();
+    socket
+}
+
+#[test]
+fn a_queue_that_another_one_has_is_refused() {
+    in_namespace(|| {
+        pair(1);
+        let other = other_user();
+        assert_eq!(refused("here").to_string(), "here is in use: another process has its queue 0");
+        is_detached();
+        // The kernel takes a little while, which is waited for.
+        drop(other);
+        open("here");
+    });
+}
+
 #[test]
 fn interfaces_that_do_not_suit_are_refused() {
     in_namespace(|| {
         pair(2);
         assert_eq!(refused("nobody").to_string(), "there is no interface nobody");
         assert_eq!(refused("here,queues=3").to_string(), "here has 2 queues that receive, not 3");
+        assert_eq!(open("here,queues=1").capabilities().queues, 1);
+        assert_eq!(open("here").capabilities().queues, 2);
         ip("link set here mtu 9000");
         assert_eq!(refused("here").to_string(), "here has an MTU of 9000 bytes; AF_XDP has room for 3818");
         ip("link set here mtu 1500");

@@ -70,7 +70,8 @@ impl Host {
         let pool = Rc::new(queue.pool(usual).expect("the frames are small"));
         let queue = queue.attach(Rc::clone(&pool)).expect("the frames suit it");
         let posted = pool.counters().in_use_frames;
-        assert_eq!(posted, 2_048);
+        // The first one has a frame for what is for everybody.
+        assert_eq!(posted, 2_048 + usize::from(index == 0));
         Self { queue, pool, arrived: VecDeque::new(), received: 0, posted }
     }
 
@@ -83,7 +84,10 @@ impl Host {
         if let Readiness::Descriptor { fd, readable, .. } =
             self.queue.poll_ready(&mut Context::from_waker(Waker::noop()))
         {
-            assert!(readable);
+            if !readable {
+                // Frames are waited for, and time does not matter here.
+                return;
+            }
             let mut fds = [PollFd::new(&fd, PollFlags::IN)];
             let count = poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).expect("the descriptor is open");
             assert!(count > 0, "nothing arrived within ten seconds");
