@@ -83,7 +83,7 @@ fn main() -> Result<()> {
         ends.server = Some(Server::new(&cli, &ends.poll)?);
     }
     if cli.role == Role::Server {
-        println!("listening");
+        eprintln!("listening");
         loop {
             ends.turn()?;
         }
