@@ -47,6 +47,12 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package {
+        name: "dpdk-dev",
+        program: "dpdk-testpmd",
+        why: "has dpdk-testpmd, which is the back end of vhost-user devices",
+        steps: &["tools"],
+    },
+    Package {
         name: "iproute2",
         program: "/usr/sbin/ip",
         why: "has ip, which configures the interfaces that tests of TAP devices make",

@@ -228,18 +228,20 @@ fn tests() -> Result<Outcome> {
 }
 
 /// The tests that drive httpd and the native network by programs that are not the repository's, the HTTP client at a server that is not,
-/// and captures of packets read by a program that is not.
+/// vhost-user devices with a back end that is not, and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
     let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::", "vlan::"];
     let httpd = [&["test", "--locked", "-p", "httpd", "--test", "process", "--", "--ignored"][..], &kinds].concat();
     let names = ["test", "--locked", "-p", "sunstar", "--test", "process", "--", "--ignored"];
     let client = ["test", "--locked", "-p", "sunstar-http", "--test", "nginx", "--", "--ignored"];
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
+    let dpdk = ["test", "--locked", "-p", "sunstar-device", "--test", "vhost_user", "--", "--ignored"];
     let kernel = ["test", "--locked", "-p", "sunstar-native", "--test", "kernel", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
     count.add(counted(&mut cargo(&names))?);
     count.add(counted(&mut cargo(&client))?);
     count.add(counted(&mut cargo(&captures))?);
+    count.add(counted(&mut cargo(&dpdk))?);
     count.add(counted(&mut cargo(&kernel))?);
     Ok(Outcome::Done(count))
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`link()`] | two ends in one thread, for tests, benches and simulation |
 //! | [`Tap`] | an interface of the kernel whose other end is this process |
+//! | [`VhostUserFront`] | a back end in another process, which sees this one's [`SharedMemory`] |
 //!
 //! What may stand before any queue, one before the other:
 //!
@@ -62,6 +63,8 @@
 //! | packets in a link | [`LinkOptions::ring_packets`] | held back ([`Counters::tx_full`]), or dropped ([`Counters::tx_dropped`]) |
 //! | frames for receiving | the shard's pool | receiving stops for a millisecond ([`Counters::rx_no_frames`]); what the kernel can't queue it drops |
 //! | packets of a TAP in the kernel | `txqueuelen` of the interface | the kernel drops and counts them |
+//! | packets in the rings of a [`VhostUserFront`] | 256 each way | receiving: the back end has no frame; sending: held back ([`Counters::tx_full`]) |
+//! | packets while its back end is gone | none | dropped ([`Counters::tx_dropped`]) |
 //! | packets that are late | [`FaultOptions::limit_packets`] | lost ([`FaultCounters::overflowed`]) |
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 
@@ -72,8 +75,10 @@ mod fault;
 mod link;
 mod pcap;
 mod queue;
+mod shared_memory;
 mod tap;
 mod trace;
+mod vhost_user;
 mod vlan;
 
 pub use capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, MAX_SEGMENTED_BYTES, Offloads, Refusal};
@@ -82,6 +87,11 @@ pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probabilit
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
+pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};
+pub use vhost_user::{
+    BackError, BackOptions, FrontError, FrontOptions, MAX_BACK_QUEUES, MAX_FRONT_QUEUES, Ring, SessionError,
+    SocketError, VhostUserBack, VhostUserFront,
+};
 pub use vlan::{MAX_VLAN, VlanQueue, split};

@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 
 use sunstar_executor::Instant;
-use sunstar_packet::{Packet, Pool};
+use sunstar_packet::{Packet, Pool, SlabMemory};
 
 use crate::capabilities::Capabilities;
 
@@ -25,6 +26,11 @@ pub trait Device: fmt::Debug + Send {
     /// # Errors
     /// When there is no such queue, or it was taken before.
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError>;
+
+    /// Where the pools of its queues must take their frames from; none if that does not matter to the device.
+    fn frame_memory(&self) -> Option<Arc<dyn SlabMemory>> {
+        None
+    }
 }
 
 /// Why a queue can't be had.
@@ -90,6 +96,9 @@ pub enum AttachError {
     /// There was not even one frame.
     #[error("the pool has no frame")]
     NoFrame,
+    /// The frames do not lie where the device sees them ([`Device::frame_memory`]).
+    #[error("the pool's frames do not lie in the device's memory")]
+    OtherMemory,
 }
 
 /// One queue of a device, a shard's own: it receives, and it sends.
@@ -200,6 +209,18 @@ pub struct Counters {
     pub tx_dropped: u64,
     /// How often the ring was full, so that packets were left behind.
     pub tx_full: u64,
+    /// Packets that were copied to be received, since the device has them in memory that is not the shard's.
+    pub rx_copies: u64,
+    /// Bytes of those.
+    pub rx_copied_bytes: u64,
+    /// Packets of which something had to be copied to be sent, since the device does not see it where it lies.
+    pub tx_copies: u64,
+    /// Bytes that were copied for that.
+    pub tx_copied_bytes: u64,
+    /// How often the other side of the device has come back after it was gone.
+    pub reconnects: u64,
+    /// How often the other side of the device has broken a rule, so that something was refused or has ended.
+    pub peer_errors: u64,
 }
 
 impl<Q: Queue + ?Sized> Queue for Box<Q> {

@@ -2,7 +2,6 @@
 
 mod queue;
 mod sys;
-mod vnet_hdr;
 
 use std::fmt;
 use std::fs::File;

@@ -283,6 +283,9 @@ impl Queue for VlanQueue {
             tx_refused: own.tx_refused + of.tx_refused,
             tx_dropped: of.tx_dropped,
             tx_full: own.tx_full + of.tx_full,
+            tx_copies: of.tx_copies,
+            tx_copied_bytes: of.tx_copied_bytes,
+            reconnects: of.reconnects,
             ..own
         }
     }

@@ -283,6 +283,28 @@ const DEVICE: &[Figure<DeviceCounters>] = &[
         of.rx_no_frames
     }),
     Figure::counter("sunstar_device_full_total", "How often the device had no room for packets.", |of| of.tx_full),
+    Figure::counter("sunstar_device_receive_copies_total", "Packets that were copied to be received.", |of| {
+        of.rx_copies
+    }),
+    Figure::counter("sunstar_device_receive_copied_bytes_total", "Bytes of those.", |of| of.rx_copied_bytes),
+    Figure::counter(
+        "sunstar_device_send_copies_total",
+        "Packets of which something had to be copied, since the device does not see it where it lies.",
+        |of| of.tx_copies,
+    ),
+    Figure::counter("sunstar_device_send_copied_bytes_total", "Bytes that were copied for that.", |of| {
+        of.tx_copied_bytes
+    }),
+    Figure::counter(
+        "sunstar_device_reconnects_total",
+        "How often the other side of the device has come back after it was gone.",
+        |of| of.reconnects,
+    ),
+    Figure::counter(
+        "sunstar_device_peer_errors_total",
+        "How often the other side of the device has broken a rule, so that something was refused or has ended.",
+        |of| of.peer_errors,
+    ),
 ];
 
 const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figure<DeviceCounters> {

@@ -99,5 +99,5 @@ pub use foreign::ForeignBuffer;
 pub use home::{Doorbell, Home, HomeNode, HomeOwner};
 pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
-pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES};
+pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES, SlabMemory};
 pub use prefetch::prefetch;

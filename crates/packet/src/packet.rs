@@ -175,14 +175,24 @@ impl Packet {
     /// The header comes back as a buffer when a new one is needed and the chain is full.
     #[cfg_attr(feature = "accounting", track_caller)]
     pub fn prepend(&mut self, header: &[u8]) -> Result<(), ChainFull> {
-        if self.prepend_in_place(header) {
-            self.len += header.len();
-            self.offload.on_pushed_front(header.len());
+        if self.try_prepend(header) {
             return Ok(());
         }
         let buffer = BufferMut::try_copy_from_slice(HEADROOM_BYTES, header, 0)
             .unwrap_or_else(|OutOfMemory| allocation_failed(HEADROOM_BYTES + header.len()));
         self.push_front(buffer.freeze())
+    }
+
+    /// Puts a header in front if it fits into the head room of the first buffer and nobody else sees that memory; answers whether. If
+    /// not, nothing has changed.
+    #[cfg_attr(feature = "accounting", track_caller)]
+    pub fn try_prepend(&mut self, header: &[u8]) -> bool {
+        let fits = self.prepend_in_place(header);
+        if fits {
+            self.len += header.len();
+            self.offload.on_pushed_front(header.len());
+        }
+        fits
     }
 
     #[cfg_attr(feature = "accounting", track_caller)]

@@ -3,6 +3,7 @@
 use alloc::alloc::{alloc, dealloc};
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::cell::{Cell, RefCell};
@@ -15,7 +16,7 @@ use crate::buffer_mut::BufferMut;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-/// Pools take memory from the allocator in slabs of about this many bytes, at least one frame each.
+/// Pools take their memory in slabs of about this many bytes, at least one frame each.
 pub const SLAB_BYTES: usize = 1 << 20;
 
 /// Frames, and the content of frames without head room, start at a multiple of this many bytes.
@@ -39,11 +40,29 @@ pub struct PoolCounters {
     pub in_use_frames: usize,
     /// The most frames that have been out at the same time.
     pub high_water_frames: usize,
-    /// Bytes taken from the allocator; they are kept until [`Pool::free_unused_memory`], or until the pool and all its frames
+    /// Bytes taken for frames and their headers; they are kept until [`Pool::free_unused_memory`], or until the pool and all its frames
     /// are gone.
     pub reserved_bytes: usize,
     /// How often [`Pool::take`] had no frame, because of the limit or for lack of memory.
     pub exhausted: u64,
+}
+
+/// Where pools take their slabs from if not from the allocator: memory that somebody else sees too, as devices do.
+///
+/// It serves the pools of all shards, each from its own thread, about once per [`SLAB_BYTES`].
+///
+/// # Safety
+/// What `take` answers is as its layout says, writable, and nobody else's until it is given back: nothing that is not told so reads or
+/// writes it. All of that stays true for as long as the value lives.
+pub unsafe trait SlabMemory: Send + Sync {
+    /// Memory of that layout, whose size is not zero; `None` if there is none.
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// Takes memory back.
+    ///
+    /// # Safety
+    /// `slab` is of this value's [`SlabMemory::take`] with the same layout, was not given back since, and nobody uses it any more.
+    unsafe fn give(&self, slab: NonNull<u8>, layout: Layout);
 }
 
 /// A bounded supply of frames that one shard owns.
@@ -73,19 +92,30 @@ struct Core {
     /// Of the memory of one frame.
     capacity: usize,
     stride: usize,
+    slab_frames: usize,
     slab: Layout,
+    headers: Layout,
     limit: usize,
+    /// None for the allocator.
+    memory: Option<Arc<dyn SlabMemory>>,
     free: Cell<Option<NonNull<Frame>>>,
     /// Frames at the end of the newest slab that have never been out.
     fresh: Cell<usize>,
-    slabs: RefCell<Vec<NonNull<u8>>>,
+    slabs: RefCell<Vec<Slab>>,
     in_use: Cell<usize>,
     high_water: Cell<usize>,
     exhausted: Cell<u64>,
 }
 
-/// The header of a frame, in front of its memory.
-#[repr(C)]
+/// Frames that were taken together. Their headers lie on the heap: what somebody else sees of a frame is its bytes, and no pointer.
+#[derive(Clone, Copy)]
+struct Slab {
+    headers: NonNull<Frame>,
+    memory: NonNull<u8>,
+}
+
+/// The header of a frame, on a cache line of its own.
+#[repr(C, align(64))]
 struct Frame {
     block: Block,
     /// One count of the `Rc`, while the frame is out.
@@ -93,26 +123,43 @@ struct Frame {
     next_free: Cell<Option<NonNull<Frame>>>,
 }
 
-const HEADER_BYTES: usize = size_of::<Frame>().next_multiple_of(FRAME_ALIGN);
+const HEADER_BYTES: usize = size_of::<Frame>();
 
 impl Pool {
-    /// An empty pool, which will take its memory as it is needed.
+    /// An empty pool, which will take its memory from the allocator, as it is needed.
     ///
     /// # Errors
     /// When such a frame is larger than what can be addressed.
     pub fn new(options: PoolOptions) -> Result<Self, OutOfMemory> {
+        Self::of(None, options)
+    }
+
+    /// An empty pool, which will take the memory of its frames from `memory`, as it is needed.
+    ///
+    /// # Errors
+    /// When such a frame is larger than what can be addressed.
+    pub fn with_memory(memory: Arc<dyn SlabMemory>, options: PoolOptions) -> Result<Self, OutOfMemory> {
+        Self::of(Some(memory), options)
+    }
+
+    fn of(memory: Option<Arc<dyn SlabMemory>>, options: PoolOptions) -> Result<Self, OutOfMemory> {
         let PoolOptions { frame_bytes, headroom_bytes: headroom, limit_frames: limit } = options;
         let capacity = headroom.checked_add(frame_bytes).ok_or(OutOfMemory)?;
-        let stride = capacity.checked_next_multiple_of(FRAME_ALIGN).ok_or(OutOfMemory)?;
-        let stride = stride.checked_add(HEADER_BYTES).ok_or(OutOfMemory)?;
-        let slab_frames = (SLAB_BYTES / stride).clamp(1, limit.max(1));
+        // A slab has bytes, even if its frames have none.
+        let stride = capacity.max(1).checked_next_multiple_of(FRAME_ALIGN).ok_or(OutOfMemory)?;
+        let with_header = stride.checked_add(HEADER_BYTES).ok_or(OutOfMemory)?;
+        let slab_frames = (SLAB_BYTES / with_header).clamp(1, limit.max(1));
         let slab = Layout::from_size_align(stride * slab_frames, FRAME_ALIGN).map_err(|_| OutOfMemory)?;
+        let headers = Layout::array::<Frame>(slab_frames).map_err(|_| OutOfMemory)?;
         let core = Core {
             headroom,
             capacity,
             stride,
+            slab_frames,
             slab,
+            headers,
             limit,
+            memory,
             free: Cell::new(None),
             fresh: Cell::new(0),
             slabs: RefCell::new(Vec::new()),
@@ -137,8 +184,8 @@ impl Pool {
         Some(unsafe { BufferMut::from_block(frame.cast(), self.core.headroom, 0) })
     }
 
-    /// Gives the slabs of which no frame is out back to the allocator. It looks at all free frames, so it is for when there is nothing
-    /// to do.
+    /// Gives the slabs of which no frame is out back to where they are from. It looks at all free frames, so it is for when there is
+    /// nothing to do.
     pub fn free_unused_memory(&self) {
         self.core.free_unused_slabs();
     }
@@ -148,7 +195,7 @@ impl Pool {
         PoolCounters {
             in_use_frames: self.core.in_use.get(),
             high_water_frames: self.core.high_water.get(),
-            reserved_bytes: self.core.slabs.borrow().len() * self.core.slab.size(),
+            reserved_bytes: self.core.slabs.borrow().len() * (self.core.slab.size() + self.core.headers.size()),
             exhausted: self.core.exhausted.get(),
         }
     }
@@ -188,20 +235,47 @@ impl Core {
         let mut slabs = self.slabs.borrow_mut();
         if self.fresh.get() == 0 {
             slabs.try_reserve(1).ok()?;
-            // SAFETY: the layout has the size of at least one frame's header.
-            slabs.push(NonNull::new(unsafe { alloc(self.slab) })?);
-            self.fresh.set(self.slab.size() / self.stride);
+            slabs.push(self.take_slab()?);
+            self.fresh.set(self.slab_frames);
         }
         let newest = *slabs.last().expect("fresh frames are in a slab");
-        let offset = self.slab.size() - self.fresh.get() * self.stride;
-        // SAFETY: so many fresh frames are left at the end of the slab, each of `stride` bytes: header, then memory.
-        let (header, memory) = unsafe { (newest.add(offset), newest.add(offset + HEADER_BYTES)) };
+        let index = self.slab_frames - self.fresh.get();
+        // SAFETY: so many fresh frames are left at the end of the slab, each with a header and `stride` bytes.
+        let (frame, memory) = unsafe { (newest.headers.add(index), newest.memory.add(index * self.stride)) };
         self.fresh.set(self.fresh.get() - 1);
-        let frame = header.cast::<Frame>();
         let block = Block::new(memory, self.capacity, Access::Writable, release_frame);
-        // SAFETY: the place is inside the slab, aligned to `FRAME_ALIGN`, and nobody's yet.
+        // SAFETY: the place is one of the slab's headers, aligned for it, and nobody's yet.
         unsafe { frame.write(Frame { block, core: Cell::new(core::ptr::null()), next_free: Cell::new(None) }) };
         Some(frame)
+    }
+
+    fn take_slab(&self) -> Option<Slab> {
+        // SAFETY: the layout has the size of at least one header.
+        let headers = NonNull::new(unsafe { alloc(self.headers) })?;
+        let memory = match &self.memory {
+            Some(memory) => memory.take(self.slab),
+            // SAFETY: the layout has the size of at least one frame, which is not zero.
+            None => NonNull::new(unsafe { alloc(self.slab) }),
+        };
+        let Some(memory) = memory else {
+            // SAFETY: it was just allocated with this layout.
+            unsafe { dealloc(headers.as_ptr(), self.headers) };
+            return None;
+        };
+        Some(Slab { headers: headers.cast(), memory })
+    }
+
+    /// # Safety
+    /// No frame of the slab is out, on the list of free ones, or fresh.
+    unsafe fn give_slab(&self, Slab { headers, memory: slab }: Slab) {
+        // SAFETY: `take_slab` allocated it with this layout, and nobody uses it, says the caller.
+        unsafe { dealloc(headers.cast().as_ptr(), self.headers) };
+        match &self.memory {
+            // SAFETY: the same holds for the memory of the frames.
+            Some(memory) => unsafe { memory.give(slab, self.slab) },
+            // SAFETY: the same.
+            None => unsafe { dealloc(slab.as_ptr(), self.slab) },
+        }
     }
 }
 
@@ -210,37 +284,37 @@ impl Core {
     fn free_unused_slabs(&self) {
         let mut slabs = self.slabs.borrow_mut();
         let Some(&newest) = slabs.last() else { return };
-        // By address, so that the slab of a frame is found: how many of its frames are not out.
-        let mut free: BTreeMap<NonNull<u8>, usize> = slabs.iter().map(|slab| (*slab, 0)).collect();
-        free.insert(newest, self.fresh.get());
+        // By address of the headers, so that the slab of a frame is found: how many of its frames are not out.
+        let mut free: BTreeMap<NonNull<Frame>, usize> = slabs.iter().map(|slab| (slab.headers, 0)).collect();
+        free.insert(newest.headers, self.fresh.get());
         let mut frames = Vec::new();
         let mut next = self.free.take();
         while let Some(frame) = next {
             // SAFETY: frames on the free list are valid as long as the slabs are.
             next = unsafe { frame.as_ref() }.next_free.take();
             frames.push(frame);
-            if let Some((_, count)) = free.range_mut(..=frame.cast()).next_back() {
+            if let Some((_, count)) = free.range_mut(..=frame).next_back() {
                 *count += 1;
             }
         }
-        free.retain(|_, count| *count == self.slab.size() / self.stride);
-        let is_unused = |memory: NonNull<u8>| {
-            let below = free.range(..=memory).next_back();
-            below.is_some_and(|(slab, _)| memory.addr().get() - slab.addr().get() < self.slab.size())
+        free.retain(|_, count| *count == self.slab_frames);
+        let is_unused = |frame: NonNull<Frame>| {
+            let below = free.range(..=frame).next_back();
+            below.is_some_and(|(first, _)| frame.addr().get() - first.addr().get() < self.headers.size())
         };
         // What stays is handed out in the order in which it would have been.
-        for frame in frames.into_iter().rev().filter(|frame| !is_unused(frame.cast())) {
+        for frame in frames.into_iter().rev().filter(|frame| !is_unused(*frame)) {
             // SAFETY: its slab stays.
             unsafe { frame.as_ref() }.next_free.set(self.free.replace(Some(frame)));
         }
-        if is_unused(newest) {
+        if is_unused(newest.headers) {
             self.fresh.set(0);
         }
         slabs.retain(|slab| {
-            let is_unused = is_unused(*slab);
+            let is_unused = is_unused(slab.headers);
             if is_unused {
-                // SAFETY: it was allocated with this layout; all of its frames were free, and none is on the list any more.
-                unsafe { dealloc(slab.as_ptr(), self.slab) };
+                // SAFETY: all of its frames were free, and none is on the list any more.
+                unsafe { self.give_slab(*slab) };
             }
             !is_unused
         });
@@ -261,9 +335,9 @@ unsafe fn release_frame(block: NonNull<Block>) {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        for slab in self.slabs.get_mut().drain(..) {
-            // SAFETY: it was allocated with this layout, and no frame is out, as it would keep the core.
-            unsafe { dealloc(slab.as_ptr(), self.slab) };
+        for slab in core::mem::take(self.slabs.get_mut()) {
+            // SAFETY: no frame is out, as it would keep the core, and nobody can take one any more.
+            unsafe { self.give_slab(slab) };
         }
     }
 }

@@ -30,8 +30,8 @@ pub mod split;
 #[cfg(test)]
 mod testing;
 
-pub use memory::{Cell, Cells, MappedRange, Memory, MemoryMap, OutOfBounds, Region};
+pub use memory::{Cell, Cells, MappedRange, Memory, MemoryMap, OutOfBounds, PacketMemory, Region};
 pub use queue::{
-    Broken, Chain, ChainError, ChainId, DeviceQueue, DriverQueue, Full, IndirectTables, MAX_QUEUE_SIZE, Part,
-    QueueOptions, Segment, SetupError, Taken, Used,
+    Broken, Chain, ChainError, ChainId, DeviceQueue, DriverQueue, Full, IndirectTables, MAX_CHAIN_DESCRIPTORS,
+    MAX_QUEUE_SIZE, Part, QueueOptions, Segment, SetupError, Taken, Used,
 };

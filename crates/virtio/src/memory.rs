@@ -10,6 +10,8 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
+use sunstar_packet::{BufferMut, SlabMemory};
+
 use crate::queue::{Part, Segment};
 
 #[cfg(test)]
@@ -30,6 +32,48 @@ pub unsafe trait Region: Send + Sync {
     /// Whether it has none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Memory for the packets of a driver, which the device sees: pools take their frames from it, and what lies in it can be made available.
+///
+/// # Safety
+/// [`PacketMemory::address`] answers only for what is all within the memory. That is initialised from the start, by whomever, and the
+/// device writes nothing of it but what was made available to be written: a driver trusts its device, as a virtual machine trusts its
+/// host.
+pub unsafe trait PacketMemory: SlabMemory {
+    /// The address by which the device knows `len` bytes from `start` on, if they are all within.
+    fn address(&self, start: *const u8, len: usize) -> Option<u64>;
+}
+
+/// A frame whose room was made available to the device.
+///
+/// Its room lies in the memory of the device's packets, so it is initialised, whatever the device does.
+#[derive(Debug)]
+pub(crate) struct Posted(BufferMut);
+
+impl Posted {
+    /// A frame without content, and where its room is; nothing, if that does not all lie in the memory.
+    #[inline]
+    pub(crate) fn new(memory: &impl PacketMemory, mut frame: BufferMut) -> Option<(Self, Segment)> {
+        let room = frame.spare();
+        let address = memory.address(room.as_ptr().cast(), room.len())?;
+        let len = u32::try_from(room.len()).ok()?;
+        Some((Self(frame), Segment { address, len }))
+    }
+
+    /// How many bytes the device may have written.
+    pub(crate) fn room(&self) -> usize {
+        self.0.tailroom()
+    }
+
+    /// The frame with the first `len` bytes of its room as content, or with all of it if that is less.
+    #[inline]
+    pub(crate) fn into_filled(self, len: usize) -> BufferMut {
+        let Self(mut frame) = self;
+        // SAFETY: that much room there is, and it was initialised from the start, as the memory promises.
+        unsafe { frame.advance_len(len.min(frame.tailroom())) };
+        frame
     }
 }
 
@@ -96,6 +140,21 @@ impl Memory {
         assert!(self.has(offset, to.len()), "bytes to be read lie within the memory");
         // SAFETY: the source was just checked to lie within the region; the target is a slice of its own.
         unsafe { copy(self.start().add(offset).as_ptr(), to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies bytes out to the tail room of a buffer, as they are at some time meanwhile.
+    ///
+    /// # Panics
+    /// If they do not all lie within, or the buffer has no room for them: who calls has checked lengths before.
+    #[inline]
+    pub fn append_to(&self, offset: usize, len: usize, buffer: &mut BufferMut) {
+        assert!(self.has(offset, len), "bytes to be read lie within the memory");
+        let room = &mut buffer.spare()[..len];
+        // SAFETY: the source was just checked to lie within the region; the target is a slice of its own, which is initialised then.
+        unsafe {
+            copy(self.start().add(offset).as_ptr(), room.as_mut_ptr().cast(), len);
+            buffer.advance_len(len);
+        }
     }
 
     /// Copies bytes in.

@@ -1,4 +1,15 @@
-//! The network device (virtio 1.2 §5.1): feature bits, and the header before each packet.
+//! The network device (virtio 1.2 §5.1): feature bits, the header before each packet, and the driver's side of a pair of queues.
+
+pub mod device;
+mod header;
+mod receiver;
+#[cfg(test)]
+mod tests;
+mod transmitter;
+
+pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};
+pub use receiver::{ForeignPool, Receiver, ReceiverCounters};
+pub use transmitter::{MIN_TRANSMIT_RING, Transmitter, Unsent};
 
 /// Feature bits of virtio as such (§6) and of network devices (§5.1.3).
 pub mod features {
@@ -49,6 +60,3 @@ pub mod features {
     /// The device takes large packets of UDP.
     pub const HOST_USO: u64 = 1 << 56;
 }
-
-/// Bytes of the header before each packet, in both directions (`struct virtio_net_hdr` of version 1, §5.1.6).
-pub const HEADER_BYTES: usize = 12;

@@ -36,6 +36,10 @@ pub struct QueueOptions {
 /// The largest ring that virtio allows.
 pub const MAX_QUEUE_SIZE: u16 = 32_768;
 
+/// The most descriptors of a chain that a device reads: more than any packet has pieces. Of chains as long as the largest ring, which all may
+/// begin at the same descriptor, a burst would take far longer than anything else.
+pub const MAX_CHAIN_DESCRIPTORS: u16 = 1_024;
+
 /// Why a queue can't be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
@@ -134,13 +138,13 @@ pub enum ChainError {
     /// It leads to a descriptor that its table does not have.
     #[error("it leads to a descriptor that the table does not have")]
     NoSuchDescriptor,
-    /// It has more descriptors than its table.
-    #[error("it has more descriptors than its table")]
+    /// It has more descriptors than its table, or than [`MAX_CHAIN_DESCRIPTORS`].
+    #[error("it has more descriptors than its table, or than {MAX_CHAIN_DESCRIPTORS}")]
     Endless,
     /// It has a table of descriptors, which was not negotiated, inside another one, or has others behind it (§2.7.5.3.1).
     #[error("it has a table of descriptors where there must be none")]
     Indirect,
-    /// Its table is empty, longer than the ring, no multiple of a descriptor's length, or not where it is aligned.
+    /// Its table is empty, longer than the ring or than [`MAX_CHAIN_DESCRIPTORS`], no multiple of a descriptor's length, or not where it is aligned.
     #[error("the length or the place of its table of descriptors makes no sense")]
     IndirectLength,
     /// A part to be read follows one to be written (§2.7.4.2).
@@ -221,6 +225,12 @@ impl Chain {
         self.readable = 0;
     }
 
+    /// Forgets what it has, of which nothing is to be used.
+    pub(crate) fn clear(&mut self) {
+        self.parts.clear();
+        self.readable = 0;
+    }
+
     /// Adds what a descriptor says; nothing, if that is empty.
     #[inline]
     pub(crate) fn push(&mut self, map: &MemoryMap, segment: Segment, is_writable: bool) -> Result<(), ChainError> {
@@ -236,7 +246,7 @@ impl Chain {
 }
 
 /// The pieces of at most `len` bytes of some parts behind their first `skip` bytes: the part, where in it, how many bytes.
-fn pieces(parts: &[Part], mut skip: usize, mut len: usize) -> impl Iterator<Item = (&Part, usize, usize)> {
+pub(crate) fn pieces(parts: &[Part], mut skip: usize, mut len: usize) -> impl Iterator<Item = (&Part, usize, usize)> {
     parts.iter().filter_map(move |part| {
         let from = skip.min(part.len as usize);
         skip -= from;
@@ -369,6 +379,23 @@ impl DeviceQueue {
         match self {
             Self::Split(queue) => queue.put_used(chain, written),
             Self::Packed(queue) => queue.put_used(chain, written),
+        }
+    }
+
+    /// The place behind what was given back, from which another device goes on if nothing is out: in a packed ring with the wrap counter
+    /// in the highest bit.
+    pub fn base(&self) -> u16 {
+        match self {
+            Self::Split(queue) => queue.base(),
+            Self::Packed(queue) => queue.base(),
+        }
+    }
+
+    /// How many descriptors the ring has.
+    pub fn size(&self) -> u16 {
+        match self {
+            Self::Split(queue) => queue.size(),
+            Self::Packed(queue) => queue.size(),
         }
     }
 

@@ -8,6 +8,13 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: PACKET, kind: Loom, tests: "wakes_the_sleeper", bugs: &["missing_barrier"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_two_posters", bugs: &["relaxed_post"] },
     Finder { package: PACKET, kind: Loom, tests: "loom_list_ends", bugs: &["touch_after_post"] },
+    Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
+    Finder {
+        package: DEVICE,
+        kind: Unit,
+        tests: "vhost_user::back",
+        bugs: &["vhost_user_any_bell", "vhost_user_place_forgotten", "vhost_user_ring_kept", "vhost_user_short_file"],
+    },
     Finder {
         package: EXECUTOR,
         kind: Unit,
@@ -185,6 +192,18 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "tests::",
         bugs: &["virtio_map_ends_late", "virtio_more_than_the_ring", "virtio_order_ignored", "virtio_used_twice"],
     },
+    Finder {
+        package: VIRTIO,
+        kind: Unit,
+        tests: "net::device",
+        bugs: &[
+            "virtio_net_buffers_uncounted",
+            "virtio_net_not_negotiated",
+            "virtio_net_room_untold",
+            "virtio_net_starved_lost",
+            "virtio_net_verified_believed",
+        ],
+    },
     Finder { package: WIRE, kind: Unit, tests: "property_sums", bugs: &["carry_lost", "odd_piece_unswapped"] },
     Finder { package: WIRE, kind: Unit, tests: "neighbours::malformed", bugs: &["ndp_option_length_zero"] },
     Finder { package: WIRE, kind: Unit, tests: "property_dhcpv4", bugs: &["dhcp_option_beyond"] },
@@ -210,6 +229,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
 
 const NET: &str = "sunstar-net";
 const PACKET: &str = "sunstar-packet";
+const DEVICE: &str = "sunstar-device";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";

@@ -195,7 +195,7 @@ fn options_of_ipv6_are_checked() {
     for (options, reason) in [
         (&["--host-ipv6-addr", "2001:db8::1"][..], "is no address with the length of its prefix"),
         (&["--host-ipv6-addr", "ff02::1/64"], "no host can have that address"),
-        (&["--host-ipv6-addr", "tap7=2001:db8::1/64"], "there is no --device tap:tap7"),
+        (&["--host-ipv6-addr", "tap7=2001:db8::1/64"], "there is no --device of that name"),
         (&["--host-ipv6-addr", "2001:db8::1/64", "--gw-ipv6-addr", "2001:db8:1::1"], "is neither link-local nor"),
     ] {
         let output = native(1, &["--device", "tap:tap0"]).args(options).output().expect("it can be started");

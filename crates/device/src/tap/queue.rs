@@ -12,8 +12,9 @@ use std::time::Duration;
 use sunstar_executor::Instant;
 use sunstar_packet::{BufferMut, MAX_BUFFERS, Packet, Pool};
 
+use sunstar_virtio::net::{self, HEADER_BYTES};
+
 use super::sys;
-use super::vnet_hdr::{self, VNET_HDR_BYTES};
 use crate::capabilities::Capabilities;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 
@@ -70,7 +71,7 @@ impl TapQueue {
 
     /// Receives one packet, if there is one.
     fn receive(&mut self) -> io::Result<Received> {
-        let mut header = [0; VNET_HDR_BYTES];
+        let mut header = [0; HEADER_BYTES];
         let total = match sys::read_packet(&self.file, &mut header, &mut self.frames) {
             Ok(total) => total,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
@@ -87,8 +88,8 @@ impl TapQueue {
         for frame in self.frames.drain(..used) {
             packet.push_back(frame.freeze()).expect("as many frames are wanted as a packet may have");
         }
-        match vnet_hdr::decode(&header, &packet) {
-            Ok(offload) if total > VNET_HDR_BYTES => packet.offload = offload,
+        match net::decode(&header, &packet) {
+            Ok(offload) if total > HEADER_BYTES => packet.offload = offload,
             _ => {
                 self.counters.rx_malformed += 1;
                 return Ok(Received::Dropped);
@@ -111,7 +112,7 @@ impl TapQueue {
     }
 
     fn send(&mut self, packet: &Packet) -> Result<Sent, QueueError> {
-        let Ok(header) = vnet_hdr::encode(&packet.offload) else { return Ok(Sent::Refused) };
+        let Ok(header) = net::encode(&packet.offload) else { return Ok(Sent::Refused) };
         let mut slices = [IoSlice::new(&[]); MAX_BUFFERS + 1];
         slices[0] = IoSlice::new(&header);
         for (slice, buffer) in slices[1..].iter_mut().zip(packet.buffers()) {
@@ -119,7 +120,7 @@ impl TapQueue {
         }
         match (&self.file).write_vectored(&slices[..=packet.buffers().len()]) {
             Ok(written) => {
-                debug_assert_eq!(written, VNET_HDR_BYTES + packet.len(), "the kernel takes whole packets");
+                debug_assert_eq!(written, HEADER_BYTES + packet.len(), "the kernel takes whole packets");
                 Ok(Sent::Done)
             }
             Err(error) => match error.raw_os_error() {

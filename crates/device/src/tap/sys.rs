@@ -7,9 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use libc::{c_int, c_short, c_ulong};
 use sunstar_packet::{BufferMut, MAX_BUFFERS};
+use sunstar_virtio::net::HEADER_BYTES;
 use sunstar_wire::MacAddr;
-
-use super::vnet_hdr::VNET_HDR_BYTES;
 
 /// The longest name of an interface, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = libc::IFNAMSIZ - 1;
@@ -39,7 +38,7 @@ pub(super) fn attach(node: &File, name: &str, multi_queue: bool) -> io::Result<S
 
 /// Has the header before each packet be of virtio 1.0: little endian, 12 bytes.
 pub(super) fn set_header(queue: &File) -> io::Result<()> {
-    let mut size = c_int::try_from(VNET_HDR_BYTES).map_err(io::Error::other)?;
+    let mut size = c_int::try_from(HEADER_BYTES).map_err(io::Error::other)?;
     call(queue, libc::TUNSETVNETHDRSZ, &mut size)?;
     let mut is_little_endian: c_int = 1;
     call(queue, libc::TUNSETVNETLE, &mut is_little_endian)
@@ -143,11 +142,11 @@ fn answer(result: c_int) -> io::Result<()> {
 /// how many bytes there were with the header; a packet that is longer than the room is cut.
 pub(super) fn read_packet(
     queue: &File,
-    header: &mut [u8; VNET_HDR_BYTES],
+    header: &mut [u8; HEADER_BYTES],
     frames: &mut [BufferMut],
 ) -> io::Result<usize> {
     let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MAX_BUFFERS + 1];
-    vectors[0] = libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: VNET_HDR_BYTES };
+    vectors[0] = libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: HEADER_BYTES };
     let mut count: c_int = 1;
     for (vector, frame) in vectors[1..].iter_mut().zip(frames.iter_mut()) {
         let room = frame.spare();
@@ -158,7 +157,7 @@ pub(super) fn read_packet(
     // this function returns; the call only writes to them.
     let result = unsafe { libc::readv(queue.as_raw_fd(), vectors.as_ptr(), count) };
     let Ok(total) = usize::try_from(result) else { return Err(io::Error::last_os_error()) };
-    let mut left = total.saturating_sub(VNET_HDR_BYTES);
+    let mut left = total.saturating_sub(HEADER_BYTES);
     for frame in frames.iter_mut().take(MAX_BUFFERS) {
         let filled = left.min(frame.tailroom());
         // SAFETY: the kernel has filled the tail rooms in this order, `left` bytes in all from here on.

@@ -1,6 +1,11 @@
+use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use std::sync::Mutex;
 
-use super::{FRAME_ALIGN, HEADER_BYTES, Pool, PoolOptions, SLAB_BYTES};
+use super::{FRAME_ALIGN, HEADER_BYTES, Pool, PoolOptions, SLAB_BYTES, SlabMemory};
 
 fn pool(frame_bytes: usize, headroom_bytes: usize, limit_frames: usize) -> Pool {
     Pool::new(PoolOptions { frame_bytes, headroom_bytes, limit_frames }).expect("such frames can be addressed")
@@ -129,4 +134,94 @@ fn a_frame_that_is_out_keeps_its_slab_and_no_other() {
     drop((again, kept));
     pool.free_unused_memory();
     assert_eq!(pool.counters().reserved_bytes, 0);
+}
+
+/// Memory of the heap that knows what is out, of which there are so many slabs.
+#[derive(Default)]
+struct Given {
+    slabs: Mutex<Vec<(usize, Layout)>>,
+    limit: usize,
+}
+
+// SAFETY: what is answered is of the allocator, as the layout says, and is nobody else's.
+unsafe impl SlabMemory for Given {
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let mut slabs = self.slabs.lock().expect("nobody panics");
+        if slabs.len() == self.limit {
+            return None;
+        }
+        // SAFETY: slabs have bytes.
+        let slab = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        slabs.push((slab.addr().get(), layout));
+        Some(slab)
+    }
+
+    unsafe fn give(&self, slab: NonNull<u8>, layout: Layout) {
+        let mut slabs = self.slabs.lock().expect("nobody panics");
+        let place = slabs.iter().position(|out| *out == (slab.addr().get(), layout)).expect("it was taken so");
+        slabs.swap_remove(place);
+        // SAFETY: it was allocated with this layout, and is given back once.
+        unsafe { dealloc(slab.as_ptr(), layout) };
+    }
+}
+
+impl Given {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { slabs: Mutex::default(), limit })
+    }
+
+    fn out(&self) -> Vec<(usize, Layout)> {
+        self.slabs.lock().expect("nobody panics").clone()
+    }
+}
+
+#[test]
+fn frames_lie_in_the_memory_that_was_given() {
+    let given = Given::new(2);
+    let memory: Arc<dyn SlabMemory> = given.clone();
+    // Without headers between them: frames of a device may have to lie at multiples of their size.
+    let options = PoolOptions { frame_bytes: 1_984, headroom_bytes: 64, limit_frames: usize::MAX };
+    let pool = Pool::with_memory(memory, options).expect("such frames can be addressed");
+    assert!(given.out().is_empty(), "nothing is taken before it is needed");
+    let mut frames = Vec::new();
+    while let Some(mut frame) = pool.take() {
+        frame.append(1_984).expect("the frame is of that size").fill(0xa5);
+        frames.push(frame);
+    }
+    let slabs = given.out();
+    let per_slab = SLAB_BYTES / (2_048 + HEADER_BYTES);
+    assert_eq!((slabs.len(), frames.len(), pool.counters().exhausted), (2, 2 * per_slab, 1));
+    for frame in &frames {
+        let start = frame.as_ptr().addr() - 64;
+        let is_in = |(slab, layout): &(usize, Layout)| (*slab..slab + layout.size()).contains(&start);
+        let (slab, _) = slabs.iter().find(|slab| is_in(slab)).expect("the frame lies in a slab");
+        assert!((start - slab).is_multiple_of(2_048));
+    }
+    // The first frame of the first slab keeps that one.
+    frames.truncate(1);
+    pool.free_unused_memory();
+    assert_eq!(given.out(), slabs[..1]);
+    drop(pool);
+    assert_eq!(frames[0][..], [0xa5; 1_984]);
+    drop(frames);
+    assert!(given.out().is_empty() && Arc::strong_count(&given) == 1);
+}
+
+#[test]
+fn pools_of_several_threads_share_what_was_given() {
+    let given = Given::new(usize::MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let memory: Arc<dyn SlabMemory> = given.clone();
+            scope.spawn(move || {
+                let options = PoolOptions { frame_bytes: SLAB_BYTES / 2, headroom_bytes: 0, limit_frames: 4 };
+                let pool = Pool::with_memory(memory, options).expect("such frames can be addressed");
+                let frames: Vec<_> = (0..4).map(|_| pool.take().expect("below the limit")).collect();
+                drop(frames);
+                pool.free_unused_memory();
+                assert_eq!(pool.counters().reserved_bytes, 0);
+            });
+        }
+    });
+    assert!(given.out().is_empty());
 }

@@ -2,36 +2,107 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use sunstar_device::{MAX_VLAN, TapError, TapOptions};
+use sunstar_device::{
+    Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions, VhostUserFront,
+};
 
 use crate::error::Error;
 
 /// A device, or a VLAN of it: an interface of the network.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceOptions {
-    pub(super) tap: TapOptions,
+    pub(super) kind: Kind,
     /// None for what has no tag.
     pub(super) vlan: Option<u16>,
+}
+
+/// A device of some kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tap(TapOptions),
+    VhostUser(FrontOptions),
+}
+
+impl Kind {
+    /// What tells it from others.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Tap(options) => options.name.clone(),
+            Self::VhostUser(options) => options.path.display().to_string(),
+        }
+    }
+
+    /// What stands before the name.
+    const fn prefix(&self) -> &'static str {
+        match self {
+            Self::Tap(_) => "tap",
+            Self::VhostUser(_) => "vhost-user",
+        }
+    }
+
+    /// The device of that name of which nothing else was said.
+    fn plain(&self) -> Self {
+        match self {
+            Self::Tap(options) => Self::Tap(TapOptions::new(&options.name)),
+            Self::VhostUser(options) => Self::VhostUser(FrontOptions::new(&options.path)),
+        }
+    }
+
+    /// How many queues have to take their frames from shared memory.
+    pub(super) const fn shared_queues(&self) -> usize {
+        match self {
+            Self::Tap(_) => 0,
+            Self::VhostUser(options) => options.queues,
+        }
+    }
+
+    /// Opens it. `memory` is there if any device has such queues.
+    ///
+    /// # Errors
+    /// If it can't be had.
+    pub(super) fn open(&self, memory: Option<&Arc<SharedMemory>>) -> Result<Box<dyn Device>, Error> {
+        let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device {self}: {error}"));
+        match (self, memory) {
+            (Self::Tap(options), _) => Ok(Box::new(Tap::open(options).map_err(|error| failed(&error))?)),
+            (Self::VhostUser(options), Some(memory)) => {
+                let front = VhostUserFront::open(options, Arc::clone(memory)).map_err(|error| failed(&error))?;
+                Ok(Box::new(front))
+            }
+            (Self::VhostUser(_), None) => Err(failed(&"there is no shared memory")),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.prefix(), self.name())
+    }
 }
 
 impl FromStr for DeviceOptions {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let options = match text.split_once(':') {
-            Some(("tap", options)) => options,
-            Some((kind, _)) => return Err(format!("there are no devices of the kind {kind:?}; there is tap:NAME")),
-            None => return Err("a device is a kind and a name, as in tap:NAME".to_owned()),
-        };
+        let (kind, options) =
+            text.split_once(':').ok_or_else(|| "a device is a kind and a name, as in tap:NAME".to_owned())?;
         let (vlans, others): (Vec<&str>, Vec<&str>) = options.split(',').partition(|part| part.starts_with("vlan="));
+        let others = others.join(",");
+        let kind = match kind {
+            "tap" => Kind::Tap(others.parse().map_err(|error: TapError| error.to_string())?),
+            "vhost-user" => Kind::VhostUser(others.parse().map_err(|error: FrontError| error.to_string())?),
+            _ => {
+                let what = "there are tap:NAME and vhost-user:PATH";
+                return Err(format!("there are no devices of the kind {kind:?}; {what}"));
+            }
+        };
         let vlan = match vlans[..] {
             [] => None,
             [one] => Some(vlan(one)?),
             _ => return Err("a --device has one VLAN; others of the device have a --device of their own".to_owned()),
         };
-        let tap = others.join(",").parse().map_err(|error: TapError| error.to_string())?;
-        Ok(Self { tap, vlan })
+        Ok(Self { kind, vlan })
     }
 }
 
@@ -44,20 +115,29 @@ impl DeviceOptions {
     /// What the interface is called: as the device, or as Linux calls its VLANs.
     pub(super) fn name(&self) -> String {
         match self.vlan {
-            None => self.tap.name.clone(),
-            Some(vlan) => format!("{}.{vlan}", self.tap.name),
+            None => self.kind.name(),
+            Some(vlan) => format!("{}.{vlan}", self.kind.name()),
         }
+    }
+
+    /// The same with the kind before it.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}:{}", self.kind.prefix(), self.name())
     }
 
     /// Whether both can be there, this one after the other one.
     pub(super) fn check_beside(&self, before: &Self) -> Result<(), Error> {
-        if self.tap.name != before.tap.name {
+        if self.kind.name() != before.kind.name() {
             return Ok(());
+        }
+        if self.kind.prefix() != before.kind.prefix() {
+            let what = "another one has that name, and an interface is known by it";
+            return Err(Error::usage(format_args!("--device {self}: {what}")));
         }
         if self.vlan == before.vlan {
             return Err(Error::usage(format_args!("--device {self} stands there twice")));
         }
-        if self.tap != before.tap && self.tap != TapOptions::new(&self.tap.name) {
+        if self.kind != before.kind && self.kind != self.kind.plain() {
             let what = "what it is like is to be said where it is named first";
             return Err(Error::usage(format_args!("--device {self}: {what}")));
         }
@@ -67,7 +147,7 @@ impl DeviceOptions {
 
 impl fmt::Display for DeviceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tap:{}", self.tap.name)?;
+        self.kind.fmt(f)?;
         self.vlan.map_or(Ok(()), |vlan| write!(f, ",vlan={vlan}"))
     }
 }

@@ -167,7 +167,7 @@ impl Asked {
             false => format!("no {kind} server has offered an address"),
             true => format!("a {kind} server has offered an address and not given it"),
         };
-        format!("{what} on tap:{name} in {} s", PATIENCE.as_secs())
+        format!("{what} on {name} in {} s", PATIENCE.as_secs())
     }
 }
 
@@ -190,7 +190,7 @@ impl Plan {
         let kinds: &[(bool, &str)] = &[(false, "DHCP"), (true, "DHCPv6")];
         for (is_v6, kind) in kinds {
             let of_kind = asked.iter().filter(|asked| asked.is_v6 == *is_v6);
-            let names = of_kind.map(|asked| format!("tap:{}", asked.name)).collect::<Vec<_>>().join(" and ");
+            let names = of_kind.map(|asked| &*asked.name).collect::<Vec<_>>().join(" and ");
             if !names.is_empty() {
                 log::info!("waiting for an address by {kind} on {names}, for at most {} s", PATIENCE.as_secs());
             }
@@ -218,7 +218,7 @@ impl Plan {
         let all = self.interfaces.iter().zip(interfaces);
         let both = all.flat_map(|(interface, id)| {
             let asks = [(false, interface.asks_dhcp), (true, waits_for_v6)];
-            let of = |is_v6| Asked { name: interface.device.name(), id: *id, is_v6 };
+            let of = |is_v6| Asked { name: interface.device.full_name(), id: *id, is_v6 };
             asks.into_iter().filter(|(_, asks)| *asks).map(move |(is_v6, _)| of(is_v6))
         });
         both.collect()

@@ -70,7 +70,7 @@ impl Ipv6Plan {
             let is_it = |interface: &Interface| device.as_ref().is_none_or(|name| *name == interface.device.name());
             let at = interfaces.iter().position(is_it).ok_or_else(|| {
                 let name = device.as_deref().unwrap_or_default();
-                Error::usage(format_args!("--host-ipv6-addr {name}={prefix}: there is no --device tap:{name}"))
+                Error::usage(format_args!("--host-ipv6-addr {name}={prefix}: there is no --device of that name"))
             })?;
             addresses.push((at, *prefix));
         }

@@ -7,16 +7,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, Pcap, Queue, Recorder, Tap, TapOptions, Trace,
-    split,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SharedMemory, Trace,
+    VhostUserFront, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
 use sunstar_net::socket;
-use sunstar_packet::{Pool, PoolOptions};
+use sunstar_packet::{Pool, PoolOptions, SlabMemory};
 use sunstar_reactor::{DescriptorWatch, clock};
 use sunstar_tcpip::routes::Route;
 
+use super::device::Kind;
 use super::{Interface, Plan};
 use crate::error::Error;
 
@@ -24,6 +25,9 @@ use crate::error::Error;
 const FRAME_BYTES: usize = 2_048;
 const FRAMES: usize = 16_384;
 const HEADROOM_BYTES: usize = 64;
+
+/// What the frames of a queue take where the device sees them: slabs are not quite full.
+const SHARED_BYTES: usize = FRAMES * (FRAME_BYTES + HEADROOM_BYTES) / 8 * 9;
 
 /// A native network whose devices are open, on its way to the shards.
 pub(crate) struct Opened {
@@ -35,6 +39,7 @@ pub(crate) struct Opened {
 
 /// A device that is open.
 struct OpenedDevice {
+    /// With the kind before it.
     name: String,
     parts: Vec<Part>,
     /// The places of its interfaces.
@@ -46,6 +51,8 @@ struct Part {
     /// A number that no other queue has, whichever its device.
     index: u32,
     queue: DetachedQueue,
+    /// Where its frames must lie, if that matters.
+    memory: Option<Arc<dyn SlabMemory>>,
     recorder: Option<Recorder>,
 }
 
@@ -56,7 +63,8 @@ impl Plan {
     /// If a device or a file can't be had.
     pub(crate) fn open(self) -> Result<Opened, Error> {
         let devices = self.devices();
-        let names: Vec<&str> = devices.iter().map(|(options, _)| &*options.name).collect();
+        let names: Vec<String> = devices.iter().map(|(kind, _)| kind.name()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         // First what leaves nothing behind if the other fails.
         let capture = match &self.pcap {
             Some(path) => Some(
@@ -65,41 +73,43 @@ impl Plan {
             ),
             None => None,
         };
+        let memory = shared_memory(devices.iter().map(|(kind, _)| kind.shared_queues()).sum())?;
         let mut opened = Vec::new();
         let mut index = 0;
-        for (at, (options, interfaces)) in (0..).zip(devices) {
+        for (at, (kind, interfaces)) in (0..).zip(devices) {
+            let mut device = kind.open(memory.as_ref())?;
             let mut parts = Vec::new();
-            for (number, queue) in (0..).zip(queues(&options)?) {
+            for (number, queue) in (0..).zip(0..device.capabilities().queues) {
+                let failed = |error| Error::usage(format_args!("cannot open --device {kind}: {error}"));
+                let queue = device.take_queue(queue).map_err(failed)?;
                 let recorder = capture.as_ref().map(|capture| capture.recorder(at, number));
-                parts.push(Part { index, queue, recorder });
+                parts.push(Part { index, queue, memory: device.frame_memory(), recorder });
                 index += 1;
             }
-            opened.push(OpenedDevice { name: options.name, parts, interfaces });
+            opened.push(OpenedDevice { name: kind.to_string(), parts, interfaces });
         }
         Ok(Opened { plan: self, devices: opened, capture })
     }
 
     /// Each device as it is named first, with the places of its interfaces.
-    fn devices(&self) -> Vec<(TapOptions, Vec<usize>)> {
-        let mut devices: Vec<(TapOptions, Vec<usize>)> = Vec::new();
+    fn devices(&self) -> Vec<(Kind, Vec<usize>)> {
+        let mut devices: Vec<(Kind, Vec<usize>)> = Vec::new();
         for (at, Interface { device, .. }) in self.interfaces.iter().enumerate() {
-            match devices.iter_mut().find(|(options, _)| options.name == device.tap.name) {
+            match devices.iter_mut().find(|(kind, _)| kind.name() == device.kind.name()) {
                 Some((_, interfaces)) => interfaces.push(at),
-                None => devices.push((device.tap.clone(), vec![at])),
+                None => devices.push((device.kind.clone(), vec![at])),
             }
         }
         devices
     }
 }
 
-/// Opens a device and takes all of its queues.
-fn queues(options: &TapOptions) -> Result<Vec<DetachedQueue>, Error> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::usage(format_args!("cannot open --device tap:{}: {error}", options.name))
-    };
-    let mut device = Tap::open(options).map_err(|error| failed(&error))?;
-    let count = device.capabilities().queues;
-    (0..count).map(|index| device.take_queue(index).map_err(|error| failed(&error))).collect()
+/// Memory for so many queues of devices that are other processes: one for all, so that what one of them has received lies where the others
+/// can send it from.
+fn shared_memory(queues: usize) -> Result<Option<Arc<SharedMemory>>, Error> {
+    let bytes = queues * SHARED_BYTES + VhostUserFront::memory_bytes(queues);
+    let memory = (queues > 0).then(|| SharedMemory::new(bytes)).transpose();
+    memory.map_err(|error| Error::failure(error.to_string()))
 }
 
 fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {
@@ -141,7 +151,7 @@ impl Opened {
         for OpenedDevice { name, parts, .. } in &devices {
             let count = parts.len();
             if count > shards {
-                let what = format!("tap:{name} is to have {count} queues, more than there are shards ({shards})");
+                let what = format!("{name} is to have {count} queues, more than there are shards ({shards})");
                 return Err(Error::usage(what));
             }
         }
@@ -205,7 +215,7 @@ impl Plan {
         let interfaces: Vec<&Interface> = end.interfaces.iter().filter_map(|of| self.interfaces.get(of.at)).collect();
         let Some(part) = end.part.take() else { return Ok(interfaces.iter().map(|_| None).collect()) };
         let Some(first) = interfaces.first() else { return Ok(Vec::new()) };
-        let queue = self.queue(&first.device.tap.name, part)?;
+        let queue = self.queue(&first.device.kind.name(), part)?;
         let vlans: Vec<Option<u16>> = interfaces.iter().map(|interface| interface.device.vlan).collect();
         if vlans == [None] {
             return Ok(vec![Some(queue)]);
@@ -249,7 +259,11 @@ impl Plan {
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
     fn queue(&self, name: &str, part: Part) -> Result<Box<dyn Queue>, Error> {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
-        let pool = Rc::new(Pool::new(options).map_err(|_| Error::failure("there is no memory for frames"))?);
+        let pool = match part.memory {
+            Some(memory) => Pool::with_memory(memory, options),
+            None => Pool::new(options),
+        };
+        let pool = Rc::new(pool.map_err(|_| Error::failure("there is no memory for frames"))?);
         let queue = part.queue.attach(Rc::clone(&pool))?;
         let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
         if let Some(recorder) = part.recorder {

@@ -28,7 +28,7 @@ Framework options:
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
-      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID]; may be repeated, also for other VLANs of a device
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], or vhost-user:PATH[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; may be repeated, also for other VLANs of a device
       --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
       --dhcp-host-name <NAME>           Name by which DHCP servers are to know this host
       --dhcp-client-id <ID>             What DHCP servers tell this host by: text, or bytes as in 01:02:00:00:00:00:07 [default: the device's address]
@@ -142,7 +142,8 @@ fn impossible_networks_name_the_option_and_the_rule() {
         ),
         (
             ["--device", "wlan:0"],
-            "invalid value 'wlan:0' for '--device <DEVICE>': there are no devices of the kind \"wlan\"; there is tap:NAME",
+            "invalid value 'wlan:0' for '--device <DEVICE>': there are no devices of the kind \"wlan\"; there are tap:NAME \
+             and vhost-user:PATH",
         ),
         (
             ["--device", "tap:x,vlan=4095"],
@@ -152,6 +153,15 @@ fn impossible_networks_name_the_option_and_the_rule() {
             ["--device", "tap:x,vlan=1,vlan=2"],
             "invalid value 'tap:x,vlan=1,vlan=2' for '--device <DEVICE>': a --device has one VLAN; others of the device have a \
              --device of their own",
+        ),
+        (
+            ["--device", "vhost-user:"],
+            "invalid value 'vhost-user:' for '--device <DEVICE>': a vhost-user device needs the path of a socket: \
+             vhost-user:PATH",
+        ),
+        (
+            ["--device", "vhost-user:/run/x,queues=0"],
+            "invalid value 'vhost-user:/run/x,queues=0' for '--device <DEVICE>': 0 queues: a vhost-user device has 1 to 128",
         ),
         (
             ["--device", "tap:"],
@@ -275,6 +285,8 @@ fn several_devices_have_an_address_and_a_network_each() {
             "--device tap:y --host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --host-ipv4-addr 10.0.2.2",
             "--device tap:y stands there twice",
         ),
+        ("--device vhost-user:y", "--device vhost-user:y: another one has that name, and an interface is known by it"),
+        ("--device vhost-user:a/b --device vhost-user:a/b", "--device vhost-user:a/b stands there twice"),
         ("--device tap:y,vlan=5 --device tap:y,vlan=5", "--device tap:y,vlan=5 stands there twice"),
         (
             "--device tap:y,vlan=5,mtu=9000",
@@ -282,7 +294,7 @@ fn several_devices_have_an_address_and_a_network_each() {
         ),
         (
             "--device tap:y,vlan=5 --host-ipv6-addr y.6=2001:db8::2/64",
-            "--host-ipv6-addr y.6=2001:db8::2/64: there is no --device tap:y.6",
+            "--host-ipv6-addr y.6=2001:db8::2/64: there is no --device of that name",
         ),
         (
             "--device tap:z --host-ipv4-addr 10.0.0.2 --host-ipv4-addr 10.0.1.2 --host-ipv4-addr 10.0.2.2 \

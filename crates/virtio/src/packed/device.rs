@@ -45,6 +45,10 @@ impl Device {
         self.put_at.to_bits()
     }
 
+    pub(crate) fn size(&self) -> u16 {
+        self.options.size
+    }
+
     /// See [`DeviceQueue::take`](crate::DeviceQueue::take).
     ///
     /// # Errors

@@ -72,6 +72,22 @@ fn a_full_ring_takes_no_more_until_something_was_used() {
 }
 
 #[test]
+fn chains_are_read_to_a_bound() {
+    let most = usize::from(MAX_CHAIN_DESCRIPTORS);
+    let mut pair = pair(false, options(2 * MAX_CHAIN_DESCRIPTORS));
+    for count in [most, most + 1] {
+        pair.driver.add(&vec![segment(0, 1); count], &[]).expect("there is room");
+        let _ = pair.driver.publish();
+        let mut chain = Chain::default();
+        let taken = pair.device.take(&pair.map, &mut chain);
+        assert_eq!(taken, Ok(if count == most { Taken::Chain } else { Taken::Refused(ChainError::Endless) }));
+        pair.device.put_used(chain.id(), 0);
+        let _ = pair.device.publish();
+        pair.driver.take_used().expect("the ring is fine").expect("it came back");
+    }
+}
+
+#[test]
 fn what_was_taken_can_be_put_back_to_be_taken_again() {
     each_kind(|is_packed| {
         let mut pair = pair(is_packed, options(4));

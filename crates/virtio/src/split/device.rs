@@ -6,7 +6,7 @@ use super::{
     Areas, DESCRIPTOR_BYTES, Descriptor, INDIRECT, NEXT, NO_NOTIFICATION, QueueOptions, Ring, SetupError, WRITE, passes,
 };
 use crate::memory::{Cells, MemoryMap};
-use crate::queue::{Broken, Chain, ChainError, ChainId, Segment, Taken};
+use crate::queue::{Broken, Chain, ChainError, ChainId, MAX_CHAIN_DESCRIPTORS, Segment, Taken};
 
 /// Takes chains and gives them back.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ impl Device {
     /// Index behind what was given back, from which another device goes on if nothing is out.
     pub fn base(&self) -> u16 {
         self.used
+    }
+
+    pub(crate) fn size(&self) -> u16 {
+        self.options.size
     }
 
     /// See [`DeviceQueue::take`](crate::DeviceQueue::take).
@@ -136,7 +140,7 @@ fn read_table(
     chain: &mut Chain,
 ) -> Result<Option<Descriptor>, ChainError> {
     let mut descriptor = first;
-    for _ in 0..size {
+    for _ in 0..size.min(MAX_CHAIN_DESCRIPTORS) {
         if descriptor.flags & INDIRECT != 0 {
             return Ok(Some(descriptor));
         }
@@ -174,7 +178,8 @@ pub(crate) fn indirect_table(
     map: &MemoryMap,
 ) -> Result<(Cells<AtomicU64>, u16), ChainError> {
     let bytes = segment.len as usize;
-    let size = u16::try_from(bytes / DESCRIPTOR_BYTES).ok().filter(|size| (1..=max).contains(size));
+    let size =
+        u16::try_from(bytes / DESCRIPTOR_BYTES).ok().filter(|size| (1..=max.min(MAX_CHAIN_DESCRIPTORS)).contains(size));
     let size = size.filter(|_| bytes.is_multiple_of(DESCRIPTOR_BYTES)).ok_or(ChainError::IndirectLength)?;
     let memory = map.memory(segment).ok_or(ChainError::NotMapped)?;
     let cells = memory.cells(2 * usize::from(size)).map_err(|_| ChainError::IndirectLength)?;

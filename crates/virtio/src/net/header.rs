@@ -1,4 +1,4 @@
-//! The header before each packet, `struct virtio_net_hdr_v1` (virtio 1.2 §5.1.6), and the metadata of packets.
+//! The header before each packet, `struct virtio_net_hdr` (virtio 1.2 §5.1.6), and the metadata of packets.
 
 use sunstar_packet::{Checksum, Offload, Packet, Segmentation, SegmentationKind};
 use sunstar_wire::{EtherType, EthernetFrame, Ipv4Packet};
@@ -8,7 +8,7 @@ mod tests;
 
 /// Bytes of the header, all little endian: flags and GSO type (8 bits each), then header length, GSO size, start and offset of the
 /// checksum, and number of buffers (16 bits each).
-pub(crate) const VNET_HDR_BYTES: usize = 12;
+pub const HEADER_BYTES: usize = 12;
 
 const NEEDS_CSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
@@ -24,13 +24,17 @@ const UDP_HEADER_BYTES: usize = 8;
 /// Ethernet with two tags, and the longest header of IPv4: so much is looked at to find the transport header.
 const LOOKED_AT_BYTES: usize = 22 + 60;
 
-/// The metadata make no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+/// A header that makes no sense, or metadata that no header can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the header before the packet makes no sense")]
+pub struct Malformed;
 
 /// The header of a packet that is sent.
-pub(crate) fn encode(offload: &Offload) -> Result<[u8; VNET_HDR_BYTES], Malformed> {
-    let mut header = [0; VNET_HDR_BYTES];
+///
+/// # Errors
+/// If positions are beyond what the header can tell.
+pub fn encode(offload: &Offload) -> Result<[u8; HEADER_BYTES], Malformed> {
+    let mut header = [0; HEADER_BYTES];
     if let Checksum::Partial { csum_start, csum_offset } = offload.checksum {
         header[0] = NEEDS_CSUM;
         let csum_start = u16::try_from(csum_start).map_err(|_| Malformed)?;
@@ -53,8 +57,11 @@ pub(crate) fn encode(offload: &Offload) -> Result<[u8; VNET_HDR_BYTES], Malforme
     Ok(header)
 }
 
-/// The metadata of a packet that was received. What is malformed must not go on: positions lie within the packet.
-pub(crate) fn decode(header: &[u8; VNET_HDR_BYTES], packet: &Packet) -> Result<Offload, Malformed> {
+/// The metadata of a packet that was received: their positions lie within the packet.
+///
+/// # Errors
+/// If they would not, or the header tells something unknown. Such a packet must not go on.
+pub fn decode(header: &[u8; HEADER_BYTES], packet: &Packet) -> Result<Offload, Malformed> {
     let [flags, gso_type, _, _, size_0, size_1, start_0, start_1, offset_0, offset_1, _, _] = *header;
     let mut offload = Offload::default();
     if flags & NEEDS_CSUM != 0 {
@@ -83,6 +90,11 @@ pub(crate) fn decode(header: &[u8; VNET_HDR_BYTES], packet: &Packet) -> Result<O
     let hdr_len = u32::try_from(hdr_len).map_err(|_| Malformed)?;
     offload.segmentation = Some(Segmentation { kind, has_ecn: gso_type & GSO_ECN != 0, gso_size, hdr_len });
     Ok(offload)
+}
+
+/// How many chains the packet lies in, of which this header is in the first one, with mergeable buffers (§5.1.6.4).
+pub fn num_buffers(header: &[u8; HEADER_BYTES]) -> u16 {
+    u16::from_le_bytes([header[10], header[11]])
 }
 
 /// How many bytes of headers a large packet has.

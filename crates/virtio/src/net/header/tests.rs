@@ -1,4 +1,5 @@
-use std::net::Ipv4Addr;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use sunstar_packet::Buffer;
 use sunstar_wire::checksum::{Fill, Sum};

@@ -1,0 +1,224 @@
+//! The thread that speaks with front ends, one after the other: it waits for one, serves its session, and waits for the next.
+//!
+//! It has nothing to do with packets. What it does to rings it does at their [`Port`].
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+
+use super::port::Port;
+use super::session::{Offer, Session, SessionError};
+use crate::vhost_user::channel::{Channel, ChannelError};
+use crate::vhost_user::socket::{Listener, connect};
+
+/// How long to wait before connecting again, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Where front ends come from.
+#[derive(Debug)]
+pub(super) enum Meeting {
+    /// They connect.
+    Listen(Listener),
+    /// They listen.
+    Connect(PathBuf),
+}
+
+/// A number that any thread may look at.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What has happened to the device.
+#[derive(Debug, Default)]
+pub(super) struct ServiceCounters {
+    /// Sessions that have begun.
+    pub(super) sessions: Count,
+    /// Requests that were refused, and sessions that were ended, since the front end has broken the protocol.
+    pub(super) protocol_errors: Count,
+    /// Rings that were broken by what the driver has written.
+    pub(super) broken_rings: Count,
+}
+
+/// What the thread and the queues share.
+#[derive(Debug)]
+struct Common {
+    name: String,
+    stop: OwnedFd,
+    counters: ServiceCounters,
+}
+
+/// The thread, which ends when the value is dropped.
+pub(super) struct Service {
+    common: Arc<Common>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Begins to serve front ends.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(name: String, meeting: Meeting, offer: Offer, ports: Arc<[Arc<Port>]>) -> io::Result<Self> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let common = Arc::new(Common { name, stop, counters: ServiceCounters::default() });
+        let shared = Arc::clone(&common);
+        let serve = move || Serving { common: shared, meeting, offer, ports }.run();
+        let thread = thread::Builder::new().name("vhost-user".to_owned()).spawn(serve)?;
+        Ok(Self { common, thread: Some(thread) })
+    }
+
+    pub(super) fn counters(&self) -> &ServiceCounters {
+        &self.common.counters
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        while let Err(Errno::INTR) = rustix::io::write(&self.common.stop, &1_u64.to_ne_bytes()) {}
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("{}: the thread that speaks with the front end has panicked", self.common.name);
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("common", &self.common).finish_non_exhaustive()
+    }
+}
+
+/// It is to end.
+struct Stopped;
+
+struct Serving {
+    common: Arc<Common>,
+    meeting: Meeting,
+    offer: Offer,
+    ports: Arc<[Arc<Port>]>,
+}
+
+impl Serving {
+    fn run(self) {
+        while let Ok(socket) = self.meet() {
+            self.common.counters.sessions.add();
+            log::info!("{}: a front end is there", self.common.name);
+            if self.serve(Channel::new(socket)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a front end.
+    fn meet(&self) -> Result<OwnedFd, Stopped> {
+        let mut wait = FIRST_WAIT;
+        let mut told: Option<String> = None;
+        loop {
+            let met = match &self.meeting {
+                Meeting::Listen(listener) => {
+                    self.wait_for(Some(listener), None)?;
+                    listener.accept().map_err(|error| error.to_string())
+                }
+                Meeting::Connect(path) => match connect(path) {
+                    Ok(socket) => Ok(Some(socket)),
+                    Err(error) => Err(error.to_string()),
+                },
+            };
+            match met {
+                Ok(Some(socket)) => return Ok(socket),
+                Ok(None) => {}
+                Err(error) if told.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    log::warn!("{}: {error}; this is tried again", self.common.name);
+                    told = Some(error);
+                }
+            }
+            if matches!(self.meeting, Meeting::Connect(_)) || told.is_some() {
+                self.wait_for(None::<&OwnedFd>, Some(wait))?;
+                wait = (2 * wait).min(LONGEST_WAIT);
+            }
+        }
+    }
+
+    /// Serves a session until it ends.
+    fn serve(&self, mut channel: Channel) -> Result<(), Stopped> {
+        let mut session = Session::new(self.offer, Arc::clone(&self.ports));
+        let mut unsealed = 0;
+        loop {
+            self.wait_for(Some(&channel), None)?;
+            if let Err(error) = self.answer(&mut channel, &mut session) {
+                let name = &self.common.name;
+                if matches!(error, Ending::Channel(ChannelError::Closed)) {
+                    log::info!("{name}: the front end has gone");
+                } else {
+                    self.common.counters.protocol_errors.add();
+                    log::warn!("{name}: the session of the front end ends: {error}");
+                }
+                return Ok(());
+            }
+            if session.unsealed_regions() > unsealed {
+                let name = &self.common.name;
+                log::warn!(
+                    "{name}: the front end could cut its memory off, which would end this process: it is not sealed"
+                );
+            }
+            unsealed = session.unsealed_regions();
+        }
+    }
+
+    /// Answers all messages that have come.
+    fn answer(&self, channel: &mut Channel, session: &mut Session) -> Result<(), Ending> {
+        while let Some(message) = channel.receive()? {
+            let answered = session.handle(message)?;
+            if let Some(error) = answered.refused {
+                self.common.counters.protocol_errors.add();
+                log::warn!("{}: a request of the front end is refused: {error}", self.common.name);
+            }
+            if let Some(answer) = answered.answer {
+                channel.send(&answer, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a descriptor is readable, or for so long.
+    fn wait_for(&self, fd: Option<&impl AsFd>, time: Option<Duration>) -> Result<(), Stopped> {
+        let stop = &self.common.stop;
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let mut fds = [
+            PollFd::new(stop, PollFlags::IN),
+            fd.map_or(PollFd::new(stop, PollFlags::IN), |fd| PollFd::new(fd, PollFlags::IN)),
+        ];
+        // An error, of which an interruption is one, has whoever waits look again.
+        let _ = poll(&mut fds, time.as_ref());
+        if fds[0].revents().is_empty() { Ok(()) } else { Err(Stopped) }
+    }
+}
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+enum Ending {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}

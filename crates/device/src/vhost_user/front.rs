@@ -1,0 +1,156 @@
+//! The front end: a back end that is another process (a switch, a hypervisor's network) is driven as the NIC of a virtual machine is.
+
+mod error;
+mod link;
+mod options;
+mod place;
+mod queue;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use sunstar_packet::SlabMemory;
+use sunstar_virtio::net::features;
+
+pub use error::{FrontError, SessionError};
+pub use options::{FrontOptions, MAX_FRONT_QUEUES, Ring};
+
+use crate::capabilities::{Capabilities, Offloads};
+use crate::queue::{DetachedQueue, Device, Queue, TakeError};
+use crate::shared_memory::SharedMemory;
+use link::{Link, Slot};
+use place::Place;
+use queue::FrontQueue;
+use session::{Session, Wanted};
+
+/// Offloads that the stack relies on: a back end that comes back must have them again.
+const RELIED_ON: u64 = features::CSUM
+    | features::HOST_TSO4
+    | features::HOST_TSO6
+    | features::HOST_ECN
+    | features::HOST_USO
+    | features::MRG_RXBUF
+    | features::MQ;
+
+/// What the back end may do for packets that it hands over; later ones may not do more than the first one.
+const RECEIVED: u64 = features::GUEST_CSUM | features::GUEST_TSO4 | features::GUEST_TSO6 | features::GUEST_ECN;
+
+/// A back end in another process, to which this one lends memory for packets.
+///
+/// All of that memory is this process's: the back end puts what it has for us into frames of our pools, which the stack hands out as they are, and
+/// reads what we send where it lies, if that is in the memory too. What is not is copied once, and counted
+/// ([`Counters::tx_copies`](crate::Counters::tx_copies)). So the back end is trusted, as a virtual machine trusts its host: it can read and
+/// write all of the [`SharedMemory`]. What it says about rings and packets is checked all the same.
+///
+/// When the back end has gone, packets are lost until it comes back, as with a cable that is pulled out; connections of the stack don't end by
+/// that. A thread waits for it, and sets everything up anew: the one that comes must have the offloads that the first one had.
+pub struct VhostUserFront {
+    name: String,
+    capabilities: Capabilities,
+    memory: Arc<SharedMemory>,
+    link: Arc<Link>,
+    /// Those that are not taken.
+    slots: Vec<Option<Arc<Slot>>>,
+}
+
+impl VhostUserFront {
+    /// Connects to a back end, or waits until one connects, however long that takes, and agrees with it.
+    ///
+    /// # Errors
+    /// [`FrontError`] says what is missing.
+    pub fn open(options: &FrontOptions, memory: Arc<SharedMemory>) -> Result<Self, FrontError> {
+        options.check()?;
+        let place = Place::new(options)?;
+        let stream = place.open()?;
+        let system = |error| FrontError::System { path: options.path.clone(), what: "making descriptors", error };
+        let slots = (0..options.queues).map(|_| Slot::new().map(Arc::new)).collect::<Result<Vec<_>, _>>();
+        let slots = slots.map_err(|error| system(error.into()))?;
+        let calls: Vec<_> = slots.iter().map(|slot| slot.call.as_fd()).collect();
+        let needed = features::VERSION_1 | if options.queues > 1 { features::VHOST_USER_PROTOCOL } else { 0 };
+        let mut wanted =
+            Wanted { features: options.features(), needed, queues: options.queues, mtu_bytes: options.mtu_bytes };
+        let (session, pairs) = Session::new(stream, wanted, &memory, &calls)
+            .map_err(|error| FrontError::Session { path: options.path.clone(), error })?;
+        let agreed = session.features;
+        wanted.features &= agreed | !(RELIED_ON | RECEIVED);
+        wanted.needed |= agreed & RELIED_ON;
+        let link = Link::start(place, session, pairs, wanted, Arc::clone(&memory), slots.clone()).map_err(system)?;
+        let capabilities = Capabilities {
+            mac: options.mac(),
+            mtu_bytes: options.mtu_bytes,
+            queues: options.queues,
+            tx: offloads_sent(agreed),
+            rx: offloads_received(agreed),
+            rss_key: None,
+        };
+        let name = options.path.display().to_string();
+        Ok(Self { name, capabilities, memory, link, slots: slots.into_iter().map(Some).collect() })
+    }
+
+    /// How many bytes of shared memory such a device takes beside the frames of its pools: for rings, and for what is copied.
+    pub const fn memory_bytes(queues: usize) -> usize {
+        queues * (4 << 20)
+    }
+}
+
+fn offloads_sent(agreed: u64) -> Offloads {
+    let has = |bit| agreed & bit != 0;
+    Offloads {
+        checksum: has(features::CSUM),
+        tso4: has(features::HOST_TSO4),
+        tso6: has(features::HOST_TSO6),
+        tso_ecn: has(features::HOST_ECN),
+        uso: has(features::HOST_USO),
+        vlan: false,
+    }
+}
+
+fn offloads_received(agreed: u64) -> Offloads {
+    let has = |bit| agreed & bit != 0;
+    Offloads {
+        checksum: has(features::GUEST_CSUM),
+        tso4: has(features::GUEST_TSO4),
+        tso6: has(features::GUEST_TSO6),
+        tso_ecn: has(features::GUEST_ECN),
+        uso: false,
+        vlan: false,
+    }
+}
+
+impl Device for VhostUserFront {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError> {
+        let queues = self.slots.len();
+        let place = self.slots.get_mut(index).ok_or(TakeError::NoSuchQueue { index, queues })?;
+        let slot = place.take().ok_or(TakeError::Taken { index })?;
+        let (capabilities, memory, link) =
+            (self.capabilities.clone(), Arc::clone(&self.memory), Arc::clone(&self.link));
+        Ok(DetachedQueue::new(move |pool| {
+            FrontQueue::new(slot, link, capabilities, memory, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
+        }))
+    }
+
+    fn frame_memory(&self) -> Option<Arc<dyn SlabMemory>> {
+        Some(self.memory.clone())
+    }
+}
+
+impl fmt::Debug for VhostUserFront {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VhostUserFront")
+            .field("name", &self.name)
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! Why there is no front end.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::options::{MAX_FRONT_QUEUES, MAX_PATH_BYTES};
+use crate::vhost_user::channel::ChannelError;
+use crate::vhost_user::message::MessageError;
+
+/// Why a front end can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// There is no path.
+    #[error("a vhost-user device needs the path of a socket: vhost-user:PATH")]
+    NoPath,
+    /// The path is too long for a socket.
+    #[error("{path:?} is no path of a socket: it may have {MAX_PATH_BYTES} bytes")]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The number of queues is out of range.
+    #[error("{queues} queues: a vhost-user device has 1 to {MAX_FRONT_QUEUES}")]
+    Queues {
+        /// The number that was asked for.
+        queues: usize,
+    },
+    /// The MTU is out of range.
+    #[error("an MTU of {mtu_bytes} bytes: it is from 68 to 65,535")]
+    Mtu {
+        /// The MTU that was asked for.
+        mtu_bytes: usize,
+    },
+    /// The command line is wrong.
+    #[error(
+        "{option:?} is no option of a vhost-user device: there are server, queues=N, mtu=BYTES, mac=ADDRESS, offload=on|off \
+         and ring=split|packed"
+    )]
+    Option {
+        /// What was not understood.
+        option: String,
+    },
+    /// There is no socket.
+    #[error(
+        "there is no socket {path:?}: the back end must be started first, or connect to this side, which makes the socket then \
+         (vhost-user:PATH,server)"
+    )]
+    NoSocket {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is a socket, at which nobody listens.
+    #[error("nobody listens at the socket {path:?}: it is left over from a process that has ended")]
+    Stale {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// There is something else.
+    #[error("{path:?} is no socket")]
+    NotSocket {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// Another process listens there.
+    #[error("another process listens at the socket {path:?}")]
+    Busy {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The socket may not be used, or not be made.
+    #[error("no permission to use the socket {path:?}")]
+    Permission {
+        /// Where it is, or should be.
+        path: PathBuf,
+    },
+    /// The session with the back end does not come about.
+    #[error("the back end at {path:?}: {error}")]
+    Session {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: SessionError,
+    },
+    /// Something that should succeed does not.
+    #[error("{path:?}: {what}: {error}")]
+    System {
+        /// The socket.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Why a back end and a front end don't come together.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The back end lacks what is needed.
+    #[error("it lacks {feature}, which is needed")]
+    Lacks {
+        /// The first of those features.
+        feature: &'static str,
+    },
+    /// The back end has fewer queues.
+    #[error("it has {offered} pairs of queues, fewer than the {wanted} that are wanted")]
+    Queues {
+        /// How many it has.
+        offered: u64,
+        /// How many are wanted.
+        wanted: usize,
+    },
+    /// The back end does not answer.
+    #[error("it does not answer request {request} of the protocol")]
+    NoAnswer {
+        /// The number of the request.
+        request: u32,
+    },
+    /// The back end refuses something.
+    #[error("it refuses request {request} of the protocol, with {code}")]
+    Refused {
+        /// The number of the request.
+        request: u32,
+        /// What it says.
+        code: u64,
+    },
+    /// What comes from it is not of this protocol, or the connection has ended.
+    #[error("{0}")]
+    Protocol(String),
+    /// The memory that is shared has no room for the rings.
+    #[error("there is no room for rings in {bytes} bytes of shared memory")]
+    NoRoom {
+        /// How large it is.
+        bytes: usize,
+    },
+    /// Something else.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+impl From<ChannelError> for SessionError {
+    fn from(error: ChannelError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<MessageError> for SessionError {
+    fn from(error: MessageError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<rustix::io::Errno> for SessionError {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::System(error.into())
+    }
+}

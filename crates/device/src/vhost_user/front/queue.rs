@@ -1,0 +1,288 @@
+//! A pair of queues of a front end, on its shard.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use sunstar_executor::Instant;
+use sunstar_packet::{MAX_BUFFERS, Packet, Pool};
+use sunstar_virtio::Broken;
+use sunstar_virtio::net::{HEADER_BYTES, Receiver, Transmitter, Unsent, features};
+
+use super::link::{Link, Slot, drain, ring};
+use super::session::{Pair, RING};
+use crate::capabilities::Capabilities;
+use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
+use crate::shared_memory::SharedMemory;
+
+/// How long a queue without frames waits until it tries again: nobody tells when frames come back.
+const STARVED_WAIT: Duration = Duration::from_millis(1);
+
+/// A pair of queues of a [`VhostUserFront`](super::VhostUserFront).
+pub(super) struct FrontQueue {
+    slot: Arc<Slot>,
+    link: Arc<Link>,
+    capabilities: Capabilities,
+    memory: Arc<SharedMemory>,
+    pool: Rc<Pool>,
+    /// Of what was taken from the slot last.
+    generation: u64,
+    /// None while there is no back end.
+    rings: Option<Rings>,
+    /// Whether the descriptor is waited for, and may be readable.
+    is_armed: bool,
+    /// Whether the last burst left packets behind.
+    is_full: bool,
+    /// When to try to get frames again.
+    retry_at: Option<Instant>,
+    /// Without what the rings count themselves.
+    counters: Counters,
+}
+
+/// What is driven while there is a back end.
+struct Rings {
+    receiver: Receiver<SharedMemory>,
+    transmitter: Transmitter<SharedMemory>,
+    rx_kick: OwnedFd,
+    tx_kick: OwnedFd,
+}
+
+impl FrontQueue {
+    pub(super) fn new(
+        slot: Arc<Slot>,
+        link: Arc<Link>,
+        capabilities: Capabilities,
+        memory: Arc<SharedMemory>,
+        pool: Rc<Pool>,
+    ) -> Result<Self, AttachError> {
+        let mut frame = pool.take().ok_or(AttachError::NoFrame)?;
+        let frame_bytes = frame.tailroom();
+        memory.offset_of(frame.spare().as_ptr().cast(), frame_bytes).ok_or(AttachError::OtherMemory)?;
+        drop(frame);
+        let mut queue = Self {
+            generation: 0,
+            rings: None,
+            is_armed: false,
+            is_full: false,
+            retry_at: None,
+            counters: Counters::default(),
+            slot,
+            link,
+            capabilities,
+            memory,
+            pool,
+        };
+        let pair = queue.follow();
+        let is_mergeable = pair.as_ref().is_none_or(|pair| pair.features & features::MRG_RXBUF != 0);
+        let max_buffers = if is_mergeable { MAX_BUFFERS } else { 1 };
+        let max_packet_bytes = queue.capabilities.max_rx_bytes();
+        let frames = (max_packet_bytes + HEADER_BYTES).checked_div(frame_bytes).map_or(usize::MAX, |whole| whole + 1);
+        if frames > max_buffers {
+            return Err(AttachError::FramesTooSmall { frame_bytes, max_packet_bytes, max_buffers });
+        }
+        queue.set_up(pair);
+        Ok(queue)
+    }
+
+    /// What has become of the back end since this was called last.
+    fn follow(&mut self) -> Option<Pair> {
+        // First the descriptor: what becomes new behind this makes it readable again.
+        drain(&self.slot.call);
+        self.generation = self.slot.generation();
+        self.slot.take()
+    }
+
+    /// Drops the rings, and what lies in them, and goes on with others, if there are any.
+    fn set_up(&mut self, pair: Option<Pair>) {
+        if let Some(rings) = self.rings.take() {
+            rings.count(&mut self.counters);
+        }
+        self.is_full = false;
+        self.retry_at = None;
+        self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool));
+    }
+
+    /// Follows the back end, if there is something new.
+    #[inline]
+    fn look(&mut self) {
+        if self.slot.generation() != self.generation {
+            let pair = self.follow();
+            self.counters.reconnects += u64::from(pair.is_some());
+            self.set_up(pair);
+        }
+    }
+
+    /// Gives up rings in which the back end has written what makes no sense: it has to begin anew.
+    fn give_up(&mut self, error: Broken) {
+        log::error!("a ring of {}: {error}", self.capabilities.mac);
+        self.set_up(None);
+        self.link.break_off();
+    }
+}
+
+impl Rings {
+    /// Takes hold of new rings, and lets the back end have frames.
+    fn new(pair: Pair, memory: &Arc<SharedMemory>, pool: &Rc<Pool>) -> Option<Self> {
+        let Pair { features, receive, transmit } = pair;
+        // They lie in memory that was taken for them, so the areas fit; and the pool was looked at.
+        let ((rx, _), (tx, table)) = (receive.driver().ok()?, transmit.driver().ok()?);
+        let receiver = Receiver::new(rx, RING, features, Arc::clone(memory), Rc::clone(pool)).ok()?;
+        let transmitter = Transmitter::new(tx, RING, table, Arc::clone(memory)).ok()?;
+        let mut rings = Self { receiver, transmitter, rx_kick: receive.kick, tx_kick: transmit.kick };
+        rings.receiver.disable_notifications();
+        rings.transmitter.disable_notifications();
+        rings.publish_frames();
+        Some(rings)
+    }
+
+    fn publish_frames(&mut self) {
+        if self.receiver.publish() {
+            ring(&self.rx_kick);
+        }
+    }
+
+    /// Asks to be told when there is something; answers whether there is already.
+    fn enable_notifications(&mut self, is_full: bool) -> bool {
+        let has_room = is_full && self.transmitter.enable_notifications();
+        if self.receiver.enable_notifications() || has_room {
+            self.disable_notifications();
+            return true;
+        }
+        false
+    }
+
+    fn disable_notifications(&mut self) {
+        self.receiver.disable_notifications();
+        self.transmitter.disable_notifications();
+    }
+
+    /// Adds what was counted here.
+    fn count(&self, counters: &mut Counters) {
+        let lost = self.receiver.counters();
+        counters.rx_truncated += lost.truncated;
+        counters.rx_malformed += lost.malformed;
+        counters.tx_copies += self.transmitter.copies().copies();
+        counters.tx_copied_bytes += self.transmitter.copies().bytes();
+    }
+}
+
+impl Queue for FrontQueue {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
+        // First the descriptor: what becomes visible behind this makes it readable again.
+        let was_armed = std::mem::take(&mut self.is_armed);
+        if was_armed {
+            drain(&self.slot.call);
+        }
+        self.look();
+        self.retry_at = None;
+        let Some(rings) = &mut self.rings else { return Ok(0) };
+        if was_armed {
+            rings.disable_notifications();
+        }
+        let before = out.len();
+        let result = rings.receiver.receive(out, max);
+        let count = out.len() - before;
+        self.counters.rx_packets += count as u64;
+        self.counters.rx_bytes += out.iter().skip(before).map(|packet| packet.len() as u64).sum::<u64>();
+        if let Err(error) = result {
+            self.give_up(error);
+            return Ok(count);
+        }
+        rings.publish_frames();
+        if rings.receiver.is_starved() {
+            self.counters.rx_no_frames += 1;
+            self.retry_at = Some(now + STARVED_WAIT);
+        }
+        Ok(count)
+    }
+
+    fn tx_burst(&mut self, _now: Instant, packets: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
+        self.look();
+        self.is_full = false;
+        let Some(rings) = &mut self.rings else {
+            // As when a cable is pulled out.
+            self.counters.tx_dropped += packets.len() as u64;
+            return Ok(packets.drain(..).count());
+        };
+        if let Err(error) = rings.transmitter.reclaim() {
+            self.give_up(error);
+            return Ok(0);
+        }
+        let mut count = 0;
+        while let Some(packet) = packets.front_mut() {
+            let bytes = packet.len() as u64;
+            let sent = match self.capabilities.check(packet) {
+                Ok(()) => rings.transmitter.send(packet),
+                Err(_) => Err(Unsent::Refused),
+            };
+            match sent {
+                Ok(()) => {
+                    self.counters.tx_packets += 1;
+                    self.counters.tx_bytes += bytes;
+                }
+                Err(Unsent::Full) => {
+                    self.is_full = true;
+                    self.counters.tx_full += 1;
+                    break;
+                }
+                Err(Unsent::Refused) => self.counters.tx_refused += 1,
+                Err(Unsent::NoMemory) => self.counters.tx_dropped += 1,
+            }
+            packets.pop_front();
+            count += 1;
+        }
+        if rings.transmitter.publish() {
+            ring(&rings.tx_kick);
+        }
+        Ok(count)
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
+        if self.slot.generation() != self.generation {
+            return Readiness::Ready;
+        }
+        if let Some(rings) = &mut self.rings
+            && self.retry_at.is_none()
+            && rings.enable_notifications(self.is_full)
+        {
+            return Readiness::Ready;
+        }
+        self.is_armed = true;
+        Readiness::Descriptor { fd: self.slot.call.as_fd(), readable: true, writable: false }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.counters;
+        if let Some(rings) = &self.rings {
+            rings.count(&mut counters);
+        }
+        counters
+    }
+
+    fn free_unused_memory(&mut self) {
+        if let Some(rings) = &mut self.rings {
+            match rings.transmitter.reclaim() {
+                Ok(_) => rings.transmitter.free_unused_memory(),
+                Err(error) => self.give_up(error),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FrontQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontQueue").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! A session with a back end: what both agree on, and the rings that it gets.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use sunstar_virtio::net::features;
+use sunstar_virtio::{DriverQueue, IndirectTables, Memory, QueueOptions, SetupError, packed, split};
+
+use super::error::SessionError;
+use crate::shared_memory::SharedMemory;
+use crate::vhost_user::channel::Channel;
+use crate::vhost_user::message::{
+    RegionDescription, Reply, Request, RingAddresses, RingFile, RingState, protocol_features,
+};
+
+/// Descriptors of each ring.
+pub(super) const RING: u16 = 256;
+
+/// Descriptors of the table of a chain that is sent: most large packets fit.
+pub(super) const TABLE: u16 = 64;
+
+/// A back end that takes longer to answer is taken to hang.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What comes with a feature that can't be without another one (virtio 1.2 §5.1.3.1): each of the first needs one of the second.
+const NEEDS: [(u64, u64); 8] = [
+    (features::GUEST_TSO4, features::GUEST_CSUM),
+    (features::GUEST_TSO6, features::GUEST_CSUM),
+    (features::GUEST_ECN, features::GUEST_TSO4 | features::GUEST_TSO6),
+    (features::HOST_TSO4, features::CSUM),
+    (features::HOST_TSO6, features::CSUM),
+    (features::HOST_USO, features::CSUM),
+    (features::HOST_ECN, features::HOST_TSO4 | features::HOST_TSO6),
+    // Large packets come in several frames.
+    (features::GUEST_TSO4 | features::GUEST_TSO6, features::MRG_RXBUF),
+];
+
+/// Features by their names, for what is missing.
+const NAMES: [(u64, &str); 9] = [
+    (features::VERSION_1, "VIRTIO_F_VERSION_1"),
+    (features::MRG_RXBUF, "VIRTIO_NET_F_MRG_RXBUF"),
+    (features::CSUM, "VIRTIO_NET_F_CSUM"),
+    (features::HOST_TSO4, "VIRTIO_NET_F_HOST_TSO4"),
+    (features::HOST_TSO6, "VIRTIO_NET_F_HOST_TSO6"),
+    (features::HOST_ECN, "VIRTIO_NET_F_HOST_ECN"),
+    (features::HOST_USO, "VIRTIO_NET_F_HOST_USO"),
+    (features::MQ, "VIRTIO_NET_F_MQ"),
+    (features::VHOST_USER_PROTOCOL, "VHOST_USER_F_PROTOCOL_FEATURES"),
+];
+
+/// What is wanted of a back end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Features that there is use for.
+    pub(super) features: u64,
+    /// Those of them that must be there.
+    pub(super) needed: u64,
+    /// Pairs of queues.
+    pub(super) queues: usize,
+    pub(super) mtu_bytes: usize,
+}
+
+/// A session, which lasts as long as the connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    channel: Channel,
+    /// What was agreed on.
+    pub(super) features: u64,
+    protocol: u64,
+}
+
+/// The rings of a pair of queues, on their way to who drives them.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) features: u64,
+    pub(super) receive: RingMemory,
+    pub(super) transmit: RingMemory,
+}
+
+/// A ring, in memory that the back end knows.
+#[derive(Debug)]
+pub(super) struct RingMemory {
+    is_packed: bool,
+    options: QueueOptions,
+    /// Descriptors, what the driver writes, what the device writes.
+    areas: [Memory; 3],
+    tables: Option<IndirectTables>,
+    /// By what the back end is told.
+    pub(super) kick: OwnedFd,
+}
+
+impl Session {
+    /// Agrees with a back end that has connected, or was connected to, and sets up the rings. `calls` is, for each pair, by what its shard
+    /// is woken.
+    pub(super) fn new(
+        stream: UnixStream,
+        wanted: Wanted,
+        memory: &Arc<SharedMemory>,
+        calls: &[BorrowedFd<'_>],
+    ) -> Result<(Self, Vec<Pair>), SessionError> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut session = Self { channel: Channel::new(stream.into()), features: 0, protocol: 0 };
+        session.negotiate(wanted)?;
+        session.share(memory)?;
+        let mut pairs = Vec::new();
+        for (index, call) in (0..).zip(calls.iter().take(wanted.queues)) {
+            let pair = session.pair(memory)?;
+            session.set_up(2 * index, &pair.receive, *call)?;
+            session.set_up(2 * index + 1, &pair.transmit, *call)?;
+            pairs.push(pair);
+        }
+        session.enable(pairs.len())?;
+        Ok((session, pairs))
+    }
+
+    /// Settles which features are in use.
+    fn negotiate(&mut self, wanted: Wanted) -> Result<(), SessionError> {
+        self.ask(&Request::SetOwner, &[])?;
+        let offered = self.ask(&Request::GetFeatures, &[])?;
+        let agreed = settle(offered & wanted.features);
+        let missing = wanted.needed & !agreed;
+        if let Some((_, feature)) = NAMES.iter().find(|(bit, _)| missing & bit != 0) {
+            return Err(SessionError::Lacks { feature });
+        }
+        if agreed & features::VHOST_USER_PROTOCOL != 0 {
+            let useful = protocol_features::MQ | protocol_features::REPLY_ACK | protocol_features::MTU;
+            let protocol = self.ask(&Request::GetProtocolFeatures, &[])? & useful;
+            self.ask(&Request::SetProtocolFeatures(protocol), &[])?;
+            self.protocol = protocol;
+        }
+        if wanted.queues > 1 {
+            let has_many = self.protocol & protocol_features::MQ != 0;
+            let offered = if has_many { self.ask(&Request::GetQueueNum, &[])? } else { 1 };
+            if offered < wanted.queues as u64 {
+                return Err(SessionError::Queues { offered, wanted: wanted.queues });
+            }
+        }
+        self.features = agreed;
+        self.ask(&Request::SetFeatures(agreed), &[])?;
+        if self.protocol & protocol_features::MTU != 0 {
+            self.ask(&Request::NetSetMtu(wanted.mtu_bytes as u64), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Shares the memory. Its addresses are this process's own, in descriptors too.
+    fn share(&mut self, memory: &Arc<SharedMemory>) -> Result<(), SessionError> {
+        let address = memory.start().addr().get() as u64;
+        let bytes = memory.len() as u64;
+        let region = RegionDescription { guest_address: address, bytes, user_address: address, file_offset: 0 };
+        self.ask(&Request::SetMemTable(vec![region]), &[memory.as_fd()]).map(|_| ())
+    }
+
+    fn pair(&self, memory: &Arc<SharedMemory>) -> Result<Pair, SessionError> {
+        let receive = RingMemory::new(self.features, memory, false)?;
+        let transmit = RingMemory::new(self.features, memory, true)?;
+        Ok(Pair { features: self.features, receive, transmit })
+    }
+
+    /// Tells the back end of a ring.
+    fn set_up(&mut self, index: u8, ring: &RingMemory, call: BorrowedFd<'_>) -> Result<(), SessionError> {
+        let number = u32::from(index);
+        let file = RingFile { index, has_file: true };
+        let base = if ring.is_packed { u32::from(packed::NEW) * 0x1_0001 } else { 0 };
+        let [descriptors, available, used] = ring.areas.each_ref().map(|area| area.start().addr().get() as u64);
+        self.ask(&Request::SetVringCall(file), &[call])?;
+        self.ask(&Request::SetVringNum(RingState { index: number, value: RING.into() }), &[])?;
+        self.ask(&Request::SetVringBase(RingState { index: number, value: base }), &[])?;
+        let addresses = RingAddresses { index: number, flags: 0, descriptors, used, available, log: 0 };
+        self.ask(&Request::SetVringAddr(addresses), &[])?;
+        self.ask(&Request::SetVringKick(file), &[ring.kick.as_fd()]).map(|_| ())
+    }
+
+    /// Has the back end begin, which it otherwise does by itself.
+    fn enable(&mut self, pairs: usize) -> Result<(), SessionError> {
+        if self.features & features::VHOST_USER_PROTOCOL == 0 {
+            return Ok(());
+        }
+        for (index, _) in (0..).zip(0..2 * pairs) {
+            self.ask(&Request::SetVringEnable(RingState { index, value: 1 }), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Makes a request, and waits for the answer if there is one: 0 otherwise.
+    fn ask(&mut self, request: &Request, files: &[BorrowedFd<'_>]) -> Result<u64, SessionError> {
+        let has_reply = request.has_reply();
+        let needs_reply = !has_reply && self.protocol & protocol_features::REPLY_ACK != 0;
+        self.channel.send(&request.encode(needs_reply), files)?;
+        if !has_reply && !needs_reply {
+            return Ok(0);
+        }
+        let number = request.number();
+        let answer = self.channel.receive()?.ok_or(SessionError::NoAnswer { request: number })?;
+        match Reply::decode(request, answer.header, &answer.payload, answer.files.len())? {
+            Reply::Value(code) if needs_reply && code != 0 => Err(SessionError::Refused { request: number, code }),
+            Reply::Value(value) => Ok(value),
+            Reply::Ring(state) => Ok(state.value.into()),
+        }
+    }
+
+    /// The connection. When it becomes readable the back end has gone, or says what nobody has asked for.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+/// The features that remain when those go that can't be without others.
+fn settle(offered: u64) -> u64 {
+    let without = |bits: u64, (feature, needed): &(u64, u64)| if bits & needed == 0 { bits & !feature } else { bits };
+    // What goes may be what another one needs: ECN needs segmentation, which needs checksums.
+    (0..3).fold(offered, |bits, _| NEEDS.iter().fold(bits, without))
+}
+
+impl RingMemory {
+    fn new(features: u64, memory: &Arc<SharedMemory>, has_tables: bool) -> Result<Self, SessionError> {
+        let is_packed = features & features::RING_PACKED != 0;
+        let options = QueueOptions {
+            size: RING,
+            has_event_index: features & features::EVENT_IDX != 0,
+            is_in_order: features & features::IN_ORDER != 0,
+            has_indirect: features & features::INDIRECT_DESC != 0,
+        };
+        let area = |bytes| memory.area(bytes).ok_or(SessionError::NoRoom { bytes: memory.len() });
+        let [first, second, third] = area_bytes(is_packed);
+        let areas = [area(first)?, area(second)?, area(third)?];
+        let tables = if has_tables && options.has_indirect {
+            let memory = area(IndirectTables::bytes(RING, TABLE))?;
+            let address = memory.start().addr().get() as u64;
+            Some(IndirectTables { memory, address, descriptors: TABLE })
+        } else {
+            None
+        };
+        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { is_packed, options, areas, tables, kick })
+    }
+
+    /// The driver's side of the ring, and how many descriptors its tables have.
+    pub(super) fn driver(&self) -> Result<(DriverQueue, u16), SetupError> {
+        let [first, second, third] = self.areas.clone();
+        let tables = self.tables.as_ref();
+        let descriptors = tables.map_or(0, |tables| tables.descriptors);
+        if self.is_packed {
+            let areas = packed::Areas { descriptors: first, driver_events: second, device_events: third };
+            return Ok((DriverQueue::Packed(packed::Driver::new(&areas, self.options, tables)?), descriptors));
+        }
+        let areas = split::Areas { descriptors: first, available: second, used: third };
+        Ok((DriverQueue::Split(split::Driver::new(&areas, self.options, tables)?), descriptors))
+    }
+}
+
+fn area_bytes(is_packed: bool) -> [usize; 3] {
+    if is_packed { packed::area_bytes(RING) } else { split::area_bytes(RING) }
+}

@@ -1,0 +1,260 @@
+//! A back end for tests, in the same process: it knows the memory already.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use sunstar_virtio::net::{HEADER_BYTES, features};
+use sunstar_virtio::{
+    Chain, DeviceQueue, MappedRange, Memory, MemoryMap, QueueOptions, Region, Segment, Taken, packed, split,
+};
+
+use super::super::link::ring;
+use crate::shared_memory::SharedMemory;
+use crate::vhost_user::channel::{Channel, ChannelError};
+use crate::vhost_user::message::{Reply, Request, RingAddresses, protocol_features};
+
+/// All that front ends know.
+pub(super) const ALL: u64 = features::VERSION_1
+    | features::MRG_RXBUF
+    | features::CSUM
+    | features::GUEST_CSUM
+    | features::HOST_TSO4
+    | features::HOST_TSO6
+    | features::HOST_ECN
+    | features::HOST_USO
+    | features::GUEST_TSO4
+    | features::GUEST_TSO6
+    | features::GUEST_ECN
+    | features::INDIRECT_DESC
+    | features::EVENT_IDX
+    | features::IN_ORDER
+    | features::MQ
+    | features::RING_PACKED
+    | features::VHOST_USER_PROTOCOL;
+
+/// All of the shared memory, also where frames are.
+struct Whole(Arc<SharedMemory>);
+
+// SAFETY: it stays mapped as long as it is kept. Others make references to frames, but in a test never while these are read or written.
+unsafe impl Region for Whole {
+    fn start(&self) -> NonNull<u8> {
+        self.0.start()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What a front end has said of a ring.
+#[derive(Default)]
+struct Told {
+    size: u16,
+    base: u32,
+    addresses: Option<RingAddresses>,
+    kick: Option<OwnedFd>,
+    call: Option<OwnedFd>,
+    is_enabled: bool,
+}
+
+/// A ring that works.
+pub(super) struct BackRing {
+    pub(super) queue: DeviceQueue,
+    _kick: OwnedFd,
+    call: OwnedFd,
+    /// What the device writes.
+    pub(super) used: Memory,
+}
+
+/// A back end with which a front end has agreed.
+pub(super) struct Back {
+    _channel: Channel,
+    pub(super) features: u64,
+    pub(super) rings: Vec<BackRing>,
+    pub(super) map: MemoryMap,
+}
+
+/// Listens, and agrees with the front end that connects.
+pub(super) fn accept(
+    listener: &UnixListener,
+    offered: u64,
+    pairs: usize,
+    memory: &Arc<SharedMemory>,
+) -> JoinHandle<Result<Back, ChannelError>> {
+    let listener = listener.try_clone().expect("descriptors are not short");
+    let memory = Arc::clone(memory);
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a front end connects");
+        Back::new(stream, offered, pairs, memory)
+    })
+}
+
+/// Connects to a front end that listens, or is about to.
+pub(super) fn connect(
+    path: &Path,
+    offered: u64,
+    pairs: usize,
+    memory: &Arc<SharedMemory>,
+) -> JoinHandle<Result<Back, ChannelError>> {
+    let path = path.to_owned();
+    let memory = Arc::clone(memory);
+    std::thread::spawn(move || {
+        let stream = loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        Back::new(stream, offered, pairs, memory)
+    })
+}
+
+impl Back {
+    /// Answers until all rings of so many pairs of queues are there.
+    fn new(stream: UnixStream, offered: u64, pairs: usize, memory: Arc<SharedMemory>) -> Result<Self, ChannelError> {
+        let mut channel = Channel::new(stream.into());
+        let mut told: Vec<Told> = std::iter::repeat_with(Told::default).take(2 * pairs).collect();
+        let mut agreed = 0;
+        while !told.iter().all(|ring| ring.is_enabled) {
+            let message = channel.receive()?.expect("the socket blocks");
+            let request =
+                Request::decode(message.header, &message.payload, message.files.len()).expect("it is a request");
+            let number = request.number();
+            let mut file = message.files.into_iter().next();
+            let value = match request {
+                Request::GetFeatures => offered,
+                Request::SetFeatures(bits) => {
+                    agreed = bits;
+                    0
+                }
+                Request::GetProtocolFeatures => protocol_features::MQ | protocol_features::REPLY_ACK,
+                Request::GetQueueNum => pairs as u64,
+                Request::SetVringNum(state) => {
+                    told[state.index as usize].size = state.value.try_into().expect("a size");
+                    0
+                }
+                Request::SetVringBase(state) => {
+                    told[state.index as usize].base = state.value;
+                    0
+                }
+                Request::SetVringAddr(addresses) => {
+                    told[addresses.index as usize].addresses = Some(addresses);
+                    0
+                }
+                Request::SetVringKick(ring) => {
+                    let told = &mut told[usize::from(ring.index)];
+                    told.kick = file.take();
+                    told.is_enabled |= agreed & features::VHOST_USER_PROTOCOL == 0;
+                    0
+                }
+                Request::SetVringCall(ring) => {
+                    told[usize::from(ring.index)].call = file.take();
+                    0
+                }
+                Request::SetVringEnable(state) => {
+                    told[state.index as usize].is_enabled = state.value == 1;
+                    0
+                }
+                _ => 0,
+            };
+            if message.header.needs_reply || request.has_reply() {
+                channel.send(&Reply::Value(value).encode(number), &[])?;
+            }
+        }
+        let address = memory.start().addr().get() as u64;
+        let ranges = vec![MappedRange { address, memory: Memory::new(Arc::new(Whole(memory))) }];
+        let map = MemoryMap::new(ranges).expect("there is one range");
+        let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, agreed)).collect();
+        Ok(Self { _channel: channel, features: agreed, rings, map })
+    }
+
+    /// What has been sent by a pair of queues: headers and bytes.
+    pub(super) fn take(&mut self, pair: usize) -> Vec<Vec<u8>> {
+        let ring = &mut self.rings[2 * pair + 1];
+        let mut packets = Vec::new();
+        let mut chain = Chain::default();
+        while ring.queue.take(&self.map, &mut chain).expect("the ring is fine") == Taken::Chain {
+            let mut bytes = vec![0; 70_000];
+            let len = chain.read(&self.map, 0, &mut bytes);
+            bytes.truncate(len);
+            ring.queue.put_used(chain.id(), 0);
+            packets.push(bytes);
+        }
+        ring.publish();
+        packets
+    }
+
+    /// Hands over a packet with its header, in one or several chains.
+    pub(super) fn give(&mut self, pair: usize, packet: &[u8]) {
+        let ring = &mut self.rings[2 * pair];
+        let mut packet = packet.to_vec();
+        let (mut chains, mut room) = (Vec::new(), 0);
+        while room < packet.len() {
+            let mut chain = Chain::default();
+            let taken = ring.queue.take(&self.map, &mut chain).expect("the ring is fine");
+            assert_eq!(taken, Taken::Chain, "there are frames");
+            room += chain.writable().iter().map(|part| part.len as usize).sum::<usize>();
+            chains.push(chain);
+        }
+        let count = u16::try_from(chains.len()).expect("few");
+        packet[HEADER_BYTES - 2..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
+        let mut done = 0;
+        for chain in chains {
+            let written = chain.write(&self.map, 0, &packet[done..]);
+            done += written;
+            ring.queue.put_used(chain.id(), written.try_into().expect("small"));
+        }
+        ring.publish();
+    }
+
+    /// Hands back all that was sent, and answers how many packets.
+    pub(super) fn echo(&mut self, pair: usize) -> usize {
+        let packets = self.take(pair);
+        packets.iter().for_each(|packet| self.give(pair, packet));
+        packets.len()
+    }
+}
+
+impl BackRing {
+    fn new(told: Told, map: &MemoryMap, agreed: u64) -> Self {
+        let has = |bit| agreed & bit != 0;
+        let options = QueueOptions {
+            size: told.size,
+            has_event_index: has(features::EVENT_IDX),
+            is_in_order: has(features::IN_ORDER),
+            has_indirect: has(features::INDIRECT_DESC),
+        };
+        let addresses = told.addresses.expect("the ring's place was told");
+        let is_packed = has(features::RING_PACKED);
+        let bytes = if is_packed { packed::area_bytes(told.size) } else { split::area_bytes(told.size) };
+        let area = |address, bytes: usize| {
+            let len = bytes.try_into().expect("small");
+            map.memory(Segment { address, len }).expect("it lies in the memory")
+        };
+        let first = area(addresses.descriptors, bytes[0]);
+        let second = area(addresses.available, bytes[1]);
+        let third = area(addresses.used, bytes[2]);
+        let used = third.clone();
+        let queue = if is_packed {
+            assert_eq!(told.base, 0x8000_8000);
+            let areas = packed::Areas { descriptors: first, driver_events: second, device_events: third };
+            DeviceQueue::Packed(packed::Device::new(&areas, options, packed::NEW).expect("the areas fit"))
+        } else {
+            assert_eq!(told.base, 0);
+            let areas = split::Areas { descriptors: first, available: second, used: third };
+            DeviceQueue::Split(split::Device::new(&areas, options, 0).expect("the areas fit"))
+        };
+        let [kick, call] = [told.kick, told.call].map(|fd| fd.expect("the descriptor was told"));
+        Self { queue, _kick: kick, call, used }
+    }
+
+    fn publish(&mut self) {
+        if self.queue.publish() {
+            ring(&self.call);
+        }
+    }
+}

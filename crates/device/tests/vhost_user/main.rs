@@ -1,0 +1,222 @@
+//! Vhost-user devices with those of DPDK, which are not this repository's: `dpdk-testpmd` sends each packet back with its addresses swapped.
+//! This file has front ends, with `net_vhost` as their back end.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod back;
+mod pair;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sunstar_device::{Device, FrontError, FrontOptions, Queue, Readiness, Ring, SharedMemory, VhostUserFront};
+use sunstar_executor::Instant;
+use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
+
+const NOW: Instant = Instant::ORIGIN;
+
+/// The other process.
+struct Testpmd {
+    child: Child,
+}
+
+impl Testpmd {
+    /// Starts it, to meet at `socket` in the folder. `vdev` is what else it is told of its device.
+    fn start(folder: &Path, queues: usize, vdev: &str) -> Self {
+        let socket = folder.join("socket");
+        let vdev = format!("net_vhost0,iface={},queues={queues}{vdev}", socket.display());
+        let counts = [format!("--rxq={queues}"), format!("--txq={queues}")];
+        let child = Command::new("dpdk-testpmd")
+            .args(["--no-pci", "--no-huge", "-m", "512", "--no-shconf", "--lcores", "0@(0-1),1@(0-1)", "--vdev", &vdev])
+            .args(["--", "--forward-mode=macswap", "--auto-start", "--no-mlockall", "--total-num-mbufs=8192"])
+            .args(counts)
+            .env("RUNTIME_DIRECTORY", folder)
+            .stdin(Stdio::piped())
+            .stdout(fs::File::create(folder.join("testpmd.log")).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+}
+
+impl Drop for Testpmd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The driver's side.
+struct Host {
+    front: VhostUserFront,
+    queues: Vec<Box<dyn Queue>>,
+    pool: Rc<Pool>,
+}
+
+impl Host {
+    /// Opens the device as soon as there is somebody.
+    fn open(options: &FrontOptions) -> Self {
+        let memory = SharedMemory::new(64 << 20).unwrap();
+        let mut front = loop {
+            match VhostUserFront::open(options, Arc::clone(&memory)) {
+                Ok(front) => break front,
+                Err(FrontError::NoSocket { .. } | FrontError::Stale { .. }) => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let frames = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 };
+        let pool = Rc::new(Pool::with_memory(memory, frames).unwrap());
+        let queues =
+            (0..options.queues).map(|index| front.take_queue(index).unwrap().attach(Rc::clone(&pool)).unwrap());
+        let queues = queues.collect();
+        Self { front, queues, pool }
+    }
+
+    /// Sends a frame by a queue until it comes back by any, and answers what came. Until testpmd forwards, frames may be lost.
+    fn ask(&mut self, queue: usize, frame: &Packet) -> Packet {
+        for _ in 0..1_000 {
+            let mut packets = VecDeque::new();
+            packets.push_back(copy(frame));
+            self.queues[queue].tx_burst(NOW, &mut packets).unwrap();
+            let mut arrived = VecDeque::new();
+            for _ in 0..20 {
+                for queue in &mut self.queues {
+                    queue.rx_burst(NOW, &mut arrived, 32).unwrap();
+                }
+                if let Some(packet) = arrived.pop_front() {
+                    return packet;
+                }
+                self.sleep();
+            }
+        }
+        panic!("nothing comes back");
+    }
+
+    fn sleep(&mut self) {
+        for queue in &mut self.queues {
+            if let Readiness::Descriptor { fd, .. } = queue.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                let tick = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+                poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&tick)).unwrap();
+            }
+        }
+    }
+
+    /// Takes in what is still on its way.
+    fn settle(&mut self) {
+        let mut arrived = VecDeque::new();
+        for _ in 0..20 {
+            self.sleep();
+            for queue in &mut self.queues {
+                queue.rx_burst(NOW, &mut arrived, 256).unwrap();
+            }
+        }
+    }
+}
+
+/// The same bytes, in the same memory.
+fn copy(packet: &Packet) -> Packet {
+    let mut copy = Packet::new();
+    for buffer in packet.buffers() {
+        copy.push_back(buffer.clone()).unwrap();
+    }
+    copy
+}
+
+fn bytes(packet: &Packet) -> Vec<u8> {
+    let mut bytes = vec![0; packet.len()];
+    packet.copy_to_slice(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// A frame of so many bytes of an EtherType that nobody knows.
+fn frame(number: usize, len: usize) -> Vec<u8> {
+    let mut frame = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]].concat();
+    frame.extend([0x88, 0xb5]);
+    frame.extend((0..len - 14).map(|place| u8::try_from((number + place) % 251).unwrap()));
+    frame
+}
+
+fn swapped(frame: &[u8]) -> Vec<u8> {
+    [&frame[6..12], &frame[..6], &frame[12..]].concat()
+}
+
+/// Frames of all sizes go there and back, from the heap and from the memory that is shared.
+fn exchange(host: &mut Host) {
+    let first = Packet::from(Buffer::from(frame(0, 60)));
+    host.ask(0, &first);
+    host.settle();
+    let queues = host.queues.len();
+    for (number, len) in (0..200).zip([60, 1_514, 61, 300, 1_000].into_iter().cycle()) {
+        let frame = frame(number, len);
+        let mut shared = host.pool.take().unwrap();
+        shared.extend_from_slice(&frame).unwrap();
+        for packet in [Packet::from(Buffer::copy_from_slice(&frame)), Packet::from(shared.freeze())] {
+            let answer = host.ask(number % queues, &packet);
+            assert!(bytes(&answer) == swapped(&frame), "frame {number} of {len} bytes");
+        }
+    }
+    let counters: Vec<_> = host.queues.iter().map(|queue| queue.counters()).collect();
+    assert_eq!(counters.iter().map(|of| of.rx_malformed + of.rx_truncated + of.tx_refused).sum::<u64>(), 0);
+    let (sent, copied) =
+        counters.iter().fold((0, 0), |(sent, copied), of| (sent + of.tx_packets, copied + of.tx_copies));
+    assert!(copied >= 200 && copied < sent - 190, "half of them lay in the memory: {copied} of {sent}");
+}
+
+fn scene(ring: Ring, queues: usize) -> (tempfile::TempDir, FrontOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("socket");
+    (folder, FrontOptions { ring, queues, ..FrontOptions::new(path) })
+}
+
+#[test]
+#[ignore = "needs dpdk-testpmd"]
+fn split_rings_work_with_dpdk_also_after_it_was_killed() {
+    let (folder, options) = scene(Ring::Split, 1);
+    let testpmd = Testpmd::start(folder.path(), 1, "");
+    let mut host = Host::open(&options);
+    exchange(&mut host);
+    drop(testpmd);
+    fs::remove_file(&options.path).unwrap();
+    let _testpmd = Testpmd::start(folder.path(), 1, "");
+    while host.queues[0].counters().reconnects == 0 {
+        host.settle();
+    }
+    exchange(&mut host);
+}
+
+#[test]
+#[ignore = "needs dpdk-testpmd"]
+fn packed_rings_work_with_dpdk() {
+    let (folder, options) = scene(Ring::Packed, 1);
+    let _testpmd = Testpmd::start(folder.path(), 1, "");
+    exchange(&mut Host::open(&options));
+}
+
+#[test]
+#[ignore = "needs dpdk-testpmd"]
+fn two_pairs_of_queues_work_with_dpdk() {
+    let (folder, options) = scene(Ring::Split, 2);
+    let _testpmd = Testpmd::start(folder.path(), 2, "");
+    exchange(&mut Host::open(&options));
+}
+
+#[test]
+#[ignore = "needs dpdk-testpmd"]
+fn dpdk_may_connect_and_offer_segmentation() {
+    let (folder, mut options) = scene(Ring::Split, 1);
+    options.is_server = true;
+    let _testpmd = Testpmd::start(folder.path(), 1, ",client=1,tso=1");
+    let mut host = Host::open(&options);
+    let can = host.front.capabilities();
+    assert!(can.tx.checksum && can.tx.tso4 && can.tx.tso6 && can.rx.tso4);
+    exchange(&mut host);
+}

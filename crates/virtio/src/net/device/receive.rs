@@ -1,0 +1,207 @@
+//! The queue that a driver receives by.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+use sunstar_packet::{Offload, Packet};
+
+use super::{DeviceRing, TO_DRIVER, bytes_of};
+use crate::memory::MemoryMap;
+use crate::net::features;
+use crate::net::header::{HEADER_BYTES, encode};
+use crate::queue::{Broken, Chain, ChainId, Taken};
+
+/// A packet lies in at most this many chains: 64 KiB in buffers of 256 bytes, fewer than any driver has.
+pub const MAX_MERGED_CHAINS: usize = 256;
+
+/// The device's side of the queue that a driver receives by (`receiveq`, virtio 1.2 §5.1.6.3).
+#[derive(Debug)]
+pub struct ReceiveRing {
+    ring: DeviceRing,
+    /// The chains of the packet that is put in.
+    chains: Vec<Chain>,
+    /// How many there were for a packet that needs more.
+    too_few: usize,
+}
+
+/// What a burst has put in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Put {
+    /// Packets, each of which was copied once.
+    pub packets: usize,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Packets for which the driver's buffers are too small, or whose metadata no header can tell. They were dropped.
+    pub refused: u64,
+    /// Chains that break a rule, or have no room for a header. They were given back.
+    pub malformed: u64,
+    /// Whether there was no room for a packet, which stays where it was.
+    pub is_full: bool,
+    /// Whether the driver has to be told.
+    pub has_to_tell: bool,
+}
+
+/// What came of a packet.
+enum Outcome {
+    Done,
+    Refused,
+    Full,
+}
+
+impl ReceiveRing {
+    /// Puts packets into that ring.
+    pub fn new(ring: DeviceRing) -> Self {
+        Self { ring, chains: Vec::new(), too_few: 0 }
+    }
+
+    /// What is common to rings.
+    pub fn ring(&mut self) -> &mut DeviceRing {
+        &mut self.ring
+    }
+
+    /// Asks to be told when there is more room than there was for a packet that has found too little ([`Put::is_full`]). Answers whether
+    /// there is already, which may not be told.
+    #[must_use]
+    pub fn enable_notifications(&mut self) -> bool {
+        let mut count = 0;
+        while count < self.too_few && !planted::is("virtio_net_room_untold") {
+            match self.ring.queue.take(&self.ring.map, &mut self.chains[count]) {
+                Ok(Taken::Nothing) => break,
+                Ok(_) => count += 1,
+                // It is found out again when something is put in.
+                Err(_) => return true,
+            }
+        }
+        let has_more = self.ring.queue.enable_notifications();
+        self.untake(count);
+        has_more
+    }
+
+    /// Whether the driver takes packets with such metadata. Others must be cut, or their checksum completed, before they are put in.
+    #[inline]
+    pub fn takes(&self, offload: &Offload) -> bool {
+        TO_DRIVER.are_met(offload, self.ring.features)
+    }
+
+    /// Takes packets from the front of `packets`, as many as there is room for.
+    ///
+    /// # Errors
+    /// If what the driver has written makes no sense. The packet that was to be put in stays where it was.
+    pub fn put(&mut self, packets: &mut VecDeque<Packet>) -> Result<Put, Broken> {
+        let mut put = Put::default();
+        while let Some(packet) = packets.front() {
+            match self.put_one(packet, &mut put.malformed)? {
+                Outcome::Done => {
+                    put.packets += 1;
+                    put.bytes += packet.len() as u64;
+                }
+                Outcome::Refused => put.refused += 1,
+                Outcome::Full => {
+                    put.is_full = true;
+                    break;
+                }
+            }
+            packets.pop_front();
+        }
+        put.has_to_tell = self.ring.queue.publish();
+        Ok(put)
+    }
+
+    fn put_one(&mut self, packet: &Packet, malformed: &mut u64) -> Result<Outcome, Broken> {
+        let Ok(mut header) = encode(&packet.offload) else { return Ok(Outcome::Refused) };
+        let total = HEADER_BYTES + packet.len();
+        let can_merge = self.ring.has(features::MRG_RXBUF);
+        let most = if can_merge { MAX_MERGED_CHAINS } else { 1 };
+        let (mut count, mut room) = (0, 0);
+        while room < total {
+            if count == most {
+                self.untake(count);
+                return Ok(Outcome::Refused);
+            }
+            if count == self.chains.len() {
+                self.chains.push(Chain::default());
+            }
+            let chain = &mut self.chains[count];
+            match self.ring.queue.take(&self.ring.map, chain)? {
+                Taken::Chain => {}
+                // Those behind it are given back in order, so that one goes with them.
+                Taken::Refused(_) => chain.clear(),
+                Taken::Nothing => {
+                    let is_all = self.chains[..count].iter().map(|chain| chain.writable().len()).sum::<usize>()
+                        >= usize::from(self.ring.queue.size());
+                    self.untake(count);
+                    self.too_few = count;
+                    return Ok(if is_all { Outcome::Refused } else { Outcome::Full });
+                }
+            }
+            let capacity = bytes_of(chain.writable());
+            if capacity == 0 || (count == 0 && capacity < HEADER_BYTES) {
+                *malformed += 1;
+            }
+            if count == 0 && capacity < HEADER_BYTES {
+                self.ring.queue.put_used(chain.id(), 0);
+                continue;
+            }
+            room += capacity;
+            count += 1;
+        }
+        let is_counted = can_merge && !planted::is("virtio_net_buffers_uncounted");
+        let num_buffers = if is_counted { u16::try_from(count).unwrap_or(u16::MAX) } else { 1 };
+        header[10..12].copy_from_slice(&num_buffers.to_le_bytes());
+        self.fill(&header, packet, count);
+        self.give_back(total, count);
+        Ok(Outcome::Done)
+    }
+
+    /// Puts back the chains that were taken for a packet that is not put in.
+    fn untake(&mut self, count: usize) {
+        let ids: SmallVec<[ChainId; 8]> = self.chains[..count].iter().map(Chain::id).collect();
+        self.ring.queue.untake(&ids);
+    }
+
+    fn fill(&self, header: &[u8], packet: &Packet, count: usize) {
+        let mut cursor = Cursor { map: &self.ring.map, chains: &self.chains[..count], part: 0, filled: 0 };
+        cursor.write(header);
+        for buffer in packet.buffers() {
+            cursor.write(buffer);
+        }
+    }
+
+    /// Gives the chains of a packet to the driver, each of which was filled before the next one.
+    fn give_back(&mut self, total: usize, count: usize) {
+        let mut left = total;
+        for chain in &self.chains[..count] {
+            let written = left.min(bytes_of(chain.writable()));
+            left -= written;
+            self.ring.queue.put_used(chain.id(), u32::try_from(written).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+/// Where in some chains is written next.
+struct Cursor<'a> {
+    map: &'a MemoryMap,
+    chains: &'a [Chain],
+    part: usize,
+    filled: usize,
+}
+
+impl Cursor<'_> {
+    /// Writes bytes for which there is room.
+    fn write(&mut self, mut bytes: &[u8]) {
+        while let (false, Some(chain)) = (bytes.is_empty(), self.chains.first()) {
+            let Some(part) = chain.writable().get(self.part) else {
+                (self.chains, self.part) = (&self.chains[1..], 0);
+                continue;
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(part.len as usize - self.filled));
+            self.map.ranges()[usize::from(part.range)].memory.write(part.offset + self.filled, now);
+            self.filled += now.len();
+            if self.filled == part.len as usize {
+                (self.part, self.filled) = (self.part + 1, 0);
+            }
+            bytes = later;
+        }
+    }
+}

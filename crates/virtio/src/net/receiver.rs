@@ -1,0 +1,211 @@
+//! The driver's receive queue (virtio 1.2 §5.1.6.3): frames of a pool that the device fills.
+
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use sunstar_packet::{BufferMut, MAX_BUFFERS, Offload, Packet, Pool, SegmentationKind};
+
+use super::features;
+use super::header::{HEADER_BYTES, decode, num_buffers};
+use crate::memory::{PacketMemory, Posted};
+use crate::queue::{Broken, DriverQueue, Used};
+
+/// What a receiver has lost. All else it hands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverCounters {
+    /// Packets in more chains than a packet may have buffers.
+    pub truncated: u64,
+    /// Packets without bytes, with a header that makes no sense, of a kind that was not negotiated, or with more bytes than there was room for.
+    pub malformed: u64,
+    /// How often the pool had no frame, so that the ring stayed less than full.
+    pub no_frames: u64,
+}
+
+/// The frames of a pool do not lie in the memory that the device sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the frames of the pool do not lie in the memory that the device sees")]
+pub struct ForeignPool;
+
+/// Keeps a ring full of frames, each of them a chain, and makes packets of those that the device has filled, without a copy.
+///
+/// A packet that is longer than a frame comes in several, if that was negotiated ([`features::MRG_RXBUF`]). There are as many frames in the
+/// ring as that has descriptors, or as the pool has.
+#[derive(Debug)]
+pub struct Receiver<M> {
+    queue: DriverQueue,
+    memory: Arc<M>,
+    pool: Rc<Pool>,
+    features: u64,
+    /// By the numbers of their chains.
+    frames: Vec<Option<Posted>>,
+    posted: usize,
+    merging: Option<Merging>,
+    counters: ReceiverCounters,
+}
+
+/// A packet of which some chains have not come.
+#[derive(Debug)]
+struct Merging {
+    header: [u8; HEADER_BYTES],
+    packet: Packet,
+    left: u16,
+    is_lost: bool,
+}
+
+impl<M: PacketMemory> Receiver<M> {
+    /// Receives by a ring of `size` descriptors, with nothing in it, into frames of a pool whose memory is `memory`. `features` are those
+    /// that were negotiated. The ring is filled, but not published.
+    ///
+    /// # Errors
+    /// If not even one frame can be had there.
+    pub fn new(
+        queue: DriverQueue,
+        size: u16,
+        features: u64,
+        memory: Arc<M>,
+        pool: Rc<Pool>,
+    ) -> Result<Self, ForeignPool> {
+        if pool.take().is_some_and(|frame| Posted::new(&*memory, frame).is_none()) {
+            return Err(ForeignPool);
+        }
+        let frames = core::iter::repeat_with(|| None).take(usize::from(size)).collect();
+        let counters = ReceiverCounters::default();
+        let mut receiver = Self { queue, memory, pool, features, frames, posted: 0, merging: None, counters };
+        receiver.fill();
+        Ok(receiver)
+    }
+
+    /// Puts up to `max` packets behind those in `out`, and new frames into the ring; answers how many packets. What was done is not
+    /// published.
+    ///
+    /// # Errors
+    /// If what the device has written makes no sense. Packets that came before that are in `out`.
+    pub fn receive(&mut self, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, Broken> {
+        let before = out.len();
+        while out.len() - before < max {
+            let Some(used) = self.queue.take_used()? else { break };
+            if let Some(packet) = self.take_in(used) {
+                out.push_back(packet);
+            }
+        }
+        self.fill();
+        Ok(out.len() - before)
+    }
+
+    /// Puts as many frames into the ring as there is room for.
+    pub fn fill(&mut self) {
+        while self.queue.free() > 0 {
+            let posted = self.pool.take().and_then(|frame| Posted::new(&*self.memory, frame));
+            let Some((frame, segment)) = posted else {
+                self.counters.no_frames += 1;
+                return;
+            };
+            // A descriptor is free.
+            let Ok(token) = self.queue.add(&[], &[segment]) else { return };
+            self.frames[usize::from(token)] = Some(frame);
+            self.posted += 1;
+        }
+    }
+
+    /// Whether the device has no frame, so that nothing can come.
+    pub fn is_starved(&self) -> bool {
+        self.posted == 0
+    }
+
+    /// Lets the device see the frames; answers whether it has to be told.
+    #[must_use]
+    pub fn publish(&mut self) -> bool {
+        self.queue.publish()
+    }
+
+    /// Asks to be told when something comes. Answers whether something is there already, which may not be told.
+    #[must_use]
+    pub fn enable_notifications(&mut self) -> bool {
+        self.queue.enable_notifications()
+    }
+
+    /// Asks not to be told.
+    pub fn disable_notifications(&mut self) {
+        self.queue.disable_notifications();
+    }
+
+    /// What was lost.
+    pub fn counters(&self) -> ReceiverCounters {
+        self.counters
+    }
+
+    /// Takes a chain in; answers the packet that it completes.
+    fn take_in(&mut self, Used { token, written }: Used) -> Option<Packet> {
+        let posted = self.frames[usize::from(token)].take().expect("a chain that was used was available");
+        self.posted -= 1;
+        // Of chains that are used in order nothing is said but of the last one: they are full (§2.7.9).
+        let written = if written == u32::MAX { posted.room() } else { written as usize };
+        let is_lost = written > posted.room();
+        let frame = posted.into_filled(written);
+        let merging = match self.merging.take() {
+            None => self.begin(frame, is_lost)?,
+            Some(merging) => merging.add(frame, is_lost),
+        };
+        if merging.left > 0 {
+            self.merging = Some(merging);
+            return None;
+        }
+        self.complete(merging)
+    }
+
+    /// Begins with the first chain of a packet.
+    fn begin(&mut self, mut frame: BufferMut, is_lost: bool) -> Option<Merging> {
+        let header = frame.first_chunk().copied();
+        let Some((header, ())) = header.zip(frame.advance(HEADER_BYTES).ok()) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        let chains = if self.features & features::MRG_RXBUF == 0 { 1 } else { num_buffers(&header) };
+        let Some(left) = chains.checked_sub(1) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        Some(Merging { header, packet: Packet::from(frame.freeze()), left, is_lost })
+    }
+
+    fn complete(&mut self, Merging { header, mut packet, is_lost, .. }: Merging) -> Option<Packet> {
+        let is_long = self.features & features::MRG_RXBUF != 0 && usize::from(num_buffers(&header)) > MAX_BUFFERS;
+        if is_long {
+            self.counters.truncated += 1;
+            return None;
+        }
+        match decode(&header, &packet) {
+            Ok(offload) if !is_lost && !packet.is_empty() && self.expects(&offload) => {
+                packet.offload = offload;
+                Some(packet)
+            }
+            _ => {
+                self.counters.malformed += 1;
+                None
+            }
+        }
+    }
+
+    /// Whether the device may have done that for a packet.
+    fn expects(&self, offload: &Offload) -> bool {
+        let Some(segmentation) = offload.segmentation else { return true };
+        let bits = match segmentation.kind {
+            SegmentationKind::Tcpv4 => features::GUEST_TSO4,
+            SegmentationKind::Tcpv6 => features::GUEST_TSO6,
+            SegmentationKind::UdpL4 => features::GUEST_USO4 | features::GUEST_USO6,
+        };
+        self.features & bits != 0
+    }
+}
+
+impl Merging {
+    fn add(mut self, frame: BufferMut, is_lost: bool) -> Self {
+        self.left -= 1;
+        // A full packet is too long, which is seen when all of it has come.
+        let is_added = self.packet.push_back(frame.freeze()).is_ok();
+        self.is_lost |= is_lost || !is_added;
+        self
+    }
+}
