@@ -9,6 +9,10 @@ use sunstar::prelude::*;
 use sunstar::reactor::time_stats;
 use sunstar_bench_common::bypass::{CONTROL_PORT, Counts, Latencies, Outcome, SAMPLE_EVERY, USAGE_BYTES, Usage};
 
+/// How long something has to be done at last, and how often is looked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// The counts of a client's tasks.
 #[derive(Default)]
 pub(crate) struct Meter {
@@ -72,6 +76,11 @@ impl Meter {
         let (begun, counts, client) = (Clock::now(), self.counts(), own_usage());
         self.is_measuring.set(true);
         sleep(time).await;
+        // On a machine that others use nothing may have been done yet.
+        let deadline = begun + time + PATIENCE;
+        while self.counts() == counts && self.failure.borrow().is_none() && Clock::now() < deadline {
+            sleep(LOOK_EVERY).await;
+        }
         let time = begun.elapsed();
         let done = self.counts();
         let client = own_usage().since(client);
@@ -79,6 +88,9 @@ impl Meter {
         let server_after = ask(control.as_mut()).await?;
         if let Some(error) = self.failure.take() {
             return Err(error);
+        }
+        if done == counts {
+            return Err(Error::failure("nothing was done"));
         }
         let counts = Counts {
             connections: done.connections - counts.connections,
