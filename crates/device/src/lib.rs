@@ -8,6 +8,7 @@
 //! | [`link()`] | two ends in one thread, for tests, benches and simulation |
 //! | [`Tap`] | an interface of the kernel whose other end is this process |
 //! | [`VhostUserFront`] | a back end in another process, which sees this one's [`SharedMemory`] |
+//! | [`VhostUserBack`] | a front end in another process, whose memory this one sees: a virtual machine's driver |
 //!
 //! What may stand before any queue, one before the other:
 //!
@@ -65,6 +66,9 @@
 //! | packets of a TAP in the kernel | `txqueuelen` of the interface | the kernel drops and counts them |
 //! | packets in the rings of a [`VhostUserFront`] | 256 each way | receiving: the back end has no frame; sending: held back ([`Counters::tx_full`]) |
 //! | packets while its back end is gone | none | dropped ([`Counters::tx_dropped`]) |
+//! | descriptors of a ring that a [`VhostUserBack`] works on | 4,096, and 1,024 in a chain | refused ([`Counters::peer_errors`]); given back ([`Counters::rx_malformed`]) |
+//! | packets for its driver | the driver's ring | held back ([`Counters::tx_full`]); dropped without a driver ([`Counters::tx_dropped`]) |
+//! | regions of its front end's memory | 64 | refused ([`Counters::peer_errors`]) |
 //! | packets that are late | [`FaultOptions::limit_packets`] | lost ([`FaultCounters::overflowed`]) |
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 

@@ -3,6 +3,7 @@
 //! Source of the protocol: QEMU's specification, "Vhost-user Protocol" (`docs/interop/vhost-user`). The names of requests and fields are
 //! those of it.
 
+mod address;
 mod back;
 mod channel;
 mod front;

@@ -27,10 +27,14 @@ use queue::BackQueue;
 use service::{Meeting, Service};
 use session::Offer;
 
+use super::address;
 use super::socket::{Listener, SocketError, check_path};
 
 /// A back end has at most this many pairs of queues: rings have numbers of 8 bits.
 pub const MAX_BACK_QUEUES: usize = 128;
+
+/// What addresses of back ends begin with.
+const OWN_OCTET: u8 = 6;
 
 /// MTUs that make sense: IPv4 needs the first, and no packet is longer than the last.
 const MTUS: std::ops::RangeInclusive<usize> = 68..=65_535;
@@ -75,16 +79,7 @@ impl BackOptions {
 
     /// The stack's address.
     fn mac(&self) -> MacAddr {
-        self.mac.unwrap_or_else(|| {
-            // FNV-1a: the same path has the same address, and others most probably have others.
-            let bytes = self.path.as_os_str().as_encoded_bytes();
-            let hash = bytes
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-            let [a, b, c, d, e, ..] = hash.to_be_bytes();
-            // Locally administered, of one station, and not what a front end with that path has.
-            MacAddr([6, a, b, c, d, e])
-        })
+        self.mac.unwrap_or_else(|| address::of_path(&self.path, OWN_OCTET))
     }
 
     /// What drivers are offered.
@@ -112,7 +107,8 @@ impl BackOptions {
     }
 }
 
-/// Reads what follows `vhost-user:` on a command line: `PATH,back[,server][,queues=N][,mtu=BYTES][,offload=on|off]`.
+/// Reads what follows `vhost-user:` on a command line:
+/// `PATH,back[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off]`.
 impl FromStr for BackOptions {
     type Err = BackError;
 
@@ -126,6 +122,7 @@ impl FromStr for BackOptions {
                 None if part == "server" => options.is_server = true,
                 Some(("queues", count)) => options.queues = count.parse().map_err(|_| wrong())?,
                 Some(("mtu", bytes)) => options.mtu_bytes = bytes.parse().map_err(|_| wrong())?,
+                Some(("mac", text)) => options.mac = Some(address::parse(text).ok_or_else(wrong)?),
                 Some(("offload", "on")) => {}
                 Some(("offload", "off")) => options.offloads = Offloads::NONE,
                 _ => return Err(wrong()),
@@ -156,7 +153,8 @@ pub enum BackError {
     },
     /// The command line is wrong.
     #[error(
-        "{option:?} is no option of the back end of a vhost-user device: there are back, server, queues=N, mtu=BYTES and offload=on|off"
+        "{option:?} is no option of the back end of a vhost-user device: there are back, server, queues=N, mtu=BYTES, mac=ADDRESS and \
+         offload=on|off"
     )]
     Option {
         /// What was not understood.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions, VhostUserFront,
+    BackError, BackOptions, Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions,
+    VhostUserBack, VhostUserFront,
 };
 
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub(super) struct DeviceOptions {
 pub(super) enum Kind {
     Tap(TapOptions),
     VhostUser(FrontOptions),
+    VhostUserBack(BackOptions),
 }
 
 impl Kind {
@@ -30,7 +32,9 @@ impl Kind {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Tap(options) => options.name.clone(),
-            Self::VhostUser(options) => options.path.display().to_string(),
+            Self::VhostUser(FrontOptions { path, .. }) | Self::VhostUserBack(BackOptions { path, .. }) => {
+                path.display().to_string()
+            }
         }
     }
 
@@ -38,7 +42,7 @@ impl Kind {
     const fn prefix(&self) -> &'static str {
         match self {
             Self::Tap(_) => "tap",
-            Self::VhostUser(_) => "vhost-user",
+            Self::VhostUser(_) | Self::VhostUserBack(_) => "vhost-user",
         }
     }
 
@@ -47,13 +51,15 @@ impl Kind {
         match self {
             Self::Tap(options) => Self::Tap(TapOptions::new(&options.name)),
             Self::VhostUser(options) => Self::VhostUser(FrontOptions::new(&options.path)),
+            Self::VhostUserBack(options) => Self::VhostUserBack(BackOptions::new(&options.path)),
         }
     }
 
     /// How many queues have to take their frames from shared memory.
     pub(super) const fn shared_queues(&self) -> usize {
         match self {
-            Self::Tap(_) => 0,
+            // The back end's packets lie in the front end's memory, from which they are copied.
+            Self::Tap(_) | Self::VhostUserBack(_) => 0,
             Self::VhostUser(options) => options.queues,
         }
     }
@@ -66,6 +72,9 @@ impl Kind {
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device {self}: {error}"));
         match (self, memory) {
             (Self::Tap(options), _) => Ok(Box::new(Tap::open(options).map_err(|error| failed(&error))?)),
+            (Self::VhostUserBack(options), _) => {
+                Ok(Box::new(VhostUserBack::open(options).map_err(|error| failed(&error))?))
+            }
             (Self::VhostUser(options), Some(memory)) => {
                 let front = VhostUserFront::open(options, Arc::clone(memory)).map_err(|error| failed(&error))?;
                 Ok(Box::new(front))
@@ -91,6 +100,9 @@ impl FromStr for DeviceOptions {
         let others = others.join(",");
         let kind = match kind {
             "tap" => Kind::Tap(others.parse().map_err(|error: TapError| error.to_string())?),
+            "vhost-user" if others.split(',').skip(1).any(|part| part == "back") => {
+                Kind::VhostUserBack(others.parse().map_err(|error: BackError| error.to_string())?)
+            }
             "vhost-user" => Kind::VhostUser(others.parse().map_err(|error: FrontError| error.to_string())?),
             _ => {
                 let what = "there are tap:NAME and vhost-user:PATH";

@@ -349,11 +349,13 @@ fn a_queue_without_frames_waits_and_loses_nothing() {
 
 #[test]
 fn options_are_read() {
-    let options: BackOptions = "/run/vm,back,server,queues=4,mtu=9000,offload=off".parse().expect("they are right");
+    let options: BackOptions =
+        "/run/vm,back,server,queues=4,mtu=9000,mac=02:00:00:00:00:09,offload=off".parse().expect("they are right");
     let expected = BackOptions {
         is_server: true,
         queues: 4,
         mtu_bytes: 9000,
+        mac: Some(MacAddr([2, 0, 0, 0, 0, 9])),
         offloads: Offloads::NONE,
         ..BackOptions::new("/run/vm")
     };
@@ -363,6 +365,9 @@ fn options_are_read() {
     assert_eq!(error("x,queues=0"), "0 queues: a vhost-user device has 1 to 128");
     assert_eq!(error("x,queues=129"), "129 queues: a vhost-user device has 1 to 128");
     assert_eq!(error("x,mtu=67"), "an MTU of 67 bytes: it is from 68 to 65,535");
+    for option in ["clinet", "mac=1", "mac=01:00:00:00:00:00", "offload=maybe", ""] {
+        assert!(error(&format!("x,{option}")).starts_with(&format!("{option:?} is no option of the back end")));
+    }
     assert!(error("x,clinet").starts_with("\"clinet\" is no option of the back end"));
     assert!(error(&"x".repeat(108)).ends_with("is no path of a socket: it may have 107 bytes"));
 }

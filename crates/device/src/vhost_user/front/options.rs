@@ -8,12 +8,16 @@ use sunstar_wire::MacAddr;
 
 use super::error::FrontError;
 use crate::capabilities::Offloads;
+use crate::vhost_user::address;
 
 /// A front end has at most this many pairs of queues.
 pub const MAX_FRONT_QUEUES: usize = 128;
 
 /// The longest path of a socket, in bytes (unix(7)).
 pub(super) const MAX_PATH_BYTES: usize = 107;
+
+/// What addresses of front ends begin with.
+const OWN_OCTET: u8 = 2;
 
 /// MTUs that make sense: IPv4 needs the first, and no packet is longer than the last.
 const MTUS: std::ops::RangeInclusive<usize> = 68..=65_535;
@@ -76,16 +80,7 @@ impl FrontOptions {
 
     /// The stack's address.
     pub(super) fn mac(&self) -> MacAddr {
-        self.mac.unwrap_or_else(|| {
-            // FNV-1a: the same path has the same address, and others most probably have others.
-            let bytes = self.path.as_os_str().as_encoded_bytes();
-            let hash = bytes
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-            let [a, b, c, d, e, ..] = hash.to_be_bytes();
-            // Locally administered, and of one station.
-            MacAddr([2, a, b, c, d, e])
-        })
+        self.mac.unwrap_or_else(|| address::of_path(&self.path, OWN_OCTET))
     }
 
     /// The features that this side has use for.
@@ -124,7 +119,7 @@ impl FromStr for FrontOptions {
                 None if part == "server" => options.is_server = true,
                 Some(("queues", count)) => options.queues = count.parse().map_err(|_| wrong())?,
                 Some(("mtu", bytes)) => options.mtu_bytes = bytes.parse().map_err(|_| wrong())?,
-                Some(("mac", address)) => options.mac = Some(mac(address).ok_or_else(wrong)?),
+                Some(("mac", text)) => options.mac = Some(address::parse(text).ok_or_else(wrong)?),
                 Some(("offload", "on")) => {}
                 Some(("offload", "off")) => options.offloads = Offloads::NONE,
                 Some(("ring", "split")) => options.ring = Ring::Split,
@@ -135,15 +130,4 @@ impl FromStr for FrontOptions {
         options.check()?;
         Ok(options)
     }
-}
-
-/// An address of one station, as in `02:00:00:00:00:01`.
-fn mac(text: &str) -> Option<MacAddr> {
-    let mut octets = [0; 6];
-    let mut parts = text.split(':');
-    for octet in &mut octets {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *octet = u8::from_str_radix(part, 16).ok()?;
-    }
-    (parts.next().is_none() && octets[0] & 1 == 0 && octets != [0; 6]).then_some(MacAddr(octets))
 }
