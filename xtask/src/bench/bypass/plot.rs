@@ -63,19 +63,7 @@ impl Plot {
                 ),
             );
         }
-        let mut ticks: Vec<f64> = points().map(|point| point.0).collect();
-        ticks.sort_by(f64::total_cmp);
-        ticks.dedup();
-        for tick in ticks {
-            put(
-                &mut text,
-                format_args!(
-                    "<text x=\"{:.1}\" y=\"{:.0}\" text-anchor=\"middle\">{tick}</text>",
-                    x(tick),
-                    HEIGHT - BOTTOM + 18.0
-                ),
-            );
-        }
+        ticks(&mut text, points().map(|point| point.0).collect(), &x);
         let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
         put(
             &mut text,
@@ -91,6 +79,16 @@ impl Plot {
         }
         text.push_str("</svg>\n");
         text
+    }
+}
+
+/// Names the values across.
+fn ticks(text: &mut String, mut values: Vec<f64>, x: impl Fn(f64) -> f64) {
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    for value in values {
+        let (across, down) = (x(value), HEIGHT - BOTTOM + 18.0);
+        put(text, format_args!("<text x=\"{across:.1}\" y=\"{down:.0}\" text-anchor=\"middle\">{value}</text>"));
     }
 }
 
