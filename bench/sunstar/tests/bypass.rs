@@ -1,4 +1,4 @@
-//! `sunstar-bypass` does each of its loads for a moment over the kernel's loopback.
+//! `sunstar-bypass` does each of its loads for a moment over the kernel's loopback, and `sunstar-shards` its one.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -81,4 +81,12 @@ fn a_client_that_finds_no_server_says_so() {
     let output = client.output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("refused"), "{output:?}");
+}
+
+#[test]
+fn connections_within_a_shard_are_not_forwarded() {
+    let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sunstar-shards"));
+    let output = command.args([&shards.to_string(), "0.05"]).output().expect("it starts");
+    assert!(figure(&output, "forwarded").abs() < 1.0);
 }

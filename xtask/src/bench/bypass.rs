@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let contests: Vec<Contest> = Contest::all().into_iter().filter(|contest| options.asks_for(contest)).collect();
     ensure!(!contests.is_empty(), "no contest's name contains any of {:?}", options.only);
     if !super::tap::world::is_inside() {
-        super::program::build_sunstar(&["sunstar-bypass"])?;
+        super::program::build_sunstar(&["sunstar-bypass", "sunstar-shards"])?;
         let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
         let built = run_program(cargo(&["build", "--release"]).args(packages))?;
         ensure!(built.success, "the programs don't build");

@@ -23,11 +23,12 @@ pub(super) enum Group {
     RoundTrips,
     Http,
     Bulk,
+    Shards,
 }
 
 impl Group {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Messages, Self::Sizes, Self::KeptSizes, Self::RoundTrips, Self::Http, Self::Bulk];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Messages, Self::Sizes, Self::KeptSizes, Self::RoundTrips, Self::Http, Self::Bulk, Self::Shards];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -37,6 +38,7 @@ impl Group {
             Self::RoundTrips => "Round trips of 64 bytes on connections that stay open",
             Self::Http => "httpd, keep-alive",
             Self::Bulk => "Bytes of each write of a stream",
+            Self::Shards => "Both ends inside, on one shard and on two, over a link in memory with a queue for each",
         }
     }
 
@@ -46,6 +48,7 @@ impl Group {
             Self::Messages => "messages per connection",
             Self::Sizes | Self::KeptSizes => "bytes of a message",
             Self::RoundTrips | Self::Http => "connections",
+            Self::Shards => "connections on each shard",
             Self::Bulk => "bytes of a write",
         }
     }
@@ -53,7 +56,7 @@ impl Group {
     /// The unit of what is measured.
     pub(super) const fn unit(self) -> &'static str {
         match self {
-            Self::Messages | Self::Sizes | Self::KeptSizes | Self::RoundTrips => "thousand messages/s",
+            Self::Messages | Self::Sizes | Self::KeptSizes | Self::RoundTrips | Self::Shards => "thousand messages/s",
             Self::Http => "thousand requests/s",
             Self::Bulk => "Gbit/s",
         }
@@ -66,7 +69,7 @@ impl Group {
             Self::Sizes => Some("bypass-sizes.svg"),
             Self::KeptSizes => Some("bypass-kept-sizes.svg"),
             Self::Bulk => Some("bypass-writes.svg"),
-            Self::RoundTrips | Self::Http => None,
+            Self::RoundTrips | Self::Http | Self::Shards => None,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Contest {
             .chain(of(Group::RoundTrips, &ROUND_TRIPS))
             .chain(of(Group::Http, &HTTP_CONNECTIONS))
             .chain(of(Group::Bulk, &WRITES))
+            .chain(of(Group::Shards, &[CONNECTIONS]))
             .collect()
     }
 
@@ -100,6 +104,7 @@ impl Contest {
             Group::RoundTrips => "rr",
             Group::Http => "httpd",
             Group::Bulk => "bulk",
+            Group::Shards => "shards",
         };
         format!("{word} {}", self.value)
     }
@@ -112,7 +117,8 @@ impl Contest {
         let text = match self.group {
             Group::Messages => messages(CONNECTIONS, self.value, MESSAGE_BYTES),
             Group::Sizes => messages(CONNECTIONS, 1, self.value),
-            Group::KeptSizes => messages(CONNECTIONS, 0, self.value),
+            // The program of the shards has no other load.
+            Group::KeptSizes | Group::Shards => messages(CONNECTIONS, 0, self.value),
             Group::RoundTrips => messages(self.value, 0, MESSAGE_BYTES),
             Group::Http => format!("--load http --connections {}", self.value),
             Group::Bulk => format!("--load bulk --connections 1 --write {}", self.value),
@@ -120,9 +126,11 @@ impl Contest {
         text.split(' ').map(str::to_owned).collect()
     }
 
+    /// Who takes part: first whom the bars are about.
     pub(super) fn contestants(&self) -> Vec<Contestant> {
         match self.group {
             Group::Http => vec![Contestant::Lending, Contestant::HttpIoUring, Contestant::HttpEpoll],
+            Group::Shards => vec![Contestant::TwoShards, Contestant::OneShard],
             Group::Bulk => {
                 vec![
                     Contestant::Lending,
@@ -146,6 +154,7 @@ impl Contest {
             (Group::Bulk, LARGE) => {
                 &[Bar { factor: 1.3, than: Than::BestOfKernel }, Bar { factor: 1.25, than: Than::Copying }]
             }
+            (Group::Shards, _) => &[Bar { factor: 1.9, than: Than::OneShard }],
             _ => &[],
         }
     }
@@ -162,6 +171,7 @@ pub(super) struct Bar {
 pub(super) enum Than {
     BestOfKernel,
     Copying,
+    OneShard,
 }
 
 /// Who sets up both ends.
@@ -180,6 +190,9 @@ pub(super) enum Contestant {
     /// httpd on the kernel's sockets with one of its drivers, loaded by http-load.
     HttpIoUring,
     HttpEpoll,
+    /// Two hosts in one process, on so many shards.
+    OneShard,
+    TwoShards,
 }
 
 impl Contestant {
@@ -192,11 +205,13 @@ impl Contestant {
             Self::KernelBoth => "kernel, both ends on each core",
             Self::HttpIoUring => "kernel, httpd on io_uring",
             Self::HttpEpoll => "kernel, httpd on epoll",
+            Self::OneShard => "Sunstar, one shard",
+            Self::TwoShards => "Sunstar, two shards",
         }
     }
 
     pub(super) const fn is_kernel(self) -> bool {
-        !matches!(self, Self::Lending | Self::Copying)
+        !matches!(self, Self::Lending | Self::Copying | Self::OneShard | Self::TwoShards)
     }
 }
 
@@ -205,18 +220,19 @@ mod tests {
     use super::{Contest, Group};
 
     #[test]
-    fn every_group_has_contests_and_every_contest_both_sides() {
+    fn every_group_has_contests_and_those_with_a_device_the_kernel_beside_it() {
         for group in Group::ALL {
             assert!(Contest::all().iter().any(|contest| contest.group == group), "{group:?}");
         }
         for contest in Contest::all() {
             let contestants = contest.contestants();
-            assert!(contestants.iter().any(|one| one.is_kernel()) && contestants.iter().any(|one| !one.is_kernel()));
+            let has_kernel = contestants.iter().any(|one| one.is_kernel());
+            assert!(has_kernel != (contest.group == Group::Shards) && !contestants[0].is_kernel(), "{contest:?}");
         }
     }
 
     #[test]
-    fn all_bars_of_the_two_processes_are_there() {
-        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 7);
+    fn all_bars_are_there() {
+        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 8);
     }
 }

@@ -57,7 +57,11 @@ fn bars(text: &mut String, tables: &[Table]) {
     text.push_str("\n| bar | demanded | measured | met |\n|---|---|---|---|\n");
     for table in tables {
         for bar in table.contest.bars() {
-            let than = if bar.than == Than::Copying { "our copying API" } else { "the kernel's best" };
+            let than = match bar.than {
+                Than::BestOfKernel => "the kernel's best",
+                Than::Copying => "our copying API",
+                Than::OneShard => "one shard",
+            };
             let name =
                 format!("{}: {} {}", table.contest.group.title(), table.contest.value, table.contest.group.variable());
             let verdict = table.judge(bar);
@@ -88,7 +92,7 @@ fn figures(text: &mut String, group: Group, tables: &[Table]) {
     put(
         text,
         format_args!(
-            "| {variable} | who | {unit} | Sunstar's by it | median µs | 99 % µs | busy: client, server | saturated |"
+            "| {variable} | who | {unit} | the first's by it | median µs | 99 % µs | busy: client, server | saturated |"
         ),
     );
     text.push_str("|---:|---|---:|---:|---:|---:|---:|---|\n");

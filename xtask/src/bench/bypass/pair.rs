@@ -36,14 +36,18 @@ pub(super) struct Figures {
     pub(super) messages: f64,
     #[serde(default)]
     pub(super) bytes: f64,
-    #[serde(alias = "p50_us")]
+    #[serde(default, alias = "p50_us")]
     pub(super) median_us: f64,
+    #[serde(default)]
     pub(super) p99_us: f64,
+    #[serde(default)]
     pub(super) client_busy: f64,
+    #[serde(default)]
     pub(super) server_busy: f64,
     /// For what http-load says.
     #[serde(default)]
     pub(super) requests: f64,
+    #[serde(default)]
     pub(super) seconds: f64,
 }
 
@@ -69,6 +73,8 @@ pub(super) fn measure(contest: &Contest, contestant: Contestant, seconds: f64) -
         Contestant::KernelBoth => kernel_both(contest, &seconds),
         Contestant::HttpIoUring => http(contest, &seconds, "io_uring"),
         Contestant::HttpEpoll => http(contest, &seconds, "epoll"),
+        Contestant::OneShard => shards("1", &seconds),
+        Contestant::TwoShards => shards("2", &seconds),
     }
 }
 
@@ -149,6 +155,11 @@ fn http(contest: &Contest, seconds: &str, backend: &str) -> Result<Figures> {
     load.args(["--pids", &server.child.id().to_string()]);
     let figures = Process::start(&mut load, false)?.figures()?;
     Ok(Figures { messages: figures.requests / figures.seconds, ..figures })
+}
+
+/// Both hosts in one process, on so many shards.
+fn shards(count: &str, seconds: &str) -> Result<Figures> {
+    Process::start(built("sunstar-shards").args([count, seconds]), false)?.figures()
 }
 
 fn built(name: &str) -> Command {

@@ -63,7 +63,7 @@ impl Plot {
                 ),
             );
         }
-        ticks(&mut text, points().map(|point| point.0).collect(), &x);
+        ticks(&mut text, points().map(|point| point.0).collect(), x);
         let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
         put(
             &mut text,

@@ -63,9 +63,9 @@ impl Table {
         rated.max_by(|one, other| one.1.total_cmp(&other.1)).map(|(row, _)| row)
     }
 
-    /// The median over the rounds of how many times as much Sunstar does as another one.
+    /// The median over the rounds of how many times as much the first one, Sunstar, does as another one.
     pub(super) fn ratio_to(&self, other: &Row) -> Option<f64> {
-        let (group, own) = (self.contest.group, self.row(Contestant::Lending)?);
+        let (group, own) = (self.contest.group, self.rows.first()?);
         let pairs = own.rounds.iter().zip(&other.rounds);
         median(
             pairs
@@ -78,6 +78,7 @@ impl Table {
         let other = match bar.than {
             Than::BestOfKernel => self.best_of_kernel()?,
             Than::Copying => self.row(Contestant::Copying)?,
+            Than::OneShard => self.row(Contestant::OneShard)?,
         };
         let measured = self.ratio_to(other)?;
         Some(Verdict { measured, than: other.contestant.name(), is_met: measured >= bar.factor })
