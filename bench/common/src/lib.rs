@@ -6,6 +6,7 @@
 //!
 //! A program that uses this crate runs one benchmark per process ([`cli`]), pins its threads itself and prints JSON lines.
 
+pub mod bypass;
 pub mod cli;
 pub mod cross;
 pub mod floor;

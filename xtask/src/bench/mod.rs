@@ -1,7 +1,9 @@
 //! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`,
-//! `fair`), millions of its connections (`connections`), and instruction counts as gates (`gates`).
+//! `fair`), millions of its connections (`connections`), the
+//! network without the kernel (`bypass`), and instruction counts as gates (`gates`).
 
 mod bars;
+mod bypass;
 mod connections;
 mod contest;
 mod gates;
@@ -44,6 +46,8 @@ enum Command {
     Connections(connections::Options),
     /// Download from httpd's native stack and from the kernel's at once through one bottleneck: how fairly they share it
     Fair(tap::fair::Options),
+    /// Measure two processes that a device joins, without the kernel, beside the kernel's best on the same two cores
+    Bypass(bypass::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -70,6 +74,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(Cli { command: Some(Command::Tap(options)) }) => tap::run(&options),
         Ok(Cli { command: Some(Command::Connections(options)) }) => connections::run(&options),
         Ok(Cli { command: Some(Command::Fair(options)) }) => tap::fair::run(&options),
+        Ok(Cli { command: Some(Command::Bypass(options)) }) => bypass::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

@@ -4,7 +4,7 @@
 pub(super) mod fair;
 mod server;
 mod table;
-mod world;
+pub(super) mod world;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -155,7 +155,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
         let built = run_program(cargo(&["build", "--release"]).args(packages))?;
         ensure!(built.success, "the programs don't build");
-        return world::enter();
+        return world::enter(world::PROGRAMS);
     }
     let world = World::new()?;
     let mut text = page::head(&machine::command_line())?;

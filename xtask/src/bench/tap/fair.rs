@@ -63,7 +63,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
                 "httpd doesn't build"
             );
         }
-        return world::enter();
+        return world::enter(world::PROGRAMS);
     }
     let mut text = page::head(&machine::command_line())?;
     text.push_str(&format!(

@@ -42,7 +42,7 @@ const FIRST_PORT: u16 = 10_000;
 pub(super) const CONGESTION: &str = "cubic";
 
 /// What is needed, and Debian's packages.
-const PROGRAMS: &[(&str, &str)] = &[
+pub(super) const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
     ("ip", "iproute2"),
@@ -52,16 +52,16 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Whether this process is in a network namespace of its own.
-pub(super) fn is_inside() -> bool {
+pub(in crate::bench) fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
-/// Runs this command again in a network namespace of its own.
+/// Runs this command again in a network namespace of its own. It needs these programs, of these packages of Debian's.
 ///
 /// # Errors
 /// If there may be no namespace, a program is missing, or the command fails.
-pub(super) fn enter() -> Result<()> {
-    for (name, package) in PROGRAMS {
+pub(in crate::bench) fn enter(programs: &[(&str, &str)]) -> Result<()> {
+    for (name, package) in programs {
         ensure!(exists(name), "{name} is not installed (Debian's {package})");
     }
     let mut command = program("unshare", &["--net", "--"]);
@@ -185,7 +185,7 @@ pub(super) fn inside(pid: &str, command: &Command) -> Command {
     entered
 }
 
-pub(super) fn words(name: &str, arguments: &str) -> Command {
+pub(in crate::bench) fn words(name: &str, arguments: &str) -> Command {
     program(name, &arguments.split(' ').collect::<Vec<_>>())
 }
 
@@ -193,7 +193,7 @@ pub(super) fn words(name: &str, arguments: &str) -> Command {
 ///
 /// # Errors
 /// If it fails: what it says.
-pub(super) fn do_it(command: &mut Command) -> Result<()> {
+pub(in crate::bench) fn do_it(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("running {command:?}"))?;
     if output.status.success() {
         return Ok(());

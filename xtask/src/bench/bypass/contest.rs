@@ -1,0 +1,238 @@
+//! What is measured, and who takes part.
+
+/// Connections at a time, where nothing else is said.
+const CONNECTIONS: u32 = 64;
+const MESSAGE_BYTES: u32 = 64;
+/// Messages per connection, as in mTCP's figure 7.
+const MESSAGES: [u32; 5] = [1, 2, 8, 32, 128];
+/// Bytes of a message, as in mTCP's figure 8.
+const SIZES: [u32; 5] = [64, 256, 1024, 4096, 8192];
+/// Connections with a message at a time each.
+const ROUND_TRIPS: [u32; 3] = [1, 64, 1000];
+/// Bytes of a write, as in iperf's figures, and of one that is large.
+const WRITES: [u32; 9] = [64, 128, 256, 512, 1024, 2048, 4096, 8192, LARGE];
+pub(super) const LARGE: u32 = 65_536;
+const HTTP_CONNECTIONS: [u32; 2] = [64, 1000];
+
+/// Figures that belong together, in one table and one plot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Group {
+    Messages,
+    Sizes,
+    KeptSizes,
+    RoundTrips,
+    Http,
+    Bulk,
+    Shards,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Messages, Self::Sizes, Self::KeptSizes, Self::RoundTrips, Self::Http, Self::Bulk, Self::Shards];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Messages => "Messages of 64 bytes per connection",
+            Self::Sizes => "Size of the one message of a connection",
+            Self::KeptSizes => "Size of messages on 64 connections that stay open",
+            Self::RoundTrips => "Round trips of 64 bytes on connections that stay open",
+            Self::Http => "httpd, keep-alive",
+            Self::Bulk => "Bytes of each write of a stream",
+            Self::Shards => "Both ends inside, on one shard and on two, over a link in memory with a queue for each",
+        }
+    }
+
+    /// What varies.
+    pub(super) const fn variable(self) -> &'static str {
+        match self {
+            Self::Messages => "messages per connection",
+            Self::Sizes | Self::KeptSizes => "bytes of a message",
+            Self::RoundTrips | Self::Http => "connections",
+            Self::Shards => "connections on each shard",
+            Self::Bulk => "bytes of a write",
+        }
+    }
+
+    /// The unit of what is measured.
+    pub(super) const fn unit(self) -> &'static str {
+        match self {
+            Self::Messages | Self::Sizes | Self::KeptSizes | Self::RoundTrips | Self::Shards => "thousand messages/s",
+            Self::Http => "thousand requests/s",
+            Self::Bulk => "Gbit/s",
+        }
+    }
+
+    /// The plot's file.
+    pub(super) const fn plot(self) -> Option<&'static str> {
+        match self {
+            Self::Messages => Some("bypass-messages.svg"),
+            Self::Sizes => Some("bypass-sizes.svg"),
+            Self::KeptSizes => Some("bypass-kept-sizes.svg"),
+            Self::Bulk => Some("bypass-writes.svg"),
+            Self::RoundTrips | Self::Http | Self::Shards => None,
+        }
+    }
+}
+
+/// One load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Contest {
+    pub(super) group: Group,
+    /// The value of what varies in the group.
+    pub(super) value: u32,
+}
+
+impl Contest {
+    pub(super) fn all() -> Vec<Self> {
+        let of = |group, values: &'static [u32]| values.iter().map(move |&value| Self { group, value });
+        // The smallest size is the first of the messages.
+        of(Group::Messages, &MESSAGES)
+            .chain(of(Group::Sizes, &SIZES[1..]))
+            .chain(of(Group::KeptSizes, &SIZES))
+            .chain(of(Group::RoundTrips, &ROUND_TRIPS))
+            .chain(of(Group::Http, &HTTP_CONNECTIONS))
+            .chain(of(Group::Bulk, &WRITES))
+            .chain(of(Group::Shards, &[CONNECTIONS]))
+            .collect()
+    }
+
+    pub(super) fn name(&self) -> String {
+        let word = match self.group {
+            Group::Messages => "messages",
+            Group::Sizes => "size",
+            Group::KeptSizes => "kept size",
+            Group::RoundTrips => "rr",
+            Group::Http => "httpd",
+            Group::Bulk => "bulk",
+            Group::Shards => "shards",
+        };
+        format!("{word} {}", self.value)
+    }
+
+    /// What both programs are told.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let messages = |connections: u32, messages: u32, size: u32| {
+            format!("--load messages --connections {connections} --messages {messages} --size {size}")
+        };
+        let text = match self.group {
+            Group::Messages => messages(CONNECTIONS, self.value, MESSAGE_BYTES),
+            Group::Sizes => messages(CONNECTIONS, 1, self.value),
+            // The program of the shards has no other load.
+            Group::KeptSizes | Group::Shards => messages(CONNECTIONS, 0, self.value),
+            Group::RoundTrips => messages(self.value, 0, MESSAGE_BYTES),
+            Group::Http => format!("--load http --connections {}", self.value),
+            Group::Bulk => format!("--load bulk --connections 1 --write {}", self.value),
+        };
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Who takes part: first whom the bars are about.
+    pub(super) fn contestants(&self) -> Vec<Contestant> {
+        match self.group {
+            Group::Http => vec![Contestant::Lending, Contestant::HttpIoUring, Contestant::HttpEpoll],
+            Group::Shards => vec![Contestant::TwoShards, Contestant::OneShard],
+            Group::Bulk => {
+                vec![
+                    Contestant::Lending,
+                    Contestant::Copying,
+                    Contestant::Kernel,
+                    Contestant::KernelSpinning,
+                    Contestant::KernelBoth,
+                ]
+            }
+            _ => vec![Contestant::Lending, Contestant::Kernel, Contestant::KernelSpinning, Contestant::KernelBoth],
+        }
+    }
+
+    /// What is demanded: how many times whose figure.
+    pub(super) fn bars(&self) -> &'static [Bar] {
+        match (self.group, self.value) {
+            (Group::Messages, 1) => &[Bar { factor: 8.0, than: Than::BestOfKernel }],
+            (Group::Messages, 128) => &[Bar { factor: 5.0, than: Than::BestOfKernel }],
+            (Group::Http, _) => &[Bar { factor: 4.0, than: Than::BestOfKernel }],
+            (Group::Bulk, 64) => &[Bar { factor: 3.0, than: Than::BestOfKernel }],
+            (Group::Bulk, LARGE) => {
+                &[Bar { factor: 1.3, than: Than::BestOfKernel }, Bar { factor: 1.25, than: Than::Copying }]
+            }
+            (Group::Shards, _) => &[Bar { factor: 1.9, than: Than::OneShard }],
+            _ => &[],
+        }
+    }
+}
+
+/// At least so many times as much.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Bar {
+    pub(super) factor: f64,
+    pub(super) than: Than,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Than {
+    BestOfKernel,
+    Copying,
+    OneShard,
+}
+
+/// Who sets up both ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Contestant {
+    /// Sunstar, whose streams take and give memory without copies.
+    Lending,
+    /// Sunstar, with copies out of and into the application's memory.
+    Copying,
+    /// epoll, a processor for each end.
+    Kernel,
+    /// The same, spinning.
+    KernelSpinning,
+    /// epoll, both ends on each of the two processors.
+    KernelBoth,
+    /// httpd on the kernel's sockets with one of its drivers, loaded by http-load.
+    HttpIoUring,
+    HttpEpoll,
+    /// Two hosts in one process, on so many shards.
+    OneShard,
+    TwoShards,
+}
+
+impl Contestant {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Lending => "Sunstar",
+            Self::Copying => "Sunstar, copying",
+            Self::Kernel => "kernel, an end on each core",
+            Self::KernelSpinning => "kernel, an end on each core, spinning",
+            Self::KernelBoth => "kernel, both ends on each core",
+            Self::HttpIoUring => "kernel, httpd on io_uring",
+            Self::HttpEpoll => "kernel, httpd on epoll",
+            Self::OneShard => "Sunstar, one shard",
+            Self::TwoShards => "Sunstar, two shards",
+        }
+    }
+
+    pub(super) const fn is_kernel(self) -> bool {
+        !matches!(self, Self::Lending | Self::Copying | Self::OneShard | Self::TwoShards)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Contest, Group};
+
+    #[test]
+    fn every_group_has_contests_and_those_with_a_device_the_kernel_beside_it() {
+        for group in Group::ALL {
+            assert!(Contest::all().iter().any(|contest| contest.group == group), "{group:?}");
+        }
+        for contest in Contest::all() {
+            let contestants = contest.contestants();
+            let has_kernel = contestants.iter().any(|one| one.is_kernel());
+            assert!(has_kernel != (contest.group == Group::Shards) && !contestants[0].is_kernel(), "{contest:?}");
+        }
+    }
+
+    #[test]
+    fn all_bars_are_there() {
+        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 8);
+    }
+}

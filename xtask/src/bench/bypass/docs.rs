@@ -1,0 +1,188 @@
+//! What is said about the figures, in `target/bench` and in `docs`.
+
+use std::fmt::Write;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::contest::{Contestant, Group, Than};
+use super::pair::CPUS;
+use super::plot::{Plot, Series};
+use super::table::{Row, Table};
+use super::{Options, world};
+use crate::bench::machine;
+use crate::command::root;
+
+const PAGE: &str = "docs/benchmarks.md";
+const PLOTS: &str = "docs/benchmarks";
+/// Between these the page is the command's; the rest of it is people's.
+const BEGIN: &str = "<!-- written by cargo xtask bench bypass: begin -->\n";
+const END: &str = "<!-- written by cargo xtask bench bypass: end -->\n";
+const HEAD: &str = "# Benchmarks\n\nHow each is run is in [bench/README.md](../bench/README.md).\n\n";
+
+/// The section about all of it.
+///
+/// # Errors
+/// If something about the machine can't be found.
+pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
+    let mut text = "\n## The network without the kernel\n\n".to_owned();
+    put(&mut text, format_args!("- command: `{}`", machine::command_line()));
+    for (name, value) in machine::describe()?.into_iter().take(4) {
+        put(&mut text, format_args!("- {name}: {value}"));
+    }
+    let settings: Vec<String> = world::SETTINGS.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
+    put(&mut text, format_args!("- kernel: a network namespace with {}; loopback", settings.join(", ")));
+    let [server, client] = CPUS;
+    put(
+        &mut text,
+        format_args!(
+            "- Sunstar: two processes joined by vhost-user, the server (front end, which owns the memory) on processor {server}, the client on \
+         {client}; both spin, as they do by default\n- rounds: {} of {} s, interleaved, order rotated; figures are medians, ratios medians \
+         of the rounds' ratios to the kernel's best set-up{}",
+            options.rounds(),
+            options.seconds(),
+            if options.short { "; short: not for claims" } else { "" }
+        ),
+    );
+    let (noisy, all) = tables.iter().map(Table::noisy).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    put(&mut text, format_args!("- noise: in {noisy} of {all} rounds others used the processors"));
+    bars(&mut text, tables);
+    for group in Group::ALL {
+        figures(&mut text, group, tables);
+    }
+    Ok(text)
+}
+
+fn bars(text: &mut String, tables: &[Table]) {
+    text.push_str("\n| bar | demanded | measured | met |\n|---|---|---|---|\n");
+    for table in tables {
+        for bar in table.contest.bars() {
+            let than = match bar.than {
+                Than::BestOfKernel => "the kernel's best",
+                Than::Copying => "our copying API",
+                Than::OneShard => "one shard",
+            };
+            let name =
+                format!("{}: {} {}", table.contest.group.title(), table.contest.value, table.contest.group.variable());
+            let verdict = table.judge(bar);
+            let (measured, met) = verdict.map_or_else(
+                || ("not measured".to_owned(), "–"),
+                |verdict| {
+                    (
+                        format!("{:.2} × {}", verdict.measured, verdict.than),
+                        if verdict.is_met { "yes" } else { "**no**" },
+                    )
+                },
+            );
+            put(text, format_args!("| {name} | ≥ {} × {than} | {measured} | {met} |", bar.factor));
+        }
+    }
+}
+
+fn figures(text: &mut String, group: Group, tables: &[Table]) {
+    let tables: Vec<&Table> = tables.iter().filter(|table| table.contest.group == group).collect();
+    if tables.is_empty() {
+        return;
+    }
+    put(text, format_args!("\n### {}\n", group.title()));
+    if let Some(plot) = group.plot() {
+        put(text, format_args!("![{}](benchmarks/{plot})\n", group.title()));
+    }
+    let (variable, unit) = (group.variable(), group.unit());
+    put(
+        text,
+        format_args!(
+            "| {variable} | who | {unit} | the first's by it | median µs | 99 % µs | busy: client, server | saturated |"
+        ),
+    );
+    text.push_str("|---:|---|---:|---:|---:|---:|---:|---|\n");
+    for table in tables {
+        for row in &table.rows {
+            let value = table.contest.value;
+            let name = row.contestant.name();
+            let Some(median) = row.median(group) else {
+                put(
+                    text,
+                    format_args!("| {value} | {name} | failed: {} | | | | | |", row.failure().unwrap_or("not run")),
+                );
+                continue;
+            };
+            let ratio = table.ratio_to(row).map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let of = |value: fn(&super::pair::Figures) -> f64| row.median_of(value).unwrap_or(0.0);
+            put(
+                text,
+                format_args!(
+                    "| {value} | {name} | {median:.2} | {ratio} | {:.1} | {:.1} | {:.0} %, {:.0} % | {} |",
+                    of(|figures| figures.median_us),
+                    of(|figures| figures.p99_us),
+                    100.0 * of(|figures| figures.client_busy),
+                    100.0 * of(|figures| figures.server_busy),
+                    row.saturated(),
+                ),
+            );
+        }
+    }
+}
+
+/// Puts the section into the page for readers, and draws its plots.
+///
+/// # Errors
+/// If a file can't be written.
+pub(super) fn publish(section: &str, tables: &[Table]) -> Result<()> {
+    let path = root().join(PAGE);
+    let page = fs::read_to_string(&path).unwrap_or_else(|_| HEAD.to_owned());
+    fs::write(&path, with_section(&page, section)).with_context(|| format!("writing {PAGE}"))?;
+    fs::create_dir_all(root().join(PLOTS)).with_context(|| format!("making {PLOTS}"))?;
+    for group in Group::ALL {
+        if let Some(name) = group.plot() {
+            let path = root().join(PLOTS).join(name);
+            fs::write(&path, plot(group, tables).svg()).with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    println!("written to {PAGE} and {PLOTS}");
+    Ok(())
+}
+
+/// The page with this section in the place of the one before.
+fn with_section(page: &str, section: &str) -> String {
+    let ours = format!("{BEGIN}{section}{END}");
+    match (page.split_once(BEGIN), page.split_once(END)) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{ours}{after}"),
+        _ => format!("{page}{ours}"),
+    }
+}
+
+fn plot(group: Group, tables: &[Table]) -> Plot {
+    let tables: Vec<&Table> = tables.iter().filter(|table| table.contest.group == group).collect();
+    let contestants: Vec<Contestant> =
+        tables.first().map(|table| table.rows.iter().map(|row| row.contestant).collect()).unwrap_or_default();
+    let series = contestants.into_iter().map(|contestant| {
+        let point = |table: &&Table| {
+            let median = table.row(contestant).and_then(|row: &Row| row.median(group))?;
+            Some((f64::from(table.contest.value), median))
+        };
+        Series { name: contestant.name().to_owned(), points: tables.iter().filter_map(point).collect() }
+    });
+    Plot {
+        title: group.title().to_owned(),
+        across: group.variable().to_owned(),
+        up: group.unit().to_owned(),
+        series: series.collect(),
+    }
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEGIN, END, with_section};
+
+    #[test]
+    fn a_section_takes_the_place_of_the_one_before_and_of_nothing_else() {
+        let first = with_section("# Title\n", "one\n");
+        assert_eq!(first, format!("# Title\n{BEGIN}one\n{END}"));
+        assert_eq!(with_section(&format!("{first}more\n"), "two\n"), format!("# Title\n{BEGIN}two\n{END}more\n"));
+    }
+}
