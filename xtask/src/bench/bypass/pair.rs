@@ -27,6 +27,9 @@ const SOCKET: &str = "bypass.sock";
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What a server says when a client may come. One whose device is to be connected to opens it before it listens.
+const READY: [&str; 2] = ["listening", "waiting for a back end to connect"];
+
 /// What came of a run.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Figures {
@@ -195,7 +198,7 @@ impl Process {
         let mut said = Vec::new();
         loop {
             match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains("listening") => return Ok(()),
+                Ok(line) if READY.iter().any(|ready| line.contains(ready)) => return Ok(()),
                 Ok(line) => said.push(line),
                 Err(RecvTimeoutError::Timeout) => bail!("it does not listen: {}", said.join(" / ")),
                 Err(RecvTimeoutError::Disconnected) => bail!("it has ended: {}", said.join(" / ")),

@@ -11,8 +11,10 @@ pub(super) const PROGRAMS: [(&str, &str); 3] =
     [("unshare", "util-linux"), ("taskset", "util-linux"), ("ip", "iproute2")];
 
 /// What is set, below `/proc/sys/net`.
-pub(super) const SETTINGS: [(&str, &str); 5] = [
+pub(super) const SETTINGS: [(&str, &str); 6] = [
     ("ipv4/ip_local_port_range", "1024 65535"),
+    // Else a connection that is over may have the port of a server that starts.
+    ("ipv4/ip_local_reserved_ports", "6999-7064,10000"),
     ("ipv4/tcp_tw_reuse", "1"),
     // Others may pace what is sent, which costs much over loopback.
     ("ipv4/tcp_congestion_control", "reno"),

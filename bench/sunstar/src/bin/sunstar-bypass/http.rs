@@ -7,7 +7,7 @@ use sunstar::net::TcpStream;
 use sunstar::prelude::*;
 
 use crate::Args;
-use crate::meter::Meter;
+use crate::meter::{Meter, first_connection};
 
 const GOOD: &[u8] = b"HTTP/1.1 200 ";
 
@@ -15,7 +15,7 @@ pub(crate) async fn start(args: &Args, meter: &Rc<Meter>) -> Result<(), Error> {
     let address = SocketAddr::new(args.server, args.http_port);
     let request = Buffer::from(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes());
     // All answers are as long: `Date` has a fixed length.
-    let mut first = TcpStream::connect(address).await?;
+    let mut first = first_connection(address).await?;
     let answer_bytes = answer_bytes(&mut first, &request).await?;
     for _ in 0..args.connections {
         let mut stream = TcpStream::connect(address).await?;

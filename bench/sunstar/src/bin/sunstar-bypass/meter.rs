@@ -4,13 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant as Clock};
 
-use sunstar::net::TcpStream;
+use sunstar::net::{self, TcpStream};
 use sunstar::prelude::*;
 use sunstar::reactor::time_stats;
 use sunstar_bench_common::bypass::{CONTROL_PORT, Counts, Latencies, Outcome, SAMPLE_EVERY, USAGE_BYTES, Usage};
 
 /// How long something has to be done at last, and how often is looked.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long refusals are taken for a server that is starting.
+const UNTIL_IT_LISTENS: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The counts of a client's tasks.
@@ -115,12 +117,23 @@ pub(crate) fn own_usage() -> Usage {
     Usage { up: times.up, busy: times.busy(), cpu: times.cpu }
 }
 
+/// Connects to a server that may have opened its device only now, and does not listen yet.
+pub(crate) async fn first_connection(server: SocketAddr) -> Result<TcpStream, Error> {
+    let deadline = Clock::now() + UNTIL_IT_LISTENS;
+    loop {
+        match TcpStream::connect(server).await {
+            Err(net::Error::ConnectionRefused) if Clock::now() < deadline => sleep(LOOK_EVERY).await,
+            connected => return Ok(connected?),
+        }
+    }
+}
+
 /// The connection by which a server tells how it has spent its time.
 pub(crate) struct Control(TcpStream);
 
 impl Control {
     pub(crate) async fn connect(server: IpAddr) -> Result<Self, Error> {
-        Ok(Self(TcpStream::connect(SocketAddr::new(server, CONTROL_PORT)).await?))
+        Ok(Self(first_connection(SocketAddr::new(server, CONTROL_PORT)).await?))
     }
 
     async fn ask(&mut self) -> Result<Usage, Error> {
