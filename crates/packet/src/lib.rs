@@ -100,4 +100,4 @@ pub use home::{Doorbell, Home, HomeNode, HomeOwner};
 pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
 pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES};
-pub use prefetch::{prefetch, prefetch_at};
+pub use prefetch::prefetch;
