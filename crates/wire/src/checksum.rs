@@ -139,18 +139,23 @@ impl AddAssign for Sum {
 /// One cache line.
 const BLOCK_BYTES: usize = 64;
 
-/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones. No word waits for another or
+/// Adds 64-bit words, and their upper halves apart, which tell what was carried out of the lower ones. No lane waits for another or
 /// for a carry, so the compiler makes vectors of them. The upper halves have room for 32 GiB.
-#[inline]
-fn sum_of_words(words: &[[u8; 8]]) -> Sum {
-    let (mut sum, mut upper) = (0_u64, 0_u64);
-    for word in words {
-        let word = u64::from_ne_bytes(*word);
-        sum = sum.wrapping_add(word);
-        upper += word >> 32;
+fn sum_of_blocks(blocks: &[[u8; BLOCK_BYTES]]) -> Sum {
+    const LANES: usize = BLOCK_BYTES / 8;
+    let (mut words, mut upper) = ([0_u64; LANES], [0_u64; LANES]);
+    for block in blocks {
+        let (block, _) = block.as_chunks();
+        for lane in 0..LANES {
+            let word = u64::from_ne_bytes(block[lane]);
+            words[lane] = words[lane].wrapping_add(word);
+            upper[lane] += word >> 32;
+        }
     }
+    let words = words.into_iter().fold(0, u64::wrapping_add);
+    let upper: u64 = upper.into_iter().sum();
     // What wrapped around was a multiple of 2⁶⁴, so this is the sum of the lower halves, to the bit.
-    let lower = sum.wrapping_sub(upper << 32);
+    let lower = words.wrapping_sub(upper << 32);
     // Both kinds of halves begin at words of 16 bits, so neither needs to be put in its place.
     Sum(lower) + Sum(upper)
 }
@@ -175,11 +180,11 @@ fn sum_of_few(bytes: &[u8]) -> Sum {
     if rest.is_empty() { sum } else { sum + sum_of_rest(rest) }
 }
 
-/// Adds up many words.
+/// Adds up many blocks.
 #[inline(never)]
 fn sum_of_many(bytes: &[u8]) -> Sum {
-    let (words, rest) = bytes.as_chunks();
-    sum_of_words(words) + sum_of_rest(rest)
+    let (blocks, rest) = bytes.as_chunks();
+    sum_of_blocks(blocks) + sum_of_rest(rest)
 }
 
 /// Adds up less than a block.
