@@ -41,8 +41,6 @@ pub(crate) struct State {
     /// What the shard has to be told that tells of groups.
     pub(crate) groups: Groups,
     inbox: VecDeque<Packet>,
-    /// The streams for which a burst is, where they are fetched ahead; empty between calls.
-    ahead: Vec<usize>,
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
     due: Option<time::Instant>,
@@ -72,7 +70,6 @@ impl State {
             changes: Changes::default(),
             groups: Groups::default(),
             inbox: VecDeque::new(),
-            ahead: Vec::new(),
             due: None,
             rounds_behind: 0,
         }
@@ -156,13 +153,7 @@ impl State {
             let count = port.receive(now, &mut self.inbox);
             is_behind |= count >= RX_BURST;
             if count > 0 {
-                self.stack.prefetch(port.interface, &self.inbox, |index| {
-                    self.streams.prefetch(index);
-                    self.ahead.push(index);
-                });
-                for index in self.ahead.drain(..) {
-                    self.streams.get(index).into_iter().for_each(|waiters| waiters.prefetch_reader());
-                }
+                self.stack.prefetch(port.interface, &self.inbox, |index| self.streams.prefetch(index));
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
                 found += count;
@@ -240,13 +231,6 @@ impl State {
         wakes.extend(waiters.writer(connection.unacknowledged()));
     }
 
-    /// A stream is going to be used: has what is known of it fetched, where there are very many.
-    #[inline]
-    pub(crate) fn prefetch(&mut self, id: SocketId) {
-        self.stack.tcp().prefetch_connection(id);
-        self.streams.prefetch(id.index());
-    }
-
     /// Whether the shard may sleep as far as the devices go.
     pub(crate) fn prepare_sleep(&mut self, cx: &mut Context<'_>) -> bool {
         self.is_told() && self.ports.iter_mut().all(|port| port.prepare_sleep(cx))
@@ -271,7 +255,6 @@ impl State {
         self.receivers.shrink(Option::is_none);
         self.senders.shrink_to_fit();
         self.inbox.shrink_to_fit();
-        self.ahead.shrink_to_fit();
     }
 
     /// When something is due though nothing comes.

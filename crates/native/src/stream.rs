@@ -213,7 +213,6 @@ impl Stream {
             return Poll::Ready(Err(Error::ConnectionAborted));
         }
         let answer = self.with(|held| {
-            held.network.look(|state| state.prefetch(held.id));
             let (check, unacknowledged, below) = held.connection(|connection| {
                 let below = below(connection.send_capacity());
                 (self.check_writing(connection), connection.unacknowledged(), below)

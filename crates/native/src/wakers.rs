@@ -2,8 +2,6 @@
 
 use std::task::{Context, Waker};
 
-use sunstar_packet::prefetch_at;
-
 /// From so many places on a table grows by an eighth of itself.
 const LARGE: usize = 1 << 16;
 
@@ -88,20 +86,6 @@ impl StreamWaiters {
         match self {
             Self::Reader(_) => false,
             Self::Others(both) => both.as_ref().is_none_or(|both| both.reader.is_none() && both.writer.is_none()),
-        }
-    }
-
-    /// Has the task fetched that waits to read.
-    pub(crate) fn prefetch_reader(&self) {
-        /// The beginning of a task, in bytes: what the executor knows of it, and of most all that it knows itself.
-        const TASK_BYTES: usize = 256;
-
-        let reader = match self {
-            Self::Reader(waker) => Some(waker),
-            Self::Others(both) => both.as_ref().and_then(|both| both.reader.as_ref()),
-        };
-        if let Some(waker) = reader {
-            prefetch_at(waker.data(), TASK_BYTES);
         }
     }
 

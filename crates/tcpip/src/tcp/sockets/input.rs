@@ -91,15 +91,6 @@ impl Sockets {
         }
     }
 
-    /// The application is going to ask a connection for something: the same for what is known of that one.
-    #[inline]
-    pub fn prefetch_connection(&self, id: SocketId) {
-        if self.is_far() {
-            self.connections.prefetch(id.place);
-            self.connection_timers.prefetch(id.place);
-        }
-    }
-
     /// A segment has come that was put behind another one.
     pub(crate) fn count_joined(&mut self) {
         self.counters.segments_received += 1;
