@@ -137,8 +137,8 @@ pub(crate) enum Output {
 /// Packets that wait no more since there is nobody to send them to.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
-    /// The neighbour did not answer on this link.
-    pub(crate) silent: Vec<(InterfaceId, Packet)>,
+    /// This neighbour did not answer.
+    pub(crate) silent: Vec<(Key, Packet)>,
     /// Others took its place.
     pub(crate) forgotten: usize,
     /// Others took its place, but it can go back to the station from which that came what it answers.
@@ -262,7 +262,7 @@ impl Neighbours {
         }
     }
 
-    /// A packet is to be sent to a neighbour.
+    /// A packet is to be sent to a neighbour. Unless it can be sent, ask [`Neighbours::has_forgotten`] afterwards.
     pub(crate) fn output(&mut self, now: Instant, key: Key, errand: Errand, packet: Packet) -> Output {
         self.uses += 1;
         let (target, back) = (key.1, errand.back(key.0));
@@ -396,9 +396,9 @@ impl Neighbours {
                 if entry.requests > 0 {
                     self.given_up.gone.push(entry.key);
                 }
-                let (interface, _) = entry.key;
+                let key = entry.key;
                 let waiting = self.remove(place);
-                self.given_up.silent.extend(waiting.into_iter().map(|waiting| (interface, waiting.packet)));
+                self.given_up.silent.extend(waiting.into_iter().map(|waiting| (key, waiting.packet)));
             } else {
                 self.request(now, place);
             }
@@ -413,6 +413,11 @@ impl Neighbours {
     /// The next request to be sent.
     pub(crate) fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
+    }
+
+    /// Whether packets wait no more, since others took the places of those whom they are for.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.given_up.forgotten > 0 || !self.given_up.back.is_empty()
     }
 
     /// Packets that can't be sent.

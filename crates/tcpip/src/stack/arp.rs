@@ -106,13 +106,13 @@ impl Stack {
             self.forget_redirects_to(now, id, address);
         }
         self.drops.add_many(DropReason::NeighbourForgotten, given_up.forgotten);
-        for (id, packet) in given_up.silent {
+        for (neighbour, packet) in given_up.silent {
             self.drop(DropReason::NeighbourSilent);
-            self.on_undeliverable(now, id, packet);
+            self.on_undeliverable(now, neighbour, packet);
         }
         for ((id, address), mac, packet) in given_up.back {
-            self.counters.answers_sent_back += 1;
             if let Some(frame) = self.frame(id, mac, ethertype_of(address), packet) {
+                self.counters.answers_sent_back += 1;
                 self.enqueue((id, frame));
             }
         }

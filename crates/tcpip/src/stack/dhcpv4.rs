@@ -67,16 +67,17 @@ impl Stack {
         true
     }
 
-    /// Gives back all addresses that were given by DHCP, of both versions of IP, since the host ends. Answers whether that takes a moment
-    /// more: let time pass and packets leave, and ask again.
+    /// Leaves all groups and gives back all addresses that were given by DHCP, of both versions of IP, since the host ends. Answers whether
+    /// that takes a moment more: let time pass and packets leave, and ask again.
     pub fn leave(&mut self, now: Instant) -> bool {
+        let has_left = self.leave_groups(now);
         let running = self.dhcpv4.iter().filter(|dhcp| dhcp.released_at.is_none());
         let interfaces: Vec<InterfaceId> = running.map(|dhcp| dhcp.interface).collect();
         for id in interfaces {
             self.stop_dhcpv4(now, id);
         }
         let has_more = self.leave_dhcpv6(now);
-        has_more || self.dhcpv4.iter().any(|dhcp| dhcp.released_at > Some(now))
+        has_left || has_more || self.dhcpv4.iter().any(|dhcp| dhcp.released_at > Some(now))
     }
 
     /// The lease that an interface has by DHCP, and until when; never if no time is said.

@@ -22,7 +22,7 @@ use crate::interface::InterfaceId;
 use crate::neighbours::Errand;
 use crate::time::Instant;
 
-/// Groups that sockets have joined at most, each counted once per interface.
+/// Groups that sockets of a stack have joined at most, each counted once per interface.
 const MAX_GROUPS: usize = 1_024;
 
 /// A change is told so often, so far apart at most (RFC 3376 §8.1, §8.11; RFC 3810 §9.1, §9.11).
@@ -51,7 +51,15 @@ use older::{Mode, Older};
 struct Membership {
     interface: InterfaceId,
     group: IpAddr,
-    joins: u32,
+    /// Those of sockets here, and those of [other shards](Stack::apply_group).
+    joins: [u32; 2],
+}
+
+/// Who listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    Socket,
+    Shard,
 }
 
 /// What is to be said, and when.
@@ -84,6 +92,11 @@ impl Groups {
     /// Whether a socket has joined a group.
     pub(super) fn has(&self, interface: InterfaceId, group: IpAddr) -> bool {
         self.members.iter().any(|member| (member.interface, member.group) == (interface, group))
+    }
+
+    /// How many groups sockets of this stack have joined.
+    fn joined_here(&self) -> usize {
+        self.members.iter().filter(|member| member.joins[Listener::Socket as usize] > 0).count()
     }
 
     /// Nothing is to be said on an interface. What sockets have joined stays joined.
@@ -131,23 +144,31 @@ impl Stack {
         if !group.is_multicast() {
             return Err(ConfigError::Address);
         }
-        self.join(now, interface, group, MAX_GROUPS)
+        self.join(now, interface, group, Listener::Socket)
     }
 
-    /// The same where there may be so many groups.
-    fn join(&mut self, now: Instant, interface: InterfaceId, group: IpAddr, most: usize) -> Result<(), ConfigError> {
-        let same = |member: &&mut Membership| (member.interface, member.group) == (interface, group);
-        if let Some(member) = self.groups.members.iter_mut().find(same) {
-            member.joins = member.joins.saturating_add(1);
-            return Ok(());
-        }
-        if self.groups.members.len() >= most {
+    /// The same for either kind of listener. Other shards have bounded how many groups theirs join.
+    fn join(&mut self, now: Instant, interface: InterfaceId, group: IpAddr, who: Listener) -> Result<(), ConfigError> {
+        let same = |member: &Membership| (member.interface, member.group) == (interface, group);
+        let found = self.groups.members.iter().position(same);
+        let joins = found.map_or(0, |at| self.groups.members[at].joins[who as usize]);
+        if joins == 0 && who == Listener::Socket && self.groups.joined_here() >= MAX_GROUPS {
             return Err(ConfigError::Full);
         }
-        self.groups.members.push(Membership { interface, group, joins: 1 });
+        if let Some(at) = found {
+            self.groups.members[at].joins[who as usize] = joins.saturating_add(1);
+            return Ok(());
+        }
+        let must_tell = is_of_routers(group) && !self.is_told(interface, group);
+        let mut member = Membership { interface, group, joins: [0; 2] };
+        member.joins[who as usize] = 1;
+        self.groups.members.push(member);
         self.groups.leaving.retain(|id, other| (id, other) != (interface, group));
         if let Some(handed) = &mut self.groups.handed {
             handed.push(GroupChange { interface, group, is_joined: true });
+            return Ok(());
+        }
+        if !must_tell {
             return Ok(());
         }
         if self.groups.older.mode(now, interface, group.is_ipv6()) != Mode::Current {
@@ -162,20 +183,23 @@ impl Stack {
     /// Listens to a group once less. Answers whether it was listened to. If that was the last time, that is told, and told again (RFC 3376
     /// §5.1, RFC 3810 §6.1).
     pub fn leave_group(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) -> bool {
+        self.leave_as(now, interface, group, Listener::Socket)
+    }
+
+    /// The same for either kind of listener.
+    fn leave_as(&mut self, now: Instant, interface: InterfaceId, group: IpAddr, who: Listener) -> bool {
         let same = |member: &Membership| (member.interface, member.group) == (interface, group);
         let Some(at) = self.groups.members.iter().position(same) else { return false };
-        let member = &mut self.groups.members[at];
-        member.joins -= 1;
-        if member.joins == 0 {
+        let joins = &mut self.groups.members[at].joins;
+        let Some(left) = joins[who as usize].checked_sub(1) else { return false };
+        joins[who as usize] = left;
+        if *joins == [0; 2] {
             self.groups.members.remove(at);
             if let Some(handed) = &mut self.groups.handed {
                 handed.push(GroupChange { interface, group, is_joined: false });
                 return true;
             }
-            match self.groups.older.mode(now, interface, group.is_ipv6()) {
-                Mode::Current => self.begin_leaving(now, interface, group),
-                mode => self.leave_as_of_old(now, interface, group, mode),
-            }
+            self.tell_leave(now, interface, group);
         }
         true
     }
@@ -214,6 +238,16 @@ impl Stack {
         self.send_old_reports(now);
     }
 
+    /// Whether routers are told that an interface listens to a group: not of those to which every host listens (RFC 3376 §6, RFC 3810 §6), nor
+    /// of those that no router carries (RFC 3810 §6).
+    fn is_told(&self, id: InterfaceId, group: IpAddr) -> bool {
+        is_of_routers(group)
+            && match group {
+                IpAddr::V4(_) => self.groups.has(id, group),
+                IpAddr::V6(v6) => self.listens_to(id, v6),
+            }
+    }
+
     /// All groups of an interface of which routers are told.
     fn listened_groups(&self, id: InterfaceId, is_v6: bool) -> Vec<IpAddr> {
         let joined = self.groups.members.iter().filter(|member| member.interface == id);
@@ -223,7 +257,7 @@ impl Stack {
             let tentative = self.tentative.iter().filter(|other| other.interface == id).map(|other| other.address());
             groups.extend(interface.addresses_v6().chain(tentative).map(|own| IpAddr::V6(solicited_node(own))));
         }
-        groups.retain(|group| *group != IpAddr::V6(ALL_NODES) && *group != IpAddr::V4(ALL_SYSTEMS));
+        groups.retain(|group| is_of_routers(*group));
         groups.sort_unstable();
         groups.dedup();
         groups
@@ -319,7 +353,7 @@ impl Stack {
         }
         // What others report by the current version concerns no host (§5.2).
         let Ok(query) = GroupQuery::parse_igmp(bytes) else { return Err(DropReason::GroupQuery) };
-        let is_listened = query.group.is_unspecified() || self.groups.has(arrived.interface, query.group.into());
+        let is_listened = query.group.is_unspecified() || self.is_told(arrived.interface, query.group.into());
         self.on_query(now, arrived.interface, &query, query.group.into(), is_listened);
         Ok(())
     }
@@ -346,7 +380,7 @@ impl Stack {
         if !head.header.src.is_unicast_link_local() {
             return Err(DropReason::GroupQuery);
         }
-        let is_listened = query.group.is_unspecified() || self.listens_to(arrived.interface, query.group);
+        let is_listened = query.group.is_unspecified() || self.is_told(arrived.interface, query.group.into());
         self.on_query(now, arrived.interface, &query, query.group.into(), is_listened);
         Ok(())
     }
@@ -383,6 +417,15 @@ impl Stack {
     fn draw_delay(&mut self, max_response: Duration) -> Duration {
         let most = u64::try_from(max_response.min(MAX_RESPONSE).as_micros()).unwrap_or(0);
         Duration::from_micros(self.secret.draw(&mut self.draws) % (most + 1))
+    }
+}
+
+/// Whether routers have anything to do with a group.
+fn is_of_routers(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(group) => group != ALL_SYSTEMS,
+        // RFC 4291 §2.7: the scope is in the last four bits, of which zero is reserved and one the interface itself.
+        IpAddr::V6(group) => group != ALL_NODES && group.octets()[1] & 0xf > 1,
     }
 }
 

@@ -15,6 +15,7 @@ use super::is_v4_station;
 use crate::drops::DropReason;
 use crate::head::Head;
 use crate::interface::{InterfaceId, LONGER_V6};
+use crate::neighbours::Key;
 use crate::path::{PathError, plateau_below};
 use crate::reassembly::Expired;
 use crate::time::Instant;
@@ -141,9 +142,9 @@ impl Stack {
         }
     }
 
-    /// A packet of ours, its IP header in front, can't be delivered on its first link. If what follows goes by another one by now, that says
-    /// nothing of it.
-    pub(super) fn on_undeliverable(&mut self, now: Instant, link: InterfaceId, mut packet: Packet) {
+    /// A packet of ours, its IP header in front, can't be delivered to its first neighbour. If what follows goes to another one by now, who is
+    /// not known to be silent as well, that says nothing of it.
+    pub(super) fn on_undeliverable(&mut self, now: Instant, neighbour: Key, mut packet: Packet) {
         let len = packet.len().min(EXAMINED_BYTES);
         let Ok(head) = packet.contiguous(len, &self.copies) else { return };
         let refused = match head.first() {
@@ -153,8 +154,9 @@ impl Stack {
             _ => Quoted::parse(head).ok().and_then(|quoted| refused(&quoted)),
         };
         let Some(refused) = refused else { return };
-        let way = self.network.way(zone::marked(refused.dst, link));
-        if way.is_none_or(|way| way.interface == link) {
+        let (link, _) = neighbour;
+        let way = self.network.way(zone::marked(refused.dst, link)).map(|way| (way.interface, way.next_hop));
+        if way.is_none_or(|way| way == neighbour || self.network.is_silent(way)) {
             self.on_refused(now, &refused, Some(link), PathError::Host);
         }
     }

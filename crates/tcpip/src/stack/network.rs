@@ -9,6 +9,7 @@ use sunstar_wire::FourTuple;
 use super::{is_v4_station, selection};
 use crate::configuration::Origin;
 use crate::interface::{Interface, InterfaceId, InterfaceOptions};
+use crate::neighbours::Key;
 use crate::prefix::Prefix;
 use crate::routes::{Route, Routes, TooManyRoutes};
 use crate::tcp::sockets::OpenError;
@@ -235,14 +236,14 @@ impl Network {
         if self.silent.is_empty() {
             return Some(first);
         }
-        let is_silent = |route: &Route| {
-            let is_it = |(id, router, _): &(InterfaceId, IpAddr, Instant)| {
-                (*id, Some(*router)) == (route.interface, route.gateway)
-            };
-            self.silent.iter().any(is_it)
-        };
+        let is_silent = |route: &Route| route.gateway.is_some_and(|gateway| self.is_silent((route.interface, gateway)));
         let mut others = self.routes.iter().filter(|other| other.prefix.is_same_network(first.prefix));
         others.find(|route| !is_silent(route)).or(Some(first))
+    }
+
+    /// Whether it is known of a router that it does not answer.
+    pub(super) fn is_silent(&self, router: Key) -> bool {
+        self.silent.iter().any(|(id, address, _)| (*id, *address) == router)
     }
 
     /// A neighbour does not answer. Only of routers that is of interest.

@@ -33,29 +33,28 @@ impl Stack {
         if self.network.interface(way.interface)?.mac().is_none() {
             return Some((way.interface, packet));
         }
-        let (dst, packet) = self.resolve(now, way, errand, packet)?;
-        self.frame(way.interface, dst, ethertype_of(way.next_hop), packet).map(|frame| (way.interface, frame))
+        let (dst, packet, is_sent_back) = self.resolve(now, way, errand, packet)?;
+        let frame = self.frame(way.interface, dst, ethertype_of(way.next_hop), packet)?;
+        self.counters.answers_sent_back += u64::from(is_sent_back);
+        Some((way.interface, frame))
     }
 
-    /// The station that gets a packet, if it is known.
-    fn resolve(&mut self, now: Instant, way: &Way, errand: Errand, packet: Packet) -> Option<(MacAddr, Packet)> {
+    /// The station that gets a packet, if it is known, and whether it is that from which what it answers has come, whoever has its address.
+    fn resolve(&mut self, now: Instant, way: &Way, errand: Errand, packet: Packet) -> Option<(MacAddr, Packet, bool)> {
         match way.cast {
-            Cast::Broadcast => return Some((MacAddr::BROADCAST, packet)),
+            Cast::Broadcast => return Some((MacAddr::BROADCAST, packet, false)),
             Cast::Multicast => {
                 let group = match way.next_hop {
                     IpAddr::V4(group) => MacAddr::from_ipv4_multicast(group),
                     IpAddr::V6(group) => MacAddr::from_ipv6_multicast(group),
                 };
-                return Some((group, packet));
+                return Some((group, packet, false));
             }
             Cast::Unicast | Cast::Local => {}
         }
-        match self.neighbours.output(now, (way.interface, way.next_hop), errand, packet) {
-            Output::Send(mac, packet) => Some((mac, packet)),
-            Output::SendBack(mac, packet) => {
-                self.counters.answers_sent_back += 1;
-                Some((mac, packet))
-            }
+        let leaving = match self.neighbours.output(now, (way.interface, way.next_hop), errand, packet) {
+            Output::Send(mac, packet) => return Some((mac, packet, false)),
+            Output::SendBack(mac, packet) => Some((mac, packet, true)),
             Output::Waits { dropped } => {
                 if dropped {
                     self.drop(DropReason::NeighbourQueueFull);
@@ -66,7 +65,12 @@ impl Stack {
                 self.drop(DropReason::NeighbourRate);
                 None
             }
+        };
+        // Who is asked for has taken somebody's place, perhaps: no timer tells of that.
+        if self.neighbours.has_forgotten() {
+            self.give_up_neighbours(now);
         }
+        leaving
     }
 
     /// Puts an Ethernet header in front.

@@ -87,7 +87,7 @@ impl Stack {
         }
         let network = &self.network;
         if let Some(answer) = self.tcp.next_answer(|flow| network.max_segment(flow)) {
-            let errand = Errand::Answer(answer.to);
+            let errand = answer.errand;
             let flow = answer.write(segment);
             return self.transmit_segment(now, (&flow, errand), segment, packet).map_or(Turn::Stays, Turn::Leaves);
         }

@@ -40,7 +40,7 @@ pub struct HalfOpen {
     /// Whether the answer offers a cookie for the next time (RFC 7413 §4.1.2), and in which form.
     offer: Offer,
     answers: u8,
-    /// Whether it is known when the first one was sent.
+    /// Whether it is known which answer of ours a confirmation confirms, and when that was sent.
     is_timed: bool,
     repeats: u8,
     answered_at: Instant,
@@ -138,6 +138,11 @@ impl HalfOpen {
         (self.answers, self.answered_at, self.is_timed) = (1, now, false);
     }
 
+    /// When what confirms was sent is not known any more.
+    pub(super) fn set_untimed(&mut self) {
+        self.is_timed = false;
+    }
+
     /// Our SYN with the acknowledgement of theirs, for the first time or since it is due again.
     pub fn answer(&mut self, now: Instant, options: &Options) -> TcpHeader {
         self.answers += 1;
@@ -149,6 +154,7 @@ impl HalfOpen {
     /// The same for a SYN that came again. When it is due by itself, and for how long, does not depend on strangers.
     pub fn answer_again(&mut self, now: Instant, options: &Options) -> TcpHeader {
         self.repeats = self.repeats.saturating_add(1);
+        self.set_untimed();
         self.header(now, options)
     }
 

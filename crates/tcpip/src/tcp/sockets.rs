@@ -31,6 +31,7 @@ use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
 use crate::flows::Flows;
+use crate::neighbours::{Errand, Station};
 use crate::rate::TokenBucket;
 use crate::slab::Slab;
 use crate::time::Instant;
@@ -190,6 +191,8 @@ struct Waiting {
     flow: FourTuple,
     listener: u32,
     half_open: HalfOpen,
+    /// The station that has asked, if it is known.
+    station: Option<Station>,
 }
 
 #[derive(Debug)]
@@ -497,7 +500,7 @@ impl Sockets {
             if let Some(seq) = expected {
                 header = TcpHeader { seq, flags: TcpFlags::RST, ack: Seq::default(), ..header };
             }
-            self.reply(flow, header);
+            self.reply_as(Errand::Own, flow, header);
             self.counters.resets_sent += 1;
         }
         self.after_change(now, place);

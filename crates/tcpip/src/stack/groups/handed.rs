@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use super::{ConfigError, Stack};
+use super::{ConfigError, Listener, Stack};
 use crate::interface::InterfaceId;
 use crate::time::Instant;
 
@@ -49,16 +49,17 @@ impl Stack {
         self.groups.handed.as_ref().is_some_and(|handed| !handed.0.is_empty())
     }
 
-    /// Another shard listens to a group, or no more: it counts as one that listens here. The other one has bounded how many there are.
+    /// Another shard listens to a group, or no more: it counts as one that listens here, but takes no room from the sockets
+    /// here: the other one has bounded how many there are.
     ///
     /// # Errors
     /// [`ConfigError::NoInterface`].
     pub fn apply_group(&mut self, now: Instant, change: &GroupChange) -> Result<(), ConfigError> {
         self.network.interface(change.interface).ok_or(ConfigError::NoInterface)?;
         match change.is_joined {
-            true => self.join(now, change.interface, change.group, usize::MAX),
+            true => self.join(now, change.interface, change.group, Listener::Shard),
             false => {
-                self.leave_group(now, change.interface, change.group);
+                self.leave_as(now, change.interface, change.group, Listener::Shard);
                 Ok(())
             }
         }

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use sunstar_wire::GroupRecord;
 
-use super::{MAX_GROUPS, ROBUSTNESS, Stack, UNSOLICITED};
+use super::{MAX_GROUPS, Mode, ROBUSTNESS, Stack, UNSOLICITED, is_of_routers};
 use crate::interface::InterfaceId;
 use crate::time::Instant;
 
@@ -40,8 +40,30 @@ impl Leaving {
 }
 
 impl Stack {
+    /// Leaves what sockets of any shard have joined, since the host ends: shards that end tell each other nothing any more. Answers whether
+    /// there was something to be told.
+    pub(in crate::stack) fn leave_groups(&mut self, now: Instant) -> bool {
+        if self.groups.handed.is_some() {
+            return false;
+        }
+        let left = core::mem::take(&mut self.groups.members);
+        left.iter().for_each(|member| self.tell_leave(now, member.interface, member.group));
+        !left.is_empty()
+    }
+
+    /// No socket listens to a group any more. That is told, unless routers were not told of it, or it is listened to all the same.
+    pub(super) fn tell_leave(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) {
+        if !is_of_routers(group) || self.is_told(interface, group) {
+            return;
+        }
+        match self.groups.older.mode(now, interface, group.is_ipv6()) {
+            Mode::Current => self.begin_leaving(now, interface, group),
+            mode => self.leave_as_of_old(now, interface, group, mode),
+        }
+    }
+
     /// Tells that nobody here listens to a group any more, now and a little later.
-    pub(super) fn begin_leaving(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) {
+    fn begin_leaving(&mut self, now: Instant, interface: InterfaceId, group: IpAddr) {
         self.send_records(now, interface, &[group], GroupRecord::Leaves);
         if self.groups.leaving.0.len() < MAX_GROUPS {
             let due = now + UNSOLICITED;
@@ -61,6 +83,8 @@ impl Stack {
                 (leave.due, leave.left) = (now + UNSOLICITED, leave.left - 1);
             }
             self.groups.leaving.0.retain(|leave| leave.left > 0);
+            // An address may have come meanwhile that listens there as well.
+            groups.retain(|group| !self.is_told(first.interface, *group));
             self.send_records(now, first.interface, &groups, GroupRecord::Leaves);
         }
     }

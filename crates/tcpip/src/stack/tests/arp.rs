@@ -128,10 +128,10 @@ fn neighbours_are_bounded() {
         connect(&mut script, last);
         script.sent();
     }
-    assert_eq!((script.stack.neighbours(), script.dropped(DropReason::NeighbourForgotten)), (2, 0));
+    assert_eq!(script.stack.neighbours(), 2);
+    assert_eq!(script.dropped(DropReason::NeighbourForgotten), 2, "what waited for 2");
     let reply = |last| Arp { operation: ArpOperation::Reply, ..Arp::request(mac(last), host(last), US) };
     script.arp(&reply(3));
-    assert_eq!(script.dropped(DropReason::NeighbourForgotten), 2, "what waited for 2");
     assert_eq!(script.sent().len(), 1, "what waited for 3");
     // Four to whom we speak, and then a fifth.
     for last in [3, 4, 5, 6] {
@@ -259,4 +259,52 @@ fn routers_outside_of_our_networks_are_found() {
     assert_eq!(script.sent_one().arp().tpa, router);
     script.arp(&Arp { operation: ArpOperation::Reply, ..Arp::request(mac(8), router, US) });
     assert_eq!(script.sent_one().ethernet.dst, mac(8));
+}
+
+/// RFC 1122 §3.3.1.4: what did not reach one router is no verdict on the next one of the same link, unless that is silent too.
+#[test]
+fn the_next_router_is_tried_before_anybody_is_told() {
+    let mut script = Script::new();
+    let prefix = crate::prefix::Prefix::ALL_V4;
+    for (metric, last) in [(0, 251), (1, 252)] {
+        let gateway = Some(host(last).into());
+        let route = crate::routes::Route { prefix, gateway, interface: script.link, metric };
+        script.stack.add_route(route).expect("there is room");
+    }
+    let to = ([203, 0, 113, 5], 80).into();
+    let client = script.stack.connect(script.now, None, to, Options::DEFAULT).expect("there is a way");
+    let mut asked = Vec::new();
+    let mut states = Vec::new();
+    for _ in 0..60 {
+        asked.extend(script.sent().iter().map(|sent| sent.arp().tpa));
+        let connection = script.stack.tcp().connection(client).expect("it is ours");
+        states.push((asked.len(), connection.state(), connection.failure()));
+        script.wait(SECOND / 4);
+    }
+    assert_eq!(asked, [[host(251); 3], [host(252); 3]].concat());
+    assert!(states.contains(&(4, State::SynSent, None)), "{states:?}");
+    assert_eq!(states.last(), Some(&(6, State::Closed, Some(Failure::Unreachable))));
+}
+
+/// Who had to make room is told of at once, though no timer is due and nobody says anything.
+#[test]
+fn what_makes_room_for_others_goes_back_at_once() {
+    let neighbours = NeighbourLimits { neighbours: 2, waiting_packets: 8 };
+    let mut script = Script::with_limits(Limits { neighbours, ..Limits::DEFAULT });
+    let ping = |script: &mut Script, last: u8| {
+        let request = sunstar_wire::Icmpv4Header::EchoRequest { identifier: 7, sequence: 1 };
+        let bytes = request.to_bytes(sunstar_wire::checksum::Sum::of(&[]));
+        script.ip(&sunstar_wire::Ipv4Header::new(sunstar_wire::IpProtocol::ICMP, host(last), US), &bytes);
+    };
+    ping(&mut script, 2);
+    assert_eq!(script.sent_one().arp().tpa, host(2));
+    connect(&mut script, 3);
+    let sent = script.sent();
+    let back: Vec<_> = sent.iter().filter(|sent| sent.ethernet.ethertype == sunstar_wire::EtherType::IPV4).collect();
+    assert_eq!((sent.len(), back.len()), (2, 1), "{sent:?}");
+    assert_eq!((back[0].ethernet.dst, back[0].ip().dst()), (mac(1), host(2)));
+    assert_eq!(script.stack.counters().answers_sent_back, 1);
+    connect(&mut script, 4);
+    script.sent();
+    assert_eq!(script.dropped(DropReason::NeighbourForgotten), 1, "what waited for 3");
 }

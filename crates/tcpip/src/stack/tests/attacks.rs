@@ -189,6 +189,30 @@ fn a_neighbour_beside_them_is_answered_where_it_is() {
     assert!(!sent.is_empty() && sent.iter().all(|(to, _)| *to == ATTACKER), "{sent:?}");
 }
 
+/// What the clock has repeated for a stranger goes where its first answer went, though nobody may be asked for.
+#[test]
+fn answers_are_repeated_beside_floods() {
+    let mut attack = Attack::new();
+    let flood = |attack: &mut Attack| {
+        for at in 0..1_000 {
+            let header = TcpHeader { flags: TcpFlags::ACK, ack: Seq::new(at), ..TcpHeader::new(5, 80) };
+            let last = u8::try_from(3 + attack.dice.roll(200)).expect("small");
+            attack.tcp(Ipv4Addr::new(192, 0, 2, last), &header, &[]);
+        }
+        attack.world.transmit();
+    };
+    flood(&mut attack);
+    let (client, port) = (Ipv4Addr::new(192, 0, 2, 250), 4_444);
+    attack.tcp(client, &syn(port, 1_000), &[]);
+    assert_eq!(segments(&mut attack, port).len(), 1);
+    attack.world.now = attack.world.now + SECOND + Duration::from_millis(10);
+    flood(&mut attack);
+    let now = attack.world.now;
+    attack.world.stack(1).handle_timeout(now);
+    let [(to, answer)] = segments(&mut attack, port)[..] else { panic!("it is answered again") };
+    assert_eq!((to, answer.flags), (ATTACKER, TcpFlags::SYN | TcpFlags::ACK));
+}
+
 #[test]
 fn acknowledgements_of_strangers() {
     let mut attack = Attack::new();

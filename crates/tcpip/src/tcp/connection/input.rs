@@ -113,10 +113,10 @@ impl Connection {
         let header = &segment.header;
         let most = self.opening_len();
         if segment.has(TcpFlags::ACK) && !header.ack.is_within(self.snd_nxt, most + 1) {
-            return if segment.has(TcpFlags::RST) { Reply::None } else { self.refuse_old(now, header.ack) };
+            return if segment.has(TcpFlags::RST) { Reply::None } else { Reply::Reset(header.ack) };
         }
         if segment.has(TcpFlags::ACK) && !segment.has(TcpFlags::RST) && self.echoes_others(now, header) {
-            return self.refuse_old(now, header.ack);
+            return Reply::Reset(header.ack);
         }
         if segment.has(TcpFlags::RST) {
             if segment.has(TcpFlags::ACK) {
@@ -143,14 +143,16 @@ impl Connection {
         Reply::None
     }
 
-    /// The other side has a connection in mind that we don't know: an old one, or one that somebody has begun in our name. Told, it forgets
-    /// that, so the first time our SYN comes again soon, as Linux has it.
-    fn refuse_old(&mut self, now: Instant, ack: Seq) -> Reply {
+    /// The reset was sent for which [`Reply::Reset`] has asked: so if our SYN waits for its answer, the other side had a connection in mind
+    /// that we don't know, an old one or one that somebody has begun in our name. It forgets that, and the first time our SYN comes again
+    /// soon, as Linux has it, if it may come again at all.
+    pub fn on_reset_sent(&mut self, now: Instant) {
         let soon = now + ASK_AGAIN_WAIT;
-        if self.rto.backoff() == 0 && self.retransmit_timer.is_some_and(|timer| timer.deadline() > soon) {
+        let may_ask = self.state == State::SynSent && self.timeouts < self.options.syn_retries;
+        let is_later = self.retransmit_timer.is_some_and(|timer| timer.deadline() > soon);
+        if may_ask && is_later && self.rto.backoff() == 0 {
             self.set_timer(Purpose::Timeout, soon);
         }
-        Reply::Reset(ack)
     }
 
     /// Whether the answer to our SYN echoes a timestamp that none of ours had (RFC 7323 §3.2 has it echo one): it is from another

@@ -178,4 +178,7 @@ fn what_was_answered_before_it_was_remembered_measures_nothing() {
     assert_eq!(rtt(&half_open), (false, Some(Duration::from_millis(100))));
     half_open.set_answered(at(1_050));
     assert_eq!(rtt(&half_open), (true, None));
+    let (mut half_open, _) = asked(all_options());
+    half_open.answer_again(at(1_090), &Options::DEFAULT);
+    assert_eq!(rtt(&half_open), (true, None), "nobody knows which of both it confirms");
 }

@@ -4,7 +4,7 @@ use sunstar_wire::{FourTuple, TcpHeader};
 
 use super::Sockets;
 use crate::interface::InterfaceId;
-use crate::neighbours::Station;
+use crate::neighbours::{Errand, Station};
 use crate::tcp::connection::Outgoing;
 use crate::tcp::scoreboard::Payload;
 
@@ -13,8 +13,7 @@ use crate::tcp::scoreboard::Payload;
 pub(crate) struct Answer {
     pub(super) flow: FourTuple,
     pub(super) header: TcpHeader,
-    /// The station from which that came what it answers, if something did.
-    pub(crate) to: Option<Station>,
+    pub(crate) errand: Errand,
 }
 
 impl Answer {
@@ -62,12 +61,20 @@ impl Sockets {
         }
     }
 
-    /// Puts a segment of no connection into the queue.
+    /// Puts a segment of no connection into the queue. What answers a segment has its station [set](Sockets::on_unconnected) when that is
+    /// known.
     pub(super) fn reply(&mut self, flow: FourTuple, header: TcpHeader) {
-        if self.answers.len() < self.limits.replies as usize {
-            self.answers.push_back(Answer { flow, header, to: None });
+        self.reply_as(Errand::Answer(None), flow, header);
+    }
+
+    /// The same where it is known why it is sent. Answers whether there was room.
+    pub(super) fn reply_as(&mut self, errand: Errand, flow: FourTuple, header: TcpHeader) -> bool {
+        let has_room = self.answers.len() < self.limits.replies as usize;
+        if has_room {
+            self.answers.push_back(Answer { flow, header, errand });
         } else {
             self.counters.replies_dropped += 1;
         }
+        has_room
     }
 }

@@ -3,6 +3,7 @@
 use sunstar_wire::{FourTuple, TcpFlags, TcpHeader};
 
 use super::Sockets;
+use crate::neighbours::Station;
 use crate::tcp::connection::Segment;
 use crate::tcp::cookie;
 use crate::tcp::half_open::{HalfOpen, Verdict};
@@ -51,7 +52,7 @@ impl Sockets {
         now: Instant,
         flow: FourTuple,
         at: u32,
-        stranger: HalfOpen,
+        (stranger, station): (HalfOpen, Option<Station>),
         segment: &mut Segment,
     ) {
         let Some(listener) = self.listeners.get(at) else { return };
@@ -60,7 +61,7 @@ impl Sockets {
             let may_wait = self.half_open.len() < self.limits.half_open as usize;
             if may_wait && listener.half_open <= listener.backlog {
                 // It believes that it is open, and may never say anything again without being asked.
-                self.wait_confirmed(now, flow, at, stranger);
+                self.wait_confirmed(now, flow, at, (stranger, station));
             }
             return;
         }
@@ -75,10 +76,16 @@ impl Sockets {
     }
 
     /// Remembers a stranger who has been answered.
-    fn wait_confirmed(&mut self, now: Instant, flow: FourTuple, at: u32, mut stranger: HalfOpen) {
+    fn wait_confirmed(
+        &mut self,
+        now: Instant,
+        flow: FourTuple,
+        at: u32,
+        (mut stranger, station): (HalfOpen, Option<Station>),
+    ) {
         stranger.set_answered(now);
         let deadline = stranger.deadline();
-        if let Some(place) = self.wait(flow, at, stranger) {
+        if let Some(place) = self.wait(flow, at, stranger, station) {
             self.half_open_timers.arm(place, deadline);
         }
     }

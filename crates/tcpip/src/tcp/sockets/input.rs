@@ -5,7 +5,7 @@ use sunstar_wire::{AddressPair, FastOpenOption, FourTuple, Seq, TcpFlags, TcpHea
 
 use super::listen::Listener;
 use super::{Event, Origin, Place, SocketId, Sockets, Waiting, bound_at};
-use crate::neighbours::Station;
+use crate::neighbours::{Errand, Station};
 use crate::tcp::connection::{Connection, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
@@ -54,19 +54,21 @@ impl Sockets {
         found: Option<Place>,
         flow: FourTuple,
         segment: &mut Segment,
-        Origin { link_mss, station }: Origin,
+        origin: Origin,
     ) -> Option<Station> {
         let (answers, accepted) = (self.answers.len(), self.counters.accepted);
         match found {
             Some(Place::Connection(_)) => {}
-            Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment, link_mss),
-            Some(Place::Over(place)) => self.on_over(now, place, flow, segment, link_mss),
-            None => self.on_stranger(now, flow, segment, link_mss),
+            Some(Place::HalfOpen(place)) => self.on_half_open(now, place, segment, origin),
+            Some(Place::Over(place)) => self.on_over(now, place, flow, segment, origin),
+            None => self.on_stranger(now, flow, segment, origin),
         }
-        if let Some(answer) = self.answers.get_mut(answers) {
-            answer.to = station;
+        for answer in self.answers.iter_mut().skip(answers) {
+            if answer.errand == Errand::Answer(None) {
+                answer.errand = Errand::Answer(origin.station);
+            }
         }
-        station.filter(|_| self.counters.accepted > accepted)
+        origin.station.filter(|_| self.counters.accepted > accepted)
     }
 
     /// Whether there are so many connections that they don't fit into the caches.
@@ -162,8 +164,11 @@ impl Sockets {
             return;
         }
         let flow = entry.flow;
-        if let Reply::Reset(seq) = reply {
-            self.reset(now, flow, seq);
+        if let Reply::Reset(seq) = reply
+            && self.reply_reset(now, Errand::Own, flow, reset(seq))
+            && let Some(entry) = self.connections.get_mut(place)
+        {
+            entry.connection.on_reset_sent(now);
         }
         // Nobody will read it (RFC 2525 §2.17). The other side believes a reset with the number that it expects (RFC 5961 §3), which may
         // be before our end.
@@ -175,16 +180,16 @@ impl Sockets {
         self.after_change(now, place);
     }
 
-    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment, link_mss: u16) {
+    fn on_half_open(&mut self, now: Instant, place: u32, segment: &mut Segment, origin: Origin) {
         let Some(waiting) = self.half_open.get(place) else { return };
         let (flow, at, half_open) = (waiting.flow, waiting.listener, waiting.half_open);
         let header = &segment.header;
         if !half_open.has_answered_with(header.ack - 1)
-            && let Some(cookie) = self.cookie_of(now, &flow, at, header, link_mss)
+            && let Some(cookie) = self.cookie_of(now, &flow, at, header, origin.link_mss)
         {
             // They asked twice, and the first time there was no place.
             self.forget(place);
-            self.on_cookie(now, flow, at, cookie, segment);
+            self.on_cookie(now, flow, at, (cookie, origin.station), segment);
             return;
         }
         let Some(listener) = self.listeners.get(at) else {
@@ -198,7 +203,10 @@ impl Sockets {
             half_open::Verdict::Gone => self.forget(place),
             // The stranger believes that it is open. It will send again what is not acknowledged, or be reset.
             half_open::Verdict::Open(_) if !listener.has_room() || self.is_full() => {
-                self.counters.confirmations_dropped += 1
+                self.counters.confirmations_dropped += 1;
+                if let Some(waiting) = self.half_open.get_mut(place) {
+                    waiting.half_open.set_untimed();
+                }
             }
             half_open::Verdict::Open(connection) => {
                 self.forget(place);
@@ -219,7 +227,7 @@ impl Sockets {
         self.connections.len() >= self.limits.connections as usize
     }
 
-    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
+    fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &mut Segment, origin: Origin) {
         let Some(over) = self.over.get_mut(place) else { return };
         match over.time_wait.handle_segment(now, segment) {
             time_wait::Verdict::Ignore => {}
@@ -227,13 +235,13 @@ impl Sockets {
             time_wait::Verdict::Reopen => {
                 self.forget_over(place);
                 self.counters.time_wait_reused += 1;
-                self.on_stranger(now, flow, segment, link_mss);
+                self.on_stranger(now, flow, segment, origin);
             }
         }
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
-    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, link_mss: u16) {
+    fn on_stranger(&mut self, now: Instant, flow: FourTuple, segment: &mut Segment, origin: Origin) {
         assume_mss(&flow, segment);
         let header = &segment.header;
         let has = |flags| header.flags.contains(flags);
@@ -242,17 +250,17 @@ impl Sockets {
         }
         let listener = bound_at(&self.bound, flow.src());
         match listener {
-            Some(at) if has(TcpFlags::ACK) => match self.cookie_of(now, &flow, at, header, link_mss) {
-                Some(cookie) => self.on_cookie(now, flow, at, cookie, segment),
+            Some(at) if has(TcpFlags::ACK) => match self.cookie_of(now, &flow, at, header, origin.link_mss) {
+                Some(cookie) => self.on_cookie(now, flow, at, (cookie, origin.station), segment),
                 None => self.reset(now, flow, header.ack),
             },
             None if has(TcpFlags::ACK) => self.reset(now, flow, header.ack),
-            Some(at) if has(TcpFlags::SYN) => self.on_syn(now, flow, at, segment, link_mss),
+            Some(at) if has(TcpFlags::SYN) => self.on_syn(now, flow, at, segment, origin),
             _ => self.refuse(now, flow, segment),
         }
     }
 
-    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, link_mss: u16) {
+    fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, origin: Origin) {
         let syn = &segment.header;
         let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
         let Some(listener) = self.listeners.get_mut(at) else { return };
@@ -261,12 +269,12 @@ impl Sockets {
             return;
         }
         if is_flooded || listener.half_open > listener.backlog {
-            self.answer_by_cookie(now, flow, at, syn, link_mss);
+            self.answer_by_cookie(now, flow, at, syn, origin.link_mss);
             return;
         }
         let iss = self.secret.initial_sequence(now, &flow);
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
-        half_open.limit_mss(link_mss);
+        half_open.limit_mss(origin.link_mss);
         let has_data = !segment.payload.is_empty();
         let fast_open = listener.fast_open.map_or(Decision::Ordinary, |fast_open| {
             fast_open.decide(listener.queue.len(), flow.reversed().addresses, syn.options.fast_open, has_data)
@@ -282,15 +290,21 @@ impl Sockets {
                 return;
             }
         }
-        match self.wait(flow, at, half_open) {
+        match self.wait(flow, at, half_open, origin.station) {
             Some(place) => self.answer(now, place),
             None => self.counters.syns_dropped += 1,
         }
     }
 
     /// Remembers a stranger; answers with his place, if there is one.
-    pub(super) fn wait(&mut self, flow: FourTuple, at: u32, half_open: HalfOpen) -> Option<u32> {
-        let place = self.half_open.insert(Waiting { flow, listener: at, half_open });
+    pub(super) fn wait(
+        &mut self,
+        flow: FourTuple,
+        at: u32,
+        half_open: HalfOpen,
+        station: Option<Station>,
+    ) -> Option<u32> {
+        let place = self.half_open.insert(Waiting { flow, listener: at, half_open, station });
         if self.flows.insert(self.flow_hash(&flow), Place::HalfOpen(place).pack()).is_err() {
             self.half_open.remove(place);
             return None;
@@ -307,8 +321,9 @@ impl Sockets {
         let Some(listener) = self.listeners.get(waiting.listener) else { return };
         let (flow, mut header) = (waiting.flow, waiting.half_open.answer(now, &listener.options));
         header.options.fast_open = offer(waiting, listener);
+        let errand = Errand::Answer(waiting.station);
         self.half_open_timers.arm(place, waiting.half_open.deadline());
-        self.reply(flow, header);
+        self.reply_as(errand, flow, header);
     }
 
     /// Sends it to somebody who asks again.
@@ -336,27 +351,34 @@ impl Sockets {
         }
     }
 
-    /// A reset that the sender of a segment with an acknowledgement believes.
+    /// Refuses a stranger's segment with an acknowledgement.
     pub(super) fn reset(&mut self, now: Instant, flow: FourTuple, seq: Seq) {
-        self.reply_reset(now, flow, TcpHeader { flags: TcpFlags::RST, seq, ..TcpHeader::default() });
+        self.reply_reset(now, Errand::Answer(None), flow, reset(seq));
     }
 
     /// A reset for a segment that acknowledges nothing.
     fn refuse(&mut self, now: Instant, flow: FourTuple, segment: &Segment) {
         let ack = segment.header.seq + segment.len();
         let flags = TcpFlags::RST | TcpFlags::ACK;
-        self.reply_reset(now, flow, TcpHeader { flags, seq: Seq::default(), ack, ..TcpHeader::default() });
+        let header = TcpHeader { flags, seq: Seq::default(), ack, ..TcpHeader::default() };
+        self.reply_reset(now, Errand::Answer(None), flow, header);
     }
 
-    /// Not more often than what is open leaves time for.
-    fn reply_reset(&mut self, now: Instant, flow: FourTuple, header: TcpHeader) {
+    /// Not more often than what is open leaves time for. Answers whether it will be sent.
+    fn reply_reset(&mut self, now: Instant, errand: Errand, flow: FourTuple, header: TcpHeader) -> bool {
         if self.resets.take(now) || planted::is("resets_unbounded") {
             self.counters.resets_sent += 1;
-            self.reply(flow, header);
+            self.reply_as(errand, flow, header)
         } else {
             self.counters.resets_suppressed += 1;
+            false
         }
     }
+}
+
+/// A reset that the sender of a segment with an acknowledgement believes.
+fn reset(seq: Seq) -> TcpHeader {
+    TcpHeader { flags: TcpFlags::RST, seq, ..TcpHeader::default() }
 }
 
 /// Who does not say how large segments may be takes what every host takes (RFC 9293 §3.7.1): over IPv4 536 bytes, as a connection assumes by

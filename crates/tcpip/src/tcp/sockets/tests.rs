@@ -8,6 +8,7 @@ use sunstar_packet::Buffer;
 use sunstar_wire::{AddressPair, FourTuple, Seq, TcpFlags, TcpHeader};
 
 use super::{Event, Limits, ListenerId, OpenError, SocketId, Sockets};
+use crate::neighbours::Errand;
 use crate::tcp::connection::{Connection, Failure, Options, Segment, State};
 use crate::tcp::secret::Secret;
 use crate::tcp::test_stream::data;
@@ -505,4 +506,54 @@ fn memory_of_what_is_over_is_used_again() {
     let server = two.stacks[1].accept(listener).expect("the connection is open");
     assert_eq!(two.read(1, server), data(3, 100).to_vec());
     assert_eq!(two.read(0, client), [0; 0]);
+}
+
+/// Floods of strangers, who have questions of their own, don't keep them from leaving.
+#[test]
+fn resets_of_connections_are_not_those_of_strangers() {
+    let (mut two, client, server) = connected();
+    let port = two.stacks[0].flow(client).expect("it is ours").src_port;
+    two.stacks[1].abort(two.now, server);
+    let reset = two.stacks[1].next_answer(|_| Ok(1_000)).expect("it is reset");
+    assert_eq!((reset.errand, reset.flow.dst_port), (Errand::Own, port));
+    let opening = two.connect();
+    let (flow, _) = two.stacks[0].poll_transmit(two.now, 1_000).expect("a SYN");
+    assert_eq!(two.stacks[0].flow(opening), Some(flow));
+    two.stacks[0].handle_segment(two.now, flow.reversed(), Segment { header: ack(), ..Segment::default() });
+    assert_eq!(two.stacks[0].next_answer(|_| Ok(1_000)).map(|reset| reset.errand), Some(Errand::Own));
+    let stranger = FourTuple { dst_port: 9, ..flow };
+    two.stacks[1].handle_segment(two.now, stranger, Segment { header: ack(), ..Segment::default() });
+    assert_eq!(two.stacks[1].next_answer(|_| Ok(1_000)).map(|reset| reset.errand), Some(Errand::Answer(None)));
+}
+
+/// Who has another connection in mind is asked again soon if he was told, and at the usual time if not.
+#[test]
+fn only_who_was_told_is_asked_again_soon() {
+    for (replies, wait) in [(8, Duration::from_millis(10)), (0, Duration::from_secs(1))] {
+        let mut two = Two::new(Limits { replies, ..Limits::DEFAULT });
+        let id = two.connect();
+        let (flow, _) = two.stacks[0].poll_transmit(two.now, 1_000).expect("a SYN");
+        two.stacks[0].handle_segment(two.now, flow.reversed(), Segment { header: ack(), ..Segment::default() });
+        let connection = two.stacks[0].connection(id).expect("it is ours");
+        assert_eq!(connection.deadline(), Some(two.now + wait), "with room for {replies}");
+    }
+}
+
+/// RFC 6298 §3: who was not heard when he confirmed says nothing of the path when he comes again.
+#[test]
+fn what_was_not_heard_measures_nothing() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 1);
+    let first = two.connect();
+    two.run();
+    let clients = [first, two.connect(), two.connect()];
+    two.run();
+    let counters = two.stacks[1].counters();
+    assert_eq!((counters.confirmations_dropped, counters.cookies_sent), (1, 0));
+    let accepted = [(); 2].map(|()| two.stacks[1].accept(listener).expect("it is open"));
+    two.now = two.now + Duration::from_millis(500);
+    clients.iter().for_each(|id| two.stacks[0].send(*id, data(0, 10)).expect("there is room"));
+    two.run();
+    let late = two.stacks[1].accept(listener).expect("it is open");
+    let min_rtt = |id| two.stacks[1].connection(id).expect("it is ours").info(two.now).min_rtt;
+    assert_eq!((min_rtt(accepted[0]).is_some(), min_rtt(late)), (true, None));
 }

@@ -8,9 +8,10 @@ use sunstar_wire::{
     EtherType, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, IpProtocol, Ipv4Header, Ipv6Header, MLD_REPORTS_TO, MacAddr,
 };
 
-use super::{ALL_NODES, PEER_LOCAL, Script, US_LOCAL, US_SOLICITED, icmp, other_than_discovery};
+use super::{ALL_NODES, PEER_LOCAL, Script, US_LOCAL, US_SOLICITED, icmp, other_than_discovery, prefix};
 use crate::drops::DropReason;
 use crate::stack::tests::script::{PEER as PEER_V4, Sent};
+use crate::stack::{ConfigError, GroupChange};
 use crate::udp::UdpOptions;
 
 const GROUP: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 7);
@@ -98,6 +99,90 @@ fn one_shard_tells_for_others() {
         hand_over(&mut script, &mut other, 1);
         assert_eq!(script.sent().len(), 1);
     }
+}
+
+/// What other shards listen to takes no room from who listens here, and the other way round.
+#[test]
+fn each_shard_has_its_own_bound() {
+    let mut script = Script::v6();
+    let group = |at: u16| IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 8, at));
+    let link = script.link;
+    let change = |at, is_joined| GroupChange { interface: link, group: group(at), is_joined };
+    for at in 0..2_000 {
+        script.stack.apply_group(script.now, &change(at, true)).expect("it is there");
+    }
+    for at in 1_000..2_024 {
+        script.stack.join_group(script.now, link, group(at)).expect("there is room");
+    }
+    for at in [0, 2_024] {
+        let refused = script.stack.join_group(script.now, link, group(at));
+        assert_eq!(refused, Err(ConfigError::Full), "{at}");
+    }
+    script.stack.join_group(script.now, link, group(1_000)).expect("it was joined");
+    script.stack.apply_group(script.now, &change(2_100, true)).expect("it is there");
+    assert!(!script.stack.leave_group(script.now, link, group(1)), "another shard listens, and nobody here");
+    assert!(script.stack.leave_group(script.now, link, group(2_023)));
+    script.stack.join_group(script.now, link, group(2_024)).expect("there is room again");
+}
+
+/// The host ends, and its shards tell each other nothing any more.
+#[test]
+fn groups_are_left_at_the_end() {
+    let mut script = Script::v6();
+    let change = GroupChange { interface: script.link, group: GROUP.into(), is_joined: true };
+    script.stack.apply_group(script.now, &change).expect("it is there");
+    script.sent();
+    assert!(script.stack.leave(script.now), "it has to be sent");
+    assert_eq!(mld_records(&script.sent_one()), [GroupRecord::Leaves.mld_bytes(GROUP)]);
+    assert!(!script.stack.leave(script.now));
+    let mut other = Script::v6();
+    other.stack.hand_out_groups();
+    other.stack.join_group(other.now, other.link, GROUP.into()).expect("it is a group");
+    assert!(!other.stack.leave(other.now) && other.sent().is_empty(), "another shard tells");
+}
+
+/// RFC 3376 §6, RFC 3810 §6: of groups to which every host listens, and of those of no link, routers hear nothing.
+#[test]
+fn nobody_is_told_of_what_every_host_listens_to() {
+    let mut script = Script::v6();
+    let own = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0, 0x99);
+    for group in [ALL_NODES.into(), own.into(), IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1))] {
+        script.stack.join_group(script.now, script.link, group).expect("it is a group");
+        assert_eq!(script.sent().len(), 0, "{group}");
+        assert!(script.stack.leave_group(script.now, script.link, group));
+        script.wait(Duration::from_secs(2));
+        assert_eq!(script.sent().len(), 0, "{group}");
+    }
+}
+
+/// An address of ours listens there: it went on before somebody joined and goes on when he has left.
+#[test]
+fn what_an_address_listens_to_is_not_left() {
+    let mut script = Script::v6();
+    script.stack.join_group(script.now, script.link, US_SOLICITED.into()).expect("it is a group");
+    assert!(script.stack.leave_group(script.now, script.link, US_SOLICITED.into()));
+    script.wait(Duration::from_secs(2));
+    assert_eq!(script.sent().len(), 0);
+}
+
+/// The same if an address has come since it was left.
+#[test]
+fn a_leave_is_not_repeated_when_an_address_listens() {
+    let mut script = Script::v6();
+    let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0x77, 0x77);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff77, 0x77);
+    script.stack.join_group(script.now, script.link, group.into()).expect("it is a group");
+    assert!(script.stack.leave_group(script.now, script.link, group.into()));
+    assert_eq!(script.sent().len(), 2);
+    script.stack.add_address(script.now, script.link, prefix(address)).expect("it is a station's");
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        script.wait(Duration::from_millis(500));
+        let sent = script.sent();
+        told.extend(sent.iter().filter(|sent| !sent.is_ndp()).flat_map(mld_records));
+    }
+    assert!(told.contains(&GroupRecord::IsListening.mld_bytes(group).to_vec()));
+    assert!(!told.contains(&GroupRecord::Leaves.mld_bytes(group).to_vec()));
 }
 
 /// RFC 3810 §6.2, §5.1.14.

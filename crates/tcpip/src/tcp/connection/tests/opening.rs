@@ -66,6 +66,18 @@ fn asks_again_soon_those_who_had_another_one_in_mind() {
     assert_eq!((script.sent_one().flags, script.connection.state()), (ACK, State::Established));
 }
 
+/// Who may ask once only waits as long as ever: what a stranger sends takes no time from it.
+#[test]
+fn no_question_is_taken_by_those_who_had_another_one_in_mind() {
+    let mut script = Script::new(Options { syn_retries: 0, ..PLAIN });
+    script.sent_one();
+    assert!(matches!(script.gets_reply(arrives(ACK, 700, 0, 300)), Reply::Reset(_)));
+    script.wait(999);
+    assert_eq!(script.connection.state(), State::SynSent);
+    script.wait(1);
+    assert_eq!((script.connection.state(), script.connection.failure()), (State::Closed, Some(Failure::TimedOut)));
+}
+
 /// RFC 9293 §3.5, figure 7.
 #[test]
 fn opens_from_both_sides_at_once() {

@@ -112,7 +112,11 @@ impl Script {
     }
 
     pub(super) fn gets_reply(&mut self, arriving: Arriving) -> Reply {
-        self.connection.handle_segment(self.now, arriving.0)
+        let reply = self.connection.handle_segment(self.now, arriving.0);
+        if let Reply::Reset(_) = reply {
+            self.connection.on_reset_sent(self.now);
+        }
+        reply
     }
 
     /// Lets so many milliseconds pass, in which nothing may leave.
