@@ -139,52 +139,109 @@ fn packets_of_all_sizes_go_both_ways() {
     }
 }
 
-/// Both sides sleep when they have nothing to do, and are woken when there is something.
+/// Sends packets to another thread and gets them back, at most `most` of them under way at a time. Both threads sleep whenever they have
+/// nothing to do.
+fn echo(ring: Ring, most: usize) {
+    const PACKETS: usize = 30_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let there = path.clone();
+    let echo = std::thread::spawn(move || {
+        let mut back = back(&there);
+        ready.send(()).unwrap();
+        let (mut waiting, mut echoed) = (VecDeque::new(), 0);
+        while echoed < PACKETS {
+            back.rx_burst(NOW, &mut waiting, 64).unwrap();
+            let count = waiting.len();
+            back.tx_burst(NOW, &mut waiting).unwrap();
+            echoed += count - waiting.len();
+            if count == 0 || !waiting.is_empty() {
+                wait(&mut *back);
+            }
+        }
+        is_done.recv().unwrap();
+        back.counters()
+    });
+    is_ready.recv().unwrap();
+    let (mut front, _pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
+    let (mut sent, mut received) = (0, 0);
+    let (mut waiting, mut arrived) = (VecDeque::new(), VecDeque::new());
+    while received < PACKETS {
+        while sent < PACKETS && sent - received < 1 + sent % most {
+            waiting.push_back(packet(sent, 6 + sent % 1_000));
+            sent += 1;
+        }
+        front.tx_burst(NOW, &mut waiting).unwrap();
+        front.rx_burst(NOW, &mut arrived, 64).unwrap();
+        if arrived.is_empty() {
+            wait(&mut *front);
+        }
+        for packet in arrived.drain(..) {
+            assert!(bytes(&packet) == bytes(&self::packet(received, 6 + received % 1_000)), "packet {received}");
+            received += 1;
+        }
+    }
+    done.send(()).unwrap();
+    for counters in [front.counters(), echo.join().unwrap()] {
+        let lost = counters.tx_dropped + counters.tx_refused + counters.rx_malformed + counters.rx_truncated;
+        assert_eq!((lost, counters.peer_errors, counters.reconnects), (0, 0, 0));
+    }
+}
+
 #[test]
 fn two_threads_that_sleep_lose_nothing() {
-    const PACKETS: usize = 30_000;
+    [Ring::Split, Ring::Packed].into_iter().for_each(|ring| echo(ring, 200));
+}
+
+/// As with a thousand connections: more is under way than both rings hold, so that each side also sleeps until there is room.
+#[test]
+fn two_threads_that_sleep_lose_nothing_when_rings_are_full() {
+    [Ring::Split, Ring::Packed].into_iter().for_each(|ring| echo(ring, 1_000));
+}
+
+/// Whether a shard with this queue would sleep now.
+fn sleeps(queue: &mut dyn Queue) -> bool {
+    let Readiness::Descriptor { fd, .. } = queue.poll_ready(&mut Context::from_waker(Waker::noop())) else {
+        return false;
+    };
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&at_once)) == Ok(0)
+}
+
+/// Sends a thousand packets at once to a side that takes a single one whenever the sender has gone to sleep.
+fn flood(from: &mut dyn Queue, to: &mut dyn Queue) {
+    let mut waiting: VecDeque<Packet> = (0..1_000).map(|number| packet(number, 6)).collect();
+    let (mut arrived, mut sleeps_when_full) = (VecDeque::new(), 0);
+    for number in 0..1_000 {
+        loop {
+            assert_eq!(from.rx_burst(NOW, &mut arrived, 64).unwrap(), 0, "nothing comes back");
+            from.tx_burst(NOW, &mut waiting).unwrap();
+            if sleeps(from) {
+                break;
+            }
+        }
+        sleeps_when_full += usize::from(!waiting.is_empty());
+        assert_eq!(to.rx_burst(NOW, &mut arrived, 1).unwrap(), 1, "packet {number} was sent before");
+        assert!(waiting.is_empty() || !sleeps(from), "there is room for what waits behind packet {number}");
+        assert!(bytes(&arrived.pop_front().unwrap()) == bytes(&packet(number, 6)), "packet {number}");
+    }
+    assert!(sleeps_when_full > 500, "the ring was full most of the time");
+}
+
+#[test]
+fn a_sender_is_woken_by_each_place_in_a_full_ring() {
     for ring in [Ring::Split, Ring::Packed] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let (done, is_done) = std::sync::mpsc::channel();
-        let there = path.clone();
-        let echo = std::thread::spawn(move || {
-            let mut back = back(&there);
-            ready.send(()).unwrap();
-            let (mut waiting, mut echoed) = (VecDeque::new(), 0);
-            while echoed < PACKETS {
-                back.rx_burst(NOW, &mut waiting, 64).unwrap();
-                let count = waiting.len();
-                back.tx_burst(NOW, &mut waiting).unwrap();
-                echoed += count - waiting.len();
-                if count == 0 || !waiting.is_empty() {
-                    wait(&mut *back);
-                }
-            }
-            is_done.recv().unwrap();
-        });
-        is_ready.recv().unwrap();
+        let mut back = back(&path);
         let (mut front, _pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
-        let (mut sent, mut received) = (0, 0);
-        let (mut waiting, mut arrived) = (VecDeque::new(), VecDeque::new());
-        while received < PACKETS {
-            while sent < PACKETS && sent - received < 1 + sent % 200 {
-                waiting.push_back(packet(sent, 6 + sent % 1_000));
-                sent += 1;
-            }
-            front.tx_burst(NOW, &mut waiting).unwrap();
-            front.rx_burst(NOW, &mut arrived, 64).unwrap();
-            if arrived.is_empty() {
-                wait(&mut *front);
-            }
-            for packet in arrived.drain(..) {
-                assert!(bytes(&packet) == bytes(&self::packet(received, 6 + received % 1_000)), "packet {received}");
-                received += 1;
-            }
-        }
-        done.send(()).unwrap();
-        echo.join().unwrap();
+        meet(&mut *front, &mut *back);
+        let mut left = VecDeque::new();
+        while back.rx_burst(NOW, &mut left, 64).unwrap() + front.rx_burst(NOW, &mut left, 64).unwrap() > 0 {}
+        flood(&mut *front, &mut *back);
+        flood(&mut *back, &mut *front);
     }
 }
 
