@@ -265,3 +265,30 @@ enum Ending {
 fn is_told(before: u64) -> bool {
     before < 8 || before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::vhost_user::message::Request;
+
+    #[test]
+    fn who_never_stops_talking_does_not_keep_the_thread() {
+        let stop = eventfd(0, EventfdFlags::NONBLOCK).expect("a descriptor");
+        let common = Arc::new(Common { name: "test".to_owned(), stop, counters: ServiceCounters::default() });
+        let ports: Arc<[Arc<Port>]> = Arc::new([Arc::new(Port::new().expect("descriptors"))]);
+        let offer = Offer { features: 0, mtu_bytes: 1_500 };
+        let mut session = Session::new(offer, Arc::clone(&ports));
+        let serving = Serving { common, meeting: Meeting::Connect(PathBuf::new()), offer, ports };
+        let (mut front, back) = UnixStream::pair().expect("a pair");
+        back.set_nonblocking(true).expect("it is a socket");
+        let mut channel = Channel::new(back.into());
+        // None of them is answered.
+        front.write_all(&Request::SetOwner.encode(false).repeat(MESSAGES_PER_TURN + 1)).expect("there is room");
+        serving.answer(&mut channel, &mut session).expect("they are fine");
+        assert!(channel.receive().expect("it is fine").is_some(), "one is left for the next turn");
+        assert!(channel.receive().expect("it is fine").is_none());
+    }
+}

@@ -1,7 +1,6 @@
 use std::collections::VecDeque;
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
@@ -324,28 +323,6 @@ fn who_was_kept_out_of_its_rings_looks_again_before_it_sleeps() {
     assert_eq!(received.expect("the device is fine"), 0);
     assert!(!sleeps(&mut *queue), "something may have come");
     assert!(sleeps(&mut *queue));
-}
-
-#[test]
-fn a_front_end_that_never_stops_talking_does_not_keep_the_device() {
-    /// More than the back end reads in the time of any test.
-    const TIMES: usize = 20_000;
-
-    let (folder, mut device) = back(1);
-    let queue = attach(&mut device, 0);
-    let mut stream = UnixStream::connect(folder.path().join("socket")).expect("the back end listens");
-    let mut front = Front::new(stream.try_clone().expect("a descriptor"));
-    assert!(matches!(front.ask(&Request::GetQueueNum), Reply::Value(1)));
-    let (begun, begins) = std::sync::mpsc::channel();
-    let talk = std::thread::spawn(move || {
-        // None of them is answered.
-        let messages = Request::SetOwner.encode(false).repeat(1_000);
-        (0..TIMES).take_while(|_| stream.write_all(&messages).is_ok_and(|()| begun.send(()).is_ok())).count()
-    });
-    begins.recv().expect("it talks");
-    drop((device, queue));
-    drop(begins);
-    assert!(talk.join().expect("the thread ends") < TIMES, "it is cut short");
 }
 
 #[test]

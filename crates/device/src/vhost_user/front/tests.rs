@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::task::Waker;
@@ -353,6 +354,7 @@ fn a_device_ends_though_a_back_end_does_not_answer() {
         let (mut stream, _) = listener.accept().expect("the front end comes again");
         // Half of what the front end has.
         stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("it is no zero");
+        stream.read_exact(&mut [0; 12]).expect("it begins to agree");
         met.send(()).expect("somebody waits");
         std::io::copy(&mut stream, &mut std::io::sink()).is_ok()
     });
