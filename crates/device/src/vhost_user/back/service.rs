@@ -275,6 +275,12 @@ mod tests {
     use crate::vhost_user::message::Request;
 
     #[test]
+    fn what_front_ends_do_all_the_time_has_few_lines_in_the_log() {
+        assert!((0..8).all(is_told));
+        assert_eq!((0..100 * ERRORS_PER_LOG).filter(|before| is_told(*before)).count(), 8 + 9 + 100 - 1);
+    }
+
+    #[test]
     fn who_never_stops_talking_does_not_keep_the_thread() {
         let stop = eventfd(0, EventfdFlags::NONBLOCK).expect("a descriptor");
         let common = Arc::new(Common { name: "test".to_owned(), stop, counters: ServiceCounters::default() });
