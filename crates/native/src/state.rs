@@ -152,11 +152,12 @@ impl State {
         for port in &mut self.ports {
             let count = port.receive(now, &mut self.inbox);
             is_behind |= count >= RX_BURST;
-            if count > 0 {
+            // Whatever the device says: what stayed there would be taken for the next one's.
+            if !self.inbox.is_empty() {
+                found += self.inbox.len();
                 self.stack.prefetch(port.interface, &self.inbox, |index| self.streams.prefetch(index));
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
-                found += count;
             }
         }
         while let Some((interface, packet)) = self.stack.poll_reassembled() {
@@ -275,10 +276,52 @@ pub(crate) const fn stack_time(now: Instant) -> time::Instant {
 mod tests {
     use std::time::Duration;
 
-    use sunstar_device::{LinkOptions, Queue, link};
+    use sunstar_device::{Capabilities, Counters, LinkOptions, LinkQueue, Queue, QueueError, Readiness, link};
     use sunstar_packet::Buffer;
 
     use super::*;
+
+    /// One that does not say what it has put in.
+    struct Understating(LinkQueue);
+
+    impl Queue for Understating {
+        fn capabilities(&self) -> &Capabilities {
+            self.0.capabilities()
+        }
+
+        fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
+            self.0.rx_burst(now, out, max).map(|_| 0)
+        }
+
+        fn tx_burst(&mut self, now: Instant, packets: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
+            self.0.tx_burst(now, packets)
+        }
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
+            self.0.poll_ready(cx)
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            self.0.deadline()
+        }
+
+        fn counters(&self) -> Counters {
+            self.0.counters()
+        }
+    }
+
+    #[test]
+    fn what_one_device_has_received_is_never_taken_for_anothers() {
+        let (mut here, there) = link(LinkOptions::default());
+        let mut stack = Stack::new([1; 16], Limits::DEFAULT);
+        let interface = stack.add_interface(Port::interface_options(&there)).expect("there is room");
+        let mut state = State::new(stack);
+        state.ports.push(Port::new(interface, "link", Box::new(Understating(there)), None));
+        let mut packets = VecDeque::from([Packet::from(Buffer::from(vec![0; 60]))]);
+        here.tx_burst(Instant::ORIGIN, &mut packets).expect("the link is there");
+        assert_eq!(state.receive(Instant::ORIGIN), 1);
+        assert!(state.inbox.is_empty());
+    }
 
     #[test]
     fn time_passes_when_what_has_come_was_taken_in() {

@@ -181,6 +181,8 @@ pub struct Chain {
     pub(crate) id: ChainId,
     parts: SmallVec<[Part; 4]>,
     readable: usize,
+    /// How many descriptors were read for it, also empty ones.
+    pub(crate) descriptors: usize,
 }
 
 impl Chain {
@@ -223,6 +225,7 @@ impl Chain {
         self.id = ChainId { id, slots: 1 };
         self.parts.clear();
         self.readable = 0;
+        self.descriptors = 0;
     }
 
     /// Forgets what it has, of which nothing is to be used.
@@ -234,6 +237,7 @@ impl Chain {
     /// Adds what a descriptor says; nothing, if that is empty.
     #[inline]
     pub(crate) fn push(&mut self, map: &MemoryMap, segment: Segment, is_writable: bool) -> Result<(), ChainError> {
+        self.descriptors += 1;
         if !is_writable && self.readable < self.parts.len() && !planted::is("virtio_order_ignored") {
             return Err(ChainError::Order);
         }

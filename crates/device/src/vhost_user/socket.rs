@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,12 @@ pub enum SocketError {
     /// The socket is there, and nobody listens.
     #[error("nobody listens at {path:?}")]
     NobodyListens {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Somebody listens, before whom so many wait that there is no room for another one.
+    #[error("{path:?} has too many who wait there to be served")]
+    Busy {
         /// The path.
         path: PathBuf,
     },
@@ -142,15 +150,21 @@ impl Drop for Listener {
     }
 }
 
-/// Connects to whoever listens at a path. The connection does not block.
+/// Connects to whoever listens at a path, without waiting until there is room. The connection does not block.
 ///
 /// # Errors
 /// [`SocketError`] says what is missing.
 pub(crate) fn connect(path: &Path) -> Result<OwnedFd, SocketError> {
     check_path(path)?;
-    let stream = UnixStream::connect(path).map_err(|error| refused(path, error))?;
-    stream.set_nonblocking(true).map_err(|error| refused(path, error))?;
-    Ok(stream.into())
+    connect_at_once(path).map_err(|error| refused(path, error))
+}
+
+/// A socket that blocks would wait for as long as whoever listens has no time.
+fn connect_at_once(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 /// Removes a socket at which nobody listens.
@@ -159,7 +173,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     if !kind.is_socket() {
         return Err(SocketError::NotSocket { path: path.to_owned() });
     }
-    match UnixStream::connect(path) {
+    match connect_at_once(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             log::info!("{path:?} was left by a process that has ended, and is made anew");
             fs::remove_file(path).map_err(|error| refused(path, error))
@@ -182,6 +196,7 @@ fn refused(path: &Path, error: io::Error) -> SocketError {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SocketError::NotThere { path },
         io::ErrorKind::ConnectionRefused => SocketError::NobodyListens { path },
         io::ErrorKind::AddrInUse => SocketError::InUse { path },
+        io::ErrorKind::WouldBlock => SocketError::Busy { path },
         _ => SocketError::System { path, error },
     }
 }

@@ -99,7 +99,9 @@ fn interfaces_that_do_not_suit_are_refused() {
         assert_eq!(refused("nobody").to_string(), "there is no interface nobody");
         assert_eq!(refused("here,queues=3").to_string(), "here has 2 queues that receive, not 3");
         assert_eq!(open("here,queues=1").capabilities().queues, 1);
+        is_detached();
         assert_eq!(open("here").capabilities().queues, 2);
+        is_detached();
         ip("link set here mtu 9000");
         assert_eq!(refused("here").to_string(), "here has an MTU of 9000 bytes; AF_XDP has room for 3818");
         ip("link set here mtu 1500");
@@ -110,7 +112,7 @@ fn interfaces_that_do_not_suit_are_refused() {
         ip("link add few numrxqueues 1 numtxqueues 1 type veth peer name many numrxqueues 2 numtxqueues 2");
         let error = refused("few");
         assert!(matches!(error, XdpError::DriverQueues { .. }), "{error}");
-        assert!(!is_attached());
+        is_detached();
     });
 }
 

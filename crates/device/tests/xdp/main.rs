@@ -52,7 +52,8 @@ fn what_is_received_lies_in_frames_of_the_pool_and_goes_back_without_a_copy() {
             assert_eq!(answer[..count], pattern(len));
         }
         let counters = host.queue.counters();
-        assert_eq!((counters.rx_packets, counters.tx_packets), (host.received, 4));
+        // The kernel tells of itself by IPv6, at any time.
+        assert_eq!((counters.rx_packets, counters.tx_packets), (host.received + host.arrived.len() as u64, 4));
         assert_eq!((counters.tx_copies, counters.tx_copied_bytes, counters.rx_dropped), (0, 0, 0));
     });
 }
@@ -188,9 +189,13 @@ fn without_frames_it_waits_and_goes_on_when_they_come_back() {
         let kernel = kernel_socket();
         let taken: Vec<_> = std::iter::from_fn(|| host.pool.take()).collect();
         let mut held = Vec::new();
-        for number in 0..2_048_u16 {
-            kernel.send_to(&number.to_be_bytes(), (HOST, UDP_PORT)).unwrap();
-            held.push(host.receive(EtherType::IPV4));
+        let mut sent = 0_u16;
+        while held.len() < 2_048 {
+            // A kernel with too much to do may lose some.
+            kernel.send_to(&sent.to_be_bytes(), (HOST, UDP_PORT)).unwrap();
+            held.extend(host.receive_unless_lost(EtherType::IPV4));
+            sent += 1;
+            assert!(sent < 4_096, "{:?}", host.queue.counters());
         }
         host.queue.rx_burst(NOW, &mut host.arrived, 32).unwrap();
         assert!(host.queue.counters().rx_no_frames > 0);

@@ -81,17 +81,24 @@ impl Host {
 
     /// Waits until there is something.
     pub(crate) fn wait(&mut self) {
+        assert!(self.comes_within(10), "nothing arrived within ten seconds");
+    }
+
+    /// Waits until there is something, for so long.
+    fn comes_within(&mut self, seconds: i64) -> bool {
         if let Readiness::Descriptor { fd, readable, .. } =
             self.queue.poll_ready(&mut Context::from_waker(Waker::noop()))
         {
             if !readable {
-                // Frames are waited for, and time does not matter here.
-                return;
+                // Frames are waited for, of which nobody tells.
+                thread::sleep(Duration::from_millis(10));
+                return true;
             }
             let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-            let count = poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).expect("the descriptor is open");
-            assert!(count > 0, "nothing arrived within ten seconds");
+            let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
+            return poll(&mut fds, Some(&patience)).expect("the descriptor is open") > 0;
         }
+        true
     }
 
     /// Receives what is there.
@@ -108,15 +115,37 @@ impl Host {
     /// The next packet of a kind; others are dropped.
     pub(crate) fn receive(&mut self, kind: EtherType) -> Packet {
         loop {
-            while let Some(packet) = self.arrived.pop_front() {
-                self.received += 1;
-                if is(&packet, kind) {
-                    return packet;
-                }
+            if let Some(packet) = self.next(kind) {
+                return packet;
             }
             self.wait();
             self.burst();
         }
+    }
+
+    /// The next packet of a kind, unless it does not come for a while; others are dropped.
+    pub(crate) fn receive_unless_lost(&mut self, kind: EtherType) -> Option<Packet> {
+        for _ in 0..100 {
+            if let Some(packet) = self.next(kind) {
+                return Some(packet);
+            }
+            if !self.comes_within(1) {
+                return None;
+            }
+            self.burst();
+        }
+        self.next(kind)
+    }
+
+    /// The next packet of a kind among those that have arrived.
+    fn next(&mut self, kind: EtherType) -> Option<Packet> {
+        while let Some(packet) = self.arrived.pop_front() {
+            self.received += 1;
+            if is(&packet, kind) {
+                return Some(packet);
+            }
+        }
+        None
     }
 
     pub(crate) fn send(&mut self, packet: Packet) {

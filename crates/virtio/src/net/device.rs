@@ -17,7 +17,7 @@ use super::features;
 use crate::memory::MemoryMap;
 use crate::queue::{DeviceQueue, Part};
 
-pub use receive::{MAX_MERGED_CHAINS, Put, ReceiveRing};
+pub use receive::{MAX_BURST_DESCRIPTORS, MAX_MERGED_CHAINS, Put, ReceiveRing};
 pub use transmit::{Took, TransmitRing};
 
 /// A ring that a driver has set up, for the device to work on.

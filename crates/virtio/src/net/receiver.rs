@@ -109,9 +109,10 @@ impl<M: PacketMemory> Receiver<M> {
         }
     }
 
-    /// Whether the device has no frame, so that nothing can come.
-    pub fn is_starved(&self) -> bool {
-        self.posted == 0
+    /// Whether the device has fewer frames than the `needed` ones of the longest packet, for which it may wait then with all that is behind
+    /// it.
+    pub fn is_starved(&self, needed: usize) -> bool {
+        self.posted < needed
     }
 
     /// Lets the device see the frames; answers whether it has to be told.

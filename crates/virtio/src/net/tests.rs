@@ -268,10 +268,13 @@ fn a_receiver_without_frames_says_so_and_goes_on_when_there_are_some() {
     }
     let mut packets = VecDeque::new();
     assert_eq!(receiver.receive(&mut packets, 32), Ok(4));
-    assert!(receiver.is_starved());
+    assert!(receiver.is_starved(1));
+    packets.truncate(1);
+    receiver.fill();
+    assert!(!receiver.is_starved(3) && receiver.is_starved(4), "a packet of four frames can't come");
     drop(packets);
     receiver.fill();
-    assert!(!receiver.is_starved() && receiver.publish());
+    assert!(!receiver.is_starved(4) && receiver.publish());
     // Frames of other memory are none.
     let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4 };
     let heap = Rc::new(Pool::new(options).expect("frames are small"));

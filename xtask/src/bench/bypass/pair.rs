@@ -23,7 +23,7 @@ const ADDRESSES: usize = 8;
 const HTTP_PORT: &str = "10000";
 /// The descriptor of memory and rings between the two processes is handed over there.
 const SOCKET: &str = "bypass.sock";
-/// Beyond what is measured, a run takes no longer.
+/// Beyond the time for measuring, and as much for warming up, a run takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -105,7 +105,7 @@ fn sunstar(contest: &Contest, seconds: &str, more: &[&str]) -> Result<Figures> {
     client.args(["--role", "client", "--server", SERVER, "--http-port", HTTP_PORT, "--seconds", seconds]);
     client.args(contest.arguments()).args(more);
     let _server = Process::start(&mut on(server, CPUS[0], &device("server"), SERVER), true)?;
-    Process::start(&mut on(client, CPUS[1], &device("back"), CLIENT), false)?.figures()
+    Process::start(&mut on(client, CPUS[1], &device("back"), CLIENT), false)?.figures(seconds)
 }
 
 /// epoll: an end on each processor.
@@ -117,7 +117,7 @@ fn kernel(contest: &Contest, seconds: &str, more: &[&str]) -> Result<Figures> {
         command
     };
     let _server = Process::start(&mut end("server", CPUS[0]), true)?;
-    Process::start(&mut end("client", CPUS[1]), false)?.figures()
+    Process::start(&mut end("client", CPUS[1]), false)?.figures(seconds)
 }
 
 /// epoll: both ends in a process on each processor. One of a single connection is on one of them.
@@ -129,7 +129,7 @@ fn kernel_both(contest: &Contest, seconds: &str) -> Result<Figures> {
         Process::start(&mut command, false)
     });
     let ends = ends.collect::<Result<Vec<_>>>()?;
-    let figures = ends.into_iter().map(Process::figures).collect::<Result<Vec<_>>>()?;
+    let figures = ends.into_iter().map(|end| end.figures(seconds)).collect::<Result<Vec<_>>>()?;
     let sum = |value: fn(&Figures) -> f64| figures.iter().map(value).sum::<f64>();
     let mean = |value: fn(&Figures) -> f64| figures.iter().map(value).sum::<f64>() / CPUS.len() as f64;
     Ok(Figures {
@@ -156,13 +156,13 @@ fn http(contest: &Contest, seconds: &str, backend: &str) -> Result<Figures> {
     load.args(["keep-alive", "--latencies", "--connections", &connections, "--seconds", seconds]);
     load.args(["--address", &format!("127.0.0.1:{HTTP_PORT}"), "--cpu", &CPUS[1].to_string()]);
     load.args(["--pids", &server.child.id().to_string()]);
-    let figures = Process::start(&mut load, false)?.figures()?;
+    let figures = Process::start(&mut load, false)?.figures(seconds)?;
     Ok(Figures { messages: figures.requests / figures.seconds, ..figures })
 }
 
 /// Both hosts in one process, on so many shards.
 fn shards(count: &str, seconds: &str) -> Result<Figures> {
-    Process::start(built("sunstar-shards").args([count, seconds]), false)?.figures()
+    Process::start(built("sunstar-shards").args([count, seconds]), false)?.figures(seconds)
 }
 
 fn built(name: &str) -> Command {
@@ -206,14 +206,16 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended, and reads what it has printed.
-    fn figures(mut self) -> Result<Figures> {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until it has ended, which has so many seconds for measuring, and reads what it has printed.
+    fn figures(mut self, seconds: &str) -> Result<Figures> {
+        let measured = Duration::try_from_secs_f64(seconds.parse()?)?;
+        let patience = 2 * measured + PATIENCE;
+        let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
-            ensure!(Instant::now() < deadline, "no answer within {} s: {}", PATIENCE.as_secs(), self.last_words());
+            ensure!(Instant::now() < deadline, "no answer within {} s: {}", patience.as_secs(), self.last_words());
             sleep(LOOK_EVERY);
         };
         ensure!(status.success(), "{status}: {}", self.last_words());

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use sunstar_virtio::Broken;
 use sunstar_virtio::net::device::{DeviceRing, ReceiveRing, TransmitRing};
 
 /// An eventfd that the front end shares.
@@ -45,10 +44,9 @@ impl<R> Running<R> {
     }
 
     /// Takes note that the ring is broken.
-    pub(super) fn fail(&mut self, error: Broken) {
+    pub(super) fn fail(&mut self) {
         self.is_broken = true;
         self.bells.err.iter().for_each(ring);
-        log::error!("a ring of the front end is broken, and stays so until it is set up anew: {error}");
     }
 }
 

@@ -39,6 +39,9 @@ struct State {
     ready: VecDeque<Packet>,
     /// Whether the driver has to make room before anything can be sent.
     is_full: bool,
+    /// Whether the rings were being changed when they were to be worked on. What tells that this is over may be forgotten before the shard
+    /// sleeps, so that it has to look again.
+    was_kept_out: bool,
     /// When to try to get frames again.
     retry_at: Option<Instant>,
     counters: Counters,
@@ -66,6 +69,7 @@ impl BackQueue {
             pool,
             ready: VecDeque::new(),
             is_full: false,
+            was_kept_out: false,
             retry_at: None,
             counters: Counters::default(),
             copies: CopyCounter::default(),
@@ -78,13 +82,19 @@ impl State {
     /// Receives what the driver transmits.
     fn receive(&mut self, running: &mut Running<TransmitRing>, out: &mut VecDeque<Packet>, max: usize) -> Took {
         running.ring.ring().disable_notifications();
+        let before = out.len();
         let took = if running.is_enabled {
             running.ring.take(&self.pool, self.capabilities.max_rx_bytes(), max, out)
         } else {
             // What a ring that is disabled transmits goes nowhere ("Ring states").
             running.ring.discard(max).map(|has_to_tell| Took { has_to_tell, ..Took::default() })
         };
-        let took = took.unwrap_or_else(|error| self.fail(running, error));
+        let took = took.unwrap_or_else(|error| {
+            // What came before is there, and is handled as what it is.
+            let packets = out.len() - before;
+            let bytes = out.iter().skip(before).map(|packet| packet.len() as u64).sum();
+            Took { packets, bytes, ..self.fail(running, error) }
+        });
         if took.has_to_tell {
             running.tell();
         }
@@ -92,8 +102,8 @@ impl State {
     }
 
     fn fail<R, T: Default>(&self, running: &mut Running<R>, error: Broken) -> T {
-        running.fail(error);
-        self.service.counters().broken_rings.add();
+        running.fail();
+        self.service.complain_of_ring(error);
         T::default()
     }
 
@@ -191,6 +201,7 @@ impl Queue for BackQueue {
             let running = rings.transmit.as_mut().filter(|running| !running.is_broken)?;
             Some(state.receive(running, out, max))
         });
+        state.was_kept_out |= took.is_none();
         Ok(took.flatten().map_or(0, |took| state.count_took(now, took)))
     }
 
@@ -198,10 +209,11 @@ impl Queue for BackQueue {
         let Self { port, state } = self;
         let before = packets.len();
         if before > 0 || !state.ready.is_empty() {
-            port.work(|rings| match rings.receive.as_mut() {
+            let worked = port.work(|rings| match rings.receive.as_mut() {
                 Some(running) if running.is_enabled && !running.is_broken => state.send(running, packets),
                 _ => state.drop_all(packets),
             });
+            state.was_kept_out |= worked.is_none();
         } else {
             state.is_full = false;
         }
@@ -223,7 +235,7 @@ impl Queue for BackQueue {
                 .is_some_and(|running| running.ring.enable_notifications() | running.bells.kick.is_none());
             has_more || has_room
         });
-        if is_ready == Some(true) {
+        if is_ready == Some(true) || std::mem::take(&mut self.state.was_kept_out) {
             return Readiness::Ready;
         }
         Readiness::Descriptor { fd: self.port.events(), readable: true, writable: false }

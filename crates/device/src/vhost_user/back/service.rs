@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
+use sunstar_virtio::Broken;
 
 use super::port::Port;
 use super::session::{Offer, Session, SessionError};
@@ -25,6 +26,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How many errors of front ends one message in the log stands for, after the first ones.
 const ERRORS_PER_LOG: u64 = 4_096;
+
+/// So many messages are answered until it is looked at whether the thread is to end, which one who never stops talking must not prevent.
+const MESSAGES_PER_TURN: usize = 64;
 
 /// Where front ends come from.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub(super) struct ServiceCounters {
     pub(super) protocol_errors: Count,
     /// Rings that were broken by what the driver has written.
     pub(super) broken_rings: Count,
+    /// Rings that have stopped since what they need has gone.
+    stopped_rings: Count,
 }
 
 /// What the thread and the queues share.
@@ -92,6 +98,24 @@ impl Service {
     pub(super) fn counters(&self) -> &ServiceCounters {
         &self.common.counters
     }
+
+    /// Counts a ring that is broken, and tells of it, on the shard that has found it.
+    pub(super) fn complain_of_ring(&self, error: Broken) {
+        self.common.complain(
+            &self.common.counters.broken_rings,
+            format_args!("a ring of the front end is broken, and stays so until it is set up anew: {error}"),
+        );
+    }
+}
+
+impl Common {
+    /// Counts what the front end is to blame for, and tells of it, but not each time.
+    fn complain(&self, count: &Count, what: fmt::Arguments<'_>) {
+        let before = count.add();
+        if is_told(before) {
+            log::warn!("{}: {what}; {before} times before", self.name);
+        }
+    }
 }
 
 impl Drop for Service {
@@ -124,9 +148,11 @@ struct Serving {
 impl Serving {
     fn run(self) {
         while let Ok(socket) = self.meet() {
-            self.common.counters.sessions.add();
-            log::info!("{}: a front end is there", self.common.name);
-            if self.serve(Channel::new(socket)).is_err() {
+            let before = self.common.counters.sessions.add();
+            if is_told(before) {
+                log::info!("{}: a front end is there; {before} sessions before", self.common.name);
+            }
+            if self.serve(Channel::new(socket), is_told(before)).is_err() {
                 return;
             }
         }
@@ -163,36 +189,42 @@ impl Serving {
         }
     }
 
-    /// Serves a session until it ends.
-    fn serve(&self, mut channel: Channel) -> Result<(), Stopped> {
+    /// Serves a session until it ends. `is_told` says whether the log tells of it, in which no front end has many lines.
+    fn serve(&self, mut channel: Channel, is_told: bool) -> Result<(), Stopped> {
         let mut session = Session::new(self.offer, Arc::clone(&self.ports));
-        let mut unsealed = 0;
+        let mut was_unsealed = !is_told;
         loop {
             self.wait_for(Some(&channel), None)?;
             if let Err(error) = self.answer(&mut channel, &mut session) {
-                if matches!(error, Ending::Channel(ChannelError::Closed)) {
-                    log::info!("{}: the front end has gone", self.common.name);
-                } else {
-                    self.complain(format_args!("the session of the front end ends: {error}"));
+                match error {
+                    Ending::Channel(ChannelError::Closed) if !is_told => {}
+                    Ending::Channel(ChannelError::Closed) => {
+                        log::info!("{}: the front end has gone", self.common.name);
+                    }
+                    error => self.complain(format_args!("the session of the front end ends: {error}")),
                 }
                 return Ok(());
             }
-            if session.unsealed_regions() > unsealed {
+            if session.unsealed_regions() > 0 && !std::mem::replace(&mut was_unsealed, true) {
                 let name = &self.common.name;
                 log::warn!(
                     "{name}: the front end could cut its memory off, which would end this process: it is not sealed"
                 );
             }
-            unsealed = session.unsealed_regions();
         }
     }
 
-    /// Answers all messages that have come.
+    /// Answers messages that have come, if not all of them.
     fn answer(&self, channel: &mut Channel, session: &mut Session) -> Result<(), Ending> {
-        while let Some(message) = channel.receive()? {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = channel.receive()? else { break };
             let answered = session.handle(message)?;
             if let Some(error) = answered.refused {
                 self.complain(format_args!("a request of the front end is refused: {error}"));
+            }
+            for error in answered.stopped {
+                let count = &self.common.counters.stopped_rings;
+                self.common.complain(count, format_args!("a ring of the front end has stopped: {error}"));
             }
             if let Some(answer) = answered.answer {
                 channel.send(&answer, &[])?;
@@ -201,12 +233,9 @@ impl Serving {
         Ok(())
     }
 
-    /// Counts what the front end has done wrong, and tells of it, but not each time.
+    /// Counts what the front end has done against the protocol, and tells of it, but not each time.
     fn complain(&self, what: fmt::Arguments<'_>) {
-        let before = self.common.counters.protocol_errors.add();
-        if before < 8 || before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG) {
-            log::warn!("{}: {what}; {before} errors before", self.common.name);
-        }
+        self.common.complain(&self.common.counters.protocol_errors, what);
     }
 
     /// Waits until a descriptor is readable, or for so long.
@@ -230,4 +259,42 @@ enum Ending {
     Channel(#[from] ChannelError),
     #[error(transparent)]
     Session(#[from] SessionError),
+}
+
+/// Whether the log tells of what has happened so often before: front ends decide how often it does.
+fn is_told(before: u64) -> bool {
+    before < 8 || before.is_power_of_two() || before.is_multiple_of(ERRORS_PER_LOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::vhost_user::message::Request;
+
+    #[test]
+    fn what_front_ends_do_all_the_time_has_few_lines_in_the_log() {
+        assert!((0..8).all(is_told));
+        assert_eq!((0..100 * ERRORS_PER_LOG).filter(|before| is_told(*before)).count(), 8 + 9 + 100 - 1);
+    }
+
+    #[test]
+    fn who_never_stops_talking_does_not_keep_the_thread() {
+        let stop = eventfd(0, EventfdFlags::NONBLOCK).expect("a descriptor");
+        let common = Arc::new(Common { name: "test".to_owned(), stop, counters: ServiceCounters::default() });
+        let ports: Arc<[Arc<Port>]> = Arc::new([Arc::new(Port::new().expect("descriptors"))]);
+        let offer = Offer { features: 0, mtu_bytes: 1_500 };
+        let mut session = Session::new(offer, Arc::clone(&ports));
+        let serving = Serving { common, meeting: Meeting::Connect(PathBuf::new()), offer, ports };
+        let (mut front, back) = UnixStream::pair().expect("a pair");
+        back.set_nonblocking(true).expect("it is a socket");
+        let mut channel = Channel::new(back.into());
+        // None of them is answered.
+        front.write_all(&Request::SetOwner.encode(false).repeat(MESSAGES_PER_TURN + 1)).expect("there is room");
+        serving.answer(&mut channel, &mut session).expect("they are fine");
+        assert!(channel.receive().expect("it is fine").is_some(), "one is left for the next turn");
+        assert!(channel.receive().expect("it is fine").is_none());
+    }
 }

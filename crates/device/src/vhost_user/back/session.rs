@@ -50,6 +50,8 @@ pub(super) struct Session {
     protocol: u64,
     table: Table,
     rings: Vec<Ring>,
+    /// Of those that the message has stopped.
+    stopped: Vec<SessionError>,
 }
 
 /// What came of a message.
@@ -59,13 +61,15 @@ pub(super) struct Answered {
     pub(super) answer: Option<Vec<u8>>,
     /// Why the request was refused, which the answer tells.
     pub(super) refused: Option<SessionError>,
+    /// Why rings have stopped by it, though it was done.
+    pub(super) stopped: Vec<SessionError>,
 }
 
 impl Session {
     /// A session whose rings are worked on at `ports`, one for each pair.
     pub(super) fn new(offer: Offer, ports: Arc<[Arc<Port>]>) -> Self {
         let rings = (0..2 * ports.len()).map(|_| Ring::default()).collect();
-        Self { offer, ports, features: 0, protocol: 0, table: Table::default(), rings }
+        Self { offer, ports, features: 0, protocol: 0, table: Table::default(), rings, stopped: Vec::new() }
     }
 
     /// Does what a message asks for.
@@ -83,7 +87,8 @@ impl Session {
             Err(error) if wants_answer && !has_reply => (Some(Reply::Value(1)), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Answered { answer: reply.map(|reply| reply.encode(header.number)), refused })
+        let answer = reply.map(|reply| reply.encode(header.number));
+        Ok(Answered { answer, refused, stopped: std::mem::take(&mut self.stopped) })
     }
 
     fn apply(&mut self, request: Request, mut files: Vec<OwnedFd>) -> Result<Option<Reply>, SessionError> {
@@ -163,10 +168,9 @@ impl Session {
         (0..self.rings.len()).for_each(|index| self.pause(index));
         self.table = table;
         for index in 0..self.rings.len() {
-            if let Err(error) = self.resume(index) {
-                // Regions come and go one by one: perhaps the next one has it.
-                log::warn!("ring {index} of the front end has stopped: {error}");
-            }
+            // Regions come and go one by one: perhaps the next one has it.
+            let stopped = self.resume(index).err();
+            self.stopped.extend(stopped);
         }
     }
 

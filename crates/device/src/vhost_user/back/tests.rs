@@ -287,6 +287,45 @@ fn a_broken_ring_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_came_before_a_ring_broke_is_received_and_counted() {
+    let (folder, mut device) = back(1);
+    let mut queue = attach(&mut device, 0);
+    let mut front = Front::connect(&folder.path().join("socket"));
+    front.begin(FEATURES);
+    let mut transmits = front.ring(1);
+    front.transmit(&mut transmits, 0, &Offload::default(), b"fine");
+    front.transmit(&mut transmits, 100, &Offload::default(), b"never");
+    // The second chain begins at a descriptor that the ring does not have.
+    front.memory.write(RING + 0x400 + 6, &[77, 0]);
+    let mut out = VecDeque::from([packet(b"of another queue")]);
+    assert_eq!(queue.rx_burst(Instant::ORIGIN, &mut out, 32).expect("the device is fine"), 1);
+    assert_eq!(out.iter().map(bytes_of).collect::<Vec<_>>(), [&b"of another queue"[..], b"fine"]);
+    let counters = queue.counters();
+    assert_eq!((counters.rx_packets, counters.rx_bytes, counters.peer_errors), (1, 4, 1));
+}
+
+#[test]
+fn who_was_kept_out_of_its_rings_looks_again_before_it_sleeps() {
+    let (folder, mut device) = back(1);
+    let mut queue = attach(&mut device, 0);
+    let mut front = Front::connect(&folder.path().join("socket"));
+    front.begin(FEATURES);
+    let mut receives = front.ring(0);
+    front.provide(&mut receives, 0, 100);
+    while !sleeps(&mut *queue) {}
+    let port = Arc::clone(&device.ports[0]);
+    // As while the thread changes something.
+    port.work(|_| assert_eq!(send(&mut *queue, [packet(b"it waits")]), 1)).expect("nobody else is there");
+    assert!(!sleeps(&mut *queue), "something may wait");
+    assert!(sleeps(&mut *queue));
+    let mut none = VecDeque::new();
+    let received = port.work(|_| queue.rx_burst(Instant::ORIGIN, &mut none, 32)).expect("nobody else is there");
+    assert_eq!(received.expect("the device is fine"), 0);
+    assert!(!sleeps(&mut *queue), "something may have come");
+    assert!(sleeps(&mut *queue));
+}
+
+#[test]
 fn a_front_end_that_talks_nonsense_is_sent_away_and_the_next_one_is_served() {
     let (folder, mut device) = back(1);
     let queue = attach(&mut device, 0);

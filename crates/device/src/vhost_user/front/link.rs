@@ -1,9 +1,11 @@
 //! What lasts when back ends come and go: the thread that waits for them, and how queues learn of it.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -12,6 +14,7 @@ use super::error::FrontError;
 use super::place::{Place, is_readable};
 use super::session::{Pair, Session, Wanted};
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::socket::SocketError;
 
 /// The device's thread ends with this, which all queues keep.
 #[derive(Debug)]
@@ -27,41 +30,53 @@ struct Shared {
     wake: OwnedFd,
     /// How often a queue has found that what the back end writes makes no sense; `END` and more if nobody is interested any more.
     breaks: AtomicU64,
+    /// The connection to a back end while it is agreed with: whoever ends the device cuts it, and does not wait for answers.
+    agreeing: Mutex<Option<UnixStream>>,
+}
+
+impl Shared {
+    fn agreeing(&self) -> MutexGuard<'_, Option<UnixStream>> {
+        // Nobody panics with the lock.
+        self.agreeing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 const END: u64 = 1 << 63;
 
 /// A pair of rings on its way to its queue, replaced when another back end comes.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Slot<P = Pair> {
     /// What the back end writes to, and the thread: the shard waits for it.
     pub(super) call: OwnedFd,
-    /// How often the pair has changed.
+    /// How often the pair has changed, which it does with the lock.
     generation: AtomicU64,
-    pair: Mutex<Option<Pair>>,
+    pair: Mutex<Option<P>>,
 }
 
-impl Slot {
+impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
         Ok(Self { call, generation: AtomicU64::new(0), pair: Mutex::new(None) })
     }
 
-    /// How often the pair has changed.
+    /// How often the pair has changed. The session of those before has ended.
     #[inline]
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The rings, if they are there and nobody has taken them.
-    pub(super) fn take(&self) -> Option<Pair> {
+    /// The rings, if they are there and nobody has taken them, and how often the pair had changed by then.
+    pub(super) fn take(&self) -> (u64, Option<P>) {
         // Nobody panics with the lock.
-        self.pair.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.generation(), pair.take())
     }
 
-    fn put(&self, pair: Option<Pair>) {
-        *self.pair.lock().unwrap_or_else(PoisonError::into_inner) = pair;
+    fn put(&self, new: Option<P>) {
+        let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
+        *pair = new;
         self.generation.fetch_add(1, Ordering::Release);
+        drop(pair);
         ring(&self.call);
     }
 }
@@ -91,7 +106,7 @@ impl Link {
         slots: Vec<Arc<Slot>>,
     ) -> io::Result<Arc<Self>> {
         let wake = event()?;
-        let shared = Arc::new(Shared { wake, breaks: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { wake, breaks: AtomicU64::new(0), agreeing: Mutex::new(None) });
         let keeper = Keeper { place, wanted, memory, slots, shared: Arc::clone(&shared) };
         keeper.publish(pairs);
         let thread = std::thread::Builder::new().name("vhost-user".to_owned()).spawn(move || keeper.run(session))?;
@@ -109,10 +124,18 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.shared.breaks.fetch_or(END, Ordering::Release);
         ring(&self.shared.wake);
-        // It takes the socket with it. If it is just about to agree with a back end, it waits for an answer at most.
+        // If it has not put the connection there yet, it sees that it is to end when it does.
+        self.shared.agreeing().iter().for_each(cut_off);
+        // It takes the socket with it.
         let ended = self.thread.take().map(JoinHandle::join);
         debug_assert!(!matches!(ended, Some(Err(_))), "the thread has panicked");
     }
+}
+
+/// Has all that waits for the other side find that it has gone.
+fn cut_off(stream: &UnixStream) {
+    // One that is not connected any more is as good.
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// What the thread has.
@@ -129,8 +152,9 @@ impl Keeper {
         let path = self.place.path().display();
         while self.wait(&session) {
             log::warn!("the back end at {path} is gone; packets are lost until there is one again");
-            self.slots.iter().for_each(|slot| slot.put(None));
+            // First, so that nobody lets go of rings that a back end has still got.
             drop(session);
+            self.slots.iter().for_each(|slot| slot.put(None));
             let Some((next, pairs)) = self.reconnect() else { return };
             session = next;
             self.publish(pairs);
@@ -168,13 +192,9 @@ impl Keeper {
             }
             let opened = self.place.reopen(self.shared.wake.as_fd()).transpose();
             let Some(opened) = opened else { continue };
-            let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
-            let new = |stream| {
-                Session::new(stream, self.wanted, &self.memory, &calls)
-                    .map_err(|error| FrontError::Session { path: self.place.path().to_owned(), error })
-            };
-            match opened.and_then(new) {
+            match opened.and_then(|stream| self.agree(stream)) {
                 Ok(session) => return Some(session),
+                Err(_) if self.is_ended() => return None,
                 // As long as it does not listen there is nothing to tell.
                 Err(FrontError::NoSocket { .. } | FrontError::Stale { .. }) => {}
                 Err(error) => {
@@ -183,8 +203,45 @@ impl Keeper {
                         log::warn!("{error}");
                         told = error;
                     }
+                    self.place.rest(self.shared.wake.as_fd());
                 }
             }
         }
+    }
+
+    fn agree(&self, stream: UnixStream) -> Result<(Session, Vec<Pair>), FrontError> {
+        let path = || self.place.path().to_owned();
+        let twin = stream.try_clone().map_err(|error| SocketError::System { path: path(), error })?;
+        *self.shared.agreeing() = Some(twin);
+        if self.is_ended() {
+            cut_off(&stream);
+        }
+        let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
+        let session = Session::new(stream, self.wanted, &self.memory, &calls);
+        *self.shared.agreeing() = None;
+        session.map_err(|error| FrontError::Session { path: path(), error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_never_taken_under_the_number_of_the_one_before() {
+        const TIMES: u64 = 100_000;
+
+        let slot = Arc::new(Slot::new().expect("a descriptor"));
+        let to = Arc::clone(&slot);
+        let thread = std::thread::spawn(move || (1..=TIMES).for_each(|number| to.put(Some(number))));
+        let mut generation = 0;
+        while generation < TIMES {
+            if slot.generation() != generation {
+                let (taken, number) = slot.take();
+                assert_eq!(number, Some(taken), "what is new is there");
+                generation = taken;
+            }
+        }
+        thread.join().expect("the thread ends");
     }
 }

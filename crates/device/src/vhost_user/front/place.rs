@@ -53,6 +53,14 @@ impl Place {
         if is_readable(stop, Some(listener.as_fd()), None) { Ok(None) } else { self.accept(listener) }
     }
 
+    /// Leaves those who connect alone for a while, since something has failed that might at once again. Whoever is connected to is left alone
+    /// before each attempt.
+    pub(super) fn rest(&self, stop: BorrowedFd<'_>) {
+        if self.listener.is_some() {
+            is_readable(stop, None, Some(&RETRY));
+        }
+    }
+
     fn connect(&self) -> Result<UnixStream, FrontError> {
         let stream = connect(&self.path).map_err(|error| match error {
             SocketError::NotThere { path } => FrontError::NoSocket { path },

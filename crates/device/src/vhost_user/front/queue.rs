@@ -25,6 +25,7 @@ const STARVED_WAIT: Duration = Duration::from_millis(1);
 /// A pair of queues of a [`VhostUserFront`](super::VhostUserFront).
 pub(super) struct FrontQueue {
     slot: Arc<Slot>,
+    /// Before the rings, so that it is dropped first.
     link: Arc<Link>,
     capabilities: Capabilities,
     memory: Arc<SharedMemory>,
@@ -33,6 +34,10 @@ pub(super) struct FrontQueue {
     generation: u64,
     /// None while there is no back end.
     rings: Option<Rings>,
+    /// Rings that were given up, which the back end has until its session has ended: what lies in them is nobody else's before.
+    given_up: Option<Rings>,
+    /// How many frames the longest packet takes.
+    needed_frames: usize,
     /// Whether the descriptor is waited for, and may be readable.
     is_armed: bool,
     /// Whether the last burst left packets behind.
@@ -66,6 +71,8 @@ impl FrontQueue {
         let mut queue = Self {
             generation: 0,
             rings: None,
+            given_up: None,
+            needed_frames: 1,
             is_armed: false,
             is_full: false,
             retry_at: None,
@@ -84,6 +91,7 @@ impl FrontQueue {
         if frames > max_buffers {
             return Err(AttachError::FramesTooSmall { frame_bytes, max_packet_bytes, max_buffers });
         }
+        queue.needed_frames = frames;
         queue.set_up(pair);
         Ok(queue)
     }
@@ -92,18 +100,26 @@ impl FrontQueue {
     fn follow(&mut self) -> Option<Pair> {
         // First the descriptor: what becomes new behind this makes it readable again.
         drain(&self.slot.call);
-        self.generation = self.slot.generation();
-        self.slot.take()
+        let (generation, pair) = self.slot.take();
+        self.generation = generation;
+        pair
     }
 
-    /// Drops the rings, and what lies in them, and goes on with others, if there are any.
+    /// Drops the rings, whose session has ended, and what lies in them, and goes on with others, if there are any.
     fn set_up(&mut self, pair: Option<Pair>) {
+        self.stop();
+        self.given_up = None;
+        self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool));
+    }
+
+    /// Does nothing more with the rings.
+    fn stop(&mut self) {
         if let Some(rings) = self.rings.take() {
             rings.count(&mut self.counters);
+            self.given_up = Some(rings);
         }
         self.is_full = false;
         self.retry_at = None;
-        self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool));
     }
 
     /// Follows the back end, if there is something new.
@@ -120,7 +136,7 @@ impl FrontQueue {
     fn give_up(&mut self, error: Broken) {
         log::error!("a ring of {}: {error}", self.capabilities.mac);
         self.counters.peer_errors += 1;
-        self.set_up(None);
+        self.stop();
         self.link.break_off();
     }
 }
@@ -154,6 +170,11 @@ impl Rings {
             return true;
         }
         false
+    }
+
+    /// Never gives the frames back.
+    fn forget(self) {
+        std::mem::forget((self.receiver, self.transmitter));
     }
 
     fn disable_notifications(&mut self) {
@@ -198,7 +219,7 @@ impl Queue for FrontQueue {
             return Ok(count);
         }
         rings.publish_frames();
-        if rings.receiver.is_starved() {
+        if rings.receiver.is_starved(self.needed_frames) {
             self.counters.rx_no_frames += 1;
             self.retry_at = Some(now + STARVED_WAIT);
         }
@@ -250,8 +271,8 @@ impl Queue for FrontQueue {
         if self.slot.generation() != self.generation {
             return Readiness::Ready;
         }
+        // Also with too few frames: what is short comes all the same.
         if let Some(rings) = &mut self.rings
-            && self.retry_at.is_none()
             && rings.enable_notifications(self.is_full)
         {
             return Readiness::Ready;
@@ -278,6 +299,17 @@ impl Queue for FrontQueue {
                 Ok(_) => rings.transmitter.free_unused_memory(),
                 Err(error) => self.give_up(error),
             }
+        }
+    }
+}
+
+impl Drop for FrontQueue {
+    fn drop(&mut self) {
+        // The session ends with the last one who has the link, which goes before the rings do. While others need it, the back end goes on
+        // writing into the frames.
+        let has_ended = self.slot.generation() != self.generation || Arc::strong_count(&self.link) == 1;
+        if !has_ended {
+            self.rings.take().into_iter().chain(self.given_up.take()).for_each(Rings::forget);
         }
     }
 }

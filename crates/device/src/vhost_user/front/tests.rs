@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::task::Waker;
@@ -310,6 +311,74 @@ fn a_ring_with_nonsense_ends_the_session() {
     }
     back.give(0, &[0; 100]);
     assert_eq!(receive(&mut *queue).len(), 1);
+}
+
+#[test]
+fn frames_that_a_back_end_has_are_nobody_elses() {
+    let scene = Scene::new();
+    let listener = scene.listen();
+    let (mut front, back) = scene.meet(&listener, ALL);
+    let mut queue = scene.queue(&mut front, 0);
+    let in_use = || scene.pool.counters().in_use_frames;
+    assert_eq!(in_use(), 256);
+    back.rings[0].used.write(2, &9_999_u16.to_le_bytes());
+    assert!(receive(&mut *queue).is_empty());
+    assert_eq!((queue.counters().peer_errors, in_use()), (1, 256), "the session may last still");
+    let again = back::accept(&listener, ALL, 1, &scene.memory);
+    let _again = again.join().expect("the thread ends").expect("they agree");
+    while queue.counters().reconnects == 0 {
+        wait(&mut *queue);
+        receive(&mut *queue);
+    }
+    assert_eq!(in_use(), 256, "those of the first ring came back");
+    drop(queue);
+    assert_eq!(in_use(), 256, "the session lasts as long as the device");
+    // Whoever is last ends the session before.
+    let scene = Scene::new();
+    let (mut front, _back) = scene.meet(&scene.listen(), ALL);
+    let queue = scene.queue(&mut front, 0);
+    drop(front);
+    assert_eq!(scene.pool.counters().in_use_frames, 256);
+    drop(queue);
+    assert_eq!(scene.pool.counters().in_use_frames, 0);
+}
+
+#[test]
+fn a_device_ends_though_a_back_end_does_not_answer() {
+    let scene = Scene::new();
+    let listener = scene.listen();
+    let (front, back) = scene.meet(&listener, ALL);
+    drop(back);
+    let (met, meets) = std::sync::mpsc::channel();
+    let silent = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the front end comes again");
+        // Half of what the front end has.
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("it is no zero");
+        stream.read_exact(&mut [0; 12]).expect("it begins to agree");
+        met.send(()).expect("somebody waits");
+        std::io::copy(&mut stream, &mut std::io::sink()).is_ok()
+    });
+    meets.recv().expect("the thread goes on");
+    drop(front);
+    assert!(silent.join().expect("the thread ends"), "nobody loses patience");
+}
+
+#[test]
+fn a_queue_with_fewer_frames_than_a_packet_needs_looks_for_more_and_sleeps_meanwhile() {
+    let mut scene = Scene::new();
+    let few = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 20 };
+    scene.pool = Rc::new(Pool::with_memory(scene.memory.clone(), few).expect("frames are small"));
+    let listener = scene.listen();
+    let (mut front, mut back) = scene.meet(&listener, ALL);
+    let mut queue = scene.queue(&mut front, 0);
+    for _ in 0..3 {
+        assert!(receive(&mut *queue).is_empty());
+        assert!(queue.deadline().is_some(), "a packet of 64 KiB can't come");
+        assert!(is_idle(&mut *queue));
+        back.give(0, &[0; 100]);
+        wait(&mut *queue);
+        assert_eq!(receive(&mut *queue).len(), 1, "a short one can");
+    }
 }
 
 #[test]

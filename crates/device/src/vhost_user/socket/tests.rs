@@ -32,6 +32,20 @@ fn what_a_dead_process_has_left_is_replaced() {
 }
 
 #[test]
+fn who_has_no_time_to_be_connected_to_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let busy = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    rustix::net::bind(&busy, &SocketAddrUnix::new(&path).expect("it is short")).expect("nothing is in the way");
+    rustix::net::listen(&busy, 0).expect("it is bound");
+    let waiting: Vec<_> = std::iter::from_fn(|| connect(&path).ok()).take(100).collect();
+    assert!(waiting.len() < 100, "there is no room for so many");
+    let error = connect(&path).expect_err("it is busy");
+    assert_eq!(error.to_string(), format!("{path:?} has too many who wait there to be served"));
+    assert!(matches!(Listener::bind(&path), Err(SocketError::InUse { .. })), "it is not left over");
+}
+
+#[test]
 fn what_is_in_the_way_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");

@@ -15,6 +15,11 @@ use crate::queue::{Broken, Chain, ChainId, Taken};
 /// A packet lies in at most this many chains: 64 KiB in buffers of 256 bytes, fewer than any driver has.
 pub const MAX_MERGED_CHAINS: usize = 256;
 
+/// When [`ReceiveRing::put`] has read so many descriptors, it begins no packet and goes on with none. That is far more than drivers need, whose
+/// chains have some twenty; those of a hostile one may all have as many as a chain can have, and be read again for each packet that is too
+/// long for them.
+pub const MAX_BURST_DESCRIPTORS: usize = 1 << 16;
+
 /// The device's side of the queue that a driver receives by (`receiveq`, virtio 1.2 §5.1.6.3).
 #[derive(Debug)]
 pub struct ReceiveRing {
@@ -23,6 +28,8 @@ pub struct ReceiveRing {
     chains: Vec<Chain>,
     /// How many there were for a packet that needs more.
     too_few: usize,
+    /// How many descriptors have been read since it was begun to put packets in.
+    pub(super) read: usize,
 }
 
 /// What a burst has put in.
@@ -34,7 +41,8 @@ pub struct Put {
     pub bytes: u64,
     /// Packets for which the driver's buffers are too small, or whose metadata no header can tell. They were dropped.
     pub refused: u64,
-    /// Chains that break a rule, or have no room for a header. They were given back.
+    /// Chains that break a rule, or have no room for a header, or none at all. They were given back, and with them those that had been taken
+    /// before for the same packet.
     pub malformed: u64,
     /// Whether there was no room for a packet, which stays where it was.
     pub is_full: bool,
@@ -52,7 +60,7 @@ enum Outcome {
 impl ReceiveRing {
     /// Puts packets into that ring.
     pub fn new(ring: DeviceRing) -> Self {
-        Self { ring, chains: Vec::new(), too_few: 0 }
+        Self { ring, chains: Vec::new(), too_few: 0, read: 0 }
     }
 
     /// What is common to rings.
@@ -84,12 +92,14 @@ impl ReceiveRing {
         TO_DRIVER.are_met(offload, self.ring.features)
     }
 
-    /// Takes packets from the front of `packets`, as many as there is room for.
+    /// Takes packets from the front of `packets`, as many as there is room for, and until [`MAX_BURST_DESCRIPTORS`] have been read. There is
+    /// more room then, which [`ReceiveRing::enable_notifications`] tells.
     ///
     /// # Errors
     /// If what the driver has written makes no sense. The packet that was to be put in stays where it was.
     pub fn put(&mut self, packets: &mut VecDeque<Packet>) -> Result<Put, Broken> {
         let mut put = Put::default();
+        self.read = 0;
         while let Some(packet) = packets.front() {
             match self.put_one(packet, &mut put.malformed)? {
                 Outcome::Done => {
@@ -114,7 +124,14 @@ impl ReceiveRing {
         let can_merge = self.ring.has(features::MRG_RXBUF);
         let most = if can_merge { MAX_MERGED_CHAINS } else { 1 };
         let (mut count, mut room) = (0, 0);
+        let is_first = self.read == 0;
         while room < total {
+            if self.read >= MAX_BURST_DESCRIPTORS {
+                self.untake(count);
+                self.too_few = 0;
+                // One that takes so many alone never gets in.
+                return Ok(if is_first { Outcome::Refused } else { Outcome::Full });
+            }
             if count == most {
                 self.untake(count);
                 return Ok(Outcome::Refused);
@@ -123,9 +140,10 @@ impl ReceiveRing {
                 self.chains.push(Chain::default());
             }
             let chain = &mut self.chains[count];
-            match self.ring.queue.take(&self.ring.map, chain)? {
+            let taken = self.ring.queue.take(&self.ring.map, chain)?;
+            self.read += if taken == Taken::Nothing { 0 } else { 1 + chain.descriptors };
+            match taken {
                 Taken::Chain => {}
-                // Those behind it are given back in order, so that one goes with them.
                 Taken::Refused(_) => chain.clear(),
                 Taken::Nothing => {
                     let is_all = self.chains[..count].iter().map(|chain| chain.writable().len()).sum::<usize>()
@@ -138,9 +156,9 @@ impl ReceiveRing {
             let capacity = bytes_of(chain.writable());
             if capacity == 0 || (count == 0 && capacity < HEADER_BYTES) {
                 *malformed += 1;
-            }
-            if count == 0 && capacity < HEADER_BYTES {
-                self.ring.queue.put_used(chain.id(), 0);
+                // At once, or it would be looked at again for each packet; and in order, so that those before it go too.
+                self.give_back(0, count + 1);
+                (count, room) = (0, 0);
                 continue;
             }
             room += capacity;

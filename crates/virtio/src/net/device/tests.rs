@@ -249,6 +249,67 @@ fn a_packet_larger_than_all_buffers_together_does_not_wait() {
 }
 
 #[test]
+fn chains_without_room_go_back_at_once_and_those_before_them_too() {
+    each_kind(|is_packed| {
+        let mut net = net(is_packed, 8, features::MRG_RXBUF);
+        net.provide(0, &[20]);
+        net.provide(100, &[0]);
+        net.driver.add(&[], &[segment(0x1_0000, 1)]).expect("there is room");
+        net.provide(200, &[20]);
+        let mut packets: VecDeque<Packet> = [packet(&[7; 60])].into();
+        let mut ring = net.receive();
+        let put = ring.put(&mut packets).expect("the ring is fine");
+        let expected = Put { malformed: 2, is_full: true, has_to_tell: true, ..Put::default() };
+        assert_eq!((put, packets.len()), (expected, 1));
+        assert_eq!(net.used(), [0, 0, 0]);
+        let put = ring.put(&mut packets).expect("the ring is fine");
+        assert_eq!(put, Put { is_full: true, ..Put::default() }, "they are not looked at again");
+        net.provide(300, &[52]);
+        assert_eq!(ring.put(&mut packets).expect("the ring is fine").packets, 1);
+        assert_eq!(net.used(), [20, 52]);
+    });
+}
+
+/// Provides chains of so many descriptors, all of them empty but the last, which has room for a header.
+fn provide_long_chains(net: &mut Net, count: usize, descriptors: usize) {
+    let table = 0x8000;
+    let entry = |address: u64, len: u32, flags: u16, next: usize| {
+        let next = u16::try_from(next).expect("few").to_le_bytes();
+        [&address.to_le_bytes()[..], &len.to_le_bytes(), &flags.to_le_bytes(), &next].concat()
+    };
+    for at in 0..descriptors {
+        let is_last = at + 1 == descriptors;
+        let (len, flags) = if is_last { (12, 2) } else { (0, 3) };
+        net.data.write(table + 16 * at, &entry(DATA, len, flags, if is_last { 0 } else { at + 1 }));
+    }
+    // The same table again and again.
+    let bytes = u32::try_from(16 * descriptors).expect("few");
+    for place in 0..count {
+        net.areas[0].write(16 * place, &entry(DATA + table as u64, bytes, 4, 0));
+        net.areas[1].write(4 + 2 * place, &u16::try_from(place).expect("few").to_le_bytes());
+    }
+    net.areas[1].write(2, &u16::try_from(count).expect("few").to_le_bytes());
+}
+
+#[test]
+fn a_burst_reads_no_more_descriptors_than_it_may() {
+    let mut net = net(false, 1_024, features::MRG_RXBUF);
+    provide_long_chains(&mut net, 512, 1_024);
+    let mut ring = net.receive();
+    // As little room has each chain that a long packet needs more of them than it may have.
+    let mut packets: VecDeque<Packet> = (0..100).map(|_| packet(&[7; 6_000])).collect();
+    let put = ring.put(&mut packets).expect("the ring is fine");
+    assert!(ring.read < MAX_BURST_DESCRIPTORS + 2_000, "{}", ring.read);
+    assert_eq!((put.refused, put.is_full, packets.len()), (1, true, 99), "which goes on with the next burst");
+    assert!(ring.enable_notifications(), "there is more");
+    assert_eq!(ring.put(&mut packets).expect("the ring is fine").refused, 1);
+    // Short ones get in, as many as the chains that may be read have room for.
+    let mut packets: VecDeque<Packet> = (0..100).map(|_| packet(&[7; 4])).collect();
+    let put = ring.put(&mut packets).expect("the ring is fine");
+    assert!(put.is_full && (30..40).contains(&put.packets), "{put:?}");
+}
+
+#[test]
 fn who_has_found_too_little_room_is_told_of_more_only() {
     each_kind(|is_packed| {
         let mut net = net(is_packed, 8, features::MRG_RXBUF);
