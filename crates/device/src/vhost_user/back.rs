@@ -178,9 +178,9 @@ pub enum BackError {
 /// A thread of its own speaks with the front end, one at a time: the next one is served when the one before has gone. Without one, what is
 /// sent is dropped and counted, and nothing is received; the device stays, and so do all who listen on it.
 ///
-/// The front end is not trusted, with one exception: memory of files that can't be sealed it can cut off, which ends this process. It is
-/// told in the log. The same it can do to itself by a shard that waits: it could fill up the eventfd by which it wants to be told, after
-/// having made it one that blocks.
+/// The front end is not trusted, with two exceptions. Memory of files that can't be sealed it can cut off, and large pages (hugetlbfs) it can
+/// give back though they are sealed, until none is left for the next access: either ends this process, and the log says when a front end has
+/// such memory. And it can make a shard wait: by filling up the eventfd by which it wants to be told, after having made it one that blocks.
 pub struct VhostUserBack {
     name: String,
     capabilities: Capabilities,

@@ -31,8 +31,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 // SAFETY: the mapping is readable and writable, and stays until the value is dropped; the file was as long when it was mapped. It can't become
-// shorter if it could be sealed, and if the front end cuts a file off that can't be, the kernel ends the process at the first access: nobody
-// sees other memory by that. No reference is made to it.
+// shorter if it could be sealed. If the front end cuts off a file that can't be, or gives back large pages of which none is left, the kernel ends
+// the process at the first access: nobody sees other memory by that. No reference is made to it.
 unsafe impl Region for Mapping {
     fn start(&self) -> NonNull<u8> {
         self.start
@@ -88,7 +88,7 @@ pub(super) enum MappingError {
 #[derive(Debug)]
 pub(super) struct Mapped {
     pub(super) memory: Memory,
-    /// Whether its file can't be cut off. If it is, the process ends at the next access.
+    /// Whether nobody can take its pages away. Who does ends the process at the next access.
     pub(super) is_sealed: bool,
 }
 
@@ -102,7 +102,9 @@ pub(super) fn map(file: impl AsFd, offset: u64, bytes: u64) -> Result<Mapped, Ma
     }
     // Before its length is looked at, which could change otherwise.
     let has_seal = || rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
-    let is_sealed = has_seal() || rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK).is_ok();
+    let can_not_shrink = has_seal() || rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK).is_ok();
+    // A hole in a file of large pages gives up what was reserved for it, and the seal does not forbid holes.
+    let is_sealed = can_not_shrink && system as u64 != HUGETLBFS;
     let stat = rustix::fs::fstat(file).map_err(failed("fstat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(MappingError::NotMemory);
