@@ -13,8 +13,9 @@ use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link
 
 use crate::spread::SharedDevice;
 
-/// Packets that are taken from a queue in a round.
-pub const RX_BURST: usize = 128;
+/// Packets that are taken from a queue in a round. Few, since answers leave at the round's end: two hosts that take all that there is would
+/// take turns, and one of them would always wait for the other.
+pub const RX_BURST: usize = 32;
 
 /// Packets that are handed to a queue at once, and that wait for it at most; the rest of a segment that was begun comes on top.
 pub const TX_BURST: usize = 64;

@@ -10,7 +10,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
-use sunstar_packet::{BufferMut, SlabMemory};
+use sunstar_packet::{BufferMut, SlabMemory, prefetch};
 
 use crate::queue::{Part, Segment};
 
@@ -46,6 +46,9 @@ pub unsafe trait PacketMemory: SlabMemory {
     fn address(&self, start: *const u8, len: usize) -> Option<u64>;
 }
 
+/// Where the headers of a packet end, and what is small as a whole.
+const HEADERS_BYTES: usize = 128;
+
 /// A frame whose room was made available to the device.
 ///
 /// Its room lies in the memory of the device's packets, so it is initialised, whatever the device does.
@@ -65,6 +68,13 @@ impl Posted {
     /// How many bytes the device may have written.
     pub(crate) fn room(&self) -> usize {
         self.0.tailroom()
+    }
+
+    /// Has the first bytes of its room fetched, where a packet's headers lie.
+    #[inline]
+    pub(crate) fn prefetch(&mut self) {
+        let room = self.0.spare();
+        prefetch(room.get(..HEADERS_BYTES).unwrap_or(room));
     }
 
     /// The frame with the first `len` bytes of its room as content, or with all of it if that is less.

@@ -42,6 +42,8 @@ pub struct Receiver<M> {
     frames: Vec<Option<Posted>>,
     posted: usize,
     merging: Option<Merging>,
+    /// Chains that came back, empty between calls.
+    came: Vec<Used>,
     counters: ReceiverCounters,
 }
 
@@ -72,7 +74,8 @@ impl<M: PacketMemory> Receiver<M> {
         }
         let frames = core::iter::repeat_with(|| None).take(usize::from(size)).collect();
         let counters = ReceiverCounters::default();
-        let mut receiver = Self { queue, memory, pool, features, frames, posted: 0, merging: None, counters };
+        let mut receiver =
+            Self { queue, memory, pool, features, frames, posted: 0, merging: None, came: Vec::new(), counters };
         receiver.fill();
         Ok(receiver)
     }
@@ -84,14 +87,29 @@ impl<M: PacketMemory> Receiver<M> {
     /// If what the device has written makes no sense. Packets that came before that are in `out`.
     pub fn receive(&mut self, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, Broken> {
         let before = out.len();
-        while out.len() - before < max {
-            let Some(used) = self.queue.take_used()? else { break };
-            if let Some(packet) = self.take_in(used) {
-                out.push_back(packet);
+        let mut result = Ok(());
+        let mut came = core::mem::take(&mut self.came);
+        while out.len() - before < max && result.is_ok() {
+            result = self.take_used(max - (out.len() - before), &mut came);
+            if came.is_empty() {
+                break;
             }
+            out.extend(came.drain(..).filter_map(|used| self.take_in(used)));
         }
+        self.came = came;
         self.fill();
-        Ok(out.len() - before)
+        result.map(|()| out.len() - before)
+    }
+
+    /// Takes up to `max` chains back, and has what the device has written fetched: it comes at the same time for all of them.
+    #[inline]
+    fn take_used(&mut self, max: usize, came: &mut Vec<Used>) -> Result<(), Broken> {
+        while came.len() < max {
+            let Some(used) = self.queue.take_used()? else { break };
+            self.frames[usize::from(used.token)].iter_mut().for_each(Posted::prefetch);
+            came.push(used);
+        }
+        Ok(())
     }
 
     /// Puts as many frames into the ring as there is room for.

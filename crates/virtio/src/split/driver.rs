@@ -27,6 +27,8 @@ pub struct Driver {
     published: u16,
     /// Index behind what was taken back.
     taken: u16,
+    /// The device's index as it was when it was looked at last: so many chains were used.
+    used: u16,
     /// Whether the driver wants to be told.
     is_notified: bool,
     /// In order: what is being taken back.
@@ -58,6 +60,7 @@ impl Driver {
             free: size,
             added: 0,
             published: 0,
+            used: 0,
             taken: 0,
             is_notified: true,
             batch: None,
@@ -143,12 +146,16 @@ impl Driver {
         if let Some(batch) = self.batch {
             return self.take_of_batch(batch).map(Some);
         }
-        let index = self.ring.used_index().load(Ordering::Acquire);
-        if index == self.taken {
-            return Ok(None);
-        }
-        if index.wrapping_sub(self.taken) > self.published.wrapping_sub(self.taken) {
-            return Err(Broken::Index);
+        if self.used == self.taken {
+            // Not before: each look fetches the line again that the device writes to.
+            let index = self.ring.used_index().load(Ordering::Acquire);
+            if index == self.taken {
+                return Ok(None);
+            }
+            if index.wrapping_sub(self.taken) > self.published.wrapping_sub(self.taken) {
+                return Err(Broken::Index);
+            }
+            self.used = index;
         }
         let (id, written) = self.ring.used_entry(self.taken);
         let (id, written) = (id.load(Ordering::Relaxed), written.load(Ordering::Relaxed));
