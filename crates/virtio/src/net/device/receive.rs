@@ -135,9 +135,10 @@ impl ReceiveRing {
         let DeviceRing { queue, map, .. } = &mut self.ring;
         let Some(Single { id, segment }) = queue.peek(true) else { return false };
         let total = HEADER_BYTES + packet.len();
-        let Some(mut window) = map.window(segment).filter(|window| total <= window.len()) else { return false };
-        for bytes in [&PLAIN_HEADER[..]].into_iter().chain(packet.buffers().iter().map(|buffer| &buffer[..])) {
-            let Some(behind) = window.write(bytes) else { return false };
+        let Some(window) = map.window(segment).filter(|window| total <= window.len()) else { return false };
+        let Some(mut window) = window.write(&PLAIN_HEADER) else { return false };
+        for buffer in packet.buffers() {
+            let Some(behind) = window.write(buffer) else { return false };
             window = behind;
         }
         queue.take_single();

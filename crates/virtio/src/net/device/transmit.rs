@@ -45,7 +45,8 @@ enum Copied {
 
 /// What came of the next chain, if there is nothing special about it.
 enum Plain {
-    Packet(Packet),
+    /// It was taken and given back, and this is what was in it.
+    Packet(BufferMut),
     /// It is still there.
     NoFrame,
     /// There is, or there is none.
@@ -77,10 +78,10 @@ impl TransmitRing {
         let mut took = Took::default();
         for _ in 0..max {
             match self.take_plain(pool, max_bytes) {
-                Plain::Packet(packet) => {
+                Plain::Packet(frame) => {
                     took.packets += 1;
-                    took.bytes += packet.len() as u64;
-                    out.push_back(packet);
+                    took.bytes += frame.len() as u64;
+                    out.push_back(Packet::from(frame.freeze()));
                     continue;
                 }
                 Plain::NoFrame => {
@@ -148,7 +149,7 @@ impl TransmitRing {
         }
         queue.take_single();
         queue.put_used(id, 0);
-        Plain::Packet(Packet::from(frame.freeze()))
+        Plain::Packet(frame)
     }
 
     /// Copies the packet of the chain.
