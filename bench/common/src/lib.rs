@@ -9,6 +9,7 @@
 pub mod bypass;
 pub mod cli;
 pub mod cross;
+pub mod cycles;
 pub mod floor;
 pub mod gates;
 pub mod idle;

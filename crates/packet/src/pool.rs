@@ -173,6 +173,7 @@ impl Pool {
     /// An empty buffer of one frame: the one that came back last, if there is one. `None` when the limit is reached
     /// or there is no memory; that is counted.
     #[cfg_attr(feature = "accounting", track_caller)]
+    #[inline]
     pub fn take(&self) -> Option<BufferMut> {
         let Some(frame) = self.core.pop() else {
             self.core.exhausted.set(self.core.exhausted.get() + 1);
@@ -212,6 +213,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Core {
+    #[inline]
     fn pop(&self) -> Option<NonNull<Frame>> {
         if self.in_use.get() == self.limit {
             return None;
@@ -231,6 +233,7 @@ impl Core {
 
     /// Makes a frame of memory that has not been used yet. The memory is not touched before, so that a large pool that
     /// is little used stays small.
+    #[cold]
     fn carve(&self) -> Option<NonNull<Frame>> {
         let mut slabs = self.slabs.borrow_mut();
         if self.fresh.get() == 0 {

@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
@@ -91,15 +92,21 @@ impl Posted {
 #[derive(Clone)]
 pub struct Memory {
     region: Arc<dyn Region>,
-    offset: usize,
+    /// Where it begins: within the region, as its end is.
+    start: NonNull<u8>,
     len: usize,
 }
+
+// SAFETY: it gives out no reference to what lies there but to atomics, and the region may be kept and dropped by any thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
 
 impl Memory {
     /// All of a region.
     pub fn new(region: Arc<dyn Region>) -> Self {
-        let len = region.len();
-        Self { region, offset: 0, len }
+        let (start, len) = (region.start(), region.len());
+        Self { region, start, len }
     }
 
     /// How many bytes it has.
@@ -121,7 +128,9 @@ impl Memory {
         if end > self.len {
             return Err(OutOfBounds);
         }
-        Ok(Self { region: Arc::clone(&self.region), offset: self.offset + offset, len })
+        // SAFETY: the offset is at most the length of this memory, which lies within the region.
+        let start = unsafe { self.start.add(offset) };
+        Ok(Self { region: Arc::clone(&self.region), start, len })
     }
 
     /// The `count` atomic integers at the beginning.
@@ -138,8 +147,7 @@ impl Memory {
 
     /// Where it begins, for whom it hands memory on to: a device, or whoever makes buffers of it and keeps this value meanwhile.
     pub fn start(&self) -> NonNull<u8> {
-        // SAFETY: `offset` is at most the length of the region, which the region vouches for.
-        unsafe { self.region.start().add(self.offset) }
+        self.start
     }
 
     /// Copies bytes out, as they are at some time meanwhile.
@@ -306,6 +314,22 @@ impl MemoryMap {
         })
     }
 
+    /// The bytes of a segment, if all of it lies in one range.
+    #[inline]
+    pub(crate) fn window(&self, Segment { address, len }: Segment) -> Option<Window<'_>> {
+        let len = len as usize;
+        let last = len.saturating_sub(usize::from(planted::is("virtio_map_ends_late")));
+        self.ranges.iter().find_map(|MappedRange { address: first, memory }| {
+            let offset = usize::try_from(address.wrapping_sub(*first)).ok()?;
+            if !memory.has(offset, last) {
+                return None;
+            }
+            // SAFETY: the offset lies within the memory, as was just seen.
+            let start = unsafe { memory.start.add(offset) };
+            Some(Window { start, len, map: PhantomData })
+        })
+    }
+
     /// The memory from an address on, up to `len` bytes, if all of that lies in one range.
     pub fn memory(&self, segment: Segment) -> Option<Memory> {
         let Part { range, offset, len } = self.part(segment)?;
@@ -318,12 +342,78 @@ impl MemoryMap {
     }
 }
 
+/// A segment on the device's side.
+///
+/// All of its bytes lie within memory that the map keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    start: NonNull<u8>,
+    len: usize,
+    map: PhantomData<&'a MemoryMap>,
+}
+
+impl Window<'_> {
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first bytes, as they are at some time meanwhile, and what is behind them; none, if there are not as many.
+    #[inline]
+    pub(crate) fn split_first<const N: usize>(self) -> Option<([u8; N], Self)> {
+        let behind = self.behind(N)?;
+        let mut first = [0; N];
+        // SAFETY: the window has so many bytes, within memory that is kept; the target is an array of its own.
+        unsafe { copy(self.start.as_ptr(), first.as_mut_ptr(), N) };
+        Some((first, behind))
+    }
+
+    /// Copies all of it to the tail room of a buffer, as it is at some time meanwhile; answers whether there was room for it.
+    #[inline]
+    pub(crate) fn append_to(self, buffer: &mut BufferMut) -> bool {
+        let Some(room) = buffer.spare().get_mut(..self.len) else { return false };
+        // SAFETY: the window lies within memory that is kept; the target is a slice of its own, as long, which is initialised then.
+        unsafe {
+            copy(self.start.as_ptr(), room.as_mut_ptr().cast(), self.len);
+            buffer.advance_len(self.len);
+        }
+        true
+    }
+
+    /// Copies bytes to its beginning, and answers what is behind them; none, if there is no room for them.
+    #[inline]
+    pub(crate) fn write(self, from: &[u8]) -> Option<Self> {
+        let behind = self.behind(from.len())?;
+        // SAFETY: the window has so many bytes, within memory that is kept; the source is a slice of its own.
+        unsafe { copy(from.as_ptr(), self.start.as_ptr(), from.len()) };
+        Some(behind)
+    }
+
+    #[inline]
+    fn behind(self, count: usize) -> Option<Self> {
+        let len = self.len.checked_sub(count)?;
+        // SAFETY: there are at least so many bytes.
+        let start = unsafe { self.start.add(count) };
+        Some(Self { start, len, ..self })
+    }
+}
+
 /// Copies bytes that somebody else may be writing to.
 ///
 /// # Safety
 /// `from` is readable and `to` writable for `len` bytes, and they do not overlap.
 #[cfg(target_arch = "x86_64")]
+#[inline]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    if (8..=16).contains(&len) {
+        // SAFETY: the caller vouches for both; the two words are all of the bytes, and lie within them.
+        unsafe {
+            copy_word(from, to);
+            copy_word(from.add(len - 8), to.add(len - 8));
+        }
+        return;
+    }
     // SAFETY: the caller vouches for both; the direction flag is clear by the calling convention.
     unsafe {
         core::arch::asm!(
@@ -331,6 +421,26 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
             inout("rcx") len => _,
             inout("rsi") from => _,
             inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies 8 bytes that somebody else may be writing to.
+///
+/// # Safety
+/// `from` is readable and `to` writable for 8 bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_word(from: *const u8, to: *mut u8) {
+    // SAFETY: the caller vouches for both; nothing else is touched.
+    unsafe {
+        core::arch::asm!(
+            "mov {word}, [{from}]",
+            "mov [{to}], {word}",
+            word = out(reg) _,
+            from = in(reg) from,
+            to = in(reg) to,
             options(nostack, preserves_flags),
         );
     }

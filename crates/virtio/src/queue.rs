@@ -260,6 +260,13 @@ pub(crate) fn pieces(parts: &[Part], mut skip: usize, mut len: usize) -> impl It
     })
 }
 
+/// A chain of one descriptor, which was looked at and not taken yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Single {
+    pub(crate) id: ChainId,
+    pub(crate) segment: Segment,
+}
+
 /// What came of an attempt to take a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -373,6 +380,25 @@ impl DeviceQueue {
         match self {
             Self::Split(queue) => queue.take(map, chain),
             Self::Packed(queue) => queue.take(map, chain),
+        }
+    }
+
+    /// Looks at the next chain that the driver has made available, if it is one descriptor, which is writable or readable. Whoever gets none
+    /// learns from [`DeviceQueue::take`] what there is.
+    #[inline]
+    pub(crate) fn peek(&mut self, is_writable: bool) -> Option<Single> {
+        match self {
+            Self::Split(queue) => queue.peek(is_writable),
+            Self::Packed(queue) => queue.peek(is_writable),
+        }
+    }
+
+    /// Takes the chain that was looked at last.
+    #[inline]
+    pub(crate) fn take_single(&mut self) {
+        match self {
+            Self::Split(queue) => queue.take_single(),
+            Self::Packed(queue) => queue.take_single(),
         }
     }
 

@@ -92,6 +92,12 @@ pub fn decode(header: &[u8; HEADER_BYTES], packet: &Packet) -> Result<Offload, M
     Ok(offload)
 }
 
+/// Whether a header asks for nothing and tells nothing: what follows is a packet as it goes over the wire.
+#[inline]
+pub(crate) fn is_plain(header: &[u8; HEADER_BYTES]) -> bool {
+    header[0] & (NEEDS_CSUM | DATA_VALID) == 0 && header[1] & !GSO_ECN == GSO_NONE
+}
+
 /// How many chains the packet lies in, of which this header is in the first one, with mergeable buffers (§5.1.6.4).
 pub fn num_buffers(header: &[u8; HEADER_BYTES]) -> u16 {
     u16::from_le_bytes([header[10], header[11]])

@@ -7,7 +7,7 @@ use super::{
     Segment, SetupError, WRITE, Word, has_to_be_told,
 };
 use crate::memory::MemoryMap;
-use crate::queue::{Broken, Chain, ChainError, ChainId, Taken};
+use crate::queue::{Broken, Chain, ChainError, ChainId, Single, Taken};
 use crate::split::indirect_table;
 
 /// Takes chains and gives them back.
@@ -114,6 +114,27 @@ impl Device {
             chain.push(map, Segment { address, len: word.len }, word.flags & WRITE != 0)?;
         }
         Ok(())
+    }
+
+    /// See [`DeviceQueue::peek`](crate::DeviceQueue::peek).
+    #[inline]
+    pub(crate) fn peek(&self, is_writable: bool) -> Option<Single> {
+        let index = self.take_at.index;
+        let word = Word::load(self.ring.word(index), Ordering::Acquire);
+        let is_such = word.flags & (INDIRECT | NEXT | WRITE) == if is_writable { WRITE } else { 0 };
+        // What breaks the ring is found when it is taken as any other.
+        if !word.is_available(self.take_at.round) || !is_such || self.out + self.unpublished == self.ring.size {
+            return None;
+        }
+        let address = self.ring.address(index).load(Ordering::Relaxed);
+        Some(Single { id: ChainId { id: word.id, slots: 1 }, segment: Segment { address, len: word.len } })
+    }
+
+    /// See [`DeviceQueue::take_single`](crate::DeviceQueue::take_single).
+    #[inline]
+    pub(crate) fn take_single(&mut self) {
+        self.take_at.advance(1, self.ring.size);
+        self.out += 1;
     }
 
     /// See [`DeviceQueue::untake`](crate::DeviceQueue::untake).

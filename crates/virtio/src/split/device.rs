@@ -6,7 +6,7 @@ use super::{
     Areas, DESCRIPTOR_BYTES, Descriptor, INDIRECT, NEXT, NO_NOTIFICATION, QueueOptions, Ring, SetupError, WRITE, passes,
 };
 use crate::memory::{Cells, MemoryMap};
-use crate::queue::{Broken, Chain, ChainError, ChainId, MAX_CHAIN_DESCRIPTORS, Segment, Taken};
+use crate::queue::{Broken, Chain, ChainError, ChainId, MAX_CHAIN_DESCRIPTORS, Segment, Single, Taken};
 
 /// Takes chains and gives them back.
 #[derive(Debug)]
@@ -47,17 +47,8 @@ impl Device {
     /// If what the driver has written makes no sense.
     #[inline]
     pub fn take(&mut self, map: &MemoryMap, chain: &mut Chain) -> Result<Taken, Broken> {
-        if self.taken == self.available {
-            self.available = self.ring.available_index().load(Ordering::Acquire);
-            // A chain is out from when it was taken until the driver can see that it was given back; all that are available are of one
-            // ring.
-            if self.available.wrapping_sub(self.published) > self.ring.size() {
-                self.available = self.taken;
-                return Err(Broken::Index);
-            }
-            if self.taken == self.available {
-                return Ok(Taken::Nothing);
-            }
+        if !self.has_available()? {
+            return Ok(Taken::Nothing);
         }
         let head = self.ring.available_entry(self.taken).load(Ordering::Relaxed);
         if head > self.ring.mask {
@@ -69,6 +60,42 @@ impl Device {
         let read = read_table(&self.ring.descriptors, self.ring.size(), first, map, chain);
         let read = read.and_then(|rest| rest.map_or(Ok(()), |table| read_indirect(table, self.options, map, chain)));
         Ok(read.map_or_else(Taken::Refused, |()| Taken::Chain))
+    }
+
+    /// See [`DeviceQueue::peek`](crate::DeviceQueue::peek).
+    #[inline]
+    pub(crate) fn peek(&mut self, is_writable: bool) -> Option<Single> {
+        if !self.has_available().is_ok_and(|is_there| is_there) {
+            return None;
+        }
+        let head = self.ring.available_entry(self.taken).load(Ordering::Relaxed);
+        if head > self.ring.mask {
+            return None;
+        }
+        let Descriptor { segment, flags, .. } = Descriptor::load(&self.ring.descriptors, usize::from(head));
+        let is_such = flags & (INDIRECT | NEXT | WRITE) == if is_writable { WRITE } else { 0 };
+        is_such.then_some(Single { id: ChainId { id: head, slots: 1 }, segment })
+    }
+
+    /// See [`DeviceQueue::take_single`](crate::DeviceQueue::take_single).
+    #[inline]
+    pub(crate) fn take_single(&mut self) {
+        self.taken = self.taken.wrapping_add(1);
+    }
+
+    /// Whether there is a chain to be taken.
+    #[inline]
+    fn has_available(&mut self) -> Result<bool, Broken> {
+        if self.taken == self.available {
+            self.available = self.ring.available_index().load(Ordering::Acquire);
+            // A chain is out from when it was taken until the driver can see that it was given back; all that are available are of one
+            // ring.
+            if self.available.wrapping_sub(self.published) > self.ring.size() {
+                self.available = self.taken;
+                return Err(Broken::Index);
+            }
+        }
+        Ok(self.taken != self.available)
     }
 
     /// See [`DeviceQueue::untake`](crate::DeviceQueue::untake).

@@ -4,13 +4,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
-use sunstar_packet::{Offload, Packet};
+use sunstar_packet::{Checksum, Offload, Packet};
 
 use super::{DeviceRing, TO_DRIVER, bytes_of};
 use crate::memory::MemoryMap;
 use crate::net::features;
 use crate::net::header::{HEADER_BYTES, encode};
-use crate::queue::{Broken, Chain, ChainId, Taken};
+use crate::queue::{Broken, Chain, ChainId, Single, Taken};
 
 /// A packet lies in at most this many chains: 64 KiB in buffers of 256 bytes, fewer than any driver has.
 pub const MAX_MERGED_CHAINS: usize = 256;
@@ -19,6 +19,9 @@ pub const MAX_MERGED_CHAINS: usize = 256;
 /// chains have some twenty; those of a hostile one may all have as many as a chain can have, and be read again for each packet that is too
 /// long for them.
 pub const MAX_BURST_DESCRIPTORS: usize = 1 << 16;
+
+/// The header of a packet of which there is nothing to tell, and which lies in one chain.
+const PLAIN_HEADER: [u8; HEADER_BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
 /// The device's side of the queue that a driver receives by (`receiveq`, virtio 1.2 §5.1.6.3).
 #[derive(Debug)]
@@ -101,7 +104,9 @@ impl ReceiveRing {
         let mut put = Put::default();
         self.read = 0;
         while let Some(packet) = packets.front() {
-            match self.put_one(packet, &mut put.malformed)? {
+            let outcome =
+                if self.put_plain(packet) { Outcome::Done } else { self.put_one(packet, &mut put.malformed)? };
+            match outcome {
                 Outcome::Done => {
                     put.packets += 1;
                     put.bytes += packet.len() as u64;
@@ -116,6 +121,31 @@ impl ReceiveRing {
         }
         put.has_to_tell = self.ring.queue.publish();
         Ok(put)
+    }
+
+    /// Puts a packet into the next chain if there is nothing special about both, as about most: nothing that the driver is told of the packet,
+    /// and one descriptor with enough room. Answers whether.
+    #[inline]
+    fn put_plain(&mut self, packet: &Packet) -> bool {
+        let Offload { checksum, segmentation, .. } = &packet.offload;
+        let is_plain = !matches!(checksum, Checksum::Partial { .. }) && segmentation.is_none();
+        if !is_plain || self.read >= MAX_BURST_DESCRIPTORS {
+            return false;
+        }
+        let DeviceRing { queue, map, .. } = &mut self.ring;
+        let Some(Single { id, segment }) = queue.peek(true) else { return false };
+        let total = HEADER_BYTES + packet.len();
+        let Some(window) = map.window(segment).filter(|window| total <= window.len()) else { return false };
+        let Some(mut window) = window.write(&PLAIN_HEADER) else { return false };
+        for buffer in packet.buffers() {
+            let Some(behind) = window.write(buffer) else { return false };
+            window = behind;
+        }
+        queue.take_single();
+        self.read += 2;
+        // It is no more than the descriptor's length.
+        queue.put_used(id, u32::try_from(total).unwrap_or(u32::MAX));
+        true
     }
 
     fn put_one(&mut self, packet: &Packet, malformed: &mut u64) -> Result<Outcome, Broken> {

@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 use sunstar_packet::{BufferMut, Checksum, MAX_BUFFERS, Packet, Pool};
 
 use super::{DeviceRing, FROM_DRIVER, bytes_of};
-use crate::net::header::{HEADER_BYTES, decode};
-use crate::queue::{Broken, Chain, Taken, pieces};
+use crate::memory::Window;
+use crate::net::header::{HEADER_BYTES, decode, is_plain};
+use crate::queue::{Broken, Chain, Single, Taken, pieces};
 
 /// The device's side of the queue that a driver transmits by (`transmitq`, virtio 1.2 §5.1.6.2).
 #[derive(Debug)]
@@ -42,6 +43,16 @@ enum Copied {
     NoFrame,
 }
 
+/// What came of the next chain, if there is nothing special about it.
+enum Plain {
+    /// It was taken and given back, and this is what was in it.
+    Packet(BufferMut),
+    /// It is still there.
+    NoFrame,
+    /// There is, or there is none.
+    Not,
+}
+
 impl TransmitRing {
     /// Takes packets out of that ring.
     pub fn new(ring: DeviceRing) -> Self {
@@ -66,6 +77,22 @@ impl TransmitRing {
     ) -> Result<Took, Broken> {
         let mut took = Took::default();
         for _ in 0..max {
+            match self.take_plain(pool, max_bytes) {
+                Plain::Packet(frame) => {
+                    took.packets += 1;
+                    took.bytes += frame.len() as u64;
+                    out.push_back(Packet::from(frame.freeze()));
+                    continue;
+                }
+                Plain::NoFrame => {
+                    if planted::is("virtio_net_starved_lost") {
+                        self.ring.queue.take_single();
+                    }
+                    took.is_starved = true;
+                    break;
+                }
+                Plain::Not => {}
+            }
             match self.ring.queue.take(&self.ring.map, &mut self.chain)? {
                 Taken::Nothing => break,
                 Taken::Refused(_) => took.malformed += 1,
@@ -104,6 +131,25 @@ impl TransmitRing {
             self.ring.queue.put_used(self.chain.id(), 0);
         }
         Ok(self.ring.queue.publish())
+    }
+
+    /// Takes and gives back the next chain if there is nothing special about it, as about most: one descriptor, a packet that fits into a frame,
+    /// and nothing that the device has to do for it. All others are left for whom it concerns.
+    #[inline]
+    fn take_plain(&mut self, pool: &Pool, max_bytes: usize) -> Plain {
+        let DeviceRing { queue, map, .. } = &mut self.ring;
+        let Some(Single { id, segment }) = queue.peek(false) else { return Plain::Not };
+        let Some((header, content)) = map.window(segment).and_then(Window::split_first) else { return Plain::Not };
+        if !is_plain(&header) || content.len() == 0 || content.len() > max_bytes {
+            return Plain::Not;
+        }
+        let Some(mut frame) = pool.take() else { return Plain::NoFrame };
+        if !content.append_to(&mut frame) {
+            return Plain::Not;
+        }
+        queue.take_single();
+        queue.put_used(id, 0);
+        Plain::Packet(frame)
     }
 
     /// Copies the packet of the chain.
