@@ -4,4 +4,6 @@
 mod back;
 mod both;
 mod dpdk;
+mod rust_vmm;
 mod several;
+mod support;
