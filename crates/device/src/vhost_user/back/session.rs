@@ -264,6 +264,12 @@ impl Session {
         }
     }
 
+    /// How many of the pairs of queues the driver leaves alone: who has agreed to the features without that for several has one.
+    pub(super) fn unused_queues(&self) -> usize {
+        let has_one = self.features != 0 && self.features & features::MQ == 0;
+        if has_one { self.ports.len() - 1 } else { 0 }
+    }
+
     /// How many regions of its memory the front end could cut off.
     pub(super) fn unsealed_regions(&self) -> usize {
         self.table.unsealed
