@@ -25,5 +25,6 @@ mod slow;
 mod starts;
 mod stop;
 mod tools;
+mod vhost_user;
 mod vlan;
 mod xdp;

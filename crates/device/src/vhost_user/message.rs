@@ -178,28 +178,37 @@ pub(crate) enum Request {
 impl Request {
     /// The request's number.
     pub(crate) fn number(&self) -> u32 {
+        self.id().0
+    }
+
+    /// The request's name, as the protocol has it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.id().1
+    }
+
+    fn id(&self) -> (u32, &'static str) {
         match self {
-            Self::GetFeatures => 1,
-            Self::SetFeatures(_) => 2,
-            Self::SetOwner => 3,
-            Self::ResetOwner => 4,
-            Self::SetMemTable(_) => 5,
-            Self::SetVringNum(_) => 8,
-            Self::SetVringAddr(_) => 9,
-            Self::SetVringBase(_) => 10,
-            Self::GetVringBase { .. } => 11,
-            Self::SetVringKick(_) => 12,
-            Self::SetVringCall(_) => 13,
-            Self::SetVringErr(_) => 14,
-            Self::GetProtocolFeatures => 15,
-            Self::SetProtocolFeatures(_) => 16,
-            Self::GetQueueNum => 17,
-            Self::SetVringEnable(_) => 18,
-            Self::NetSetMtu(_) => 20,
-            Self::ResetDevice => 34,
-            Self::GetMaxMemSlots => 36,
-            Self::AddMemReg(_) => 37,
-            Self::RemMemReg(_) => 38,
+            Self::GetFeatures => (1, "GET_FEATURES"),
+            Self::SetFeatures(_) => (2, "SET_FEATURES"),
+            Self::SetOwner => (3, "SET_OWNER"),
+            Self::ResetOwner => (4, "RESET_OWNER"),
+            Self::SetMemTable(_) => (5, "SET_MEM_TABLE"),
+            Self::SetVringNum(_) => (8, "SET_VRING_NUM"),
+            Self::SetVringAddr(_) => (9, "SET_VRING_ADDR"),
+            Self::SetVringBase(_) => (10, "SET_VRING_BASE"),
+            Self::GetVringBase { .. } => (11, "GET_VRING_BASE"),
+            Self::SetVringKick(_) => (12, "SET_VRING_KICK"),
+            Self::SetVringCall(_) => (13, "SET_VRING_CALL"),
+            Self::SetVringErr(_) => (14, "SET_VRING_ERR"),
+            Self::GetProtocolFeatures => (15, "GET_PROTOCOL_FEATURES"),
+            Self::SetProtocolFeatures(_) => (16, "SET_PROTOCOL_FEATURES"),
+            Self::GetQueueNum => (17, "GET_QUEUE_NUM"),
+            Self::SetVringEnable(_) => (18, "SET_VRING_ENABLE"),
+            Self::NetSetMtu(_) => (20, "NET_SET_MTU"),
+            Self::ResetDevice => (34, "RESET_DEVICE"),
+            Self::GetMaxMemSlots => (36, "GET_MAX_MEM_SLOTS"),
+            Self::AddMemReg(_) => (37, "ADD_MEM_REG"),
+            Self::RemMemReg(_) => (38, "REM_MEM_REG"),
         }
     }
 

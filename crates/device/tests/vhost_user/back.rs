@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sunstar_device::{BackOptions, Device, Queue, Readiness, VhostUserBack};
 use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
 
-use crate::dpdk::{NOW, bytes, copy, frame, swapped};
+use crate::support::{NOW, bytes, copy, frame, swapped};
 
 /// The other process.
 struct VirtioUser {

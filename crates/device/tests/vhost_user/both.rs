@@ -9,10 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sunstar_device::{
     BackOptions, Device, FrontOptions, Queue, Readiness, Ring, SharedMemory, VhostUserBack, VhostUserFront,
 };
-use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, Checksum, Offload, Packet, Pool, PoolOptions, Segmentation, SegmentationKind};
+use sunstar_packet::{Packet, Pool, PoolOptions};
 
-const NOW: Instant = Instant::ORIGIN;
+use crate::support::{NOW, bytes, packet, receive, send, wait};
 
 fn options() -> PoolOptions {
     PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 }
@@ -27,71 +26,6 @@ fn front(options: &FrontOptions) -> (Box<dyn Queue>, Rc<Pool>) {
     let mut device = VhostUserFront::open(options, SharedMemory::new(64 << 20).unwrap()).unwrap();
     let pool = Rc::new(Pool::with_memory(device.frame_memory().unwrap(), self::options()).unwrap());
     (device.take_queue(0).unwrap().attach(Rc::clone(&pool)).unwrap(), pool)
-}
-
-/// Waits until the queue wants to be called, as a shard does.
-fn wait(queue: &mut dyn Queue) {
-    if queue.deadline().is_some() {
-        return;
-    }
-    if let Readiness::Descriptor { fd, readable, writable } = queue.poll_ready(&mut Context::from_waker(Waker::noop()))
-    {
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, readable);
-        events.set(PollFlags::OUT, writable);
-        let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
-        let count = poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&patience));
-        assert_eq!(count, Ok(1), "nothing has happened for a minute");
-    }
-}
-
-fn send(queue: &mut dyn Queue, packet: Packet) {
-    let mut packets = VecDeque::from([packet]);
-    queue.tx_burst(NOW, &mut packets).unwrap();
-    assert!(packets.is_empty());
-}
-
-fn receive(queue: &mut dyn Queue) -> Packet {
-    let mut packets = VecDeque::new();
-    loop {
-        queue.rx_burst(NOW, &mut packets, 1).unwrap();
-        if let Some(packet) = packets.pop_front() {
-            return packet;
-        }
-        wait(queue);
-    }
-}
-
-fn bytes(packet: &Packet) -> Vec<u8> {
-    let mut bytes = vec![0; packet.len()];
-    packet.copy_to_slice(0, &mut bytes).unwrap();
-    bytes
-}
-
-/// A packet of TCP over IPv4, as far as anybody looks at it, in several buffers.
-fn packet(number: usize, payload_bytes: usize) -> Packet {
-    let mut head = vec![0; 54];
-    (head[12], head[14], head[46]) = (8, 0x45, 0x50);
-    head[16..18].copy_from_slice(&u16::try_from(payload_bytes + 40).unwrap().to_be_bytes());
-    head[23] = 6;
-    let payload: Vec<u8> = (0..payload_bytes).map(|place| u8::try_from((number + place) % 251).unwrap()).collect();
-    let mut packet = Packet::from(Buffer::from(head));
-    for part in payload.chunks(4_000) {
-        packet.push_back(Buffer::copy_from_slice(part)).unwrap();
-    }
-    if payload_bytes > 1_460 {
-        packet.offload = Offload {
-            checksum: Checksum::Partial { csum_start: 34, csum_offset: 16 },
-            segmentation: Some(Segmentation {
-                kind: SegmentationKind::Tcpv4,
-                has_ecn: false,
-                gso_size: 1_460,
-                hdr_len: 54,
-            }),
-            ..Offload::default()
-        };
-    }
-    packet
 }
 
 /// Sends a packet there and back, as often as it may be lost on a connection that is being set up.

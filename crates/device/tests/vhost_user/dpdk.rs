@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sunstar_device::{Device, FrontError, FrontOptions, Queue, Readiness, Ring, SharedMemory, VhostUserFront};
-use sunstar_executor::Instant;
 use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
 
-pub(crate) const NOW: Instant = Instant::ORIGIN;
+use crate::support::{NOW, bytes, copy, frame, swapped};
 
 /// The other process.
 struct Testpmd {
@@ -120,33 +119,6 @@ impl Host {
             }
         }
     }
-}
-
-/// The same bytes, in the same memory.
-pub(crate) fn copy(packet: &Packet) -> Packet {
-    let mut copy = Packet::new();
-    for buffer in packet.buffers() {
-        copy.push_back(buffer.clone()).unwrap();
-    }
-    copy
-}
-
-pub(crate) fn bytes(packet: &Packet) -> Vec<u8> {
-    let mut bytes = vec![0; packet.len()];
-    packet.copy_to_slice(0, &mut bytes).unwrap();
-    bytes
-}
-
-/// A frame of so many bytes of an EtherType that nobody knows.
-pub(crate) fn frame(number: usize, len: usize) -> Vec<u8> {
-    let mut frame = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]].concat();
-    frame.extend([0x88, 0xb5]);
-    frame.extend((0..len - 14).map(|place| u8::try_from((number + place) % 251).unwrap()));
-    frame
-}
-
-pub(crate) fn swapped(frame: &[u8]) -> Vec<u8> {
-    [&frame[6..12], &frame[..6], &frame[12..]].concat()
 }
 
 /// Frames of all sizes go there and back, from the heap and from the memory that is shared.

@@ -4,4 +4,7 @@
 mod back;
 mod both;
 mod dpdk;
+mod failures;
+mod rust_vmm;
 mod several;
+mod support;

@@ -11,7 +11,7 @@ use sunstar_device::{
 };
 use sunstar_packet::{Buffer, Checksum, Packet, Pool, PoolOptions, Segmentation, SegmentationKind};
 
-use crate::dpdk::{NOW, bytes, frame};
+use crate::support::{NOW, bytes, frame};
 
 type Queues = Vec<Box<dyn Queue>>;
 

@@ -192,7 +192,7 @@ impl Serving {
     /// Serves a session until it ends. `is_told` says whether the log tells of it, in which no front end has many lines.
     fn serve(&self, mut channel: Channel, is_told: bool) -> Result<(), Stopped> {
         let mut session = Session::new(self.offer, Arc::clone(&self.ports));
-        let mut was_unsealed = !is_told;
+        let (mut was_unsealed, mut was_unused) = (!is_told, !is_told);
         loop {
             self.wait_for(Some(&channel), None)?;
             if let Err(error) = self.answer(&mut channel, &mut session) {
@@ -204,6 +204,13 @@ impl Serving {
                     error => self.complain(format_args!("the session of the front end ends: {error}")),
                 }
                 return Ok(());
+            }
+            let unused = session.unused_queues();
+            if unused > 0 && !std::mem::replace(&mut was_unused, true) {
+                let name = &self.common.name;
+                log::warn!(
+                    "{name}: the front end has a single pair of queues; what is sent by {unused} others is lost"
+                );
             }
             if session.unsealed_regions() > 0 && !std::mem::replace(&mut was_unsealed, true) {
                 let name = &self.common.name;

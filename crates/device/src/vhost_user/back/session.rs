@@ -25,9 +25,8 @@ use ring::Ring;
 /// The largest ring: more than drivers have, and few enough that a burst of a hostile one takes no longer than others.
 pub(super) const MAX_RING: u16 = 4_096;
 
-/// Protocol features that are known here.
-const PROTOCOL: u64 = protocol_features::MQ
-    | protocol_features::REPLY_ACK
+/// Protocol features that are known here, besides several pairs of queues.
+const PROTOCOL: u64 = protocol_features::REPLY_ACK
     | protocol_features::MTU
     | protocol_features::RESET_DEVICE
     | protocol_features::CONFIGURE_MEM_SLOTS;
@@ -78,10 +77,11 @@ impl Session {
     /// When the session has to end, since the front end can't be told that it was refused.
     pub(super) fn handle(&mut self, message: Received) -> Result<Answered, SessionError> {
         let Received { header, payload, files } = message;
-        let wants_answer = header.needs_reply && self.protocol & protocol_features::REPLY_ACK != 0;
         let request = Request::decode(header, &payload, files.len());
         let has_reply = request.as_ref().is_ok_and(Request::has_reply);
         let result = request.map_err(SessionError::from).and_then(|request| self.apply(request, files));
+        // Also by this message: front ends that want everything answered wait for the answer to the one that settles that, too.
+        let wants_answer = header.needs_reply && self.protocol & protocol_features::REPLY_ACK != 0;
         let (reply, refused) = match result {
             Ok(reply) => (reply.or(wants_answer.then_some(Reply::Value(0))), None),
             Err(error) if wants_answer && !has_reply => (Some(Reply::Value(1)), Some(error)),
@@ -95,10 +95,13 @@ impl Session {
         match request {
             Request::GetFeatures => return Ok(Some(Reply::Value(self.offer.features))),
             Request::SetFeatures(features) => self.set_features(features)?,
-            Request::GetProtocolFeatures => return Ok(Some(Reply::Value(PROTOCOL))),
-            Request::SetProtocolFeatures(wanted) if wanted & !PROTOCOL == 0 => self.protocol = wanted,
+            Request::GetProtocolFeatures => return Ok(Some(Reply::Value(self.protocol_features()))),
             Request::SetProtocolFeatures(wanted) => {
-                return Err(SessionError::ProtocolFeatures { unknown: wanted & !PROTOCOL });
+                let unknown = wanted & !self.protocol_features();
+                if unknown != 0 {
+                    return Err(SessionError::ProtocolFeatures { unknown });
+                }
+                self.protocol = wanted;
             }
             Request::SetOwner => {}
             Request::ResetOwner => (0..self.rings.len()).for_each(|index| self.enable(index, false)),
@@ -139,6 +142,11 @@ impl Session {
             Request::ResetDevice => self.reset(),
         }
         Ok(None)
+    }
+
+    /// What is offered. Whether the number of queues is that of pairs or of rings front ends see differently; with one pair none needs it.
+    fn protocol_features(&self) -> u64 {
+        PROTOCOL | if self.ports.len() > 1 { protocol_features::MQ } else { 0 }
     }
 
     fn set_features(&mut self, wanted: u64) -> Result<(), SessionError> {
@@ -254,6 +262,12 @@ impl Session {
         for range in self.table.map().ranges() {
             range.memory.read(range.memory.len() - 1, &mut [0]);
         }
+    }
+
+    /// How many of the pairs of queues the driver leaves alone: who has agreed to the features without that for several has one.
+    pub(super) fn unused_queues(&self) -> usize {
+        let has_one = self.features != 0 && self.features & features::MQ == 0;
+        if has_one { self.ports.len() - 1 } else { 0 }
     }
 
     /// How many regions of its memory the front end could cut off.

@@ -112,7 +112,7 @@ impl Front {
     pub(super) fn begin(&mut self, features: u64) {
         let Reply::Value(offered) = self.ask(&Request::GetFeatures) else { panic!("a number") };
         assert_eq!(offered & features, features, "they are offered");
-        let wanted = protocol_features::MQ | protocol_features::REPLY_ACK | protocol_features::RESET_DEVICE;
+        let wanted = protocol_features::REPLY_ACK | protocol_features::RESET_DEVICE;
         let Reply::Value(offered) = self.ask(&Request::GetProtocolFeatures) else { panic!("a number") };
         assert_eq!(offered & wanted, wanted);
         self.send(&Request::SetProtocolFeatures(wanted), false, &[]);

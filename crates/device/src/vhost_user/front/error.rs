@@ -90,16 +90,22 @@ pub enum SessionError {
         wanted: usize,
     },
     /// The back end does not answer.
-    #[error("it does not answer request {request} of the protocol")]
+    #[error("it does not answer {request}")]
     NoAnswer {
-        /// The number of the request.
-        request: u32,
+        /// The request's name in the protocol.
+        request: &'static str,
+    },
+    /// The back end has another MTU.
+    #[error("it refuses an MTU of {mtu_bytes} bytes: both sides need the same")]
+    Mtu {
+        /// The MTU of this side.
+        mtu_bytes: usize,
     },
     /// The back end refuses something.
-    #[error("it refuses request {request} of the protocol, with {code}")]
+    #[error("it refuses {request}, with {code}")]
     Refused {
-        /// The number of the request.
-        request: u32,
+        /// The request's name in the protocol.
+        request: &'static str,
         /// What it says.
         code: u64,
     },

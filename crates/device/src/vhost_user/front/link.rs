@@ -51,12 +51,14 @@ pub(super) struct Slot<P = Pair> {
     /// How often the pair has changed, which it does with the lock.
     generation: AtomicU64,
     pair: Mutex<Option<P>>,
+    /// How many back ends have come with which no session came about. Of the first pair only, for the device.
+    refused: AtomicU64,
 }
 
 impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
-        Ok(Self { call, generation: AtomicU64::new(0), pair: Mutex::new(None) })
+        Ok(Self { call, generation: AtomicU64::new(0), pair: Mutex::new(None), refused: AtomicU64::new(0) })
     }
 
     /// How often the pair has changed. The session of those before has ended.
@@ -70,6 +72,11 @@ impl<P> Slot<P> {
         // Nobody panics with the lock.
         let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
         (self.generation(), pair.take())
+    }
+
+    /// How many back ends there were, since the first one, with which no session came about.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn put(&self, new: Option<P>) {
@@ -198,6 +205,9 @@ impl Keeper {
                 // As long as it does not listen there is nothing to tell.
                 Err(FrontError::NoSocket { .. } | FrontError::Stale { .. }) => {}
                 Err(error) => {
+                    if let (FrontError::Session { .. }, Some(first)) = (&error, self.slots.first()) {
+                        first.refused.fetch_add(1, Ordering::Relaxed);
+                    }
                     let error = error.to_string();
                     if error != told {
                         log::warn!("{error}");

@@ -287,6 +287,7 @@ impl Queue for FrontQueue {
 
     fn counters(&self) -> Counters {
         let mut counters = self.counters;
+        counters.peer_errors += self.slot.refused();
         if let Some(rings) = &self.rings {
             rings.count(&mut counters);
         }

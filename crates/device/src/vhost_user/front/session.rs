@@ -142,7 +142,11 @@ impl Session {
         self.features = agreed;
         self.ask(&Request::SetFeatures(agreed), &[])?;
         if self.protocol & protocol_features::MTU != 0 {
-            self.ask(&Request::NetSetMtu(wanted.mtu_bytes as u64), &[])?;
+            let mtu_bytes = wanted.mtu_bytes;
+            self.ask(&Request::NetSetMtu(mtu_bytes as u64), &[]).map_err(|error| match error {
+                SessionError::Refused { .. } => SessionError::Mtu { mtu_bytes },
+                error => error,
+            })?;
         }
         Ok(())
     }
@@ -194,10 +198,11 @@ impl Session {
         if !has_reply && !needs_reply {
             return Ok(0);
         }
-        let number = request.number();
-        let answer = self.channel.receive()?.ok_or(SessionError::NoAnswer { request: number })?;
+        let answer = self.channel.receive()?.ok_or(SessionError::NoAnswer { request: request.name() })?;
         match Reply::decode(request, answer.header, &answer.payload, answer.files.len())? {
-            Reply::Value(code) if needs_reply && code != 0 => Err(SessionError::Refused { request: number, code }),
+            Reply::Value(code) if needs_reply && code != 0 => {
+                Err(SessionError::Refused { request: request.name(), code })
+            }
             Reply::Value(value) => Ok(value),
             Reply::Ring(state) => Ok(state.value.into()),
         }

@@ -190,7 +190,9 @@ fn who_asks_for_answers_gets_them() {
         session.handle(received(&request.encode(true), vec![]).expect("a message"))
     };
     assert!(ask(&mut session, &Request::SetOwner).expect("it is fine").answer.is_none(), "it was not negotiated");
-    handle(&mut session, &Request::SetProtocolFeatures(protocol_features::REPLY_ACK), vec![]).expect("it is offered");
+    let answered =
+        ask(&mut session, &Request::SetProtocolFeatures(protocol_features::REPLY_ACK)).expect("it is offered");
+    assert_eq!(answered.answer, Some(Reply::Value(0).encode(16)), "now it is");
     let answered = ask(&mut session, &Request::SetOwner).expect("it is fine");
     assert_eq!(answered.answer, Some(Reply::Value(0).encode(3)));
     let answered = ask(&mut session, &Request::SetFeatures(0)).expect("it is told");
@@ -217,6 +219,17 @@ fn without_protocol_features_rings_are_enabled_from_the_start() {
         let is_enabled = ports[0].work(|rings| rings.transmit.as_ref().is_some_and(|running| running.is_enabled));
         assert_eq!(is_enabled, Some(!has_protocol));
     }
+}
+
+#[test]
+fn a_driver_with_a_single_pair_of_queues_is_known() {
+    let (mut session, _ports) = session(3);
+    session.offer.features |= features::MQ;
+    assert_eq!(session.unused_queues(), 0, "nobody knows yet");
+    handle(&mut session, &Request::SetFeatures(FEATURES), vec![]).expect("they are offered");
+    assert_eq!(session.unused_queues(), 2);
+    handle(&mut session, &Request::SetFeatures(FEATURES | features::MQ), vec![]).expect("they are offered");
+    assert_eq!(session.unused_queues(), 0);
 }
 
 proptest! {
