@@ -13,7 +13,7 @@ use sunstar_device::{
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
 use sunstar_net::socket;
-use sunstar_packet::{Pool, PoolOptions, SlabMemory};
+use sunstar_packet::PoolOptions;
 use sunstar_reactor::{DescriptorWatch, clock};
 use sunstar_tcpip::routes::Route;
 
@@ -51,8 +51,6 @@ struct Part {
     /// A number that no other queue has, whichever its device.
     index: u32,
     queue: DetachedQueue,
-    /// Where its frames must lie, if that matters.
-    memory: Option<Arc<dyn SlabMemory>>,
     recorder: Option<Recorder>,
 }
 
@@ -83,7 +81,7 @@ impl Plan {
                 let failed = |error| Error::usage(format_args!("cannot open --device {kind}: {error}"));
                 let queue = device.take_queue(queue).map_err(failed)?;
                 let recorder = capture.as_ref().map(|capture| capture.recorder(at, number));
-                parts.push(Part { index, queue, memory: device.frame_memory(), recorder });
+                parts.push(Part { index, queue, recorder });
                 index += 1;
             }
             opened.push(OpenedDevice { name: kind.to_string(), parts, interfaces });
@@ -259,10 +257,7 @@ impl Plan {
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
     fn queue(&self, name: &str, part: Part) -> Result<Box<dyn Queue>, Error> {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
-        let pool = match part.memory {
-            Some(memory) => Pool::with_memory(memory, options),
-            None => part.queue.pool(options),
-        };
+        let pool = part.queue.pool(options);
         let pool = Rc::new(pool.map_err(|_| Error::failure("there is no memory for frames"))?);
         let queue = part.queue.attach(Rc::clone(&pool))?;
         let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
