@@ -33,13 +33,8 @@ pub struct SendMemory {
 impl SendMemory {
     /// Some of a device's memory: so many bytes for headers, and for what applications send. Frames take multiples of `grain_bytes`, so
     /// that no two of them have parts of the same piece of that size.
-    pub(crate) fn new(
-        memory: &Arc<dyn SlabMemory>,
-        header_bytes: usize,
-        buffer_bytes: usize,
-        grain_bytes: usize,
-    ) -> Self {
-        let (headers, buffers) = (Share::new(memory, header_bytes), Share::new(memory, buffer_bytes));
+    pub fn new(memory: &Arc<dyn SlabMemory>, header_bytes: usize, buffer_bytes: usize, grain_bytes: usize) -> Self {
+        let (headers, buffers) = (Share::of(memory, header_bytes), Share::of(memory, buffer_bytes));
         Self { headers, buffers, grain_bytes }
     }
 
@@ -75,7 +70,7 @@ struct Share {
 }
 
 impl Share {
-    fn new(memory: &Arc<dyn SlabMemory>, bytes: usize) -> Arc<dyn SlabMemory> {
+    fn of(memory: &Arc<dyn SlabMemory>, bytes: usize) -> Arc<dyn SlabMemory> {
         Arc::new(Self { memory: Arc::clone(memory), left_bytes: AtomicUsize::new(bytes) })
     }
 }
