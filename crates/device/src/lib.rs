@@ -83,6 +83,7 @@ mod link;
 mod netdevice;
 mod pcap;
 mod queue;
+mod send_memory;
 mod shared_memory;
 mod tap;
 mod trace;
@@ -96,6 +97,7 @@ pub use fault::{Fault, FaultCounters, FaultOptionError, FaultOptions, Probabilit
 pub use link::{LinkOptions, LinkQueue, WhenFull, link};
 pub use pcap::{Capture, CaptureOptions, MAX_WAITING_CHUNKS, Pcap, Recorder};
 pub use queue::{AttachError, Counters, DetachedQueue, Device, Queue, QueueError, Readiness, TakeError};
+pub use send_memory::SendMemory;
 pub use shared_memory::{SharedMemory, SharedMemoryError};
 pub use tap::{MAX_TAP_QUEUES, Tap, TapError, TapOptions};
 pub use trace::{Summary, Trace};

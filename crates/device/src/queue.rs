@@ -12,6 +12,7 @@ use sunstar_executor::Instant;
 use sunstar_packet::{OutOfMemory, Packet, Pool, PoolOptions, SlabMemory};
 
 use crate::capabilities::Capabilities;
+use crate::send_memory::SendMemory;
 
 /// A packet device of the process, which is opened before the shards share out its queues.
 pub trait Device: fmt::Debug + Send {
@@ -26,11 +27,6 @@ pub trait Device: fmt::Debug + Send {
     /// # Errors
     /// When there is no such queue, or it was taken before.
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError>;
-
-    /// Where the pools of its queues must take their frames from; none if that does not matter to the device.
-    fn frame_memory(&self) -> Option<Arc<dyn SlabMemory>> {
-        None
-    }
 }
 
 /// Why a queue can't be had.
@@ -55,14 +51,16 @@ pub enum TakeError {
 /// A queue on its way to its shard.
 pub struct DetachedQueue {
     attach: Box<Attach>,
-    frames: Option<FrameMemory>,
+    memory: Option<DeviceMemory>,
 }
 
-/// Memory of a device, and what frames are like there.
+/// Memory of a device, for frames of its queues and for what they send.
 #[derive(Clone)]
-pub(crate) struct FrameMemory {
-    pub(crate) memory: Arc<dyn SlabMemory>,
-    pub(crate) options: PoolOptions,
+pub(crate) struct DeviceMemory {
+    pub(crate) frames: Arc<dyn SlabMemory>,
+    /// What frames are like, if that is the device's to say.
+    pub(crate) options: Option<PoolOptions>,
+    pub(crate) sends: SendMemory,
 }
 
 type Attach = dyn FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send;
@@ -70,12 +68,12 @@ type Attach = dyn FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send
 impl DetachedQueue {
     /// A queue that `attach` makes of the shard's pool.
     pub fn new(attach: impl FnOnce(Rc<Pool>) -> Result<Box<dyn Queue>, AttachError> + Send + 'static) -> Self {
-        Self { attach: Box::new(attach), frames: None }
+        Self { attach: Box::new(attach), memory: None }
     }
 
     /// The same with frames that must lie in a device's memory.
-    pub(crate) fn with_frames(self, frames: FrameMemory) -> Self {
-        Self { frames: Some(frames), ..self }
+    pub(crate) fn with_memory(self, memory: DeviceMemory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// A pool for it. It is such as `usual` says, except where frames must lie in memory of the device: then they lie there, are as the device
@@ -84,13 +82,17 @@ impl DetachedQueue {
     /// # Errors
     /// When such frames are larger than what can be addressed.
     pub fn pool(&self, usual: PoolOptions) -> Result<Pool, OutOfMemory> {
-        match &self.frames {
-            None => Pool::new(usual),
-            Some(FrameMemory { memory, options }) => {
-                let limit_frames = options.limit_frames.min(usual.limit_frames);
-                Pool::with_memory(Arc::clone(memory), PoolOptions { limit_frames, ..*options })
-            }
-        }
+        let Some(DeviceMemory { frames, options, .. }) = &self.memory else { return Pool::new(usual) };
+        let options = options.map_or(usual, |options| PoolOptions {
+            limit_frames: options.limit_frames.min(usual.limit_frames),
+            ..options
+        });
+        Pool::with_memory(Arc::clone(frames), options)
+    }
+
+    /// Where that should lie that is sent by it; none if the device sends from wherever something lies.
+    pub fn send_memory(&self) -> Option<SendMemory> {
+        self.memory.as_ref().map(|memory| memory.sends.clone())
     }
 
     /// Makes it a queue of this shard, which receives into frames of `pool`.
@@ -126,7 +128,7 @@ pub enum AttachError {
     /// There was not even one frame.
     #[error("the pool has no frame")]
     NoFrame,
-    /// The frames do not lie where the device sees them ([`Device::frame_memory`], [`DetachedQueue::pool`]).
+    /// The frames do not lie where the device sees them ([`DetachedQueue::pool`]).
     #[error("the pool's frames do not lie in the device's memory")]
     OtherMemory,
     /// There is no descriptor to wait for.

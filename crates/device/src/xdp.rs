@@ -16,12 +16,13 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use sunstar_packet::{Checksum, PoolOptions, SLAB_BYTES};
+use sunstar_packet::{Checksum, PoolOptions, SLAB_BYTES, SlabMemory};
 use sunstar_wire::MacAddr;
 
 use crate::capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, Offloads};
 use crate::netdevice::{Control, beside};
-use crate::queue::{DetachedQueue, Device, FrameMemory, Queue, TakeError};
+use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
+use crate::send_memory::SendMemory;
 use crate::shared_memory::SharedMemory;
 use attached::Attached;
 use bpf::Mode;
@@ -33,6 +34,10 @@ use socket::Socket;
 
 /// Frames are of the first of these sizes into which the longest packet fits. The kernel knows powers of two, from 2,048 to a page.
 const CHUNK_BYTES: [u32; 2] = [2_048, 4_096];
+
+/// Memory of each queue for headers, and for what applications send from where it lies.
+const HEADER_BYTES: usize = 4 << 20;
+const BUFFER_BYTES: usize = 16 << 20;
 
 /// An interface of the kernel, of which the stack has some of the frames, by AF_XDP.
 ///
@@ -136,7 +141,8 @@ fn open_socket(
     let system = |what, error| XdpError::System { name: name(), what, error };
     let number = u32::try_from(queue).map_err(|error| system("counting queues", io::Error::other(error)))?;
     // The pool takes memory in slabs.
-    let bytes = (options.frames * chunk_bytes as usize).next_multiple_of(SLAB_BYTES) * 17 / 16 + SLAB_BYTES;
+    let frames = (options.frames * chunk_bytes as usize).next_multiple_of(SLAB_BYTES) * 17 / 16 + SLAB_BYTES;
+    let bytes = frames + HEADER_BYTES + BUFFER_BYTES;
     let memory = SharedMemory::new(bytes).map_err(|error| system("memory for frames", io::Error::other(error)))?;
     let copies = attached.mode == Mode::Generic;
     let socket = Socket::open(index, number, memory, chunk_bytes, copies).map_err(|(what, error)| match error {
@@ -167,12 +173,14 @@ impl Device for Xdp {
             headroom_bytes: HEADROOM_BYTES,
             limit_frames: self.frames,
         };
-        let frames = FrameMemory { memory: Arc::clone(&parts.socket.memory) as _, options };
+        let frames: Arc<dyn SlabMemory> = parts.socket.memory.clone();
+        let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, self.chunk_bytes);
+        let memory = DeviceMemory { frames, options: Some(options), sends };
         let capabilities = self.capabilities.clone();
         let queue = DetachedQueue::new(move |pool| {
             XdpQueue::new(parts, capabilities, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
         });
-        Ok(queue.with_frames(frames))
+        Ok(queue.with_memory(memory))
     }
 }
 

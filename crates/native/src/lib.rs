@@ -35,6 +35,7 @@
 //! | bytes that a stream has sent and that are not acknowledged | the stack's send capacity, and the send queue of the contract | writers wait |
 //! | bytes that a stream has received and nobody has read | the stack's receive capacity | the window closes |
 //! | frames of a device that unread bytes hold | half of them ([`Frames`]) | what comes is copied |
+//! | what applications lay into a device's memory ([`Network::set_send_memory`]) | that memory | buffers lie on the heap, and are copied |
 //! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
 //! | packets that a device has no room for | [`TX_BURST`], and the rest of a segment | the stack is not asked for more that leaves by it |
 //! | changes of the configuration that other shards were not told yet | [`MAX_CHANGES`](sunstar_tcpip::configuration::MAX_CHANGES) | the stack refuses to be told more |

@@ -2,6 +2,7 @@
 
 use sunstar_device::Counters as DeviceCounters;
 use sunstar_metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_packet::{PoolCounters, SizedPools};
 use sunstar_tcpip::dhcpv4::Counters as DhcpCounters;
 use sunstar_tcpip::dhcpv6::Counters as Dhcpv6Counters;
 use sunstar_tcpip::drops::DropReason;
@@ -330,6 +331,8 @@ const fn drops(reason: &'static str, count: fn(&DeviceCounters) -> u64) -> Figur
 struct PortCounters {
     lost: u64,
     errors: u64,
+    heap_buffers: u64,
+    buffers: PoolCounters,
 }
 
 const PORT: &[Figure<PortCounters>] = &[
@@ -337,6 +340,19 @@ const PORT: &[Figure<PortCounters>] = &[
         of.lost
     }),
     Figure::counter("sunstar_device_errors_total", "Errors of the device.", |of| of.errors),
+    Figure::gauge(
+        "sunstar_device_send_buffers",
+        "Buffers that the application has, or that wait to be acknowledged, in the device's memory.",
+        |of| of.buffers.in_use_frames as u64,
+    ),
+    Figure::gauge("sunstar_device_send_buffer_bytes", "Memory of the device that is taken for those.", |of| {
+        of.buffers.reserved_bytes as u64
+    }),
+    Figure::counter(
+        "sunstar_device_heap_buffers_total",
+        "Buffers that lie on the heap, since the device's memory had no room for them.",
+        |of| of.heap_buffers,
+    ),
 ];
 
 const SPREAD: &[Figure<SpreadCounters>] = &[
@@ -360,7 +376,9 @@ const SPREAD: &[Figure<SpreadCounters>] = &[
 fn show_port(readings: &mut sunstar_metrics::Readings<'_>, port: &Port) {
     let labels = [("device", &*port.name)];
     readings.show_figures(DEVICE, &labels, &port.queue.counters());
-    readings.show_figures(PORT, &labels, &PortCounters { lost: port.lost, errors: port.errors });
+    let buffers = port.buffers.as_ref().map(SizedPools::counters).unwrap_or_default();
+    let counters = PortCounters { lost: port.lost, errors: port.errors, heap_buffers: port.heap_buffers, buffers };
+    readings.show_figures(PORT, &labels, &counters);
     let spread = port.shared.as_ref().map(SharedDevice::counters).unwrap_or_default();
     readings.show_figures(SPREAD, &labels, &spread);
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use sunstar_device::Queue;
+use sunstar_device::{Queue, SendMemory};
 use sunstar_executor::{add_poller, current, local};
 use sunstar_metrics::RegisterError;
 use sunstar_net::socket::{
@@ -15,6 +15,7 @@ use sunstar_net::socket::{
     Stack, StreamSocket,
 };
 use sunstar_net::{Address, Error};
+use sunstar_packet::{BufferMut, OutOfMemory};
 use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdict};
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
@@ -148,6 +149,21 @@ impl Network {
             port.shared = Some(device);
         }
         Ok(interface)
+    }
+
+    /// Has what is sent by an interface lie in memory of its device, from which that sends without copying: headers, and what applications
+    /// [get buffers for](sunstar_net::allocate_buffer).
+    ///
+    /// # Errors
+    /// When frames there are larger than what can be addressed.
+    pub fn set_send_memory(&self, interface: InterfaceId, memory: &SendMemory) -> Result<(), OutOfMemory> {
+        let (headers, buffers) = (memory.headers()?, memory.buffers()?);
+        let mut state = self.shared.state();
+        state.stack.set_header_pool(interface, headers);
+        if let Some(port) = state.ports.iter_mut().find(|port| port.interface == interface) {
+            port.buffers = Some(buffers);
+        }
+        Ok(())
     }
 
     /// Gives an interface an address.
@@ -390,6 +406,10 @@ impl Stack for Network {
         at.set_port(lease.as_ref().map_or(at.port(), |lease| lease.port));
         let id = self.shared.state().stack.udp_bind(at, udp).map_err(of_open)?;
         Ok(Rc::new(Datagrams::new(Rc::clone(&self.shared), id, lease)))
+    }
+
+    fn allocate_buffer(&self, bytes: usize) -> BufferMut {
+        self.shared.look(|state| state.allocate_buffer(bytes, None))
     }
 
     fn default_address(&self) -> IpAddr {

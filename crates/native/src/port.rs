@@ -8,7 +8,7 @@ use std::task::Context;
 
 use sunstar_device::{Queue, QueueError, Readiness};
 use sunstar_executor::Instant;
-use sunstar_packet::Packet;
+use sunstar_packet::{BufferMut, Packet, SizedPools};
 use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link};
 
 use crate::spread::SharedDevice;
@@ -19,6 +19,9 @@ pub const RX_BURST: usize = 32;
 
 /// Packets that are handed to a queue at once, and that wait for it at most; the rest of a segment that was begun comes on top.
 pub const TX_BURST: usize = 64;
+
+/// Room in front of what applications send, for the headers of datagrams.
+const HEADROOM_BYTES: usize = 128;
 
 /// How many errors of a device one message in the log stands for, after the first ones.
 const ERRORS_PER_LOG: u64 = 4_096;
@@ -45,6 +48,10 @@ pub(crate) struct Port {
     /// Whether the last one of those is none yet.
     has_slot: bool,
     is_gone: bool,
+    /// What applications send lies there, if the device has memory of its own.
+    pub(crate) buffers: Option<SizedPools>,
+    /// Buffers for which there was none of that.
+    pub(crate) heap_buffers: u64,
     /// Packets that were dropped since the device is gone.
     pub(crate) lost: u64,
     pub(crate) errors: u64,
@@ -66,6 +73,8 @@ impl Port {
             outbox: VecDeque::new(),
             has_slot: false,
             is_gone: false,
+            buffers: None,
+            heap_buffers: 0,
             lost: 0,
             errors: 0,
         }
@@ -125,6 +134,17 @@ impl Port {
         self.outbox.len() - usize::from(self.has_slot) < TX_BURST
     }
 
+    /// An empty buffer for what is to be sent by the device, with room for `bytes`, and for headers in front.
+    pub(crate) fn allocate_buffer(&mut self, bytes: usize) -> BufferMut {
+        if let Some(buffers) = &self.buffers {
+            if let Some(buffer) = buffers.take(bytes) {
+                return buffer;
+            }
+            self.heap_buffers += 1;
+        }
+        BufferMut::with_capacity(HEADROOM_BYTES, bytes)
+    }
+
     /// Hands over what waits. To be called in each round, since queues may have packets of their own to send: late ones, and
     /// those of other shards.
     pub(crate) fn flush(&mut self, now: Instant) {
@@ -163,6 +183,9 @@ impl Port {
     /// Gives back what is kept for reuse.
     pub(crate) fn free_unused_memory(&mut self) {
         self.outbox.shrink_to_fit();
+        if let Some(buffers) = &self.buffers {
+            buffers.free_unused_memory();
+        }
         self.queue.free_unused_memory();
     }
 

@@ -1,10 +1,11 @@
 //! The stack of a shard, its devices, and who waits for its sockets.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::task::{Context, Waker};
 
 use sunstar_executor::Instant;
-use sunstar_packet::Packet;
+use sunstar_packet::{BufferMut, Packet};
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::stack::{Event, Limits, Stack};
 use sunstar_tcpip::tcp::connection::State as TcpState;
@@ -144,6 +145,20 @@ impl State {
 
     fn port(&mut self, interface: InterfaceId) -> Option<&mut Port> {
         self.ports.iter_mut().find(|port| port.interface == interface)
+    }
+
+    /// An empty buffer with room for `bytes`, in the memory of the device by which what goes to an address leaves, or of the first device that has
+    /// any.
+    pub(crate) fn allocate_buffer(&mut self, bytes: usize, to: Option<IpAddr>) -> BufferMut {
+        let port = match (&mut self.ports[..], to) {
+            ([only], _) => Some(only),
+            (ports, None) => ports.iter_mut().find(|port| port.buffers.is_some()),
+            (ports, Some(to)) => {
+                let interface = self.stack.interface_for(to);
+                ports.iter_mut().find(|port| Some(port.interface) == interface)
+            }
+        };
+        port.map_or_else(|| BufferMut::with_capacity(0, bytes), |port| port.allocate_buffer(bytes))
     }
 
     /// Takes in what has come; answers how many packets there were.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use sunstar_executor::Foreign;
 use sunstar_net::socket::{DEFAULT_SEND_QUEUE_BYTES, Detached, StreamOption, StreamSocket};
 use sunstar_net::{Address, Error};
-use sunstar_packet::Buffer;
+use sunstar_packet::{Buffer, BufferMut};
 use sunstar_tcpip::tcp::connection::{self, Connection, Keepalive, State};
 use sunstar_tcpip::tcp::sockets::{SocketId, Sockets};
 
@@ -275,6 +275,17 @@ impl StreamSocket for Stream {
             let _ = held.tcp(|tcp, id| tcp.send_beyond(id, bytes));
             Ok(())
         });
+    }
+
+    fn allocate_buffer(&self, bytes: usize) -> BufferMut {
+        let buffer = self.with(|held| {
+            Ok(held.network.look(|state| {
+                let to = state.stack.tcp().peer(held.id).map(|peer| peer.ip());
+                state.allocate_buffer(bytes, to)
+            }))
+        });
+        // Who has no connection any more sends nothing, but may have the bytes.
+        buffer.unwrap_or_else(|_| BufferMut::with_capacity(0, bytes))
     }
 
     fn enqueue_file(&self, _file: &Rc<dyn Any>, _offset: u64, _len_bytes: u64) -> Result<(), Error> {

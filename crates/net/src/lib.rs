@@ -45,6 +45,7 @@ extern crate alloc;
 
 pub mod address;
 mod buffered;
+mod buffers;
 mod datagram;
 mod error;
 mod listener;
@@ -61,6 +62,7 @@ mod unix;
 
 pub use address::{Address, UnixAddress};
 pub use buffered::{BufReader, BufWriter, DEFAULT_WRITE_BUFFER_BYTES};
+pub use buffers::allocate_buffer;
 pub use datagram::{DatagramReceiver, DatagramSender, Datagrams};
 pub use error::Error;
 pub use listener::{AcceptStats, DEFAULT_ACCEPT_QUEUE, Listener, ListenerOptions, ListenerStats, Spread};

@@ -19,7 +19,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use sunstar_executor::local;
-use sunstar_packet::Buffer;
+use sunstar_packet::{Buffer, BufferMut};
 
 use crate::address::Address;
 use crate::error::Error;
@@ -53,6 +53,12 @@ pub trait Stack: 'static {
     /// # Errors
     /// If the address can't be had.
     fn bind(&self, address: &Address, options: &DatagramOptions) -> Result<Rc<dyn DatagramSocket>, Error>;
+
+    /// An empty buffer with room for `bytes` at least, in memory from which the network's devices send without copying it, if they have such
+    /// memory and some of it is left; otherwise on the heap. With several devices of which each has its own, it is one of them.
+    fn allocate_buffer(&self, bytes: usize) -> BufferMut {
+        BufferMut::with_capacity(0, bytes)
+    }
 
     /// Where a server listens that was not told where: at loopback on a network that it shares with other programs, at the network's
     /// own address on one that is its own.
@@ -161,6 +167,11 @@ pub trait StreamSocket: 'static {
 
     /// Puts bytes into the send queue. They are dropped if the stream was shut down for writing, or failed.
     fn enqueue(&self, bytes: Buffer);
+
+    /// As [`Stack::allocate_buffer`], for the device by which the stream is sent.
+    fn allocate_buffer(&self, bytes: usize) -> BufferMut {
+        BufferMut::with_capacity(0, bytes)
+    }
 
     /// Puts a part of a file into the send queue, in order with the bytes. The file is one that the network's platform knows;
     /// if it ends early, the stream fails, since the peer can't be told otherwise. A part of no bytes changes nothing.

@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::{ShardId, SubmitError, spawn, submit_to};
-use sunstar_packet::Buffer;
+use sunstar_packet::{Buffer, BufferMut};
 
 pub use half::{BorrowedReadHalf, BorrowedWriteHalf, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub(crate) use io::writable;
@@ -194,6 +194,28 @@ impl Stream {
     /// As for [`Stream::write`].
     pub async fn write_buffers(&mut self, buffers: impl IntoIterator<Item = Buffer>) -> Result<(), Error> {
         io::write_buffers(self, buffers).await
+    }
+
+    /// An empty buffer with room for `bytes` at least, from which the network sends without copying it, for what is to be [written](Stream::write).
+    ///
+    /// It lies in the memory of the device by which the stream is sent, if that has any, as [`allocate_buffer`](crate::allocate_buffer)
+    /// says. On the kernel's sockets, which copy whatever they are given, it is an ordinary buffer on the heap.
+    ///
+    /// Ends the program as the global allocator does when there is no memory at all.
+    ///
+    /// ```no_run
+    /// use sunstar_net::{Error, TcpStream};
+    ///
+    /// async fn answer(stream: &mut TcpStream, rows: &[String]) -> Result<(), Error> {
+    ///     let mut answer = stream.allocate_buffer(rows.iter().map(String::len).sum());
+    ///     for row in rows {
+    ///         answer.extend_from_slice(row.as_bytes()).expect("there is room for all of them");
+    ///     }
+    ///     stream.write(answer.freeze()).await
+    /// }
+    /// ```
+    pub fn allocate_buffer(&self, bytes: usize) -> BufferMut {
+        self.socket.allocate_buffer(bytes)
     }
 
     /// Waits for room in the send queue and puts a part of a file into it, in order with the bytes.

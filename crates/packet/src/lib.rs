@@ -87,6 +87,7 @@ mod offload;
 mod packet;
 mod pool;
 mod prefetch;
+mod sized;
 mod ticket;
 mod words;
 
@@ -102,4 +103,5 @@ pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
 pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES, SlabMemory};
 pub use prefetch::prefetch;
+pub use sized::{MAX_SIZED_BYTES, SizedPools};
 pub use words::sum_words;

@@ -216,6 +216,43 @@ impl Packet {
         }
     }
 
+    /// Copies short buffers into the tail room of the one before all of them, if that one is reachable, has the room, and nobody else sees its
+    /// memory; answers how many bytes were copied. Those are at most `most`, of whole buffers. Nothing is done if an unreachable buffer is
+    /// next behind them, since that has to be copied somewhere, and they with it.
+    ///
+    /// For devices that send from where bytes lie, if they reach them there: one more piece costs more than a few bytes.
+    #[cfg_attr(feature = "accounting", track_caller)]
+    pub fn join_short(&mut self, most: usize, is_reachable: impl Fn(&Buffer) -> bool) -> usize {
+        let [first, behind @ ..] = &self.chain[..] else { return 0 };
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(buffer) = behind.get(count).filter(|buffer| bytes + buffer.len() <= most) {
+            (count, bytes) = (count + 1, bytes + buffer.len());
+        }
+        if count == 0 || !is_reachable(first) || !behind.get(count).is_none_or(is_reachable) {
+            return 0;
+        }
+        let Some((first, behind)) = self.chain.split_first_mut() else { return 0 };
+        match core::mem::take(first).try_into_mut() {
+            Ok(mut unique) if unique.tailroom() >= bytes => {
+                for buffer in &behind[..count] {
+                    // The room was looked at.
+                    let _ = unique.extend_from_slice(buffer);
+                }
+                *first = unique.freeze();
+            }
+            Ok(unique) => {
+                *first = unique.freeze();
+                return 0;
+            }
+            Err(shared) => {
+                *first = shared;
+                return 0;
+            }
+        }
+        self.chain.drain(1..=count);
+        bytes
+    }
+
     /// Moves the buffers of `tail` behind those of this packet, whose metadata stays as it is.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::block::{Access, Block, OutOfMemory};
 use crate::buffer_mut::BufferMut;
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(crate) mod tests;
 
 /// Pools take their memory in slabs of about this many bytes, at least one frame each.
 pub const SLAB_BYTES: usize = 1 << 20;

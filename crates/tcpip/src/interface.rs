@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use alloc::vec::Vec;
+use sunstar_packet::Pool;
 use sunstar_wire::{AddressPair, MacAddr};
 
 use crate::configuration::{LinkParameters, Origin};
@@ -80,6 +81,8 @@ pub struct Interface {
     addresses: Vec<Prefix>,
     /// Those that are not to be chosen for what is new (RFC 4862 §5.5.4).
     deprecated: Vec<IpAddr>,
+    /// Where the headers of segments lie, if the device has memory of its own.
+    pub(crate) headers: Option<Pool>,
 }
 
 impl Interface {
@@ -95,6 +98,7 @@ impl Interface {
             is_paused: false,
             addresses: Vec::new(),
             deprecated: Vec::new(),
+            headers: None,
         }
     }
 

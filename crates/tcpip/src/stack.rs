@@ -397,7 +397,7 @@ impl Stack {
             incomplete_bytes,
             outgoing_packets: self.outgoing.len(),
             loopback_packets: self.local.len(),
-            header_frames: self.headers.as_ref().map_or(0, |headers| headers.counters().in_use_frames),
+            header_frames: self.header_pools().map(|headers| headers.counters().in_use_frames).sum(),
         }
     }
 
@@ -471,9 +471,7 @@ impl Stack {
         self.tcp.free_unused_memory();
         self.outgoing.shrink_to_fit();
         self.local.shrink_to_fit();
-        if let Some(headers) = &self.headers {
-            headers.free_unused_memory();
-        }
+        self.header_pools().for_each(Pool::free_unused_memory);
     }
 
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.

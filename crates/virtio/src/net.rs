@@ -9,7 +9,7 @@ mod transmitter;
 
 pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};
 pub use receiver::{ForeignPool, Receiver, ReceiverCounters};
-pub use transmitter::{MIN_TRANSMIT_RING, Transmitter, Unsent};
+pub use transmitter::{MIN_TRANSMIT_RING, SHORT_BYTES, Transmitter, Unsent};
 
 /// Feature bits of virtio as such (§6) and of network devices (§5.1.3).
 pub mod features {

@@ -194,7 +194,12 @@ pub(super) const FINDERS: &[Finder] = &[
         package: VIRTIO,
         kind: Unit,
         tests: "net::tests",
-        bugs: &["virtio_net_held_briefly", "virtio_net_not_merged", "virtio_net_room_ignored"],
+        bugs: &[
+            "virtio_net_held_briefly",
+            "virtio_net_not_merged",
+            "virtio_net_room_ignored",
+            "virtio_net_seen_copied",
+        ],
     },
     Finder {
         package: VIRTIO,

@@ -13,14 +13,15 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use sunstar_packet::SlabMemory;
+use sunstar_packet::{FRAME_ALIGN, SlabMemory};
 use sunstar_virtio::net::features;
 
 pub use error::{FrontError, SessionError};
 pub use options::{FrontOptions, MAX_FRONT_QUEUES, Ring};
 
 use crate::capabilities::{Capabilities, Offloads};
-use crate::queue::{DetachedQueue, Device, Queue, TakeError};
+use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
+use crate::send_memory::SendMemory;
 use crate::shared_memory::SharedMemory;
 use crate::vhost_user::socket::SocketError;
 use link::{Link, Slot};
@@ -40,6 +41,11 @@ const RELIED_ON: u64 = features::CSUM
 /// What the back end may do for packets that it hands over; later ones may not do more than the first one.
 const RECEIVED: u64 = features::GUEST_CSUM | features::GUEST_TSO4 | features::GUEST_TSO6 | features::GUEST_ECN;
 
+/// What a pair of queues takes of the memory: for rings and what is copied, for headers, and for what applications send. Slabs are not quite full.
+const RING_BYTES: usize = 4 << 20;
+const HEADER_BYTES: usize = 4 << 20;
+const BUFFER_BYTES: usize = 32 << 20;
+
 /// A back end in another process, to which this one lends memory for packets.
 ///
 /// All of that memory is this process's: the back end puts what it has for us into frames of our pools, which the stack hands out as they are, and
@@ -53,6 +59,7 @@ pub struct VhostUserFront {
     name: String,
     capabilities: Capabilities,
     memory: Arc<SharedMemory>,
+    sends: SendMemory,
     link: Arc<Link>,
     /// Those that are not taken.
     slots: Vec<Option<Arc<Slot>>>,
@@ -91,12 +98,15 @@ impl VhostUserFront {
             rss_key: None,
         };
         let name = options.path.display().to_string();
-        Ok(Self { name, capabilities, memory, link, slots: slots.into_iter().map(Some).collect() })
+        let shared: Arc<dyn SlabMemory> = memory.clone();
+        let sends = SendMemory::new(&shared, options.queues * HEADER_BYTES, options.queues * BUFFER_BYTES, FRAME_ALIGN);
+        Ok(Self { name, capabilities, memory, sends, link, slots: slots.into_iter().map(Some).collect() })
     }
 
-    /// How many bytes of shared memory such a device takes beside the frames of its pools: for rings, and for what is copied.
+    /// How many bytes of shared memory such a device takes beside the frames of its pools: for rings, for what is copied, and for what is sent
+    /// from where it lies ([`DetachedQueue::send_memory`]).
     pub const fn memory_bytes(queues: usize) -> usize {
-        queues * (4 << 20)
+        queues * (RING_BYTES + HEADER_BYTES + BUFFER_BYTES)
     }
 }
 
@@ -139,13 +149,11 @@ impl Device for VhostUserFront {
         let slot = place.take().ok_or(TakeError::Taken { index })?;
         let (capabilities, memory, link) =
             (self.capabilities.clone(), Arc::clone(&self.memory), Arc::clone(&self.link));
-        Ok(DetachedQueue::new(move |pool| {
+        let queue = DetachedQueue::new(move |pool| {
             FrontQueue::new(slot, link, capabilities, memory, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
-        }))
-    }
-
-    fn frame_memory(&self) -> Option<Arc<dyn SlabMemory>> {
-        Some(self.memory.clone())
+        });
+        let (frames, sends) = (Arc::clone(&self.memory) as _, self.sends.clone());
+        Ok(queue.with_memory(DeviceMemory { frames, options: None, sends }))
     }
 }
 

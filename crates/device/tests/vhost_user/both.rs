@@ -24,8 +24,9 @@ fn back(path: &Path) -> Box<dyn Queue> {
 
 fn front(options: &FrontOptions) -> (Box<dyn Queue>, Rc<Pool>) {
     let mut device = VhostUserFront::open(options, SharedMemory::new(64 << 20).unwrap()).unwrap();
-    let pool = Rc::new(Pool::with_memory(device.frame_memory().unwrap(), self::options()).unwrap());
-    (device.take_queue(0).unwrap().attach(Rc::clone(&pool)).unwrap(), pool)
+    let queue = device.take_queue(0).unwrap();
+    let pool = Rc::new(queue.pool(self::options()).unwrap());
+    (queue.attach(Rc::clone(&pool)).unwrap(), pool)
 }
 
 /// Sends a packet there and back, as often as it may be lost on a connection that is being set up.

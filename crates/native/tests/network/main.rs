@@ -5,6 +5,7 @@ mod closing;
 mod datagrams;
 mod devices;
 mod listening;
+mod sending;
 mod spread;
 mod streams;
 mod support;

@@ -149,6 +149,10 @@ enum Step {
     SplitTo(usize),
     SplitAndJoin(usize),
     Contiguous(usize),
+    /// In front of all, with room behind it.
+    PushFrontWithRoom(Vec<u8>),
+    /// With buffers as reachable whose lengths have a bit.
+    JoinShort(usize, usize),
     Copy(usize, usize),
 }
 
@@ -164,6 +168,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0..60usize).prop_map(Step::SplitAndJoin),
         (0..60usize).prop_map(Step::Contiguous),
         (0..60usize, 0..20usize).prop_map(|(offset, len)| Step::Copy(offset, len)),
+        bytes().prop_map(Step::PushFrontWithRoom),
+        (0..20usize, 0..4usize).prop_map(|(most, bit)| Step::JoinShort(most, bit)),
     ]
 }
 
@@ -216,6 +222,8 @@ fn apply(packet: &mut Packet, model: &mut Vec<u8>, copies: &CopyCounter, step: S
             let expected = if was_one || count > model.len() { 0 } else { count as u64 };
             assert_eq!(copies.bytes() - before, expected, "it copies only when it must");
         }
+        Step::PushFrontWithRoom(part) => push_front_with_room(packet, model, part),
+        Step::JoinShort(most, bit) => join_short(packet, most, bit),
         Step::Copy(offset, len) => {
             let mut out = alloc::vec![0; len];
             match packet.copy_to_slice(offset, &mut out) {
@@ -224,6 +232,59 @@ fn apply(packet: &mut Packet, model: &mut Vec<u8>, copies: &CopyCounter, step: S
             }
         }
     }
+}
+
+fn push_front_with_room(packet: &mut Packet, model: &mut Vec<u8>, part: Vec<u8>) {
+    let mut roomy = BufferMut::with_capacity(8, part.len() + 15);
+    roomy.extend_from_slice(&part).expect("there is room");
+    if packet.push_front(roomy.freeze()).is_ok() {
+        model.splice(0..0, part);
+    }
+}
+
+fn join_short(packet: &mut Packet, most: usize, bit: usize) {
+    let before = packet.buffers().len();
+    let joined = packet.join_short(most, |buffer| buffer.len() >> bit & 1 == 1);
+    assert!(joined <= most && (joined > 0) == (packet.buffers().len() < before));
+}
+
+#[test]
+fn short_buffers_go_behind_the_first_one_if_that_is_all_there_is_to_copy() {
+    let roomy = || {
+        let mut first = BufferMut::with_capacity(8, 20);
+        first.extend_from_slice(b"head").expect("there is room");
+        first.freeze()
+    };
+    let with = |first: Buffer, behind: &[&'static [u8]]| {
+        let mut packet = Packet::from(first);
+        behind.iter().for_each(|part| packet.push_back(Buffer::from_static(part)).expect("few buffers"));
+        packet
+    };
+    let lengths = |packet: &Packet| packet.buffers().iter().map(|buffer| buffer.len()).collect::<Vec<_>>();
+    let mut packet = with(roomy(), &[b"short", b"too"]);
+    let place = packet.buffers()[0].as_ptr();
+    assert_eq!((packet.join_short(8, |_| true), packet.len()), (8, 12));
+    assert_eq!((bytes(&packet), lengths(&packet)), (b"headshorttoo".to_vec(), vec![12]));
+    assert_eq!(packet.buffers()[0].as_ptr(), place, "it did not move");
+    assert_eq!(packet.join_short(8, |_| true), 0);
+    let mut packet = with(roomy(), &[b"short", b"longer"]);
+    assert_eq!((packet.join_short(10, |_| true), lengths(&packet)), (5, vec![9, 6]));
+    // In none of these cases anything happens.
+    let shared = roomy();
+    type IsReachable = fn(&Buffer) -> bool;
+    let cases: [(Packet, usize, IsReachable); 5] = [
+        (with(roomy(), &[b"short", b"longer"]), 10, |buffer| buffer.len() != 6),
+        (with(roomy(), &[b"short"]), 10, |buffer| buffer.len() != 4),
+        (with(roomy(), &[b"short"]), 4, |_| true),
+        (with(roomy(), &[b"seventeen and more"]), 100, |_| true),
+        (with(shared.clone(), &[b"short"]), 10, |_| true),
+    ];
+    for (mut packet, most, is_reachable) in cases {
+        let (before, all) = (lengths(&packet), bytes(&packet));
+        assert_eq!(packet.join_short(most, is_reachable), 0);
+        assert_eq!((lengths(&packet), bytes(&packet)), (before, all));
+    }
+    assert_eq!(shared, b"head");
 }
 
 proptest! {

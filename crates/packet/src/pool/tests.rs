@@ -138,7 +138,7 @@ fn a_frame_that_is_out_keeps_its_slab_and_no_other() {
 
 /// Memory of the heap that knows what is out, of which there are so many slabs.
 #[derive(Default)]
-struct Given {
+pub(crate) struct Given {
     slabs: Mutex<Vec<(usize, Layout)>>,
     limit: usize,
 }
@@ -166,11 +166,11 @@ unsafe impl SlabMemory for Given {
 }
 
 impl Given {
-    fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { slabs: Mutex::default(), limit })
     }
 
-    fn out(&self) -> Vec<(usize, Layout)> {
+    pub(crate) fn out(&self) -> Vec<(usize, Layout)> {
         self.slabs.lock().expect("nobody panics").clone()
     }
 }

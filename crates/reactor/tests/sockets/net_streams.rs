@@ -10,7 +10,7 @@ use sunstar_executor::combine::with_timeout;
 use sunstar_executor::{ShardId, current, spawn, yield_now};
 use sunstar_net::{
     BufReader, BufWriter, Error, Keepalive, ListenerOptions, Spread, Stream, TcpListener, TcpStream, UdpSocket,
-    UnixAddress, UnixDatagram, UnixListener, UnixStream,
+    UnixAddress, UnixDatagram, UnixListener, UnixStream, allocate_buffer,
 };
 use sunstar_packet::Buffer;
 
@@ -37,6 +37,32 @@ pub(crate) async fn read_to_end(stream: &mut Stream) -> Result<Vec<u8>, Error> {
         }
         all.extend_from_slice(&bytes);
     }
+}
+
+/// The kernel's sockets copy whatever they are given, so any buffer will do; applications need not know.
+#[test]
+fn buffers_for_sending_are_to_be_had_on_the_kernels_sockets_too() {
+    on_each_driver(1, || async {
+        let (mut client, mut server) = pair().await;
+        for bytes in [0, 1, 5_000, 3 << 20] {
+            let expected = pattern(0, bytes);
+            for mut buffer in [client.allocate_buffer(bytes), allocate_buffer(bytes)] {
+                assert!(buffer.is_empty() && buffer.tailroom() >= bytes);
+                buffer.extend_from_slice(&expected).expect("there is room");
+                let page = buffer.freeze();
+                let reading = spawn(async move {
+                    let mut came = 0;
+                    while came < bytes {
+                        came += server.read().await.expect("nothing fails").len();
+                    }
+                    server
+                });
+                client.write(page.clone()).await.expect("the server is there");
+                server = reading.await.expect("it does not panic");
+                assert!(page == expected[..], "it is still the application's");
+            }
+        }
+    });
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SharedMemory, Trace,
-    VhostUserFront, split,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SendMemory, SharedMemory,
+    Trace, VhostUserFront, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
 use sunstar_net::socket;
-use sunstar_packet::{Pool, PoolOptions, SlabMemory};
+use sunstar_packet::PoolOptions;
 use sunstar_reactor::{DescriptorWatch, clock};
 use sunstar_tcpip::routes::Route;
 
@@ -42,6 +42,8 @@ struct OpenedDevice {
     /// With the kind before it.
     name: String,
     parts: Vec<Part>,
+    /// Where what is sent by its queues should lie, of each if that matters.
+    sends: Vec<SendMemory>,
     /// The places of its interfaces.
     interfaces: Vec<usize>,
 }
@@ -51,8 +53,6 @@ struct Part {
     /// A number that no other queue has, whichever its device.
     index: u32,
     queue: DetachedQueue,
-    /// Where its frames must lie, if that matters.
-    memory: Option<Arc<dyn SlabMemory>>,
     recorder: Option<Recorder>,
 }
 
@@ -78,15 +78,16 @@ impl Plan {
         let mut index = 0;
         for (at, (kind, interfaces)) in (0..).zip(devices) {
             let mut device = kind.open(memory.as_ref())?;
-            let mut parts = Vec::new();
+            let (mut parts, mut sends) = (Vec::new(), Vec::new());
             for (number, queue) in (0..).zip(0..device.capabilities().queues) {
                 let failed = |error| Error::usage(format_args!("cannot open --device {kind}: {error}"));
                 let queue = device.take_queue(queue).map_err(failed)?;
                 let recorder = capture.as_ref().map(|capture| capture.recorder(at, number));
-                parts.push(Part { index, queue, memory: device.frame_memory(), recorder });
+                sends.extend(queue.send_memory());
+                parts.push(Part { index, queue, recorder });
                 index += 1;
             }
-            opened.push(OpenedDevice { name: kind.to_string(), parts, interfaces });
+            opened.push(OpenedDevice { name: kind.to_string(), parts, sends, interfaces });
         }
         Ok(Opened { plan: self, devices: opened, capture })
     }
@@ -122,6 +123,8 @@ fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {
 struct End {
     /// None if the shard has no queue of it.
     part: Option<Part>,
+    /// Of the shard's queue, or of that which sends for it.
+    sends: Option<SendMemory>,
     interfaces: Vec<InterfaceEnd>,
 }
 
@@ -169,6 +172,7 @@ impl Opened {
             let of = |at: &usize| InterfaceEnd { at: *at, device: shared[*at].clone(), known: known[*at].clone() };
             let end = |device: &mut OpenedDevice| End {
                 part: device.parts.pop(),
+                sends: device.sends.iter().cycle().nth(shard.index()).cloned(),
                 interfaces: device.interfaces.iter().map(of).collect(),
             };
             let ends: Vec<End> = devices.iter_mut().map(end).collect();
@@ -190,10 +194,13 @@ impl Plan {
         let mut capabilities = vec![None; self.interfaces.len()];
         let mut ids = vec![InterfaceId::LOOPBACK; self.interfaces.len()];
         for mut end in ends {
-            let queues = self.queues(&mut end)?;
+            let (queues, sends) = (self.queues(&mut end)?, end.sends);
             for (end, queue) in end.interfaces.into_iter().zip(queues) {
                 let at = end.at;
                 let (id, what) = self.add(&network, end, queue)?;
+                if let Some(sends) = &sends {
+                    network.set_send_memory(id, sends).map_err(|_| no_frames())?;
+                }
                 (ids[at], capabilities[at]) = (id, Some(what));
             }
         }
@@ -259,11 +266,8 @@ impl Plan {
     /// A queue with what was asked to stand before it: what is captured and shown is what goes over the wire.
     fn queue(&self, name: &str, part: Part) -> Result<Box<dyn Queue>, Error> {
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: HEADROOM_BYTES, limit_frames: FRAMES };
-        let pool = match part.memory {
-            Some(memory) => Pool::with_memory(memory, options),
-            None => part.queue.pool(options),
-        };
-        let pool = Rc::new(pool.map_err(|_| Error::failure("there is no memory for frames"))?);
+        let pool = part.queue.pool(options);
+        let pool = Rc::new(pool.map_err(|_| no_frames())?);
         let queue = part.queue.attach(Rc::clone(&pool))?;
         let mut queue: Box<dyn Queue> = Box::new(Frames::new(queue, pool, FRAMES));
         if let Some(recorder) = part.recorder {
@@ -277,6 +281,10 @@ impl Plan {
         }
         Ok(queue)
     }
+}
+
+fn no_frames() -> Error {
+    Error::failure("there is no memory for frames")
 }
 
 /// The interfaces of the current shard's network, in the order of their devices.

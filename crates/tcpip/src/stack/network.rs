@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use alloc::vec::Vec;
+use sunstar_packet::Pool;
 use sunstar_wire::FourTuple;
 
 use super::{is_v4_station, selection};
@@ -117,6 +118,23 @@ impl Network {
 
     pub(super) fn interface(&self, id: InterfaceId) -> Option<&Interface> {
         self.interfaces.get(id.index())
+    }
+
+    /// Where the headers of segments lie that leave by an interface, if it has memory of its own.
+    #[inline]
+    pub(super) fn headers(&self, id: InterfaceId) -> Option<&Pool> {
+        self.interfaces.get(id.index())?.headers.as_ref()
+    }
+
+    /// All of those pools.
+    pub(super) fn all_headers(&self) -> impl Iterator<Item = &Pool> {
+        self.interfaces.iter().filter_map(|interface| interface.headers.as_ref())
+    }
+
+    /// Answers whether there is such an interface.
+    pub(super) fn set_headers(&mut self, id: InterfaceId, headers: Pool) -> bool {
+        let interface = self.interfaces.get_mut(id.index());
+        interface.map(|interface| interface.headers = Some(headers)).is_some()
     }
 
     pub(super) fn set_preferred(&mut self, id: InterfaceId, address: IpAddr, is_preferred: bool) {

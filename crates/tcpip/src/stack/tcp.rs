@@ -34,6 +34,19 @@ impl Stack {
         &mut self.tcp
     }
 
+    /// Has the headers of TCP segments that leave by an interface lie in frames of a pool as long as it has any, with their head room in front: for
+    /// devices that send from memory of their own without copying. Answers whether there is such an interface.
+    ///
+    /// What frames have behind the head room is for the device, to put what is short there.
+    pub fn set_header_pool(&mut self, id: InterfaceId, headers: Pool) -> bool {
+        self.network.set_headers(id, headers)
+    }
+
+    /// Where headers lie.
+    pub(super) fn header_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.headers.iter().chain(self.network.all_headers())
+    }
+
     /// Opens a connection, see [`Sockets::connect`]. Without a source the address that is nearest to the destination is taken, and
     /// a port that is free. [`Options::mss`] is bounded by what the link and the path take.
     ///
@@ -94,6 +107,11 @@ impl Stack {
             .map_or(u16::MAX, |mtu| mss_of(mtu.saturating_sub(longer)));
         let src = SocketAddr::new(from, src.map_or(0, |src| src.port()));
         Ok((src, dst, self.bounded(options, link_mss.min(path_mss))))
+    }
+
+    /// The interface by which packets leave for a destination, as things are.
+    pub fn interface_for(&self, dst: IpAddr) -> Option<InterfaceId> {
+        self.network.way(dst).map(|way| way.interface)
     }
 
     /// The address from which connections to a destination are opened, if nobody names one.
@@ -301,9 +319,10 @@ impl Stack {
         Ok(())
     }
 
-    /// All headers of a segment of `len` bytes, in memory that is used again, with room in front for others.
+    /// All headers of a segment of `len` bytes, in memory that is used again, the device's if it has any, with room in front for others.
     fn segment_front(&self, path: &Path, header: &TcpHeader, fill: Fill, len: usize) -> Option<Buffer> {
-        let frame = self.headers.as_ref().and_then(Pool::take);
+        let of_device = self.network.headers(path.way.interface).and_then(Pool::take);
+        let frame = of_device.or_else(|| self.headers.as_ref().and_then(Pool::take));
         let mut front = frame.unwrap_or_else(|| BufferMut::with_capacity(HEADROOM_BYTES, 0));
         match header.to_bytes_with_timestamps(fill) {
             Some(bytes) => front.push_front(&bytes).ok()?,

@@ -16,6 +16,10 @@ const FRAME_BYTES: usize = 2_112;
 /// The longest packet that is sent, in bytes: the longest of IP behind an Ethernet header with two tags.
 const MAX_PACKET_BYTES: usize = 65_535 + 22;
 
+/// What is not longer is copied behind the headers, if these lie where the device sees them, rather than be a part of its own: one more part
+/// costs more than that, mostly on the device's side.
+pub const SHORT_BYTES: usize = 256;
+
 /// So many parts has a chain at most: each buffer, what was copied before and behind each, and its header.
 const MAX_PARTS: usize = parts(MAX_BUFFERS, MAX_PACKET_BYTES);
 
@@ -33,7 +37,8 @@ const fn parts(buffers: usize, bytes: usize) -> usize {
 /// Hands packets to the device, each of them a chain: what lies in the memory that it sees as it lies there, and copies of the rest.
 ///
 /// The header goes into the head room of the first buffer if nobody else sees that, otherwise into a frame, together with what has to be copied
-/// behind it. Buffers are held until the device has used them, and [`Transmitter::reclaim`] is called.
+/// behind it. What is short, as headers of other layers are, is copied with what must be copied next to it; if nothing must be, what is short
+/// is copied behind the first buffer, where that has room. Buffers are held until the device has used them, and [`Transmitter::reclaim`] is called.
 #[derive(Debug)]
 pub struct Transmitter<M> {
     queue: DriverQueue,
@@ -52,7 +57,7 @@ pub struct Transmitter<M> {
     frames: Vec<Buffer>,
 }
 
-/// Why a packet was not sent. It is as it was.
+/// Why a packet was not sent. Its bytes are as they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsent {
     /// There is no room until the device has used something.
@@ -113,8 +118,9 @@ impl<M: PacketMemory> Transmitter<M> {
         {
             return Err(Unsent::Full);
         }
-        let first = packet.buffers().first().and_then(|first| self.memory.address(first.as_ptr(), first.len()));
-        let is_in_place = first.is_some() && packet.try_prepend(&header);
+        let memory = &*self.memory;
+        let joined = packet.join_short(SHORT_BYTES, |buffer| is_in(memory, buffer));
+        let is_in_place = self.is_sent_in_place(packet.buffers(), 0) && packet.try_prepend(&header);
         let copied = self.gather((!is_in_place).then_some(&header), packet);
         // There are as many descriptors.
         let added = copied.and_then(|copied| Some((copied, self.queue.add(&self.segments, &[]).ok()?)));
@@ -125,10 +131,13 @@ impl<M: PacketMemory> Transmitter<M> {
                 let undone = packet.trim_front(HEADER_BYTES);
                 debug_assert!(undone.is_ok(), "that was just put in front");
             }
+            if joined > 0 {
+                self.copies.count(joined);
+            }
             return Err(Unsent::NoMemory);
         };
-        if copied > 0 {
-            self.copies.count(copied);
+        if joined + copied > 0 {
+            self.copies.count(joined + copied);
         }
         let held = &mut self.held[usize::from(token)];
         held.extend(self.frames.drain(..));
@@ -136,10 +145,8 @@ impl<M: PacketMemory> Transmitter<M> {
             // Dropped where they are: to move what was written just now the processor would wait for all that it has written before.
             packet.clear();
         } else {
-            let memory = &self.memory;
-            let is_held = |buffer: &Buffer| {
-                memory.address(buffer.as_ptr(), buffer.len()).is_some() && !planted::is("virtio_net_held_briefly")
-            };
+            let memory = &*self.memory;
+            let is_held = |buffer: &Buffer| is_in(memory, buffer) && !planted::is("virtio_net_held_briefly");
             held.extend(packet.drain().filter(is_held));
         }
         self.in_flight += 1;
@@ -155,8 +162,11 @@ impl<M: PacketMemory> Transmitter<M> {
             open = self.copy(None, header);
             open.as_ref()?;
         }
-        for buffer in packet.buffers() {
-            if let Some(address) = self.memory.address(buffer.as_ptr(), buffer.len()) {
+        for (place, buffer) in packet.buffers().iter().enumerate() {
+            if (open.is_none() || buffer.len() > SHORT_BYTES)
+                && self.is_sent_in_place(packet.buffers(), place)
+                && let Some(address) = self.memory.address(buffer.as_ptr(), buffer.len())
+            {
                 self.close(open.take())?;
                 let len = u32::try_from(buffer.len()).ok()?;
                 self.segments.push(Segment { address, len });
@@ -168,6 +178,14 @@ impl<M: PacketMemory> Transmitter<M> {
         }
         self.close(open)?;
         Some(copied)
+    }
+
+    /// Whether a buffer is sent from where it lies: the device sees it there, and it is not short and before what must be copied.
+    fn is_sent_in_place(&self, buffers: &[Buffer], place: usize) -> bool {
+        let [buffer, behind @ ..] = &buffers[place..] else { return false };
+        is_in(&*self.memory, buffer)
+            && !planted::is("virtio_net_seen_copied")
+            && (buffer.len() > SHORT_BYTES || behind.first().is_none_or(|next| is_in(&*self.memory, next)))
     }
 
     /// Copies bytes behind those of a frame, and into further ones; answers the last one, or nothing if there are no frames.
@@ -241,4 +259,10 @@ impl<M: PacketMemory> Transmitter<M> {
     pub fn free_unused_memory(&self) {
         self.pool.free_unused_memory();
     }
+}
+
+/// Whether the device sees a buffer where it lies.
+#[inline]
+fn is_in(memory: &impl PacketMemory, buffer: &Buffer) -> bool {
+    memory.address(buffer.as_ptr(), buffer.len()).is_some()
 }

@@ -438,9 +438,9 @@ fn frames_that_do_not_suit_are_refused() {
     // Large packets need more of them than a packet may have; and so does any packet if it must lie in one.
     for offered in [ALL, ALL & !features::MRG_RXBUF] {
         let (mut front, _back) = scene.meet(&listener, offered);
-        let memory = front.frame_memory().expect("it needs its own");
-        let small = Rc::new(Pool::with_memory(memory, options).expect("frames are small"));
-        let error = front.take_queue(0).expect("it is there").attach(small).err();
+        let queue = front.take_queue(0).expect("it is there");
+        let small = Rc::new(queue.pool(options).expect("frames are small"));
+        let error = queue.attach(small).err();
         assert!(matches!(error, Some(AttachError::FramesTooSmall { frame_bytes: 1_000, .. })));
     }
 }
