@@ -5,15 +5,18 @@ mod contest;
 mod docs;
 mod pair;
 mod plot;
+mod process;
 mod table;
+mod veth;
 mod world;
 
 use anyhow::{Result, ensure};
 
-use self::contest::Contest;
+use self::contest::{Contest, Group};
 use self::table::Table;
+use self::veth::Neighbour;
 use super::noise::Watch;
-use super::{machine, page};
+use super::{machine, namespace, page};
 use crate::command::{cargo, run as run_program};
 
 /// How the benchmark is run.
@@ -60,12 +63,9 @@ impl Options {
 pub(super) fn run(options: &Options) -> Result<()> {
     let contests: Vec<Contest> = Contest::all().into_iter().filter(|contest| options.asks_for(contest)).collect();
     ensure!(!contests.is_empty(), "no contest's name contains any of {:?}", options.only);
-    if !super::tap::world::is_inside() {
-        super::program::build_sunstar(&["sunstar-bypass", "sunstar-shards"])?;
-        let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
-        let built = run_program(cargo(&["build", "--release"]).args(packages))?;
-        ensure!(built.success, "the programs don't build");
-        return super::tap::world::enter(&world::PROGRAMS);
+    if !namespace::is_inside() {
+        build(&contests)?;
+        return namespace::enter(&world::PROGRAMS);
     }
     world::set_up()?;
     let tables = measure_all(&contests, options)?;
@@ -75,15 +75,34 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if options.is_whole() { docs::publish(&text, &tables) } else { Ok(()) }
 }
 
+/// Builds the programs that these contests need.
+fn build(contests: &[Contest]) -> Result<()> {
+    let is_any = |group| contests.iter().any(|contest| contest.group == group);
+    let mut of_sunstar = vec!["sunstar-bypass"];
+    let mut packages = vec!["--package", "sunstar-bench-http"];
+    if is_any(Group::Shards) {
+        of_sunstar.push("sunstar-shards");
+    }
+    if is_any(Group::Http) {
+        packages.extend(["--package", "httpd"]);
+    }
+    super::program::build_sunstar(&of_sunstar)?;
+    let built = run_program(cargo(&["build", "--release"]).args(packages))?;
+    ensure!(built.success, "the programs don't build");
+    Ok(())
+}
+
 /// Measures in rounds, each of which has every contest with all its contestants, in another order each time.
 fn measure_all(contests: &[Contest], options: &Options) -> Result<Vec<Table>> {
     let mut tables: Vec<Table> = contests.iter().map(Table::new).collect();
+    let has_veth = contests.iter().any(|contest| contest.group.is_veth());
+    let neighbour = has_veth.then(Neighbour::new).transpose()?;
     for round in 0..options.rounds() {
         for (contest, table) in contests.iter().zip(&mut tables) {
             let watch = Watch::start();
             let contestants = contest.contestants();
             for contestant in contestants.iter().cycle().skip(round % contestants.len()).take(contestants.len()) {
-                let result = pair::measure(contest, *contestant, options.seconds());
+                let result = pair::measure(contest, *contestant, options.seconds(), neighbour.as_ref());
                 match &result {
                     Ok(figures) => println!("{:<16} {:<40} {figures}", contest.name(), contestant.name()),
                     Err(error) => println!("{:<16} {:<40} FAILED: {error:#}", contest.name(), contestant.name()),

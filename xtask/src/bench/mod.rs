@@ -9,6 +9,7 @@ mod contest;
 mod gates;
 mod http;
 mod machine;
+mod namespace;
 mod noise;
 mod page;
 mod program;

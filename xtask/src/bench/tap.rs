@@ -4,7 +4,7 @@
 pub(super) mod fair;
 mod server;
 mod table;
-pub(super) mod world;
+mod world;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use self::server::Server;
 use self::world::World;
 use super::http::idle;
 use super::noise::Watch;
-use super::{machine, page};
+use super::{machine, namespace, page};
 use crate::command::{cargo, program, read, run as run_program, target_dir};
 
 /// The processors of the server and of the load client.
@@ -151,11 +151,11 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let contests: Vec<Contest> =
         Contest::all(options.syns).into_iter().filter(|contest| options.asks_for(*contest)).collect();
     ensure!(!contests.is_empty(), "no contest's name contains any of {:?}", options.only);
-    if !world::is_inside() {
+    if !namespace::is_inside() {
         let packages = ["--package", "httpd", "--package", "sunstar-bench-http"];
         let built = run_program(cargo(&["build", "--release"]).args(packages))?;
         ensure!(built.success, "the programs don't build");
-        return world::enter(world::PROGRAMS);
+        return namespace::enter(world::PROGRAMS);
     }
     let world = World::new()?;
     let mut text = page::head(&machine::command_line())?;

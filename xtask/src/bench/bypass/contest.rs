@@ -13,6 +13,9 @@ const ROUND_TRIPS: [u32; 3] = [1, 64, 1000];
 const WRITES: [u32; 9] = [64, 128, 256, 512, 1024, 2048, 4096, 8192, LARGE];
 pub(super) const LARGE: u32 = 65_536;
 const HTTP_CONNECTIONS: [u32; 2] = [64, 1000];
+/// The same over a pair of virtual interfaces.
+const VETH_MESSAGES: [u32; 2] = [1, 8];
+const VETH_ROUND_TRIPS: [u32; 3] = [1, 64, 1000];
 
 /// Figures that belong together, in one table and one plot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,11 +27,23 @@ pub(super) enum Group {
     Http,
     Bulk,
     Shards,
+    /// Over a pair of virtual interfaces, where the others have no kernel between them, or nothing but it.
+    VethMessages,
+    VethRoundTrips,
 }
 
 impl Group {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Messages, Self::Sizes, Self::KeptSizes, Self::RoundTrips, Self::Http, Self::Bulk, Self::Shards];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Messages,
+        Self::Sizes,
+        Self::KeptSizes,
+        Self::RoundTrips,
+        Self::Http,
+        Self::Bulk,
+        Self::Shards,
+        Self::VethMessages,
+        Self::VethRoundTrips,
+    ];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -39,15 +54,17 @@ impl Group {
             Self::Http => "httpd, keep-alive",
             Self::Bulk => "Bytes of each write of a stream",
             Self::Shards => "Both ends inside, on one shard and on two, over a link in memory with a queue for each",
+            Self::VethMessages => "AF_XDP over veth: messages of 64 bytes per connection",
+            Self::VethRoundTrips => "AF_XDP over veth: round trips of 64 bytes on connections that stay open",
         }
     }
 
     /// What varies.
     pub(super) const fn variable(self) -> &'static str {
         match self {
-            Self::Messages => "messages per connection",
+            Self::Messages | Self::VethMessages => "messages per connection",
             Self::Sizes | Self::KeptSizes => "bytes of a message",
-            Self::RoundTrips | Self::Http => "connections",
+            Self::RoundTrips | Self::Http | Self::VethRoundTrips => "connections",
             Self::Shards => "connections on each shard",
             Self::Bulk => "bytes of a write",
         }
@@ -56,10 +73,15 @@ impl Group {
     /// The unit of what is measured.
     pub(super) const fn unit(self) -> &'static str {
         match self {
-            Self::Messages | Self::Sizes | Self::KeptSizes | Self::RoundTrips | Self::Shards => "thousand messages/s",
             Self::Http => "thousand requests/s",
             Self::Bulk => "Gbit/s",
+            _ => "thousand messages/s",
         }
+    }
+
+    /// Whether it is about a pair of virtual interfaces.
+    pub(super) const fn is_veth(self) -> bool {
+        matches!(self, Self::VethMessages | Self::VethRoundTrips)
     }
 
     /// The plot's file.
@@ -69,7 +91,7 @@ impl Group {
             Self::Sizes => Some("bypass-sizes.svg"),
             Self::KeptSizes => Some("bypass-kept-sizes.svg"),
             Self::Bulk => Some("bypass-writes.svg"),
-            Self::RoundTrips | Self::Http | Self::Shards => None,
+            _ => None,
         }
     }
 }
@@ -93,6 +115,8 @@ impl Contest {
             .chain(of(Group::Http, &HTTP_CONNECTIONS))
             .chain(of(Group::Bulk, &WRITES))
             .chain(of(Group::Shards, &[CONNECTIONS]))
+            .chain(of(Group::VethMessages, &VETH_MESSAGES))
+            .chain(of(Group::VethRoundTrips, &VETH_ROUND_TRIPS))
             .collect()
     }
 
@@ -105,21 +129,33 @@ impl Contest {
             Group::Http => "httpd",
             Group::Bulk => "bulk",
             Group::Shards => "shards",
+            Group::VethMessages => "xdp messages",
+            Group::VethRoundTrips => "xdp rr",
         };
         format!("{word} {}", self.value)
     }
 
     /// What both programs are told.
     pub(super) fn arguments(&self) -> Vec<String> {
+        self.arguments_of(1)
+    }
+
+    /// What each of two pairs of programs is told, which divide the connections. Each has one at least.
+    pub(super) fn halved_arguments(&self) -> Vec<String> {
+        self.arguments_of(2)
+    }
+
+    fn arguments_of(&self, pairs: u32) -> Vec<String> {
         let messages = |connections: u32, messages: u32, size: u32| {
+            let connections = (connections / pairs).max(1);
             format!("--load messages --connections {connections} --messages {messages} --size {size}")
         };
         let text = match self.group {
-            Group::Messages => messages(CONNECTIONS, self.value, MESSAGE_BYTES),
+            Group::Messages | Group::VethMessages => messages(CONNECTIONS, self.value, MESSAGE_BYTES),
             Group::Sizes => messages(CONNECTIONS, 1, self.value),
             // The program of the shards has no other load.
             Group::KeptSizes | Group::Shards => messages(CONNECTIONS, 0, self.value),
-            Group::RoundTrips => messages(self.value, 0, MESSAGE_BYTES),
+            Group::RoundTrips | Group::VethRoundTrips => messages(self.value, 0, MESSAGE_BYTES),
             Group::Http => format!("--load http --connections {}", self.value),
             Group::Bulk => format!("--load bulk --connections 1 --write {}", self.value),
         };
@@ -131,6 +167,13 @@ impl Contest {
         match self.group {
             Group::Http => vec![Contestant::Lending, Contestant::HttpIoUring, Contestant::HttpEpoll],
             Group::Shards => vec![Contestant::TwoShards, Contestant::OneShard],
+            Group::VethMessages | Group::VethRoundTrips => vec![
+                Contestant::Xdp,
+                Contestant::XdpServer,
+                Contestant::Veth,
+                Contestant::VethSpinning,
+                Contestant::VethBoth,
+            ],
             Group::Bulk => {
                 vec![
                     Contestant::Lending,
@@ -154,6 +197,8 @@ impl Contest {
             (Group::Bulk, LARGE) => {
                 &[Bar { factor: 1.3, than: Than::BestOfKernel }, Bar { factor: 1.25, than: Than::Copying }]
             }
+            (Group::VethMessages, 1) => &[Bar { factor: 1.5, than: Than::BestOfKernel }],
+            (Group::VethRoundTrips, 64) => &[Bar { factor: 1.3, than: Than::BestOfKernel }],
             (Group::Shards, _) => &[Bar { factor: 1.9, than: Than::OneShard }],
             _ => &[],
         }
@@ -193,6 +238,14 @@ pub(super) enum Contestant {
     /// Two hosts in one process, on so many shards.
     OneShard,
     TwoShards,
+    /// Sunstar by AF_XDP at both ends of a pair of virtual interfaces.
+    Xdp,
+    /// The same at the server's end, with the kernel's client.
+    XdpServer,
+    /// epoll over such a pair, as over loopback; with both ends on a processor they are two processes, since each is in a namespace.
+    Veth,
+    VethSpinning,
+    VethBoth,
 }
 
 impl Contestant {
@@ -200,9 +253,11 @@ impl Contestant {
         match self {
             Self::Lending => "Sunstar",
             Self::Copying => "Sunstar, copying",
-            Self::Kernel => "kernel, an end on each core",
-            Self::KernelSpinning => "kernel, an end on each core, spinning",
-            Self::KernelBoth => "kernel, both ends on each core",
+            Self::Kernel | Self::Veth => "kernel, an end on each core",
+            Self::KernelSpinning | Self::VethSpinning => "kernel, an end on each core, spinning",
+            Self::KernelBoth | Self::VethBoth => "kernel, both ends on each core",
+            Self::Xdp => "Sunstar at both ends",
+            Self::XdpServer => "Sunstar, with the kernel's client",
             Self::HttpIoUring => "kernel, httpd on io_uring",
             Self::HttpEpoll => "kernel, httpd on epoll",
             Self::OneShard => "Sunstar, one shard",
@@ -211,7 +266,7 @@ impl Contestant {
     }
 
     pub(super) const fn is_kernel(self) -> bool {
-        !matches!(self, Self::Lending | Self::Copying | Self::OneShard | Self::TwoShards)
+        !matches!(self, Self::Lending | Self::Copying | Self::OneShard | Self::TwoShards | Self::Xdp | Self::XdpServer)
     }
 }
 
@@ -233,6 +288,6 @@ mod tests {
 
     #[test]
     fn all_bars_are_there() {
-        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 8);
+        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 10);
     }
 }

@@ -20,6 +20,13 @@ const BEGIN: &str = "<!-- written by cargo xtask bench bypass: begin -->\n";
 const END: &str = "<!-- written by cargo xtask bench bypass: end -->\n";
 const HEAD: &str = "# Benchmarks\n\nHow each is run is in [bench/README.md](../bench/README.md).\n\n";
 
+/// How AF_XDP is measured.
+const VETH: &str = "- AF_XDP: a new pair of virtual interfaces with one queue for each run, between two network namespaces with the \
+     settings above. Bars are about Sunstar by AF_XDP at both ends (copy mode, all that veth has; checksums are computed, and not looked \
+     at where they come, as the kernel's are neither), beside the kernel's TCP at both ends with the offloads that veth has. Sunstar \
+     at the server's end alone, loaded by the kernel's client (spinning), has no bar, since that client has the most to do. With both \
+     ends on each core the kernel has a server and a client there, which sleep, and half of the connections\n";
+
 /// The section about all of it.
 ///
 /// # Errors
@@ -46,6 +53,9 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
     );
     let (noisy, all) = tables.iter().map(Table::noisy).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     put(&mut text, format_args!("- noise: in {noisy} of {all} rounds others used the processors"));
+    if tables.iter().any(|table| table.contest.group.is_veth()) {
+        text.push_str(VETH);
+    }
     bars(&mut text, tables);
     for group in Group::ALL {
         figures(&mut text, group, tables);

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::bench::tap::world::{do_it, words};
+use crate::bench::namespace::{do_it, words};
 
 /// What is needed, and Debian's packages.
 pub(super) const PROGRAMS: [(&str, &str); 3] =

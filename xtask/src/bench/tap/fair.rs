@@ -6,14 +6,14 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::server::Server;
-use super::world::{self, do_it, words};
+use super::world;
+use crate::bench::namespace::{self, Namespace, do_it, words};
 use crate::bench::{machine, page};
 use crate::command::{cargo, program, run as run_program, target_dir};
 
@@ -26,8 +26,6 @@ const PORT: u16 = 10_000;
 const FILE_BYTES: u64 = 1 << 40;
 /// Bytes that the bucket lets through at once: a few packets.
 const BURST: &str = "10k";
-/// Longer than all rounds.
-const LIFE_SECONDS: &str = "36000";
 /// Jain's index at least.
 const BAR: f64 = 0.9;
 
@@ -56,14 +54,14 @@ pub(in crate::bench) struct Options {
 /// # Errors
 /// If something can't be built, there may be no network namespaces, a server fails, or the median of the indices misses its bar.
 pub(in crate::bench) fn run(options: &Options) -> Result<()> {
-    if !world::is_inside() {
+    if !namespace::is_inside() {
         if options.httpd.is_none() {
             ensure!(
                 run_program(cargo(&["build", "--release"]).args(["--package", "httpd"]))?.success,
                 "httpd doesn't build"
             );
         }
-        return world::enter(world::PROGRAMS);
+        return namespace::enter(world::PROGRAMS);
     }
     let mut text = page::head(&machine::command_line())?;
     text.push_str(&format!(
@@ -141,38 +139,6 @@ fn files() -> Result<PathBuf> {
     let file = File::create(folder.join("endless")).context("making the file")?;
     file.set_len(FILE_BYTES).context("making the file long")?;
     Ok(folder)
-}
-
-/// A network namespace, which ends with it.
-struct Namespace(Child);
-
-impl Namespace {
-    fn new() -> Result<Self> {
-        let holder = program("unshare", &["--net", "sleep", LIFE_SECONDS]).spawn().context("running unshare")?;
-        let namespace = Self(holder);
-        world::wait_for_namespace(&namespace.pid())?;
-        namespace.ip("link set lo up")?;
-        Ok(namespace)
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-
-    fn command(&self, command: &Command) -> Command {
-        world::inside(&self.pid(), command)
-    }
-
-    fn ip(&self, arguments: &str) -> Result<()> {
-        do_it(&mut self.command(&words("ip", arguments)))
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 /// The bridge, and the kernel's server behind it.

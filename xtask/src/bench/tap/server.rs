@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::world::{KERNEL, NATIVE, NATIVE_GATEWAY, TAP, World};
 use super::{SERVER_CPU, Side};
+use crate::bench::namespace::bound;
 use crate::command::{program, target_dir};
 
 /// Within this time it ends.
@@ -91,7 +92,7 @@ impl Server {
     /// # Errors
     /// If it does not.
     pub(super) fn wait_for(command: &mut Command) -> Result<Self> {
-        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        let mut child = bound(command).stderr(Stdio::piped()).spawn()?;
         let mut errors = BufReader::new(child.stderr.take().context("its errors are not piped")?);
         let mut lines = String::new();
         let address = loop {

@@ -2,21 +2,13 @@
 //! and the kernel's, in a namespace of its own behind a pair of virtual Ethernet interfaces.
 
 use std::cell::Cell;
-use std::env;
 use std::fs;
-use std::process::{Child, Command};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use crate::command::{exists, program};
-
-/// Set for a process that is in a namespace of its own already.
-const INSIDE: &str = "SUNSTAR_BENCH_INSIDE";
-/// Namespaces end with the processes in them; longer than any measurement.
-const LIFE_SECONDS: &str = "3600";
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::bench::namespace::{Namespace, do_it, words};
+use crate::command::program;
 
 /// The TAP, the client's address there, and the native stack's.
 pub(super) const TAP: &str = "tap0";
@@ -51,30 +43,9 @@ pub(super) const PROGRAMS: &[(&str, &str)] = &[
     ("tc", "iproute2"),
 ];
 
-/// Whether this process is in a network namespace of its own.
-pub(in crate::bench) fn is_inside() -> bool {
-    env::var_os(INSIDE).is_some()
-}
-
-/// Runs this command again in a network namespace of its own. It needs these programs, of these packages of Debian's.
-///
-/// # Errors
-/// If there may be no namespace, a program is missing, or the command fails.
-pub(in crate::bench) fn enter(programs: &[(&str, &str)]) -> Result<()> {
-    for (name, package) in programs {
-        ensure!(exists(name), "{name} is not installed (Debian's {package})");
-    }
-    let mut command = program("unshare", &["--net", "--"]);
-    command.arg(env::current_exe()?).args(env::args_os().skip(1)).env(INSIDE, "1");
-    let status = command.status().context("running unshare")?;
-    ensure!(status.success(), "in a network namespace, which needs root or CAP_NET_ADMIN: {status}");
-    Ok(())
-}
-
 /// The links and the other namespace. Dropping it ends that; the links end with the namespaces.
 pub(super) struct World {
-    /// Keeps the namespace.
-    holder: Child,
+    server: Namespace,
     next_port: Cell<u16>,
 }
 
@@ -84,10 +55,8 @@ impl World {
     /// # Errors
     /// If the kernel lacks something, or refuses.
     pub(super) fn new() -> Result<Self> {
-        let holder = program("unshare", &["--net", "sleep", LIFE_SECONDS]).spawn().context("running unshare")?;
-        let world = Self { holder, next_port: Cell::new(FIRST_PORT) };
-        wait_for_namespace(&world.pid())?;
-        let there = world.pid();
+        let world = Self { server: Namespace::new()?, next_port: Cell::new(FIRST_PORT) };
+        let there = world.server.pid();
         for arguments in [
             "link set lo up".to_owned(),
             format!("tuntap add dev {TAP} mode tap"),
@@ -103,14 +72,13 @@ impl World {
             do_it(&mut words("ip", &arguments))?;
         }
         for arguments in [
-            "link set lo up".to_owned(),
             format!("addr add {PAIR_SERVER} dev {THERE}"),
             format!("link set {THERE} up"),
             // By the route, since a namespace may not choose any as its default.
             format!("route replace {PAIR_NETWORK} dev {THERE} congctl {CONGESTION}"),
             format!("route add default via {KERNEL_GATEWAY}"),
         ] {
-            do_it(&mut world.there(&words("ip", &arguments)))?;
+            world.server.ip(&arguments)?;
         }
         // With few free ports, looking for one takes long.
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535").context("setting the range of ports")?;
@@ -128,13 +96,9 @@ impl World {
         self.next_port.replace(self.next_port.get() + 1)
     }
 
-    fn pid(&self) -> String {
-        self.holder.id().to_string()
-    }
-
     /// The same command in the server's namespace.
     pub(super) fn there(&self, command: &Command) -> Command {
-        inside(&self.pid(), command)
+        self.server.command(command)
     }
 
     /// Lets the pair of interfaces lose so many of a thousand packets, each way. Packets are dropped where they arrive, since a
@@ -154,49 +118,4 @@ impl World {
         do_it(&mut nft(HERE))?;
         do_it(&mut self.there(&nft(THERE)))
     }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(self.holder.kill());
-        drop(self.holder.wait());
-    }
-}
-
-/// Waits until a process has a network namespace of its own.
-///
-/// # Errors
-/// If it gets none.
-pub(super) fn wait_for_namespace(pid: &str) -> Result<()> {
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net"));
-    let ours = namespace("self")?;
-    let deadline = Instant::now() + PATIENCE;
-    while namespace(pid)? == ours {
-        ensure!(Instant::now() < deadline, "no second network namespace is made");
-        sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// The same command in the network namespace of a process.
-pub(super) fn inside(pid: &str, command: &Command) -> Command {
-    let mut entered = program("nsenter", &[&format!("--net=/proc/{pid}/ns/net"), "--"]);
-    entered.arg(command.get_program()).args(command.get_args());
-    entered
-}
-
-pub(in crate::bench) fn words(name: &str, arguments: &str) -> Command {
-    program(name, &arguments.split(' ').collect::<Vec<_>>())
-}
-
-/// Runs a command.
-///
-/// # Errors
-/// If it fails: what it says.
-pub(in crate::bench) fn do_it(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("running {command:?}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())
 }
