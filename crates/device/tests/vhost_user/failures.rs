@@ -11,7 +11,7 @@ use std::thread;
 use sunstar_device::{
     BackOptions, Device, FrontError, FrontOptions, Queue, SharedMemory, SocketError, VhostUserBack, VhostUserFront,
 };
-use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
+use sunstar_packet::{Buffer, Packet, PoolOptions};
 use tempfile::TempDir;
 
 use crate::support::{NOW, bytes, frame, send, wait};
@@ -34,13 +34,13 @@ fn open(options: &FrontOptions) -> Result<VhostUserFront, FrontError> {
 }
 
 fn attach(device: &mut dyn Device) -> Vec<Box<dyn Queue>> {
-    let pool = match device.frame_memory() {
-        Some(memory) => Pool::with_memory(memory, FRAMES).unwrap(),
-        None => Pool::new(FRAMES).unwrap(),
-    };
-    let pool = Rc::new(pool);
     let queues = 0..device.capabilities().queues;
-    queues.map(|index| device.take_queue(index).unwrap().attach(Rc::clone(&pool)).unwrap()).collect()
+    let attached = queues.map(|index| {
+        let queue = device.take_queue(index).unwrap();
+        let pool = Rc::new(queue.pool(FRAMES).unwrap());
+        queue.attach(pool).unwrap()
+    });
+    attached.collect()
 }
 
 fn back(options: &BackOptions) -> Vec<Box<dyn Queue>> {
