@@ -38,6 +38,10 @@ const MIN_PIECE_BYTES: usize = 256;
 /// are spared two system calls.
 const AWAKE_BURSTS: u32 = 32;
 
+/// While there is always something in the ring, what comes for everybody is looked for in every so many bursts only, since that is a system
+/// call. It has a place then.
+const GROUP_BURSTS: u32 = 16;
+
 /// What a queue is made of when it comes to its shard.
 pub(super) struct Parts {
     pub(super) socket: Socket,
@@ -322,8 +326,8 @@ impl Queue for XdpQueue {
         self.retry_at = None;
         self.note_burst();
         self.reap();
-        // What comes for everybody has a place however much comes by the ring.
-        let max_by_ring = max.saturating_sub(usize::from(self.group.is_some()));
+        let is_turn_of_group = self.group.is_some() && self.bursts.is_multiple_of(GROUP_BURSTS);
+        let max_by_ring = max.saturating_sub(usize::from(is_turn_of_group));
         let mut count = 0;
         while count < max_by_ring
             && let Some(piece) = self.socket.rx.pop()
@@ -347,7 +351,8 @@ impl Queue for XdpQueue {
             }
         }
         self.socket.rx.release();
-        let result = self.receive_group(now, out, max - count);
+        let asks_group = is_turn_of_group || count == 0 || self.is_starved;
+        let result = if asks_group { self.receive_group(now, out, max - count) } else { Ok(0) };
         self.refill(now);
         // What came before is not lost; the error comes again.
         count += match result {
