@@ -6,6 +6,7 @@ mod bpf;
 mod chunks;
 mod group;
 mod options;
+mod posting;
 mod queue;
 mod ring;
 mod socket;

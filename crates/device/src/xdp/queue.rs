@@ -16,8 +16,9 @@ use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool};
 use super::attached::Attached;
 use super::chunks::Chunks;
 use super::group::{Both, GroupSocket, Received};
+use super::posting::Posting;
 use super::ring::{MORE, Piece};
-use super::socket::{RX_ENTRIES, Socket};
+use super::socket::Socket;
 use crate::capabilities::Capabilities;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 
@@ -32,6 +33,14 @@ const MAX_PIECES: usize = 16;
 
 /// What is shorter is copied beside what must be: that costs less than one more piece.
 const MIN_PIECE_BYTES: usize = 256;
+
+/// After so many bursts a queue that has waited no longer does: its shard is awake and looks by itself. Shards that sleep soon after each packet
+/// are spared two system calls.
+const AWAKE_BURSTS: u32 = 32;
+
+/// While there is always something in the ring, what comes for everybody is looked for in every so many bursts only, since that is a system
+/// call. It has a place then.
+const GROUP_BURSTS: u32 = 16;
 
 /// What a queue is made of when it comes to its shard.
 pub(super) struct Parts {
@@ -48,6 +57,7 @@ pub(super) struct XdpQueue {
     /// Is closed before the frames go.
     socket: Socket,
     chunks: Chunks,
+    posting: Posting,
     group: Option<(GroupSocket, Both)>,
     capabilities: Capabilities,
     checksum: Checksum,
@@ -63,6 +73,8 @@ pub(super) struct XdpQueue {
     /// Whether there was none.
     is_starved: bool,
     is_down: bool,
+    /// Bursts of receiving since the shard was last about to sleep.
+    bursts: u32,
     retry_at: Option<Instant>,
     counters: Counters,
     /// What gives the socket its frames, until the last queue is gone.
@@ -84,7 +96,7 @@ impl XdpQueue {
         let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some(group) => {
-                let both = Both::new(socket.as_fd(), &group).map_err(|_| AttachError::NoDescriptor)?;
+                let both = Both::new(&group).map_err(|_| AttachError::NoDescriptor)?;
                 Some((group, both))
             }
             None => None,
@@ -93,6 +105,7 @@ impl XdpQueue {
         let mut queue = Self {
             socket,
             chunks,
+            posting: Posting::new(),
             group,
             capabilities,
             checksum,
@@ -103,6 +116,7 @@ impl XdpQueue {
             spare: None,
             is_starved: false,
             is_down: false,
+            bursts: 0,
             retry_at: None,
             counters: Counters::default(),
             _attached: attached,
@@ -125,9 +139,11 @@ impl XdpQueue {
         Ok(())
     }
 
-    /// Gives the kernel frames to receive into, as many as it can have.
+    /// Gives the kernel frames to receive into, as many as should wait.
     fn refill(&mut self, now: Instant) {
-        for _ in 0..self.socket.fill.room(RX_ENTRIES) {
+        let waiting = self.socket.fill.waiting();
+        let wanted = self.posting.target(waiting).saturating_sub(waiting);
+        for _ in 0..self.socket.fill.room(wanted).min(wanted) {
             let Some(frame) = self.pool.take() else { break };
             if self.post(frame).is_err() {
                 break;
@@ -185,6 +201,16 @@ impl XdpQueue {
             }
         }
         Ok(count)
+    }
+
+    /// Counts a burst of receiving. After enough of them the shard is taken to be awake.
+    fn note_burst(&mut self) {
+        self.bursts = self.bursts.wrapping_add(1);
+        if self.bursts == AWAKE_BURSTS
+            && let Some((_, both)) = &mut self.group
+        {
+            both.disarm(self.socket.as_fd());
+        }
     }
 
     /// Looks whether an interface that was down is up again, or gone.
@@ -298,9 +324,12 @@ impl Queue for XdpQueue {
 
     fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         self.retry_at = None;
+        self.note_burst();
         self.reap();
+        let is_turn_of_group = self.group.is_some() && self.bursts.is_multiple_of(GROUP_BURSTS);
+        let max_by_ring = max.saturating_sub(usize::from(is_turn_of_group));
         let mut count = 0;
-        while count < max
+        while count < max_by_ring
             && let Some(piece) = self.socket.rx.pop()
         {
             let buffer = self.chunks.received(piece.address, piece.len);
@@ -322,7 +351,8 @@ impl Queue for XdpQueue {
             }
         }
         self.socket.rx.release();
-        let result = self.receive_group(now, out, max - count);
+        let asks_group = is_turn_of_group || count == 0 || self.is_starved;
+        let result = if asks_group { self.receive_group(now, out, max - count) } else { Ok(0) };
         self.refill(now);
         // What came before is not lost; the error comes again.
         count += match result {
@@ -372,10 +402,11 @@ impl Queue for XdpQueue {
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
         let writable = self.is_full && !self.is_down;
+        self.bursts = 0;
         let Some((_, both)) = &mut self.group else {
             return Readiness::Descriptor { fd: self.socket.as_fd(), readable: true, writable };
         };
-        if both.wait_for_room(self.socket.as_fd(), writable).is_err() {
+        if both.arm(self.socket.as_fd(), writable).is_err() {
             return Readiness::Ready;
         }
         // Without a frame nothing can be received for everybody, and the descriptor would stay readable.

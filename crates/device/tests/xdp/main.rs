@@ -8,10 +8,13 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
-use sunstar_device::{Device, Queue, QueueError};
+use sunstar_device::{Device, Queue, QueueError, Readiness};
 use sunstar_executor::Instant;
 use sunstar_packet::{Buffer, Packet};
 use sunstar_wire::{EtherType, EthernetFrame, Ipv4Packet};
@@ -333,5 +336,95 @@ fn an_interface_that_was_down_goes_on() {
         let packet = host.datagram(&[Buffer::from_static(b"and back")]);
         host.send(packet);
         assert_eq!(kernel.recv(&mut [0; 64]).unwrap(), 8);
+    });
+}
+
+#[test]
+fn few_frames_wait_while_few_are_used_and_many_when_many_are() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        let waiting = |host: &Host| host.pool.counters().in_use_frames;
+        assert!(waiting(&host) >= 2_048);
+        let mut sent = 0;
+        while waiting(&host) > 600 {
+            kernel.send_to(b"alone", (HOST, UDP_PORT)).unwrap();
+            drop(host.receive_unless_lost(EtherType::IPV4));
+            sent += 1;
+            assert!(sent < 10_000, "{}", waiting(&host));
+        }
+        let mut rounds = 0;
+        while waiting(&host) < 2_048 {
+            for _ in 0..400 {
+                kernel.send_to(b"among many", (HOST, UDP_PORT)).unwrap();
+            }
+            // However few of them are taken at a time.
+            host.burst();
+            rounds += 1;
+            assert!(rounds < 100, "{}", waiting(&host));
+        }
+    });
+}
+
+/// A pair without IPv6, by which the kernel tells of itself at any time.
+fn quiet_pair() {
+    std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+    pair(1);
+}
+
+/// The descriptor that the shard would wait for.
+fn awaited(host: &mut Host) -> OwnedFd {
+    match host.queue.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Readiness::Descriptor { fd, .. } => fd.try_clone_to_owned().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_readable_within(descriptor: &OwnedFd, seconds: i64) -> bool {
+    poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&Timespec { tv_sec: seconds, tv_nsec: 0 })).unwrap() > 0
+}
+
+#[test]
+fn the_socket_is_awaited_only_before_a_sleep() {
+    in_namespace(|| {
+        quiet_pair();
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        let descriptor = awaited(&mut host);
+        kernel.send_to(b"asleep", (HOST, UDP_PORT)).unwrap();
+        assert!(is_readable_within(&descriptor, 10));
+        assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..48], *b"asleep");
+        for _ in 0..64 {
+            host.burst();
+        }
+        kernel.send_to(b"awake", (HOST, UDP_PORT)).unwrap();
+        assert!(!is_readable_within(&descriptor, 0), "whoever is awake looks by itself");
+        awaited(&mut host);
+        assert!(is_readable_within(&descriptor, 10), "it has come before");
+        assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..47], *b"awake");
+        kernel.send_to(b"again", (HOST, UDP_PORT)).unwrap();
+        assert!(is_readable_within(&descriptor, 10));
+    });
+}
+
+#[test]
+fn what_is_for_everybody_is_not_held_up_by_what_comes_by_the_rings() {
+    in_namespace(|| {
+        quiet_pair();
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        kernel.set_broadcast(true).unwrap();
+        kernel.send_to(b"all", (Ipv4Addr::new(10, 9, 0, 255), UDP_PORT)).unwrap();
+        assert!(is_readable_within(&awaited(&mut host), 10));
+        let has_come = (0..16).any(|_| {
+            // More than a burst takes.
+            for _ in 0..4 {
+                kernel.send_to(b"for the stack", (HOST, UDP_PORT)).unwrap();
+            }
+            host.queue.rx_burst(NOW, &mut host.arrived, 2).unwrap();
+            host.take(EtherType::IPV4).iter().any(|packet| bytes(packet)[..6] == [0xff; 6])
+        });
+        assert!(has_come);
     });
 }

@@ -22,10 +22,12 @@ const HEAD: &str = "# Benchmarks\n\nHow each is run is in [bench/README.md](../b
 
 /// How AF_XDP is measured.
 const VETH: &str = "- AF_XDP: a new pair of virtual interfaces with one queue for each run, between two network namespaces with the \
-     settings above. Bars are about Sunstar by AF_XDP at both ends (copy mode, all that veth has; checksums are computed, and not looked \
-     at where they come, as the kernel's are neither), beside the kernel's TCP at both ends with the offloads that veth has. Sunstar \
-     at the server's end alone, loaded by the kernel's client (spinning), has no bar, since that client has the most to do. With both \
-     ends on each core the kernel has a server and a client there, which sleep, and half of the connections\n";
+     settings above. The bars are about Sunstar by AF_XDP at both ends (in copy mode, all that veth has) beside the kernel's TCP at both ends \
+     of such a pair, with the offloads that it has by itself; both spin. (`net.core.busy_poll` has the kernel's sockets poll devices. Those of \
+     veth it only does with GRO, and nothing became faster by that.) Checksums are computed by Sunstar and by nobody else; nobody looks at them \
+     where they come. Sunstar at the server's end alone, loaded by the kernel's client, which spins, has no bar, since that client has most to \
+     do. With both ends on each core the kernel has a server and a client there, each with half of the connections; they can't \
+     spin, so no bar is about them\n";
 
 /// The section about all of it.
 ///
@@ -71,6 +73,7 @@ fn bars(text: &mut String, tables: &[Table]) {
                 Than::BestOfKernel => "the kernel's best",
                 Than::Copying => "our copying API",
                 Than::OneShard => "one shard",
+                Than::Spinning => "the kernel, busy-polling",
             };
             let name =
                 format!("{}: {} {}", table.contest.group.title(), table.contest.value, table.contest.group.variable());

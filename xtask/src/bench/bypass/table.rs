@@ -79,6 +79,7 @@ impl Table {
             Than::BestOfKernel => self.best_of_kernel()?,
             Than::Copying => self.row(Contestant::Copying)?,
             Than::OneShard => self.row(Contestant::OneShard)?,
+            Than::Spinning => self.row(Contestant::VethSpinning)?,
         };
         let measured = self.ratio_to(other)?;
         Some(Verdict { measured, than: other.contestant.name(), is_met: measured >= bar.factor })
