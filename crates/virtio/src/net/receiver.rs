@@ -94,7 +94,7 @@ impl<M: PacketMemory> Receiver<M> {
             if came.is_empty() {
                 break;
             }
-            out.extend(came.drain(..).filter_map(|used| self.take_in(used)));
+            came.drain(..).for_each(|used| self.take_in(used, out));
         }
         self.came = came;
         self.fill();
@@ -155,54 +155,59 @@ impl<M: PacketMemory> Receiver<M> {
         self.counters
     }
 
-    /// Takes a chain in; answers the packet that it completes.
-    fn take_in(&mut self, Used { token, written }: Used) -> Option<Packet> {
+    /// Takes a chain in, and puts the packet that it completes behind those in `out`.
+    fn take_in(&mut self, Used { token, written }: Used, out: &mut VecDeque<Packet>) {
         let posted = self.frames[usize::from(token)].take().expect("a chain that was used was available");
         self.posted -= 1;
         // Of chains that are used in order nothing is said but of the last one: they are full (§2.7.9).
         let written = if written == u32::MAX { posted.room() } else { written as usize };
         let is_lost = written > posted.room() && !planted::is("virtio_net_room_ignored");
         let frame = posted.into_filled(written);
-        let merging = match self.merging.take() {
-            None => self.begin(frame, is_lost)?,
-            Some(merging) => merging.add(frame, is_lost),
-        };
-        if merging.left > 0 && !planted::is("virtio_net_not_merged") {
+        let Some(mut merging) = self.merging.take() else { return self.begin(frame, is_lost, out) };
+        merging.add(frame, is_lost);
+        if merging.left > 0 {
             self.merging = Some(merging);
-            return None;
+            return;
         }
-        self.complete(merging)
+        let is_long = usize::from(num_buffers(&merging.header)) > MAX_BUFFERS;
+        if is_long {
+            self.counters.truncated += 1;
+            return;
+        }
+        out.push_back(merging.packet);
+        self.complete(&merging.header, merging.is_lost, out);
     }
 
-    /// Begins with the first chain of a packet.
-    fn begin(&mut self, mut frame: BufferMut, is_lost: bool) -> Option<Merging> {
+    /// Begins with the first chain of a packet, which is most often all of it, and is made where it stays.
+    fn begin(&mut self, mut frame: BufferMut, is_lost: bool, out: &mut VecDeque<Packet>) {
         let header = frame.first_chunk().copied();
         let Some((header, ())) = header.zip(frame.advance(HEADER_BYTES).ok()) else {
             self.counters.malformed += 1;
-            return None;
+            return;
         };
         let chains = if self.features & features::MRG_RXBUF == 0 { 1 } else { num_buffers(&header) };
-        let Some(left) = chains.checked_sub(1) else {
-            self.counters.malformed += 1;
-            return None;
-        };
-        Some(Merging { header, packet: Packet::from(frame.freeze()), left, is_lost })
-    }
-
-    fn complete(&mut self, Merging { header, mut packet, is_lost, .. }: Merging) -> Option<Packet> {
-        let is_long = self.features & features::MRG_RXBUF != 0 && usize::from(num_buffers(&header)) > MAX_BUFFERS;
-        if is_long {
-            self.counters.truncated += 1;
-            return None;
-        }
-        match decode(&header, &packet) {
-            Ok(offload) if !is_lost && !packet.is_empty() && self.expects(&offload) => {
-                packet.offload = offload;
-                Some(packet)
+        match chains {
+            0 => self.counters.malformed += 1,
+            2.. if !planted::is("virtio_net_not_merged") => {
+                let packet = Packet::from(frame.freeze());
+                self.merging = Some(Merging { header, packet, left: chains - 1, is_lost });
             }
             _ => {
+                out.push_back(Packet::from(frame.freeze()));
+                self.complete(&header, is_lost, out);
+            }
+        }
+    }
+
+    /// Tells the last packet in `out` what its header says, or takes it away if that makes no sense.
+    #[inline]
+    fn complete(&mut self, header: &[u8; HEADER_BYTES], is_lost: bool, out: &mut VecDeque<Packet>) {
+        let Some(packet) = out.back_mut() else { return };
+        match decode(header, packet) {
+            Ok(offload) if !is_lost && !packet.is_empty() && self.expects(&offload) => packet.offload = offload,
+            _ => {
                 self.counters.malformed += 1;
-                None
+                out.pop_back();
             }
         }
     }
@@ -220,11 +225,10 @@ impl<M: PacketMemory> Receiver<M> {
 }
 
 impl Merging {
-    fn add(mut self, frame: BufferMut, is_lost: bool) -> Self {
+    fn add(&mut self, frame: BufferMut, is_lost: bool) {
         self.left -= 1;
         // A full packet is too long, which is seen when all of it has come.
         let is_added = self.packet.push_back(frame.freeze()).is_ok();
         self.is_lost |= is_lost || !is_added;
-        self
     }
 }

@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
 use sunstar_packet::{Buffer, BufferMut, CopyCounter, MAX_BUFFERS, OutOfMemory, Packet, Pool, PoolOptions};
 
 use super::header::{HEADER_BYTES, encode};
@@ -49,7 +48,7 @@ pub struct Transmitter<M> {
     /// How many parts a chain may have that takes one descriptor of the ring.
     table: usize,
     /// What chains hold, by their numbers.
-    held: Vec<SmallVec<[Buffer; 2]>>,
+    held: Vec<Vec<Buffer>>,
     in_flight: usize,
     copies: CopyCounter,
     /// Empty between calls.
@@ -85,7 +84,7 @@ impl<M: PacketMemory + 'static> Transmitter<M> {
         let limit_frames = 4 * usize::from(size);
         let options = PoolOptions { frame_bytes: FRAME_BYTES, headroom_bytes: 0, limit_frames };
         let pool = Pool::with_memory(memory.clone(), options)?;
-        let held = core::iter::repeat_with(SmallVec::new).take(usize::from(size)).collect();
+        let held = core::iter::repeat_with(Vec::new).take(usize::from(size)).collect();
         Ok(Self {
             queue,
             memory,
@@ -140,9 +139,10 @@ impl<M: PacketMemory> Transmitter<M> {
             self.copies.count(joined + copied);
         }
         let held = &mut self.held[usize::from(token)];
-        held.extend(self.frames.drain(..));
+        // The list, not what is in it: to move what was written just now the processor would wait for all that it has written before.
+        core::mem::swap(held, &mut self.frames);
         if copied == packet.len() {
-            // Dropped where they are: to move what was written just now the processor would wait for all that it has written before.
+            // Dropped where they are, for the same reason.
             packet.clear();
         } else {
             let memory = &*self.memory;
