@@ -18,6 +18,9 @@ const AT_TAP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 const AT_INTERFACE: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
 const BEHIND_INTERFACE: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 5);
 
+/// What takes longer never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Makes the interface `here`.
 fn pair() {
     ip("link add here type veth peer name there");
@@ -54,13 +57,19 @@ fn who_may_not_have_an_interface_is_told_which_one_and_what_is_missing() {
     });
 }
 
-/// The value of a metric of a device, asked for over the TAP.
-fn metric(name: &str, device: &str) -> f64 {
-    let mut stream = TcpStream::connect(SocketAddr::from((AT_TAP, 9180))).expect("the stack listens");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("it is not zero");
+/// The metrics, asked for at an address of the stack.
+fn metrics(address: Ipv4Addr) -> String {
+    let mut stream = TcpStream::connect(SocketAddr::from((address, 9180))).expect("the stack listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// The value of a metric of a device, asked for over the TAP.
+fn metric(name: &str, device: &str) -> f64 {
+    let answer = metrics(AT_TAP);
     let line = answer.lines().find(|line| line.starts_with(name) && line.contains(&format!("device=\"{device}\"")));
     let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
     value.unwrap_or_else(|| panic!("{name} of {device} is not in {answer}"))
@@ -96,5 +105,29 @@ fn an_interface_that_is_deleted_is_told_of_and_counted_and_the_other_device_goes
         assert_eq!(code, Some(0), "{errors}");
         let gone = errors.lines().filter(|line| line.contains("nothing is sent or received by it any more"));
         assert_eq!(gone.filter(|line| line.contains("here: the device is gone")).count(), 1, "{errors}");
+    });
+}
+
+#[test]
+fn an_interface_that_goes_up_and_down_is_used_again_each_time() {
+    in_namespace(|| {
+        pair();
+        ip("addr add 10.10.0.1/24 dev there");
+        let address = AT_INTERFACE.to_string();
+        // The kernel leaves its checksums to its end of the pair.
+        let device = ["--device", "xdp:here,checksum=ignore", "--host-ipv4-addr", &address];
+        let arguments = [&["--smp", "1", "--overprovisioned", "--prometheus-address", &address], &NATIVE[..], &device];
+        let running = Running::start_with(fixture(&arguments.concat()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        for end in ["here", "there", "here", "there", "here"] {
+            let answer = metrics(AT_INTERFACE);
+            assert!(answer.contains("sunstar_device_lost_packets_total{device=\"here\""), "{answer}");
+            ip(&format!("link set {end} down"));
+            ip(&format!("link set {end} up"));
+        }
+        metrics(AT_INTERFACE);
+        running.signal(Signal::INT);
+        let (code, errors) = running.end();
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(!errors.contains("ERROR"), "{errors}");
     });
 }
