@@ -12,6 +12,9 @@ use super::header::{HEADER_BYTES, decode, num_buffers};
 use crate::memory::{PacketMemory, Posted};
 use crate::queue::{Broken, DriverQueue, Used};
 
+/// When so many chains were taken back, the packet that was begun is the last of the burst.
+const MAX_BURST_CHAINS: usize = 64;
+
 /// What a receiver has lost. All else it hands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverCounters {
@@ -80,20 +83,21 @@ impl<M: PacketMemory> Receiver<M> {
         Ok(receiver)
     }
 
-    /// Puts up to `max` packets behind those in `out`, and new frames into the ring; answers how many packets. What was done is not
-    /// published.
+    /// Puts up to `max` packets behind those in `out`, and new frames into the ring; answers how many packets. Of large ones there are fewer,
+    /// since the device is to fill the next frames while they are worked on. What was done is not published.
     ///
     /// # Errors
     /// If what the device has written makes no sense. Packets that came before that are in `out`.
     pub fn receive(&mut self, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, Broken> {
         let before = out.len();
-        let mut result = Ok(());
+        let (mut result, mut chains) = (Ok(()), 0);
         let mut came = core::mem::take(&mut self.came);
-        while out.len() - before < max && result.is_ok() {
+        while out.len() - before < max && (chains < MAX_BURST_CHAINS || self.merging.is_some()) && result.is_ok() {
             result = self.take_used(max - (out.len() - before), &mut came);
             if came.is_empty() {
                 break;
             }
+            chains += came.len();
             came.drain(..).for_each(|used| self.take_in(used, out));
         }
         self.came = came;

@@ -23,6 +23,9 @@ pub const MAX_BURST_DESCRIPTORS: usize = 1 << 16;
 /// The header of a packet of which there is nothing to tell, and which lies in one chain.
 const PLAIN_HEADER: [u8; HEADER_BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
+/// When so many bytes were copied, the driver sees them, so that it works on them while the next ones are copied.
+const PART_BYTES: usize = 64 << 10;
+
 /// The device's side of the queue that a driver receives by (`receiveq`, virtio 1.2 §5.1.6.3).
 #[derive(Debug)]
 pub struct ReceiveRing {
@@ -102,6 +105,7 @@ impl ReceiveRing {
     /// If what the driver has written makes no sense. The packet that was to be put in stays where it was.
     pub fn put(&mut self, packets: &mut VecDeque<Packet>) -> Result<Put, Broken> {
         let mut put = Put::default();
+        let mut hidden = 0;
         self.read = 0;
         while let Some(packet) = packets.front() {
             let outcome =
@@ -110,6 +114,11 @@ impl ReceiveRing {
                 Outcome::Done => {
                     put.packets += 1;
                     put.bytes += packet.len() as u64;
+                    hidden += packet.len();
+                    if hidden >= PART_BYTES {
+                        put.has_to_tell |= self.ring.queue.publish();
+                        hidden = 0;
+                    }
                 }
                 Outcome::Refused => put.refused += 1,
                 Outcome::Full => {
@@ -119,7 +128,7 @@ impl ReceiveRing {
             }
             packets.pop_front();
         }
-        put.has_to_tell = self.ring.queue.publish();
+        put.has_to_tell |= self.ring.queue.publish();
         Ok(put)
     }
 

@@ -10,6 +10,9 @@ use crate::memory::Window;
 use crate::net::header::{HEADER_BYTES, decode, is_plain};
 use crate::queue::{Broken, Chain, Single, Taken, pieces};
 
+/// When so many bytes were copied, no further packet is taken in the same burst.
+const MAX_BURST_BYTES: u64 = 128 << 10;
+
 /// The device's side of the queue that a driver transmits by (`transmitq`, virtio 1.2 §5.1.6.2).
 #[derive(Debug)]
 pub struct TransmitRing {
@@ -64,7 +67,8 @@ impl TransmitRing {
         &mut self.ring
     }
 
-    /// Puts the packets of up to `max` chains behind those in `out`, in frames of `pool`. Packets have at most `max_bytes`.
+    /// Puts the packets of up to `max` chains behind those in `out`, in frames of `pool`; fewer if they are large, since whoever gets them
+    /// is to work on them while the driver makes the next ones. Packets have at most `max_bytes`.
     ///
     /// # Errors
     /// If what the driver has written makes no sense. What was put into `out` before stays there.
@@ -77,6 +81,9 @@ impl TransmitRing {
     ) -> Result<Took, Broken> {
         let mut took = Took::default();
         for _ in 0..max {
+            if took.bytes >= MAX_BURST_BYTES {
+                break;
+            }
             match self.take_plain(pool, max_bytes) {
                 Plain::Packet(frame) => {
                     took.packets += 1;
