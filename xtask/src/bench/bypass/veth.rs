@@ -88,16 +88,17 @@ impl Neighbour {
         Process::start(&end("client", CPUS[1]), false)?.figures(seconds)
     }
 
-    /// epoll: a process for either end on each processor, with half the connections.
+    /// epoll: a process for either end on each processor, with its part of the connections.
     fn kernel_both(&self, contest: &Contest, seconds: &str) -> Result<Figures> {
-        let addresses = ADDRESSES / CPUS.len();
+        let pairs = contest.pairs(CPUS.len());
+        let addresses = ADDRESSES / pairs;
         let end = |role, place: usize| {
             let server = kernel_server(place * addresses);
-            let mut command = kernel(role, CPUS[place], &server, addresses, contest.halved_arguments());
+            let mut command = kernel(role, CPUS[place], &server, addresses, contest.arguments_of(pairs));
             command.args(["--seconds", seconds]);
             command
         };
-        let places = 0..CPUS.len();
+        let places = 0..pairs;
         let servers = places.clone().map(|place| Process::start(&self.0.command(&end("server", place)), true));
         let _servers = servers.collect::<Result<Vec<_>>>()?;
         let clients = places.map(|place| Process::start(&end("client", place), false));
