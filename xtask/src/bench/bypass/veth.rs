@@ -148,7 +148,8 @@ fn kernel(role: &str, cpu: usize, server: &str, addresses: usize, arguments: Vec
     command
 }
 
-/// A program of Sunstar's at an interface. Both ends of a pair leave their checksums to nobody: what is between them is memory.
+/// A program of Sunstar's at an interface. It looks at no checksums that come: what lies between the ends is memory, and the kernel's TCP leaves
+/// its own to a device that fills none in.
 fn native<'a>(command: &'a mut Command, cpu: usize, interface: &str, address: &str) -> &'a Command {
     command.args(["--smp", "1", "--cpuset", &cpu.to_string(), "--prometheus-port", "0"]);
     command.args(["--blocked-reactor-notify-ms", "0", "--network-stack", "native"]);
