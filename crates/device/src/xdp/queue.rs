@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool};
+use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool, prefetch};
 
 use super::attached::Attached;
 use super::chunks::Chunks;
@@ -41,6 +41,9 @@ const AWAKE_BURSTS: u32 = 32;
 /// While there is always something in the ring, what comes for everybody is looked for in every so many bursts only, since that is a system
 /// call. It has a place then.
 const GROUP_BURSTS: u32 = 16;
+
+/// Of what is received the stack soon looks at so many bytes.
+const HEADERS_BYTES: usize = 128;
 
 /// What a queue is made of when it comes to its shard.
 pub(super) struct Parts {
@@ -341,6 +344,8 @@ impl Queue for XdpQueue {
                 Some(buffer) if !has_more && !buffer.is_empty() => {
                     self.counters.rx_packets += 1;
                     self.counters.rx_bytes += buffer.len() as u64;
+                    // The kernel has written it on the sender's processor most often.
+                    prefetch(&buffer[..buffer.len().min(HEADERS_BYTES)]);
                     let mut packet = Packet::from(buffer);
                     packet.offload.checksum = self.checksum;
                     out.push_back(packet);

@@ -140,14 +140,19 @@ impl Contest {
         self.arguments_of(1)
     }
 
-    /// What each of two pairs of programs is told, which divide the connections. Each has one at least.
-    pub(super) fn halved_arguments(&self) -> Vec<String> {
-        self.arguments_of(2)
+    /// Into how many of `most` pairs of programs it can be divided: each has a connection at least.
+    pub(super) fn pairs(&self, most: usize) -> usize {
+        match self.group {
+            Group::RoundTrips | Group::VethRoundTrips => most.min(self.value as usize),
+            _ => most,
+        }
     }
 
-    fn arguments_of(&self, pairs: u32) -> Vec<String> {
+    /// What each of so many pairs of programs is told, which divide the connections.
+    pub(super) fn arguments_of(&self, pairs: usize) -> Vec<String> {
+        let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
         let messages = |connections: u32, messages: u32, size: u32| {
-            let connections = (connections / pairs).max(1);
+            let connections = connections / pairs;
             format!("--load messages --connections {connections} --messages {messages} --size {size}")
         };
         let text = match self.group {
@@ -286,6 +291,14 @@ mod tests {
             let has_kernel = contestants.iter().any(|one| one.is_kernel());
             assert!(has_kernel != (contest.group == Group::Shards) && !contestants[0].is_kernel(), "{contest:?}");
         }
+    }
+
+    #[test]
+    fn programs_divide_the_connections() {
+        let contest = |value| Contest { group: Group::VethRoundTrips, value };
+        assert_eq!((contest(1).pairs(2), contest(64).pairs(2)), (1, 2));
+        assert_eq!(contest(64).arguments_of(2)[2..4], ["--connections", "32"]);
+        assert_eq!(contest(64).arguments()[2..4], ["--connections", "64"]);
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn kernel_both(contest: &Contest, seconds: &str) -> Result<Figures> {
 /// What two that run beside each other do together.
 pub(super) fn combined(figures: &[Figures]) -> Figures {
     let sum = |value: fn(&Figures) -> f64| figures.iter().map(value).sum::<f64>();
-    let mean = |value: fn(&Figures) -> f64| figures.iter().map(value).sum::<f64>() / CPUS.len() as f64;
+    let mean = |value: fn(&Figures) -> f64| figures.iter().map(value).sum::<f64>() / figures.len() as f64;
     Figures {
         connections: sum(|figures| figures.connections),
         messages: sum(|figures| figures.messages),

@@ -88,16 +88,17 @@ impl Neighbour {
         Process::start(&end("client", CPUS[1]), false)?.figures(seconds)
     }
 
-    /// epoll: a process for either end on each processor, with half the connections.
+    /// epoll: a process for either end on each processor, with its part of the connections.
     fn kernel_both(&self, contest: &Contest, seconds: &str) -> Result<Figures> {
-        let addresses = ADDRESSES / CPUS.len();
+        let pairs = contest.pairs(CPUS.len());
+        let addresses = ADDRESSES / pairs;
         let end = |role, place: usize| {
             let server = kernel_server(place * addresses);
-            let mut command = kernel(role, CPUS[place], &server, addresses, contest.halved_arguments());
+            let mut command = kernel(role, CPUS[place], &server, addresses, contest.arguments_of(pairs));
             command.args(["--seconds", seconds]);
             command
         };
-        let places = 0..CPUS.len();
+        let places = 0..pairs;
         let servers = places.clone().map(|place| Process::start(&self.0.command(&end("server", place)), true));
         let _servers = servers.collect::<Result<Vec<_>>>()?;
         let clients = places.map(|place| Process::start(&end("client", place), false));
@@ -147,7 +148,8 @@ fn kernel(role: &str, cpu: usize, server: &str, addresses: usize, arguments: Vec
     command
 }
 
-/// A program of Sunstar's at an interface. Both ends of a pair leave their checksums to nobody: what is between them is memory.
+/// A program of Sunstar's at an interface. It looks at no checksums that come: what lies between the ends is memory, and the kernel's TCP leaves
+/// its own to a device that fills none in.
 fn native<'a>(command: &'a mut Command, cpu: usize, interface: &str, address: &str) -> &'a Command {
     command.args(["--smp", "1", "--cpuset", &cpu.to_string(), "--prometheus-port", "0"]);
     command.args(["--blocked-reactor-notify-ms", "0", "--network-stack", "native"]);

@@ -8,7 +8,7 @@ use crate::bench::namespace::{do_it, words};
 
 /// What is needed, and Debian's packages.
 pub(super) const PROGRAMS: [(&str, &str); 3] =
-    [("unshare", "util-linux"), ("taskset", "util-linux"), ("ip", "iproute2")];
+    [("nsenter", "util-linux"), ("taskset", "util-linux"), ("ip", "iproute2")];
 
 /// What is set, below `/proc/sys/net`.
 pub(super) const SETTINGS: [(&str, &str); 6] = [

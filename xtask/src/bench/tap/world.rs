@@ -34,14 +34,8 @@ const FIRST_PORT: u16 = 10_000;
 pub(super) const CONGESTION: &str = "cubic";
 
 /// What is needed, and Debian's packages.
-pub(super) const PROGRAMS: &[(&str, &str)] = &[
-    ("unshare", "util-linux"),
-    ("nsenter", "util-linux"),
-    ("ip", "iproute2"),
-    ("nft", "nftables"),
-    ("ethtool", "ethtool"),
-    ("tc", "iproute2"),
-];
+pub(super) const PROGRAMS: &[(&str, &str)] =
+    &[("nsenter", "util-linux"), ("ip", "iproute2"), ("nft", "nftables"), ("ethtool", "ethtool"), ("tc", "iproute2")];
 
 /// The links and the other namespace. Dropping it ends that; the links end with the namespaces.
 pub(super) struct World {
