@@ -21,18 +21,52 @@ use crate::network::in_v6_form;
 use crate::shared::Shared;
 use crate::wakers::StreamWaiters;
 
-/// The stack's name for a connection that the application has, or is going to have. Dropping it lets the connection go.
+/// A connection that the application has, or is going to have. Dropping it lets the connection go.
 pub(crate) struct Held {
-    network: Rc<Shared>,
+    /// None once somebody else has the connection.
+    network: Option<Rc<Shared>>,
     id: SocketId,
 }
 
 impl Held {
     pub(crate) fn new(network: Rc<Shared>, id: SocketId) -> Self {
         network.open_streams.set(network.open_streams.get() + 1);
-        Self { network, id }
+        Self { network: Some(network), id }
     }
 
+    fn named(&self) -> Option<Named<'_>> {
+        Some(Named { network: self.network.as_ref()?, id: self.id })
+    }
+
+    pub(crate) fn abort(&self) {
+        if let Some(named) = self.named() {
+            named.abort();
+        }
+    }
+
+    /// How another shard, or who accepts, gets it.
+    pub(crate) fn detached(self) -> Detached {
+        let peer = self.named().and_then(|named| named.peer()).map(Address::Inet);
+        Detached::new(Foreign::new(self), peer)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(named) = self.named() {
+            named.release();
+        }
+    }
+}
+
+/// The stack's name for a connection.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    network: &'a Rc<Shared>,
+    id: SocketId,
+}
+
+impl Named<'_> {
     /// An address of the connection, as the application sees it.
     fn address(&self, of: impl FnOnce(&Sockets, SocketId) -> Option<SocketAddr>) -> Option<SocketAddr> {
         self.network.look(|state| {
@@ -43,7 +77,7 @@ impl Held {
     }
 
     /// The other side's address.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+    fn peer(&self) -> Option<SocketAddr> {
         self.address(Sockets::peer)
     }
 
@@ -93,7 +127,7 @@ impl Held {
         Ok(bytes)
     }
 
-    pub(crate) fn abort(&self) {
+    fn abort(&self) {
         let now = self.network.now();
         self.tcp(|tcp, id| tcp.abort(now, id));
     }
@@ -104,15 +138,8 @@ impl Held {
         waiting.into_iter().flatten().flatten().for_each(std::task::Waker::wake);
     }
 
-    /// How another shard, or who accepts, gets it.
-    pub(crate) fn detached(self) -> Detached {
-        let peer = self.peer().map(Address::Inet);
-        Detached::new(Foreign::new(self), peer)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
+    /// Nobody has it any more.
+    fn release(&self) {
         self.network.open_streams.set(self.network.open_streams.get() - 1);
         let now = self.network.now();
         let mut state = self.network.state();
@@ -136,7 +163,7 @@ impl Future for Connecting {
     type Output = Result<Rc<dyn StreamSocket>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let held = self.0.as_ref().expect("a future is not polled after its end");
+        let held = self.0.as_ref().and_then(Held::named).expect("a future is not polled after its end");
         match held.connection(|connection| (connection.state(), connection.failure())) {
             Ok((State::SynSent | State::SynReceived, _)) => {
                 let index = held.id.index();
@@ -147,7 +174,7 @@ impl Future for Connecting {
                 self.0 = None;
                 Poll::Ready(Err(of_failure(failure)))
             }
-            Ok(_) => Poll::Ready(self.0.take().map(Stream::open).ok_or(Error::NotConnected)),
+            Ok(_) => Poll::Ready(self.0.take().and_then(Stream::open).ok_or(Error::NotConnected)),
             Err(error) => Poll::Ready(Err(error)),
         }
     }
@@ -168,10 +195,18 @@ enum Phase {
 /// Bytes are handed to the stack as they come; what is called the send queue are those that are more than the stack's send
 /// capacity, as if the stack were a kernel.
 pub(crate) struct Stream {
-    /// None once it was detached.
-    held: Cell<Option<Held>>,
+    network: Rc<Shared>,
+    id: SocketId,
     phase: Cell<Phase>,
     send_queue_bytes: Cell<u32>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.phase.get() != Phase::Detached {
+            Named { network: &self.network, id: self.id }.release();
+        }
+    }
 }
 
 /// What an idle stream takes beside the stack's connection, which is a test's business there: the socket with its two counts, and who
@@ -179,23 +214,24 @@ pub(crate) struct Stream {
 const _: () = assert!(size_of::<Stream>() + 2 * size_of::<usize>() + size_of::<StreamWaiters>() <= 56);
 
 impl Stream {
-    pub(crate) fn open(held: Held) -> Rc<dyn StreamSocket> {
-        let queue = u32::try_from(DEFAULT_SEND_QUEUE_BYTES).unwrap_or(u32::MAX);
-        Rc::new(Self { held: Cell::new(Some(held)), phase: Cell::new(Phase::Open), send_queue_bytes: Cell::new(queue) })
+    /// A stream of what nobody else has.
+    pub(crate) fn open(mut held: Held) -> Option<Rc<dyn StreamSocket>> {
+        let send_queue_bytes = Cell::new(u32::try_from(DEFAULT_SEND_QUEUE_BYTES).unwrap_or(u32::MAX));
+        let network = held.network.take()?;
+        Some(Rc::new(Self { network, id: held.id, phase: Cell::new(Phase::Open), send_queue_bytes }))
     }
 
     /// Makes a stream of what was accepted or detached.
     pub(crate) fn attach(stream: Foreign<Held>) -> Result<Rc<dyn StreamSocket>, Error> {
         // Its packets come to the shard on which it is; what is dropped elsewhere travels there and is closed.
-        stream.into_inner().map(Self::open).map_err(|_| Error::Unsupported)
+        stream.into_inner().ok().and_then(Self::open).ok_or(Error::Unsupported)
     }
 
-    fn with<R>(&self, f: impl FnOnce(&Held) -> Result<R, Error>) -> Result<R, Error> {
-        // Nothing in `f` comes back here: no waker is called by it.
-        let held = self.held.take().ok_or(Error::NotConnected)?;
-        let answer = f(&held);
-        self.held.set(Some(held));
-        answer
+    fn with<R>(&self, f: impl FnOnce(Named<'_>) -> Result<R, Error>) -> Result<R, Error> {
+        if self.phase.get() == Phase::Detached {
+            return Err(Error::NotConnected);
+        }
+        f(Named { network: &self.network, id: self.id })
     }
 
     /// Whether the sending side is as it should be.
@@ -316,12 +352,9 @@ impl StreamSocket for Stream {
 
     fn abort(&self) {
         if self.phase.get() != Phase::Detached && self.phase.replace(Phase::Aborted) != Phase::Aborted {
-            let held = self.held.take();
-            if let Some(held) = &held {
-                held.abort();
-                held.wake_all();
-            }
-            self.held.set(held);
+            let held = Named { network: &self.network, id: self.id };
+            held.abort();
+            held.wake_all();
         }
     }
 
@@ -330,10 +363,9 @@ impl StreamSocket for Stream {
             return Poll::Ready(Err(Error::NotConnected));
         }
         ready!(self.poll_flush(cx))?;
-        let held = self.held.take().ok_or(Error::NotConnected)?;
         self.phase.set(Phase::Detached);
-        held.wake_all();
-        Poll::Ready(Ok(held.detached()))
+        Named { network: &self.network, id: self.id }.wake_all();
+        Poll::Ready(Ok(Held { network: Some(Rc::clone(&self.network)), id: self.id }.detached()))
     }
 
     fn set_option(&self, option: StreamOption) -> Result<(), Error> {

@@ -55,7 +55,10 @@ impl<S: Deref<Target = Stream>> WriteHalf<S> {
     /// # Errors
     /// As for [`Stream::write`].
     pub async fn write(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        io::write(self, bytes.into()).await
+        let bytes = bytes.into();
+        io::writable(self).await?;
+        self.enqueue(bytes);
+        Ok(())
     }
 
     /// Waits for room in the send queue and puts all buffers into it; see [`Stream::write_buffers`].

@@ -100,12 +100,6 @@ pub(crate) async fn writable(to: &mut impl Write) -> Result<(), Error> {
     poll_fn(|cx| to.poll_writable(cx)).await
 }
 
-pub(super) async fn write(to: &mut impl Write, bytes: Buffer) -> Result<(), Error> {
-    writable(to).await?;
-    to.enqueue(bytes);
-    Ok(())
-}
-
 pub(super) async fn write_buffers(to: &mut impl Write, buffers: impl IntoIterator<Item = Buffer>) -> Result<(), Error> {
     writable(to).await?;
     buffers.into_iter().for_each(|buffer| to.enqueue(buffer));
