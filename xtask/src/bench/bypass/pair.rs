@@ -123,12 +123,14 @@ fn kernel(contest: &Contest, seconds: &str, more: &[&str]) -> Result<Figures> {
     Process::start(&end("client", CPUS[1]), false)?.figures(seconds)
 }
 
-/// epoll: both ends in a process on each processor. One of a single connection is on one of them.
+/// epoll: both ends in a process on each processor, which divide the connections. One of a single connection is on one of them.
 fn kernel_both(contest: &Contest, seconds: &str) -> Result<Figures> {
-    let ends = CPUS.iter().enumerate().map(|(place, cpu)| {
+    let pairs = contest.pairs(CPUS.len());
+    let ends = CPUS.iter().take(pairs).enumerate().map(|(place, cpu)| {
         let mut command = built("kernel-tcp");
         command.args(["--role", "both", "--cpu", &cpu.to_string(), "--addresses", &ADDRESSES.to_string()]);
-        command.args(["--server", &format!("127.0.{}.1", 1 + place), "--seconds", seconds]).args(contest.arguments());
+        command.args(["--server", &format!("127.0.{}.1", 1 + place), "--seconds", seconds]);
+        command.args(contest.arguments_of(pairs));
         Process::start(&command, false)
     });
     let ends = ends.collect::<Result<Vec<_>>>()?;
