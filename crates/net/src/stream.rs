@@ -184,11 +184,8 @@ impl Stream {
     ///
     /// # Errors
     /// If the stream was shut down for writing, or failed.
-    pub async fn write(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        let bytes = bytes.into();
-        writable(self).await?;
-        self.enqueue(bytes);
-        Ok(())
+    pub fn write(&mut self, bytes: impl Into<Buffer>) -> impl Future<Output = Result<(), Error>> {
+        io::write(self, bytes.into())
     }
 
     /// Waits for room in the send queue and puts all buffers into it, in order: wholly or not at all.

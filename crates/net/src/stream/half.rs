@@ -54,11 +54,8 @@ impl<S: Deref<Target = Stream>> WriteHalf<S> {
     ///
     /// # Errors
     /// As for [`Stream::write`].
-    pub async fn write(&mut self, bytes: impl Into<Buffer>) -> Result<(), Error> {
-        let bytes = bytes.into();
-        io::writable(self).await?;
-        self.enqueue(bytes);
-        Ok(())
+    pub fn write(&mut self, bytes: impl Into<Buffer>) -> impl Future<Output = Result<(), Error>> {
+        io::write(self, bytes.into())
     }
 
     /// Waits for room in the send queue and puts all buffers into it; see [`Stream::write_buffers`].

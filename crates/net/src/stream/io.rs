@@ -3,8 +3,9 @@
 use alloc::rc::Rc;
 use core::any::Any;
 use core::future::poll_fn;
+use core::mem;
 use core::ops::DerefMut;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use sunstar_packet::Buffer;
 
@@ -98,6 +99,16 @@ impl<T: DerefMut<Target: Write> + ?Sized> Write for T {
 /// Waits until the send queue of `to` is below its bound.
 pub(crate) async fn writable(to: &mut impl Write) -> Result<(), Error> {
     poll_fn(|cx| to.poll_writable(cx)).await
+}
+
+/// Puts `bytes` into the send queue when there is room. No `async fn`: that would move them once more, for which the processor waits if they
+/// were made just now.
+pub(super) fn write(to: &mut impl Write, mut bytes: Buffer) -> impl Future<Output = Result<(), Error>> {
+    poll_fn(move |cx| {
+        ready!(to.poll_writable(cx))?;
+        to.enqueue(mem::take(&mut bytes));
+        Poll::Ready(Ok(()))
+    })
 }
 
 pub(super) async fn write_buffers(to: &mut impl Write, buffers: impl IntoIterator<Item = Buffer>) -> Result<(), Error> {
