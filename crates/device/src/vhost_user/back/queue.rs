@@ -22,6 +22,10 @@ use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 /// How long a queue that found no frame waits until it tries again: nobody tells when frames come back.
 const STARVED_WAIT: Duration = Duration::from_millis(1);
 
+/// A burst puts packets into a driver's ring so many times at most: each time, a hostile driver can have as much read as is ever read for a packet
+/// ([`MAX_BURST_DESCRIPTORS`](sunstar_virtio::net::device::MAX_BURST_DESCRIPTORS)). It is more than once where packets have to be cut before.
+const MAX_PUTS: usize = 8;
+
 /// A pair of queues, of which one shard has it. Each packet is copied once: out of the front end's memory, or into it.
 pub(super) struct BackQueue {
     port: Arc<Port>,
@@ -39,9 +43,9 @@ struct State {
     ready: VecDeque<Packet>,
     /// Whether the driver has to make room before anything can be sent.
     is_full: bool,
-    /// Whether the rings were being changed when they were to be worked on. What tells that this is over may be forgotten before the shard
-    /// sleeps, so that it has to look again.
-    was_kept_out: bool,
+    /// Whether the shard has to look again before it sleeps: a burst has ended early, or the rings were being changed when they were to be worked
+    /// on. What tells that this is over may be forgotten before.
+    has_to_look_again: bool,
     /// When to try to get frames again.
     retry_at: Option<Instant>,
     counters: Counters,
@@ -69,7 +73,7 @@ impl BackQueue {
             pool,
             ready: VecDeque::new(),
             is_full: false,
-            was_kept_out: false,
+            has_to_look_again: false,
             retry_at: None,
             counters: Counters::default(),
             copies: CopyCounter::default(),
@@ -135,10 +139,15 @@ impl State {
 
     /// Puts packets into the ring of the driver, which are cut before if it does not take them as they are.
     fn send(&mut self, running: &mut Running<ReceiveRing>, packets: &mut VecDeque<Packet>) {
-        let mut has_to_tell = false;
+        let (mut has_to_tell, mut puts) = (false, 0);
         self.is_full = false;
         running.ring.ring().disable_notifications();
         while !(running.is_broken || self.is_full || self.ready.is_empty() && packets.is_empty()) {
+            if puts == MAX_PUTS {
+                self.has_to_look_again = true;
+                break;
+            }
+            puts += 1;
             let direct = packets.iter().take_while(|packet| self.is_direct(&running.ring, packet)).count();
             // Most often there is nothing in the way of any of them.
             let from = if self.ready.is_empty() && direct == packets.len() {
@@ -149,7 +158,14 @@ impl State {
                 }
                 &mut self.ready
             };
-            let put = running.ring.put(from).unwrap_or_else(|error| self.fail(running, error));
+            let before = from.len();
+            let put = running.ring.put(from);
+            let taken = before - from.len();
+            let put = put.unwrap_or_else(|error| {
+                // The driver never sees those that were put in before it.
+                self.counters.tx_dropped += taken as u64;
+                self.fail(running, error)
+            });
             has_to_tell |= put.has_to_tell;
             self.count_put(put);
             if self.ready.is_empty()
@@ -201,7 +217,7 @@ impl Queue for BackQueue {
             let running = rings.transmit.as_mut().filter(|running| !running.is_broken)?;
             Some(state.receive(running, out, max))
         });
-        state.was_kept_out |= took.is_none();
+        state.has_to_look_again |= took.is_none();
         Ok(took.flatten().map_or(0, |took| state.count_took(now, took)))
     }
 
@@ -213,7 +229,7 @@ impl Queue for BackQueue {
                 Some(running) if running.is_enabled && !running.is_broken => state.send(running, packets),
                 _ => state.drop_all(packets),
             });
-            state.was_kept_out |= worked.is_none();
+            state.has_to_look_again |= worked.is_none();
         } else {
             state.is_full = false;
         }
@@ -235,7 +251,7 @@ impl Queue for BackQueue {
                 .is_some_and(|running| running.ring.enable_notifications() | running.bells.kick.is_none());
             has_more || has_room
         });
-        if is_ready == Some(true) || std::mem::take(&mut self.state.was_kept_out) {
+        if is_ready == Some(true) || std::mem::take(&mut self.state.has_to_look_again) {
             return Readiness::Ready;
         }
         Readiness::Descriptor { fd: self.port.events(), readable: true, writable: false }

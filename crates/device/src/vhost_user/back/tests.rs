@@ -265,6 +265,51 @@ fn what_a_driver_does_not_take_is_cut_and_completed() {
 }
 
 #[test]
+fn a_burst_that_needs_much_work_is_done_in_several() {
+    let (folder, mut device) = back(1);
+    let mut queue = attach(&mut device, 0);
+    let mut front = Front::connect(&folder.path().join("socket"));
+    front.begin(FEATURES & !(features::GUEST_CSUM | features::CSUM));
+    let mut receives = front.ring(0);
+    for at in 0..40 {
+        front.provide(&mut receives, at * 200, 200);
+    }
+    let mut headers = vec![0; 54];
+    (headers[12], headers[14], headers[23], headers[46]) = (8, 0x45, 6, 0x50);
+    let mut packets = VecDeque::new();
+    for _ in 0..20 {
+        let mut packet = packet(&headers);
+        packet.offload.checksum = Checksum::Partial { csum_start: 34, csum_offset: 16 };
+        packets.push_back(packet);
+    }
+    let mut bursts = 0;
+    while !packets.is_empty() || queue.counters().tx_packets < 20 {
+        queue.tx_burst(Instant::ORIGIN, &mut packets).expect("the device is fine");
+        assert!(packets.is_empty() || !sleeps(&mut *queue), "it goes on by itself");
+        bursts += 1;
+        assert!(bursts < 20);
+    }
+    assert!(bursts > 1 && receives.used().len() == 20, "{bursts}");
+}
+
+#[test]
+fn packets_before_a_ring_broke_are_counted_as_dropped() {
+    let (folder, mut device) = back(1);
+    let mut queue = attach(&mut device, 0);
+    let mut front = Front::connect(&folder.path().join("socket"));
+    front.begin(FEATURES);
+    let mut receives = front.ring(0);
+    front.provide(&mut receives, 0, 100);
+    front.provide(&mut receives, 100, 100);
+    // The second chain begins at a descriptor that the ring does not have.
+    front.memory.write(0x400 + 6, &[77, 0]);
+    send(&mut *queue, [packet(b"put in and never seen"), packet(b"not put in")]);
+    let counters = queue.counters();
+    assert_eq!((counters.tx_packets, counters.peer_errors), (0, 1));
+    assert!(counters.tx_dropped > 0 && receives.used().is_empty());
+}
+
+#[test]
 fn a_broken_ring_is_told_and_the_rest_goes_on() {
     let (folder, mut device) = back(2);
     let mut queues = [attach(&mut device, 0), attach(&mut device, 1)];

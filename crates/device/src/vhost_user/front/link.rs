@@ -5,12 +5,12 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::error::FrontError;
+use super::error::{FrontError, SessionError};
 use super::place::{Place, is_readable};
 use super::session::{Pair, Session, Wanted};
 use crate::shared_memory::SharedMemory;
@@ -26,9 +26,10 @@ pub(super) struct Link {
 /// What queues and the thread have in common.
 #[derive(Debug)]
 struct Shared {
-    /// Becomes readable when the thread shall look at `breaks`, or end.
+    /// Becomes readable when the thread shall look at `breaks`, and at who leaves, or end.
     wake: OwnedFd,
-    /// How often a queue has found that what the back end writes makes no sense; `END` and more if nobody is interested any more.
+    /// How often in this session a queue has found that what the back end writes makes no sense; `END` and more if nobody is interested any
+    /// more.
     breaks: AtomicU64,
     /// The connection to a back end while it is agreed with: whoever ends the device cuts it, and does not wait for answers.
     agreeing: Mutex<Option<UnixStream>>,
@@ -50,15 +51,26 @@ pub(super) struct Slot<P = Pair> {
     pub(super) call: OwnedFd,
     /// How often the pair has changed, which it does with the lock.
     generation: AtomicU64,
-    pair: Mutex<Option<P>>,
+    contents: Mutex<Contents<P>>,
+    /// With `contents`, each time that it changes.
+    changed: Condvar,
     /// How many back ends have come with which no session came about. Of the first pair only, for the device.
     refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Contents<P> {
+    pair: Option<P>,
+    /// Whether the queue that has taken the pair goes, and waits until the back end leaves its rings alone.
+    is_leaving: bool,
 }
 
 impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
-        Ok(Self { call, generation: AtomicU64::new(0), pair: Mutex::new(None), refused: AtomicU64::new(0) })
+        let contents = Mutex::new(Contents { pair: None, is_leaving: false });
+        let (generation, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { call, generation, contents, changed: Condvar::new(), refused })
     }
 
     /// How often the pair has changed. The session of those before has ended.
@@ -69,9 +81,36 @@ impl<P> Slot<P> {
 
     /// The rings, if they are there and nobody has taken them, and how often the pair had changed by then.
     pub(super) fn take(&self) -> (u64, Option<P>) {
+        let mut contents = self.contents();
+        (self.generation(), contents.pair.take())
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents<P>> {
         // Nobody panics with the lock.
-        let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.generation(), pair.take())
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody touches what was taken under a number, which `tell` has somebody see to, or that has changed.
+    fn leave(&self, generation: u64, tell: impl FnOnce()) {
+        let mut contents = self.contents();
+        if self.generation() != generation {
+            return;
+        }
+        contents.is_leaving = true;
+        tell();
+        while contents.is_leaving {
+            contents = self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.contents().is_leaving
+    }
+
+    /// Nobody touches what was taken.
+    fn let_go(&self) {
+        self.contents().is_leaving = false;
+        self.changed.notify_all();
     }
 
     /// How many back ends there were, since the first one, with which no session came about.
@@ -80,10 +119,11 @@ impl<P> Slot<P> {
     }
 
     fn put(&self, new: Option<P>) {
-        let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
-        *pair = new;
+        let mut contents = self.contents();
+        *contents = Contents { pair: new, is_leaving: false };
         self.generation.fetch_add(1, Ordering::Release);
-        drop(pair);
+        drop(contents);
+        self.changed.notify_all();
         ring(&self.call);
     }
 }
@@ -125,6 +165,12 @@ impl Link {
         self.shared.breaks.fetch_add(1, Ordering::Release);
         ring(&self.shared.wake);
     }
+
+    /// Has the back end leave rings alone that were taken under a number, so that it writes into none of their frames. Waits until it does, or
+    /// its session has ended: a second at most.
+    pub(super) fn leave(&self, slot: &Slot, generation: u64) {
+        slot.leave(generation, || ring(&self.shared.wake));
+    }
 }
 
 impl Drop for Link {
@@ -157,7 +203,7 @@ struct Keeper {
 impl Keeper {
     fn run(self, mut session: Session) {
         let path = self.place.path().display();
-        while self.wait(&session) {
+        while self.serve(&mut session) {
             log::warn!("the back end at {path} is gone; packets are lost until there is one again");
             // First, so that nobody lets go of rings that a back end has still got.
             drop(session);
@@ -170,6 +216,8 @@ impl Keeper {
     }
 
     fn publish(&self, pairs: Vec<Pair>) {
+        // What was found in rings that are gone is of no interest.
+        self.shared.breaks.fetch_and(END, Ordering::AcqRel);
         for (slot, pair) in self.slots.iter().zip(pairs) {
             slot.put(Some(pair));
         }
@@ -179,20 +227,40 @@ impl Keeper {
         self.shared.breaks.load(Ordering::Acquire) >= END
     }
 
-    /// Waits for the end of a session; answers whether there is to be another one.
-    fn wait(&self, session: &Session) -> bool {
-        let is_broken = is_readable(self.shared.wake.as_fd(), Some(session.socket()), None);
-        if is_broken && !self.is_ended() {
-            log::error!("what the back end at {} writes into a ring makes no sense", self.place.path().display());
+    /// Does for queues what they want of the back end, until the session ends; answers whether there is to be another one.
+    fn serve(&self, session: &mut Session) -> bool {
+        let path = self.place.path().display();
+        while is_readable(self.shared.wake.as_fd(), Some(session.socket()), None) {
+            // First, so that what is told behind this makes it readable again.
+            drain(&self.shared.wake);
+            let breaks = self.shared.breaks.load(Ordering::Acquire);
+            if (1..END).contains(&breaks) {
+                log::error!("what the back end at {path} writes into a ring makes no sense");
+            }
+            let result = if breaks > 0 { session.stop() } else { self.let_go(session) };
+            if let Err(error) = &result {
+                log::warn!("the back end at {path} is to stop: {error}");
+            }
+            if breaks > 0 || result.is_err() {
+                break;
+            }
         }
         !self.is_ended()
+    }
+
+    /// Lets queues go that want to.
+    fn let_go(&self, session: &mut Session) -> Result<(), SessionError> {
+        for (index, slot) in (0..).zip(&self.slots).filter(|(_, slot)| slot.is_leaving()) {
+            session.leave(index)?;
+            slot.let_go();
+        }
+        Ok(())
     }
 
     /// A session with the next back end; nothing if the device ends before.
     fn reconnect(&self) -> Option<(Session, Vec<Pair>)> {
         let mut told = String::new();
         loop {
-            // What was told of rings that are gone is of no interest.
             drain(&self.shared.wake);
             if self.is_ended() {
                 return None;

@@ -172,11 +172,6 @@ impl Rings {
         false
     }
 
-    /// Never gives the frames back.
-    fn forget(self) {
-        std::mem::forget((self.receiver, self.transmitter));
-    }
-
     fn disable_notifications(&mut self) {
         self.receiver.disable_notifications();
         self.transmitter.disable_notifications();
@@ -306,11 +301,11 @@ impl Queue for FrontQueue {
 
 impl Drop for FrontQueue {
     fn drop(&mut self) {
-        // The session ends with the last one who has the link, which goes before the rings do. While others need it, the back end goes on
+        // The session ends with the last one who has the link, which goes before the rings do. While others need it, the back end would go on
         // writing into the frames.
-        let has_ended = self.slot.generation() != self.generation || Arc::strong_count(&self.link) == 1;
-        if !has_ended {
-            self.rings.take().into_iter().chain(self.given_up.take()).for_each(Rings::forget);
+        let has_rings = self.rings.is_some() || self.given_up.is_some();
+        if has_rings && Arc::strong_count(&self.link) > 1 {
+            self.link.leave(&self.slot, self.generation);
         }
     }
 }

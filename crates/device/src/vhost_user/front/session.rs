@@ -1,11 +1,13 @@
 //! A session with a back end: what both agree on, and the rings that it gets.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use sunstar_virtio::net::features;
 use sunstar_virtio::{DriverQueue, IndirectTables, Memory, QueueOptions, SetupError, packed, split};
 
@@ -24,6 +26,9 @@ pub(super) const TABLE: u16 = 64;
 
 /// A back end that takes longer to answer is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A back end that takes longer to stop is left to itself: who waits for that may be a shard.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What comes with a feature that can't be without another one (virtio 1.2 §5.1.3.1): each of the first needs one of the second.
 const NEEDS: [(u64, u64); 8] = [
@@ -70,6 +75,10 @@ pub(super) struct Session {
     /// What was agreed on.
     pub(super) features: u64,
     protocol: u64,
+    /// How many rings the back end was told of.
+    rings: u8,
+    /// All of those, for as long as the back end may look at them, which it does also if they are disabled.
+    _memory: Vec<Memory>,
 }
 
 /// The rings of a pair of queues, on their way to who drives them.
@@ -101,19 +110,22 @@ impl Session {
         memory: &Arc<SharedMemory>,
         calls: &[BorrowedFd<'_>],
     ) -> Result<(Self, Vec<Pair>), SessionError> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut session = Self { channel: Channel::new(stream.into()), features: 0, protocol: 0 };
+        let channel = Channel::new(stream.into());
+        let mut session = Self { channel, features: 0, protocol: 0, rings: 0, _memory: Vec::new() };
+        session.be_patient(PATIENCE)?;
         session.negotiate(wanted)?;
         session.share(memory)?;
         let mut pairs = Vec::new();
         for (index, call) in (0..).zip(calls.iter().take(wanted.queues)) {
             let pair = session.pair(memory)?;
-            session.set_up(2 * index, &pair.receive, *call)?;
-            session.set_up(2 * index + 1, &pair.transmit, *call)?;
+            for (index, ring) in [(2 * index, &pair.receive), (2 * index + 1, &pair.transmit)] {
+                session.set_up(index, ring, *call)?;
+                session.rings = index + 1;
+                session._memory.extend(ring.memory());
+            }
             pairs.push(pair);
         }
-        session.enable(pairs.len())?;
+        session.enable(0..session.rings, true)?;
         Ok((session, pairs))
     }
 
@@ -179,15 +191,51 @@ impl Session {
         self.ask(&Request::SetVringKick(file), &[ring.kick.as_fd()]).map(|_| ())
     }
 
-    /// Has the back end begin, which it otherwise does by itself.
-    fn enable(&mut self, pairs: usize) -> Result<(), SessionError> {
-        if self.features & features::VHOST_USER_PROTOCOL == 0 {
+    /// Has the back end begin, which it otherwise does by itself, or leave rings alone.
+    fn enable(&mut self, rings: Range<u8>, is_enabled: bool) -> Result<(), SessionError> {
+        if !self.can_enable() {
             return Ok(());
         }
-        for (index, _) in (0..).zip(0..2 * pairs) {
-            self.ask(&Request::SetVringEnable(RingState { index, value: 1 }), &[])?;
+        for index in rings.map(u32::from) {
+            self.ask(&Request::SetVringEnable(RingState { index, value: is_enabled.into() }), &[])?;
         }
         Ok(())
+    }
+
+    fn can_enable(&self) -> bool {
+        self.features & features::VHOST_USER_PROTOCOL != 0
+    }
+
+    /// Has the back end stop at all rings, so that it touches nothing of them any more. The session is of no use then.
+    pub(super) fn stop(&mut self) -> Result<(), SessionError> {
+        self.halt(0..self.rings)
+    }
+
+    /// Has the back end leave a pair of queues alone, and go on with the others: it writes into none of its frames from then on.
+    pub(super) fn leave(&mut self, pair: u8) -> Result<(), SessionError> {
+        let rings = 2 * pair..2 * pair + 2;
+        if !self.can_enable() {
+            return self.halt(rings);
+        }
+        // Some back ends take the end of a ring of the first pair for that of all.
+        self.be_patient(STOP_PATIENCE)?;
+        self.enable(rings, false)?;
+        // It has an answer in any case, which comes behind what was asked before.
+        self.ask(&Request::GetFeatures, &[])?;
+        self.be_patient(PATIENCE)
+    }
+
+    fn halt(&mut self, rings: Range<u8>) -> Result<(), SessionError> {
+        self.be_patient(STOP_PATIENCE)?;
+        for index in rings.map(u32::from) {
+            self.ask(&Request::GetVringBase { index }, &[])?;
+        }
+        self.be_patient(PATIENCE)
+    }
+
+    fn be_patient(&self, patience: Duration) -> Result<(), SessionError> {
+        set_socket_timeout(&self.channel, Timeout::Recv, Some(patience))?;
+        Ok(set_socket_timeout(&self.channel, Timeout::Send, Some(patience))?)
     }
 
     /// Makes a request, and waits for the answer if there is one: 0 otherwise.
@@ -242,6 +290,11 @@ impl RingMemory {
         };
         let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { is_packed, options, areas, tables, kick })
+    }
+
+    /// All that it consists of.
+    fn memory(&self) -> impl Iterator<Item = Memory> {
+        self.areas.iter().chain(self.tables.as_ref().map(|tables| &tables.memory)).cloned()
     }
 
     /// The driver's side of the ring, and how many descriptors its tables have.

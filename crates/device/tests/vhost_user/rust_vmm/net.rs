@@ -45,12 +45,14 @@ pub(super) struct Net {
     waiting: Vec<VecDeque<Vec<u8>>>,
     /// Packets for which no chain was long enough.
     lost: usize,
+    /// How often the front end had a ring stop.
+    pub(super) stops: usize,
 }
 
 impl Net {
     pub(super) fn new(offered: u64, pairs: usize) -> Self {
         let memory = Memory::new(GuestMemoryMmap::new());
-        Self { offered, pairs, memory, agreed: 0, waiting: vec![VecDeque::new(); pairs], lost: 0 }
+        Self { offered, pairs, memory, agreed: 0, waiting: vec![VecDeque::new(); pairs], lost: 0, stops: 0 }
     }
 
     fn has(&self, feature: u64) -> bool {
@@ -169,6 +171,11 @@ impl VhostUserBackendMut for Net {
         new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC).ok()
     }
 
+    fn stop_vring(&mut self, _: u32) -> io::Result<()> {
+        self.stops += 1;
+        Ok(())
+    }
+
     /// Something was sent, or there is room again: goes on until neither is so.
     fn handle_event(&mut self, _: u16, _: EventSet, rings: &[VringMutex], _: usize) -> io::Result<()> {
         let mut is_busy = true;
@@ -243,8 +250,9 @@ impl Running {
         net.agreed
     }
 
-    /// Waits until the front end has ended the session; answers why it has ended.
-    pub(super) fn ended(self) -> Error {
-        self.thread.join().unwrap().unwrap_err()
+    /// Waits until the front end has ended the session; answers why it has ended, and how many rings were stopped before.
+    pub(super) fn ended(self) -> (Error, usize) {
+        let error = self.thread.join().unwrap().unwrap_err();
+        (error, self.net.lock().unwrap().stops)
     }
 }

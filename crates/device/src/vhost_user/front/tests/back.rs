@@ -1,10 +1,11 @@
 //! A back end for tests, in the same process: it knows the memory already.
 
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use sunstar_virtio::net::{HEADER_BYTES, features};
@@ -15,7 +16,7 @@ use sunstar_virtio::{
 use super::super::link::ring;
 use crate::shared_memory::SharedMemory;
 use crate::vhost_user::channel::{Channel, ChannelError};
-use crate::vhost_user::message::{Reply, Request, RingAddresses, protocol_features};
+use crate::vhost_user::message::{Reply, Request, RingAddresses, RingState, protocol_features};
 
 /// All that front ends know.
 pub(super) const ALL: u64 = features::VERSION_1
@@ -72,11 +73,51 @@ pub(super) struct BackRing {
 
 /// A back end with which a front end has agreed.
 pub(super) struct Back {
-    /// The session lasts as long as it.
-    _channel: Channel,
+    pub(super) session: Session,
     pub(super) features: u64,
     pub(super) rings: Vec<BackRing>,
     pub(super) map: MemoryMap,
+}
+
+/// The rest of a session, which ends with the value. Whatever is asked is answered.
+pub(super) struct Session {
+    stream: UnixStream,
+    asked: Arc<Mutex<Vec<Request>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    fn new(stream: UnixStream, mut channel: Channel) -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let thread = std::thread::spawn(move || {
+            while let Ok(Some(message)) = channel.receive() {
+                let (header, files) = (message.header, message.files.len());
+                let request = Request::decode(header, &message.payload, files).expect("it is a request");
+                let reply = match request {
+                    Request::GetVringBase { index } => Reply::Ring(RingState { index, value: 0 }),
+                    _ => Reply::Value(0),
+                };
+                let has_reply = header.needs_reply || request.has_reply();
+                noted.lock().expect("nobody panics").push(request);
+                // Who asks may have gone already.
+                let _ = has_reply.then(|| channel.send(&reply.encode(header.number), &[]));
+            }
+        });
+        Self { stream, asked, thread: Some(thread) }
+    }
+
+    /// What has been asked since this was called last.
+    pub(super) fn asked(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.asked.lock().expect("nobody panics"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// Listens, and agrees with the front end that connects.
@@ -117,6 +158,7 @@ pub(super) fn connect(
 impl Back {
     /// Answers until all rings of so many pairs of queues are there.
     fn new(stream: UnixStream, offered: u64, pairs: usize, memory: Arc<SharedMemory>) -> Result<Self, ChannelError> {
+        let twin = stream.try_clone().expect("descriptors are not short");
         let mut channel = Channel::new(stream.into());
         let mut told: Vec<Told> = std::iter::repeat_with(Told::default).take(2 * pairs).collect();
         let mut agreed = 0;
@@ -170,7 +212,7 @@ impl Back {
         let ranges = vec![MappedRange { address, memory: Memory::new(Arc::new(Whole(memory))) }];
         let map = MemoryMap::new(ranges).expect("there is one range");
         let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, agreed)).collect();
-        Ok(Self { _channel: channel, features: agreed, rings, map })
+        Ok(Self { session: Session::new(twin, channel), features: agreed, rings, map })
     }
 
     /// What has been sent by a pair of queues: headers and bytes.
