@@ -1,13 +1,16 @@
 //! The bounds that the machine sets: a cache line that goes there and back, and a bare ring.
 
 use std::cell::UnsafeCell;
-use std::hint::spin_loop;
+use std::hint::{black_box, spin_loop};
 use std::mem::MaybeUninit;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::cli::Entry;
 use crate::cross::{CAPACITY, Inline, Job, rate, round_trip};
-use crate::measure::Reporter;
+use crate::measure::{Reporter, pin};
 
 /// The floors under `submit` and `post`.
 pub const fn entries() -> [Entry; 3] {
@@ -115,4 +118,46 @@ impl Consumer<'_> {
         self.ring.head.0.store(self.head, Ordering::Release);
         true
     }
+}
+
+/// How many times as far a loop of integer arithmetic, which shares nothing, gets on all of `cores` together as on the first one alone: what
+/// shards could gain at best. Processors that are threads of one core share its units, so that it is little more than 1.
+///
+/// # Panics
+/// If the system refuses to pin a thread.
+pub fn scaling(cores: &[usize], time: Duration) -> f64 {
+    let together = |cores: &[usize]| -> u64 {
+        let barrier = &Barrier::new(cores.len());
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                cores.iter().map(|&core| scope.spawn(move || arithmetic(core, time, barrier))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it computes")).sum()
+        })
+    };
+    let alone = cores.first().map_or(0, |first| together(&[*first]));
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let scaling = together(cores) as f64 / alone.max(1) as f64;
+    scaling
+}
+
+/// How many times a core does some arithmetic, of which several operations can be done at the same time.
+fn arithmetic(core: usize, time: Duration, barrier: &Barrier) -> u64 {
+    pin(core);
+    barrier.wait();
+    let begun = Instant::now();
+    let mut numbers = [1_u64, 2, 3, 4];
+    let mut rounds = 0;
+    while begun.elapsed() < time {
+        for step in 0..100_000 {
+            let [a, b, c, d] = numbers;
+            numbers = black_box([
+                a.wrapping_add(b ^ step),
+                b.wrapping_mul(3),
+                c ^ d.wrapping_add(step),
+                d.wrapping_add(a >> 3),
+            ]);
+        }
+        rounds += 1;
+    }
+    rounds
 }

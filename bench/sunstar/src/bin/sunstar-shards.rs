@@ -1,6 +1,7 @@
 //! Two hosts in one process, each with as many shards as there are cores, joined by a device in memory that has a queue for each shard:
 //! `sunstar-shards SHARDS SECONDS`. Messages of 64 bytes go back and forth on connections whose two ends are on the same shard, so nothing
-//! is forwarded, and shards could disturb each other only by what they share.
+//! is forwarded, and shards could disturb each other only by what they share. `sunstar-shards scaling` prints what two processors could gain at
+//! best ([`sunstar_bench_common::floor::scaling`]).
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
+use sunstar_bench_common::floor::scaling;
 use sunstar_bench_common::tcp::{REQUEST, RESPONSE};
 use sunstar_device::{LinkOptions, LinkQueue, link};
 use sunstar_executor::current::{shard_count, shard_id};
@@ -27,6 +29,7 @@ const CONNECTIONS: usize = 64;
 /// After so many connections on other shards something is wrong with the hash.
 const MOST_TRIES: usize = 1_000;
 const WARM_UP: Duration = Duration::from_millis(300);
+const SCALING_TIME: Duration = Duration::from_millis(300);
 const WORKS: &str = "a link without losses can do this";
 
 /// What a shard has.
@@ -43,12 +46,16 @@ struct Sums {
 }
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
+    let mut words = std::env::args().skip(1).peekable();
+    if words.peek().is_some_and(|word| word == "scaling") {
+        println!(r#"{{"scaling":{:.3}}}"#, scaling(&[0, 1], SCALING_TIME));
+        return ExitCode::SUCCESS;
+    }
     let shards = words.next().and_then(|word| word.parse::<u32>().ok()).filter(|shards| (1..=64).contains(shards));
     let seconds =
         words.next().and_then(|word| word.parse::<f64>().ok()).filter(|seconds| (0.0..=600.0).contains(seconds));
     let (Some(shards), Some(seconds)) = (shards, seconds) else {
-        eprintln!("usage: sunstar-shards SHARDS SECONDS");
+        eprintln!("usage: sunstar-shards SHARDS SECONDS, or sunstar-shards scaling");
         return ExitCode::FAILURE;
     };
     let mut cpuset = CpuSet::default();

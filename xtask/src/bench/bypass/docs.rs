@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::contest::{Contestant, Group, Than};
-use super::pair::CPUS;
+use super::pair::{CPUS, scaling};
 use super::plot::{Plot, Series};
 use super::table::{Row, Table};
 use super::{Options, world};
@@ -55,6 +55,15 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
     );
     let (noisy, all) = tables.iter().map(Table::noisy).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     put(&mut text, format_args!("- noise: in {noisy} of {all} rounds others used the processors"));
+    if tables.iter().any(|table| table.contest.group == Group::Shards) {
+        put(
+            &mut text,
+            format_args!(
+                "- both processors together do {:.2} times as much arithmetic as one, with nothing shared: more no program gains by the second",
+                scaling()?
+            ),
+        );
+    }
     if tables.iter().any(|table| table.contest.group.is_veth()) {
         text.push_str(VETH);
     }

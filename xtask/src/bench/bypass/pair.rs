@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::contest::{Contest, Contestant, Group};
 use super::process::Process;
 use super::veth::Neighbour;
+use crate::bench::statistics::median;
 use crate::command::{program, target_dir};
 
 /// The processors of the two ends.
@@ -43,6 +44,9 @@ pub(super) struct Figures {
     pub(super) requests: f64,
     #[serde(default)]
     pub(super) seconds: f64,
+    /// For what `sunstar-shards scaling` says.
+    #[serde(default)]
+    scaling: f64,
 }
 
 impl fmt::Display for Figures {
@@ -173,6 +177,15 @@ fn http(contest: &Contest, seconds: &str, backend: &str) -> Result<Figures> {
 /// Both hosts in one process, on so many shards.
 fn shards(count: &str, seconds: &str) -> Result<Figures> {
     Process::start(built("sunstar-shards").args([count, seconds]), false)?.figures(seconds)
+}
+
+/// How many times as far both processors get as one, with arithmetic alone: the median of some.
+///
+/// # Errors
+/// If the program fails.
+pub(super) fn scaling() -> Result<f64> {
+    let measure = |_| Ok(Process::start(built("sunstar-shards").arg("scaling"), false)?.figures("1")?.scaling);
+    median((0..5).map(measure).collect::<Result<_>>()?).context("something was measured")
 }
 
 pub(super) fn built(name: &str) -> Command {
