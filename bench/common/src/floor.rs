@@ -145,18 +145,18 @@ fn arithmetic(core: usize, time: Duration, barrier: &Barrier) -> u64 {
     pin(core);
     barrier.wait();
     let begun = Instant::now();
-    let mut numbers = [1_u64, 2, 3, 4];
+    let mut numbers: [u64; 8] = std::array::from_fn(|place| 1 + place as u64);
     let mut rounds = 0;
     while begun.elapsed() < time {
-        for step in 0..100_000 {
-            let [a, b, c, d] = numbers;
-            numbers = black_box([
-                a.wrapping_add(b ^ step),
-                b.wrapping_mul(3),
-                c ^ d.wrapping_add(step),
-                d.wrapping_add(a >> 3),
-            ]);
+        for _ in 0..10_000 {
+            // So many that a core of its own is never without work.
+            for number in &mut numbers {
+                *number ^= *number << 13;
+                *number ^= *number >> 7;
+                *number ^= *number << 17;
+            }
         }
+        numbers = black_box(numbers);
         rounds += 1;
     }
     rounds

@@ -46,7 +46,7 @@ pub(super) struct Figures {
     pub(super) seconds: f64,
     /// For what `sunstar-shards scaling` says.
     #[serde(default)]
-    scaling: f64,
+    pub(super) scaling: f64,
 }
 
 impl fmt::Display for Figures {
