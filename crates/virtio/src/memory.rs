@@ -359,6 +359,15 @@ impl Window<'_> {
         self.len
     }
 
+    /// Has the processor fetch its beginning, to be read or to be written: as much as a header and a small packet have. Nothing waits for that.
+    #[inline]
+    pub(crate) fn prefetch(&self, is_written: bool) {
+        let first = self.start.as_ptr();
+        let last = first.wrapping_add(self.len.saturating_sub(1).min(LINE_BYTES));
+        prefetch(first, is_written);
+        prefetch(last, is_written);
+    }
+
     /// The first bytes, as they are at some time meanwhile, and what is behind them; none, if there are not as many.
     #[inline]
     pub(crate) fn split_first<const N: usize>(self) -> Option<([u8; N], Self)> {
@@ -398,6 +407,27 @@ impl Window<'_> {
         Some(Self { start, len, ..self })
     }
 }
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch(line: *const u8, is_written: bool) {
+    // SAFETY: the instructions change nothing that programs see and can't fault, whatever the address; processors that don't know the first
+    // one pass it over.
+    unsafe {
+        if is_written {
+            core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags));
+        } else {
+            core::arch::asm!("prefetcht0 [{}]", in(reg) line, options(nostack, preserves_flags));
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn prefetch(_line: *const u8, _is_written: bool) {}
 
 /// Copies bytes that somebody else may be writing to.
 ///

@@ -12,7 +12,7 @@ use crate::{packed, split};
 mod tests;
 
 /// Memory that a driver makes available, by the address that the device knows it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Where it begins.
     pub address: u64,
@@ -261,11 +261,15 @@ pub(crate) fn pieces(parts: &[Part], mut skip: usize, mut len: usize) -> impl It
 }
 
 /// A chain of one descriptor, which was looked at and not taken yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Single {
     pub(crate) id: ChainId,
     pub(crate) segment: Segment,
 }
+
+/// So many chains are looked at before the first of them is used: what lies in other caches comes at the same time then, and not one after the
+/// other.
+pub(crate) const AHEAD: usize = 16;
 
 /// What came of an attempt to take a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,22 +387,28 @@ impl DeviceQueue {
         }
     }
 
-    /// Looks at the next chain that the driver has made available, if it is one descriptor, which is writable or readable. Whoever gets none
-    /// learns from [`DeviceQueue::take`] what there is.
+    /// Looks at the next chains that the driver has made available, as long as each is one descriptor, which is writable or readable. Answers
+    /// how many there are; if there is none, [`DeviceQueue::take`] tells why.
     #[inline]
-    pub(crate) fn peek(&mut self, is_writable: bool) -> Option<Single> {
+    pub(crate) fn peek(&mut self, is_writable: bool, singles: &mut [Single]) -> usize {
         match self {
-            Self::Split(queue) => queue.peek(is_writable),
-            Self::Packed(queue) => queue.peek(is_writable),
+            Self::Split(queue) => queue.peek(is_writable, singles),
+            Self::Packed(queue) => queue.peek(is_writable, singles),
         }
     }
 
-    /// Takes the chain that was looked at last.
+    /// Takes the next one of the chains that were looked at, and gives it back, as [`DeviceQueue::put_used`] does.
     #[inline]
-    pub(crate) fn take_single(&mut self) {
+    pub(crate) fn use_single(&mut self, single: &Single, written: u32) {
         match self {
-            Self::Split(queue) => queue.take_single(),
-            Self::Packed(queue) => queue.take_single(),
+            Self::Split(queue) => {
+                queue.take_single();
+                queue.put_used(single.id, written);
+            }
+            Self::Packed(queue) => {
+                queue.take_single();
+                queue.put_used(single.id, written);
+            }
         }
     }
 

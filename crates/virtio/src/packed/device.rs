@@ -118,19 +118,26 @@ impl Device {
 
     /// See [`DeviceQueue::peek`](crate::DeviceQueue::peek).
     #[inline]
-    pub(crate) fn peek(&self, is_writable: bool) -> Option<Single> {
-        let index = self.take_at.index;
-        let word = Word::load(self.ring.word(index), Ordering::Acquire);
-        let is_such = word.flags & (INDIRECT | NEXT | WRITE) == if is_writable { WRITE } else { 0 };
+    pub(crate) fn peek(&self, is_writable: bool, singles: &mut [Single]) -> usize {
+        let wanted = if is_writable { WRITE } else { 0 };
         // What breaks the ring is found when it is taken as any other.
-        if !word.is_available(self.take_at.round) || !is_such || self.out + self.unpublished == self.ring.size {
-            return None;
+        let free = usize::from(self.ring.size - self.out - self.unpublished);
+        let mut at = self.take_at;
+        let mut count = 0;
+        for single in singles.iter_mut().take(free) {
+            let word = Word::load(self.ring.word(at.index), Ordering::Acquire);
+            if !word.is_available(at.round) || word.flags & (INDIRECT | NEXT | WRITE) != wanted {
+                break;
+            }
+            let address = self.ring.address(at.index).load(Ordering::Relaxed);
+            *single = Single { id: ChainId { id: word.id, slots: 1 }, segment: Segment { address, len: word.len } };
+            at.advance(1, self.ring.size);
+            count += 1;
         }
-        let address = self.ring.address(index).load(Ordering::Relaxed);
-        Some(Single { id: ChainId { id: word.id, slots: 1 }, segment: Segment { address, len: word.len } })
+        count
     }
 
-    /// See [`DeviceQueue::take_single`](crate::DeviceQueue::take_single).
+    /// Takes the next chain, of one descriptor, which was looked at.
     #[inline]
     pub(crate) fn take_single(&mut self) {
         self.take_at.advance(1, self.ring.size);

@@ -64,20 +64,30 @@ impl Device {
 
     /// See [`DeviceQueue::peek`](crate::DeviceQueue::peek).
     #[inline]
-    pub(crate) fn peek(&mut self, is_writable: bool) -> Option<Single> {
-        if !self.has_available().is_ok_and(|is_there| is_there) {
-            return None;
+    pub(crate) fn peek(&mut self, is_writable: bool, singles: &mut [Single]) -> usize {
+        if self.has_available().is_err() {
+            return 0;
         }
-        let head = self.ring.available_entry(self.taken).load(Ordering::Relaxed);
-        if head > self.ring.mask {
-            return None;
+        let wanted = if is_writable { WRITE } else { 0 };
+        let there = usize::from(self.available.wrapping_sub(self.taken));
+        let mut count: u16 = 0;
+        for single in singles.iter_mut().take(there) {
+            let place = self.taken.wrapping_add(count);
+            let head = self.ring.available_entry(place).load(Ordering::Relaxed);
+            if head > self.ring.mask {
+                break;
+            }
+            let Descriptor { segment, flags, .. } = Descriptor::load(&self.ring.descriptors, usize::from(head));
+            if flags & (INDIRECT | NEXT | WRITE) != wanted {
+                break;
+            }
+            *single = Single { id: ChainId { id: head, slots: 1 }, segment };
+            count += 1;
         }
-        let Descriptor { segment, flags, .. } = Descriptor::load(&self.ring.descriptors, usize::from(head));
-        let is_such = flags & (INDIRECT | NEXT | WRITE) == if is_writable { WRITE } else { 0 };
-        is_such.then_some(Single { id: ChainId { id: head, slots: 1 }, segment })
+        count.into()
     }
 
-    /// See [`DeviceQueue::take_single`](crate::DeviceQueue::take_single).
+    /// Takes the next chain, of one descriptor, which was looked at.
     #[inline]
     pub(crate) fn take_single(&mut self) {
         self.taken = self.taken.wrapping_add(1);

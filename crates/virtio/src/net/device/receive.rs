@@ -4,13 +4,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
-use sunstar_packet::{Checksum, Offload, Packet};
+use sunstar_packet::{Offload, Packet};
 
 use super::{DeviceRing, TO_DRIVER, bytes_of};
 use crate::memory::MemoryMap;
 use crate::net::features;
 use crate::net::header::{HEADER_BYTES, encode};
-use crate::queue::{Broken, Chain, ChainId, Single, Taken};
+use crate::queue::{AHEAD, Broken, Chain, ChainId, Single, Taken};
 
 /// A packet lies in at most this many chains: 64 KiB in buffers of 256 bytes, fewer than any driver has.
 pub const MAX_MERGED_CHAINS: usize = 256;
@@ -20,11 +20,8 @@ pub const MAX_MERGED_CHAINS: usize = 256;
 /// long for them.
 pub const MAX_BURST_DESCRIPTORS: usize = 1 << 16;
 
-/// The header of a packet of which there is nothing to tell, and which lies in one chain.
-const PLAIN_HEADER: [u8; HEADER_BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
-
 /// When so many bytes were copied, the driver sees them, so that it works on them while the next ones are copied.
-const PART_BYTES: usize = 64 << 10;
+const PART_BYTES: u64 = 64 << 10;
 
 /// The device's side of the queue that a driver receives by (`receiveq`, virtio 1.2 §5.1.6.3).
 #[derive(Debug)]
@@ -105,56 +102,70 @@ impl ReceiveRing {
     /// If what the driver has written makes no sense. The packet that was to be put in stays where it was.
     pub fn put(&mut self, packets: &mut VecDeque<Packet>) -> Result<Put, Broken> {
         let mut put = Put::default();
-        let mut hidden = 0;
+        let mut shown = 0;
         self.read = 0;
-        while let Some(packet) = packets.front() {
-            let outcome =
-                if self.put_plain(packet) { Outcome::Done } else { self.put_one(packet, &mut put.malformed)? };
-            match outcome {
-                Outcome::Done => {
+        let mut result = Ok(());
+        let mut done = 0;
+        while let Some(packet) = packets.get(done) {
+            if put.bytes - shown >= PART_BYTES {
+                put.has_to_tell |= self.ring.queue.publish();
+                shown = put.bytes;
+            }
+            let count = self.put_singles(packets.range(done..), &mut put);
+            done += count;
+            if count > 0 {
+                continue;
+            }
+            match self.put_one(packet, &mut put.malformed) {
+                Ok(Outcome::Done) => {
                     put.packets += 1;
                     put.bytes += packet.len() as u64;
-                    hidden += packet.len();
-                    if hidden >= PART_BYTES {
-                        put.has_to_tell |= self.ring.queue.publish();
-                        hidden = 0;
-                    }
                 }
-                Outcome::Refused => put.refused += 1,
-                Outcome::Full => {
+                Ok(Outcome::Refused) => put.refused += 1,
+                Ok(Outcome::Full) => {
                     put.is_full = true;
                     break;
                 }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
-            packets.pop_front();
+            done += 1;
         }
+        // All at once, and where they lie: each has more bytes than most packets.
+        packets.drain(..done);
+        result?;
         put.has_to_tell |= self.ring.queue.publish();
         Ok(put)
     }
 
-    /// Puts a packet into the next chain if there is nothing special about both, as about most: nothing that the driver is told of the packet,
-    /// and one descriptor with enough room. Answers whether.
-    #[inline]
-    fn put_plain(&mut self, packet: &Packet) -> bool {
-        let Offload { checksum, segmentation, .. } = &packet.offload;
-        let is_plain = !matches!(checksum, Checksum::Partial { .. }) && segmentation.is_none();
-        if !is_plain || self.read >= MAX_BURST_DESCRIPTORS {
-            return false;
-        }
+    /// Puts packets into the next chains as long as there is nothing special about them, as about most: each packet goes into one descriptor.
+    /// Answers how many there were.
+    fn put_singles<'a>(&mut self, packets: impl ExactSizeIterator<Item = &'a Packet>, put: &mut Put) -> usize {
         let DeviceRing { queue, map, .. } = &mut self.ring;
-        let Some(Single { id, segment }) = queue.peek(true) else { return false };
-        let total = HEADER_BYTES + packet.len();
-        let Some(window) = map.window(segment).filter(|window| total <= window.len()) else { return false };
-        let Some(mut window) = window.write(&PLAIN_HEADER) else { return false };
-        for buffer in packet.buffers() {
-            let Some(behind) = window.write(buffer) else { return false };
-            window = behind;
+        let mut singles = [Single::default(); AHEAD];
+        let count = queue.peek(true, &mut singles[..packets.len().min(AHEAD)]);
+        let windows = singles.map(|single| map.window(single.segment).inspect(|window| window.prefetch(true)));
+        for (done, (packet, (single, window))) in packets.zip(singles.iter().zip(windows)).take(count).enumerate() {
+            let total = HEADER_BYTES + packet.len();
+            let Some(window) = window.filter(|window| total <= window.len()) else { return done };
+            let Ok(mut header) = encode(&packet.offload) else { return done };
+            if self.read >= MAX_BURST_DESCRIPTORS {
+                return done;
+            }
+            self.read += 2;
+            header[10] = 1;
+            let mut rest = window.write(&header);
+            for buffer in packet.buffers() {
+                rest = rest.and_then(|rest| rest.write(buffer));
+            }
+            put.packets += 1;
+            put.bytes += packet.len() as u64;
+            // It is no more than the descriptor's length.
+            queue.use_single(single, u32::try_from(total).unwrap_or(u32::MAX));
         }
-        queue.take_single();
-        self.read += 2;
-        // It is no more than the descriptor's length.
-        queue.put_used(id, u32::try_from(total).unwrap_or(u32::MAX));
-        true
+        count
     }
 
     fn put_one(&mut self, packet: &Packet, malformed: &mut u64) -> Result<Outcome, Broken> {

@@ -3,12 +3,12 @@
 use alloc::collections::VecDeque;
 
 use smallvec::SmallVec;
-use sunstar_packet::{BufferMut, Checksum, MAX_BUFFERS, Packet, Pool};
+use sunstar_packet::{BufferMut, Checksum, MAX_BUFFERS, Offload, Packet, Pool};
 
 use super::{DeviceRing, FROM_DRIVER, bytes_of};
 use crate::memory::Window;
 use crate::net::header::{HEADER_BYTES, decode, is_plain};
-use crate::queue::{Broken, Chain, Single, Taken, pieces};
+use crate::queue::{AHEAD, Broken, Chain, Single, Taken, pieces};
 
 /// When so many bytes were copied, no further packet is taken in the same burst.
 const MAX_BURST_BYTES: u64 = 128 << 10;
@@ -46,16 +46,6 @@ enum Copied {
     NoFrame,
 }
 
-/// What came of the next chain, if there is nothing special about it.
-enum Plain {
-    /// It was taken and given back, and this is what was in it.
-    Packet(BufferMut),
-    /// It is still there.
-    NoFrame,
-    /// There is, or there is none.
-    Not,
-}
-
 impl TransmitRing {
     /// Takes packets out of that ring.
     pub fn new(ring: DeviceRing) -> Self {
@@ -80,25 +70,15 @@ impl TransmitRing {
         out: &mut VecDeque<Packet>,
     ) -> Result<Took, Broken> {
         let mut took = Took::default();
-        for _ in 0..max {
-            if took.bytes >= MAX_BURST_BYTES {
+        let mut left = max;
+        while left > 0 && took.bytes < MAX_BURST_BYTES {
+            let done = self.take_singles(pool, max_bytes, left, out, &mut took);
+            if took.is_starved {
                 break;
             }
-            match self.take_plain(pool, max_bytes) {
-                Plain::Packet(frame) => {
-                    took.packets += 1;
-                    took.bytes += frame.len() as u64;
-                    out.push_back(Packet::from(frame.freeze()));
-                    continue;
-                }
-                Plain::NoFrame => {
-                    if planted::is("virtio_net_starved_lost") {
-                        self.ring.queue.take_single();
-                    }
-                    took.is_starved = true;
-                    break;
-                }
-                Plain::Not => {}
+            left -= done;
+            if done > 0 {
+                continue;
             }
             match self.ring.queue.take(&self.ring.map, &mut self.chain)? {
                 Taken::Nothing => break,
@@ -121,6 +101,7 @@ impl TransmitRing {
                 },
             }
             self.ring.queue.put_used(self.chain.id(), 0);
+            left -= 1;
         }
         took.has_to_tell = self.ring.queue.publish();
         Ok(took)
@@ -140,23 +121,51 @@ impl TransmitRing {
         Ok(self.ring.queue.publish())
     }
 
-    /// Takes and gives back the next chain if there is nothing special about it, as about most: one descriptor, a packet that fits into a frame,
-    /// and nothing that the device has to do for it. All others are left for whom it concerns.
-    #[inline]
-    fn take_plain(&mut self, pool: &Pool, max_bytes: usize) -> Plain {
-        let DeviceRing { queue, map, .. } = &mut self.ring;
-        let Some(Single { id, segment }) = queue.peek(false) else { return Plain::Not };
-        let Some((header, content)) = map.window(segment).and_then(Window::split_first) else { return Plain::Not };
-        if !is_plain(&header) || content.len() == 0 || content.len() > max_bytes {
-            return Plain::Not;
+    /// Takes and gives back the next chains, up to `max`, as long as there is nothing special about them, as about most: each is one descriptor
+    /// with a packet that makes sense and fits into a frame. Answers how many there were; what comes next is left for whom it concerns.
+    fn take_singles(
+        &mut self,
+        pool: &Pool,
+        max_bytes: usize,
+        max: usize,
+        out: &mut VecDeque<Packet>,
+        took: &mut Took,
+    ) -> usize {
+        let DeviceRing { queue, map, features } = &mut self.ring;
+        let mut singles = [Single::default(); AHEAD];
+        let count = queue.peek(false, &mut singles[..max.min(AHEAD)]);
+        let windows = singles.map(|single| map.window(single.segment).inspect(|window| window.prefetch(false)));
+        for (done, (single, window)) in singles.iter().zip(windows).take(count).enumerate() {
+            let Some((header, content)) = window.and_then(Window::split_first) else { return done };
+            if content.len() == 0 || content.len() > max_bytes {
+                return done;
+            }
+            let Some(mut frame) = pool.take() else {
+                if planted::is("virtio_net_starved_lost") {
+                    queue.use_single(single, 0);
+                }
+                took.is_starved = true;
+                return done;
+            };
+            if !content.append_to(&mut frame) {
+                return done;
+            }
+            out.push_back(Packet::new());
+            // Put together where it stays: it has more bytes than most packets.
+            let Some(packet) = out.back_mut() else { return done };
+            let _ = packet.push_back(frame.freeze());
+            if !is_plain(&header) {
+                let Some(offload) = offload(&header, packet, *features) else {
+                    out.pop_back();
+                    return done;
+                };
+                packet.offload = offload;
+            }
+            queue.use_single(single, 0);
+            took.packets += 1;
+            took.bytes += packet.len() as u64;
         }
-        let Some(mut frame) = pool.take() else { return Plain::NoFrame };
-        if !content.append_to(&mut frame) {
-            return Plain::Not;
-        }
-        queue.take_single();
-        queue.put_used(id, 0);
-        Plain::Packet(frame)
+        count
     }
 
     /// Copies the packet of the chain.
@@ -185,14 +194,8 @@ impl TransmitRing {
             // There are no more than a packet may have.
             let _ = packet.push_back(frame.freeze());
         }
-        match decode(&header, &packet) {
-            Ok(offload) if FROM_DRIVER.are_met(&offload, self.ring.features) => packet.offload = offload,
-            _ => return Copied::Malformed,
-        }
-        // Whoever transmits has verified nothing (§5.1.6.2.1).
-        if packet.offload.checksum == Checksum::Verified && !planted::is("virtio_net_verified_believed") {
-            packet.offload.checksum = Checksum::Complete;
-        }
+        let Some(offload) = offload(&header, &packet, self.ring.features) else { return Copied::Malformed };
+        packet.offload = offload;
         Copied::Packet(packet)
     }
 
@@ -214,4 +217,14 @@ impl TransmitRing {
             }
         }
     }
+}
+
+/// What a driver says of its packet, if that makes sense and was negotiated.
+fn offload(header: &[u8; HEADER_BYTES], packet: &Packet, features: u64) -> Option<Offload> {
+    let mut offload = decode(header, packet).ok().filter(|offload| FROM_DRIVER.are_met(offload, features))?;
+    // Whoever transmits has verified nothing (§5.1.6.2.1).
+    if offload.checksum == Checksum::Verified && !planted::is("virtio_net_verified_believed") {
+        offload.checksum = Checksum::Complete;
+    }
+    Some(offload)
 }
