@@ -17,6 +17,7 @@ pub mod local;
 pub mod measure;
 pub mod memory;
 pub mod ping_pong;
+pub mod program;
 pub mod shares;
 pub mod tcp;
 pub mod timers;

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use sunstar_bench_common::program::figure;
+
 /// So many that tables are nearly full, whose sizes are powers of two when they are small.
 const CONNECTIONS: &str = "32000";
 
@@ -17,10 +19,6 @@ fn all_idle_connections_answer_and_are_small() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "not all were opened and have answered: {text}{told}");
     assert!(text.contains(&format!("\"answers\":{CONNECTIONS},\"failures\":0")), "{text}");
-    let value = |name: &str| {
-        let (_, rest) = text.split_once(&format!("\"{name}\":")).expect("it is told");
-        rest.split([',', '}']).next().and_then(|number| number.parse::<f64>().ok()).expect("it is a number")
-    };
-    let bytes = value("stack_bytes") + value("socket_bytes");
+    let bytes = figure(&output, "stack_bytes") + figure(&output, "socket_bytes");
     assert!(bytes > 0.0 && bytes <= MOST_BYTES, "{bytes} bytes for each connection");
 }
