@@ -364,8 +364,8 @@ impl Window<'_> {
     pub(crate) fn prefetch(&self, is_written: bool) {
         let first = self.start.as_ptr();
         let last = first.wrapping_add(self.len.saturating_sub(1).min(LINE_BYTES));
-        prefetch(first, is_written);
-        prefetch(last, is_written);
+        prefetch_line(first, is_written);
+        prefetch_line(last, is_written);
     }
 
     /// The first bytes, as they are at some time meanwhile, and what is behind them; none, if there are not as many.
@@ -413,7 +413,7 @@ const LINE_BYTES: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn prefetch(line: *const u8, is_written: bool) {
+fn prefetch_line(line: *const u8, is_written: bool) {
     // SAFETY: the instructions change nothing that programs see and can't fault, whatever the address; processors that don't know the first
     // one pass it over.
     unsafe {
@@ -427,7 +427,7 @@ fn prefetch(line: *const u8, is_written: bool) {
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn prefetch(_line: *const u8, _is_written: bool) {}
+fn prefetch_line(_line: *const u8, _is_written: bool) {}
 
 /// Copies bytes that somebody else may be writing to.
 ///
