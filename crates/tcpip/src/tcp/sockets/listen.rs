@@ -131,6 +131,12 @@ impl Sockets {
         self.listeners.get(listener.0).map_or(0, |listener| listener.queue.len())
     }
 
+    /// How many strangers have asked a listener and not confirmed yet, as its backlog counts them; those who were answered by cookies are
+    /// not among them. None for a listener that is gone.
+    pub fn unconfirmed(&self, listener: ListenerId) -> usize {
+        self.listeners.get(listener.0).map_or(0, |listener| listener.half_open)
+    }
+
     /// The connection that has waited longest.
     pub fn accept(&mut self, listener: ListenerId) -> Option<SocketId> {
         let listener = self.listeners.get_mut(listener.0)?;

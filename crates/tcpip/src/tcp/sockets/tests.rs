@@ -225,6 +225,36 @@ fn floods_are_bounded() {
     assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().half_open_expired), ([0; 3], 10));
 }
 
+/// Whoever confirms, gives up, or is given up makes room for others.
+#[test]
+fn a_listener_counts_who_has_not_confirmed() {
+    let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
+    let clients: Vec<_> = (0..4).map(|_| two.connect()).collect();
+    while two.carry(0) {}
+    assert_eq!((two.stacks[1].unconfirmed(listener), two.stacks[1].counts()), (4, [0, 4, 0]));
+
+    // One has asked, and his answer finds that he is gone.
+    two.stacks[0].abort(two.now, clients[0]);
+    two.run();
+    assert_eq!((two.stacks[1].unconfirmed(listener), two.stacks[1].counts()), (0, [3, 0, 0]));
+
+    two.connect();
+    while two.carry(0) {}
+    assert_eq!(two.stacks[1].unconfirmed(listener), 1);
+    while let Some(deadline) = two.stacks[1].deadline().filter(|_| two.stacks[1].counters().half_open_expired == 0) {
+        // The answers are lost.
+        while two.stacks[1].poll_transmit(deadline, 1_000).is_some() {}
+        two.stacks[1].handle_timeout(deadline);
+    }
+    assert_eq!((two.stacks[1].unconfirmed(listener), two.stacks[1].counters().half_open_expired), (0, 1));
+
+    two.connect();
+    while two.carry(0) {}
+    assert_eq!(two.stacks[1].unconfirmed(listener), 1);
+    two.stacks[1].unlisten(two.now, listener);
+    assert_eq!((two.stacks[1].unconfirmed(listener), two.stacks[1].levels().half_open), (0, 0));
+}
+
 /// RFC 6191: a client that uses the ports of a connection that is over gets a new one at once.
 #[test]
 fn ports_can_be_used_again() {

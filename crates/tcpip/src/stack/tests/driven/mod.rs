@@ -286,7 +286,8 @@ impl World {
     }
 
     fn check_bounds(&mut self) {
-        for host in &self.hosts {
+        for host in &mut self.hosts {
+            host.check_unconfirmed();
             let levels = host.stack.levels();
             let tcp = levels.tcp;
             assert!(tcp.connections <= 12 && tcp.half_open <= 6 && tcp.time_wait <= 6 && tcp.replies <= 12, "{tcp:?}");
@@ -459,6 +460,8 @@ impl World {
 
     /// What went before leaves no trace: connections are made, and carry bytes.
     fn check_fresh(&mut self) {
+        let cookies_sent = |hosts: &[Host; 2]| hosts.each_ref().map(|host| host.stack.tcp_counters().cookies_sent);
+        let before = cookies_sent(&self.hosts);
         self.apps = Apps::default();
         self.excuses = Excuses::default();
         for from in 0..2 {
@@ -478,6 +481,8 @@ impl World {
             }
             self.run_for(Duration::from_secs(10));
         }
+        // Cookies would hide that somebody who is gone keeps his place.
+        assert_eq!(cookies_sent(&self.hosts), before, "there is a place for who comes alone");
     }
 }
 
@@ -529,6 +534,12 @@ impl Host {
     fn room(&self) -> u32 {
         let Options { receive_capacity, max_receive_capacity, .. } = self.options;
         receive_capacity.max(max_receive_capacity.min(receive_capacity + MAX_GROWTH))
+    }
+
+    /// A host has one listener, and no stranger waits for another one.
+    fn check_unconfirmed(&mut self) {
+        let unconfirmed = self.listener.map_or(0, |listener| self.stack.tcp().unconfirmed(listener));
+        assert_eq!(unconfirmed, self.stack.levels().tcp.half_open, "the backlog counts who is in the table");
     }
 
     fn remove_filter(&mut self) {
