@@ -21,6 +21,9 @@ use crate::wakers::{StreamWaiters, Table};
 /// Packets that leave in a round at most; there is another one then.
 const TX_BUDGET: usize = 1_024;
 
+/// A queue that has handed out so many bytes may have left others for the next round, though the packets were few.
+const LARGE_BURST_BYTES: usize = 64 << 10;
+
 /// While more waits in a device than a round takes in, so many rounds pass without time for the stack: what it waits for, such as an
 /// acknowledgement, may be there. A flood holds its timers up no longer.
 const MAX_ROUNDS_BEHIND: u32 = 256;
@@ -166,7 +169,7 @@ impl State {
         let (mut found, mut is_behind) = (0, false);
         for port in &mut self.ports {
             let count = port.receive(now, &mut self.inbox);
-            is_behind |= count >= RX_BURST;
+            is_behind |= count >= RX_BURST || self.inbox.iter().map(Packet::len).sum::<usize>() >= LARGE_BURST_BYTES;
             // Whatever the device says: what stayed there would be taken for the next one's.
             if !self.inbox.is_empty() {
                 found += self.inbox.len();

@@ -20,6 +20,9 @@ pub const MAX_MERGED_CHAINS: usize = 256;
 /// long for them.
 pub const MAX_BURST_DESCRIPTORS: usize = 1 << 16;
 
+/// Longer packets seldom fit into one descriptor, so it is not tried.
+const MAX_SINGLE_BYTES: usize = 4 << 10;
+
 /// When so many bytes were copied, the driver sees them, so that it works on them while the next ones are copied.
 const PART_BYTES: u64 = 64 << 10;
 
@@ -111,10 +114,12 @@ impl ReceiveRing {
                 put.has_to_tell |= self.ring.queue.publish();
                 shown = put.bytes;
             }
-            let count = self.put_singles(packets.range(done..), &mut put);
-            done += count;
-            if count > 0 {
-                continue;
+            if packet.len() <= MAX_SINGLE_BYTES {
+                let count = self.put_singles(packets.range(done..), &mut put);
+                done += count;
+                if count > 0 {
+                    continue;
+                }
             }
             match self.put_one(packet, &mut put.malformed) {
                 Ok(Outcome::Done) => {
