@@ -17,6 +17,16 @@ use crate::spread::SharedDevice;
 /// take turns, and one of them would always wait for the other.
 pub const RX_BURST: usize = 32;
 
+/// Packets that are taken in a round at most if they are long, as those of streams are: the more there are the more of them follow each other,
+/// and are handed to their connections as one.
+const MAX_RX_BURST: usize = 128;
+
+/// Bytes of packets, on average, that count as long.
+const LONG_BYTES: usize = 1_024;
+
+/// A queue that has handed out so many bytes may have left others for the next round, though the packets were few.
+const LARGE_BURST_BYTES: usize = 64 << 10;
+
 /// Packets that are handed to a queue at once, and that wait for it at most; the rest of a segment that was begun comes on top.
 pub const TX_BURST: usize = 64;
 
@@ -93,13 +103,21 @@ impl Port {
         }
     }
 
-    /// Puts received packets into `inbox`; answers how many.
-    pub(crate) fn receive(&mut self, now: Instant, inbox: &mut VecDeque<Packet>) -> usize {
-        if self.is_gone {
-            return 0;
+    /// Puts received packets into `inbox`; answers whether there may be more.
+    pub(crate) fn receive(&mut self, now: Instant, inbox: &mut VecDeque<Packet>) -> bool {
+        loop {
+            let before = inbox.len();
+            if self.is_gone {
+                return false;
+            }
+            let result = self.queue.rx_burst(now, inbox, RX_BURST);
+            let count = result.map_err(|error| self.fail(error)).unwrap_or(0);
+            let bytes: usize = inbox.iter().skip(before).map(Packet::len).sum();
+            let are_long = (RX_BURST * LONG_BYTES..LARGE_BURST_BYTES).contains(&bytes);
+            if count < RX_BURST || !are_long || inbox.len() + RX_BURST > MAX_RX_BURST {
+                return count >= RX_BURST || bytes >= LARGE_BURST_BYTES;
+            }
         }
-        let result = self.queue.rx_burst(now, inbox, RX_BURST);
-        result.map_err(|error| self.fail(error)).unwrap_or(0)
     }
 
     /// Takes a packet to be sent.

@@ -14,15 +14,12 @@ use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
 use crate::groups::Groups;
-use crate::port::{Port, RX_BURST};
+use crate::port::Port;
 use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
 const TX_BUDGET: usize = 1_024;
-
-/// A queue that has handed out so many bytes may have left others for the next round, though the packets were few.
-const LARGE_BURST_BYTES: usize = 64 << 10;
 
 /// While more waits in a device than a round takes in, so many rounds pass without time for the stack: what it waits for, such as an
 /// acknowledgement, may be there. A flood holds its timers up no longer.
@@ -168,8 +165,7 @@ impl State {
     pub(crate) fn receive(&mut self, now: Instant) -> usize {
         let (mut found, mut is_behind) = (0, false);
         for port in &mut self.ports {
-            let count = port.receive(now, &mut self.inbox);
-            is_behind |= count >= RX_BURST || self.inbox.iter().map(Packet::len).sum::<usize>() >= LARGE_BURST_BYTES;
+            is_behind |= port.receive(now, &mut self.inbox);
             // Whatever the device says: what stayed there would be taken for the next one's.
             if !self.inbox.is_empty() {
                 found += self.inbox.len();
@@ -298,6 +294,7 @@ mod tests {
     use sunstar_packet::Buffer;
 
     use super::*;
+    use crate::port::RX_BURST;
 
     /// One that does not say what it has put in.
     struct Understating(LinkQueue);
