@@ -9,7 +9,7 @@ use super::contest::{Contestant, Group, Than};
 use super::pair::{CPUS, scaling};
 use super::plot::{Plot, Series};
 use super::table::{Row, Table};
-use super::{Options, world};
+use super::{Options, forward, world};
 use crate::bench::machine;
 use crate::command::root;
 
@@ -75,6 +75,8 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
     }
     if tables.iter().any(|table| table.contest.group == Group::Forward) {
         text.push_str(FORWARD);
+        let version = machine::installed(forward::PACKAGE).unwrap_or_else(|| "unknown".to_owned());
+        put(&mut text, format_args!("- DPDK's version: {version}"));
     }
     bars(&mut text, tables);
     for group in Group::ALL {

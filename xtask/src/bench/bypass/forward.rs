@@ -16,6 +16,8 @@ use super::process::Process;
 use crate::command::{exists, program, target_dir};
 
 const TESTPMD: &str = "dpdk-testpmd";
+/// Debian's, which has it.
+pub(super) const PACKAGE: &str = "dpdk-dev";
 const PROMPT: &str = "testpmd> ";
 /// What one testpmd asks for.
 const MEMORY_MIB: u64 = 256;
@@ -31,7 +33,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// # Errors
 /// If a program is missing, can't be started, or fails, or there are no large pages for it: what it said.
 pub(super) fn measure(contest: &Contest, contestant: Contestant, seconds: &str) -> Result<Figures> {
-    ensure!(exists(TESTPMD), "{TESTPMD} is not installed (Debian's dpdk-dev)");
+    ensure!(exists(TESTPMD), "{TESTPMD} is not installed (Debian's {PACKAGE})");
     let _pages = Hugepages::reserve(2, MEMORY_MIB)?;
     let sockets = [socket(0)?, socket(1)?];
     let figures = match contestant {
