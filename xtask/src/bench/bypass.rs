@@ -1,8 +1,10 @@
 //! `cargo xtask bench bypass`: two processes of Sunstar, each on a processor of its own and joined by a device without a kernel, beside
-//! the kernel's best set-up on the same two processors.
+//! the kernel's best set-up on the same two processors; and packets that one of them forwards, beside DPDK.
 
 mod contest;
 mod docs;
+mod forward;
+mod hugepages;
 mod pair;
 mod plot;
 mod process;
@@ -78,15 +80,24 @@ pub(super) fn run(options: &Options) -> Result<()> {
 /// Builds the programs that these contests need.
 fn build(contests: &[Contest]) -> Result<()> {
     let is_any = |group| contests.iter().any(|contest| contest.group == group);
-    let mut of_sunstar = vec!["sunstar-bypass"];
-    let mut packages = vec!["--package", "sunstar-bench-http"];
+    let (mut of_sunstar, mut packages) = (Vec::new(), Vec::new());
+    if contests.iter().any(|contest| !matches!(contest.group, Group::Shards | Group::Forward)) {
+        of_sunstar.push("sunstar-bypass");
+        packages.extend(["--package", "sunstar-bench-http"]);
+    }
     if is_any(Group::Shards) {
         of_sunstar.push("sunstar-shards");
+    }
+    if is_any(Group::Forward) {
+        of_sunstar.push("sunstar-forward");
     }
     if is_any(Group::Http) {
         packages.extend(["--package", "httpd"]);
     }
     super::program::build_sunstar(&of_sunstar)?;
+    if packages.is_empty() {
+        return Ok(());
+    }
     let built = run_program(cargo(&["build", "--release"]).args(packages))?;
     ensure!(built.success, "the programs don't build");
     Ok(())

@@ -41,11 +41,15 @@ pub(super) fn describe() -> Result<Vec<(String, String)>> {
     for name in PEERS {
         facts.push((name.to_owned(), locked_version(&lock, name).unwrap_or("not locked").to_owned()));
     }
-    // Elsewhere than on Debian nobody is asked.
-    if let Ok(version) = read(&mut program("dpkg-query", &["--show", "--showformat=${Version}", "liblwip-dev"])) {
-        facts.push(("lwip".to_owned(), line(version)));
+    if let Some(version) = installed("liblwip-dev") {
+        facts.push(("lwip".to_owned(), version));
     }
     Ok(facts)
+}
+
+/// The version of a package. Elsewhere than on Debian nobody is asked.
+pub(super) fn installed(package: &str) -> Option<String> {
+    read(&mut program("dpkg-query", &["--show", "--showformat=${Version}", package])).ok().map(line)
 }
 
 /// The command that is running, as it was typed.

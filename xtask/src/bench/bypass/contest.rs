@@ -13,6 +13,8 @@ const ROUND_TRIPS: [u32; 3] = [1, 64, 1000];
 const WRITES: [u32; 9] = [64, 128, 256, 512, 1024, 2048, 4096, 8192, LARGE];
 pub(super) const LARGE: u32 = 65_536;
 const HTTP_CONNECTIONS: [u32; 2] = [64, 1000];
+/// Bytes of a packet that is forwarded.
+const FORWARDED: [u32; 1] = [64];
 /// The same over a pair of virtual interfaces.
 const VETH_MESSAGES: [u32; 2] = [1, 8];
 const VETH_ROUND_TRIPS: [u32; 3] = [1, 64, 1000];
@@ -30,10 +32,12 @@ pub(super) enum Group {
     /// Over a pair of virtual interfaces, where the others have no kernel between them, or nothing but it.
     VethMessages,
     VethRoundTrips,
+    /// Packets between two ports, beside DPDK.
+    Forward,
 }
 
 impl Group {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Messages,
         Self::Sizes,
         Self::KeptSizes,
@@ -43,6 +47,7 @@ impl Group {
         Self::Shards,
         Self::VethMessages,
         Self::VethRoundTrips,
+        Self::Forward,
     ];
 
     pub(super) const fn title(self) -> &'static str {
@@ -56,6 +61,7 @@ impl Group {
             Self::Shards => "Both ends inside, on one shard and on two, over a link in memory with a queue for each",
             Self::VethMessages => "AF_XDP over veth: messages of 64 bytes per connection",
             Self::VethRoundTrips => "AF_XDP over veth: round trips of 64 bytes on connections that stay open",
+            Self::Forward => "Forwarding between two vhost-user ports",
         }
     }
 
@@ -67,6 +73,7 @@ impl Group {
             Self::RoundTrips | Self::Http | Self::VethRoundTrips => "connections",
             Self::Shards => "connections on each shard",
             Self::Bulk => "bytes of a write",
+            Self::Forward => "bytes of a packet",
         }
     }
 
@@ -75,8 +82,14 @@ impl Group {
         match self {
             Self::Http => "thousand requests/s",
             Self::Bulk => "Gbit/s",
+            Self::Forward => "cycles per packet",
             _ => "thousand messages/s",
         }
+    }
+
+    /// Whether what is measured is a cost: less is better, and bars are upper bounds.
+    pub(super) const fn is_cost(self) -> bool {
+        matches!(self, Self::Forward)
     }
 
     /// Whether it is about a pair of virtual interfaces.
@@ -117,6 +130,7 @@ impl Contest {
             .chain(of(Group::Shards, &[CONNECTIONS]))
             .chain(of(Group::VethMessages, &VETH_MESSAGES))
             .chain(of(Group::VethRoundTrips, &VETH_ROUND_TRIPS))
+            .chain(of(Group::Forward, &FORWARDED))
             .collect()
     }
 
@@ -131,11 +145,12 @@ impl Contest {
             Group::Shards => "shards",
             Group::VethMessages => "xdp messages",
             Group::VethRoundTrips => "xdp rr",
+            Group::Forward => "forward",
         };
         format!("{word} {}", self.value)
     }
 
-    /// What both programs are told.
+    /// What both programs are told, where two of the same kind are the ends.
     pub(super) fn arguments(&self) -> Vec<String> {
         self.arguments_of(1)
     }
@@ -163,6 +178,8 @@ impl Contest {
             Group::RoundTrips | Group::VethRoundTrips => messages(self.value, 0, MESSAGE_BYTES),
             Group::Http => format!("--load http --connections {}", self.value),
             Group::Bulk => format!("--load bulk --connections 1 --write {}", self.value),
+            // testpmd and what forwards for it have arguments of their own.
+            Group::Forward => return Vec::new(),
         };
         text.split(' ').map(str::to_owned).collect()
     }
@@ -172,6 +189,7 @@ impl Contest {
         match self.group {
             Group::Http => vec![Contestant::Lending, Contestant::HttpIoUring, Contestant::HttpEpoll],
             Group::Shards => vec![Contestant::TwoShards, Contestant::OneShard],
+            Group::Forward => vec![Contestant::Forwarder, Contestant::Testpmd],
             Group::VethMessages | Group::VethRoundTrips => vec![
                 Contestant::Xdp,
                 Contestant::XdpServer,
@@ -205,12 +223,13 @@ impl Contest {
             (Group::VethMessages, 1) => &[Bar { factor: 1.5, than: Than::Spinning }],
             (Group::VethRoundTrips, 64) => &[Bar { factor: 1.3, than: Than::Spinning }],
             (Group::Shards, _) => &[Bar { factor: 1.9, than: Than::OneShard }],
+            (Group::Forward, _) => &[Bar { factor: 1.5, than: Than::Testpmd }],
             _ => &[],
         }
     }
 }
 
-/// At least so many times as much.
+/// At least so many times as much; at most where the group is about a cost.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Bar {
     pub(super) factor: f64,
@@ -224,6 +243,7 @@ pub(super) enum Than {
     OneShard,
     /// The kernel's TCP over a pair of virtual interfaces, which spins as Sunstar does.
     Spinning,
+    Testpmd,
 }
 
 /// Who sets up both ends.
@@ -253,6 +273,10 @@ pub(super) enum Contestant {
     Veth,
     VethSpinning,
     VethBoth,
+    /// sunstar-forward.
+    Forwarder,
+    /// testpmd of DPDK with its back ends of vhost-user.
+    Testpmd,
 }
 
 impl Contestant {
@@ -269,17 +293,29 @@ impl Contestant {
             Self::HttpEpoll => "kernel, httpd on epoll",
             Self::OneShard => "Sunstar, one shard",
             Self::TwoShards => "Sunstar, two shards",
+            Self::Forwarder => "Sunstar",
+            Self::Testpmd => "DPDK's testpmd",
         }
     }
 
     pub(super) const fn is_kernel(self) -> bool {
-        !matches!(self, Self::Lending | Self::Copying | Self::OneShard | Self::TwoShards | Self::Xdp | Self::XdpServer)
+        matches!(
+            self,
+            Self::Kernel
+                | Self::KernelSpinning
+                | Self::KernelBoth
+                | Self::HttpIoUring
+                | Self::HttpEpoll
+                | Self::Veth
+                | Self::VethSpinning
+                | Self::VethBoth
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Contest, Group};
+    use super::{Contest, Contestant, Group, Than};
 
     #[test]
     fn every_group_has_contests_and_those_with_a_device_the_kernel_beside_it() {
@@ -289,7 +325,8 @@ mod tests {
         for contest in Contest::all() {
             let contestants = contest.contestants();
             let has_kernel = contestants.iter().any(|one| one.is_kernel());
-            assert!(has_kernel != (contest.group == Group::Shards) && !contestants[0].is_kernel(), "{contest:?}");
+            let is_without = matches!(contest.group, Group::Shards | Group::Forward);
+            assert!(has_kernel != is_without && !contestants[0].is_kernel(), "{contest:?}");
         }
     }
 
@@ -303,6 +340,25 @@ mod tests {
 
     #[test]
     fn all_bars_are_there() {
-        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 10);
+        assert_eq!(Contest::all().iter().map(|contest| contest.bars().len()).sum::<usize>(), 11);
+        for contest in Contest::all() {
+            // Whoever a bar is about takes part.
+            let names = contest.contestants();
+            let has = |than| match than {
+                Than::BestOfKernel => names.iter().any(|one| one.is_kernel()),
+                Than::Copying => names.contains(&Contestant::Copying),
+                Than::OneShard => names.contains(&Contestant::OneShard),
+                Than::Spinning => names.contains(&Contestant::VethSpinning),
+                Than::Testpmd => names.contains(&Contestant::Testpmd),
+            };
+            assert!(contest.bars().iter().all(|bar| has(bar.than)), "{contest:?}");
+        }
+    }
+
+    #[test]
+    fn only_forwarding_is_about_a_cost_and_is_asked_for_by_its_name() {
+        let costs: Vec<String> =
+            Contest::all().iter().filter(|contest| contest.group.is_cost()).map(Contest::name).collect();
+        assert_eq!(costs, ["forward 64"]);
     }
 }

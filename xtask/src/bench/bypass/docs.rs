@@ -9,7 +9,7 @@ use super::contest::{Contestant, Group, Than};
 use super::pair::{CPUS, scaling};
 use super::plot::{Plot, Series};
 use super::table::{Row, Table};
-use super::{Options, world};
+use super::{Options, forward, world};
 use crate::bench::machine;
 use crate::command::root;
 
@@ -28,6 +28,12 @@ const VETH: &str = "- AF_XDP: a new pair of virtual interfaces with one queue fo
      where they come. Sunstar at the server's end alone, loaded by the kernel's client, which spins, has no bar, since that client has most to \
      do. With both ends on each core the kernel has a server and a client there, each with half of the connections; they can't \
      spin, so no bar is about them\n";
+
+/// How forwarding is measured.
+const FORWARD: &str = "- forwarding: packets of one size circle between two vhost-user ports, 128 in each direction on split rings of 256, between \
+     whoever forwards them, on processor 0, and a testpmd of DPDK with two drivers (`net_virtio_user`), on processor 1. testpmd forwards with \
+     `net_vhost` in its mode `io`. What counts are the cycles of bursts in which there were packets, from before they are received until they \
+     are sent, as testpmd's `--record-core-cycles` has it; less is better\n";
 
 /// The section about all of it.
 ///
@@ -67,6 +73,11 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
     if tables.iter().any(|table| table.contest.group.is_veth()) {
         text.push_str(VETH);
     }
+    if tables.iter().any(|table| table.contest.group == Group::Forward) {
+        text.push_str(FORWARD);
+        let version = machine::installed(forward::PACKAGE).unwrap_or_else(|| "unknown".to_owned());
+        put(&mut text, format_args!("- DPDK's version: {version}"));
+    }
     bars(&mut text, tables);
     for group in Group::ALL {
         figures(&mut text, group, tables);
@@ -83,7 +94,9 @@ fn bars(text: &mut String, tables: &[Table]) {
                 Than::Copying => "our copying API",
                 Than::OneShard => "one shard",
                 Than::Spinning => "the kernel, busy-polling",
+                Than::Testpmd => "testpmd's own figure in the same run",
             };
+            let sign = if table.contest.group.is_cost() { "≤" } else { "≥" };
             let name =
                 format!("{}: {} {}", table.contest.group.title(), table.contest.value, table.contest.group.variable());
             let verdict = table.judge(bar);
@@ -96,7 +109,7 @@ fn bars(text: &mut String, tables: &[Table]) {
                     )
                 },
             );
-            put(text, format_args!("| {name} | ≥ {} × {than} | {measured} | {met} |", bar.factor));
+            put(text, format_args!("| {name} | {sign} {} × {than} | {measured} | {met} |", bar.factor));
         }
     }
 }
@@ -109,6 +122,9 @@ fn figures(text: &mut String, group: Group, tables: &[Table]) {
     put(text, format_args!("\n### {}\n", group.title()));
     if let Some(plot) = group.plot() {
         put(text, format_args!("![{}](benchmarks/{plot})\n", group.title()));
+    }
+    if group == Group::Forward {
+        return forwarding(text, &tables);
     }
     let (variable, unit) = (group.variable(), group.unit());
     put(
@@ -142,6 +158,30 @@ fn figures(text: &mut String, group: Group, tables: &[Table]) {
                     row.saturated(),
                 ),
             );
+        }
+    }
+}
+
+/// Of those who forward: what a packet costs, and what whoever sends the packets back spends on one.
+fn forwarding(text: &mut String, tables: &[&Table]) {
+    let (variable, unit) = (Group::Forward.variable(), Group::Forward.unit());
+    put(
+        text,
+        format_args!("| {variable} | who | {unit} | the first's by it | million packets/s | the generator's {unit} |"),
+    );
+    text.push_str("|---:|---|---:|---:|---:|---:|\n");
+    for table in tables {
+        for row in &table.rows {
+            let (value, name) = (table.contest.value, row.contestant.name());
+            let Some(median) = row.median(Group::Forward) else {
+                let failure = row.failure().unwrap_or("not run");
+                put(text, format_args!("| {value} | {name} | not measured: {failure} | | | |"));
+                continue;
+            };
+            let ratio = table.ratio_to(row).map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let rate = row.median_of(|figures| figures.messages / 1e6).unwrap_or(0.0);
+            let generator = row.median_of(|figures| figures.generator_cycles).unwrap_or(0.0);
+            put(text, format_args!("| {value} | {name} | {median:.1} | {ratio} | {rate:.2} | {generator:.1} |"));
         }
     }
 }
@@ -199,7 +239,34 @@ fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, with_section};
+    use anyhow::anyhow;
+
+    use super::{BEGIN, END, Table, bars, figures, with_section};
+    use crate::bench::bypass::contest::{Contest, Contestant, Group};
+    use crate::bench::bypass::pair::Figures;
+
+    #[test]
+    fn forwarding_has_an_upper_bound_and_says_why_it_was_not_measured() {
+        let told = |peer: anyhow::Result<Figures>| {
+            let mut table = Table::new(&Contest { group: Group::Forward, value: 64 });
+            let own = Figures { cycles: 240.0, messages: 9.5e6, generator_cycles: 120.0, ..Figures::default() };
+            table.add(Contestant::Forwarder, Ok(own));
+            table.add(Contestant::Testpmd, peer);
+            let (mut text, tables) = (String::new(), [table]);
+            bars(&mut text, &tables);
+            figures(&mut text, Group::Forward, &tables);
+            text
+        };
+        let both = told(Ok(Figures { cycles: 200.0, ..Figures::default() }));
+        assert!(
+            both.contains("| ≤ 1.5 × testpmd's own figure in the same run | 1.20 × DPDK's testpmd | yes |"),
+            "{both}"
+        );
+        assert!(both.contains("| 64 | Sunstar | 240.0 | 1.00 | 9.50 | 120.0 |"), "{both}");
+        let missing = told(Err(anyhow!("it is not installed")));
+        assert!(missing.contains("in the same run | not measured | – |"), "{missing}");
+        assert!(missing.contains("| 64 | DPDK's testpmd | not measured: it is not installed | | | |"), "{missing}");
+    }
 
     #[test]
     fn a_section_takes_the_place_of_the_one_before_and_of_nothing_else() {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::contest::{Contest, Contestant, Group};
+use super::forward;
 use super::process::Process;
 use super::veth::Neighbour;
 use crate::bench::statistics::median;
@@ -47,11 +48,27 @@ pub(super) struct Figures {
     /// For what `sunstar-shards scaling` says.
     #[serde(default)]
     pub(super) scaling: f64,
+    /// Of a packet that is forwarded; messages are packets there.
+    #[serde(default)]
+    pub(super) cycles: f64,
+    /// Of the same for whoever sends them back.
+    #[serde(default)]
+    pub(super) generator_cycles: f64,
+    /// Packets that were not forwarded.
+    #[serde(default)]
+    pub(super) dropped: f64,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, messages, bytes, median_us, client_busy, server_busy, .. } = self;
+        let Self { cycles, generator_cycles, .. } = self;
+        if *cycles > 0.0 {
+            return write!(
+                f,
+                "{cycles:.1} cycles per packet, {messages:.0} packets/s, generator: {generator_cycles:.1} cycles"
+            );
+        }
         write!(f, "{connections:.0} connections/s, {messages:.0} messages/s, {bytes:.0} bytes/s, ")?;
         write!(f, "{median_us:.1} µs, busy: client {client_busy:.2}, server {server_busy:.2}")
     }
@@ -85,6 +102,7 @@ pub(super) fn measure(
         | Contestant::VethBoth => {
             neighbour.context("there is no second namespace")?.measure(contest, contestant, &seconds)
         }
+        Contestant::Forwarder | Contestant::Testpmd => forward::measure(contest, contestant, &seconds),
     }
 }
 

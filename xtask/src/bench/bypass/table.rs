@@ -80,9 +80,11 @@ impl Table {
             Than::Copying => self.row(Contestant::Copying)?,
             Than::OneShard => self.row(Contestant::OneShard)?,
             Than::Spinning => self.row(Contestant::VethSpinning)?,
+            Than::Testpmd => self.row(Contestant::Testpmd)?,
         };
         let measured = self.ratio_to(other)?;
-        Some(Verdict { measured, than: other.contestant.name(), is_met: measured >= bar.factor })
+        let is_met = if self.contest.group.is_cost() { measured <= bar.factor } else { measured >= bar.factor };
+        Some(Verdict { measured, than: other.contestant.name(), is_met })
     }
 }
 
@@ -116,6 +118,7 @@ impl Row {
 fn value(group: Group, figures: &Figures) -> f64 {
     match group {
         Group::Bulk => figures.bytes * 8.0 / 1e9,
+        Group::Forward => figures.cycles,
         _ => figures.messages / 1e3,
     }
 }
@@ -156,5 +159,24 @@ mod tests {
         let failed = table.row(Contestant::KernelSpinning).expect("it takes part");
         assert_eq!((failed.median(Group::Messages), failed.failure()), (None, Some("it does not start")));
         assert_eq!(table.row(Contestant::Kernel).map(Row::saturated), Some("client"));
+    }
+
+    #[test]
+    fn a_bar_of_a_cost_is_an_upper_bound_and_not_measured_without_the_peer() {
+        let cost = |cycles| Figures { cycles, messages: 9e6, ..Figures::default() };
+        let table = |peer: fn() -> Result<Figures>| {
+            let mut table = Table::new(&Contest { group: Group::Forward, value: 64 });
+            for own in [290.0, 280.0, 500.0] {
+                table.add(Contestant::Forwarder, Ok(cost(own)));
+                table.add(Contestant::Testpmd, peer());
+            }
+            table
+        };
+        let missing = table(|| Err(anyhow!("it is not installed")));
+        assert!(missing.judge(&missing.contest.bars()[0]).is_none());
+        let both = table(|| Ok(Figures { cycles: 200.0, ..Figures::default() }));
+        let verdict = both.judge(&both.contest.bars()[0]).expect("both were measured");
+        assert!((verdict.measured - 1.45).abs() < 1e-9 && verdict.is_met);
+        assert!(both.judge(&Bar { factor: 1.4, than: Than::Testpmd }).is_some_and(|verdict| !verdict.is_met));
     }
 }
