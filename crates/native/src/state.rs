@@ -14,14 +14,14 @@ use sunstar_tcpip::time;
 
 use crate::configuration::Changes;
 use crate::groups::Groups;
-use crate::port::Port;
+use crate::port::{Port, RX_BURST};
 use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
 const TX_BUDGET: usize = 1_024;
 
-/// While more waits in a device than a round takes in, so many rounds pass without time for the stack: what it waits for, such as an
+/// While more waits in a device than a round takes in, so many rounds of [`RX_BURST`] packets pass without time for the stack: what it waits for, such as an
 /// acknowledgement, may be there. A flood holds its timers up no longer.
 const MAX_ROUNDS_BEHIND: u32 = 256;
 
@@ -179,7 +179,8 @@ impl State {
                 device.give_back(packet);
             }
         }
-        self.rounds_behind = if is_behind { self.rounds_behind.saturating_add(1) } else { 0 };
+        let rounds = u32::try_from(found.div_ceil(RX_BURST)).unwrap_or(u32::MAX);
+        self.rounds_behind = if is_behind { self.rounds_behind.saturating_add(rounds) } else { 0 };
         found
     }
 
@@ -294,7 +295,6 @@ mod tests {
     use sunstar_packet::Buffer;
 
     use super::*;
-    use crate::port::RX_BURST;
 
     /// One that does not say what it has put in.
     struct Understating(LinkQueue);

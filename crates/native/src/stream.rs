@@ -363,9 +363,11 @@ impl StreamSocket for Stream {
             return Poll::Ready(Err(Error::NotConnected));
         }
         ready!(self.poll_flush(cx))?;
+        // First, so that somebody has the connection whatever wakers do.
+        let held = Held { network: Some(Rc::clone(&self.network)), id: self.id };
         self.phase.set(Phase::Detached);
         Named { network: &self.network, id: self.id }.wake_all();
-        Poll::Ready(Ok(Held { network: Some(Rc::clone(&self.network)), id: self.id }.detached()))
+        Poll::Ready(Ok(held.detached()))
     }
 
     fn set_option(&self, option: StreamOption) -> Result<(), Error> {

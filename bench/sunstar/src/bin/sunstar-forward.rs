@@ -66,8 +66,10 @@ fn run(paths: [&str; 2], seconds: f64) -> Result<String, Error> {
         forwarder.turn()?;
     }
     forwarder.turn_for(WARM_UP)?;
+    let lost = forwarder.lost();
     forwarder.sum = Sum::default();
     forwarder.turn_for(time)?;
+    forwarder.sum.dropped += forwarder.lost() - lost;
     let counters: Vec<_> = forwarder.queues.iter().map(|queue| queue.counters()).collect();
     forwarder.sum.tell(counters.iter().map(|of| of.peer_errors + of.rx_malformed + of.tx_refused).sum(), time)
 }
@@ -88,6 +90,11 @@ struct Forwarder {
 }
 
 impl Forwarder {
+    /// What the devices have dropped.
+    fn lost(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.counters().tx_dropped).sum()
+    }
+
     fn turn_for(&mut self, time: Duration) -> Result<(), QueueError> {
         let begin = Clock::now();
         while begin.elapsed() < time {

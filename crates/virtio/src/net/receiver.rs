@@ -93,7 +93,11 @@ impl<M: PacketMemory> Receiver<M> {
         let (mut result, mut chains) = (Ok(()), 0);
         let mut came = core::mem::take(&mut self.came);
         while out.len() - before < max && (chains < MAX_BURST_CHAINS || self.merging.is_some()) && result.is_ok() {
-            result = self.take_used(max - (out.len() - before), &mut came);
+            let most = match &self.merging {
+                Some(merging) if chains >= MAX_BURST_CHAINS => merging.left.into(),
+                _ => (max - (out.len() - before)).min(MAX_BURST_CHAINS - chains),
+            };
+            result = self.take_used(most, &mut came);
             if came.is_empty() {
                 break;
             }

@@ -345,6 +345,23 @@ fn a_receiver_without_frames_says_so_and_goes_on_when_there_are_some() {
 }
 
 #[test]
+fn a_burst_of_large_packets_ends_with_the_one_that_reaches_the_bound() {
+    let mut world = World::new();
+    let pool = world.pool(256, 1_000);
+    let (mut receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
+    let _ = receiver.publish();
+    let (mut packets, mut header) = (VecDeque::new(), [0; HEADER_BYTES]);
+    header[10] = 3;
+    for seed in 0..RING / 3 {
+        assert!(world.give_packet(&mut rx, header, &pattern(seed.into(), 600)));
+    }
+    // 64 chains are 21 packets and a part of the next one.
+    assert_eq!(receiver.receive(&mut packets, 32), Ok(22));
+    assert_eq!(receiver.receive(&mut packets, 32), Ok(20));
+    assert!((0..).zip(&packets).all(|(seed, packet)| packet.buffers().concat() == pattern(seed, 600)));
+}
+
+#[test]
 fn packets_that_break_the_rules_are_dropped_and_counted() {
     let mut world = World::new();
     let pool = world.pool(256, 1_000);

@@ -174,7 +174,7 @@ impl Driver {
     fn take_of_batch(&mut self, batch: Batch) -> Result<Used, Broken> {
         // In order, the free descriptors are one stretch of the circle, and the oldest chain begins behind it.
         let head = self.free_head.wrapping_add(self.free) & self.ring.mask;
-        if self.taken == self.published || self.lengths[usize::from(head)] == 0 {
+        if self.taken == self.used || self.lengths[usize::from(head)] == 0 {
             return Err(Broken::NotAvailable(u32::from(batch.last)));
         }
         self.taken = self.taken.wrapping_add(1);

@@ -174,6 +174,21 @@ fn a_device_that_writes_nonsense_breaks_the_ring() {
 }
 
 #[test]
+fn a_batch_ends_where_the_index_does() {
+    let mut pair = new(QueueOptions { is_in_order: true, ..QueueOptions::default() });
+    let DriverQueue::Split(driver) = &mut pair.driver else { unreachable!("it is split") };
+    for _ in 0..4 {
+        driver.add(&[Segment { address: DATA, len: 1 }], &[]).expect("there is room");
+    }
+    let _ = driver.publish();
+    // The third chain is named, of which the index says nothing.
+    pair.areas[USED].write(4, &[2_u32.to_le_bytes(), 7_u32.to_le_bytes()].concat());
+    pair.areas[USED].write(2, &1_u16.to_le_bytes());
+    assert_eq!(driver.take_used(), Ok(Some(Used { token: 0, written: u32::MAX })));
+    assert_eq!(driver.take_used(), Err(Broken::NotAvailable(2)), "the second one is the device's");
+}
+
+#[test]
 fn one_entry_may_tell_of_several_chains_in_order() {
     let mut pair = new(QueueOptions { is_in_order: true, ..QueueOptions::default() });
     let DriverQueue::Split(driver) = &mut pair.driver else { unreachable!("it is split") };

@@ -86,19 +86,13 @@ impl State {
     /// Receives what the driver transmits.
     fn receive(&mut self, running: &mut Running<TransmitRing>, out: &mut VecDeque<Packet>, max: usize) -> Took {
         running.ring.ring().disable_notifications();
-        let before = out.len();
         let took = if running.is_enabled {
             running.ring.take(&self.pool, self.capabilities.max_rx_bytes(), max, out)
         } else {
             // What a ring that is disabled transmits goes nowhere ("Ring states").
             running.ring.discard(max).map(|has_to_tell| Took { has_to_tell, ..Took::default() })
         };
-        let took = took.unwrap_or_else(|error| {
-            // What came before is there, and is handled as what it is.
-            let packets = out.len() - before;
-            let bytes = out.iter().skip(before).map(|packet| packet.len() as u64).sum();
-            Took { packets, bytes, ..self.fail(running, error) }
-        });
+        let took = took.unwrap_or_else(|error| self.fail(running, error));
         if took.has_to_tell {
             running.tell();
         }
@@ -158,14 +152,7 @@ impl State {
                 }
                 &mut self.ready
             };
-            let before = from.len();
-            let put = running.ring.put(from);
-            let taken = before - from.len();
-            let put = put.unwrap_or_else(|error| {
-                // The driver never sees those that were put in before it.
-                self.counters.tx_dropped += taken as u64;
-                self.fail(running, error)
-            });
+            let put = running.ring.put(from).unwrap_or_else(|error| self.fail(running, error));
             has_to_tell |= put.has_to_tell;
             self.count_put(put);
             if self.ready.is_empty()

@@ -109,7 +109,10 @@ pub enum SessionError {
         /// What it says.
         code: u64,
     },
-    /// What comes from it is not of this protocol, or the connection has ended.
+    /// The back end has closed the connection.
+    #[error("it has closed the connection")]
+    Closed,
+    /// What comes from it is not of this protocol.
     #[error("{0}")]
     Protocol(String),
     /// The memory that is shared has no room for the rings.
@@ -125,7 +128,15 @@ pub enum SessionError {
 
 impl From<ChannelError> for SessionError {
     fn from(error: ChannelError) -> Self {
-        Self::Protocol(error.to_string())
+        match error {
+            ChannelError::Closed | ChannelError::Cut => Self::Closed,
+            ChannelError::System(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                Self::Closed
+            }
+            error => Self::Protocol(error.to_string()),
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use crate::vhost_user::socket::SocketError;
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// Until somebody waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What queues and the thread have in common.
@@ -63,12 +64,15 @@ struct Contents<P> {
     pair: Option<P>,
     /// Whether the queue that has taken the pair goes, and waits until the back end leaves its rings alone.
     is_leaving: bool,
+    /// The last number under which there was a pair that the back end may still be working on, since it was alive and did not say that it
+    /// leaves it alone; 0 if there was none.
+    never_left: u64,
 }
 
 impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
-        let contents = Mutex::new(Contents { pair: None, is_leaving: false });
+        let contents = Mutex::new(Contents { pair: None, is_leaving: false, never_left: 0 });
         let (generation, refused) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { call, generation, contents, changed: Condvar::new(), refused })
     }
@@ -103,6 +107,20 @@ impl<P> Slot<P> {
         }
     }
 
+    /// Whether a back end may still be working on what was taken under a number that is over: whoever has it must never let go of it.
+    pub(super) fn is_never_left(&self, generation: u64) -> bool {
+        self.contents().never_left >= generation
+    }
+
+    /// Does something if what was taken under a number is still there, which does not change meanwhile.
+    fn if_current(&self, generation: u64, does: impl FnOnce()) {
+        let contents = self.contents();
+        if self.generation() == generation {
+            does();
+        }
+        drop(contents);
+    }
+
     fn is_leaving(&self) -> bool {
         self.contents().is_leaving
     }
@@ -118,9 +136,13 @@ impl<P> Slot<P> {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn put(&self, new: Option<P>) {
+    /// Replaces the pair. `is_left` is whether the back end leaves alone what was there before.
+    fn put(&self, new: Option<P>, is_left: bool) {
         let mut contents = self.contents();
-        *contents = Contents { pair: new, is_leaving: false };
+        if !is_left {
+            contents.never_left = self.generation();
+        }
+        (contents.pair, contents.is_leaving) = (new, false);
         self.generation.fetch_add(1, Ordering::Release);
         drop(contents);
         self.changed.notify_all();
@@ -157,31 +179,39 @@ impl Link {
         let keeper = Keeper { place, wanted, memory, slots, shared: Arc::clone(&shared) };
         keeper.publish(pairs);
         let thread = std::thread::Builder::new().name("vhost-user".to_owned()).spawn(move || keeper.run(session))?;
-        Ok(Arc::new(Self { shared, thread: Some(thread) }))
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
     }
 
-    /// Has the session end, since a ring is broken.
-    pub(super) fn break_off(&self) {
-        self.shared.breaks.fetch_add(1, Ordering::Release);
+    /// Has the session end to which rings belong that were taken under a number, since one of them is broken.
+    pub(super) fn break_off(&self, slot: &Slot, generation: u64) {
+        slot.if_current(generation, || {
+            self.shared.breaks.fetch_add(1, Ordering::Release);
+        });
         ring(&self.shared.wake);
     }
 
-    /// Has the back end leave rings alone that were taken under a number, so that it writes into none of their frames. Waits until it does, or
-    /// its session has ended: a second at most.
+    /// Has the back end leave rings alone that were taken under a number, so that it writes into none of their frames. Waits until it says so
+    /// or its session has ended: a second at most for each answer. [`Slot::is_never_left`] says what came of it.
     pub(super) fn leave(&self, slot: &Slot, generation: u64) {
         slot.leave(generation, || ring(&self.shared.wake));
     }
-}
 
-impl Drop for Link {
-    fn drop(&mut self) {
+    /// Ends the device, and waits for that.
+    pub(super) fn end(&self) {
         self.shared.breaks.fetch_or(END, Ordering::Release);
         ring(&self.shared.wake);
         // If it has not put the connection there yet, it sees that it is to end when it does.
         self.shared.agreeing().iter().for_each(cut_off);
         // It takes the socket with it.
-        let ended = self.thread.take().map(JoinHandle::join);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = thread.map(JoinHandle::join);
         debug_assert!(!matches!(ended, Some(Err(_))), "the thread has panicked");
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -203,11 +233,18 @@ struct Keeper {
 impl Keeper {
     fn run(self, mut session: Session) {
         let path = self.place.path().display();
-        while self.serve(&mut session) {
-            log::warn!("the back end at {path} is gone; packets are lost until there is one again");
+        loop {
+            let is_left = self.serve(&mut session);
+            if !self.is_ended() {
+                log::warn!("the back end at {path} is gone; packets are lost until there is one again");
+            }
             // First, so that nobody lets go of rings that a back end has still got.
-            drop(session);
-            self.slots.iter().for_each(|slot| slot.put(None));
+            if is_left {
+                drop(session);
+            } else {
+                session.forget();
+            }
+            self.slots.iter().for_each(|slot| slot.put(None, is_left));
             let Some((next, pairs)) = self.reconnect() else { return };
             session = next;
             self.publish(pairs);
@@ -219,7 +256,7 @@ impl Keeper {
         // What was found in rings that are gone is of no interest.
         self.shared.breaks.fetch_and(END, Ordering::AcqRel);
         for (slot, pair) in self.slots.iter().zip(pairs) {
-            slot.put(Some(pair));
+            slot.put(Some(pair), true);
         }
     }
 
@@ -227,30 +264,39 @@ impl Keeper {
         self.shared.breaks.load(Ordering::Acquire) >= END
     }
 
-    /// Does for queues what they want of the back end, until the session ends; answers whether there is to be another one.
+    /// Does for queues what they want of the back end, until the session ends; answers whether the back end leaves all rings alone then: it
+    /// has said so, or is gone.
     fn serve(&self, session: &mut Session) -> bool {
         let path = self.place.path().display();
-        while is_readable(self.shared.wake.as_fd(), Some(session.socket()), None) {
+        let result = loop {
+            let is_told = is_readable(self.shared.wake.as_fd(), Some(session.socket()), None);
             // First, so that what is told behind this makes it readable again.
             drain(&self.shared.wake);
             let breaks = self.shared.breaks.load(Ordering::Acquire);
+            if is_told && breaks == 0 {
+                match self.let_go(session) {
+                    Ok(()) => continue,
+                    Err(error) => break Err(error),
+                }
+            }
             if (1..END).contains(&breaks) {
                 log::error!("what the back end at {path} writes into a ring makes no sense");
             }
-            let result = if breaks > 0 { session.stop() } else { self.let_go(session) };
-            if let Err(error) = &result {
-                log::warn!("the back end at {path} is to stop: {error}");
-            }
-            if breaks > 0 || result.is_err() {
-                break;
+            // It also is alive if it says what nobody has asked for.
+            break session.stop();
+        };
+        match result {
+            Ok(()) | Err(SessionError::Closed) => true,
+            Err(error) => {
+                log::warn!("the back end at {path} is to stop: {error}; its packets' memory is never used again");
+                false
             }
         }
-        !self.is_ended()
     }
 
     /// Lets queues go that want to.
     fn let_go(&self, session: &mut Session) -> Result<(), SessionError> {
-        for (index, slot) in (0..).zip(&self.slots).filter(|(_, slot)| slot.is_leaving()) {
+        for (index, slot) in (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.is_leaving()) {
             session.leave(index)?;
             slot.let_go();
         }
@@ -311,7 +357,7 @@ mod tests {
 
         let slot = Arc::new(Slot::new().expect("a descriptor"));
         let to = Arc::clone(&slot);
-        let thread = std::thread::spawn(move || (1..=TIMES).for_each(|number| to.put(Some(number))));
+        let thread = std::thread::spawn(move || (1..=TIMES).for_each(|number| to.put(Some(number), true)));
         let mut generation = 0;
         while generation < TIMES {
             if slot.generation() != generation {

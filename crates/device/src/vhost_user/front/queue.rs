@@ -100,15 +100,24 @@ impl FrontQueue {
     fn follow(&mut self) -> Option<Pair> {
         // First the descriptor: what becomes new behind this makes it readable again.
         drain(&self.slot.call);
+        self.let_go();
         let (generation, pair) = self.slot.take();
         self.generation = generation;
         pair
     }
 
-    /// Drops the rings, whose session has ended, and what lies in them, and goes on with others, if there are any.
-    fn set_up(&mut self, pair: Option<Pair>) {
+    /// Drops the rings, which the back end has left alone or never will, and what lies in them.
+    fn let_go(&mut self) {
         self.stop();
-        self.given_up = None;
+        if let Some(rings) = self.given_up.take()
+            && self.slot.is_never_left(self.generation)
+        {
+            rings.forget();
+        }
+    }
+
+    /// Goes on with other rings, if there are any.
+    fn set_up(&mut self, pair: Option<Pair>) {
         self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool));
     }
 
@@ -137,7 +146,7 @@ impl FrontQueue {
         log::error!("a ring of {}: {error}", self.capabilities.mac);
         self.counters.peer_errors += 1;
         self.stop();
-        self.link.break_off();
+        self.link.break_off(&self.slot, self.generation);
     }
 }
 
@@ -154,6 +163,11 @@ impl Rings {
         rings.transmitter.disable_notifications();
         rings.publish_frames();
         Some(rings)
+    }
+
+    /// Never gives the frames back.
+    fn forget(self) {
+        std::mem::forget((self.receiver, self.transmitter));
     }
 
     fn publish_frames(&mut self) {
@@ -301,12 +315,16 @@ impl Queue for FrontQueue {
 
 impl Drop for FrontQueue {
     fn drop(&mut self) {
-        // The session ends with the last one who has the link, which goes before the rings do. While others need it, the back end would go on
-        // writing into the frames.
-        let has_rings = self.rings.is_some() || self.given_up.is_some();
-        if has_rings && Arc::strong_count(&self.link) > 1 {
-            self.link.leave(&self.slot, self.generation);
+        // The back end would go on writing into the frames. The session ends with the last one who has the link.
+        if self.rings.is_none() && self.given_up.is_none() {
+            return;
         }
+        if Arc::strong_count(&self.link) > 1 {
+            self.link.leave(&self.slot, self.generation);
+        } else {
+            self.link.end();
+        }
+        self.let_go();
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) struct Session {
     pub(super) features: u64,
     protocol: u64,
     /// How many rings the back end was told of.
-    rings: u8,
+    rings: u32,
     /// All of those, for as long as the back end may look at them, which it does also if they are disabled.
     _memory: Vec<Memory>,
 }
@@ -120,7 +120,7 @@ impl Session {
             let pair = session.pair(memory)?;
             for (index, ring) in [(2 * index, &pair.receive), (2 * index + 1, &pair.transmit)] {
                 session.set_up(index, ring, *call)?;
-                session.rings = index + 1;
+                session.rings = u32::from(index) + 1;
                 session._memory.extend(ring.memory());
             }
             pairs.push(pair);
@@ -192,11 +192,11 @@ impl Session {
     }
 
     /// Has the back end begin, which it otherwise does by itself, or leave rings alone.
-    fn enable(&mut self, rings: Range<u8>, is_enabled: bool) -> Result<(), SessionError> {
+    fn enable(&mut self, rings: Range<u32>, is_enabled: bool) -> Result<(), SessionError> {
         if !self.can_enable() {
             return Ok(());
         }
-        for index in rings.map(u32::from) {
+        for index in rings {
             self.ask(&Request::SetVringEnable(RingState { index, value: is_enabled.into() }), &[])?;
         }
         Ok(())
@@ -208,27 +208,32 @@ impl Session {
 
     /// Has the back end stop at all rings, so that it touches nothing of them any more. The session is of no use then.
     pub(super) fn stop(&mut self) -> Result<(), SessionError> {
-        self.halt(0..self.rings)
+        let all = (0..self.rings).map(|index| Request::GetVringBase { index });
+        self.ask_soon(all)
+    }
+
+    /// Never gives back the memory of its rings, which the back end may be working on for ever.
+    pub(super) fn forget(mut self) {
+        std::mem::forget(std::mem::take(&mut self._memory));
     }
 
     /// Has the back end leave a pair of queues alone, and go on with the others: it writes into none of its frames from then on.
-    pub(super) fn leave(&mut self, pair: u8) -> Result<(), SessionError> {
+    pub(super) fn leave(&mut self, pair: u32) -> Result<(), SessionError> {
         let rings = 2 * pair..2 * pair + 2;
         if !self.can_enable() {
-            return self.halt(rings);
+            return self.ask_soon(rings.map(|index| Request::GetVringBase { index }));
         }
         // Some back ends take the end of a ring of the first pair for that of all.
-        self.be_patient(STOP_PATIENCE)?;
-        self.enable(rings, false)?;
+        let disabled = rings.map(|index| Request::SetVringEnable(RingState { index, value: 0 }));
         // It has an answer in any case, which comes behind what was asked before.
-        self.ask(&Request::GetFeatures, &[])?;
-        self.be_patient(PATIENCE)
+        self.ask_soon(disabled.chain([Request::GetFeatures]))
     }
 
-    fn halt(&mut self, rings: Range<u8>) -> Result<(), SessionError> {
+    /// Makes requests for whose answers a shard may be waiting.
+    fn ask_soon(&mut self, requests: impl Iterator<Item = Request>) -> Result<(), SessionError> {
         self.be_patient(STOP_PATIENCE)?;
-        for index in rings.map(u32::from) {
-            self.ask(&Request::GetVringBase { index }, &[])?;
+        for request in requests {
+            self.ask(&request, &[])?;
         }
         self.be_patient(PATIENCE)
     }

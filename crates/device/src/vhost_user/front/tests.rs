@@ -365,6 +365,61 @@ fn who_goes_has_the_back_end_leave_its_frames_alone_before() {
 }
 
 #[test]
+fn frames_of_a_back_end_that_does_not_say_that_it_stops_are_never_used_again() {
+    let mut scene = Scene::new();
+    scene.options.queues = 2;
+    let (mut front, back) = scene.meet(&scene.listen(), ALL);
+    let [one, mut other] = [0, 1].map(|index| scene.queue(&mut front, index));
+    assert_eq!(scene.pool.counters().in_use_frames, 512);
+    back.session.fall_silent();
+    drop(one);
+    // The session ends with that, for all.
+    assert!(receive(&mut *other).is_empty());
+    assert_eq!(scene.pool.counters().in_use_frames, 512);
+    drop((other, front));
+    assert_eq!(scene.pool.counters().in_use_frames, 512);
+}
+
+#[test]
+fn who_is_last_waits_for_the_back_end_too() {
+    let scene = Scene::new();
+    let (mut front, back) = scene.meet(&scene.listen(), ALL);
+    let queue = scene.queue(&mut front, 0);
+    back.session.fall_silent();
+    drop((front, queue));
+    assert_eq!(scene.pool.counters().in_use_frames, 256);
+}
+
+#[test]
+fn a_back_end_that_says_what_nobody_asked_for_stops_before_it_is_left() {
+    let scene = Scene::new();
+    let (mut front, mut back) = scene.meet(&scene.listen(), ALL);
+    let mut queue = scene.queue(&mut front, 0);
+    back.session.say(&[0xff; 12]);
+    while back.session.asked().is_empty() {
+        std::thread::yield_now();
+    }
+    drop(front);
+    assert!(receive(&mut *queue).is_empty());
+    drop(queue);
+    assert_eq!(scene.pool.counters().in_use_frames, 256, "what it answers is not understood");
+}
+
+#[test]
+fn a_device_has_as_many_pairs_as_rings_have_numbers() {
+    let mut scene = Scene::new();
+    scene.options.queues = MAX_FRONT_QUEUES;
+    let (mut front, back) = scene.meet(&scene.listen(), ALL);
+    let queue = scene.queue(&mut front, MAX_FRONT_QUEUES - 1);
+    drop(queue);
+    assert_eq!(scene.pool.counters().in_use_frames, 0);
+    let disabled = |index| Request::SetVringEnable(RingState { index, value: 0 });
+    assert_eq!(back.session.asked(), [disabled(254), disabled(255), Request::GetFeatures]);
+    drop(front);
+    assert_eq!(back.session.asked().len(), 2 * MAX_FRONT_QUEUES);
+}
+
+#[test]
 fn a_back_end_with_a_broken_ring_stops_before_it_is_left() {
     let scene = Scene::new();
     let listener = scene.listen();

@@ -34,6 +34,8 @@ pub struct ReceiveRing {
     chains: Vec<Chain>,
     /// How many there were for a packet that needs more.
     too_few: usize,
+    /// What was wrong behind packets that were put in.
+    broken: Option<Broken>,
     /// How many descriptors have been read since it was begun to put packets in.
     pub(super) read: usize,
 }
@@ -66,7 +68,7 @@ enum Outcome {
 impl ReceiveRing {
     /// Puts packets into that ring.
     pub fn new(ring: DeviceRing) -> Self {
-        Self { ring, chains: Vec::new(), too_few: 0, read: 0 }
+        Self { ring, chains: Vec::new(), too_few: 0, broken: None, read: 0 }
     }
 
     /// What is common to rings.
@@ -102,12 +104,15 @@ impl ReceiveRing {
     /// more room then, which [`ReceiveRing::enable_notifications`] tells.
     ///
     /// # Errors
-    /// If what the driver has written makes no sense. The packet that was to be put in stays where it was.
+    /// If what the driver has written makes no sense: all packets stay where they were. If some were put in before it, those are told as ever,
+    /// and the next call fails.
     pub fn put(&mut self, packets: &mut VecDeque<Packet>) -> Result<Put, Broken> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
         let mut put = Put::default();
         let mut shown = 0;
         self.read = 0;
-        let mut result = Ok(());
         let mut done = 0;
         while let Some(packet) = packets.get(done) {
             if put.bytes - shown >= PART_BYTES {
@@ -132,7 +137,7 @@ impl ReceiveRing {
                     break;
                 }
                 Err(error) => {
-                    result = Err(error);
+                    self.broken = Some(error);
                     break;
                 }
             }
@@ -140,7 +145,9 @@ impl ReceiveRing {
         }
         // All at once, and where they lie: each has more bytes than most packets.
         packets.drain(..done);
-        result?;
+        if let Some(error) = self.broken.filter(|_| done == 0) {
+            return Err(error);
+        }
         put.has_to_tell |= self.ring.queue.publish();
         Ok(put)
     }

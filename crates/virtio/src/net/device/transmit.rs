@@ -19,6 +19,8 @@ pub struct TransmitRing {
     ring: DeviceRing,
     /// The chain that is looked at.
     chain: Chain,
+    /// What was wrong behind chains that were taken.
+    broken: Option<Broken>,
 }
 
 /// What a burst has taken.
@@ -49,7 +51,7 @@ enum Copied {
 impl TransmitRing {
     /// Takes packets out of that ring.
     pub fn new(ring: DeviceRing) -> Self {
-        Self { ring, chain: Chain::default() }
+        Self { ring, chain: Chain::default(), broken: None }
     }
 
     /// What is common to rings.
@@ -61,7 +63,8 @@ impl TransmitRing {
     /// is to work on them while the driver makes the next ones. Packets have at most `max_bytes`.
     ///
     /// # Errors
-    /// If what the driver has written makes no sense. What was put into `out` before stays there.
+    /// If what the driver has written makes no sense: nothing has been taken. If something was taken before it, that is told as ever, and the
+    /// next call fails.
     pub fn take(
         &mut self,
         pool: &Pool,
@@ -69,6 +72,9 @@ impl TransmitRing {
         max: usize,
         out: &mut VecDeque<Packet>,
     ) -> Result<Took, Broken> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
         let mut took = Took::default();
         let mut left = max;
         while left > 0 && took.bytes < MAX_BURST_BYTES {
@@ -80,10 +86,15 @@ impl TransmitRing {
             if done > 0 {
                 continue;
             }
-            match self.ring.queue.take(&self.ring.map, &mut self.chain)? {
-                Taken::Nothing => break,
-                Taken::Refused(_) => took.malformed += 1,
-                Taken::Chain => match self.copy(pool, max_bytes) {
+            match self.ring.queue.take(&self.ring.map, &mut self.chain) {
+                Ok(Taken::Nothing) => break,
+                Err(error) if left == max => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    break;
+                }
+                Ok(Taken::Refused(_)) => took.malformed += 1,
+                Ok(Taken::Chain) => match self.copy(pool, max_bytes) {
                     Copied::Packet(packet) => {
                         took.packets += 1;
                         took.bytes += packet.len() as u64;

@@ -1,10 +1,12 @@
 //! A back end for tests, in the same process: it knows the memory already.
 
+use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -83,6 +85,7 @@ pub(super) struct Back {
 pub(super) struct Session {
     stream: UnixStream,
     asked: Arc<Mutex<Vec<Request>>>,
+    is_silent: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,6 +93,8 @@ impl Session {
     fn new(stream: UnixStream, mut channel: Channel) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&asked);
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let says_nothing = Arc::clone(&is_silent);
         let thread = std::thread::spawn(move || {
             while let Ok(Some(message)) = channel.receive() {
                 let (header, files) = (message.header, message.files.len());
@@ -98,13 +103,23 @@ impl Session {
                     Request::GetVringBase { index } => Reply::Ring(RingState { index, value: 0 }),
                     _ => Reply::Value(0),
                 };
-                let has_reply = header.needs_reply || request.has_reply();
+                let has_reply = (header.needs_reply || request.has_reply()) && !says_nothing.load(Ordering::Relaxed);
                 noted.lock().expect("nobody panics").push(request);
                 // Who asks may have gone already.
                 let _ = has_reply.then(|| channel.send(&reply.encode(header.number), &[]));
             }
         });
-        Self { stream, asked, thread: Some(thread) }
+        Self { stream, asked, is_silent, thread: Some(thread) }
+    }
+
+    /// Answers nothing any more, as one that hangs.
+    pub(super) fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Says what nobody has asked for.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the front end is there");
     }
 
     /// What has been asked since this was called last.

@@ -299,6 +299,13 @@ fn put(driver: &mut Driver, ring: &mut ReceiveRing, input: &mut Input<'_>) -> bo
         return false;
     };
     assert_eq!(put.packets as u64 + put.refused + packets.len() as u64, all.len() as u64);
+    if !put.is_full && !packets.is_empty() {
+        assert!(
+            !driver.is_honest && ring.put(&mut packets).is_err(),
+            "what is wrong is told when all before it is done"
+        );
+        return false;
+    }
     assert_eq!(put.is_full, !packets.is_empty());
     if driver.is_honest && put.refused == 0 {
         driver.expected.extend(all.into_iter().take(put.packets));
