@@ -5,16 +5,13 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sunstar_device::{Device, FrontError, FrontOptions, Queue, Readiness, Ring, SharedMemory, VhostUserFront};
-use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
+use sunstar_device::{Device, FrontOptions, Queue, Readiness, Ring};
+use sunstar_packet::{Buffer, Packet};
 
-use crate::support::{NOW, bytes, copy, frame, swapped};
+use crate::support::{Host, NOW, bytes, copy, frame, swapped};
 
 /// The other process.
 struct Testpmd {
@@ -48,36 +45,7 @@ impl Drop for Testpmd {
     }
 }
 
-/// The driver's side.
-struct Host {
-    front: VhostUserFront,
-    queues: Vec<Box<dyn Queue>>,
-    pool: Rc<Pool>,
-}
-
 impl Host {
-    /// Opens the device as soon as there is somebody.
-    fn open(options: &FrontOptions) -> Self {
-        let memory = SharedMemory::new(64 << 20).unwrap();
-        let mut rounds = 0;
-        let mut front = loop {
-            rounds += 1;
-            match VhostUserFront::open(options, Arc::clone(&memory)) {
-                Ok(front) => break front,
-                Err(FrontError::NoSocket { .. } | FrontError::Stale { .. }) if rounds < 1_200 => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(error) => panic!("{error}"),
-            }
-        };
-        let frames = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 };
-        let pool = Rc::new(Pool::with_memory(memory, frames).unwrap());
-        let queues =
-            (0..options.queues).map(|index| front.take_queue(index).unwrap().attach(Rc::clone(&pool)).unwrap());
-        let queues = queues.collect();
-        Self { front, queues, pool }
-    }
-
     /// Sends a frame by a queue until it comes back by any. Until testpmd forwards, frames may be lost; and those that were sent again
     /// come when others are waited for.
     fn ask(&mut self, queue: usize, frame: &Packet) {

@@ -1,14 +1,48 @@
 //! What all of these tests have in common: packets, and what a shard does with a queue.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sunstar_device::{Queue, Readiness};
+use sunstar_device::{Device, FrontError, FrontOptions, Queue, Readiness, SharedMemory, VhostUserFront};
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, Checksum, Offload, Packet, Segmentation, SegmentationKind};
+use sunstar_packet::{Buffer, Checksum, Offload, Packet, Pool, PoolOptions, Segmentation, SegmentationKind};
 
 pub(crate) const NOW: Instant = Instant::ORIGIN;
+
+/// The driver's side.
+pub(crate) struct Host {
+    pub(crate) front: VhostUserFront,
+    pub(crate) queues: Vec<Box<dyn Queue>>,
+    pub(crate) pool: Rc<Pool>,
+}
+
+impl Host {
+    /// Opens the device as soon as there is somebody.
+    pub(crate) fn open(options: &FrontOptions) -> Self {
+        let memory = SharedMemory::new(64 << 20).unwrap();
+        let mut rounds = 0;
+        let mut front = loop {
+            rounds += 1;
+            match VhostUserFront::open(options, Arc::clone(&memory)) {
+                Ok(front) => break front,
+                Err(FrontError::NoSocket { .. } | FrontError::Stale { .. }) if rounds < 1_200 => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let frames = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 };
+        let pool = Rc::new(Pool::with_memory(memory, frames).unwrap());
+        let queues =
+            (0..options.queues).map(|index| front.take_queue(index).unwrap().attach(Rc::clone(&pool)).unwrap());
+        let queues = queues.collect();
+        Self { front, queues, pool }
+    }
+}
 
 /// Waits until the queue wants to be called, as a shard does.
 pub(crate) fn wait(queue: &mut dyn Queue) {

@@ -2,19 +2,15 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
 
 use sunstar_device::{Device, FrontOptions, Offloads, Queue, Ring, SharedMemory, VhostUserFront};
-use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
+use sunstar_packet::{Buffer, Packet};
 use sunstar_virtio::net::features;
 use tempfile::TempDir;
 use vhost_user_backend::Error;
 
 use super::net::{ALL, Net, Running};
-use crate::support::{NOW, bytes, frame, packet, receive, send, wait};
-
-const FRAMES: PoolOptions = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 };
+use crate::support::{Host, NOW, bytes, frame, packet, receive, send, wait};
 
 fn scene() -> (TempDir, FrontOptions) {
     let folder = tempfile::tempdir().unwrap();
@@ -22,23 +18,7 @@ fn scene() -> (TempDir, FrontOptions) {
     (folder, FrontOptions::new(path))
 }
 
-/// The driver's side.
-struct Host {
-    front: VhostUserFront,
-    queues: Vec<Box<dyn Queue>>,
-    pool: Rc<Pool>,
-}
-
 impl Host {
-    fn open(options: &FrontOptions) -> Self {
-        let memory = SharedMemory::new(64 << 20).unwrap();
-        let mut front = VhostUserFront::open(options, Arc::clone(&memory)).unwrap();
-        let pool = Rc::new(Pool::with_memory(memory, FRAMES).unwrap());
-        let queues = (0..options.queues).map(|index| front.take_queue(index).unwrap().attach(Rc::clone(&pool)));
-        let queues = queues.collect::<Result<_, _>>().unwrap();
-        Self { front, queues, pool }
-    }
-
     /// Sends a packet by one queue and gets it by another one.
     fn pass(&mut self, from: usize, to: usize, packet: Packet) -> Packet {
         let (expected, offload) = (bytes(&packet), packet.offload);
