@@ -107,7 +107,8 @@ fn exchange(host: &mut Host) {
     assert_eq!(counters.iter().map(|of| of.rx_malformed + of.rx_truncated + of.tx_refused).sum::<u64>(), 0);
     let (sent, copied) =
         counters.iter().fold((0, 0), |(sent, copied), of| (sent + of.tx_packets, copied + of.tx_copies));
-    assert!(copied >= 200 && copied < sent - 190, "half of them lay in the memory: {copied} of {sent}");
+    // Short ones go with the header, of which there must be one beside a buffer that others have too.
+    assert!(copied >= 280 && sent - copied >= 120, "of those in the memory 120 were long: {copied} of {sent}");
 }
 
 fn scene(ring: Ring, queues: usize) -> (tempfile::TempDir, FrontOptions) {
