@@ -72,6 +72,7 @@
 //! | regions of its front end's memory | 64 | refused ([`Counters::peer_errors`]) |
 //! | packets in the rings of AF_XDP | 2,048 each way | held back ([`Counters::tx_full`]), or dropped ([`Counters::rx_dropped`]) |
 //! | its frames, for what is received, sent and held | [`XdpOptions::frames`] | receiving stops ([`Counters::rx_no_frames`]), sending waits ([`Counters::tx_full`]) |
+//! | IP addresses where it shares the kernel's hardware address, ranges of ports | [`MAX_XDP_ADDRESSES`], [`MAX_XDP_PORT_RANGES`] | refused ([`XdpError`]) |
 //! | packets that are late | [`FaultOptions::limit_packets`] | lost ([`FaultCounters::overflowed`]) |
 //! | captured packets not written | [`MAX_WAITING_CHUNKS`] of 64 KiB | not captured ([`Recorder::lost`]) |
 
@@ -108,4 +109,6 @@ pub use vhost_user::back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBac
 pub use vhost_user::front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
 pub use vhost_user::socket::SocketError;
 pub use vlan::{MAX_VLAN, VlanQueue, split};
-pub use xdp::{MAX_XDP_QUEUES, Xdp, XdpError, XdpOptions};
+pub use xdp::{
+    MAX_XDP_ADDRESSES, MAX_XDP_PORT_RANGES, MAX_XDP_QUEUES, Xdp, XdpAddresses, XdpError, XdpMac, XdpOptions, XdpPorts,
+};

@@ -1,5 +1,6 @@
 //! Interfaces of the kernel whose frames come and go by AF_XDP, past its network stack.
 
+mod addresses;
 mod assembler;
 mod attached;
 mod bpf;
@@ -8,6 +9,7 @@ mod group;
 mod options;
 mod posting;
 mod queue;
+mod reserved;
 mod ring;
 mod socket;
 mod steering;
@@ -25,11 +27,12 @@ use crate::netdevice::{Control, beside};
 use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
 use crate::send_memory::SendMemory;
 use crate::shared_memory::SharedMemory;
+pub use addresses::XdpAddresses;
 use attached::Attached;
 use bpf::Mode;
 use chunks::HEADROOM_BYTES;
-use group::GroupSocket;
-pub use options::{MAX_XDP_QUEUES, XdpError, XdpOptions};
+use group::{Copies, GroupSocket};
+pub use options::{MAX_XDP_ADDRESSES, MAX_XDP_PORT_RANGES, MAX_XDP_QUEUES, XdpError, XdpMac, XdpOptions, XdpPorts};
 use queue::{Parts, XdpQueue};
 use socket::Socket;
 
@@ -46,6 +49,12 @@ const BUFFER_BYTES: usize = 16 << 20;
 /// for everybody both get. All else is the kernel's, as ever, and so are the addresses at the interface. A program of a few
 /// instructions tells the frames apart, in the driver if it can; it goes away with the device and its queues, and with the process.
 ///
+/// Where only one hardware address works, stack and kernel can share that one ([`XdpMac::Shared`]). Then the program takes what is for the
+/// stack's IP addresses ([`Xdp::addresses`]), fragments and ICMP included, or of that only some ports of TCP and UDP: then the kernel may have the
+/// same addresses, and keeps all else that is for them, among it fragments, and what has extension headers of IPv6. Frames with VLAN
+/// tags pass, unless the device takes the tags out, which no program sees (`ethtool -K IFNAME rxvlan off` has it leave
+/// them). What both need to know of neighbours, and then of errors, comes to both.
+///
 /// What is received lies in frames of the shard's pool, and is not copied by the process; what is sent goes from where it lies if that is one of these
 /// frames, and is copied to one otherwise ([`Counters::tx_copies`](crate::Counters::tx_copies)). Checksums are the stack's in both directions. Peers
 /// that leave theirs to the device, as the other end of a pair of virtual interfaces does, must be told not to
@@ -56,6 +65,7 @@ pub struct Xdp {
     name: String,
     capabilities: Capabilities,
     kernel_mac: MacAddr,
+    addresses: Option<XdpAddresses>,
     chunk_bytes: usize,
     frames: usize,
     /// Those that are not taken.
@@ -89,9 +99,17 @@ impl Xdp {
         if queues < has {
             log::warn!("xdp:{name}: what comes by {} of its {has} queues is lost", has - queues);
         }
-        let mac = options.mac.unwrap_or_else(|| beside(kernel_mac));
-        let attached = Arc::new(Attached::new(name, index, mac, queues)?);
-        let group = GroupSocket::open(index, mac).map_err(|error| match error.raw_os_error() {
+        let (mac, copies) = match &options.mac {
+            XdpMac::Beside => (beside(kernel_mac), Copies::Groups(beside(kernel_mac))),
+            XdpMac::Own(mac) => (*mac, Copies::Groups(*mac)),
+            XdpMac::Shared(ports) if ports.is_empty() => (kernel_mac, Copies::Neighbours),
+            XdpMac::Shared(_) => (kernel_mac, Copies::NeighboursAndErrors),
+        };
+        let ports = options.shared_ports();
+        let attached = Arc::new(Attached::new(name, index, mac, ports, queues)?);
+        let addresses =
+            attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, maps, ports));
+        let group = GroupSocket::open(index, copies).map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => XdpError::Permission { what: "receive packets of interfaces", error },
             _ => system("receiving what is for everybody")(error),
         })?;
@@ -108,15 +126,23 @@ impl Xdp {
         let how = if sockets.clone().all(|socket| socket.is_zero_copy) { "without copies" } else { "by copies" };
         let what = if attached.mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
         log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
+        if let Some(ports) = ports {
+            reserved::warn_of_chosen(name, ports);
+        }
         let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
         let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss_key: None };
         let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
-        Ok(Self { name: name.clone(), capabilities, kernel_mac, chunk_bytes, frames, queues: opened })
+        Ok(Self { name: name.clone(), capabilities, kernel_mac, addresses, chunk_bytes, frames, queues: opened })
     }
 
     /// The kernel's own address at the interface.
     pub fn kernel_mac(&self) -> MacAddr {
         self.kernel_mac
+    }
+
+    /// Where the stack's IP addresses are to be told, if its hardware address is the kernel's; nothing comes for others.
+    pub fn addresses(&self) -> Option<XdpAddresses> {
+        self.addresses.clone()
     }
 }
 

@@ -33,6 +33,9 @@ fn tell_log(change: &Change) {
     }
 }
 
+/// Is told of each change.
+type Follower = dyn FnMut(&Change);
+
 /// What the stack was told and other shards were not yet.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -43,6 +46,8 @@ pub(crate) struct Changes {
     next: usize,
     /// Who waits for the next change, or until all have been told.
     watchers: Vec<Waker>,
+    /// Who is told of each change as soon as it is made.
+    followers: Vec<Box<Follower>>,
 }
 
 impl Changes {
@@ -54,6 +59,7 @@ impl Changes {
         {
             found = true;
             tell_log(&change);
+            self.followers.iter_mut().for_each(|follow| follow(&change));
             self.waiting.push_back(change);
         }
         if !self.is_told() {
@@ -112,6 +118,12 @@ impl Network {
     /// ([`Network::with_spread`]). Without other shards nothing has to be told.
     pub fn share_configuration(&self) {
         self.shared().state().changes.spread = self.spread().cloned();
+    }
+
+    /// Has a function told of each change that the current shard's stack makes from now on and that all are to follow, as soon as it is
+    /// made and before packets of it come or go. It runs inside of the network: it must not use sockets on it.
+    pub fn follow_configuration(&self, follow: impl FnMut(&Change) + 'static) {
+        self.shared().state().changes.followers.push(Box::new(follow));
     }
 
     /// Waits until the stack is as is wanted, which is looked at now and after each change of its configuration, and all changes are on

@@ -65,5 +65,6 @@ pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
 pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters};
 pub use sunstar_tcpip::filter;
+pub use sunstar_tcpip::free_ports::FreePorts;
 pub use sunstar_tcpip::interface::InterfaceId;
 pub use sunstar_tcpip::prefix::Prefix;

@@ -17,6 +17,7 @@ use sunstar_net::socket::{
 use sunstar_net::{Address, Error};
 use sunstar_packet::{BufferMut, OutOfMemory};
 use sunstar_tcpip::filter::{Direction, FilterId, Filtered, TooManyFilters, Verdict};
+use sunstar_tcpip::free_ports::FreePorts;
 use sunstar_tcpip::interface::InterfaceId;
 use sunstar_tcpip::prefix::Prefix;
 use sunstar_tcpip::routes::Route;
@@ -33,7 +34,7 @@ use crate::listener::Listener;
 use crate::metrics;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
-use crate::spread::{CONFIGURED, Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters, free_ports};
+use crate::spread::{CONFIGURED, Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters};
 use crate::stream::{Connecting, Held, Stream};
 
 /// What a network is made with.
@@ -75,6 +76,8 @@ pub struct Network {
     spread: Option<Arc<Spread>>,
     /// How often a shared port was asked for without naming one.
     unnamed: Rc<Cell<usize>>,
+    /// Ports for who listens without naming one.
+    free_tcp: FreePorts,
 }
 
 impl Network {
@@ -87,7 +90,19 @@ impl Network {
         current::entropy(&mut key);
         let stack = stack::Stack::new(key, options.limits);
         let (shared, unnamed) = (Rc::new(Shared::new(stack, options.tcp)), Rc::default());
-        Self { shared, udp: options.udp, beside: None, spread: None, unnamed }
+        Self { shared, udp: options.udp, beside: None, spread: None, unnamed, free_tcp: FreePorts::default() }
+    }
+
+    /// Has ports be chosen from those, of TCP and of UDP, where none is named: for devices by which nothing comes for others. Networks that share
+    /// their addresses have a spread [of the same ports](Spread::with_free_ports).
+    #[must_use]
+    pub fn with_free_ports(self, tcp: FreePorts, udp: FreePorts) -> Self {
+        {
+            let mut state = self.shared.state();
+            state.stack.tcp().set_free_ports(tcp.clone());
+            state.stack.udp().set_free_ports(udp);
+        }
+        Self { free_tcp: tcp, ..self }
     }
 
     /// Has the network share its addresses with those of the program's other shards, which have the same `spread`. Its queues are those
@@ -302,7 +317,7 @@ impl Network {
         let outcome = match (&lease, address.port()) {
             (Some(Lease { port, .. }), _) => listen(*port, lease),
             (None, 0) => {
-                let mut tries = free_ports(random()).map(|port| listen(port, None));
+                let mut tries = self.free_tcp.all_from(random().into()).map(|port| listen(port, None));
                 let outcome = tries.find(|outcome| !matches!(outcome, Err(OpenError::InUse)));
                 outcome.unwrap_or(Err(OpenError::InUse))
             }

@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sunstar_device::{Capabilities, Queue};
 use sunstar_executor::{ShardId, current};
 use sunstar_packet::Packet;
+use sunstar_tcpip::free_ports::FreePorts;
 use sunstar_wire::toeplitz::{KEY_BYTES, Toeplitz};
 use sunstar_wire::{AddressPair, FourTuple, IpProtocol};
 
-pub(crate) use ports::{Claim, free_ports};
+pub(crate) use ports::Claim;
 use ports::{FREE_BITS, Ports};
 pub use queue::{MAX_FORWARDED_PACKETS, SharedQueue, SpreadCounters};
 pub(crate) use steer::CONFIGURED;
@@ -41,14 +42,18 @@ impl Spread {
     /// # Panics
     /// Outside of any shard.
     pub fn new() -> Arc<Self> {
+        Self::with_free_ports(FreePorts::default(), FreePorts::default())
+    }
+
+    /// The same where ports are chosen from those, of TCP and of UDP, if none is named: for networks that
+    /// [know no others](crate::Network::with_free_ports).
+    ///
+    /// # Panics
+    /// Outside of any shard.
+    pub fn with_free_ports(tcp: FreePorts, udp: FreePorts) -> Arc<Self> {
         let shards = at_least_one(current::shard_count());
-        Arc::new(Self {
-            shards,
-            hash: hash(shards),
-            tcp: Ports::default(),
-            udp: Ports::default(),
-            quiet: AtomicU32::new(0),
-        })
+        let (tcp, udp) = (Ports::choosing_from(tcp), Ports::choosing_from(udp));
+        Arc::new(Self { shards, hash: hash(shards), tcp, udp, quiet: AtomicU32::new(0) })
     }
 
     /// For so many shards, with a key that everybody knows.

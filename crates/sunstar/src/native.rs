@@ -18,7 +18,7 @@ use device::DeviceOptions;
 pub(crate) use opened::Opened;
 
 const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], \
-     xdp:IFNAME[,queues=N][,checksum=ignore], or \
+     xdp:IFNAME[,queues=N][,checksum=ignore][,mac=shared][,tcp=PORTS][,udp=PORTS], or \
      vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; \
      may be repeated, also for other VLANs of a device";
 
@@ -135,6 +135,10 @@ impl NativeOptions {
         }
         let mut interfaces: Vec<Interface> = Vec::new();
         for device in &self.device {
+            if device.kind.shares_mac() && self.dhcp != Some(false) {
+                let what = "with mac=shared needs --host-ipv4-addr, or --dhcp 0: servers tell hosts by that address";
+                return Err(Error::usage(format_args!("--device {device} {what}")));
+            }
             let interface = Interface { device: device.clone(), prefix: None, asks_dhcp: self.dhcp != Some(false) };
             interfaces.iter().try_for_each(|other| interface.check_beside(other))?;
             interfaces.push(interface);

@@ -62,6 +62,7 @@ pub mod dhcpv6;
 pub mod drops;
 pub mod filter;
 pub mod flows;
+pub mod free_ports;
 mod head;
 pub mod interface;
 mod neighbours;

@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sunstar_packet::Packet;
 use sunstar_wire::FourTuple;
 
+use crate::free_ports::FreePorts;
 use crate::interface::InterfaceId;
 use crate::path::{Large, PathError};
 use crate::slab::Slab;
@@ -92,6 +93,10 @@ impl fmt::Display for UdpSendError {
 
 impl core::error::Error for UdpSendError {}
 
+/// Ports that are chosen from if nothing else is said (RFC 6335 §6).
+const FIRST_PORT: u16 = 49_152;
+const PORTS: u16 = 16_384;
+
 /// Where datagrams go: local port and address, and whom they must come from.
 type Key = (u16, IpAddr, Option<SocketAddr>);
 
@@ -116,6 +121,7 @@ pub struct UdpSockets {
     events: VecDeque<UdpId>,
     next_generation: u32,
     limit: usize,
+    pub(crate) free_ports: FreePorts,
     /// To whom sockets without a peer have sent much at once.
     large: Large,
 }
@@ -124,7 +130,13 @@ impl UdpSockets {
     /// At most so many sockets.
     pub(crate) fn new(limit: usize) -> Self {
         let (sockets, bound, events) = (Slab::default(), BTreeMap::new(), VecDeque::new());
-        Self { sockets, bound, events, next_generation: 0, limit, large: Large::default() }
+        let free_ports = FreePorts::range(FIRST_PORT, PORTS);
+        Self { sockets, bound, events, next_generation: 0, limit, free_ports, large: Large::default() }
+    }
+
+    /// From now on ports of sockets are chosen from these.
+    pub fn set_free_ports(&mut self, ports: FreePorts) {
+        self.free_ports = ports;
     }
 
     /// The next datagram that has come.

@@ -1,6 +1,8 @@
 //! httpd on the native stack by AF_XDP at one end of a pair of virtual interfaces, with the kernel as its peer at the other end, in
 //! a namespace of its own, and as its neighbour at the same end.
 
+mod sharing;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -82,11 +84,16 @@ fn ethtool_tx(leaves: &str) {
     assert!(ended.expect("the package ethtool is installed").status.success(), "ethtool -K far tx {leaves}");
 }
 
-/// A command that runs httpd at both addresses.
+/// A command that runs httpd at the stack's own addresses.
 fn native(setup: Setup, device: &str) -> Command {
+    native_at(STACK_V4, STACK_V6, setup, device)
+}
+
+/// A command that runs httpd at both addresses.
+fn native_at(v4: Ipv4Addr, v6: Ipv6Addr, setup: Setup, device: &str) -> Command {
     let mut command = command(setup);
     command.args(["--network-stack", "native", "--device", device, "--slaac", "0", "--address", "::"]);
-    command.args(["--host-ipv4-addr", &STACK_V4.to_string(), "--host-ipv6-addr", &format!("{STACK_V6}/64")]);
+    command.args(["--host-ipv4-addr", &v4.to_string(), "--host-ipv6-addr", &format!("{v6}/64")]);
     command
 }
 

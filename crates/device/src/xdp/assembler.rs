@@ -14,7 +14,7 @@ pub(super) struct Instruction {
     immediate: i32,
 }
 
-/// A register. Calls take arguments in the second to the sixth and answer in the first one.
+/// A register. Calls take arguments in the second to the sixth, answer in the first one, and leave those from `R6` on as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Register {
@@ -23,6 +23,10 @@ pub(super) enum Register {
     R2,
     R3,
     R4,
+    R6 = 6,
+    R7,
+    R8,
+    R9,
 }
 
 /// How many bytes are loaded.
@@ -31,14 +35,19 @@ pub(super) enum Register {
 pub(super) enum Width {
     Word = 0x00,
     Half = 0x08,
+    Byte = 0x10,
 }
 
-/// When a jump is taken, the register's whole value being compared with the other one's.
+/// When a jump is taken, by how a register compares with what follows it. `AnyBit` is about bits that both have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Condition {
+    Equal = 0x10,
     Greater = 0x20,
+    AnyBit = 0x40,
     NotEqual = 0x50,
+    Less = 0xa0,
+    LessOrEqual = 0xb0,
 }
 
 /// A place in the program, to which jumps lead before it is known.
@@ -59,12 +68,18 @@ pub(super) enum AssembleError {
 // Classes, sources and operations (RFC 9669 §3, §4, §5).
 const LOAD: u8 = 0x61;
 const LOAD_MAP: u8 = 0x18;
+const ALU: u8 = 0x04;
 const ALU64: u8 = 0x07;
 const JUMP: u8 = 0x05;
 const JUMP32: u8 = 0x06;
 const FROM_REGISTER: u8 = 0x08;
 const ADD: u8 = 0x00;
+const AND: u8 = 0x50;
+const SHIFT_LEFT: u8 = 0x60;
 const MOVE: u8 = 0xb0;
+const BYTE_ORDER: u8 = 0xd0;
+/// In the place of `FROM_REGISTER`: to or from the order of the network.
+const BIG_ENDIAN: u8 = 0x08;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
 
@@ -120,7 +135,39 @@ impl Assembler {
         self.push(ALU64 | ADD, to as u8, 0, 0, value);
     }
 
-    /// Goes on at `label` if the registers compare so.
+    /// `to += from`.
+    pub(super) fn add_register(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | ADD | FROM_REGISTER, to as u8, from as u8, 0, 0);
+    }
+
+    /// `to &= mask`, with the mask's sign.
+    pub(super) fn and(&mut self, to: Register, mask: i32) {
+        self.push(ALU64 | AND, to as u8, 0, 0, mask);
+    }
+
+    /// `to <<= bits`.
+    pub(super) fn shift_left(&mut self, to: Register, bits: i32) {
+        self.push(ALU64 | SHIFT_LEFT, to as u8, 0, 0, bits);
+    }
+
+    /// Two bytes in the network's order become a number, and all else zero.
+    pub(super) fn half_from_network(&mut self, to: Register) {
+        self.push(ALU | BYTE_ORDER | BIG_ENDIAN, to as u8, 0, 0, 16);
+    }
+
+    /// Goes on at `label` if a register, which may be an address, is zero.
+    pub(super) fn jump_if_zero(&mut self, register: Register, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(JUMP | Condition::Equal as u8, register as u8, 0, 0, 0);
+    }
+
+    /// Goes on at `label`.
+    pub(super) fn go(&mut self, label: Label) {
+        self.jumps.push((self.instructions.len(), label));
+        self.push(JUMP, 0, 0, 0, 0);
+    }
+
+    /// Goes on at `label` if the registers compare so, as whole numbers without sign.
     pub(super) fn jump(&mut self, condition: Condition, left: Register, right: Register, label: Label) {
         self.jumps.push((self.instructions.len(), label));
         self.push(JUMP | condition as u8 | FROM_REGISTER, left as u8, right as u8, 0, 0);

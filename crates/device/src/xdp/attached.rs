@@ -1,32 +1,47 @@
 //! The program at an interface, as long as somebody needs it.
 
 use std::io;
+use std::sync::Arc;
 
 use sunstar_wire::MacAddr;
 
+use super::addresses::AddressMaps;
 use super::bpf::{Link, Mode, Program, SocketMap};
-use super::options::XdpError;
-use super::steering::{Action, steering};
+use super::options::{XdpError, XdpPorts};
+use super::steering::{Action, Sharing, steering};
 
 /// A program that is attached, and where it finds the sockets. It is detached when this is dropped, and by any end of the process.
 #[derive(Debug)]
 pub(super) struct Attached {
     pub(super) sockets: SocketMap,
     pub(super) mode: Mode,
+    /// The stack's addresses, if those tell what is its.
+    pub(super) addresses: Option<Arc<AddressMaps>>,
     _link: Link,
 }
 
 impl Attached {
-    /// Attaches the program to an interface, in its driver if that can run it. No frames are taken before there are sockets.
-    pub(super) fn new(name: &str, interface: u32, mac: MacAddr, queues: usize) -> Result<Self, XdpError> {
+    /// Attaches the program to an interface, in its driver if that can run it. No frames are taken before there are sockets, and of a hardware
+    /// address that is shared (`ports`) none before there are IP addresses.
+    pub(super) fn new(
+        name: &str,
+        interface: u32,
+        mac: MacAddr,
+        ports: Option<&XdpPorts>,
+        queues: usize,
+    ) -> Result<Self, XdpError> {
         let system = |what| move |error| XdpError::System { name: name.to_owned(), what, error };
         let count = u32::try_from(queues).map_err(io::Error::other).map_err(system("counting queues"))?;
         let permission = |error: io::Error| match error.raw_os_error() {
             Some(libc::EPERM) => XdpError::Permission { what: "make maps and programs for the kernel", error },
-            _ => system("making a map of sockets")(error),
+            _ => system("making maps")(error),
         };
         let sockets = SocketMap::new(count).map_err(permission)?;
-        let program = steering(mac, sockets.descriptor(), Action::Pass as i32);
+        let addresses = ports.map(|_| AddressMaps::new()).transpose().map_err(permission)?;
+        let sharing = addresses.as_ref().zip(ports);
+        let sharing =
+            sharing.map(|(AddressMaps { v4, v6 }, ports)| Sharing { v4: v4.descriptor(), v6: v6.descriptor(), ports });
+        let program = steering(mac, sharing.as_ref(), sockets.descriptor(), Action::Pass as i32);
         let program = program.map_err(io::Error::other).map_err(system("assembling the program"))?;
         let program = Program::load(&program).map_err(|refused| match refused.error.raw_os_error() {
             Some(libc::EPERM) => permission(refused.error),
@@ -46,6 +61,6 @@ impl Attached {
             Some(libc::ENOSPC) => XdpError::DriverQueues { name: name(), error },
             _ => system("attaching the program")(error),
         })?;
-        Ok(Self { sockets, mode, _link: link })
+        Ok(Self { sockets, mode, addresses: addresses.map(Arc::new), _link: link })
     }
 }

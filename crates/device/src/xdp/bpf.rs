@@ -8,11 +8,14 @@ use super::assembler::Instruction;
 // Commands (`enum bpf_cmd`).
 const MAP_CREATE: u32 = 0;
 const MAP_UPDATE_ELEM: u32 = 2;
+const MAP_DELETE_ELEM: u32 = 3;
 const PROG_LOAD: u32 = 5;
 #[cfg(test)]
 const PROG_TEST_RUN: u32 = 10;
 const LINK_CREATE: u32 = 28;
 
+/// `BPF_MAP_TYPE_HASH`.
+const HASH_MAP: u32 = 1;
 /// `BPF_MAP_TYPE_XSKMAP`.
 const MAP_OF_SOCKETS: u32 = 17;
 /// `BPF_PROG_TYPE_XDP`.
@@ -64,7 +67,8 @@ struct MapUpdate {
     flags: u64,
 }
 
-// SAFETY: two numbers of 32 bits, then such of 64; `key` and `value` are of words that live (`put_socket`).
+// SAFETY: two numbers of 32 bits, then such of 64; `key` and `value` are of what lives, and as long as
+// the map has them (`put`, `remove`).
 unsafe impl Attributes for MapUpdate {}
 
 #[repr(C)]
@@ -124,6 +128,29 @@ fn name() -> [u8; 16] {
     name
 }
 
+/// Makes a map of so many things at most, found by keys of type `K`, of 32 bits each.
+fn create_map<K>(map_type: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    let key_size = u32::try_from(size_of::<K>()).map_err(io::Error::other)?;
+    let mut attributes = MapCreate {
+        map_type,
+        key_size,
+        value_size: 4,
+        max_entries,
+        map_flags: 0,
+        inner_map_fd: 0,
+        numa_node: 0,
+        name: name(),
+    };
+    open(MAP_CREATE, &mut attributes)
+}
+
+/// Puts a value into a map that was made for keys of type `K`.
+fn put<K>(map: &OwnedFd, key: &K, value: u32) -> io::Result<()> {
+    let (key, value) = (address(std::slice::from_ref(key)), address(std::slice::from_ref(&value)));
+    let mut attributes = MapUpdate { map_fd: number(map), zero: 0, key, value, flags: 0 };
+    call(MAP_UPDATE_ELEM, &mut attributes).map(drop)
+}
+
 /// What redirects to sockets: for each queue of a device the socket that has it. A socket leaves it when it is closed.
 #[derive(Debug)]
 pub(super) struct SocketMap(OwnedFd);
@@ -131,17 +158,7 @@ pub(super) struct SocketMap(OwnedFd);
 impl SocketMap {
     /// For so many queues, of none of which there is a socket.
     pub(super) fn new(queues: u32) -> io::Result<Self> {
-        let mut attributes = MapCreate {
-            map_type: MAP_OF_SOCKETS,
-            key_size: 4,
-            value_size: 4,
-            max_entries: queues,
-            map_flags: 0,
-            inner_map_fd: 0,
-            numa_node: 0,
-            name: name(),
-        };
-        open(MAP_CREATE, &mut attributes).map(Self)
+        create_map::<u32>(MAP_OF_SOCKETS, queues).map(Self)
     }
 
     /// The map for a program's instruction.
@@ -151,10 +168,38 @@ impl SocketMap {
 
     /// Has what comes in by a queue go to a socket, which is bound to that queue.
     pub(super) fn put_socket(&self, queue: u32, socket: &impl AsRawFd) -> io::Result<()> {
-        let value = number(socket);
-        let (key, value) = (address(std::slice::from_ref(&queue)), address(std::slice::from_ref(&value)));
-        let mut attributes = MapUpdate { map_fd: number(&self.0), zero: 0, key, value, flags: 0 };
-        call(MAP_UPDATE_ELEM, &mut attributes).map(drop)
+        put(&self.0, &queue, number(socket))
+    }
+}
+
+/// What a program knows addresses by, of `BYTES` bytes each: for each a number, which is not zero if all that is for it is meant.
+#[derive(Debug)]
+pub(super) struct AddressMap<const BYTES: usize>(OwnedFd);
+
+impl<const BYTES: usize> AddressMap<BYTES> {
+    /// For so many addresses, of which there is none.
+    pub(super) fn new(limit: u32) -> io::Result<Self> {
+        create_map::<[u8; BYTES]>(HASH_MAP, limit).map(Self)
+    }
+
+    /// The map for a program's instruction.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Adds an address, or changes what is known of it. There may be too many (`E2BIG`).
+    pub(super) fn put(&self, address: [u8; BYTES], is_whole: bool) -> io::Result<()> {
+        put(&self.0, &address, is_whole.into())
+    }
+
+    /// Removes an address, if it is there.
+    pub(super) fn remove(&self, bytes: [u8; BYTES]) -> io::Result<()> {
+        let key = address(std::slice::from_ref(&bytes));
+        let mut attributes = MapUpdate { map_fd: number(&self.0), zero: 0, key, value: 0, flags: 0 };
+        match call(MAP_DELETE_ELEM, &mut attributes) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

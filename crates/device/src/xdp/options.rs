@@ -1,6 +1,8 @@
 //! What is asked for, and why it can't be had.
 
 use std::io;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use sunstar_wire::MacAddr;
@@ -12,6 +14,40 @@ mod tests;
 
 /// A device has at most this many queues.
 pub const MAX_XDP_QUEUES: usize = 256;
+
+/// The ports of each protocol are at most so many ranges.
+pub const MAX_XDP_PORT_RANGES: usize = 64;
+
+/// The stack has at most so many addresses of each version of IP at an interface whose hardware address it shares.
+pub const MAX_XDP_ADDRESSES: usize = 256;
+
+/// The hardware address of the stack at an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XdpMac {
+    /// One that differs from the kernel's in one bit.
+    Beside,
+    /// This one.
+    Own(MacAddr),
+    /// The kernel's. The stack is told from the kernel by its IP addresses ([`Xdp::addresses`](super::Xdp::addresses)), and by ports if
+    /// there are any here: then all else that is for those addresses is the kernel's.
+    Shared(XdpPorts),
+}
+
+/// Ports of the stack, by protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XdpPorts {
+    /// Those of TCP, at most [`MAX_XDP_PORT_RANGES`].
+    pub tcp: Vec<RangeInclusive<u16>>,
+    /// Those of UDP, at most as many.
+    pub udp: Vec<RangeInclusive<u16>>,
+}
+
+impl XdpPorts {
+    /// Whether there are none, so that ports do not matter.
+    pub const fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.udp.is_empty()
+    }
+}
 
 /// Which interface, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +61,22 @@ pub struct XdpOptions {
     /// Whether checksums of what is received are taken to be right. It is for peers that leave theirs to a device and can't be told not to, as
     /// the other ends of virtual interfaces do.
     pub ignores_checksums: bool,
-    /// The stack's address; without it, one that differs from the kernel's at the interface in one bit.
-    pub mac: Option<MacAddr>,
+    /// The stack's hardware address.
+    pub mac: XdpMac,
 }
 
 impl XdpOptions {
-    /// All queues of that interface, with 16,384 frames each.
+    /// All queues of that interface, with 16,384 frames each, and a hardware address beside the kernel's.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), queues: None, frames: 16_384, ignores_checksums: false, mac: None }
+        Self { name: name.to_owned(), queues: None, frames: 16_384, ignores_checksums: false, mac: XdpMac::Beside }
+    }
+
+    /// The ports of the stack, if it has the kernel's hardware address.
+    pub(super) const fn shared_ports(&self) -> Option<&XdpPorts> {
+        match &self.mac {
+            XdpMac::Shared(ports) => Some(ports),
+            XdpMac::Beside | XdpMac::Own(_) => None,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), XdpError> {
@@ -43,6 +87,11 @@ impl XdpOptions {
             other if !is_name(other) => return Err(XdpError::Name { name: name() }),
             _ => {}
         }
+        if let Some(ports) = self.shared_ports()
+            && ports.tcp.len().max(ports.udp.len()) > MAX_XDP_PORT_RANGES
+        {
+            return Err(XdpError::PortRanges);
+        }
         match self.queues {
             None | Some(1..=MAX_XDP_QUEUES) => Ok(()),
             Some(queues) => Err(XdpError::Queues { queues }),
@@ -50,24 +99,42 @@ impl XdpOptions {
     }
 }
 
-/// Reads what follows `xdp:` on a command line: `IFNAME[,queues=N][,checksum=ignore]`.
+/// Reads what follows `xdp:` on a command line: `IFNAME[,queues=N][,checksum=ignore][,mac=shared[,tcp=PORTS]...[,udp=PORTS]...]`, where
+/// `PORTS` is a port, or a range such as `8000-8999`.
 impl FromStr for XdpOptions {
     type Err = XdpError;
 
     fn from_str(text: &str) -> Result<Self, XdpError> {
         let mut parts = text.split(',');
         let mut options = Self::new(parts.next().unwrap_or_default());
+        let (mut is_shared, mut ports) = (false, XdpPorts::default());
         for part in parts {
             let wrong = || XdpError::Option { option: part.to_owned() };
+            let not_ports = || XdpError::Ports { option: part.to_owned() };
             match part.split_once('=').ok_or_else(wrong)? {
                 ("queues", count) => options.queues = Some(count.parse().map_err(|_| wrong())?),
                 ("checksum", "ignore") => options.ignores_checksums = true,
+                ("mac", "shared") => is_shared = true,
+                ("tcp", range) => ports.tcp.push(port_range(range).ok_or_else(not_ports)?),
+                ("udp", range) => ports.udp.push(port_range(range).ok_or_else(not_ports)?),
                 _ => return Err(wrong()),
             }
+        }
+        match is_shared {
+            true => options.mac = XdpMac::Shared(ports),
+            false if !ports.is_empty() => return Err(XdpError::PortsAlone),
+            false => {}
         }
         options.check()?;
         Ok(options)
     }
+}
+
+/// A port, or the first and the last one of several.
+pub(super) fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = first.parse().ok()?..=last.parse().ok()?;
+    (*range.start() > 0 && !range.is_empty()).then_some(range)
 }
 
 /// Why an interface can't be used by AF_XDP.
@@ -95,10 +162,38 @@ pub enum XdpError {
         queues: usize,
     },
     /// The command line is wrong.
-    #[error("{option:?} is no option of AF_XDP: there are queues=N and checksum=ignore")]
+    #[error(
+        "{option:?} is no option of AF_XDP: there are queues=N, checksum=ignore, mac=shared, tcp=PORTS and udp=PORTS"
+    )]
     Option {
         /// What was not understood.
         option: String,
+    },
+    /// What should be ports is something else.
+    #[error("{option:?}: ports are one, as in tcp=80, or a range of them, as in tcp=8000-8999")]
+    Ports {
+        /// What was not understood.
+        option: String,
+    },
+    /// There are ports, and the hardware address is not shared.
+    #[error("tcp=PORTS and udp=PORTS need mac=shared: all that comes for its own hardware address is the stack's")]
+    PortsAlone,
+    /// There are too many ranges of ports.
+    #[error("the ports of a protocol may be {MAX_XDP_PORT_RANGES} ranges")]
+    PortRanges,
+    /// The kernel has the IP address that the stack is to have at a hardware address of both, and nothing tells what is whose.
+    #[error(
+        "the kernel has {address} as well: with mac=shared the stack needs another one, or ports of its own, as in tcp=80"
+    )]
+    KernelAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The stack has too many IP addresses at a hardware address that it shares.
+    #[error("{name} is shared for {MAX_XDP_ADDRESSES} addresses of each version of IP, not more")]
+    Addresses {
+        /// The interface.
+        name: String,
     },
     /// There is no such interface.
     #[error("there is no interface {name}")]

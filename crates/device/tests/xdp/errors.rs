@@ -27,7 +27,7 @@ pub(crate) fn is_attached() -> bool {
 }
 
 /// Waits until no program is attached. Processes that other tests are just starting may have the descriptor, too, until they run.
-fn is_detached() {
+pub(crate) fn is_detached() {
     let is_so = (0..1_000).any(|_| {
         let is_so = !is_attached();
         if !is_so {

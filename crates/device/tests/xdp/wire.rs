@@ -25,7 +25,7 @@ pub(crate) const UDP_PORT: u16 = 9;
 pub(crate) const NOW: Instant = Instant::ORIGIN;
 
 const KERNEL_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x10]);
-const HERE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x20]);
+pub(crate) const HERE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x20]);
 /// The host's, which differs from the kernel's own at that end.
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x21]);
 
@@ -123,6 +123,22 @@ impl Host {
         }
     }
 
+    /// What comes until a packet of a kind, which is the last one.
+    pub(crate) fn receive_until(&mut self, kind: EtherType) -> Vec<Packet> {
+        let mut packets: Vec<Packet> = Vec::new();
+        while packets.last().is_none_or(|packet| !is(packet, kind)) {
+            match self.arrived.pop_front() {
+                Some(packet) => packets.push(packet),
+                None => {
+                    self.wait();
+                    self.burst();
+                }
+            }
+        }
+        self.received += packets.len() as u64;
+        packets
+    }
+
     /// The next packet of a kind, unless it does not come for a while; others are dropped.
     pub(crate) fn receive_unless_lost(&mut self, kind: EtherType) -> Option<Packet> {
         for _ in 0..100 {
@@ -167,6 +183,11 @@ impl Host {
 
     /// A datagram to the kernel: headers on the heap, and then these.
     pub(crate) fn datagram(&self, payload: &[Buffer]) -> Packet {
+        self.datagram_to(UDP_PORT, payload)
+    }
+
+    /// The same to another port.
+    pub(crate) fn datagram_to(&self, port: u16, payload: &[Buffer]) -> Packet {
         let len = payload.iter().map(|part| part.len()).sum::<usize>();
         let ethernet =
             EthernetHeader { dst: KERNEL_MAC, src: self.mac(), vlan: Vlan::Untagged, ethertype: EtherType::IPV4 };
@@ -176,7 +197,7 @@ impl Host {
             all
         });
         let sum = pseudo_header_v4(HOST, KERNEL, IpProtocol::UDP, length) + Sum::of(&sum);
-        let header = UdpHeader { src_port: UDP_PORT, dst_port: UDP_PORT };
+        let header = UdpHeader { src_port: UDP_PORT, dst_port: port };
         let udp = header.to_bytes(len, Fill::Complete(sum)).expect("a datagram");
         let ip = Ipv4Header::new(IpProtocol::UDP, HOST, KERNEL).to_bytes(UdpHeader::LEN + len).expect("a packet");
         let head = [&ethernet.to_bytes()[..], &ip[..], &udp[..]].concat();

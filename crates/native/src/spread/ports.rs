@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
-/// Ports that are chosen from where none is named.
-const FIRST_FREE: u16 = 32_768;
-const FREE: u16 = 28_232;
+use sunstar_tcpip::free_ports::FreePorts;
 
-/// So many of the lowest bits take all their values among them.
-pub(super) const FREE_BITS: u32 = FREE.ilog2();
+/// So many of the lowest bits take all their values among the ports that are chosen from where none is named, if nothing is said of those.
+pub(super) const FREE_BITS: u32 = 28_232_u32.ilog2();
 
 /// So many times shards may share a port without naming one.
 const SHARED_PORTS: usize = 1_024;
@@ -27,6 +25,8 @@ pub(crate) struct Ports {
     ports: Box<[AtomicU32]>,
     /// The ports that were given to those who share one without naming it, in order; zero where none was yet.
     shared: Box<[AtomicU16]>,
+    /// Those that are chosen from where none is named.
+    free: FreePorts,
 }
 
 /// What is known of a port, as it is in the table.
@@ -54,11 +54,17 @@ impl Default for Ports {
         Self {
             ports: std::iter::repeat_with(AtomicU32::default).take(1 << u16::BITS).collect(),
             shared: std::iter::repeat_with(AtomicU16::default).take(SHARED_PORTS).collect(),
+            free: FreePorts::default(),
         }
     }
 }
 
 impl Ports {
+    /// All of them, where only those are chosen from if none is named.
+    pub(super) fn choosing_from(free: FreePorts) -> Self {
+        Self { free, ..Self::default() }
+    }
+
     /// The shard that has a port for itself.
     pub(crate) fn pinned_to(&self, port: u16) -> Option<u16> {
         State::unpack(self.at(port).load(Ordering::Relaxed)).shard
@@ -76,7 +82,7 @@ impl Ports {
 
     /// A shard opens some port for itself, `first` being where the search begins; answers which.
     pub(crate) fn open_any(&self, first: u16, shard: u16) -> Option<u16> {
-        free_ports(first).find(|port| self.is_free(*port) && self.open(*port, Claim::Alone, shard))
+        self.free.all_from(first.into()).find(|port| self.is_free(*port) && self.open(*port, Claim::Alone, shard))
     }
 
     /// Whether nobody has a port, had it for itself last, or was told to share it.
@@ -90,7 +96,7 @@ impl Ports {
         let place = self.shared.get(nth)?;
         match place.load(Ordering::Relaxed) {
             0 => {
-                let port = free_ports(first).find(|port| self.is_free(*port))?;
+                let port = self.free.all_from(first.into()).find(|port| self.is_free(*port))?;
                 // Another shard may have been first.
                 let given = place.compare_exchange(0, port, Ordering::Relaxed, Ordering::Relaxed);
                 Some(given.err().unwrap_or(port))
@@ -118,11 +124,6 @@ impl Ports {
     }
 }
 
-/// All ports that are chosen from, from somewhere on.
-pub(crate) fn free_ports(first: u16) -> impl Iterator<Item = u16> {
-    (0..FREE).map(move |offset| FIRST_FREE + (first % FREE + offset) % FREE)
-}
-
 impl fmt::Debug for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ports").finish_non_exhaustive()
@@ -131,6 +132,8 @@ impl fmt::Debug for Ports {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -174,9 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn all_free_ports_are_tried_once() {
-        let tried: std::collections::BTreeSet<u16> = free_ports(u16::MAX).collect();
-        assert_eq!(tried.len(), usize::from(FREE));
-        assert_eq!((tried.first(), tried.last()), (Some(&FIRST_FREE), Some(&(FIRST_FREE + FREE - 1))));
+    fn ports_are_chosen_from_those_that_are_free() {
+        let usual: BTreeSet<u16> = Ports::default().free.all_from(u64::from(u16::MAX)).collect();
+        assert_eq!(usual, (32_768..61_000).collect());
+        assert!(usual.len() >= 1 << FREE_BITS);
+        let ports = Ports::choosing_from((5_000..=5_001).collect());
+        let opened = BTreeSet::from([7, 8].map(|first| ports.open_any(first, 0).unwrap()));
+        assert_eq!((opened, ports.open_any(9, 0)), (BTreeSet::from([5_000, 5_001]), None));
+        assert!(ports.open(80, Claim::Alone, 0), "others are to be named");
     }
 }

@@ -4,6 +4,7 @@
 mod closing;
 mod datagrams;
 mod devices;
+mod free_ports;
 mod listening;
 mod sending;
 mod spread;

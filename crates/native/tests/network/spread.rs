@@ -1,6 +1,6 @@
 //! One device and several shards.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -289,6 +289,12 @@ fn all_shards_follow_what_one_is_told() {
     let serve = || async move {
         let (network, interface) = native();
         network.share_configuration();
+        let (told, preferred) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (last, count) = (Rc::clone(&told), Rc::clone(&preferred));
+        network.follow_configuration(move |change| match change {
+            Change::SetMtu { mtu, .. } => last.set(*mtu),
+            _ => count.set(count.get() + 1),
+        });
         for mtu in 1_000..1_200 {
             network.configure(Change::SetMtu { interface, origin: Origin::Static, mtu }).expect("there is room");
             // The MTU before is overtaken; this is not.
@@ -296,6 +302,7 @@ fn all_shards_follow_what_one_is_told() {
             network.configure(prefer).expect("there is room");
         }
         network.configured(|stack| stack.interface(interface).is_some_and(|it| it.options().mtu == 1_199)).await;
+        assert_eq!((told.get(), preferred.get()), (1_199, 200));
         for shard in ShardId::all(SHARDS) {
             let mtu = submit_to(shard, || async {
                 let (network, interface) = native();

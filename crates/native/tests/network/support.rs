@@ -41,7 +41,11 @@ pub(crate) fn any(port: u16) -> Address {
 
 /// Makes a network of the current shard's, and installs it.
 pub(crate) fn start(queue: impl Queue + 'static, address: Ipv4Addr, options: NetworkOptions) -> Network {
-    let network = Network::new(options);
+    start_network(Network::new(options), queue, address)
+}
+
+/// The same with a network that was made.
+pub(crate) fn start_network(network: Network, queue: impl Queue + 'static, address: Ipv4Addr) -> Network {
     let interface = network.add_queue("link", Box::new(queue), None).expect("there is room");
     add_address(&network, interface, address);
     run(network)

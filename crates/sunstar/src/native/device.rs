@@ -1,12 +1,13 @@
 //! Devices of a native network, and their VLANs, as they are named on the command line.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use sunstar_device::{
     BackError, BackOptions, Device, FrontError, FrontOptions, MAX_VLAN, SharedMemory, Tap, TapError, TapOptions,
-    VhostUserBack, VhostUserFront, Xdp, XdpError, XdpOptions,
+    VhostUserBack, VhostUserFront, Xdp, XdpAddresses, XdpError, XdpMac, XdpOptions, XdpPorts,
 };
 
 use crate::error::Error;
@@ -68,24 +69,51 @@ impl Kind {
         }
     }
 
-    /// Opens it. `memory` is there if any device has such queues.
+    /// Whether the kernel has the same hardware address.
+    pub(super) const fn shares_mac(&self) -> bool {
+        matches!(self, Self::Xdp(XdpOptions { mac: XdpMac::Shared(_), .. }))
+    }
+
+    /// The ports for which the device brings the stack anything, if not for all.
+    pub(super) const fn ports(&self) -> Option<&XdpPorts> {
+        match self {
+            Self::Xdp(XdpOptions { mac: XdpMac::Shared(ports), .. }) if !ports.is_empty() => Some(ports),
+            _ => None,
+        }
+    }
+
+    /// Opens it, with those addresses to begin with; answers also where the device is to be told of others, if it wants to know. `memory` is there
+    /// if any device has queues that need it.
     ///
     /// # Errors
     /// If it can't be had.
-    pub(super) fn open(&self, memory: Option<&Arc<SharedMemory>>) -> Result<Box<dyn Device>, Error> {
+    pub(super) fn open(
+        &self,
+        memory: Option<&Arc<SharedMemory>>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<(Box<dyn Device>, Option<XdpAddresses>), Error> {
         let failed = |error: &dyn fmt::Display| Error::usage(format_args!("cannot open --device {self}: {error}"));
-        match (self, memory) {
-            (Self::Tap(options), _) => Ok(Box::new(Tap::open(options).map_err(|error| failed(&error))?)),
+        let device: Box<dyn Device> = match (self, memory) {
+            (Self::Tap(options), _) => Box::new(Tap::open(options).map_err(|error| failed(&error))?),
             (Self::VhostUserBack(options), _) => {
-                Ok(Box::new(VhostUserBack::open(options).map_err(|error| failed(&error))?))
+                Box::new(VhostUserBack::open(options).map_err(|error| failed(&error))?)
             }
-            (Self::Xdp(options), _) => Ok(Box::new(Xdp::open(options).map_err(|error| failed(&error))?)),
+            (Self::Xdp(options), _) => {
+                let device = Xdp::open(options).map_err(|error| failed(&error))?;
+                let known = device.addresses();
+                if let Some(known) = &known {
+                    let added = addresses.into_iter().try_for_each(|address| known.add(address));
+                    added.map_err(|error| failed(&error))?;
+                }
+                return Ok((Box::new(device), known));
+            }
             (Self::VhostUser(options), Some(memory)) => {
-                let front = VhostUserFront::open(options, Arc::clone(memory)).map_err(|error| failed(&error))?;
-                Ok(Box::new(front))
+                let front = VhostUserFront::open(options, Arc::clone(memory));
+                Box::new(front.map_err(|error| failed(&error))?)
             }
-            (Self::VhostUser(_), None) => Err(failed(&"there is no shared memory")),
-        }
+            (Self::VhostUser(_), None) => return Err(failed(&"there is no shared memory")),
+        };
+        Ok((device, None))
     }
 }
 

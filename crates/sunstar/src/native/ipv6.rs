@@ -101,6 +101,11 @@ impl Ipv6Plan {
         Ok(Self { is_spoken, dhcp, ..self })
     }
 
+    /// The addresses that are given to the interface at a place.
+    pub(super) fn given(&self, at: usize) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().filter(move |(place, _)| *place == at).map(|(_, prefix)| prefix.address())
+    }
+
     /// Whether addresses are asked for, whatever routers say.
     pub(super) fn waits_for_dhcp(&self) -> bool {
         self.dhcp == Dhcpv6::Stateful

@@ -1,6 +1,8 @@
 //! The devices of a native network, and how the shards come to them.
 
 use std::io;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -8,13 +10,14 @@ use std::sync::Arc;
 
 use sunstar_device::{
     Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SendMemory, SharedMemory,
-    Trace, VhostUserFront, split,
+    Trace, VhostUserFront, XdpAddresses, XdpPorts, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
-use sunstar_native::{Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
+use sunstar_native::{Frames, FreePorts, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
 use sunstar_net::socket;
 use sunstar_packet::PoolOptions;
 use sunstar_reactor::{DescriptorWatch, clock};
+use sunstar_tcpip::configuration::Change;
 use sunstar_tcpip::routes::Route;
 
 use super::device::Kind;
@@ -46,6 +49,8 @@ struct OpenedDevice {
     sends: Vec<SendMemory>,
     /// The places of its interfaces.
     interfaces: Vec<usize>,
+    /// Where it is to be told of the addresses that the stack has there, if it wants to know.
+    addresses: Option<XdpAddresses>,
 }
 
 /// A queue on its way to its shard.
@@ -77,7 +82,8 @@ impl Plan {
         let mut opened = Vec::new();
         let mut index = 0;
         for (at, (kind, interfaces)) in (0..).zip(devices) {
-            let mut device = kind.open(memory.as_ref())?;
+            let given = interfaces.iter().flat_map(|at| self.given(*at));
+            let (mut device, addresses) = kind.open(memory.as_ref(), given)?;
             let (mut parts, mut sends) = (Vec::new(), Vec::new());
             for (number, queue) in (0..).zip(0..device.capabilities().queues) {
                 let failed = |error| Error::usage(format_args!("cannot open --device {kind}: {error}"));
@@ -87,9 +93,29 @@ impl Plan {
                 parts.push(Part { index, queue, recorder });
                 index += 1;
             }
-            opened.push(OpenedDevice { name: kind.to_string(), parts, sends, interfaces });
+            opened.push(OpenedDevice { name: kind.to_string(), parts, sends, interfaces, addresses });
         }
         Ok(Opened { plan: self, devices: opened, capture })
+    }
+
+    /// The addresses that are given to the interface at a place.
+    fn given(&self, at: usize) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.interfaces.get(at).and_then(|interface| interface.prefix);
+        v4.map(|prefix| prefix.address()).into_iter().chain(self.ipv6.given(at))
+    }
+
+    /// The ports of TCP and of UDP that are chosen from where none is named, if a device has nothing for others: those of its ranges, since a
+    /// single port is for who names it.
+    fn free_ports(&self) -> Option<(FreePorts, FreePorts)> {
+        let devices: Vec<&XdpPorts> =
+            self.interfaces.iter().filter_map(|interface| interface.device.kind.ports()).collect();
+        let is_free = |ranges: &[RangeInclusive<u16>], port: &u16| {
+            ranges.iter().any(|range| range.start() < range.end() && range.contains(port))
+        };
+        let tcp = |port: &u16| devices.iter().all(|ports| is_free(&ports.tcp, port));
+        let udp = |port: &u16| devices.iter().all(|ports| is_free(&ports.udp, port));
+        let all = 1..=u16::MAX;
+        (!devices.is_empty()).then(|| (all.clone().filter(tcp).collect(), all.filter(udp).collect()))
     }
 
     /// Each device as it is named first, with the places of its interfaces.
@@ -158,7 +184,10 @@ impl Opened {
                 return Err(Error::usage(what));
             }
         }
-        let spread = (shards > 1).then(Spread::new);
+        let spread = (shards > 1).then(|| match plan.free_ports() {
+            Some((tcp, udp)) => Spread::with_free_ports(tcp, udp),
+            None => Spread::new(),
+        });
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
         for OpenedDevice { parts, interfaces, .. } in &devices {
             for at in interfaces {
@@ -180,14 +209,41 @@ impl Opened {
             let install = move || async move { plan.install_here(ends, spread) };
             known = submit_to(shard, install).await??;
         }
+        let knows = |device: OpenedDevice| device.addresses.zip(device.interfaces.first().copied());
+        tell_addresses(devices.into_iter().filter_map(knows).collect());
         plan.configure().await
     }
+}
+
+/// Has devices told of addresses that come and go on the interfaces at those places.
+fn tell_addresses(devices: Vec<(XdpAddresses, usize)>) {
+    let (Some(network), Some(interfaces)) = (Network::current(), local::get::<Interfaces>()) else { return };
+    if devices.is_empty() {
+        return;
+    }
+    let at = |(known, place): (XdpAddresses, usize)| Some((known, *interfaces.0.get(place)?));
+    let devices: Vec<(XdpAddresses, InterfaceId)> = devices.into_iter().filter_map(at).collect();
+    network.follow_configuration(move |change| {
+        for (known, id) in &devices {
+            let told = match change {
+                Change::AddAddress { interface, address } if interface == id => known.add(address.address()),
+                Change::RemoveAddress { interface, address } if interface == id => known.remove(*address),
+                _ => Ok(()),
+            };
+            if let Err(error) = told {
+                log::error!("nothing comes for an address of this host: {error}");
+            }
+        }
+    });
 }
 
 impl Plan {
     /// Makes the current shard's network and installs it; answers what its ends of the devices can do.
     fn install_here(&self, ends: Vec<End>, spread: Option<Arc<Spread>>) -> Result<Vec<Option<Capabilities>>, Error> {
         let mut network = Network::new(NetworkOptions::DEFAULT).with_beside(socket::stack()?);
+        if let Some((tcp, udp)) = self.free_ports() {
+            network = network.with_free_ports(tcp, udp);
+        }
         if let Some(spread) = spread {
             network = network.with_spread(spread);
         }

@@ -28,7 +28,7 @@ Framework options:
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
-      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], xdp:IFNAME[,queues=N][,checksum=ignore], or vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; may be repeated, also for other VLANs of a device
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], xdp:IFNAME[,queues=N][,checksum=ignore][,mac=shared][,tcp=PORTS][,udp=PORTS], or vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; may be repeated, also for other VLANs of a device
       --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
       --dhcp-host-name <NAME>           Name by which DHCP servers are to know this host
       --dhcp-client-id <ID>             What DHCP servers tell this host by: text, or bytes as in 01:02:00:00:00:00:07 [default: the device's address]
@@ -199,13 +199,17 @@ fn interfaces_for_af_xdp_are_checked() {
         ),
         (
             ["--device", "xdp:x,mtu=9000"],
-            "invalid value 'xdp:x,mtu=9000' for '--device <DEVICE>': \"mtu=9000\" is no option of AF_XDP: there are queues=N and \
-             checksum=ignore",
+            "invalid value 'xdp:x,mtu=9000' for '--device <DEVICE>': \"mtu=9000\" is no option of AF_XDP: there are queues=N, \
+             checksum=ignore, mac=shared, tcp=PORTS and udp=PORTS",
         ),
         (["--device", "xdp:x,vlan=5"], "invalid value 'xdp:x,vlan=5' for '--device <DEVICE>': AF_XDP has no VLANs"),
     ] {
         assert_eq!(refusal(&arguments), line);
     }
+    let shared = ["--network-stack", "native", "--device", "xdp:x,mac=shared"];
+    let expected =
+        "--device xdp:x with mac=shared needs --host-ipv4-addr, or --dhcp 0: servers tell hosts by that address";
+    assert_eq!(last_line(2, &shared), expected);
     let nobody = ["--network-stack", "native", "--device", "xdp:nobody", "--host-ipv4-addr", "10.0.0.2"];
     assert_eq!(last_line(2, &nobody), "cannot open --device xdp:nobody: there is no interface nobody");
 }

@@ -24,10 +24,6 @@ const IPV4_BYTES: usize = 20;
 /// Where the checksum lies in the UDP header.
 const CSUM_OFFSET: u16 = 6;
 
-/// Ports that are chosen from (RFC 6335 §6).
-const FIRST_PORT: u16 = 49_152;
-const PORTS: u32 = 16_384;
-
 impl Stack {
     /// The calls of UDP sockets that need to know nothing about interfaces: receive, close and so on.
     pub fn udp(&mut self) -> &mut UdpSockets {
@@ -195,11 +191,11 @@ impl Stack {
     }
 
     fn free_port(&mut self, ip: IpAddr) -> Option<SocketAddr> {
-        for _ in 0..PORTS {
+        for _ in 0..self.udp.free_ports.count() {
             let count = self.next_udp_port;
             self.next_udp_port = count.wrapping_add(1);
-            let place = u16::try_from(self.secret.udp_port(ip, count) % PORTS).ok()?;
-            let candidate = SocketAddr::new(ip, FIRST_PORT + place);
+            let port = self.udp.free_ports.nth(self.secret.udp_port(ip, count).into())?;
+            let candidate = SocketAddr::new(ip, port);
             if self.udp.is_free(candidate) {
                 return Some(candidate);
             }

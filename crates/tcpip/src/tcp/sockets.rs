@@ -31,6 +31,7 @@ use super::half_open::HalfOpen;
 use super::secret::Secret;
 use super::time_wait::{self, TimeWait};
 use crate::flows::Flows;
+use crate::free_ports::FreePorts;
 use crate::neighbours::{Errand, Station};
 use crate::rate::TokenBucket;
 use crate::slab::Slab;
@@ -234,6 +235,7 @@ pub struct Sockets {
     events: VecDeque<Event>,
     next_generation: u32,
     next_port: u64,
+    free_ports: FreePorts,
     port_filter: Option<PortFilter>,
     cookies: Cookies,
     counters: Counters,
@@ -291,6 +293,7 @@ impl Sockets {
             events: VecDeque::new(),
             next_generation: 0,
             next_port: 0,
+            free_ports: FreePorts::default(),
             port_filter: None,
             cookies: Cookies::new(MAX_COOKIES),
             counters: Counters::default(),
@@ -299,6 +302,11 @@ impl Sockets {
             orphans: Orphans::default(),
             spares: Vec::new(),
         }
+    }
+
+    /// From now on ports of connections are chosen from these.
+    pub fn set_free_ports(&mut self, ports: FreePorts) {
+        self.free_ports = ports;
     }
 
     /// From now on only ports are chosen for connections whose flow, as they send, passes: those whose answers come here.

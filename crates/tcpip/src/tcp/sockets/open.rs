@@ -13,10 +13,6 @@ use crate::tcp::connection::{Connection, State};
 use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
 use crate::time::Instant;
 
-/// Ports that are chosen from, as Linux does (`ip_local_port_range`; RFC 6056 §3.2 asks for as many as possible).
-const FIRST_PORT: u16 = 32_768;
-const PORTS: u64 = 28_232;
-
 /// Why a connection can't be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
@@ -122,11 +118,10 @@ impl Sockets {
     /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.
     fn choose_port(&mut self, flow: &FourTuple) -> Option<u16> {
         let offset = self.secret.port_offset(flow);
-        for _ in 0..PORTS {
+        for _ in 0..self.free_ports.count() {
             let count = self.next_port;
             self.next_port = self.next_port.wrapping_add(1);
-            let place = u16::try_from(offset.wrapping_add(count) % PORTS).unwrap_or(0);
-            let candidate = FourTuple { src_port: FIRST_PORT + place, ..*flow };
+            let candidate = FourTuple { src_port: self.free_ports.nth(offset.wrapping_add(count))?, ..*flow };
             let is_bound = super::bound_at(&self.bound, candidate.src()).is_some();
             let passes = self.port_filter.as_ref().is_none_or(|filter| (filter.0)(&candidate));
             if passes && !is_bound && self.find(&candidate).is_none() {
