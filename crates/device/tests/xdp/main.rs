@@ -4,6 +4,7 @@
 mod errors;
 #[path = "../tap/namespace.rs"]
 mod namespace;
+mod sending;
 mod wire;
 
 use std::collections::VecDeque;
