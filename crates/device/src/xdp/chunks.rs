@@ -83,10 +83,22 @@ impl Chunks {
 
     /// Whether a buffer can be sent from where it lies.
     pub(super) fn has(&self, buffer: &Buffer) -> bool {
-        self.place(buffer.as_ptr(), buffer.len()).is_some()
+        self.memory.offset_of(buffer.as_ptr(), buffer.len()).is_some()
     }
 
-    /// Has the kernel send a buffer; answers its address. None if it does not lie in the memory.
+    /// How many pieces of a buffer that lies in the memory the kernel takes: none may reach over the end of a frame.
+    pub(super) fn pieces(&self, buffer: &Buffer) -> usize {
+        let Some(offset) = self.memory.offset_of(buffer.as_ptr(), buffer.len()) else { return 0 };
+        (offset % self.chunk_bytes + buffer.len()).div_ceil(self.chunk_bytes)
+    }
+
+    /// Cuts off the first of those.
+    pub(super) fn split_piece(&self, buffer: &mut Buffer) -> Buffer {
+        let within = self.memory.offset_of(buffer.as_ptr(), buffer.len()).unwrap_or(0) % self.chunk_bytes;
+        buffer.split_to(buffer.len().min(self.chunk_bytes - within))
+    }
+
+    /// Has the kernel send a piece of a buffer; answers its address. None if it does not lie in the memory, in one frame.
     pub(super) fn send(&mut self, buffer: Buffer) -> Option<u64> {
         let (place, offset) = self.place(buffer.as_ptr(), buffer.len())?;
         let state = self.states.get_mut(place)?;

@@ -237,17 +237,27 @@ impl XdpQueue {
     }
 
     /// Puts a packet, which the device can send, into the ring.
-    fn put(&mut self, packet: &Packet) -> Put {
-        let copied = match self.cut(packet) {
-            Some(copied) => copied,
-            None => {
-                self.pieces.clear();
-                return Put::NoFrame;
-            }
+    fn put(&mut self, packet: &mut Packet) -> Put {
+        if self.socket.tx.room(1) == 0 {
+            return Put::Full;
+        }
+        let joined = packet.join_short(MIN_PIECE_BYTES, |buffer| self.chunks.has(buffer));
+        let put = match self.cut(packet) {
+            Some(copied) => self.put_pieces(joined + copied),
+            None => Put::NoFrame,
         };
+        if put != Put::Done {
+            self.pieces.clear();
+            // These lie behind the headers from now on, and are not copied when it is sent after all.
+            self.count_copied(joined);
+        }
+        put
+    }
+
+    /// Puts the pieces of a packet into the ring, of which so many bytes were copied.
+    fn put_pieces(&mut self, copied: usize) -> Put {
         let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
         if self.socket.tx.room(count) < count {
-            self.pieces.clear();
             return Put::Full;
         }
         let mut left = self.pieces.len();
@@ -258,27 +268,31 @@ impl XdpQueue {
             let options = if left > 0 { MORE } else { 0 };
             self.socket.tx.push(Piece { address, len, options });
         }
-        if copied > 0 {
-            self.counters.tx_copies += 1;
-            self.counters.tx_copied_bytes += copied as u64;
-        }
+        self.count_copied(copied);
         Put::Done
+    }
+
+    /// Counts how many bytes of a packet were copied, if any were.
+    fn count_copied(&mut self, bytes: usize) {
+        self.counters.tx_copies += u64::from(bytes > 0);
+        self.counters.tx_copied_bytes += bytes as u64;
     }
 
     /// Makes pieces of a packet: buffers in this memory, as they are, and copies of others. Answers how many bytes were copied; `None` if
     /// there is no frame for them.
     fn cut(&mut self, packet: &Packet) -> Option<usize> {
         let buffers = packet.buffers();
-        let is_direct =
-            |buffer: &Buffer| (buffers.len() == 1 || buffer.len() >= MIN_PIECE_BYTES) && self.chunks.has(buffer);
-        let direct = buffers.iter().filter(|buffer| is_direct(buffer)).count();
-        let takes_pieces = buffers.len() == 1 || self.socket.has_pieces && 2 * direct < MAX_PIECES;
+        let takes_pieces = self.takes_pieces(buffers);
         let mut copy: Option<BufferMut> = None;
         let mut copied = 0;
-        for buffer in buffers {
-            if takes_pieces && is_direct(buffer) {
+        for (place, buffer) in buffers.iter().enumerate() {
+            let goes_along = copy.is_some() && buffer.len() < MIN_PIECE_BYTES;
+            if takes_pieces && !goes_along && self.is_direct(buffers, place) {
                 self.pieces.extend(copy.take().map(BufferMut::freeze));
-                self.pieces.push(buffer.clone());
+                let mut rest = buffer.clone();
+                while !rest.is_empty() {
+                    self.pieces.push(self.chunks.split_piece(&mut rest));
+                }
                 continue;
             }
             if copy.is_none() {
@@ -289,6 +303,21 @@ impl XdpQueue {
         }
         self.pieces.extend(copy.map(BufferMut::freeze));
         Some(copied)
+    }
+
+    /// Whether a buffer can be a piece of its own: it lies in this memory, and is not short and before what must be copied.
+    fn is_direct(&self, buffers: &[Buffer], place: usize) -> bool {
+        let [buffer, behind @ ..] = &buffers[place..] else { return false };
+        self.chunks.has(buffer)
+            && (buffer.len() >= MIN_PIECE_BYTES || behind.first().is_none_or(|next| self.chunks.has(next)))
+    }
+
+    /// Whether a packet is one piece, or the kernel takes as many as it may be, with copies between those that can be sent as they lie.
+    fn takes_pieces(&self, buffers: &[Buffer]) -> bool {
+        let direct = (0..buffers.len()).filter(|place| self.is_direct(buffers, *place));
+        let (count, pieces) =
+            direct.fold((0, 0), |(count, pieces), place| (count + 1, pieces + self.chunks.pieces(&buffers[place])));
+        buffers.len() == 1 && pieces == 1 || self.socket.has_pieces && pieces + count < MAX_PIECES
     }
 
     /// Has the kernel send what is in the ring.
@@ -377,7 +406,7 @@ impl Queue for XdpQueue {
         self.is_full = false;
         self.reap();
         let mut count = 0;
-        while let Some(packet) = packets.front() {
+        while let Some(packet) = packets.front_mut() {
             let len = packet.len() as u64;
             if self.capabilities.check(packet).is_err() {
                 self.counters.tx_refused += 1;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -71,6 +72,59 @@ fn packets_of_all_sizes_go_both_ways() {
         }
         front.free_unused_memory();
         assert!(pool.counters().in_use_frames <= 257);
+    }
+}
+
+/// Whether all of a packet lies in this memory.
+fn lies_in(memory: &SharedMemory, packet: &Packet) -> bool {
+    packet.buffers().iter().all(|buffer| memory.offset_of(buffer.as_ptr(), buffer.len()).is_some())
+}
+
+/// Not only by what both count: bytes that are changed in the memory after they were sent arrive changed, unless they were copied before.
+#[test]
+fn the_back_end_copies_what_is_sent_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut back = back(&path);
+    let memory = SharedMemory::new(64 << 20).unwrap();
+    let mut device = VhostUserFront::open(&FrontOptions::new(&path), Arc::clone(&memory)).unwrap();
+    let queue = device.take_queue(0).unwrap();
+    let sends = queue.send_memory().unwrap();
+    let (headers, buffers) = (sends.headers().unwrap(), sends.buffers().unwrap());
+    let pool = Rc::new(queue.pool(options()).unwrap());
+    let mut front = queue.attach(pool).unwrap();
+    meet(&mut *front, &mut *back);
+    let mut left = VecDeque::new();
+    while back.rx_burst(NOW, &mut left, 64).unwrap() + front.rx_burst(NOW, &mut left, 64).unwrap() > 0 {}
+    for (number, (len, copied)) in [(1_400, 0), (300, 0), (100, 100)].into_iter().enumerate() {
+        let mut expected = bytes(&packet(number, len));
+        let (mut head, mut payload) = (headers.take().unwrap(), buffers.take(len).unwrap());
+        head.extend_from_slice(&expected[..54]).unwrap();
+        payload.extend_from_slice(&expected[54..]).unwrap();
+        let place = memory.offset_of(payload.as_ptr(), len).unwrap();
+        let mut sent = Packet::from(head.freeze());
+        sent.push_back(payload.freeze()).unwrap();
+        let before = (front.counters(), back.counters());
+        send(&mut *front, sent);
+        // Large pages can be mapped only.
+        if !memory.is_huge() {
+            assert_eq!(rustix::io::pwrite(&*memory, b"changed", place as u64), Ok(7));
+            if copied == 0 {
+                expected[54..61].copy_from_slice(b"changed");
+            }
+        }
+        let there = receive(&mut *back);
+        assert!(bytes(&there) == expected, "{len} bytes lie where they were written until the back end takes them");
+        assert!(there.buffers().iter().all(|buffer| memory.offset_of(buffer.as_ptr(), 0).is_none()));
+        send(&mut *back, there);
+        let here = receive(&mut *front);
+        assert!(bytes(&here) == expected && lies_in(&memory, &here), "it is received where the back end has put it");
+        let after = (front.counters(), back.counters());
+        let whole = expected.len() as u64;
+        assert_eq!(after.0.tx_copied_bytes - before.0.tx_copied_bytes, copied, "{len} bytes");
+        assert_eq!(after.0.rx_copied_bytes, 0);
+        assert_eq!(after.1.rx_copied_bytes - before.1.rx_copied_bytes, whole);
+        assert_eq!(after.1.tx_copied_bytes - before.1.tx_copied_bytes, whole);
     }
 }
 

@@ -4,6 +4,7 @@
 mod errors;
 #[path = "../tap/namespace.rs"]
 mod namespace;
+mod sending;
 mod sharing;
 mod wire;
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sunstar_device::{Device, Queue, Readiness, Xdp};
+use sunstar_device::{Device, Queue, Readiness, SendMemory, Xdp};
 use sunstar_executor::Instant;
 use sunstar_packet::{Buffer, BufferMut, Packet, Pool, PoolOptions};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header_v4};
@@ -56,6 +56,8 @@ pub(crate) fn open(options: &str) -> Xdp {
 pub(crate) struct Host {
     pub(crate) queue: Box<dyn Queue>,
     pub(crate) pool: Rc<Pool>,
+    /// What applications and stacks send from.
+    pub(crate) sends: SendMemory,
     pub(crate) arrived: VecDeque<Packet>,
     /// How many packets have been taken out of those.
     pub(crate) received: u64,
@@ -68,11 +70,12 @@ impl Host {
         let queue = device.take_queue(index).expect("nobody took it");
         let usual = PoolOptions { frame_bytes: 0, headroom_bytes: 0, limit_frames: 8_192 };
         let pool = Rc::new(queue.pool(usual).expect("the frames are small"));
+        let sends = queue.send_memory().expect("it has memory of its own");
         let queue = queue.attach(Rc::clone(&pool)).expect("the frames suit it");
         let posted = pool.counters().in_use_frames;
         // The first one has a frame for what is for everybody.
         assert_eq!(posted, 2_048 + usize::from(index == 0));
-        Self { queue, pool, arrived: VecDeque::new(), received: 0, posted }
+        Self { queue, pool, sends, arrived: VecDeque::new(), received: 0, posted }
     }
 
     pub(crate) fn mac(&self) -> MacAddr {

@@ -9,10 +9,11 @@ use sunstar_bench_common::bypass::STREAM_PORT;
 use sunstar_bench_common::tcp::Pattern;
 
 use crate::Args;
+use crate::client::lent;
 use crate::meter::Meter;
 
 pub(crate) async fn start(args: &Args, meter: &Rc<Meter>) -> Result<(), Error> {
-    let whole = Buffer::copy_from_slice(Pattern::default().whole());
+    let whole = lent(Pattern::default().whole());
     for _ in 0..args.connections {
         let stream = TcpStream::connect(SocketAddr::new(args.server, STREAM_PORT)).await?;
         let (meter, whole, write, copies) = (Rc::clone(meter), whole.clone(), args.write, args.copy);

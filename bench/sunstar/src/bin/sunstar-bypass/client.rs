@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sunstar::net::TcpStream;
+use sunstar::net::{TcpStream, allocate_buffer};
 use sunstar::prelude::*;
 use sunstar_bench_common::bypass::PORTS;
 use sunstar_bench_common::tcp::Pattern;
@@ -37,6 +37,13 @@ async fn first_connection(args: &Args) -> Result<Control, Error> {
     connecting.await.unwrap_or_else(|_| Err(Error::failure(format_args!("no server answers at {}", args.server))))
 }
 
+/// Bytes that are sent often, where the device sees them if it has memory of its own.
+pub(crate) fn lent(bytes: &[u8]) -> Buffer {
+    let mut buffer = allocate_buffer(bytes.len());
+    buffer.extend_from_slice(bytes).expect("it was made for that many bytes");
+    buffer.freeze()
+}
+
 /// What the tasks of a client share.
 struct Plan {
     args: Args,
@@ -45,7 +52,7 @@ struct Plan {
 }
 
 fn start(args: &Args, meter: &Rc<Meter>) {
-    let message = Buffer::copy_from_slice(&Pattern::default().whole()[..args.size]);
+    let message = lent(&Pattern::default().whole()[..args.size]);
     let plan = Rc::new(Plan { args: args.clone(), message });
     for number in 0..args.connections {
         let (plan, meter) = (Rc::clone(&plan), Rc::clone(meter));
