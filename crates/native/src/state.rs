@@ -241,10 +241,14 @@ impl State {
             return;
         }
         let is_at_end = connection.is_at_end() && !planted::is("end_untold");
-        if connection.receivable() > 0 || is_at_end {
-            wakes.extend(waiters.reader());
+        if (connection.receivable() > 0 || is_at_end)
+            && let Some(reader) = waiters.reader()
+        {
+            wakes.push(reader);
         }
-        wakes.extend(waiters.writer(connection.unacknowledged()));
+        if let Some(writer) = waiters.writer(connection.unacknowledged()) {
+            wakes.push(writer);
+        }
     }
 
     /// Whether the shard may sleep as far as the devices go.

@@ -114,6 +114,19 @@ impl Flows {
         })
     }
 
+    /// Has the entry for `place` stand for another one with the same hash. Answers whether it was there.
+    ///
+    /// # Panics
+    /// If `successor` is `u32::MAX`.
+    pub fn replace(&mut self, hash: u32, place: u32, successor: u32) -> bool {
+        assert_ne!(successor, FREE.place, "no place has this number");
+        let mut is_it = |other| other == place;
+        [&mut self.slots, &mut self.old].into_iter().any(|table| {
+            let found = table.position(hash, &mut is_it);
+            found.inspect(|&at| table.slots[at].place = successor).is_some()
+        })
+    }
+
     /// Gives back the memory of entries that are gone. It looks at all slots, so it is for when there is nothing to do.
     pub fn shrink(&mut self) {
         while self.old.used > 0 {

@@ -314,10 +314,15 @@ impl Neighbours {
     /// Who has an address has confirmed that our answer came to this station: so it is there, until a question tells better. Answers with
     /// what has waited for it.
     pub(crate) fn introduce(&mut self, now: Instant, key: Key, mac: MacAddr) -> VecDeque<Packet> {
-        if self.mac(key.0, key.1).is_some() || planted::is("not_introduced") {
+        if self.is_introduced(key.0, key.1) {
             return VecDeque::new();
         }
         self.learn_until(now, key, mac, now, true)
+    }
+
+    /// Whether nothing follows from [`Neighbours::introduce`], since the station of an address is known.
+    pub(crate) fn is_introduced(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.mac(interface, address).is_some() || planted::is("not_introduced")
     }
 
     /// A station has told its address. Answers with what has waited for it. Only if `may_add` is it remembered though nobody has
@@ -381,9 +386,10 @@ impl Neighbours {
         }
     }
 
-    /// When to call [`Neighbours::handle_timeout`].
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+    /// When to call [`Neighbours::handle_timeout`], in microseconds; the largest number if that is never.
+    #[inline]
+    pub(crate) fn next_micros(&self) -> u64 {
+        self.timers.next_micros()
     }
 
     /// Time has passed. Ask [`Neighbours::poll_request`] and [`Neighbours::take_given_up`] afterwards.
@@ -420,9 +426,10 @@ impl Neighbours {
         self.given_up.forgotten > 0 || !self.given_up.back.is_empty()
     }
 
-    /// Packets that can't be sent.
-    pub(crate) fn take_given_up(&mut self) -> GivenUp {
-        core::mem::take(&mut self.given_up)
+    /// Packets that can't be sent, if there are any, and neighbours that are gone.
+    pub(crate) fn take_given_up(&mut self) -> Option<GivenUp> {
+        let is_any = self.has_forgotten() || !self.given_up.gone.is_empty() || !self.given_up.silent.is_empty();
+        is_any.then(|| core::mem::take(&mut self.given_up))
     }
 
     fn ask(&mut self, now: Instant, key: Key) -> u32 {

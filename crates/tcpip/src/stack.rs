@@ -20,6 +20,7 @@ mod outgoing;
 mod output;
 mod output_v6;
 mod paths;
+mod rare;
 mod selection;
 mod tcp;
 mod tentative;
@@ -442,27 +443,10 @@ impl Stack {
         if self.is_interrupted {
             return Some(Instant::default());
         }
-        let below = earliest(self.neighbours.deadline(), self.next_announcement);
-        let usual = earliest(self.tcp.deadline(), below);
+        let announcement = self.next_announcement.unwrap_or(Instant::NEVER);
+        let first = self.tcp.next_micros().min(self.neighbours.next_micros()).min(announcement.as_micros());
+        let usual = (first != u64::MAX).then(|| Instant::from_micros(first));
         if self.has_rare_deadlines() { earliest(usual, self.rare_deadline()) } else { usual }
-    }
-
-    /// Whether something is under way that mostly is not.
-    fn has_rare_deadlines(&self) -> bool {
-        let has_none = self.tentative.is_empty()
-            && self.autoconf.is_empty()
-            && self.groups.has_no_reports()
-            && self.dhcpv4.is_empty()
-            && self.dhcpv6.is_empty()
-            && self.reassembly.deadline().is_none();
-        !has_none
-    }
-
-    #[inline(never)]
-    fn rare_deadline(&self) -> Option<Instant> {
-        let v6 = earliest(self.tentative_deadline(), self.autoconf_deadline());
-        let others = earliest(self.group_deadline(), earliest(self.reassembly.deadline(), self.dhcpv4_deadline()));
-        earliest(earliest(v6, self.dhcpv6_deadline()), others)
     }
 
     /// Gives back memory that is kept for reuse, as far as nobody uses it. It looks at all tables, so it is for when there is nothing to
@@ -480,24 +464,24 @@ impl Stack {
         self.neighbours.handle_timeout(now);
         self.network.forgive(now);
         self.give_up_neighbours(now);
-        self.send_announcements(now);
-        self.adopt_tentative(now);
-        self.age_autoconf(now);
-        self.send_reports(now);
-        self.handle_dhcpv4_timeout(now);
-        self.handle_dhcpv6_timeout(now);
-        while let Some(expired) = self.reassembly.poll_expired(now, &mut self.drops) {
-            self.on_expired(now, expired);
+        if self.next_announcement.is_some_and(|due| due <= now) {
+            self.send_announcements(now);
+        }
+        if self.has_rare_deadlines() {
+            self.handle_rare_timeouts(now);
         }
     }
 
     /// The next packet that has to leave, and by which interface. Ask until there is none, or the device takes no more: what is not
     /// asked for waits. If one device takes no more and others do, [pause](Stack::pause) its interface and go on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(InterfaceId, Packet)> {
+        if !self.may_transmit() {
+            return None;
+        }
         // Made where the caller gets it: what has just been written is not moved.
         let mut next = Some((InterfaceId::LOOPBACK, Packet::new()));
         let (interface, packet) = next.as_mut()?;
-        match self.transmit_into(now, packet) {
+        match self.transmit_something(now, packet) {
             Some(id) => *interface = id,
             None => next = None,
         }
@@ -511,6 +495,11 @@ impl Stack {
             packet.clear();
             return None;
         }
+        self.transmit_something(now, packet)
+    }
+
+    #[inline]
+    fn transmit_something(&mut self, now: Instant, packet: &mut Packet) -> Option<InterfaceId> {
         let mut segment = self.segment.take().unwrap_or_default();
         let mut interface = self.next_packet(now, &mut segment, packet);
         if !self.filters.is_empty(Direction::Output) {

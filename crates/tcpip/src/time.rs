@@ -16,6 +16,9 @@ impl Instant {
         Self(micros)
     }
 
+    /// Later than all that is waited for.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The instant that lies so many microseconds later.
     #[inline]
     pub(crate) const fn after_micros(self, micros: u64) -> Self {

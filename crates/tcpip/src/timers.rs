@@ -103,6 +103,9 @@ impl Timers {
         if self.nodes.get(place as usize).is_some_and(|node| node.list != NONE) {
             self.unlink(place);
             self.armed -= 1;
+            if self.armed == 0 {
+                self.next_tick = u64::MAX;
+            }
         }
     }
 

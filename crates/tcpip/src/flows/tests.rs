@@ -43,10 +43,17 @@ fn grows_a_little_at_a_time() {
     );
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    None,
+    Remove,
+    Replace,
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u32),
-    Remove(usize),
+    Change(Change, usize),
 }
 
 proptest! {
@@ -54,12 +61,12 @@ proptest! {
     #[test]
     fn behaves_like_a_map(
         hashes in prop::collection::vec(prop_oneof![0..4u32, 61..67u32, any::<u32>()], 1..400),
-        removals in prop::collection::vec(any::<(bool, usize)>(), 400),
+        changes in prop::collection::vec((0..3_usize, any::<usize>()), 400),
     ) {
         let mut flows = Flows::new(300);
         let mut model = BTreeMap::new();
-        let steps = hashes.into_iter().zip(removals).flat_map(|(hash, (removes, which))| {
-            [Some(Step::Insert(hash)), removes.then_some(Step::Remove(which))].into_iter().flatten()
+        let steps = hashes.into_iter().zip(changes).flat_map(|(hash, (change, which))| {
+            [Step::Insert(hash), Step::Change([Change::None, Change::Remove, Change::Replace][change], which)]
         });
         for (place, step) in (0_u32..).zip(steps) {
             match step {
@@ -70,12 +77,21 @@ proptest! {
                         model.insert(place, hash);
                     }
                 }
-                Step::Remove(which) => {
+                Step::Change(change, which) => {
                     let places: Vec<u32> = model.keys().copied().collect();
-                    if !places.is_empty() {
-                        let place = places[which % places.len()];
-                        prop_assert!(flows.remove(model[&place], place));
-                        model.remove(&place);
+                    let Some(old) = which.checked_rem(places.len()).map(|at| places[at]) else { continue };
+                    match change {
+                        Change::None => {}
+                        Change::Remove => {
+                            prop_assert!(flows.remove(model[&old], old));
+                            model.remove(&old);
+                        }
+                        Change::Replace => {
+                            prop_assert!(flows.replace(model[&old], old, place));
+                            prop_assert!(!flows.replace(model[&old], old, place));
+                            let hash = model.remove(&old).expect("it was there");
+                            model.insert(place, hash);
+                        }
                     }
                 }
             }

@@ -51,7 +51,7 @@ fn what_is_forgotten_goes_back() {
     assert_eq!(outputs(&mut neighbours, 0..1, answer), [1, 0, 0]);
     assert_eq!(outputs(&mut neighbours, 1..2, Errand::Own), [1, 0, 0]);
     assert_eq!(outputs(&mut neighbours, 2..6, Errand::Own), [4, 0, 0]);
-    let given_up = neighbours.take_given_up();
+    let given_up = neighbours.take_given_up().expect("somebody was");
     assert_eq!(given_up.forgotten, 1);
     let [(of, mac, _)] = &given_up.back[..] else { panic!("{given_up:?}") };
     assert_eq!((*of, *mac), (key(0), SOMEBODY));

@@ -81,6 +81,9 @@ impl Stack {
 
     /// Who has an address has confirmed what we have answered to this station.
     pub(super) fn introduce(&mut self, now: Instant, address: IpAddr, (id, mac): Station) {
+        if self.neighbours.is_introduced(id, zone::plain(address)) {
+            return;
+        }
         let Some(way) = self.network.way(address) else { return };
         if way == (Way { interface: id, next_hop: zone::plain(address), cast: Cast::Unicast }) {
             let waiting = self.neighbours.introduce(now, (id, way.next_hop), mac);
@@ -100,7 +103,7 @@ impl Stack {
 
     /// Drops what waited for neighbours that do not answer, and tells those who have sent it.
     pub(super) fn give_up_neighbours(&mut self, now: Instant) {
-        let given_up = self.neighbours.take_given_up();
+        let Some(given_up) = self.neighbours.take_given_up() else { return };
         for (id, address) in given_up.gone {
             self.network.note_silent(now, id, address);
             self.forget_redirects_to(now, id, address);

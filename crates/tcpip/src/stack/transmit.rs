@@ -26,7 +26,7 @@ impl Stack {
     /// Whether there may be a packet that has to leave; if not, [`Stack::poll_transmit`] need not be asked.
     #[inline]
     pub fn may_transmit(&self) -> bool {
-        self.has_waiting() || self.tcp.has_work() || self.is_interrupted || !self.filters.is_empty(Direction::Output)
+        self.tcp.has_work() || self.has_waiting() || self.is_interrupted || !self.filters.is_empty(Direction::Output)
     }
 
     /// The next packet that leaves, filters not asked.

@@ -13,7 +13,6 @@ mod tests;
 
 use core::fmt;
 use core::str::FromStr;
-use core::time::Duration;
 
 pub use cubic::Cubic;
 pub use newreno::NewReno;
@@ -97,10 +96,10 @@ pub struct Ack {
     pub now: Instant,
     /// Payload that is acknowledged for the first time, by whatever means.
     pub bytes: u32,
-    /// The round-trip time that it measures, if it does.
-    pub rtt: Option<Duration>,
-    /// The smoothed round-trip time.
-    pub srtt: Duration,
+    /// The round-trip time that it measures, if it does, in microseconds.
+    pub rtt_micros: Option<u32>,
+    /// The smoothed round-trip time in microseconds.
+    pub srtt_micros: u32,
     /// Whether it is the first of a round: it acknowledges what was sent after the round before had begun.
     pub begins_round: bool,
     /// Whether the window kept more from being sent. If not, the path was not tried, and the window does not grow (RFC 7661).

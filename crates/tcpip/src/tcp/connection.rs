@@ -298,6 +298,44 @@ pub(super) struct Queues {
     records: VecDeque<Seq>,
 }
 
+impl Queues {
+    /// Forgets all, but keeps memory. It is large, so it stays where it is.
+    fn clear(&mut self) {
+        let Self {
+            board,
+            unsent,
+            ready,
+            apart,
+            refused,
+            unanswered,
+            counted_bytes,
+            sending,
+            assembler,
+            duplicate,
+            corked_until,
+            departure,
+            is_unpushed,
+            round_flight,
+            busy_since,
+            small_end,
+            awaits_room,
+            urgent_end,
+            must_announce,
+            again_until,
+            records,
+        } = self;
+        board.clear();
+        unsent.clear();
+        ready.clear();
+        records.clear();
+        (*apart, *refused, *unanswered, *counted_bytes) = (0, 0, 0, 0);
+        (*sending, *departure, *busy_since) = (Sending::default(), Departure::default(), Instant::default());
+        (*assembler, *duplicate, *corked_until) = (None, None, None);
+        (*is_unpushed, *awaits_room, *must_announce, *round_flight) = (false, false, false, 0);
+        (*small_end, *urgent_end, *again_until) = (None, None, None);
+    }
+}
+
 /// Where the end of our stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fin {
@@ -447,14 +485,7 @@ impl Connection {
     /// The same of a connection that is over: what is in it is for nobody any more.
     pub(super) fn salvage(&mut self) -> Option<Box<Queues>> {
         let mut queues = self.queues.take()?;
-        let Queues { board, unsent, ready, records, .. } = &mut *queues;
-        board.clear();
-        unsent.clear();
-        ready.clear();
-        records.clear();
-        let (board, records) = (core::mem::take(board), core::mem::take(records));
-        let (unsent, ready) = (core::mem::take(unsent), core::mem::take(ready));
-        *queues = Queues { board, unsent, ready, records, ..Queues::default() };
+        queues.clear();
         Some(queues)
     }
 

@@ -39,8 +39,13 @@ pub struct Rto {
 impl Rto {
     /// Takes a round-trip time into account (§2.2, §2.3), and ends the doubling.
     pub fn on_sample(&mut self, rtt: Duration) {
+        self.on_sample_micros(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// The same for one in microseconds.
+    pub(super) fn on_sample_micros(&mut self, rtt: u32) {
         // A round trip that took no measurable time is one all the same, and zero means that there was none.
-        let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX).clamp(1, MAX_MICROS);
+        let rtt = rtt.clamp(1, MAX_MICROS);
         if self.srtt_8 == 0 {
             self.srtt_8 = rtt * 8;
             self.rttvar_4 = rtt * 2;

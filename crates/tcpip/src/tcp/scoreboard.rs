@@ -4,8 +4,6 @@ mod losses;
 mod payload;
 
 use alloc::collections::VecDeque;
-use core::time::Duration;
-
 use smallvec::SmallVec;
 use sunstar_wire::{SackBlock, SackBlocks, Seq};
 
@@ -98,8 +96,8 @@ pub struct Acknowledged {
     pub acked: u32,
     /// Numbers that are known to have arrived and were not before.
     pub delivered: u32,
-    /// The round-trip time of the newest one that was sent once (Karn's rule, RFC 6298 §3).
-    pub rtt: Option<Duration>,
+    /// The round-trip time in microseconds of the newest one that was sent once (Karn's rule, RFC 6298 §3).
+    pub rtt_micros: Option<u32>,
     /// Whether timestamps show that something had not been lost when it was sent again the last time (RFC 3522).
     pub has_original: bool,
     /// The number behind the first segment that was sent once, and is known now to have arrived.
@@ -128,8 +126,22 @@ impl Acknowledged {
 impl Scoreboard {
     /// Forgets all, but keeps memory for the next segments.
     pub fn clear(&mut self) {
-        self.segments.clear();
-        *self = Self { segments: core::mem::take(&mut self.segments), ..Self::default() };
+        let Self {
+            segments,
+            in_flight,
+            sacked,
+            lost,
+            sacked_segments,
+            sent_again,
+            refused,
+            first_lost,
+            reported,
+            delivery,
+        } = self;
+        segments.clear();
+        (*in_flight, *sacked, *lost) = (0, 0, 0);
+        (*sacked_segments, *sent_again, *refused) = (0, 0, 0);
+        (*first_lost, *reported, *delivery) = (Seq::default(), SackBlocks::NONE, Delivery::default());
     }
 
     /// Numbers that are in the network, as far as one can know.
@@ -243,7 +255,7 @@ impl Scoreboard {
                 result.reordered = result.reordered.max(highest - seq);
             }
             if !transmission.is_retransmission {
-                result.rtt = Some(now - transmission.sent_at);
+                result.rtt_micros = Some(rtt_micros(now, transmission.sent_at));
             } else if !is_sacked && acks_original(transmission) {
                 result.has_original = true;
             }
@@ -316,7 +328,7 @@ impl Scoreboard {
     ) -> Acknowledged {
         let mut result = Acknowledged { acked, delivered: acked, ..Acknowledged::default() };
         if let Some(newest) = newest {
-            result.rtt = Some(now - newest.0);
+            result.rtt_micros = Some(rtt_micros(now, newest.0));
             result.sample = self.delivery.on_ack(now, acked, newest, rack.min_rtt_micros());
         }
         self.in_flight -= acked;
@@ -426,6 +438,12 @@ impl Scoreboard {
         core::mem::take(&mut self.refused)
     }
 
+    /// The same, and they stay uncounted.
+    #[inline]
+    pub(crate) const fn refused(&self) -> u32 {
+        self.refused
+    }
+
     /// How many segments there are.
     pub fn segments(&self) -> usize {
         self.segments.len()
@@ -455,6 +473,12 @@ impl Scoreboard {
         self.sacked_segments += u32::from(segment.state == State::Sacked);
         self.segments.insert(at + 1, rest);
     }
+}
+
+/// How long ago something was sent.
+#[inline]
+fn rtt_micros(now: Instant, sent_at: Instant) -> u32 {
+    u32::try_from(now.micros_since(sent_at)).unwrap_or(u32::MAX)
 }
 
 /// The parts of a block that no known one has: at most one more than there are known ones.

@@ -19,7 +19,6 @@ pub struct Secret([u64; 2]);
 #[derive(Clone, Copy)]
 enum Purpose {
     Flow,
-    InitialSequence,
     TimestampOffset,
     Port,
     UdpPort,
@@ -38,6 +37,23 @@ impl core::fmt::Debug for Secret {
     }
 }
 
+/// The hash of a flow. Of its halves neither tells anything about the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FlowHash(u64);
+
+impl FlowHash {
+    /// Where the flow lies in the table of connections, which nobody is told.
+    pub(super) fn slot(self) -> u32 {
+        low_half(self.0)
+    }
+
+    /// The first number of a connection that sends as this flow (RFC 6528 §3): later connections of the same ports begin later, by one
+    /// each 4 µs, and those of others tell nothing about it.
+    pub(super) fn initial_sequence(self, now: Instant) -> Seq {
+        Seq::new(low_half((self.0 >> 32).wrapping_add(now.as_micros() / 4)))
+    }
+}
+
 impl Secret {
     /// A key of 16 random bytes.
     pub fn new(key: [u8; 16]) -> Self {
@@ -45,17 +61,9 @@ impl Secret {
         Self([low, high])
     }
 
-    /// Where a flow lies in the table of connections.
-    pub(super) fn flow_hash(&self, flow: &FourTuple) -> u32 {
-        low_half(self.hash(Purpose::Flow, flow))
-    }
-
-    /// The first number of a connection that sends as `flow` (RFC 6528 §3): later connections of the same ports begin later, by one
-    /// each 4 µs, and those of others tell nothing about it.
-    pub(super) fn initial_sequence(&self, now: Instant, flow: &FourTuple) -> Seq {
-        let [.., a, b, c, d] =
-            self.hash(Purpose::InitialSequence, flow).wrapping_add(now.as_micros() / 4).to_be_bytes();
-        Seq::new(u32::from_be_bytes([a, b, c, d]))
+    /// What follows for a flow, as we send it.
+    pub(super) fn flow_hash(&self, flow: &FourTuple) -> FlowHash {
+        FlowHash(self.hash(Purpose::Flow, flow))
     }
 
     /// What makes a number of ours a SYN cookie (RFC 4987 §3.6): what is the same for all of a flow, and what is not for another number of

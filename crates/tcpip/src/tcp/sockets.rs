@@ -9,6 +9,7 @@ mod listen;
 mod open;
 mod orphans;
 mod output;
+mod over;
 mod place;
 
 #[cfg(test)]
@@ -28,8 +29,7 @@ use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 use super::connection::{Connection, Options, Queues, SendError, State};
 use super::fast_open::Cookies;
 use super::half_open::HalfOpen;
-use super::secret::Secret;
-use super::time_wait::{self, TimeWait};
+use super::secret::{FlowHash, Secret};
 use crate::flows::Flows;
 use crate::free_ports::FreePorts;
 use crate::neighbours::{Errand, Station};
@@ -45,6 +45,7 @@ pub use limits::Limits;
 use listen::Listener;
 pub use open::OpenError;
 use orphans::Orphans;
+use over::{Over, Remembered};
 use place::{NONE, Place};
 
 /// What was counted since the start.
@@ -196,12 +197,6 @@ struct Waiting {
     station: Option<Station>,
 }
 
-#[derive(Debug)]
-struct Over {
-    flow: FourTuple,
-    time_wait: TimeWait,
-}
-
 /// A shard's TCP, over anything that carries segments between addresses.
 ///
 /// Segments come in by [`Sockets::handle_segment`] and leave by [`Sockets::poll_transmit`]; [`Sockets::deadline`] names when
@@ -212,17 +207,16 @@ pub struct Sockets {
     limits: Limits,
     flows: Flows,
     /// The flow whose hash was asked for last, and the hash: who comes and goes is looked up, put in and taken out one after the other.
-    hashed: Cell<Option<(FourTuple, u32)>>,
+    hashed: Cell<Option<(FourTuple, FlowHash)>>,
     /// The connection for which the latest segment came, or [`NONE`], and the same if that for the one before was it too: then the next
     /// one is probably for it as well.
     latest: u32,
     recent: u32,
     connections: Slab<Entry>,
     half_open: Slab<Waiting>,
-    over: Slab<Over>,
+    over: Remembered,
     connection_timers: Timers,
     half_open_timers: Timers,
-    over_timers: Timers,
     listeners: Slab<Listener>,
     bound: BTreeMap<(u16, IpAddr), u32>,
     /// Connections that may have something to send.
@@ -280,10 +274,9 @@ impl Sockets {
             recent: NONE,
             connections: Slab::default(),
             half_open: Slab::default(),
-            over: Slab::default(),
+            over: Remembered::default(),
             connection_timers: Timers::default(),
             half_open_timers: Timers::default(),
-            over_timers: Timers::default(),
             listeners: Slab::default(),
             bound: BTreeMap::new(),
             work: VecDeque::new(),
@@ -326,7 +319,7 @@ impl Sockets {
 
     /// How full everything is.
     pub fn levels(&self) -> Levels {
-        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
+        let timers = [&self.connection_timers, &self.half_open_timers];
         Levels {
             connections: self.connections.len(),
             half_open: self.half_open.len(),
@@ -345,9 +338,8 @@ impl Sockets {
     /// Gives back what is kept for reuse, as far as nobody uses it.
     pub(crate) fn free_unused_memory(&mut self) {
         self.flows.shrink();
-        for timers in [&mut self.connection_timers, &mut self.half_open_timers, &mut self.over_timers] {
-            timers.shrink();
-        }
+        self.connection_timers.shrink();
+        self.half_open_timers.shrink();
         self.connections.shrink();
         self.half_open.shrink();
         self.over.shrink();
@@ -560,13 +552,11 @@ impl Sockets {
             return;
         }
         let (flow, over) = (entry.flow, entry.connection.retire(now));
-        let hash = self.hide(place, &flow);
         if self.over.len() < self.limits.time_wait as usize || planted::is("time_wait_unbounded") {
             let over = self.over.insert(Over { flow, time_wait: over });
-            self.over_timers.arm(over, now + time_wait::DURATION);
-            // What was just removed made room.
-            let _ = self.flows.insert(hash, Place::Over(over).pack());
+            self.succeed(place, &flow, Place::Over(over));
         } else {
+            self.hide(place, &flow);
             self.counters.time_wait_dropped += 1;
         }
         self.after_change(now, place);

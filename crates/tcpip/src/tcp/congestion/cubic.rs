@@ -61,7 +61,9 @@ impl Cubic {
             let next = if self.w_cubic(&epoch, elapsed) < epoch.w_est {
                 epoch.w_est.max(cwnd)
             } else {
-                let target = self.w_cubic(&epoch, elapsed + ack.srtt).clamp(cwnd, 1.5 * cwnd);
+                let target = self
+                    .w_cubic(&epoch, elapsed + Duration::from_micros(ack.srtt_micros.into()))
+                    .clamp(cwnd, 1.5 * cwnd);
                 cwnd + (target - cwnd) / cwnd * acked
             };
             epoch.fraction += (next - cwnd) * f64::from(window.mss);

@@ -69,8 +69,8 @@ impl SlowStart {
             let is_conservative = matches!(self.phase, Phase::Conservative { .. });
             window.grow(if is_conservative { bytes / CSS_GROWTH_DIVISOR } else { bytes });
         }
-        if let Some(rtt) = ack.rtt {
-            self.this_round = self.this_round.min(u32::try_from(rtt.as_micros()).unwrap_or(INFINITY));
+        if let Some(rtt) = ack.rtt_micros {
+            self.this_round = self.this_round.min(rtt);
             self.samples = self.samples.saturating_add(1);
         }
         if self.samples >= N_RTT_SAMPLE {

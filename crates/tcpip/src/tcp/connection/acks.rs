@@ -19,8 +19,8 @@ pub(super) struct AckPolicy {
     quick: u8,
     /// Answers follow what is received: they carry its acknowledgements (the "ping-pong mode" of Linux).
     is_interactive: bool,
-    /// When data came last, in milliseconds that wrap around; zero if none have.
-    data_ms: u16,
+    /// When data came last, by [`clock`]; zero if none have.
+    data_at: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +32,27 @@ enum Owed {
 
 impl Default for AckPolicy {
     fn default() -> Self {
-        Self { owed: Owed::Nothing, bytes: 0, quick: QUICK_ACKS, is_interactive: false, data_ms: 0 }
+        Self { owed: Owed::Nothing, bytes: 0, quick: QUICK_ACKS, is_interactive: false, data_at: 0 }
     }
 }
 
-/// Milliseconds that wrap around, and are never zero.
-fn clock_ms(now: Instant) -> u16 {
-    u16::try_from(now.as_micros() / 1_000 % u64::from(u16::MAX)).unwrap_or(0) + 1
+/// What is sent before so much time has passed since data came, by [`clock`], is an answer to them: [`DELAY`].
+const FRESH: u16 = 40_000 >> 10;
+
+/// A clock that counts 1,024 microseconds, wraps around, and is never zero.
+#[expect(clippy::cast_possible_truncation, reason = "it wraps around")]
+const fn clock(now: Instant) -> u16 {
+    match (now.as_micros() >> 10) as u16 {
+        0 => 1,
+        count => count,
+    }
 }
 
 impl AckPolicy {
     /// Data came in order: every second full segment is acknowledged at once (RFC 9293 §3.8.6.3).
     pub(super) fn on_data(&mut self, now: Instant, bytes: u32, mss: u32) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.data_ms = clock_ms(now);
+        self.data_at = clock(now);
         let is_quick = self.quick > 0 && !self.is_interactive;
         if self.bytes >= 2 * mss || is_quick {
             self.quick = self.quick.saturating_sub(u8::from(is_quick));
@@ -71,13 +78,13 @@ impl AckPolicy {
         /// Long ago, as the clock wraps around.
         const LONG_AGO: u16 = 0x8000;
 
-        self.data_ms = clock_ms(now).wrapping_sub(LONG_AGO).max(1);
+        self.data_at = clock(now).wrapping_sub(LONG_AGO).max(1);
     }
 
     /// Data are sent. If some came just before, or the answer to our SYN, they are an answer; and the next ones may carry what is owed.
     pub(super) fn on_data_sent(&mut self, now: Instant) {
-        let is_first = self.data_ms == 0;
-        let is_fresh = Duration::from_millis(clock_ms(now).wrapping_sub(self.data_ms).into()) < DELAY;
+        let is_first = self.data_at == 0;
+        let is_fresh = clock(now).wrapping_sub(self.data_at) < FRESH;
         self.is_interactive |= if is_first { self.owed == Owed::Now } else { is_fresh };
     }
 

@@ -461,8 +461,8 @@ impl Connection {
             history.on_acked(ack);
         }
         // One sample per round trip (RFC 6298 §3).
-        if let Some(rtt) = news.rtt.filter(|_| ack.is_after(self.rtt_round_end)) {
-            self.rto.on_sample(rtt);
+        if let Some(rtt) = news.rtt_micros.filter(|_| ack.is_after(self.rtt_round_end)) {
+            self.rto.on_sample_micros(rtt);
             self.rtt_round_end = self.snd_nxt;
             self.forget_passed(ack);
         }
@@ -539,8 +539,8 @@ impl Connection {
         let ack = Ack {
             now,
             bytes: news.delivered,
-            rtt: news.rtt,
-            srtt: self.rto.srtt().unwrap_or_default(),
+            rtt_micros: news.rtt_micros,
+            srtt_micros: self.rto.srtt_micros().unwrap_or(0),
             begins_round,
             is_cwnd_limited: self.is_cwnd_limited || self.is_half_used(flight),
         };
@@ -575,10 +575,14 @@ impl Connection {
     }
 
     /// What the acknowledgement of our FIN changes (RFC 9293 §3.10.7.4, fifth).
-    fn on_stream_acked(&mut self, now: Instant) {
-        if self.fin != Fin::Sent || self.snd_una != self.snd_nxt {
-            return;
+    #[inline]
+    pub(super) fn on_stream_acked(&mut self, now: Instant) {
+        if self.fin == Fin::Sent && self.snd_una == self.snd_nxt {
+            self.on_fin_acked(now);
         }
+    }
+
+    fn on_fin_acked(&mut self, now: Instant) {
         self.fin = Fin::Acked;
         match self.state {
             State::FinWait1 => {

@@ -1,5 +1,5 @@
-//! The segment that is expected: the next bytes of an open connection, an acknowledgement of what is in flight, or both (header
-//! prediction, after Van Jacobson).
+//! The segment that is expected: the next bytes of an open connection, its end, an acknowledgement of what is in flight, or several of
+//! these (header prediction, after Van Jacobson).
 //!
 //! What is expected needs none of the checks that `input` makes, and ends in the same functions. Whatever is unusual, about the segment or
 //! about the connection, is not expected.
@@ -34,13 +34,18 @@ impl Connection {
             }
             self.on_taken_in_order(now, len);
         }
+        if segment.header.flags.contains(TcpFlags::FIN) {
+            self.take_fin(self.rcv_nxt);
+        }
         true
     }
 
     #[inline]
     fn is_predicted(&self, segment: &Segment, len: u32) -> bool {
         let header = &segment.header;
-        let is_plain = header.flags.without(TcpFlags::PSH) == TcpFlags::ACK && header.options.sack.is_empty();
+        let has_fin = header.flags.contains(TcpFlags::FIN);
+        let is_plain =
+            header.flags.without(TcpFlags::PSH | TcpFlags::FIN) == TcpFlags::ACK && header.options.sack.is_empty();
         let is_newer = match header.options.timestamps {
             Some(timestamps) => {
                 self.agreed.has_timestamps && timestamps.tsval.wrapping_sub(self.ts_recent).cast_signed() >= 0
@@ -51,23 +56,29 @@ impl Connection {
         let (acked, in_flight) = (header.ack - self.snd_una, self.snd_nxt - self.snd_una);
         let room = self.rcv_adv - self.rcv_nxt;
         let is_in_order = header.seq == self.rcv_nxt && len <= room && room <= super::receive::MAX_WINDOW << 14;
-        // What acknowledges nothing and has no data says something else.
-        let says_something = acked <= in_flight && (acked > 0 || len > 0);
+        // What acknowledges nothing of what is in flight, and has no data, says something else.
+        let says_something = acked <= in_flight && (acked > 0 || len > 0 || has_fin || in_flight == 0);
         let is_calm = self.recovery.is_none()
             && self.probe.is_none()
             && !self.waits_for_late()
-            && self.peer_fin.is_none()
+            && (self.peer_fin.is_none() || self.has_fin && len == 0 && !has_fin)
             && self.duplicate_acks == 0
             && !self.syn.is_unconfirmed();
         let is_orderly = |queues: &Queues| queues.has_room() && queues.assembler.is_none() && queues.board.is_orderly();
-        self.state == State::Established
+        self.is_open()
             && is_plain
             && is_newer
             && is_in_order
             && says_something
             && is_calm
-            && self.queues.as_deref().is_some_and(is_orderly)
+            && self.queues.as_deref().map_or(acked == 0, is_orderly)
             && segment.payload.iter().all(|part| !part.is_empty())
+    }
+
+    /// Whether both have opened, and not both have ended and heard of it.
+    #[inline]
+    fn is_open(&self) -> bool {
+        !matches!(self.state, State::SynSent | State::SynReceived | State::TimeWait | State::Closed)
     }
 
     /// The acknowledgement is the one that came before: nothing follows from it but that the other side is there.
@@ -94,6 +105,7 @@ impl Connection {
         if self.may_have_lost() {
             let signs = Signs { is_duplicate: false, delivered: news.delivered };
             self.advance(now, &news, signs, flight, false);
+            self.on_stream_acked(now);
             return;
         }
         // What `advance` comes to where nothing is lost, or was.
@@ -104,5 +116,6 @@ impl Connection {
             self.widen(now, &news, flight);
         }
         self.rearm(now);
+        self.on_stream_acked(now);
     }
 }

@@ -43,9 +43,15 @@ impl Connection {
         edge - self.rcv_adv >= 2 * self.snd_mss && edge - self.rcv_nxt >= 2 * left
     }
 
+    /// Whether something was dropped, suppressed or found out about the path and not counted yet, as far as one look tells.
+    #[inline]
+    pub(in crate::tcp) fn has_uncounted(&self) -> bool {
+        let is_any = |queues: &Queues| queues.refused | queues.unanswered | queues.board.refused() != 0;
+        self.queues.as_deref().is_some_and(is_any) || self.history.is_some()
+    }
+
     /// How many segments were dropped since the last time, since too many pieces wait, and how many edges of reports were not heard,
     /// since what was sent is in as many pieces as may be.
-    #[inline]
     pub(in crate::tcp) fn take_refused(&mut self) -> [u32; 2] {
         self.queues
             .as_deref_mut()

@@ -267,7 +267,6 @@ impl Connection {
     }
 
     /// What was found out since the last time.
-    #[inline]
     pub(in crate::tcp) fn take_path_news(&mut self) -> Option<PathNews> {
         let search = self.search_mut()?;
         let news = core::mem::take(&mut search.news);

@@ -58,9 +58,12 @@ impl Purpose {
 impl Connection {
     /// When to call [`Connection::handle_timeout`], if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        let retransmit = self.retransmit_timer.map(RetransmitTimer::deadline);
-        let sending = earliest(retransmit, self.held_until());
-        earliest(earliest(sending, self.acks.deadline()), self.keepalive_deadline())
+        let retransmit = self.retransmit_timer.map_or(Instant::NEVER, RetransmitTimer::deadline);
+        let ack = self.acks.deadline().unwrap_or(Instant::NEVER);
+        let held = self.held_until().unwrap_or(Instant::NEVER);
+        let keepalive = self.keepalive_deadline().unwrap_or(Instant::NEVER);
+        let first = retransmit.min(ack).min(held).min(keepalive);
+        (first != Instant::NEVER).then_some(first)
     }
 
     /// Time has passed. Ask [`Connection::poll_transmit`] afterwards.

@@ -59,7 +59,7 @@ fn acknowledged_bytes_are_let_go() {
     let (mut board, mut rack) = (sent(3), Rack::default());
     assert_eq!(board.in_flight(), 300);
     let result = acked(&mut board, &mut rack, 50, 200, &[]);
-    assert_eq!((result.acked, result.delivered, result.rtt), (200, 200, Some(Duration::from_millis(49))));
+    assert_eq!((result.acked, result.delivered, result.rtt_micros), (200, 200, Some(49_000)));
     assert_eq!((board.in_flight(), board.is_empty()), (100, false));
     acked(&mut board, &mut rack, 51, 300, &[]);
     assert!(board.is_empty());
@@ -91,7 +91,7 @@ fn segments_that_were_sent_twice_measure_nothing() {
     board.lose_first(1_000);
     board.retransmit(at(500), 1_000);
     let result = acked(&mut board, &mut rack, 600, 100, &[]);
-    assert_eq!((result.rtt, result.has_original, result.acked), (None, false, 100));
+    assert_eq!((result.rtt_micros, result.has_original, result.acked), (None, false, 100));
 }
 
 /// A device sends large segments in pieces, and each of them can get lost.

@@ -68,7 +68,7 @@ impl Sockets {
         match stranger.take_segment(now, &listener.options, segment) {
             Verdict::Open(connection) => {
                 self.counters.cookies_accepted += 1;
-                self.admit(now, flow, at, connection);
+                self.admit(now, flow, at, connection, None);
             }
             Verdict::Reset(seq) => self.reset(now, flow, seq),
             Verdict::Waits | Verdict::Answer | Verdict::Gone => {}

@@ -81,7 +81,7 @@ impl Sockets {
     /// all at the same time.
     /// `also` is told the small numbers of the connections.
     pub(crate) fn prefetch(&self, flows: &[FourTuple], also: &mut impl FnMut(usize)) {
-        let hash = |flow: &FourTuple| self.secret.flow_hash(&flow.reversed());
+        let hash = |flow: &FourTuple| self.secret.flow_hash(&flow.reversed()).slot();
         let hashes: SmallVec<[u32; AHEAD]> = flows.iter().map(hash).collect();
         hashes.iter().for_each(|hash| self.flows.prefetch(*hash));
         for hash in hashes {
@@ -100,9 +100,15 @@ impl Sockets {
 
     /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
     pub fn deadline(&self) -> Option<Instant> {
-        let timers = [&self.connection_timers, &self.half_open_timers, &self.over_timers];
-        let first = timers.map(Timers::next_micros).into_iter().fold(u64::MAX, u64::min);
+        let first = self.next_micros();
         (first != u64::MAX).then(|| Instant::from_micros(first))
+    }
+
+    /// The same in microseconds, and the largest number instead of none.
+    #[inline]
+    pub(crate) fn next_micros(&self) -> u64 {
+        let [connections, half_open] = [&self.connection_timers, &self.half_open_timers].map(Timers::next_micros);
+        connections.min(half_open).min(self.over.next_micros())
     }
 
     /// Time has passed.
@@ -131,20 +137,17 @@ impl Sockets {
                 self.answer(now, place);
             }
         }
-        while let Some(place) = self.over_timers.poll(now) {
-            let Some(over) = self.over.get(place) else { continue };
-            if over.time_wait.deadline() > now {
-                self.over_timers.arm(place, over.time_wait.deadline());
-            } else {
-                self.forget_over(place);
-            }
+        while let Some(place) = self.over.next_ended(now) {
+            self.forget_over(place);
         }
     }
 
     #[inline]
     fn on_connection(&mut self, now: Instant, place: u32, segment: &mut Segment, len: u32) {
         let Some(entry) = self.connections.get_mut(place) else { return };
-        entry.connection.lend(|| self.spares.pop());
+        if len > 0 {
+            entry.connection.lend(|| self.spares.pop());
+        }
         let was_opening = entry.connection.state() == State::SynSent;
         if was_opening {
             assume_mss(&entry.flow, segment);
@@ -209,15 +212,22 @@ impl Sockets {
                 }
             }
             half_open::Verdict::Open(connection) => {
-                self.forget(place);
-                self.admit(now, flow, at, connection);
+                self.end_waiting(place);
+                self.admit(now, flow, at, connection, Some(Place::HalfOpen(place)));
             }
         }
     }
 
-    /// A stranger has confirmed.
-    pub(super) fn admit(&mut self, now: Instant, flow: FourTuple, at: u32, connection: Connection) {
-        let Ok(id) = self.add(flow, connection, false) else { return };
+    /// A stranger has confirmed, who was found as `predecessor` until now if he was remembered.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        flow: FourTuple,
+        at: u32,
+        connection: Connection,
+        predecessor: Option<Place>,
+    ) {
+        let Ok(id) = self.add(flow, connection, false, predecessor) else { return };
         self.counters.accepted += 1;
         self.offer(at, id);
         self.after_change(now, id.place);
@@ -229,7 +239,12 @@ impl Sockets {
 
     fn on_over(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &mut Segment, origin: Origin) {
         let Some(over) = self.over.get_mut(place) else { return };
-        match over.time_wait.handle_segment(now, segment) {
+        let deadline = over.time_wait.deadline();
+        let verdict = over.time_wait.handle_segment(now, segment);
+        if over.time_wait.deadline() > deadline {
+            self.over.renew(place);
+        }
+        match verdict {
             time_wait::Verdict::Ignore => {}
             time_wait::Verdict::Answer(header) => self.reply(flow, header),
             time_wait::Verdict::Reopen => {
@@ -263,7 +278,7 @@ impl Sockets {
     fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, origin: Origin) {
         let syn = &segment.header;
         let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
-        let Some(listener) = self.listeners.get_mut(at) else { return };
+        let Some(listener) = self.listeners.get(at) else { return };
         if !listener.has_room() {
             self.counters.syns_dropped += 1;
             return;
@@ -272,7 +287,7 @@ impl Sockets {
             self.answer_by_cookie(now, flow, at, syn, origin.link_mss);
             return;
         }
-        let iss = self.secret.initial_sequence(now, &flow);
+        let iss = self.hash(&flow).initial_sequence(now);
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
         half_open.limit_mss(origin.link_mss);
         let has_data = !segment.payload.is_empty();
@@ -286,7 +301,7 @@ impl Sockets {
             Decision::Accept => {
                 let connection = half_open.open_at_once(now, &listener.options, segment);
                 self.counters.fast_opened += 1;
-                self.admit(now, flow, at, connection);
+                self.admit(now, flow, at, connection, None);
                 return;
             }
         }
@@ -336,16 +351,22 @@ impl Sockets {
     }
 
     pub(super) fn forget(&mut self, place: u32) {
-        self.half_open_timers.disarm(place);
-        let Some(waiting) = self.half_open.remove(place) else { return };
-        self.flows.remove(self.flow_hash(&waiting.flow), Place::HalfOpen(place).pack());
-        if let Some(listener) = self.listeners.get_mut(waiting.listener) {
-            listener.half_open -= usize::from(!planted::is("strangers_miscounted"));
+        if let Some(flow) = self.end_waiting(place) {
+            self.flows.remove(self.flow_hash(&flow), Place::HalfOpen(place).pack());
         }
     }
 
+    /// Nobody waits any more for a stranger, whose segments are still for his place.
+    fn end_waiting(&mut self, place: u32) -> Option<FourTuple> {
+        self.half_open_timers.disarm(place);
+        let waiting = self.half_open.remove(place)?;
+        if let Some(listener) = self.listeners.get_mut(waiting.listener) {
+            listener.half_open -= usize::from(!planted::is("strangers_miscounted"));
+        }
+        Some(waiting.flow)
+    }
+
     fn forget_over(&mut self, place: u32) {
-        self.over_timers.disarm(place);
         if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
             self.flows.remove(self.flow_hash(&over.flow), Place::Over(place).pack());
         }

@@ -11,6 +11,7 @@ use super::{Entry, MAX_SPARES, NONE, Options, Place, SocketId, Sockets};
 use crate::path::{MIN_PATH_MTU, PathError};
 use crate::tcp::connection::{Connection, State};
 use crate::tcp::fast_open::{FastOpenRequest, RESERVED_BYTES};
+use crate::tcp::secret::FlowHash;
 use crate::time::Instant;
 
 /// Why a connection can't be made.
@@ -71,9 +72,9 @@ impl Sockets {
         } else if self.find(&flow).is_some() {
             return Err(OpenError::InUse);
         }
-        let iss = self.secret.initial_sequence(now, &flow);
+        let iss = self.hash(&flow).initial_sequence(now);
         let ts_offset = self.secret.timestamp_offset(&flow);
-        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), true)?;
+        let id = self.add(flow, Connection::connect(now, options.into(), iss, ts_offset), true, None)?;
         self.counters.connects += 1;
         self.mark(id.place);
         Ok(id)
@@ -200,8 +201,13 @@ impl Sockets {
         true
     }
 
-    /// The hash of a flow, as we send it.
+    /// Where a flow, as we send it, lies in the table.
     pub(super) fn flow_hash(&self, flow: &FourTuple) -> u32 {
+        self.hash(flow).slot()
+    }
+
+    /// The hash of a flow, as we send it.
+    pub(super) fn hash(&self, flow: &FourTuple) -> FlowHash {
         match self.hashed.get() {
             Some((latest, hash)) if latest == *flow => hash,
             Some((latest, hash)) if latest.dst_port == flow.dst_port && planted::is("hash_kept") => hash,
@@ -246,14 +252,22 @@ impl Sockets {
         found
     }
 
-    /// Segments do not find a connection any more; answers the hash of its flow.
-    pub(super) fn hide(&mut self, place: u32, flow: &FourTuple) -> u32 {
+    /// Segments do not find a connection any more.
+    pub(super) fn hide(&mut self, place: u32, flow: &FourTuple) {
+        self.forget_recent(place);
+        self.flows.remove(self.flow_hash(flow), Place::Connection(place).pack());
+    }
+
+    /// Segments find what comes after a connection in its place.
+    pub(super) fn succeed(&mut self, place: u32, flow: &FourTuple, successor: Place) {
+        self.forget_recent(place);
+        self.flows.replace(self.flow_hash(flow), Place::Connection(place).pack(), successor.pack());
+    }
+
+    fn forget_recent(&mut self, place: u32) {
         if self.recent == place && !planted::is("recent_kept") {
             self.recent = NONE;
         }
-        let hash = self.flow_hash(flow);
-        self.flows.remove(hash, Place::Connection(place).pack());
-        hash
     }
 
     /// A generation that no connection in the same place has had for a long time.
@@ -264,12 +278,13 @@ impl Sockets {
         generation
     }
 
-    /// Adds a connection to the tables.
+    /// Adds a connection to the tables. What was found by its flow before, if anything, is `predecessor`.
     pub(super) fn add(
         &mut self,
         flow: FourTuple,
         connection: Connection,
         is_accepted: bool,
+        predecessor: Option<Place>,
     ) -> Result<SocketId, OpenError> {
         let generation = self.new_generation();
         let entry = Entry {
@@ -282,8 +297,13 @@ impl Sockets {
             has_event: false,
         };
         let place = self.connections.insert(entry);
-        if self.flows.insert(self.flow_hash(&flow), Place::Connection(place).pack()).is_err() {
-            self.connections.remove(place);
+        let (hash, packed) = (self.flow_hash(&flow), Place::Connection(place).pack());
+        let is_there = match predecessor {
+            Some(predecessor) => self.flows.replace(hash, predecessor.pack(), packed),
+            None => self.flows.insert(hash, packed).is_ok(),
+        };
+        if !is_there {
+            self.connections.discard(place);
             return Err(OpenError::Full);
         }
         Ok(SocketId { place, generation })

@@ -2,9 +2,9 @@
 
 use sunstar_wire::FourTuple;
 
-use super::{MAX_SPARES, Sockets};
+use super::{Counters, MAX_SPARES, Sockets};
 use crate::interface::InterfaceId;
-use crate::tcp::connection::Outgoing;
+use crate::tcp::connection::{Connection, Outgoing, State};
 use crate::time::Instant;
 
 impl Sockets {
@@ -79,15 +79,9 @@ impl Sockets {
             self.growth_bytes += u64::from(growth.bytes);
             self.counters.growth_refused += u64::from(growth.is_refused);
         }
-        let [pieces, reports] = entry.connection.take_refused();
-        self.counters.pieces_refused += u64::from(pieces);
-        self.counters.reports_refused += u64::from(reports);
-        if let Some(news) = entry.connection.take_path_news() {
-            self.counters.black_holes += u64::from(news.black_holes);
-            self.counters.path_probes_arrived += u64::from(news.arrived);
-            self.counters.path_probes_lost += u64::from(news.lost);
+        if entry.connection.has_uncounted() {
+            self.counters.add_uncounted(&mut entry.connection);
         }
-        self.counters.challenges_suppressed += u64::from(entry.connection.take_unanswered());
         self.send_bytes = self.send_bytes.wrapping_add_signed(entry.connection.recount());
         if let Some(spare) = entry.connection.reclaim(now)
             && self.spares.len() < MAX_SPARES
@@ -98,9 +92,25 @@ impl Sockets {
             Some(deadline) => self.connection_timers.arm(place, deadline),
             None => self.connection_timers.disarm(place),
         }
-        if matches!(entry.connection.state(), crate::tcp::connection::State::TimeWait) {
+        if entry.connection.state() == State::TimeWait {
             self.retire(now, place);
         }
+    }
+}
+
+impl Counters {
+    /// Counts what a connection has not counted yet.
+    #[cold]
+    fn add_uncounted(&mut self, connection: &mut Connection) {
+        let [pieces, reports] = connection.take_refused();
+        self.pieces_refused += u64::from(pieces);
+        self.reports_refused += u64::from(reports);
+        if let Some(news) = connection.take_path_news() {
+            self.black_holes += u64::from(news.black_holes);
+            self.path_probes_arrived += u64::from(news.arrived);
+            self.path_probes_lost += u64::from(news.lost);
+        }
+        self.challenges_suppressed += u64::from(connection.take_unanswered());
     }
 }
 

@@ -159,3 +159,15 @@ fn most_segments_are_expected() {
         "{expected} of more than {segments}, which have data: half of the acknowledgements at least"
     );
 }
+
+/// Both end, one after the other, and hear that it was heard.
+#[test]
+fn ends_are_expected() {
+    let settle = [(true, Step::Arrive(false)), (false, Step::Arrive(false))].repeat(3);
+    let one_ends = [&[(false, Step::Close)], &settle[..]].concat();
+    let other_ends = [&[(true, Step::Close)], &settle[..]].concat();
+    let opened = run(&settle, Options::DEFAULT, 0);
+    let one = run(&[&settle[..], &one_ends].concat(), Options::DEFAULT, 0);
+    let both = run(&[&settle[..], &one_ends, &other_ends].concat(), Options::DEFAULT, 0);
+    assert_eq!((one - opened, both - one), (2, 2));
+}
