@@ -162,6 +162,11 @@ const TCP: &[Figure<TcpCounters>] = &[
     Figure::counter("sunstar_tcp_connects_total", "Connections that were opened from here, or tried to.", |of| {
         of.connects
     }),
+    Figure::counter(
+        "sunstar_tcp_exhausted_ports_total",
+        "Connections that were not opened, since all ports for their destination were in use.",
+        |of| of.ports_exhausted,
+    ),
     Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),
     Figure::counter("sunstar_tcp_suppressed_resets_total", "Resets that were not sent, over their rate.", |of| {
         of.resets_suppressed
