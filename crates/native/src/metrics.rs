@@ -363,8 +363,13 @@ const PORT: &[Figure<PortCounters>] = &[
 const SPREAD: &[Figure<SpreadCounters>] = &[
     Figure::counter(
         "sunstar_native_forwarded_packets_total",
-        "Packets that came to this shard's queue and belong to another one.",
+        "Packets of flows that came to this shard's queue and belong to another one.",
         |of| of.rx_forwarded,
+    ),
+    Figure::counter(
+        "sunstar_native_told_packets_total",
+        "Packets of no flow that came to this shard's queue, by the shards that were told of them.",
+        |of| of.rx_told,
     ),
     Figure::counter(
         "sunstar_native_sent_elsewhere_packets_total",

@@ -24,12 +24,14 @@ const MAX_EXHAUSTED: usize = 8;
 /// For so long, unless one of their connections ends: what else makes a port free is not told here, such as what other shards have opened.
 const EXHAUSTED_TIME: Duration = Duration::from_millis(10);
 
+/// Which flows may get a port.
+type Filter = Box<dyn Fn(&FourTuple) -> bool>;
+
 /// Where ports are looked for, and for which destinations there are none.
 #[derive(Default)]
 pub(super) struct PortChoice {
     free: FreePorts,
-    /// Which flows may get a port.
-    filter: Option<Box<dyn Fn(&FourTuple) -> bool>>,
+    filter: Option<Filter>,
     /// How many were looked at, and what was skipped.
     next: u64,
     /// How often some were skipped.
@@ -56,7 +58,7 @@ impl PortChoice {
         self.forget_exhausted();
     }
 
-    pub(super) fn set_filter(&mut self, passes: Box<dyn Fn(&FourTuple) -> bool>) {
+    pub(super) fn set_filter(&mut self, passes: Filter) {
         self.filter = Some(passes);
         self.forget_exhausted();
     }
