@@ -8,4 +8,5 @@ pub(crate) mod back;
 pub(crate) mod channel;
 pub(crate) mod front;
 pub(crate) mod message;
+pub(crate) mod options;
 pub(crate) mod socket;

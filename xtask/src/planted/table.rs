@@ -136,6 +136,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
     Finder { package: TCPIP, kind: Unit, tests: "do_not_find_the_one", bugs: &["recent_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "sockets::tests::ports", bugs: &["exhausted_kept", "ports_in_order"] },
     Finder {
         package: TCPIP,
         kind: Unit,

@@ -17,7 +17,7 @@ use sunstar_packet::{FRAME_ALIGN, SlabMemory};
 use sunstar_virtio::net::features;
 
 pub use error::{FrontError, SessionError};
-pub use options::{FrontOptions, MAX_FRONT_QUEUES, Ring};
+pub use options::{FrontOptions, Ring};
 
 use crate::capabilities::{Capabilities, Offloads};
 use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
@@ -95,7 +95,7 @@ impl VhostUserFront {
             queues: options.queues,
             tx: offloads_sent(agreed),
             rx: offloads_received(agreed),
-            rss_key: None,
+            rss_key: options.rss.key(options.queues),
         };
         let name = options.path.display().to_string();
         let shared: Arc<dyn SlabMemory> = memory.clone();

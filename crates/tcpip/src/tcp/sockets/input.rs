@@ -353,6 +353,7 @@ impl Sockets {
     pub(super) fn forget(&mut self, place: u32) {
         if let Some(flow) = self.end_waiting(place) {
             self.flows.remove(self.flow_hash(&flow), Place::HalfOpen(place).pack());
+            self.ports.note_free(&flow);
         }
     }
 
@@ -369,6 +370,7 @@ impl Sockets {
     fn forget_over(&mut self, place: u32) {
         if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
             self.flows.remove(self.flow_hash(&over.flow), Place::Over(place).pack());
+            self.ports.note_free(&over.flow);
         }
     }
 

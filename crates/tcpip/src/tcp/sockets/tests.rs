@@ -1,5 +1,6 @@
 mod cookies;
 mod orphans;
+mod ports;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
