@@ -108,7 +108,7 @@ impl Xdp {
         let ports = options.shared_ports();
         let attached = Arc::new(Attached::new(name, index, mac, ports, queues)?);
         let addresses =
-            attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, maps, ports));
+            attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, index, maps, ports));
         let group = GroupSocket::open(index, copies).map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => XdpError::Permission { what: "receive packets of interfaces", error },
             _ => system("receiving what is for everybody")(error),

@@ -137,7 +137,13 @@ fn addresses_that_can_not_be_told_apart_are_refused() {
         pair(1);
         assert!(open("here").addresses().is_none(), "it has a hardware address of its own");
         ip("addr add 2001:db8::1/64 dev there nodad");
-        let kernels = [IpAddr::from(KERNEL), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
+        // A second one of the same prefix: the kernel does not send from that to itself.
+        ip("addr add 10.9.0.5/24 dev there");
+        // One that it is still asking others about.
+        std::fs::write("/proc/sys/net/ipv6/conf/there/dad_transmits", "60").unwrap();
+        ip("addr add 2001:db8::5/64 dev there");
+        let v6 = |last| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let kernels = [IpAddr::from(KERNEL), v6(1), [10, 9, 0, 5].into(), v6(5)];
         let device = share("");
         for address in kernels {
             let error = device.addresses().unwrap().add(address).unwrap_err();
@@ -150,6 +156,26 @@ fn addresses_that_can_not_be_told_apart_are_refused() {
         is_detached();
         let device = share(",tcp=80");
         kernels.into_iter().for_each(|address| device.addresses().unwrap().add(address).unwrap());
+    });
+}
+
+#[test]
+fn link_local_addresses_of_the_kernels_are_refused_with_ports_or_without() {
+    in_namespace(|| {
+        pair(1);
+        ip("addr add fe80::7/64 dev here nodad");
+        ip("addr add fe80::8/64 dev there nodad");
+        let link_local = |last| IpAddr::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
+        for ports in ["", ",udp=9"] {
+            let device = share(ports);
+            let addresses = device.addresses().unwrap();
+            let error = addresses.add(link_local(7)).unwrap_err();
+            let expected = "the kernel has fe80::7 as well: with mac=shared the stack needs another one";
+            assert_eq!(error.to_string(), expected);
+            addresses.add(link_local(8)).expect("the kernel has it at another interface only");
+            drop((device, addresses));
+            is_detached();
+        }
     });
 }
 
