@@ -7,10 +7,12 @@ mod bpf;
 mod chunks;
 mod group;
 mod options;
+mod pieces;
 mod posting;
 mod queue;
 mod reserved;
 mod ring;
+mod segments;
 mod socket;
 mod steering;
 
