@@ -16,6 +16,7 @@ use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool, prefetch};
 use super::attached::Attached;
 use super::chunks::Chunks;
 use super::group::{Both, GroupSocket, Received};
+use super::kernel_mac::KernelMac;
 use super::pieces;
 use super::posting::Posting;
 use super::ring::{MORE, Piece};
@@ -47,6 +48,8 @@ const HEADERS_BYTES: usize = 128;
 pub(super) struct Parts {
     pub(super) socket: Socket,
     pub(super) group: Option<GroupSocket>,
+    /// On the first one, if the kernel has the stack's hardware address, too.
+    pub(super) kernel_mac: Option<KernelMac>,
     pub(super) attached: Arc<Attached>,
     pub(super) chunk_bytes: usize,
     /// What is said of the checksums of packets that are received.
@@ -60,6 +63,7 @@ pub(super) struct XdpQueue {
     chunks: Chunks,
     posting: Posting,
     group: Option<(GroupSocket, Both)>,
+    kernel_mac: Option<KernelMac>,
     capabilities: Capabilities,
     checksum: Checksum,
     pool: Rc<Pool>,
@@ -96,7 +100,7 @@ enum Put {
 
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
+        let Parts { socket, group, kernel_mac, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some(group) => {
                 let both = Both::new(&group).map_err(|_| AttachError::NoDescriptor)?;
@@ -110,6 +114,7 @@ impl XdpQueue {
             chunks,
             posting: Posting::new(),
             group,
+            kernel_mac,
             capabilities,
             checksum,
             pool,
@@ -175,6 +180,9 @@ impl XdpQueue {
     /// Receives what came for everybody; answers how many packets.
     fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let Some((group, _)) = &self.group else { return Ok(0) };
+        if let Some(kernel_mac) = &mut self.kernel_mac {
+            kernel_mac.look(now, group);
+        }
         let mut count = 0;
         self.is_starved = false;
         while count < max {
