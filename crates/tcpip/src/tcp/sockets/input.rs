@@ -98,7 +98,8 @@ impl Sockets {
         self.counters.segments_received += 1;
     }
 
-    /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
+    /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, and up to 1,024 µs late, so that what ends at
+    /// about the same time ends together.
     pub fn deadline(&self) -> Option<Instant> {
         let first = self.next_micros();
         (first != u64::MAX).then(|| Instant::from_micros(first))
