@@ -39,7 +39,8 @@ pub enum Verdict {
     Ignore,
     /// The last acknowledgement again.
     Answer(TcpHeader),
-    /// A new connection of the same ports: what is old can be told from what is new.
+    /// A new connection of the same ports, if there is somebody for whom it can be opened: what is old can be told from what is new. It
+    /// has to begin at [`TimeWait::next_iss`]. If not, [`TimeWait::answer`] is the answer.
     Reopen,
 }
 
@@ -90,8 +91,16 @@ impl TimeWait {
         u64::from(seconds(now).wrapping_sub(self.since_secs)) < RENEWABLE.as_secs()
     }
 
+    /// The first number of a connection that takes its place, and else would begin at `iss`: beyond all that was sent in this one (RFC 9293
+    /// §3.10.7.4, MAY-2), and as in Linux beyond what the other side's window may have let in.
+    pub(super) fn next_iss(&self, iss: Seq) -> Seq {
+        const GAP: u32 = 65_537;
+        let least = self.snd_nxt + GAP;
+        if iss.is_after(least) { iss } else { least }
+    }
+
     /// The last acknowledgement.
-    fn answer(&self, now: Instant) -> TcpHeader {
+    pub(super) fn answer(&self, now: Instant) -> TcpHeader {
         let timestamps = TcpTimestamps { tsval: ts_clock(now, self.ts_offset), tsecr: self.ts_recent };
         let options = TcpOptions { timestamps: self.has_timestamps.then_some(timestamps), ..TcpOptions::default() };
         TcpHeader { flags: TcpFlags::ACK, seq: self.snd_nxt, ack: self.rcv_nxt, options, ..TcpHeader::default() }

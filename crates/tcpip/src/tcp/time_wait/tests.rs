@@ -79,6 +79,19 @@ fn it_ends_though_the_end_comes_again_and_again() {
     assert_eq!(size_of::<TimeWait>(), 32);
 }
 
+/// RFC 9293 §3.10.7.4, MAY-2: what follows begins beyond all that was sent, also where the numbers wrap.
+#[test]
+fn the_next_one_begins_beyond_it() {
+    for snd_nxt in [100, u32::MAX - 3] {
+        let over = TimeWait { snd_nxt: Seq::new(snd_nxt), ..time_wait(false) };
+        let from = |iss: u32| over.next_iss(Seq::new(snd_nxt) + iss) - Seq::new(snd_nxt);
+        assert_eq!(
+            [0, 65_536, 65_537, 65_538, 1 << 30, 1 << 31, u32::MAX].map(from),
+            [65_537, 65_537, 65_537, 65_538, 1 << 30, 1 << 31, 65_537]
+        );
+    }
+}
+
 /// RFC 1337.
 #[test]
 fn resets_do_not_end_it() {
