@@ -76,6 +76,32 @@ fn packets_of_all_sizes_go_both_ways() {
     }
 }
 
+#[test]
+fn long_packets_come_in_large_frames_on_either_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut back = back(&path);
+    let memory = VhostUserFront::memory_bytes(1) + options().limit_frames * 2_400;
+    let mut device = VhostUserFront::open(&FrontOptions::new(&path), SharedMemory::new(memory).unwrap()).unwrap();
+    let queue = device.take_queue(0).unwrap();
+    let pool = Rc::new(queue.pool(options()).unwrap());
+    let mut front = queue.attach(pool).unwrap();
+    meet(&mut *front, &mut *back);
+    let mut buffers = (0, 0);
+    for number in 0..60 {
+        let sent = packet(number, 60_000);
+        let expected = bytes(&sent);
+        send(&mut *front, sent);
+        let there = receive(&mut *back);
+        buffers.0 = there.buffers().len();
+        send(&mut *back, there);
+        let here = receive(&mut *front);
+        buffers.1 = here.buffers().len();
+        assert!(bytes(&here) == expected, "packet {number}");
+    }
+    assert_eq!(buffers, (2, 2));
+}
+
 /// Whether all of a packet lies in this memory.
 fn lies_in(memory: &SharedMemory, packet: &Packet) -> bool {
     packet.buffers().iter().all(|buffer| memory.offset_of(buffer.as_ptr(), buffer.len()).is_some())
