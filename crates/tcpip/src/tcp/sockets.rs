@@ -70,7 +70,7 @@ pub struct Counters {
     pub resets_sent: u64,
     /// The same over the rate of resets: nothing was sent.
     pub resets_suppressed: u64,
-    /// SYNs that were not answered, since the backlog was full, or their segments too small for a cookie.
+    /// SYNs that opened nothing, since the backlog was full, or their segments too small for a cookie.
     pub syns_dropped: u64,
     /// SYNs that were answered by a cookie, since as many strangers as may be had not confirmed (RFC 4987 §3.6).
     pub cookies_sent: u64,
