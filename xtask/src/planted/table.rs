@@ -24,6 +24,12 @@ pub(super) const FINDERS: &[Finder] = &[
         bugs: &["vhost_user_any_bell", "vhost_user_place_forgotten", "vhost_user_ring_kept", "vhost_user_short_file"],
     },
     Finder {
+        package: DEVICE,
+        kind: Unit,
+        tests: "each_packet_is_copied_once",
+        bugs: &["vhost_user_copied_again", "vhost_user_gathered"],
+    },
+    Finder {
         package: EXECUTOR,
         kind: Unit,
         tests: "sync_random",

@@ -240,11 +240,16 @@ impl Back {
                 channel.send(&Reply::Value(value).encode(number), &[])?;
             }
         }
+        Ok(Self::at(Session::new(twin, channel), agreed, told, memory))
+    }
+
+    /// Works at the rings of which was told.
+    fn at(session: Session, features: u64, told: Vec<Told>, memory: Arc<SharedMemory>) -> Self {
         let address = memory.start().addr().get() as u64;
         let ranges = vec![MappedRange { address, memory: Memory::new(Arc::new(Whole(memory))) }];
         let map = MemoryMap::new(ranges).expect("there is one range");
-        let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, agreed)).collect();
-        Ok(Self { session: Session::new(twin, channel), features: agreed, rings, map })
+        let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, features)).collect();
+        Self { session, features, rings, map }
     }
 
     /// What has been sent by a pair of queues: headers and bytes.
