@@ -115,7 +115,7 @@ impl Xdp {
         let addresses =
             attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, index, maps, ports));
         let group = GroupSocket::open(index, copies).map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => XdpError::Permission { what: "receive packets of interfaces", error },
+            Some(libc::EPERM) => XdpError::Permission { name: name.clone(), what: "receive packets of", error },
             _ => system("receiving what is for everybody")(error),
         })?;
         let mut group = Some(group);
@@ -181,7 +181,7 @@ fn open_socket(
     let copies = attached.mode == Mode::Generic;
     let socket = Socket::open(index, number, memory, chunk_bytes, copies).map_err(|(what, error)| match error {
         Errno::BUSY => XdpError::QueueBusy { name: name(), queue },
-        Errno::PERM => XdpError::Permission { what: "use AF_XDP", error: error.into() },
+        Errno::PERM => XdpError::Permission { name: name(), what: "use AF_XDP at", error: error.into() },
         _ => system(what, error.into()),
     })?;
     let added = attached.sockets.put_socket(number, &socket);

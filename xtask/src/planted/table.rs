@@ -10,12 +10,24 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: PACKET, kind: Loom, tests: "loom_list_ends", bugs: &["touch_after_post"] },
     Finder { package: DEVICE, kind: Unit, tests: "shared_memory", bugs: &["shared_memory_overlap"] },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::front", bugs: &["vhost_user_offloads_grow"] },
+    Finder {
+        package: DEVICE,
+        kind: Unit,
+        tests: "vhost_user::front::tests::leaving",
+        bugs: &["vhost_user_disabled_is_stopped", "vhost_user_gone_is_enabled"],
+    },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {
         package: DEVICE,
         kind: Unit,
         tests: "vhost_user::back",
         bugs: &["vhost_user_any_bell", "vhost_user_place_forgotten", "vhost_user_ring_kept", "vhost_user_short_file"],
+    },
+    Finder {
+        package: DEVICE,
+        kind: Unit,
+        tests: "each_packet_is_copied_once",
+        bugs: &["vhost_user_copied_again", "vhost_user_gathered"],
     },
     Finder {
         package: EXECUTOR,

@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
 use super::client::{Client, HELLO};
 use super::metrics::{figure, wait_for_figure};
 use super::namespace::{in_namespace, ip};
-use super::server::{Httpd, Setup, command, with_each_backend};
+use super::server::{Httpd, PATIENCE, Setup, command, with_each_backend};
 
 const KERNEL: &str = "10.9.0.1";
 const STACK: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -64,8 +65,13 @@ fn a_peer_that_is_killed_stops_no_other_device_and_is_met_again() {
                     peer = start();
                     wait_for_figure(at, "sunstar_device_reconnects_total", &label, times);
                     // Whoever starts looks for others with its addresses.
+                    let deadline = Instant::now() + PATIENCE;
                     while received() == before {
                         serves();
+                        assert!(
+                            Instant::now() < deadline,
+                            "nothing comes by {label} any more: {before} packets until now"
+                        );
                     }
                 }
                 assert_eq!(figure(at, "sunstar_device_peer_errors_total", &label), 0.0);

@@ -225,7 +225,7 @@ fn who_may_not_load_programs_is_told() {
         let ended = command.args(["--host-ipv4-addr", &STACK_V4.to_string()]).output().expect("it can be started");
         let errors = String::from_utf8(ended.stderr).expect("it is text");
         assert_eq!(ended.status.code(), Some(2), "{errors}");
-        let expected = "httpd: error: cannot open --device xdp:near: no permission to make maps and programs for the kernel: run as root";
+        let expected = "httpd: error: cannot open --device xdp:near: no permission to make maps and programs for near: run as root";
         assert!(errors.starts_with(expected), "{errors}");
     });
 }

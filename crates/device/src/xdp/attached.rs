@@ -33,7 +33,9 @@ impl Attached {
         let system = |what| move |error| XdpError::System { name: name.to_owned(), what, error };
         let count = u32::try_from(queues).map_err(io::Error::other).map_err(system("counting queues"))?;
         let permission = |error: io::Error| match error.raw_os_error() {
-            Some(libc::EPERM) => XdpError::Permission { what: "make maps and programs for the kernel", error },
+            Some(libc::EPERM) => {
+                XdpError::Permission { name: name.to_owned(), what: "make maps and programs for", error }
+            }
             _ => system("making maps")(error),
         };
         let sockets = SocketMap::new(count).map_err(permission)?;
@@ -58,7 +60,7 @@ impl Attached {
         let name = || name.to_owned();
         let link = link.map_err(|error| match error.raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => XdpError::Busy { name: name() },
-            Some(libc::EPERM) => XdpError::Permission { what: "attach programs to interfaces", error },
+            Some(libc::EPERM) => XdpError::Permission { name: name(), what: "attach a program to", error },
             Some(libc::ERANGE) => XdpError::DriverMtu { name: name(), error },
             Some(libc::ENOSPC) => XdpError::DriverQueues { name: name(), error },
             _ => system("attaching the program")(error),

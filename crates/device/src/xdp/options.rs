@@ -220,10 +220,12 @@ pub enum XdpError {
     },
     /// The process may not do it.
     #[error(
-        "no permission to {what}: run as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF of the host: {error}"
+        "no permission to {what} {name}: run as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF of the host: {error}"
     )]
     Permission {
-        /// What was tried.
+        /// The interface.
+        name: String,
+        /// What was tried there.
         what: &'static str,
         /// What the kernel says.
         #[source]

@@ -13,7 +13,7 @@ use sunstar_device::{
 };
 use sunstar_packet::{Packet, Pool, PoolOptions};
 
-use crate::support::{NOW, bytes, packet, receive, send, wait};
+use crate::support::{NOW, bytes, packet, receive, send, until, wait};
 
 fn options() -> PoolOptions {
     PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 }
@@ -33,14 +33,14 @@ fn front(options: &FrontOptions) -> (Box<dyn Queue>, Rc<Pool>) {
 
 /// Sends a packet there and back, as often as it may be lost on a connection that is being set up.
 fn meet(front: &mut dyn Queue, back: &mut dyn Queue) {
-    let mut arrived = VecDeque::new();
-    while arrived.is_empty() {
-        front.rx_burst(NOW, &mut arrived, 32).unwrap();
-        arrived.clear();
+    until("a packet arrives", || {
+        front.rx_burst(NOW, &mut VecDeque::new(), 32).unwrap();
         send(front, packet(0, 6));
+        let mut arrived = VecDeque::new();
         back.rx_burst(NOW, &mut arrived, 32).unwrap();
         std::thread::yield_now();
-    }
+        arrived.pop_front()
+    });
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn either_side_may_come_back() {
     let sent = packet(1, 700);
     let expected = bytes(&sent);
     send(&mut *front, sent);
-    while bytes(&receive(&mut *back)) != expected {}
+    until("what was sent last arrives", || (bytes(&receive(&mut *back)) == expected).then_some(()));
     send(&mut *back, packet(2, 800));
     assert_eq!(bytes(&receive(&mut *front)), bytes(&packet(2, 800)));
 }

@@ -14,7 +14,7 @@ use sunstar_device::{
 use sunstar_packet::{Buffer, Packet, PoolOptions};
 use tempfile::TempDir;
 
-use crate::support::{NOW, bytes, frame, send, wait};
+use crate::support::{NOW, bytes, frame, send, until, wait};
 
 const FRAMES: PoolOptions = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 2_000 };
 
@@ -54,16 +54,14 @@ fn front(options: &FrontOptions) -> Vec<Box<dyn Queue>> {
 /// Sends a frame until it arrives: while rings are set up it may be lost.
 fn pass(from: &mut dyn Queue, to: &mut dyn Queue) {
     let sent = frame(7, 200);
-    loop {
+    until("a frame arrives", || {
         send(from, Packet::from(Buffer::copy_from_slice(&sent)));
         let mut arrived = VecDeque::new();
         to.rx_burst(NOW, &mut arrived, 32).unwrap();
-        if arrived.iter().any(|packet| bytes(packet) == sent) {
-            return;
-        }
         from.rx_burst(NOW, &mut VecDeque::new(), 32).unwrap();
         thread::yield_now();
-    }
+        arrived.iter().any(|packet| bytes(packet) == sent).then_some(())
+    });
 }
 
 /// Frames go both ways.
@@ -74,10 +72,14 @@ fn exchange(front: &mut dyn Queue, back: &mut dyn Queue) {
 
 /// Waits until a front end has found its back end again so often.
 fn meet_again(front: &mut dyn Queue, times: u64) {
-    while front.counters().reconnects < times {
+    until("the front end meets its back end again", || {
+        if front.counters().reconnects >= times {
+            return Some(());
+        }
         wait(front);
         front.rx_burst(NOW, &mut VecDeque::new(), 32).unwrap();
-    }
+        None
+    });
 }
 
 #[test]
@@ -100,9 +102,10 @@ fn a_back_end_that_comes_back_with_another_mtu_is_counted_and_the_right_one_serv
     let mut front = front(&FrontOptions::new(&path));
     drop(first);
     let wrong = back(&BackOptions { mtu_bytes: 9_000, ..listening(&path) });
-    while front[0].counters().peer_errors == 0 {
+    until("the front end counts what it refuses", || {
         thread::yield_now();
-    }
+        (front[0].counters().peer_errors > 0).then_some(())
+    });
     assert!(wrong[0].counters().peer_errors > 0);
     drop(wrong);
     let mut right = back(&listening(&path));
@@ -219,9 +222,10 @@ fn a_back_end_that_may_not_use_the_socket_connects_when_it_may() {
     let options = FrontOptions { is_server: true, ..FrontOptions::new(&path) };
     let mut front = thread::scope(|scope| {
         let opening = scope.spawn(|| open(&options).unwrap());
-        while !path.exists() {
+        until("the front end makes its socket", || {
             thread::yield_now();
-        }
+            path.exists().then_some(())
+        });
         allow(&path, 0o444);
         let back = as_nobody(|| VhostUserBack::open(&BackOptions::new(&path)).unwrap());
         assert!(!opening.is_finished(), "it can't connect");
@@ -245,9 +249,6 @@ fn a_front_end_that_may_not_use_the_socket_any_more_comes_back_when_it_may() {
     drop(second);
     let mut third = back(&listening(&path));
     allow(&path, 0o777);
-    while front[0].counters().reconnects == 0 {
-        wait(&mut *front[0]);
-        front[0].rx_burst(NOW, &mut VecDeque::new(), 32).unwrap();
-    }
+    meet_again(&mut *front[0], 1);
     exchange(&mut *front[0], &mut *third[0]);
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sunstar_device::{Device, FrontError, FrontOptions, Queue, Readiness, SharedMemory, VhostUserFront};
@@ -12,6 +12,24 @@ use sunstar_executor::Instant;
 use sunstar_packet::{Buffer, Checksum, Offload, Packet, Pool, PoolOptions, Segmentation, SegmentationKind};
 
 pub(crate) const NOW: Instant = Instant::ORIGIN;
+
+/// What takes longer never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries again and again, until there is an outcome.
+///
+/// # Panics
+/// If there is none for a minute: `what` is missing then.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Clock::now() + PATIENCE;
+    loop {
+        if let Some(outcome) = attempt() {
+            return outcome;
+        }
+        assert!(Clock::now() < deadline, "not within a minute: {what}");
+    }
+}
 
 /// The driver's side.
 pub(crate) struct Host {

@@ -11,10 +11,12 @@ use rustix::net::netdevice::name_to_index;
 use rustix::net::xdp::{SocketAddrXdp, SocketAddrXdpFlags, XdpUmemReg, XdpUmemRegFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use sunstar_device::{AttachError, Device, SharedMemory, TakeError, Xdp, XdpError};
-use sunstar_packet::{Pool, PoolOptions};
+use sunstar_packet::{Buffer, Pool, PoolOptions};
+use sunstar_wire::EtherType;
 
+use crate::kernel_socket;
 use crate::namespace::{in_namespace, ip};
-use crate::wire::{open, pair};
+use crate::wire::{HOST, Host, UDP_PORT, bytes, open, pair};
 
 fn refused(options: &str) -> XdpError {
     Xdp::open(&options.parse().unwrap()).expect_err("it can't be had")
@@ -151,5 +153,31 @@ fn interfaces_without_programs_in_their_driver_have_them_elsewhere() {
         ip("link set br0 up");
         let device = Xdp::open(&"br0".parse().unwrap()).unwrap();
         assert_eq!(device.capabilities().queues, 1);
+    });
+}
+
+/// Whoever changes it does not tell the stack.
+#[test]
+fn packets_that_an_mtu_does_not_suit_are_lost_and_counted_and_shorter_ones_go_on() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        ip("link set here mtu 3000");
+        ip("link set there mtu 3000");
+        for lost in 1..=3 {
+            kernel.send_to(&[7; 2_500], (HOST, UDP_PORT)).unwrap();
+            kernel.send_to(b"short", (HOST, UDP_PORT)).unwrap();
+            assert_eq!(bytes(&host.receive(EtherType::IPV4))[42..47], *b"short");
+            let of = host.queue.counters();
+            assert_eq!((of.rx_truncated, of.rx_packets), (lost, lost), "it is longer than a frame");
+        }
+        // The kernel looks at what comes there.
+        ip("link set there mtu 1000");
+        for payload in [vec![7; 1_400], b"short".to_vec()] {
+            let packet = host.datagram(&[Buffer::from(payload)]);
+            host.send(packet);
+        }
+        assert_eq!(kernel.recv(&mut [0; 2_000]).unwrap(), 5);
     });
 }

@@ -175,7 +175,14 @@ impl Opened {
         }
         let (free_tcp, free_udp) = plan.free_ports().unwrap_or_default();
         // There is one hash for all devices: that of the first one that tells its.
-        let rss_key = devices.iter().find_map(|device| device.capabilities.rss_key);
+        let telling = devices.iter().find(|device| device.capabilities.rss_key.is_some());
+        if let Some(device) = telling.filter(|_| shards > 1) {
+            log::info!(
+                "flows have the shards by whose queues {} brings them if its other end has {shards}, too",
+                device.name
+            );
+        }
+        let rss_key = telling.and_then(|device| device.capabilities.rss_key);
         let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss_key, free_tcp, free_udp }));
         plan.warn_of_few_ports(shards, spread.as_deref());
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];

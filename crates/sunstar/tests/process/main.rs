@@ -10,6 +10,7 @@ mod namespace;
 mod options;
 mod stop;
 mod udp_filter;
+mod vhost_user;
 mod xdp;
 
 use std::io::{BufRead, BufReader, Read};

@@ -43,9 +43,9 @@ fn who_may_not_have_an_interface_is_told_which_one_and_what_is_missing() {
     in_namespace(|| {
         pair();
         for (capabilities, what) in [
-            ("", "make maps and programs for the kernel"),
-            (",+bpf", "make maps and programs for the kernel"),
-            (",+bpf,+net_admin", "receive packets of interfaces"),
+            ("", "make maps and programs for here"),
+            (",+bpf", "make maps and programs for here"),
+            (",+bpf,+net_admin", "receive packets of here"),
         ] {
             let expected = format!(
                 "fixture: error: cannot open --device xdp:here: no permission to {what}: run as root, or with CAP_NET_ADMIN, \

@@ -87,6 +87,24 @@ impl Group {
         }
     }
 
+    /// To whom the first one's figure is compared by the bars.
+    pub(super) const fn compared(self) -> &'static str {
+        match self {
+            Self::Http => "httpd over the kernel's network, on whichever driver has the best median",
+            Self::Bulk => {
+                "the kernel's set-up with the best median; and, so that it shows what the zero-copy API is worth, our copying API"
+            }
+            Self::Shards => "one shard",
+            Self::VethMessages | Self::VethRoundTrips => {
+                "the kernel over the same kind of interfaces, busy-polling at both ends"
+            }
+            Self::Forward => "testpmd in the same run; less is better",
+            Self::Messages | Self::Sizes | Self::KeptSizes | Self::RoundTrips => {
+                "the kernel's set-up with the best median"
+            }
+        }
+    }
+
     /// Whether what is measured is a cost: less is better, and bars are upper bounds.
     pub(super) const fn is_cost(self) -> bool {
         matches!(self, Self::Forward)

@@ -53,7 +53,7 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
         format_args!(
             "- Sunstar: two processes joined by vhost-user, the server (front end, which owns the memory) on processor {server}, the client on \
          {client}; both spin, as they do by default\n- rounds: {} of {} s, interleaved, order rotated; figures are medians, ratios medians \
-         of the rounds' ratios to the kernel's best set-up{}",
+         of the rounds' ratios; to what is said with each group{}",
             options.rounds(),
             options.seconds(),
             if options.short { "; short: not for claims" } else { "" }
@@ -123,6 +123,7 @@ fn figures(text: &mut String, group: Group, tables: &[Table]) {
     if let Some(plot) = group.plot() {
         put(text, format_args!("![{}](benchmarks/{plot})\n", group.title()));
     }
+    put(text, format_args!("Compared with: {}.\n", group.compared()));
     if group == Group::Forward {
         return forwarding(text, &tables);
     }
@@ -262,6 +263,7 @@ mod tests {
             both.contains("| ≤ 1.5 × testpmd's own figure in the same run | 1.20 × DPDK's testpmd | yes |"),
             "{both}"
         );
+        assert!(both.contains("Compared with: testpmd in the same run; less is better.\n"), "{both}");
         assert!(both.contains("| 64 | Sunstar | 240.0 | 1.00 | 9.50 | 120.0 |"), "{both}");
         let missing = told(Err(anyhow!("it is not installed")));
         assert!(missing.contains("in the same run | not measured | – |"), "{missing}");

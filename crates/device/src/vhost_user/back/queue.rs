@@ -8,7 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use sunstar_executor::Instant;
-use sunstar_packet::{CopyCounter, MAX_BUFFERS, Packet, Pool};
+use sunstar_packet::{Buffer, CopyCounter, MAX_BUFFERS, Packet, Pool};
 use sunstar_virtio::Broken;
 use sunstar_virtio::net::device::{Put, ReceiveRing, Took, TransmitRing};
 
@@ -97,6 +97,9 @@ impl State {
             // What a ring that is disabled transmits goes nowhere ("Ring states").
             running.ring.discard(max).map(|has_to_tell| Took { has_to_tell, ..Took::default() })
         };
+        if planted::is("vhost_user_copied_again") {
+            out.iter_mut().for_each(|packet| *packet = Packet::from(Buffer::from(packet.buffers().concat())));
+        }
         let took = took.unwrap_or_else(|error| self.fail(running, error));
         if took.has_to_tell {
             running.tell();
@@ -140,6 +143,11 @@ impl State {
     fn send(&mut self, running: &mut Running<ReceiveRing>, packets: &mut VecDeque<Packet>) {
         let (mut has_to_tell, mut puts) = (false, 0);
         self.is_full = false;
+        if planted::is("vhost_user_gathered") {
+            for packet in packets.iter_mut() {
+                let _ = packet.contiguous(packet.len(), &self.copies);
+            }
+        }
         running.ring.ring().disable_notifications();
         while !(running.is_broken || self.is_full || self.ready.is_empty() && packets.is_empty()) {
             if puts == MAX_PUTS {

@@ -62,6 +62,8 @@ pub(super) struct Slot<P = Pair> {
 #[derive(Debug)]
 struct Contents<P> {
     pair: Option<P>,
+    /// Whether the queue has gone, for which no back end needs the pair any more.
+    is_gone: bool,
     /// Whether the queue that has taken the pair goes, and waits until the back end leaves its rings alone.
     is_leaving: bool,
     /// The last number under which there was a pair that the back end may still be working on, since it was alive and did not say that it
@@ -72,7 +74,7 @@ struct Contents<P> {
 impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
-        let contents = Mutex::new(Contents { pair: None, is_leaving: false, never_left: 0 });
+        let contents = Mutex::new(Contents { pair: None, is_gone: false, is_leaving: false, never_left: 0 });
         let (generation, refused) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { call, generation, contents, changed: Condvar::new(), refused })
     }
@@ -94,13 +96,12 @@ impl<P> Slot<P> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody touches what was taken under a number, which `tell` has somebody see to, or that has changed.
-    fn leave(&self, generation: u64, tell: impl FnOnce()) {
+    /// The queue goes, of which `tell` tells the thread. Waits until it has seen to what was taken under a number, if anything was, or that has
+    /// changed.
+    fn leave(&self, taken: Option<u64>, tell: impl FnOnce()) {
         let mut contents = self.contents();
-        if self.generation() != generation {
-            return;
-        }
-        contents.is_leaving = true;
+        contents.is_gone = true;
+        contents.is_leaving = taken == Some(self.generation());
         tell();
         while contents.is_leaving {
             contents = self.changed.wait(contents).unwrap_or_else(PoisonError::into_inner);
@@ -121,13 +122,18 @@ impl<P> Slot<P> {
         drop(contents);
     }
 
-    fn is_leaving(&self) -> bool {
-        self.contents().is_leaving
+    fn is_gone(&self) -> bool {
+        self.contents().is_gone
     }
 
-    /// Nobody touches what was taken.
-    fn let_go(&self) {
-        self.contents().is_leaving = false;
+    /// Whoever leaves need not wait any more. `is_left` is whether the back end leaves alone what was taken.
+    fn let_go(&self, is_left: bool) {
+        let mut contents = self.contents();
+        if !is_left && !planted::is("vhost_user_disabled_is_stopped") {
+            contents.never_left = self.generation();
+        }
+        contents.is_leaving = false;
+        drop(contents);
         self.changed.notify_all();
     }
 
@@ -190,10 +196,10 @@ impl Link {
         ring(&self.shared.wake);
     }
 
-    /// Has the back end leave rings alone that were taken under a number, so that it writes into none of their frames. Waits until it says so
-    /// or its session has ended: a second at most for each answer. [`Slot::is_never_left`] says what came of it.
-    pub(super) fn leave(&self, slot: &Slot, generation: u64) {
-        slot.leave(generation, || ring(&self.shared.wake));
+    /// A queue goes: this back end uses its rings no more, nor does the next one. Waits until it says so or its session has ended if rings
+    /// were taken, under a number: a second at most for each answer. [`Slot::is_never_left`] says what came of it.
+    pub(super) fn leave(&self, slot: &Slot, taken: Option<u64>) {
+        slot.leave(taken, || ring(&self.shared.wake));
     }
 
     /// Ends the device, and waits for that.
@@ -296,9 +302,10 @@ impl Keeper {
 
     /// Lets queues go that want to.
     fn let_go(&self, session: &mut Session) -> Result<(), SessionError> {
-        for (index, slot) in (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.is_leaving()) {
-            session.leave(index)?;
-            slot.let_go();
+        for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.is_gone()) {
+            if let Some(is_left) = session.leave(index)? {
+                slot.let_go(is_left);
+            }
         }
         Ok(())
     }
@@ -341,7 +348,8 @@ impl Keeper {
             cut_off(&stream);
         }
         let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
-        let session = Session::new(stream, self.wanted, &self.memory, &calls);
+        let is_used = |index: usize| !self.slots[index].is_gone() || planted::is("vhost_user_gone_is_enabled");
+        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used);
         *self.shared.agreeing() = None;
         session.map_err(|error| FrontError::Session { path: path(), error })
     }

@@ -324,12 +324,10 @@ impl Queue for FrontQueue {
 impl Drop for FrontQueue {
     fn drop(&mut self) {
         // The back end would go on writing into the frames. The session ends with the last one who has the link.
-        if self.rings.is_none() && self.given_up.is_none() {
-            return;
-        }
+        let has_rings = self.rings.is_some() || self.given_up.is_some();
         if Arc::strong_count(&self.link) > 1 {
-            self.link.leave(&self.slot, self.generation);
-        } else {
+            self.link.leave(&self.slot, has_rings.then_some(self.generation));
+        } else if has_rings {
             self.link.end();
         }
         self.let_go();

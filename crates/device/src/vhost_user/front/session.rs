@@ -77,6 +77,8 @@ pub(super) struct Session {
     protocol: u64,
     /// How many rings the back end was told of.
     rings: u32,
+    /// Which pairs it uses.
+    used: Vec<bool>,
     /// All of those, for as long as the back end may look at them, which it does also if they are disabled.
     _memory: Vec<Memory>,
 }
@@ -103,15 +105,16 @@ pub(super) struct RingMemory {
 
 impl Session {
     /// Agrees with a back end that has connected, or was connected to, and sets up the rings. `calls` is, for each pair, by what its shard
-    /// is woken.
+    /// is woken; those that are not used are set up, since pairs have numbers, and not enabled.
     pub(super) fn new(
         stream: UnixStream,
         wanted: Wanted,
         memory: &Arc<SharedMemory>,
         calls: &[BorrowedFd<'_>],
+        is_used: impl Fn(usize) -> bool,
     ) -> Result<(Self, Vec<Pair>), SessionError> {
         let channel = Channel::new(stream.into());
-        let mut session = Self { channel, features: 0, protocol: 0, rings: 0, _memory: Vec::new() };
+        let mut session = Self { channel, features: 0, protocol: 0, rings: 0, used: Vec::new(), _memory: Vec::new() };
         session.be_patient(PATIENCE)?;
         session.negotiate(wanted)?;
         session.share(memory)?;
@@ -125,7 +128,13 @@ impl Session {
             }
             pairs.push(pair);
         }
-        session.enable(0..session.rings, true)?;
+        for index in 0..pairs.len() {
+            let is_used = is_used(index) || !session.can_enable();
+            session.used.push(is_used);
+            if is_used && session.can_enable() {
+                session.enable(index)?;
+            }
+        }
         Ok((session, pairs))
     }
 
@@ -191,13 +200,10 @@ impl Session {
         self.ask(&Request::SetVringKick(file), &[ring.kick.as_fd()]).map(|_| ())
     }
 
-    /// Has the back end begin, which it otherwise does by itself, or leave rings alone.
-    fn enable(&mut self, rings: Range<u32>, is_enabled: bool) -> Result<(), SessionError> {
-        if !self.can_enable() {
-            return Ok(());
-        }
-        for index in rings {
-            self.ask(&Request::SetVringEnable(RingState { index, value: is_enabled.into() }), &[])?;
+    /// Has the back end begin with a pair of queues, which it otherwise does by itself.
+    fn enable(&mut self, pair: usize) -> Result<(), SessionError> {
+        for index in rings_of(pair) {
+            self.ask(&Request::SetVringEnable(RingState { index, value: 1 }), &[])?;
         }
         Ok(())
     }
@@ -217,16 +223,25 @@ impl Session {
         std::mem::forget(std::mem::take(&mut self._memory));
     }
 
-    /// Has the back end leave a pair of queues alone, and go on with the others: it writes into none of its frames from then on.
-    pub(super) fn leave(&mut self, pair: u32) -> Result<(), SessionError> {
-        let rings = 2 * pair..2 * pair + 2;
+    /// Has the back end use a pair of queues no more, and go on with the others. Answers whether it touches nothing of them from then on, and
+    /// nothing if it did not use them.
+    ///
+    /// A ring that is only disabled is not looked at again, but who is at it may still be copying: only the end of a ring is one of that too.
+    pub(super) fn leave(&mut self, pair: usize) -> Result<Option<bool>, SessionError> {
+        let was_used = self.used.get_mut(pair).is_some_and(std::mem::take);
+        if !was_used {
+            return Ok(None);
+        }
+        let rings = rings_of(pair);
         if !self.can_enable() {
-            return self.ask_soon(rings.map(|index| Request::GetVringBase { index }));
+            self.ask_soon(rings.map(|index| Request::GetVringBase { index }))?;
+            return Ok(Some(true));
         }
         // Some back ends take the end of a ring of the first pair for that of all.
         let disabled = rings.map(|index| Request::SetVringEnable(RingState { index, value: 0 }));
         // It has an answer in any case, which comes behind what was asked before.
-        self.ask_soon(disabled.chain([Request::GetFeatures]))
+        self.ask_soon(disabled.chain([Request::GetFeatures]))?;
+        Ok(Some(false))
     }
 
     /// Makes requests for whose answers a shard may be waiting.
@@ -265,6 +280,13 @@ impl Session {
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }
+}
+
+/// The numbers of a pair's rings.
+fn rings_of(pair: usize) -> Range<u32> {
+    // A device has at most 128 pairs.
+    let first = u32::try_from(2 * pair).unwrap_or(u32::MAX - 2);
+    first..first + 2
 }
 
 /// The features that remain when those go that can't be without others.

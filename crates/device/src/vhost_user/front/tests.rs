@@ -14,11 +14,11 @@ use sunstar_wire::MacAddr;
 
 use super::*;
 use crate::queue::{AttachError, Counters, Readiness};
-use crate::vhost_user::message::{Request, RingState};
-use crate::vhost_user::options::{MAX_VHOST_USER_QUEUES, Rss};
+use crate::vhost_user::options::Rss;
 use back::{ALL, Back};
 
 mod back;
+mod leaving;
 
 const NOW: Instant = Instant::ORIGIN;
 
@@ -333,105 +333,6 @@ fn frames_that_a_back_end_has_are_nobody_elses() {
         receive(&mut *queue);
     }
     assert_eq!(in_use(), 256, "those of the first ring came back");
-}
-
-#[test]
-fn who_goes_has_the_back_end_leave_its_frames_alone_before() {
-    let disabled = |index| Request::SetVringEnable(RingState { index, value: 0 });
-    let stopped = |index| Request::GetVringBase { index };
-    for offered in [ALL, ALL & !features::VHOST_USER_PROTOCOL] {
-        let mut scene = Scene::new();
-        scene.options.queues = if offered == ALL { 2 } else { 1 };
-        let (mut front, mut back) = scene.meet(&scene.listen(), offered);
-        let queue = scene.queue(&mut front, scene.options.queues - 1);
-        assert_eq!(scene.pool.counters().in_use_frames, 256);
-        drop(queue);
-        assert_eq!(scene.pool.counters().in_use_frames, 0, "the session goes on, but not with them");
-        if offered == ALL {
-            assert_eq!(back.session.asked(), [disabled(2), disabled(3), Request::GetFeatures]);
-            let mut other = scene.queue(&mut front, 0);
-            send(&mut *other, Packet::from(Buffer::from_static(b"goes on")));
-            assert_eq!(back.echo(0), 1);
-            assert_eq!(receive(&mut *other).len(), 1);
-            drop(front);
-            assert_eq!((scene.pool.counters().in_use_frames, back.session.asked()), (256, vec![]));
-            // Whoever is last ends the session.
-            drop(other);
-            assert_eq!(back.session.asked(), [0, 1, 2, 3].map(stopped));
-            assert_eq!(scene.pool.counters().in_use_frames, 0);
-        } else {
-            assert_eq!(back.session.asked(), [stopped(0), stopped(1)], "there is no other way");
-        }
-    }
-}
-
-#[test]
-fn frames_of_a_back_end_that_does_not_say_that_it_stops_are_never_used_again() {
-    let mut scene = Scene::new();
-    scene.options.queues = 2;
-    let (mut front, back) = scene.meet(&scene.listen(), ALL);
-    let [one, mut other] = [0, 1].map(|index| scene.queue(&mut front, index));
-    assert_eq!(scene.pool.counters().in_use_frames, 512);
-    back.session.fall_silent();
-    drop(one);
-    // The session ends with that, for all.
-    assert!(receive(&mut *other).is_empty());
-    assert_eq!(scene.pool.counters().in_use_frames, 512);
-    drop((other, front));
-    assert_eq!(scene.pool.counters().in_use_frames, 512);
-}
-
-#[test]
-fn who_is_last_waits_for_the_back_end_too() {
-    let scene = Scene::new();
-    let (mut front, back) = scene.meet(&scene.listen(), ALL);
-    let queue = scene.queue(&mut front, 0);
-    back.session.fall_silent();
-    drop((front, queue));
-    assert_eq!(scene.pool.counters().in_use_frames, 256);
-}
-
-#[test]
-fn a_back_end_that_says_what_nobody_asked_for_stops_before_it_is_left() {
-    let scene = Scene::new();
-    let (mut front, mut back) = scene.meet(&scene.listen(), ALL);
-    let mut queue = scene.queue(&mut front, 0);
-    back.session.say(&[0xff; 12]);
-    while back.session.asked().is_empty() {
-        std::thread::yield_now();
-    }
-    drop(front);
-    assert!(receive(&mut *queue).is_empty());
-    drop(queue);
-    assert_eq!(scene.pool.counters().in_use_frames, 256, "what it answers is not understood");
-}
-
-#[test]
-fn a_device_has_as_many_pairs_as_rings_have_numbers() {
-    let mut scene = Scene::new();
-    scene.options.queues = MAX_VHOST_USER_QUEUES;
-    let (mut front, back) = scene.meet(&scene.listen(), ALL);
-    let queue = scene.queue(&mut front, MAX_VHOST_USER_QUEUES - 1);
-    drop(queue);
-    assert_eq!(scene.pool.counters().in_use_frames, 0);
-    let disabled = |index| Request::SetVringEnable(RingState { index, value: 0 });
-    assert_eq!(back.session.asked(), [disabled(254), disabled(255), Request::GetFeatures]);
-    drop(front);
-    assert_eq!(back.session.asked().len(), 2 * MAX_VHOST_USER_QUEUES);
-}
-
-#[test]
-fn a_back_end_with_a_broken_ring_stops_before_it_is_left() {
-    let scene = Scene::new();
-    let listener = scene.listen();
-    let (mut front, back) = scene.meet(&listener, ALL);
-    let mut queue = scene.queue(&mut front, 0);
-    back.rings[0].used.write(2, &9_999_u16.to_le_bytes());
-    assert!(receive(&mut *queue).is_empty());
-    // It waits until the session has ended.
-    drop(queue);
-    assert_eq!(scene.pool.counters().in_use_frames, 0);
-    assert_eq!(back.session.asked(), [0, 1].map(|index| Request::GetVringBase { index }));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vhost_user_backend::Error;
 
 use super::net::{ALL, Net, Running};
-use crate::support::{Host, NOW, bytes, frame, packet, receive, send, wait};
+use crate::support::{Host, NOW, bytes, frame, packet, receive, send, until, wait};
 
 fn scene() -> (TempDir, FrontOptions) {
     let folder = tempfile::tempdir().unwrap();
@@ -43,10 +43,14 @@ impl Host {
 
     /// Waits until there is a back end again.
     fn meet_again(&mut self, times: u64) {
-        while self.queues[0].counters().reconnects < times {
+        until("the front end meets its back end again", || {
+            if self.queues[0].counters().reconnects >= times {
+                return Some(());
+            }
             wait(&mut *self.queues[0]);
             self.queues[0].rx_burst(NOW, &mut VecDeque::new(), 32).unwrap();
-        }
+            None
+        });
     }
 }
 
@@ -123,10 +127,10 @@ fn what_one_pair_of_queues_sends_another_one_receives() {
         host.pass(0, 1, packet(number, 6 + number));
         host.pass(1, 0, packet(number, 60 + number));
     }
-    // A queue that goes takes its frames back, though the session goes on.
+    // A queue that goes leaves its frames there, into which the back end may be copying, and the session goes on.
     let before = host.pool.counters().in_use_frames;
     drop(host.queues.pop());
-    assert!(host.pool.counters().in_use_frames + 250 < before);
+    assert_eq!(host.pool.counters().in_use_frames, before);
     drop(host);
     assert!(matches!(back.ended(), (Error::HandleRequest(vhost::vhost_user::Error::Disconnected), 4)));
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::support::until;
 use sunstar_virtio::net::{HEADER_BYTES, features};
 use vhost::vhost_user::{Listener, VhostUserProtocolFeatures};
 use vhost_user_backend::{Error, ShutdownHandle, VhostUserBackendMut, VhostUserDaemon, VringMutex, VringState, VringT};
@@ -220,9 +221,10 @@ impl Running {
     pub(super) fn connect(path: &Path, net: Net) -> Self {
         let path = path.to_str().unwrap().to_owned();
         Self::start(net, move |daemon| {
-            while daemon.start_client(&path).is_err() {
+            until("the front end listens", || {
                 std::thread::yield_now();
-            }
+                daemon.start_client(&path).ok()
+            });
             Ok(())
         })
     }

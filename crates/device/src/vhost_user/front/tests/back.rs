@@ -142,11 +142,22 @@ pub(super) fn accept(
     pairs: usize,
     memory: &Arc<SharedMemory>,
 ) -> JoinHandle<Result<Back, ChannelError>> {
+    accept_until(listener, offered, pairs, 2 * pairs, memory)
+}
+
+/// The same with a front end that enables only so many of the rings.
+pub(super) fn accept_until(
+    listener: &UnixListener,
+    offered: u64,
+    pairs: usize,
+    enabled: usize,
+    memory: &Arc<SharedMemory>,
+) -> JoinHandle<Result<Back, ChannelError>> {
     let listener = listener.try_clone().expect("descriptors are not short");
     let memory = Arc::clone(memory);
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a front end connects");
-        Back::new(stream, offered, pairs, memory)
+        Back::new(stream, offered, pairs, enabled, memory)
     })
 }
 
@@ -166,18 +177,24 @@ pub(super) fn connect(
                 Err(_) => std::thread::yield_now(),
             }
         };
-        Back::new(stream, offered, pairs, memory)
+        Back::new(stream, offered, pairs, 2 * pairs, memory)
     })
 }
 
 impl Back {
-    /// Answers until all rings of so many pairs of queues are there.
-    fn new(stream: UnixStream, offered: u64, pairs: usize, memory: Arc<SharedMemory>) -> Result<Self, ChannelError> {
+    /// Answers until so many rings of so many pairs of queues are enabled.
+    fn new(
+        stream: UnixStream,
+        offered: u64,
+        pairs: usize,
+        enabled: usize,
+        memory: Arc<SharedMemory>,
+    ) -> Result<Self, ChannelError> {
         let twin = stream.try_clone().expect("descriptors are not short");
         let mut channel = Channel::new(stream.into());
         let mut told: Vec<Told> = std::iter::repeat_with(Told::default).take(2 * pairs).collect();
         let mut agreed = 0;
-        while !told.iter().all(|ring| ring.is_enabled) {
+        while told.iter().filter(|ring| ring.is_enabled).count() < enabled {
             let message = channel.receive()?.expect("the socket blocks");
             let request =
                 Request::decode(message.header, &message.payload, message.files.len()).expect("it is a request");
@@ -223,11 +240,16 @@ impl Back {
                 channel.send(&Reply::Value(value).encode(number), &[])?;
             }
         }
+        Ok(Self::at(Session::new(twin, channel), agreed, told, memory))
+    }
+
+    /// Works at the rings of which was told.
+    fn at(session: Session, features: u64, told: Vec<Told>, memory: Arc<SharedMemory>) -> Self {
         let address = memory.start().addr().get() as u64;
         let ranges = vec![MappedRange { address, memory: Memory::new(Arc::new(Whole(memory))) }];
         let map = MemoryMap::new(ranges).expect("there is one range");
-        let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, agreed)).collect();
-        Ok(Self { session: Session::new(twin, channel), features: agreed, rings, map })
+        let rings = told.into_iter().map(|ring| BackRing::new(ring, &map, features)).collect();
+        Self { session, features, rings, map }
     }
 
     /// What has been sent by a pair of queues: headers and bytes.
