@@ -27,7 +27,7 @@ const MAX_DATAGRAM: usize = 65_000;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where to: http://HOST[:PORT]/PATH, several for requests in turn; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
+    /// Where to: http://HOST:PORT/PATH, several for requests in turn; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// A file with more URLs, one a line
