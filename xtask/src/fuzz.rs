@@ -19,6 +19,8 @@ const TARGETS: &[(&str, u32)] = &[
     ("conditional", 300),
     ("http1", 1000),
     ("http1_client", 1000),
+    ("memcache", 800),
+    ("memcache_client", 800),
     ("names", 400),
     ("path", 300),
     ("range", 300),

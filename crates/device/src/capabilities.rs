@@ -63,7 +63,7 @@ pub struct Capabilities {
     pub tx: Offloads,
     /// What it may have done for packets that are received. Stacks take no large packets of UDP: a device that gets such cuts them.
     pub rx: Offloads,
-    /// The key of the Toeplitz hash by which the device chooses the queue of a packet, if it does so and tells.
+    /// The key of the Toeplitz hash by which the other end of the device chooses the queue of a packet for us, if it does so and tells.
     pub rss_key: Option<[u8; KEY_BYTES]>,
 }
 

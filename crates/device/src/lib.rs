@@ -105,8 +105,9 @@ pub use trace::{Summary, Trace};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use vhost_user::back::fuzzed::check as check_vhost_user;
-pub use vhost_user::back::{BackError, BackOptions, MAX_BACK_QUEUES, VhostUserBack};
-pub use vhost_user::front::{FrontError, FrontOptions, MAX_FRONT_QUEUES, Ring, SessionError, VhostUserFront};
+pub use vhost_user::back::{BackError, BackOptions, VhostUserBack};
+pub use vhost_user::front::{FrontError, FrontOptions, Ring, SessionError, VhostUserFront};
+pub use vhost_user::options::{MAX_VHOST_USER_QUEUES, Rss, VhostUserOptionError};
 pub use vhost_user::socket::SocketError;
 pub use vlan::{MAX_VLAN, VlanQueue, split};
 pub use xdp::{

@@ -1,6 +1,7 @@
 //! What the kernel tells of interfaces and has changed about them, netdevice(7), with the unsafe code for it.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_short, c_ulong};
@@ -119,6 +120,54 @@ impl Control {
         let mut request = request(name)?;
         call(&self.0, number, &mut request)?;
         Ok(request)
+    }
+}
+
+/// An address of the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KernelAddress {
+    pub(crate) ip: IpAddr,
+    /// The index of its interface if it is a link-local one of IPv6, which means something else at another interface; else zero.
+    pub(crate) scope: u32,
+}
+
+/// All IP addresses that the kernel has in the network namespace of the thread, secondary ones among them, and such that it is still asking others about.
+pub(crate) fn kernel_addresses() -> io::Result<Vec<KernelAddress>> {
+    let mut first = std::ptr::null_mut();
+    // SAFETY: it writes a pointer to a list, which is freed below and nowhere else.
+    answer(unsafe { libc::getifaddrs(&raw mut first) })?;
+    let mut found = Vec::new();
+    let mut next = first;
+    // SAFETY: it is null, or points to an element of the list, which lives until it is freed.
+    while let Some(element) = unsafe { next.as_ref() } {
+        // SAFETY: it is null, or the address of a structure of the kind that its family says, which lives as long.
+        found.extend(unsafe { ip_address(element.ifa_addr) });
+        next = element.ifa_next;
+    }
+    // SAFETY: it is the list from above, of which nothing is borrowed any more.
+    unsafe { libc::freeifaddrs(first) };
+    Ok(found)
+}
+
+/// The IP address that a socket's address has, if it has one.
+///
+/// # Safety
+/// The pointer is null, or that of an address that is as long as its family has them.
+unsafe fn ip_address(address: *const libc::sockaddr) -> Option<KernelAddress> {
+    // SAFETY: the family is the first field of all of them.
+    match c_int::from(unsafe { address.as_ref() }?.sa_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is this structure; it need not be aligned.
+            let v4 = unsafe { address.cast::<libc::sockaddr_in>().read_unaligned() };
+            let ip = Ipv4Addr::from_bits(u32::from_be(v4.sin_addr.s_addr));
+            Some(KernelAddress { ip: ip.into(), scope: 0 })
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let v6 = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
+            Some(KernelAddress { ip: Ipv6Addr::from(v6.sin6_addr.s6_addr).into(), scope: v6.sin6_scope_id })
+        }
+        _ => None,
     }
 }
 

@@ -6,11 +6,14 @@ mod attached;
 mod bpf;
 mod chunks;
 mod group;
+mod kernel_mac;
+mod kernel_ports;
 mod options;
+mod pieces;
 mod posting;
 mod queue;
-mod reserved;
 mod ring;
+mod segments;
 mod socket;
 mod steering;
 
@@ -32,6 +35,7 @@ use attached::Attached;
 use bpf::Mode;
 use chunks::HEADROOM_BYTES;
 use group::{Copies, GroupSocket};
+use kernel_mac::KernelMac;
 pub use options::{MAX_XDP_ADDRESSES, MAX_XDP_PORT_RANGES, MAX_XDP_QUEUES, XdpError, XdpMac, XdpOptions, XdpPorts};
 use queue::{Parts, XdpQueue};
 use socket::Socket;
@@ -60,7 +64,8 @@ const BUFFER_BYTES: usize = 16 << 20;
 /// that leave theirs to the device, as the other end of a pair of virtual interfaces does, must be told not to
 /// (`ethtool -K PEER tx off`), or be believed ([`XdpOptions::ignores_checksums`]).
 ///
-/// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken.
+/// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken: what comes for the stack by
+/// another one is lost.
 pub struct Xdp {
     name: String,
     capabilities: Capabilities,
@@ -97,7 +102,7 @@ impl Xdp {
             return Err(XdpError::FewerQueues { name: name.clone(), has, queues });
         }
         if queues < has {
-            log::warn!("xdp:{name}: what comes by {} of its {has} queues is lost", has - queues);
+            log::warn!("xdp:{name}: what comes for the stack by {} of its {has} queues is lost", has - queues);
         }
         let (mac, copies) = match &options.mac {
             XdpMac::Beside => (beside(kernel_mac), Copies::Groups(beside(kernel_mac))),
@@ -108,26 +113,28 @@ impl Xdp {
         let ports = options.shared_ports();
         let attached = Arc::new(Attached::new(name, index, mac, ports, queues)?);
         let addresses =
-            attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, maps, ports));
+            attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, index, maps, ports));
         let group = GroupSocket::open(index, copies).map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => XdpError::Permission { what: "receive packets of interfaces", error },
             _ => system("receiving what is for everybody")(error),
         })?;
         let mut group = Some(group);
+        let mut watch = ports.map(|_| KernelMac::new(name, mac));
         let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
         let mut opened = Vec::new();
         for queue in 0..queues {
             let socket = open_socket(options, index, queue, chunk_bytes, &attached)?;
             let attached = Arc::clone(&attached);
             let chunk_bytes = chunk_bytes as usize;
-            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes, checksum }));
+            let (group, kernel_mac) = (group.take(), watch.take());
+            opened.push(Some(Parts { socket, group, kernel_mac, attached, chunk_bytes, checksum }));
         }
         let sockets = opened.iter().flatten().map(|parts| &parts.socket);
         let how = if sockets.clone().all(|socket| socket.is_zero_copy) { "without copies" } else { "by copies" };
         let what = if attached.mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
         log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
         if let Some(ports) = ports {
-            reserved::warn_of_chosen(name, ports);
+            kernel_ports::warn(name, ports);
         }
         let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
         let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss_key: None };

@@ -63,7 +63,7 @@ mod wakers;
 pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
 pub use port::{RX_BURST, TX_BURST, Watch};
-pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters};
+pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters, SpreadOptions};
 pub use sunstar_tcpip::filter;
 pub use sunstar_tcpip::free_ports::FreePorts;
 pub use sunstar_tcpip::interface::InterfaceId;

@@ -162,6 +162,11 @@ const TCP: &[Figure<TcpCounters>] = &[
     Figure::counter("sunstar_tcp_connects_total", "Connections that were opened from here, or tried to.", |of| {
         of.connects
     }),
+    Figure::counter(
+        "sunstar_tcp_exhausted_ports_total",
+        "Connections that were not opened, since all ports for their destination were in use.",
+        |of| of.ports_exhausted,
+    ),
     Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),
     Figure::counter("sunstar_tcp_suppressed_resets_total", "Resets that were not sent, over their rate.", |of| {
         of.resets_suppressed
@@ -358,8 +363,13 @@ const PORT: &[Figure<PortCounters>] = &[
 const SPREAD: &[Figure<SpreadCounters>] = &[
     Figure::counter(
         "sunstar_native_forwarded_packets_total",
-        "Packets that came to this shard's queue and belong to another one.",
+        "Packets of flows that came to this shard's queue and belong to another one.",
         |of| of.rx_forwarded,
+    ),
+    Figure::counter(
+        "sunstar_native_told_packets_total",
+        "Packets of no flow that came to this shard's queue, by the shards that were told of them.",
+        |of| of.rx_told,
     ),
     Figure::counter(
         "sunstar_native_sent_elsewhere_packets_total",

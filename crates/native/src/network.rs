@@ -94,7 +94,7 @@ impl Network {
     }
 
     /// Has ports be chosen from those, of TCP and of UDP, where none is named: for devices by which nothing comes for others. Networks that share
-    /// their addresses have a spread [of the same ports](Spread::with_free_ports).
+    /// their addresses have a spread [of the same ports](crate::SpreadOptions).
     #[must_use]
     pub fn with_free_ports(self, tcp: FreePorts, udp: FreePorts) -> Self {
         {

@@ -36,24 +36,38 @@ pub struct Spread {
     quiet: AtomicU32,
 }
 
+/// How flows are spread.
+#[derive(Clone, Debug, Default)]
+pub struct SpreadOptions {
+    /// The key of the hash, as a device tells it that chooses queues by it ([`Capabilities::rss_key`]): its packets come to their shards
+    /// then, and none of them is forwarded if there is a queue for each shard. Without it, or if it hides ports from the hash, nobody knows
+    /// the key, and so nobody can aim many flows at one shard.
+    pub rss_key: Option<[u8; KEY_BYTES]>,
+    /// The ports of TCP from which one is chosen if none is named: for networks that
+    /// [know no others](crate::Network::with_free_ports).
+    pub free_tcp: FreePorts,
+    /// The same of UDP.
+    pub free_udp: FreePorts,
+}
+
 impl Spread {
     /// For the program's shards, on one of which this is to be called. No device yet.
     ///
     /// # Panics
     /// Outside of any shard.
     pub fn new() -> Arc<Self> {
-        Self::with_free_ports(FreePorts::default(), FreePorts::default())
+        Self::with_options(SpreadOptions::default())
     }
 
-    /// The same where ports are chosen from those, of TCP and of UDP, if none is named: for networks that
-    /// [know no others](crate::Network::with_free_ports).
+    /// The same with options.
     ///
     /// # Panics
     /// Outside of any shard.
-    pub fn with_free_ports(tcp: FreePorts, udp: FreePorts) -> Arc<Self> {
+    pub fn with_options(options: SpreadOptions) -> Arc<Self> {
         let shards = at_least_one(current::shard_count());
-        let (tcp, udp) = (Ports::choosing_from(tcp), Ports::choosing_from(udp));
-        Arc::new(Self { shards, hash: hash(shards), tcp, udp, quiet: AtomicU32::new(0) })
+        let hash = hash(shards, options.rss_key);
+        let (tcp, udp) = (Ports::choosing_from(options.free_tcp), Ports::choosing_from(options.free_udp));
+        Arc::new(Self { shards, hash, tcp, udp, quiet: AtomicU32::new(0) })
     }
 
     /// For so many shards, with a key that everybody knows.
@@ -180,9 +194,12 @@ impl SharedDevice {
     }
 }
 
-/// A hash with a key that nobody knows. One in some thousand keys hides ports from those bits of the hash that choose the shard: with some of
-/// them a shard would find no port for a connection, so none is taken.
-fn hash(shards: u32) -> Toeplitz {
+/// A hash with that key, or one that nobody knows. One in some thousand keys hides ports from those bits of the hash that choose the shard:
+/// with some of them a shard would find no port for a connection, so none is taken.
+fn hash(shards: u32, key: Option<[u8; KEY_BYTES]>) -> Toeplitz {
+    if let Some(hash) = key.map(|key| Toeplitz::new(&key)).filter(|hash| shares_out(hash, shards)) {
+        return hash;
+    }
     loop {
         let mut key = [0; KEY_BYTES];
         current::entropy(&mut key);
@@ -245,7 +262,60 @@ impl fmt::Debug for Spread {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::net::SocketAddr;
+    use std::rc::Rc;
+
+    use sunstar_tcpip::tcp::connection::Options;
+    use sunstar_tcpip::tcp::secret::Secret;
+    use sunstar_tcpip::tcp::sockets::{Limits, Sockets};
+    use sunstar_tcpip::time::Instant;
+    use sunstar_wire::toeplitz::{MICROSOFT_KEY, SYMMETRIC_KEY};
+
     use super::*;
+
+    /// As many as there are shards, on average, each of which would be found by chance: not more since there are many, or since many are in use.
+    #[test]
+    fn each_shard_finds_ports_for_its_answers_among_few() {
+        let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), SocketAddr::from(([10, 0, 0, 2], 80)));
+        for (shards, key) in [2, 4, 8].into_iter().flat_map(|shards| [(shards, MICROSOFT_KEY), (shards, SYMMETRIC_KEY)])
+        {
+            let spread = Rc::new(Spread { hash: hash(shards, Some(key)), ..Spread::of(shards) });
+            for here in 0..shards as usize {
+                let (looked_at, known) = (Rc::new(Cell::new(0)), Rc::clone(&spread));
+                let counted = Rc::clone(&looked_at);
+                let mut sockets = Sockets::new(Secret::new([7; 16]), Limits::DEFAULT);
+                sockets.set_port_filter(move |flow| {
+                    counted.set(counted.get() + 1);
+                    known.owner(IpProtocol::TCP, flow.reversed()) == here
+                });
+                // Most of the ports that this shard can have.
+                let most = 28_232 * 8 / 10 / shards;
+                for _ in 0..most {
+                    let id = sockets.connect(Instant::from_micros(0), (src, 0).into(), dst, Options::DEFAULT);
+                    let flow = sockets.flow(id.expect("there are more")).expect("it is ours");
+                    assert_eq!(spread.owner(IpProtocol::TCP, flow.reversed()), here);
+                }
+                let (looked_at, bound) = (looked_at.get(), 2 * shards * most);
+                assert!(looked_at < bound, "shard {here} of {shards}: {looked_at} for {most} connections");
+            }
+        }
+    }
+
+    /// Both ends of a flow find the same shard, if both have as many.
+    #[test]
+    fn a_symmetric_key_leads_both_directions_to_one_shard() {
+        let spread = Spread { hash: hash(4, Some(SYMMETRIC_KEY)), ..Spread::of(4) };
+        let mut counts = [0; 4];
+        for src_port in 1_000..2_000 {
+            let addresses = AddressPair::V4 { src: Ipv4Addr::new(10, 0, 0, 1), dst: Ipv4Addr::new(10, 0, 0, 2) };
+            let flow = FourTuple { addresses, src_port, dst_port: 80 };
+            let shard = spread.owner(IpProtocol::TCP, flow);
+            assert_eq!(shard, spread.owner(IpProtocol::TCP, flow.reversed()));
+            counts[shard] += 1;
+        }
+        assert!(counts.iter().all(|count| (200..300).contains(count)), "{counts:?}");
+    }
 
     /// A key whose bits are the same wherever ports lie makes one shard of all ports.
     #[test]
@@ -253,14 +323,11 @@ mod tests {
         for byte in [0, 0xff] {
             assert!(!shares_out(&Toeplitz::new(&[byte; KEY_BYTES]), 2));
         }
-        // The one that Microsoft has published.
-        let published: [u8; KEY_BYTES] = [
-            0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca,
-            0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b,
-            0xbe, 0xac, 0x01, 0xfa,
-        ];
+        let published = MICROSOFT_KEY;
         for shards in [1, 2, 3, 7, 64] {
-            assert!(shares_out(&Toeplitz::new(&published), shards), "{shards} shards");
+            for key in [published, SYMMETRIC_KEY] {
+                assert!(shares_out(&Toeplitz::new(&key), shards), "{shards} shards");
+            }
         }
         let mut hidden = published;
         // What the highest bits of the hash take of the destination's port over IPv4.

@@ -19,7 +19,7 @@ pub(crate) use opened::Opened;
 
 const DEVICE_HELP: &str = "Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], \
      xdp:IFNAME[,queues=N][,checksum=ignore][,mac=shared][,tcp=PORTS][,udp=PORTS], or \
-     vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; \
+     vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,rss=symmetric|secret][,ring=split|packed][,vlan=ID]; \
      may be repeated, also for other VLANs of a device";
 
 #[derive(Args, Debug)]

@@ -437,8 +437,8 @@ impl Stack {
         self.end_batch(now);
     }
 
-    /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, never late. What [`Stack::poll_transmit`] was
-    /// not asked for, since a device was full, does not count.
+    /// When to call [`Stack::handle_timeout`], if nothing happens before. May be early, and up to 1,024 µs late, so that what ends at
+    /// about the same time ends together. What [`Stack::poll_transmit`] was not asked for, since a device was full, does not count.
     pub fn deadline(&self) -> Option<Instant> {
         if self.is_interrupted {
             return Some(Instant::default());

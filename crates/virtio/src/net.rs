@@ -2,12 +2,14 @@
 
 pub mod device;
 mod header;
+mod large;
 mod receiver;
 #[cfg(test)]
 mod tests;
 mod transmitter;
 
 pub use header::{HEADER_BYTES, Malformed, decode, encode, num_buffers};
+pub use large::{LARGE_FRAME_BYTES, LARGE_FROM_BYTES, LARGE_HEADROOM_BYTES};
 pub use receiver::{ForeignPool, Receiver, ReceiverCounters};
 pub use transmitter::{MIN_TRANSMIT_RING, SHORT_BYTES, Transmitter, Unsent};
 

@@ -52,6 +52,12 @@ const BUGS: &[Target] = &[
         ],
     ),
     (
+        "memcache",
+        MEMCACHE,
+        &["memcache_end_split", "memcache_key_too_long", "memcache_number_wraps", "memcache_reservation_kept"],
+    ),
+    ("memcache_client", MEMCACHE, &["memcache_any_value", "memcache_end_split", "memcache_number_wraps"]),
+    (
         "names",
         NET,
         &[
@@ -114,6 +120,7 @@ const BUGS: &[Target] = &[
 const DEVICE: &str = "sunstar-device";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const MEMCACHE: &str = "sunstar-memcache";
 const NET: &str = "sunstar-net";
 const TCPIP: &str = "sunstar-tcpip";
 const VIRTIO: &str = "sunstar-virtio";

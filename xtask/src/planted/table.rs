@@ -84,6 +84,14 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: HTTP1, kind: Unit, tests: "property_fragments", bugs: &["head_end_forgotten"] },
     Finder { package: HTTP1, kind: Unit, tests: "property_framing", bugs: &["http10_stays", "length_beside_coding"] },
     Finder { package: HTTP1, kind: Unit, tests: "trailers_that_frame", bugs: &["trailers_unfiltered"] },
+    Finder {
+        package: MEMCACHE,
+        kind: Unit,
+        tests: "values_under_way_are_bounded",
+        bugs: &["memcache_reservation_kept"],
+    },
+    Finder { package: MEMCACHE, kind: Unit, tests: "what_is_no_answer", bugs: &["memcache_any_value"] },
+    Finder { package: MEMCACHE, kind: Unit, tests: "property_fragments", bugs: &["memcache_end_split"] },
     Finder { package: METRICS, kind: Unit, tests: "a_value_lies_between", bugs: &["bound_outside"] },
     Finder { package: METRICS, kind: Unit, tests: "property_packets", bugs: &["lost_at_packet_end"] },
     Finder { package: NET, kind: Unit, tests: "answers_are_to", bugs: &["dns_any_id", "dns_any_question"] },
@@ -136,6 +144,7 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder { package: TCPIP, kind: Unit, tests: "behaves_like_a_map", bugs: &["hole_left"] },
     Finder { package: TCPIP, kind: Unit, tests: "sockets", bugs: &["leaked_flow"] },
     Finder { package: TCPIP, kind: Unit, tests: "do_not_find_the_one", bugs: &["recent_kept"] },
+    Finder { package: TCPIP, kind: Unit, tests: "sockets::tests::ports", bugs: &["exhausted_kept", "ports_in_order"] },
     Finder {
         package: TCPIP,
         kind: Unit,
@@ -248,6 +257,7 @@ const DEVICE: &str = "sunstar-device";
 const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
+const MEMCACHE: &str = "sunstar-memcache";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 const SOCKETS: &str = "sunstar-sockets";

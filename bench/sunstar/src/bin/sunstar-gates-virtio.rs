@@ -55,7 +55,7 @@ fn forward(is_packed: bool) -> WorkOnce {
 fn turn(from: &mut TransmitRing, to: &mut ReceiveRing, pool: &Pool, packets: &mut VecDeque<Packet>, count: u32) {
     let mut left = count as usize;
     while left > 0 {
-        let took = from.take(pool, 1_514, left.min(BURST), packets).expect("the driver keeps the rules");
+        let took = from.take(pool, None, 1_514, left.min(BURST), packets).expect("the driver keeps the rules");
         let put = to.put(packets).expect("the driver keeps the rules");
         assert!(took.packets > 0 && took.packets == put.packets, "every packet is forwarded");
         left -= put.packets;

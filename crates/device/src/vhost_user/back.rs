@@ -30,16 +30,11 @@ use service::{Meeting, Service};
 use session::Offer;
 
 use super::address;
-use super::socket::{Listener, SocketError, check_path};
-
-/// A back end has at most this many pairs of queues: rings have numbers of 8 bits.
-pub const MAX_BACK_QUEUES: usize = 128;
+use super::options::{self, Common, Rss, VhostUserOptionError};
+use super::socket::{Listener, SocketError};
 
 /// What addresses of back ends begin with.
 const OWN_OCTET: u8 = 6;
-
-/// MTUs that make sense: IPv4 needs the first, and no packet is longer than the last.
-const MTUS: std::ops::RangeInclusive<usize> = 68..=65_535;
 
 /// Where front ends are met, and what they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +43,8 @@ pub struct BackOptions {
     pub path: PathBuf,
     /// Whether front ends connect to this side, which makes the socket.
     pub is_server: bool,
-    /// How many pairs of queues, at most [`MAX_BACK_QUEUES`]. The driver spreads flows over them.
+    /// How many pairs of queues, at most [`MAX_VHOST_USER_QUEUES`](crate::MAX_VHOST_USER_QUEUES). The driver spreads flows over
+    /// them.
     pub queues: usize,
     /// The longest IP packet that is sent in one piece, in bytes, from 68 to 65,535. Front ends that tell another one are refused.
     pub mtu_bytes: usize,
@@ -56,6 +52,8 @@ pub struct BackOptions {
     pub mac: Option<MacAddr>,
     /// The offloads that drivers may use. What a driver does not take is completed and cut here. VLAN tags always stay in the frame.
     pub offloads: Offloads,
+    /// Which flows come by which pair of queues.
+    pub rss: Rss,
 }
 
 impl BackOptions {
@@ -68,15 +66,12 @@ impl BackOptions {
             mtu_bytes: 1_500,
             mac: None,
             offloads: Offloads { vlan: false, ..Offloads::ALL },
+            rss: Rss::default(),
         }
     }
 
-    fn check(&self) -> Result<(), BackError> {
-        check_path(&self.path)?;
-        if !(1..=MAX_BACK_QUEUES).contains(&self.queues) {
-            return Err(BackError::Queues { queues: self.queues });
-        }
-        if MTUS.contains(&self.mtu_bytes) { Ok(()) } else { Err(BackError::Mtu { mtu_bytes: self.mtu_bytes }) }
+    fn check(&self) -> Result<(), VhostUserOptionError> {
+        options::check(&self.path, self.queues, self.mtu_bytes)
     }
 
     /// The stack's address.
@@ -110,25 +105,19 @@ impl BackOptions {
 }
 
 /// Reads what follows `vhost-user:` on a command line:
-/// `PATH,back[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off]`.
+/// `PATH,back[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,rss=symmetric|secret]`.
 impl FromStr for BackOptions {
     type Err = BackError;
 
     fn from_str(text: &str) -> Result<Self, BackError> {
         let mut parts = text.split(',');
         let mut options = Self::new(parts.next().unwrap_or_default());
-        for part in parts {
-            let wrong = || BackError::Option { option: part.to_owned() };
-            match part.split_once('=') {
-                None if part == "back" => {}
-                None if part == "server" => options.is_server = true,
-                Some(("queues", count)) => options.queues = count.parse().map_err(|_| wrong())?,
-                Some(("mtu", bytes)) => options.mtu_bytes = bytes.parse().map_err(|_| wrong())?,
-                Some(("mac", text)) => options.mac = Some(address::parse(text).ok_or_else(wrong)?),
-                Some(("offload", "on")) => {}
-                Some(("offload", "off")) => options.offloads = Offloads::NONE,
-                _ => return Err(wrong()),
-            }
+        for part in parts.filter(|part| *part != "back") {
+            let Self { path: _, is_server, queues, mtu_bytes, mac, offloads, rss } = &mut options;
+            Common { is_server, queues, mtu_bytes, mac, offloads, rss }.read(part).ok_or_else(|| {
+                let (of, own) = ("the back end of a vhost-user device", "back");
+                VhostUserOptionError::Unknown { option: part.to_owned(), of, own }
+            })?;
         }
         options.check()?;
         Ok(options)
@@ -141,27 +130,9 @@ pub enum BackError {
     /// The socket can't be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The number of queues is out of range.
-    #[error("{queues} queues: a vhost-user device has 1 to {MAX_BACK_QUEUES}")]
-    Queues {
-        /// The number that was asked for.
-        queues: usize,
-    },
-    /// The MTU is out of range.
-    #[error("an MTU of {mtu_bytes} bytes: it is from 68 to 65,535")]
-    Mtu {
-        /// The MTU that was asked for.
-        mtu_bytes: usize,
-    },
-    /// The command line is wrong.
-    #[error(
-        "{option:?} is no option of the back end of a vhost-user device: there are back, server, queues=N, mtu=BYTES, mac=ADDRESS and \
-         offload=on|off"
-    )]
-    Option {
-        /// What was not understood.
-        option: String,
-    },
+    /// There is no such device.
+    #[error(transparent)]
+    Options(#[from] VhostUserOptionError),
     /// Something that should succeed does not.
     #[error("{path:?}: {error}")]
     System {
@@ -213,7 +184,7 @@ impl VhostUserBack {
             queues: options.queues,
             tx,
             rx: Offloads { uso: false, ..tx },
-            rss_key: None,
+            rss_key: options.rss.key(options.queues),
         };
         let is_taken = vec![false; options.queues];
         Ok(Self { name, capabilities, ports, is_taken, service: Arc::new(service) })

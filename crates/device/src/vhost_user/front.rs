@@ -17,12 +17,13 @@ use sunstar_packet::{FRAME_ALIGN, SlabMemory};
 use sunstar_virtio::net::features;
 
 pub use error::{FrontError, SessionError};
-pub use options::{FrontOptions, MAX_FRONT_QUEUES, Ring};
+pub use options::{FrontOptions, Ring};
 
 use crate::capabilities::{Capabilities, Offloads};
 use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
 use crate::send_memory::SendMemory;
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::LARGE_BYTES;
 use crate::vhost_user::socket::SocketError;
 use link::{Link, Slot};
 use place::Place;
@@ -95,7 +96,7 @@ impl VhostUserFront {
             queues: options.queues,
             tx: offloads_sent(agreed),
             rx: offloads_received(agreed),
-            rss_key: None,
+            rss_key: options.rss.key(options.queues),
         };
         let name = options.path.display().to_string();
         let shared: Arc<dyn SlabMemory> = memory.clone();
@@ -103,10 +104,10 @@ impl VhostUserFront {
         Ok(Self { name, capabilities, memory, sends, link, slots: slots.into_iter().map(Some).collect() })
     }
 
-    /// How many bytes of shared memory such a device takes beside the frames of its pools: for rings, for what is copied, and for what is sent
-    /// from where it lies ([`DetachedQueue::send_memory`]).
+    /// How many bytes of shared memory such a device takes beside the frames of its pools: for rings, for long packets, for what is copied, and
+    /// for what is sent from where it lies ([`DetachedQueue::send_memory`]).
     pub const fn memory_bytes(queues: usize) -> usize {
-        queues * (RING_BYTES + HEADER_BYTES + BUFFER_BYTES)
+        queues * (RING_BYTES + HEADER_BYTES + BUFFER_BYTES + LARGE_BYTES)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The IP addresses by which the stack is known at an interface whose hardware address is the kernel's, too.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bpf::AddressMap;
 use super::options::{MAX_XDP_ADDRESSES, XdpError, XdpPorts};
+use crate::netdevice::kernel_addresses;
 
 /// Where the program looks for addresses.
 #[derive(Debug)]
@@ -28,28 +29,31 @@ impl AddressMaps {
 #[derive(Clone, Debug)]
 pub struct XdpAddresses {
     name: String,
+    /// The interface's index.
+    index: u32,
     maps: Arc<AddressMaps>,
     has_ports: bool,
 }
 
 impl XdpAddresses {
-    pub(super) fn new(name: &str, maps: &Arc<AddressMaps>, ports: &XdpPorts) -> Self {
-        Self { name: name.to_owned(), maps: Arc::clone(maps), has_ports: !ports.is_empty() }
+    pub(super) fn new(name: &str, index: u32, maps: &Arc<AddressMaps>, ports: &XdpPorts) -> Self {
+        Self { name: name.to_owned(), index, maps: Arc::clone(maps), has_ports: !ports.is_empty() }
     }
 
     /// From now on the stack receives what comes for an address, or for its ports of it. Those do not matter for link-local addresses of
-    /// IPv6, which are never the kernel's, too.
+    /// IPv6, which the kernel may not have at this interface, but at others. The kernel is asked in the network namespace of this thread.
     ///
     /// # Errors
-    /// [`XdpError::KernelAddress`] if the kernel has the address and there are no ports, [`XdpError::Addresses`] if there are
+    /// [`XdpError::KernelAddress`] if the kernel has the address and ports do not matter, [`XdpError::Addresses`] if there are
     /// [`MAX_XDP_ADDRESSES`], and what the kernel says.
     pub fn add(&self, address: IpAddr) -> Result<(), XdpError> {
-        if !self.has_ports && is_kernels(address) {
+        let is_whole = !self.has_ports || is_link_local(address);
+        if is_whole && self.is_kernels(address)? {
             return Err(XdpError::KernelAddress { address });
         }
         let added = match address {
-            IpAddr::V4(v4) => self.maps.v4.put(v4.octets(), !self.has_ports),
-            IpAddr::V6(v6) => self.maps.v6.put(v6.octets(), !self.has_ports || v6.is_unicast_link_local()),
+            IpAddr::V4(v4) => self.maps.v4.put(v4.octets(), is_whole),
+            IpAddr::V6(v6) => self.maps.v6.put(v6.octets(), is_whole),
         };
         added.map_err(|error| match error.raw_os_error() {
             Some(libc::E2BIG) => XdpError::Addresses { name: self.name.clone() },
@@ -68,18 +72,17 @@ impl XdpAddresses {
         };
         removed.map_err(|error| XdpError::System { name: self.name.clone(), what: "removing an address", error })
     }
+
+    /// Whether the kernel has an address, at whatever interface, or at this one if it is link-local.
+    fn is_kernels(&self, address: IpAddr) -> Result<bool, XdpError> {
+        let failed =
+            |error| XdpError::System { name: self.name.clone(), what: "asking for the kernel's addresses", error };
+        let is_here = |scope: u32| !is_link_local(address) || scope == self.index;
+        Ok(kernel_addresses().map_err(failed)?.iter().any(|known| known.ip == address && is_here(known.scope)))
+    }
 }
 
-/// Whether the kernel has an address, at whatever interface: then it speaks with itself by that address.
-fn is_kernels(address: IpAddr) -> bool {
-    let from: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    // Nothing is sent: a socket of datagrams only looks for the way.
-    let source = UdpSocket::bind((from, 0)).and_then(|socket| {
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == address)
+/// Whether an address is one that each interface has for itself.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }

@@ -21,8 +21,8 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Attaches the program to an interface, in its driver if that can run it. No frames are taken before there are sockets, and of a hardware
-    /// address that is shared (`ports`) none before there are IP addresses.
+    /// Attaches the program to an interface, in its driver if that can run it. Of a hardware address that is shared (`ports`) no frames
+    /// are taken before there are IP addresses; what comes for those by a queue without a socket is dropped.
     pub(super) fn new(
         name: &str,
         interface: u32,
@@ -41,7 +41,9 @@ impl Attached {
         let sharing = addresses.as_ref().zip(ports);
         let sharing =
             sharing.map(|(AddressMaps { v4, v6 }, ports)| Sharing { v4: v4.descriptor(), v6: v6.descriptor(), ports });
-        let program = steering(mac, sharing.as_ref(), sockets.descriptor(), Action::Pass as i32);
+        // The kernel may have the same IP address, and would refuse what is not its own: to peers that is as if the stack did.
+        let missing = if sharing.is_some() { Action::Drop } else { Action::Pass };
+        let program = steering(mac, sharing.as_ref(), sockets.descriptor(), missing as i32);
         let program = program.map_err(io::Error::other).map_err(system("assembling the program"))?;
         let program = Program::load(&program).map_err(|refused| match refused.error.raw_os_error() {
             Some(libc::EPERM) => permission(refused.error),

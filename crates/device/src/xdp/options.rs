@@ -137,6 +137,14 @@ pub(super) fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
     (*range.start() > 0 && !range.is_empty()).then_some(range)
 }
 
+/// What helps beside another address: ports do not matter where the address is link-local.
+fn or_ports(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => "",
+        _ => ", or ports of its own, as in tcp=80",
+    }
+}
+
 /// Why an interface can't be used by AF_XDP.
 #[derive(Debug, thiserror::Error)]
 pub enum XdpError {
@@ -181,10 +189,9 @@ pub enum XdpError {
     /// There are too many ranges of ports.
     #[error("the ports of a protocol may be {MAX_XDP_PORT_RANGES} ranges")]
     PortRanges,
-    /// The kernel has the IP address that the stack is to have at a hardware address of both, and nothing tells what is whose.
-    #[error(
-        "the kernel has {address} as well: with mac=shared the stack needs another one, or ports of its own, as in tcp=80"
-    )]
+    /// The kernel has the IP address that the stack is to have at a hardware address of both, and nothing tells what is whose: there are no
+    /// ports, or they do not matter as the address is link-local.
+    #[error("the kernel has {address} as well: with mac=shared the stack needs another one{}", or_ports(*address))]
     KernelAddress {
         /// The address.
         address: IpAddr,

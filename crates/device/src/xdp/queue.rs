@@ -16,6 +16,8 @@ use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool, prefetch};
 use super::attached::Attached;
 use super::chunks::Chunks;
 use super::group::{Both, GroupSocket, Received};
+use super::kernel_mac::KernelMac;
+use super::pieces;
 use super::posting::Posting;
 use super::ring::{MORE, Piece};
 use super::socket::Socket;
@@ -27,9 +29,6 @@ const RETRY_WAIT: Duration = Duration::from_millis(1);
 
 /// How often an interface that is down is looked at: nobody tells when it is up again, or deleted.
 const DOWN_WAIT: Duration = Duration::from_millis(100);
-
-/// A packet is sent in so many pieces at most; the kernel takes one more than `MAX_SKB_FRAGS`, which is 17 most often.
-const MAX_PIECES: usize = 16;
 
 /// What is shorter is copied beside what must be: that costs less than one more piece.
 const MIN_PIECE_BYTES: usize = 256;
@@ -49,6 +48,8 @@ const HEADERS_BYTES: usize = 128;
 pub(super) struct Parts {
     pub(super) socket: Socket,
     pub(super) group: Option<GroupSocket>,
+    /// On the first one, if the kernel has the stack's hardware address, too.
+    pub(super) kernel_mac: Option<KernelMac>,
     pub(super) attached: Arc<Attached>,
     pub(super) chunk_bytes: usize,
     /// What is said of the checksums of packets that are received.
@@ -62,11 +63,14 @@ pub(super) struct XdpQueue {
     chunks: Chunks,
     posting: Posting,
     group: Option<(GroupSocket, Both)>,
+    kernel_mac: Option<KernelMac>,
     capabilities: Capabilities,
     checksum: Checksum,
     pool: Rc<Pool>,
     /// The pieces of the packet that is being sent; empty between calls.
     pieces: Vec<Buffer>,
+    /// Whether something was copied behind the headers of the packet that is sent next, where it lies from then on.
+    is_joined: bool,
     /// Whether the last burst left packets behind.
     is_full: bool,
     /// Whether the rest of a packet that was too long for a frame is still to come.
@@ -96,7 +100,7 @@ enum Put {
 
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
+        let Parts { socket, group, kernel_mac, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some(group) => {
                 let both = Both::new(&group).map_err(|_| AttachError::NoDescriptor)?;
@@ -110,10 +114,12 @@ impl XdpQueue {
             chunks,
             posting: Posting::new(),
             group,
+            kernel_mac,
             capabilities,
             checksum,
             pool,
-            pieces: Vec::with_capacity(MAX_PIECES),
+            pieces: Vec::with_capacity(pieces::MOST),
+            is_joined: false,
             is_full: false,
             is_within: false,
             spare: None,
@@ -174,6 +180,9 @@ impl XdpQueue {
     /// Receives what came for everybody; answers how many packets.
     fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let Some((group, _)) = &self.group else { return Ok(0) };
+        if let Some(kernel_mac) = &mut self.kernel_mac {
+            kernel_mac.look(now, group);
+        }
         let mut count = 0;
         self.is_starved = false;
         while count < max {
@@ -242,19 +251,17 @@ impl XdpQueue {
             return Put::Full;
         }
         let joined = packet.join_short(MIN_PIECE_BYTES, |buffer| self.chunks.has(buffer));
+        self.counters.tx_copied_bytes += joined as u64;
+        self.is_joined |= joined > 0;
         let put = match self.cut(packet) {
-            Some(copied) => self.put_pieces(joined + copied),
+            Some(copied) => self.put_pieces(copied),
             None => Put::NoFrame,
         };
-        if put != Put::Done {
-            self.pieces.clear();
-            // These lie behind the headers from now on, and are not copied when it is sent after all.
-            self.count_copied(joined);
-        }
+        self.pieces.clear();
         put
     }
 
-    /// Puts the pieces of a packet into the ring, of which so many bytes were copied.
+    /// Puts the pieces of a packet into the ring, for which so many bytes were copied.
     fn put_pieces(&mut self, copied: usize) -> Put {
         let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
         if self.socket.tx.room(count) < count {
@@ -268,14 +275,10 @@ impl XdpQueue {
             let options = if left > 0 { MORE } else { 0 };
             self.socket.tx.push(Piece { address, len, options });
         }
-        self.count_copied(copied);
+        let was_joined = std::mem::take(&mut self.is_joined);
+        self.counters.tx_copies += u64::from(copied > 0 || was_joined);
+        self.counters.tx_copied_bytes += copied as u64;
         Put::Done
-    }
-
-    /// Counts how many bytes of a packet were copied, if any were.
-    fn count_copied(&mut self, bytes: usize) {
-        self.counters.tx_copies += u64::from(bytes > 0);
-        self.counters.tx_copied_bytes += bytes as u64;
     }
 
     /// Makes pieces of a packet: buffers in this memory, as they are, and copies of others. Answers how many bytes were copied; `None` if
@@ -312,12 +315,10 @@ impl XdpQueue {
             && (buffer.len() >= MIN_PIECE_BYTES || behind.first().is_none_or(|next| self.chunks.has(next)))
     }
 
-    /// Whether a packet is one piece, or the kernel takes as many as it may be, with copies between those that can be sent as they lie.
+    /// Whether the kernel takes as many pieces as a packet may be, with copies between those that can be sent as they lie.
     fn takes_pieces(&self, buffers: &[Buffer]) -> bool {
-        let direct = (0..buffers.len()).filter(|place| self.is_direct(buffers, *place));
-        let (count, pieces) =
-            direct.fold((0, 0), |(count, pieces), place| (count + 1, pieces + self.chunks.pieces(&buffers[place])));
-        buffers.len() == 1 && pieces == 1 || self.socket.has_pieces && pieces + count < MAX_PIECES
+        let pieces = |place| self.is_direct(buffers, place).then(|| self.chunks.pieces(&buffers[place]));
+        pieces::count((0..buffers.len()).map(pieces)) <= self.socket.max_pieces
     }
 
     /// Has the kernel send what is in the ring.

@@ -14,6 +14,7 @@ use rustix::net::xdp::{
 };
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, send, socket_with, sockopt};
 
+use super::pieces;
 use super::ring::{Consumer, Piece, Producer};
 use crate::shared_memory::SharedMemory;
 
@@ -39,8 +40,8 @@ pub(super) struct Socket {
     pub(super) fill: Producer<u64>,
     /// Addresses of what the kernel has sent.
     pub(super) completion: Consumer<u64>,
-    /// Whether packets may have several pieces.
-    pub(super) has_pieces: bool,
+    /// How many pieces packets may have.
+    pub(super) max_pieces: usize,
     /// Whether the device itself reads and writes the frames.
     pub(super) is_zero_copy: bool,
     /// What the frames lie in, which the kernel has pinned.
@@ -92,7 +93,8 @@ impl Socket {
         let has_pieces = bind_to(socket, interface, queue, copies).map_err(step("binding the socket"))?;
         let options = sockopt::xdp_options(&descriptor).map_err(step("asking for the mode"))?;
         let is_zero_copy = options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
-        Ok(Self { descriptor, rx, tx, fill, completion, has_pieces, is_zero_copy, memory })
+        let max_pieces = if has_pieces { pieces::limit(interface, is_zero_copy) } else { 1 };
+        Ok(Self { descriptor, rx, tx, fill, completion, max_pieces, is_zero_copy, memory })
     }
 
     /// Has the kernel send what waits.
@@ -148,7 +150,7 @@ impl AsRawFd for Socket {
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
-            .field("has_pieces", &self.has_pieces)
+            .field("max_pieces", &self.max_pieces)
             .field("is_zero_copy", &self.is_zero_copy)
             .finish_non_exhaustive()
     }

@@ -21,6 +21,8 @@ mod tests;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub(super) enum Action {
+    /// Is thrown away.
+    Drop = 1,
     /// Goes on to the kernel.
     Pass = 2,
 }

@@ -56,9 +56,12 @@ fn what_lies_in_the_memory_is_sent_from_there_over_borders_of_frames_too() {
         check(&mut host, std::slice::from_ref(&elsewhere), HEADERS_BYTES + 1_000);
         check(&mut host, &[elsewhere.clone(), large.slice(1_500..1_900)], HEADERS_BYTES + 1_000);
         // More pieces than the kernel takes.
-        let many: Vec<_> = (0..9).map(|number| large.slice(number * 2_048..number * 2_048 + 150)).collect();
-        // The first of these is copied behind the headers before, and all of it then.
-        check(&mut host, &many, HEADERS_BYTES + 9 * 150 + 150);
+        let part = |number: usize| large.slice(number * 2_048..number * 2_048 + 76);
+        let many: Vec<_> = (0..19).map(part).collect();
+        // The first three of these are copied behind the headers before.
+        check(&mut host, &many[..18], 3 * 76);
+        // And all of it then.
+        check(&mut host, &many, HEADERS_BYTES + 19 * 76 + 3 * 76);
         drop((large, many));
         host.settle(0);
         assert_eq!((headers.counters().in_use_frames, buffers.counters().in_use_frames), (0, 0), "all came back");
@@ -84,7 +87,7 @@ fn what_waits_for_room_is_copied_and_counted_once() {
         for _ in 0..3 {
             host.queue.tx_burst(NOW, &mut packets).unwrap();
             let counters = host.queue.counters();
-            assert_eq!((counters.tx_copies, counters.tx_copied_bytes), (1_024, 1_024 * 5));
+            assert_eq!((counters.tx_copies, counters.tx_copied_bytes), (1_023, 1_024 * 5));
         }
         ip("link set here up");
         let deadline = host.queue.deadline().unwrap();
@@ -96,5 +99,33 @@ fn what_waits_for_room_is_copied_and_counted_once() {
         }
         let counters = host.queue.counters();
         assert_eq!((counters.tx_packets, counters.tx_copies, counters.tx_copied_bytes), (1_501, 1_500, 1_500 * 5));
+    });
+}
+
+#[test]
+fn what_waits_for_a_frame_is_one_packet_however_much_of_it_is_copied_when() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut open("here"), 0);
+        let kernel = kernel_socket();
+        let (headers, buffers) = (host.sends.headers().unwrap(), host.sends.buffers().unwrap());
+        let mut near = buffers.take(300).unwrap();
+        near.extend_from_slice(&pattern(300)).unwrap();
+        let payload = [Buffer::from(pattern(100)), near.freeze(), Buffer::from(pattern(1_000))];
+        let all: Vec<_> = std::iter::from_fn(|| host.pool.take()).collect();
+        let mut packets = VecDeque::from([datagram(&host, &headers, &payload)]);
+        for _ in 0..3 {
+            assert_eq!(host.queue.tx_burst(NOW, &mut packets).unwrap(), 0);
+            let counters = host.queue.counters();
+            assert_eq!((counters.tx_copies, counters.tx_copied_bytes), (0, 100), "it is not sent yet");
+        }
+        drop(all);
+        assert_eq!(host.queue.tx_burst(NOW, &mut packets).unwrap(), 1);
+        assert_eq!(kernel.recv(&mut [0; 2_000]).unwrap(), 1_400);
+        let counters = host.queue.counters();
+        assert_eq!((counters.tx_copies, counters.tx_copied_bytes), (1, 1_100));
+        let packet = datagram(&host, &headers, &[]);
+        host.send(packet);
+        assert_eq!(host.queue.counters().tx_copies, 1, "of this one nothing is");
     });
 }

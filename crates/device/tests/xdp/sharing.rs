@@ -1,6 +1,8 @@
 //! A hardware address that is the kernel's and the stack's: what comes for it goes to either by its IP address, and by its port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::thread::sleep;
+use std::time::Duration;
 
 use sunstar_device::{Device, MAX_XDP_ADDRESSES, Xdp, XdpError};
 use sunstar_packet::{Buffer, Packet};
@@ -8,8 +10,9 @@ use sunstar_wire::{Arp, EtherType, EthernetHeader, Ipv4Packet, MacAddr, Vlan};
 
 use crate::errors::is_detached;
 use crate::kernel_socket;
+use crate::logged::warnings_of;
 use crate::namespace::{in_namespace, ip};
-use crate::wire::{HERE_MAC, HOST, Host, KERNEL, UDP_PORT, bytes, meet, open, pair};
+use crate::wire::{HERE_MAC, HOST, Host, KERNEL, NOW, UDP_PORT, bytes, meet, open, pair};
 
 /// Somebody else who is to be reached there.
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
@@ -137,7 +140,13 @@ fn addresses_that_can_not_be_told_apart_are_refused() {
         pair(1);
         assert!(open("here").addresses().is_none(), "it has a hardware address of its own");
         ip("addr add 2001:db8::1/64 dev there nodad");
-        let kernels = [IpAddr::from(KERNEL), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()];
+        // A second one of the same prefix: the kernel does not send from that to itself.
+        ip("addr add 10.9.0.5/24 dev there");
+        // One that it is still asking others about.
+        std::fs::write("/proc/sys/net/ipv6/conf/there/dad_transmits", "60").unwrap();
+        ip("addr add 2001:db8::5/64 dev there");
+        let v6 = |last| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let kernels = [IpAddr::from(KERNEL), v6(1), [10, 9, 0, 5].into(), v6(5)];
         let device = share("");
         for address in kernels {
             let error = device.addresses().unwrap().add(address).unwrap_err();
@@ -150,6 +159,26 @@ fn addresses_that_can_not_be_told_apart_are_refused() {
         is_detached();
         let device = share(",tcp=80");
         kernels.into_iter().for_each(|address| device.addresses().unwrap().add(address).unwrap());
+    });
+}
+
+#[test]
+fn link_local_addresses_of_the_kernels_are_refused_with_ports_or_without() {
+    in_namespace(|| {
+        pair(1);
+        ip("addr add fe80::7/64 dev here nodad");
+        ip("addr add fe80::8/64 dev there nodad");
+        let link_local = |last| IpAddr::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
+        for ports in ["", ",udp=9"] {
+            let device = share(ports);
+            let addresses = device.addresses().unwrap();
+            let error = addresses.add(link_local(7)).unwrap_err();
+            let expected = "the kernel has fe80::7 as well: with mac=shared the stack needs another one";
+            assert_eq!(error.to_string(), expected);
+            addresses.add(link_local(8)).expect("the kernel has it at another interface only");
+            drop((device, addresses));
+            is_detached();
+        }
     });
 }
 
@@ -170,5 +199,86 @@ fn there_are_so_many_addresses_at_most() {
         assert_eq!(error.to_string(), "here is shared for 256 addresses of each version of IP, not more");
         addresses.remove(v4(0)).unwrap();
         addresses.add(HOST.into()).unwrap();
+    });
+}
+
+/// How many packets of IPv4 have come to the kernel in this namespace.
+fn kernel_has_received() -> u64 {
+    let counters = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+    let [names, values] = [0, 1].map(|nth| counters.lines().filter(|line| line.starts_with("Ip: ")).nth(nth).unwrap());
+    let at = names.split(' ').position(|name| name == "InReceives").unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_comes_for_the_stack_by_queues_that_it_does_not_have_is_lost_and_not_the_kernels() {
+    in_namespace(|| {
+        pair(2);
+        let mut device = None;
+        let warnings = warnings_of(|| device = Some(share(&format!(",queues=1,udp={UDP_PORT}"))));
+        assert_eq!(warnings, ["WARN xdp:here: what comes for the stack by 1 of its 2 queues is lost"]);
+        let mut device = device.unwrap();
+        device.addresses().unwrap().add(HOST.into()).unwrap();
+        let mut host = Host::new(&mut device, 0);
+        let sockets: Vec<_> = (0..64).map(|_| UdpSocket::bind((KERNEL, 0)).unwrap()).collect();
+        let before = kernel_has_received();
+        let send = |port: u16| {
+            for socket in &sockets {
+                socket.send_to(b"by either", (HOST, port)).unwrap();
+            }
+        };
+        send(UDP_PORT);
+        // These are the kernel's, and come by either queue behind those.
+        send(UDP_PORT + 1);
+        let all_have_come = (0..1_000).any(|_| {
+            sleep(Duration::from_millis(10));
+            kernel_has_received() >= before + 64
+        });
+        assert!(all_have_come);
+        assert_eq!(kernel_has_received(), before + 64);
+        while host.queue.rx_burst(NOW, &mut host.arrived, 32).unwrap() > 0 {}
+        let received = host.take(EtherType::IPV4).len();
+        assert!((1..64).contains(&received), "{received}");
+    });
+}
+
+#[test]
+fn a_hardware_address_of_the_kernels_that_changes_is_told_of() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut share(""), 0);
+        let mut after = |seconds| {
+            let now = NOW + Duration::from_secs(seconds);
+            warnings_of(|| assert!(host.queue.rx_burst(now, &mut host.arrived, 32).is_ok()))
+        };
+        assert!(after(0).is_empty());
+        ip("link set here address 02:00:00:00:00:77");
+        let told = "ERROR xdp:here: its hardware address is 02:00:00:00:00:77 now, and the stack's is 02:00:00:00:00:20 still: nothing \
+                    comes for the stack until it is that again, or this process is started again";
+        assert_eq!(after(1), [told]);
+        assert!(after(2).is_empty(), "it is told once");
+        ip(&format!("link set here address {HERE_MAC}"));
+        assert!(after(3).is_empty());
+        ip("link set here address 02:00:00:00:00:77");
+        assert_eq!(after(4), [told]);
+    });
+}
+
+#[test]
+fn ports_that_the_kernel_listens_at_are_told_of() {
+    in_namespace(|| {
+        pair(1);
+        ip("addr add 2001:db8::1/64 dev there nodad");
+        let _listeners =
+            ["0.0.0.0:5000", "127.0.0.1:5001", "[2001:db8::1]:5002", "0.0.0.0:5004"].map(TcpListener::bind);
+        let _socket = UdpSocket::bind((KERNEL, 5_003)).unwrap();
+        let warnings = warnings_of(|| drop(share(",tcp=5000-5003,udp=5000-5003")));
+        let told = |protocol, ports| {
+            let what = "that are the stack's, and hears nothing there at addresses of both";
+            format!("WARN xdp:here: the kernel has sockets at ports of {protocol} {what}: {ports}")
+        };
+        assert_eq!(warnings, [told("TCP", "5000, 5002"), told("UDP", "5003")]);
+        is_detached();
+        assert!(warnings_of(|| drop(share(",tcp=5001,udp=5002"))).is_empty());
     });
 }

@@ -12,7 +12,7 @@ use sunstar_executor::{Instant, IntoForeign, ShardId, current, local, try_post};
 use sunstar_packet::{CopyCounter, ForeignPacket, Packet};
 
 use super::SharedDevice;
-use super::steer::{To, steer};
+use super::steer::{CONFIGURED, To, steer};
 use crate::frames::copy_of;
 
 /// Packets that wait in one place for another shard, or for the shard's next round, at most; further ones are dropped.
@@ -27,8 +27,11 @@ const BATCH: usize = 64;
 /// What a shard has forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpreadCounters {
-    /// Packets that came here and belong elsewhere.
+    /// Packets of flows that came here and belong elsewhere.
     pub rx_forwarded: u64,
+    /// Packets that came here of which another shard has to know, or all: address resolution, routers, groups. Each shard that was told
+    /// counts.
+    pub rx_told: u64,
     /// Packets that were sent by another shard's queue.
     pub tx_forwarded: u64,
     /// Packets that were dropped since as many as may be waited.
@@ -40,6 +43,7 @@ impl SpreadCounters {
     pub(crate) const fn plus(self, other: Self) -> Self {
         Self {
             rx_forwarded: self.rx_forwarded + other.rx_forwarded,
+            rx_told: self.rx_told + other.rx_told,
             tx_forwarded: self.tx_forwarded + other.tx_forwarded,
             dropped: self.dropped + other.dropped,
         }
@@ -227,13 +231,14 @@ impl SharedQueue {
             match steer(&self.device.spread, &packet) {
                 To::Finder => out.push_back(packet),
                 To::Shard(shard) if shard == self.here => out.push_back(packet),
-                To::Shard(shard) => self.forward(shard, packet),
+                To::Shard(shard) => self.forward(shard, packet, |counters| counters.rx_forwarded += 1),
+                To::Configured if self.here == CONFIGURED => out.push_back(packet),
+                To::Configured => self.forward(CONFIGURED, packet, |counters| counters.rx_told += 1),
                 To::All => {
-                    for shard in 0..self.received.len() {
-                        if shard != self.here {
-                            let copy = copy_of(&packet, &self.copies);
-                            self.forward(shard, copy);
-                        }
+                    let here = self.here;
+                    for shard in (0..self.received.len()).filter(|shard| *shard != here) {
+                        let copy = copy_of(&packet, &self.copies);
+                        self.forward(shard, copy, |counters| counters.rx_told += 1);
                     }
                     out.push_back(packet);
                 }
@@ -241,10 +246,10 @@ impl SharedQueue {
         }
     }
 
-    fn forward(&mut self, shard: usize, packet: Packet) {
+    fn forward(&mut self, shard: usize, packet: Packet, count: impl FnOnce(&mut SpreadCounters)) {
         let Some(outgoing) = self.received.get_mut(shard) else { return };
         if outgoing.push(packet) {
-            self.mailbox.count(|counters| counters.rx_forwarded += 1);
+            self.mailbox.count(count);
         } else {
             self.mailbox.count(|counters| counters.dropped += 1);
         }

@@ -13,8 +13,10 @@ use super::Spread;
 pub(super) enum To {
     /// Whoever has it: it is of no flow, or can't be read.
     Finder,
-    /// One shard.
+    /// One shard, of whose flows it is.
     Shard(usize),
+    /// The [configured](CONFIGURED) shard: it is of no flow, but of all of the host.
+    Configured,
     /// All shards: what all have to know.
     All,
 }
@@ -38,7 +40,7 @@ fn of_frame(spread: &Spread, head: &[u8], len: usize) -> Option<To> {
             // Where stations are is for all to know. One answers a request: who knows which addresses are ours, and which are to be,
             // since a request shows as well who else has one of them (RFC 5227 §2.1.1, §2.4).
             let is_for_all = arp.operation == ArpOperation::Reply || arp.spa == arp.tpa;
-            Some(if is_for_all { To::All } else { To::Shard(CONFIGURED) })
+            Some(if is_for_all { To::All } else { To::Configured })
         }
         _ => None,
     }
@@ -57,7 +59,7 @@ fn of_ipv4(spread: &Spread, packet: &Ipv4Packet<'_>) -> Option<To> {
         }
         IpProtocol::ICMP => of_icmp(spread, &Icmpv4Packet::parse(packet.payload()).ok()?),
         // It tells of the groups that sockets of all have joined.
-        IpProtocol::IGMP => Some(To::Shard(CONFIGURED)),
+        IpProtocol::IGMP => Some(To::Configured),
         _ => None,
     }
 }
@@ -106,8 +108,8 @@ fn of_icmpv6(spread: &Spread, packet: &Ipv6Packet<'_>, message: &Icmpv6Packet<'_
 
     match message.kind() {
         ROUTER_ADVERTISEMENT | NEIGHBOUR_ADVERTISEMENT | REDIRECT => Some(To::All),
-        GROUP_QUERY | GROUP_REPORT => Some(To::Shard(CONFIGURED)),
-        NEIGHBOUR_SOLICITATION if packet.src().is_unspecified() => Some(To::Shard(CONFIGURED)),
+        GROUP_QUERY | GROUP_REPORT => Some(To::Configured),
+        NEIGHBOUR_SOLICITATION if packet.src().is_unspecified() => Some(To::Configured),
         _ if message.header().is_error() => {
             let quoted = QuotedV6::parse(message.body()).ok()?;
             let flow = quoted.four_tuple()?.reversed();
@@ -138,7 +140,7 @@ mod tests {
             steer(&spread, &Packet::from(Buffer::from([&header.to_bytes()[..], &arp.to_bytes()].concat())))
         };
         for spa in [one, none] {
-            assert_eq!(to(&Arp::request(mac, spa, other)), To::Shard(CONFIGURED));
+            assert_eq!(to(&Arp::request(mac, spa, other)), To::Configured);
         }
         let reply = Arp { operation: ArpOperation::Reply, ..Arp::request(mac, one, other) };
         assert_eq!([to(&reply), to(&Arp::announcement(mac, one))], [To::All, To::All]);

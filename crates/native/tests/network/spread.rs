@@ -11,7 +11,7 @@ use std::time::Duration;
 use sunstar_device::{LinkOptions, Queue, link};
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, current, invoke_on_all, spawn, submit_to};
-use sunstar_native::{NetworkOptions, SharedDevice, Spread};
+use sunstar_native::{NetworkOptions, SharedDevice, Spread, SpreadCounters};
 use sunstar_net::{Error, ListenerOptions, Spread as Sharing, TcpListener, TcpStream, UdpSocket};
 use sunstar_sim::Sim;
 use sunstar_tcpip::configuration::{Change, Origin};
@@ -278,6 +278,52 @@ fn datagrams_come_to_the_shard_that_has_bound_the_port() {
             }
         }
         sleep(Duration::from_secs(1)).await;
+    });
+}
+
+/// Of each shard: what its stack has received and sent of TCP, and what it has forwarded.
+async fn counted() -> Vec<([u64; 2], SpreadCounters)> {
+    let mut counted = Vec::new();
+    for shard in ShardId::all(SHARDS) {
+        let of_shard = || async {
+            let (network, _) = native();
+            let tcp = network.with_stack(|stack| stack.tcp().counters());
+            ([tcp.segments_received, tcp.segments_sent], network.spread_counters())
+        };
+        counted.push(submit_to(shard, of_shard).await.expect("it runs"));
+    }
+    counted
+}
+
+#[test]
+fn what_a_device_with_fewer_queues_brings_and_sends_is_forwarded_once() {
+    let is_done = Rc::new(Cell::new(false));
+    let done = Rc::clone(&is_done);
+    let serve = || async move {
+        let listen = || async {
+            tell_shards(80, ListenerOptions::default()).await;
+        };
+        invoke_on_all(listen).await.unwrap();
+        sleep(Duration::from_secs(30)).await;
+        let counted = counted().await;
+        let (_, first) = counted[0];
+        let others = &counted[1..];
+        let sum = |direction: usize| others.iter().map(|(segments, _)| segments[direction]).sum::<u64>();
+        assert!(sum(0) > 200, "{counted:?}");
+        assert_eq!((first.rx_forwarded, first.tx_forwarded), (sum(0), 0), "it has the queue");
+        for ([_, sent], other) in others {
+            assert_eq!((other.rx_forwarded, other.rx_told, other.dropped), (0, 0, 0), "they have none");
+            assert!((*sent..sent + 10).contains(&other.tx_forwarded), "segments, and a few requests for the address");
+        }
+        done.set(true);
+        sleep(Duration::from_secs(60)).await;
+    };
+    spread_pair(serve, || async move {
+        for _ in 0..100 {
+            asked(80).await.unwrap();
+        }
+        sleep(Duration::from_secs(40)).await;
+        assert!(is_done.get());
     });
 }
 

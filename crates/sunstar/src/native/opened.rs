@@ -13,7 +13,9 @@ use sunstar_device::{
     Trace, VhostUserFront, XdpAddresses, XdpPorts, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
-use sunstar_native::{Frames, FreePorts, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, Watch};
+use sunstar_native::{
+    Frames, FreePorts, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, SpreadOptions, Watch,
+};
 use sunstar_net::socket;
 use sunstar_packet::PoolOptions;
 use sunstar_reactor::{DescriptorWatch, clock};
@@ -51,6 +53,7 @@ struct OpenedDevice {
     interfaces: Vec<usize>,
     /// Where it is to be told of the addresses that the stack has there, if it wants to know.
     addresses: Option<XdpAddresses>,
+    capabilities: Capabilities,
 }
 
 /// A queue on its way to its shard.
@@ -93,7 +96,8 @@ impl Plan {
                 parts.push(Part { index, queue, recorder });
                 index += 1;
             }
-            opened.push(OpenedDevice { name: kind.to_string(), parts, sends, interfaces, addresses });
+            let (name, capabilities) = (kind.to_string(), device.capabilities().clone());
+            opened.push(OpenedDevice { name, parts, sends, interfaces, addresses, capabilities });
         }
         Ok(Opened { plan: self, devices: opened, capture })
     }
@@ -184,10 +188,10 @@ impl Opened {
                 return Err(Error::usage(what));
             }
         }
-        let spread = (shards > 1).then(|| match plan.free_ports() {
-            Some((tcp, udp)) => Spread::with_free_ports(tcp, udp),
-            None => Spread::new(),
-        });
+        let (free_tcp, free_udp) = plan.free_ports().unwrap_or_default();
+        // There is one hash for all devices: that of the first one that tells its.
+        let rss_key = devices.iter().find_map(|device| device.capabilities.rss_key);
+        let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss_key, free_tcp, free_udp }));
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
         for OpenedDevice { parts, interfaces, .. } in &devices {
             for at in interfaces {

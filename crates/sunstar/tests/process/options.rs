@@ -28,7 +28,7 @@ Framework options:
       --task-quota-ms <MS>              Milliseconds that tasks of one scheduling group run before others get their turn; may have a fraction [default: 0.5]
       --blocked-reactor-notify-ms <MS>  Milliseconds after which a task that has not yielded is reported; 0 for never [default: 25]
       --network-stack <NAME>            Network stack: posix, the kernel's, or native, Sunstar's own over a device [default: posix]
-      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], xdp:IFNAME[,queues=N][,checksum=ignore][,mac=shared][,tcp=PORTS][,udp=PORTS], or vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed][,vlan=ID]; may be repeated, also for other VLANs of a device
+      --device <DEVICE>                 Device of the native stack: tap:NAME[,queues=N][,mtu=BYTES][,txqueue=PACKETS][,offload=on|off][,vlan=ID], xdp:IFNAME[,queues=N][,checksum=ignore][,mac=shared][,tcp=PORTS][,udp=PORTS], or vhost-user:PATH[,back][,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,rss=symmetric|secret][,ring=split|packed][,vlan=ID]; may be repeated, also for other VLANs of a device
       --dhcp <BOOL>                     Whether DHCP gives the devices their IPv4 addresses, 0 or 1; those of --host-ipv4-addr win [default: 1 without them]
       --dhcp-host-name <NAME>           Name by which DHCP servers are to know this host
       --dhcp-client-id <ID>             What DHCP servers tell this host by: text, or bytes as in 01:02:00:00:00:00:07 [default: the device's address]
@@ -166,7 +166,8 @@ fn impossible_networks_name_the_option_and_the_rule() {
         (
             ["--device", "vhost-user:/run/x,back,ring=packed"],
             "invalid value 'vhost-user:/run/x,back,ring=packed' for '--device <DEVICE>': \"ring=packed\" is no option of the back \
-             end of a vhost-user device: there are back, server, queues=N, mtu=BYTES, mac=ADDRESS and offload=on|off",
+             end of a vhost-user device: there are server, queues=N, mtu=BYTES, mac=ADDRESS, offload=on|off, \
+             rss=symmetric|secret and back",
         ),
         (
             ["--device", "tap:"],

@@ -190,17 +190,13 @@ impl Stack {
         if is_bound { Some(bound) } else { self.network.source(way, dst) }
     }
 
+    /// RFC 6056 §3.3.1: from a secret place on, the first that is free. None only if none is.
     fn free_port(&mut self, ip: IpAddr) -> Option<SocketAddr> {
-        for _ in 0..self.udp.free_ports.count() {
-            let count = self.next_udp_port;
-            self.next_udp_port = count.wrapping_add(1);
-            let port = self.udp.free_ports.nth(self.secret.udp_port(ip, count).into())?;
-            let candidate = SocketAddr::new(ip, port);
-            if self.udp.is_free(candidate) {
-                return Some(candidate);
-            }
-        }
-        None
+        let count = self.next_udp_port;
+        self.next_udp_port = count.wrapping_add(1);
+        let first = self.secret.udp_port(ip, count);
+        let mut candidates = self.udp.free_ports.all_from(first.into()).map(|port| SocketAddr::new(ip, port));
+        candidates.find(|candidate| self.udp.is_free(*candidate))
     }
 
     /// A datagram has come.

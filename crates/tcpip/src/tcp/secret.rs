@@ -15,20 +15,23 @@ mod tests;
 #[derive(Clone, Copy)]
 pub struct Secret([u64; 2]);
 
-/// So that the same tuple gives unrelated values for unrelated purposes.
+/// So that the same tuple gives unrelated values for unrelated purposes. What follows from some of the numbers outlives the program: a
+/// number stays that of its purpose, and that of a purpose that is no more (1) is not given to another one.
 #[derive(Clone, Copy)]
 enum Purpose {
-    Flow,
-    TimestampOffset,
-    Port,
-    UdpPort,
-    Identification,
-    Draw,
-    Interface,
-    Seed,
-    CookieBase,
-    Cookie,
-    Uuid,
+    Flow = 0,
+    TimestampOffset = 2,
+    Port = 3,
+    UdpPort = 4,
+    Identification = 5,
+    Draw = 6,
+    /// Networks know hosts by it.
+    Interface = 7,
+    Seed = 8,
+    CookieBase = 9,
+    Cookie = 10,
+    /// DHCPv6 servers know hosts by it.
+    Uuid = 11,
 }
 
 impl core::fmt::Debug for Secret {

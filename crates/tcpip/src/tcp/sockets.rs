@@ -11,6 +11,7 @@ mod orphans;
 mod output;
 mod over;
 mod place;
+mod ports;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -47,6 +47,7 @@ pub use open::OpenError;
 use orphans::Orphans;
 use over::{Over, Remembered};
 use place::{NONE, Place};
+use ports::PortChoice;
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,11 +64,13 @@ pub struct Counters {
     pub fast_opened: u64,
     /// Connections that we have opened, or tried to.
     pub connects: u64,
+    /// Connections that were not opened, since all ports for their destination were in use.
+    pub ports_exhausted: u64,
     /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
     pub resets_sent: u64,
     /// The same over the rate of resets: nothing was sent.
     pub resets_suppressed: u64,
-    /// SYNs that were not answered, since the backlog was full, or their segments too small for a cookie.
+    /// SYNs that opened nothing, since the backlog was full, or their segments too small for a cookie.
     pub syns_dropped: u64,
     /// SYNs that were answered by a cookie, since as many strangers as may be had not confirmed (RFC 4987 §3.6).
     pub cookies_sent: u64,
@@ -228,9 +231,7 @@ pub struct Sockets {
     held: Held,
     events: VecDeque<Event>,
     next_generation: u32,
-    next_port: u64,
-    free_ports: FreePorts,
-    port_filter: Option<PortFilter>,
+    ports: PortChoice,
     cookies: Cookies,
     counters: Counters,
     /// By how much the buffers of all connections have grown.
@@ -241,15 +242,6 @@ pub struct Sockets {
     /// Memory for what is under way on a connection, from those that are idle now.
     #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: Vec<Box<Queues>>,
-}
-
-/// Which flows may get a port that is free.
-struct PortFilter(Box<dyn Fn(&FourTuple) -> bool>);
-
-impl fmt::Debug for PortFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PortFilter").finish_non_exhaustive()
-    }
 }
 
 /// So much memory for idle connections' next requests is kept: as many as are busy in a round or two.
@@ -285,9 +277,7 @@ impl Sockets {
             held: Held::default(),
             events: VecDeque::new(),
             next_generation: 0,
-            next_port: 0,
-            free_ports: FreePorts::default(),
-            port_filter: None,
+            ports: PortChoice::default(),
             cookies: Cookies::new(MAX_COOKIES),
             counters: Counters::default(),
             growth_bytes: 0,
@@ -299,12 +289,12 @@ impl Sockets {
 
     /// From now on ports of connections are chosen from these.
     pub fn set_free_ports(&mut self, ports: FreePorts) {
-        self.free_ports = ports;
+        self.ports.choose_from(ports);
     }
 
     /// From now on only ports are chosen for connections whose flow, as they send, passes: those whose answers come here.
     pub fn set_port_filter(&mut self, passes: impl Fn(&FourTuple) -> bool + 'static) {
-        self.port_filter = Some(PortFilter(Box::new(passes)));
+        self.ports.set_filter(Box::new(passes));
     }
 
     /// What was counted.

@@ -9,8 +9,9 @@ use sunstar_packet::{BufferMut, MAX_BUFFERS, Offload, Packet, Pool, Segmentation
 
 use super::features;
 use super::header::{HEADER_BYTES, decode, num_buffers};
+use super::large::Trend;
 use crate::memory::{PacketMemory, Posted};
-use crate::queue::{Broken, DriverQueue, Used};
+use crate::queue::{Broken, DriverQueue, Segment, Used};
 
 /// When so many chains were taken back, the packet that was begun is the last of the burst.
 const MAX_BURST_CHAINS: usize = 64;
@@ -40,6 +41,9 @@ pub struct Receiver<M> {
     queue: DriverQueue,
     memory: Arc<M>,
     pool: Rc<Pool>,
+    /// Frames for long packets, which are in the ring while most packets are long, if there are such.
+    large: Option<Rc<Pool>>,
+    trend: Trend,
     features: u64,
     /// By the numbers of their chains.
     frames: Vec<Option<Posted>>,
@@ -76,11 +80,28 @@ impl<M: PacketMemory> Receiver<M> {
             return Err(ForeignPool);
         }
         let frames = core::iter::repeat_with(|| None).take(usize::from(size)).collect();
-        let counters = ReceiverCounters::default();
-        let mut receiver =
-            Self { queue, memory, pool, features, frames, posted: 0, merging: None, came: Vec::new(), counters };
+        let (counters, trend, came) = (ReceiverCounters::default(), Trend::default(), Vec::new());
+        let mut receiver = Self {
+            queue,
+            memory,
+            pool,
+            large: None,
+            trend,
+            features,
+            frames,
+            posted: 0,
+            merging: None,
+            came,
+            counters,
+        };
         receiver.fill();
         Ok(receiver)
+    }
+
+    /// Receives into frames of `large`, too, while most packets are long, if such frames lie in the memory. There may be as few as none of them.
+    #[must_use]
+    pub fn with_large(self, large: Rc<Pool>) -> Self {
+        Self { large: Some(large), ..self }
     }
 
     /// Puts up to `max` packets behind those in `out`, and new frames into the ring; answers how many packets. Of large ones there are fewer,
@@ -123,8 +144,7 @@ impl<M: PacketMemory> Receiver<M> {
     /// Puts as many frames into the ring as there is room for.
     pub fn fill(&mut self) {
         while self.queue.free() > 0 {
-            let posted = self.pool.take().and_then(|frame| Posted::new(&*self.memory, frame));
-            let Some((frame, segment)) = posted else {
+            let Some((frame, segment)) = self.frame() else {
                 self.counters.no_frames += 1;
                 return;
             };
@@ -133,6 +153,14 @@ impl<M: PacketMemory> Receiver<M> {
             self.frames[usize::from(token)] = Some(frame);
             self.posted += 1;
         }
+    }
+
+    /// A frame for the next place of the ring.
+    #[inline]
+    fn frame(&self) -> Option<(Posted, Segment)> {
+        let posted = |pool: &Pool| pool.take().and_then(|frame| Posted::new(&*self.memory, frame));
+        let large = self.large.as_ref().filter(|_| self.trend.is_long());
+        large.and_then(|large| posted(large)).or_else(|| posted(&self.pool))
     }
 
     /// Whether the device has fewer frames than the `needed` ones of the longest packet, for which it may wait then with all that is behind
@@ -171,12 +199,13 @@ impl<M: PacketMemory> Receiver<M> {
         let written = if written == u32::MAX { posted.room() } else { written as usize };
         let is_lost = written > posted.room() && !planted::is("virtio_net_room_ignored");
         let frame = posted.into_filled(written);
-        let Some(mut merging) = self.merging.take() else { return self.begin(frame, is_lost, out) };
+        // It stays where it is until it is whole.
+        let Some(merging) = &mut self.merging else { return self.begin(frame, is_lost, out) };
         merging.add(frame, is_lost);
         if merging.left > 0 {
-            self.merging = Some(merging);
             return;
         }
+        let Some(merging) = self.merging.take() else { return };
         let is_long = usize::from(num_buffers(&merging.header)) > MAX_BUFFERS;
         if is_long {
             self.counters.truncated += 1;
@@ -212,7 +241,10 @@ impl<M: PacketMemory> Receiver<M> {
     fn complete(&mut self, header: &[u8; HEADER_BYTES], is_lost: bool, out: &mut VecDeque<Packet>) {
         let Some(packet) = out.back_mut() else { return };
         match decode(header, packet) {
-            Ok(offload) if !is_lost && !packet.is_empty() && self.expects(&offload) => packet.offload = offload,
+            Ok(offload) if !is_lost && !packet.is_empty() && self.expects(&offload) => {
+                self.trend.note(packet.len());
+                packet.offload = offload;
+            }
             _ => {
                 self.counters.malformed += 1;
                 out.pop_back();

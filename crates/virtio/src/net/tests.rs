@@ -345,6 +345,32 @@ fn a_receiver_without_frames_says_so_and_goes_on_when_there_are_some() {
 }
 
 #[test]
+fn large_frames_are_in_the_ring_while_most_packets_are_long() {
+    let mut world = World::new();
+    let (pool, large) = (world.pool(2_048, 1_000), world.pool(LARGE_FRAME_BYTES, 20));
+    let (receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
+    let mut receiver = receiver.with_large(large.clone());
+    let long = pattern(1, LARGE_FROM_BYTES);
+    let mut exchange = |sent: &[u8]| {
+        let _ = receiver.publish();
+        assert!(world.give_packet(&mut rx, [0; HEADER_BYTES], sent), "there is always room");
+        let mut packets = VecDeque::new();
+        assert_eq!(receiver.receive(&mut packets, 32), Ok(1));
+        assert!(packets[0].buffers().concat() == sent);
+        packets[0].buffers().len()
+    };
+    for _ in 0..20 {
+        assert_eq!((exchange(&long), exchange(b"short")), (9, 1), "half of them are not most");
+    }
+    assert_eq!(large.counters().high_water_frames, 0);
+    let buffers: Vec<_> = (0..40).map(|_| exchange(&long)).collect();
+    assert!(buffers.contains(&1), "{buffers:?}");
+    assert_eq!(large.counters().high_water_frames, 20, "there are no more, and small ones are in the ring too");
+    (0..300).for_each(|_| assert_eq!(exchange(b"short"), 1));
+    assert_eq!(large.counters().in_use_frames, 0);
+}
+
+#[test]
 fn a_burst_of_large_packets_ends_with_the_one_that_reaches_the_bound() {
     let mut world = World::new();
     let pool = world.pool(256, 1_000);

@@ -18,6 +18,7 @@ use crate::capabilities::Capabilities;
 use crate::cut::cut;
 use crate::edit::complete_checksum;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
+use crate::vhost_user::LARGE_POOL;
 
 /// How long a queue that found no frame waits until it tries again: nobody tells when frames come back.
 const STARVED_WAIT: Duration = Duration::from_millis(1);
@@ -39,6 +40,8 @@ struct State {
     is_first: bool,
     capabilities: Capabilities,
     pool: Rc<Pool>,
+    /// Frames for long packets.
+    large: Option<Pool>,
     /// Packets that were made of one that the driver does not take as it is, and those before it.
     ready: VecDeque<Packet>,
     /// Whether the driver has to make room before anything can be sent.
@@ -71,6 +74,8 @@ impl BackQueue {
             is_first,
             capabilities,
             pool,
+            // Without them small ones do.
+            large: Pool::new(LARGE_POOL).ok(),
             ready: VecDeque::new(),
             is_full: false,
             has_to_look_again: false,
@@ -87,7 +92,7 @@ impl State {
     fn receive(&mut self, running: &mut Running<TransmitRing>, out: &mut VecDeque<Packet>, max: usize) -> Took {
         running.ring.ring().disable_notifications();
         let took = if running.is_enabled {
-            running.ring.take(&self.pool, self.capabilities.max_rx_bytes(), max, out)
+            running.ring.take(&self.pool, self.large.as_ref(), self.capabilities.max_rx_bytes(), max, out)
         } else {
             // What a ring that is disabled transmits goes nowhere ("Ring states").
             running.ring.discard(max).map(|has_to_tell| Took { has_to_tell, ..Took::default() })
@@ -261,6 +266,7 @@ impl Queue for BackQueue {
 
     fn free_unused_memory(&mut self) {
         self.state.ready.shrink_to_fit();
+        self.state.large.iter().for_each(Pool::free_unused_memory);
     }
 }
 

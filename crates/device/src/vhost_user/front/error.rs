@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::options::MAX_FRONT_QUEUES;
 use crate::vhost_user::channel::ChannelError;
 use crate::vhost_user::message::MessageError;
+use crate::vhost_user::options::VhostUserOptionError;
 use crate::vhost_user::socket::SocketError;
 
 /// Why a front end can't be had.
@@ -14,27 +14,9 @@ pub enum FrontError {
     /// The socket can't be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The number of queues is out of range.
-    #[error("{queues} queues: a vhost-user device has 1 to {MAX_FRONT_QUEUES}")]
-    Queues {
-        /// The number that was asked for.
-        queues: usize,
-    },
-    /// The MTU is out of range.
-    #[error("an MTU of {mtu_bytes} bytes: it is from 68 to 65,535")]
-    Mtu {
-        /// The MTU that was asked for.
-        mtu_bytes: usize,
-    },
-    /// The command line is wrong.
-    #[error(
-        "{option:?} is no option of a vhost-user device: there are server, queues=N, mtu=BYTES, mac=ADDRESS, offload=on|off \
-         and ring=split|packed"
-    )]
-    Option {
-        /// What was not understood.
-        option: String,
-    },
+    /// There is no such device.
+    #[error(transparent)]
+    Options(#[from] VhostUserOptionError),
     /// There is no socket.
     #[error(
         "there is no socket {path:?}: the back end must be started first, or connect to this side, which makes the socket then \

@@ -9,16 +9,10 @@ use sunstar_wire::MacAddr;
 use super::error::FrontError;
 use crate::capabilities::Offloads;
 use crate::vhost_user::address;
-use crate::vhost_user::socket::check_path;
-
-/// A front end has at most this many pairs of queues.
-pub const MAX_FRONT_QUEUES: usize = 128;
+use crate::vhost_user::options::{self, Common, Rss, VhostUserOptionError};
 
 /// What addresses of front ends begin with.
 const OWN_OCTET: u8 = 2;
-
-/// MTUs that make sense: IPv4 needs the first, and no packet is longer than the last.
-const MTUS: std::ops::RangeInclusive<usize> = 68..=65_535;
 
 /// Which kind of rings is preferred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +31,7 @@ pub struct FrontOptions {
     pub path: PathBuf,
     /// Whether the back end connects to this side, which makes the socket.
     pub is_server: bool,
-    /// How many pairs of queues, at most [`MAX_FRONT_QUEUES`].
+    /// How many pairs of queues, at most [`MAX_VHOST_USER_QUEUES`](crate::MAX_VHOST_USER_QUEUES).
     pub queues: usize,
     /// The longest IP packet that is sent in one piece, in bytes, from 68 to 65,535.
     pub mtu_bytes: usize,
@@ -45,6 +39,8 @@ pub struct FrontOptions {
     pub mac: Option<MacAddr>,
     /// The offloads to be used, both ways, as far as the back end has them. VLAN tags always stay in the frame.
     pub offloads: Offloads,
+    /// Which flows come by which pair of queues.
+    pub rss: Rss,
     /// Which kind of rings is preferred.
     pub ring: Ring,
 }
@@ -59,16 +55,13 @@ impl FrontOptions {
             mtu_bytes: 1_500,
             mac: None,
             offloads: Offloads { vlan: false, ..Offloads::ALL },
+            rss: Rss::default(),
             ring: Ring::Split,
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), FrontError> {
-        check_path(&self.path)?;
-        if !(1..=MAX_FRONT_QUEUES).contains(&self.queues) {
-            return Err(FrontError::Queues { queues: self.queues });
-        }
-        if MTUS.contains(&self.mtu_bytes) { Ok(()) } else { Err(FrontError::Mtu { mtu_bytes: self.mtu_bytes }) }
+    pub(super) fn check(&self) -> Result<(), VhostUserOptionError> {
+        options::check(&self.path, self.queues, self.mtu_bytes)
     }
 
     /// The stack's address.
@@ -99,7 +92,7 @@ impl FrontOptions {
 }
 
 /// Reads what follows `vhost-user:` on a command line:
-/// `PATH[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,ring=split|packed]`.
+/// `PATH[,server][,queues=N][,mtu=BYTES][,mac=ADDRESS][,offload=on|off][,rss=symmetric|secret][,ring=split|packed]`.
 impl FromStr for FrontOptions {
     type Err = FrontError;
 
@@ -107,17 +100,14 @@ impl FromStr for FrontOptions {
         let mut parts = text.split(',');
         let mut options = Self::new(parts.next().unwrap_or_default());
         for part in parts {
-            let wrong = || FrontError::Option { option: part.to_owned() };
-            match part.split_once('=') {
-                None if part == "server" => options.is_server = true,
-                Some(("queues", count)) => options.queues = count.parse().map_err(|_| wrong())?,
-                Some(("mtu", bytes)) => options.mtu_bytes = bytes.parse().map_err(|_| wrong())?,
-                Some(("mac", text)) => options.mac = Some(address::parse(text).ok_or_else(wrong)?),
-                Some(("offload", "on")) => {}
-                Some(("offload", "off")) => options.offloads = Offloads::NONE,
-                Some(("ring", "split")) => options.ring = Ring::Split,
-                Some(("ring", "packed")) => options.ring = Ring::Packed,
-                _ => return Err(wrong()),
+            let Self { path: _, is_server, queues, mtu_bytes, mac, offloads, rss, ring } = &mut options;
+            match part {
+                "ring=split" => *ring = Ring::Split,
+                "ring=packed" => *ring = Ring::Packed,
+                _ => Common { is_server, queues, mtu_bytes, mac, offloads, rss }.read(part).ok_or_else(|| {
+                    let (of, own) = ("a vhost-user device", "ring=split|packed");
+                    VhostUserOptionError::Unknown { option: part.to_owned(), of, own }
+                })?,
             }
         }
         options.check()?;

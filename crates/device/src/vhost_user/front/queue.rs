@@ -18,6 +18,7 @@ use super::session::{Pair, RING};
 use crate::capabilities::Capabilities;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::LARGE_POOL;
 
 /// How long a queue without frames waits until it tries again: nobody tells when frames come back.
 const STARVED_WAIT: Duration = Duration::from_millis(1);
@@ -30,6 +31,8 @@ pub(super) struct FrontQueue {
     capabilities: Capabilities,
     memory: Arc<SharedMemory>,
     pool: Rc<Pool>,
+    /// Frames for long packets, bounded whatever became of those that back ends had.
+    large: Rc<Pool>,
     /// Of what was taken from the slot last.
     generation: u64,
     /// None while there is no back end.
@@ -68,6 +71,8 @@ impl FrontQueue {
         let frame_bytes = frame.tailroom();
         memory.offset_of(frame.spare().as_ptr().cast(), frame_bytes).ok_or(AttachError::OtherMemory)?;
         drop(frame);
+        // It has no memory yet, and where there is none for it later, it has no frames.
+        let large = Pool::with_memory(Arc::clone(&memory) as _, LARGE_POOL).map_err(|_| AttachError::NoFrame)?;
         let mut queue = Self {
             generation: 0,
             rings: None,
@@ -82,6 +87,7 @@ impl FrontQueue {
             capabilities,
             memory,
             pool,
+            large: Rc::new(large),
         };
         let pair = queue.follow();
         let is_mergeable = pair.as_ref().is_none_or(|pair| pair.features & features::MRG_RXBUF != 0);
@@ -118,7 +124,7 @@ impl FrontQueue {
 
     /// Goes on with other rings, if there are any.
     fn set_up(&mut self, pair: Option<Pair>) {
-        self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool));
+        self.rings = pair.and_then(|pair| Rings::new(pair, &self.memory, &self.pool, &self.large));
     }
 
     /// Does nothing more with the rings.
@@ -152,11 +158,12 @@ impl FrontQueue {
 
 impl Rings {
     /// Takes hold of new rings, and lets the back end have frames.
-    fn new(pair: Pair, memory: &Arc<SharedMemory>, pool: &Rc<Pool>) -> Option<Self> {
+    fn new(pair: Pair, memory: &Arc<SharedMemory>, pool: &Rc<Pool>, large: &Rc<Pool>) -> Option<Self> {
         let Pair { features, receive, transmit } = pair;
         // They lie in memory that was taken for them, so the areas fit; and the pool was looked at.
         let ((rx, _), (tx, table)) = (receive.driver().ok()?, transmit.driver().ok()?);
         let receiver = Receiver::new(rx, RING, features, Arc::clone(memory), Rc::clone(pool)).ok()?;
+        let receiver = receiver.with_large(Rc::clone(large));
         let transmitter = Transmitter::new(tx, RING, table, Arc::clone(memory)).ok()?;
         let mut rings = Self { receiver, transmitter, rx_kick: receive.kick, tx_kick: transmit.kick };
         rings.receiver.disable_notifications();
@@ -304,6 +311,7 @@ impl Queue for FrontQueue {
     }
 
     fn free_unused_memory(&mut self) {
+        self.large.free_unused_memory();
         if let Some(rings) = &mut self.rings {
             match rings.transmitter.reclaim() {
                 Ok(_) => rings.transmitter.free_unused_memory(),

@@ -15,6 +15,7 @@ use sunstar_wire::MacAddr;
 use super::*;
 use crate::queue::{AttachError, Counters, Readiness};
 use crate::vhost_user::message::{Request, RingState};
+use crate::vhost_user::options::{MAX_VHOST_USER_QUEUES, Rss};
 use back::{ALL, Back};
 
 mod back;
@@ -408,15 +409,15 @@ fn a_back_end_that_says_what_nobody_asked_for_stops_before_it_is_left() {
 #[test]
 fn a_device_has_as_many_pairs_as_rings_have_numbers() {
     let mut scene = Scene::new();
-    scene.options.queues = MAX_FRONT_QUEUES;
+    scene.options.queues = MAX_VHOST_USER_QUEUES;
     let (mut front, back) = scene.meet(&scene.listen(), ALL);
-    let queue = scene.queue(&mut front, MAX_FRONT_QUEUES - 1);
+    let queue = scene.queue(&mut front, MAX_VHOST_USER_QUEUES - 1);
     drop(queue);
     assert_eq!(scene.pool.counters().in_use_frames, 0);
     let disabled = |index| Request::SetVringEnable(RingState { index, value: 0 });
     assert_eq!(back.session.asked(), [disabled(254), disabled(255), Request::GetFeatures]);
     drop(front);
-    assert_eq!(back.session.asked().len(), 2 * MAX_FRONT_QUEUES);
+    assert_eq!(back.session.asked().len(), 2 * MAX_VHOST_USER_QUEUES);
 }
 
 #[test]
@@ -539,7 +540,8 @@ fn frames_that_do_not_suit_are_refused() {
 fn options_are_read_and_checked() {
     let read = |text: &str| text.parse::<FrontOptions>().map_err(|error| error.to_string());
     assert_eq!(read("/run/switch"), Ok(FrontOptions::new("/run/switch")));
-    let all = read("a/b,server,queues=4,mtu=9000,mac=02:00:00:00:00:Ff,offload=off,ring=packed").expect("all of them");
+    let all = read("a/b,server,queues=4,mtu=9000,mac=02:00:00:00:00:Ff,offload=off,rss=secret,ring=packed")
+        .expect("all of them");
     assert_eq!(
         all,
         FrontOptions {
@@ -549,6 +551,7 @@ fn options_are_read_and_checked() {
             mtu_bytes: 9_000,
             mac: Some(MacAddr([2, 0, 0, 0, 0, 255])),
             offloads: Offloads::NONE,
+            rss: Rss::Secret,
             ring: Ring::Packed,
         }
     );
@@ -563,6 +566,7 @@ fn options_are_read_and_checked() {
         ("p,mac=01:00:00:00:00:00", "is no option"),
         ("p,mac=02:00:00:00:00", "is no option"),
         ("p,ring=round", "is no option"),
+        ("p,rss=on", "rss=symmetric|secret and ring=split|packed"),
     ] {
         let told = read(text).expect_err(text);
         assert!(told.contains(error), "{text}: {told}");

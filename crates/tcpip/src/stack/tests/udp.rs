@@ -207,3 +207,23 @@ fn free_ports_are_found() {
     ports.dedup();
     assert_eq!((ports.len(), ports.iter().all(|port| *port >= 49_152)), (200, true));
 }
+
+#[test]
+fn a_port_is_found_as_long_as_one_is_free() {
+    for drawn in 0..20 {
+        let mut script = Script::new();
+        // Which port is tried first follows from how many were.
+        script.stack.next_udp_port = drawn;
+        script.stack.udp().set_free_ports((6_000..=6_002).collect());
+        let mut ports: Vec<u16> = (0..3)
+            .map(|_| {
+                let socket = bind(&mut script, ANY, 0);
+                script.stack.udp().local(socket).expect("it is ours").port()
+            })
+            .collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [6_000, 6_001, 6_002], "{drawn}");
+        let refused = script.stack.udp_bind((ANY, 0).into(), UdpOptions::DEFAULT);
+        assert_eq!(refused.err(), Some(OpenError::NoPort));
+    }
+}

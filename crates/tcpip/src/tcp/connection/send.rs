@@ -245,6 +245,7 @@ impl Connection {
             ts_offset: self.ts_offset,
             has_timestamps: self.agreed.has_timestamps,
             ends_at: now + time_wait::DURATION,
+            since_secs: time_wait::seconds(now),
         };
         self.end();
         rest

@@ -114,7 +114,7 @@ impl Connection {
         if self.retransmit_timer.is_some_and(|timer| timer.is_for(Purpose::Orphan)) {
             return;
         }
-        self.retransmit_timer = None;
+        let running = self.retransmit_timer.take();
         if self.is_opening() || self.in_flight() + self.lost() > 0 {
             let timeout = now.after_micros(self.rto.timeout_micros());
             match self.probe_deadline(now) {
@@ -124,7 +124,11 @@ impl Connection {
             }
         } else if self.unsent_bytes > 0 || self.fin == Fin::Queued {
             // Nothing is under way and something is held back: only the other side's window can have done that.
-            self.set_timer(Purpose::Persist, now + self.rto.timeout());
+            let deadline = now.after_micros(self.rto.timeout_micros());
+            // What would fit is not put off by whatever else the other side says (RFC 9293 §3.8.6.2.1, override timeout).
+            let is_put_off = |timer: &RetransmitTimer| timer.is_for(Purpose::Persist) && self.peer_room() > 0;
+            let waits_until = running.filter(is_put_off).map_or(Instant::NEVER, RetransmitTimer::deadline);
+            self.set_timer(Purpose::Persist, deadline.min(waits_until));
         }
     }
 

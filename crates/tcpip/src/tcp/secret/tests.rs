@@ -1,9 +1,9 @@
 use core::hash::Hasher;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use siphasher::sip::SipHasher13;
-use sunstar_wire::{AddressPair, FourTuple};
+use sunstar_wire::{AddressPair, FourTuple, MacAddr};
 
 use super::{Secret, sip_13_of_12_bytes};
 use crate::time::Instant;
@@ -58,4 +58,19 @@ fn twelve_bytes_have_the_hash_that_any_others_would_have() {
         hasher.write(&[&first.to_le_bytes()[..], &last.to_le_bytes()].concat());
         assert_eq!(sip_13_of_12_bytes(key, first, last), hasher.finish());
     }
+}
+
+/// RFC 7217 §5: a host has the same address each time. Name servers and filters have it stored: none of these numbers may change.
+#[test]
+fn addresses_stay_the_same() {
+    let (secret, mac) = (Secret::new([7; 16]), MacAddr([2, 0, 0, 0, 0, 1]));
+    let network = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 0, 0, 0, 0);
+    let identifiers = [0, 1].map(|retries| secret.interface_identifier(network, mac, retries));
+    assert_eq!(identifiers, [0x63f0_f8a6_e2ca_1966, 0x2017_8a21_1632_14c5]);
+}
+
+/// RFC 8415 §11: a DUID must not change over time, and servers have it stored with what they have leased to it.
+#[test]
+fn names_for_dhcp_stay_the_same() {
+    assert_eq!(Secret::new([7; 16]).uuid(), 0x290c_c7a1_433e_700f_f1bd_32ed_1794_332a_u128.to_be_bytes());
 }

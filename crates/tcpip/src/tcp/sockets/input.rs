@@ -98,7 +98,8 @@ impl Sockets {
         self.counters.segments_received += 1;
     }
 
-    /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, never late.
+    /// When to call [`Sockets::handle_timeout`], if nothing happens before. May be early, and up to 1,024 µs late, so that what ends at
+    /// about the same time ends together.
     pub fn deadline(&self) -> Option<Instant> {
         let first = self.next_micros();
         (first != u64::MAX).then(|| Instant::from_micros(first))
@@ -247,12 +248,35 @@ impl Sockets {
         match verdict {
             time_wait::Verdict::Ignore => {}
             time_wait::Verdict::Answer(header) => self.reply(flow, header),
-            time_wait::Verdict::Reopen => {
+            time_wait::Verdict::Reopen => self.on_reopening(now, place, flow, segment, origin),
+        }
+    }
+
+    /// A SYN for the ports of a connection that is over. It is forgotten if there is somebody for whom another one opens, and not by
+    /// whoever just asks (RFC 1337).
+    fn on_reopening(&mut self, now: Instant, place: u32, flow: FourTuple, segment: &mut Segment, origin: Origin) {
+        let Some(over) = self.over.get(place) else { return };
+        let time_wait = over.time_wait;
+        let listener = bound_at(&self.bound, flow.src());
+        match listener.and_then(|at| self.listeners.get(at).map(|listener| (at, listener))) {
+            // A cookie would not open it while this is remembered, and its number might lie below what was sent.
+            Some((at, listener)) if listener.has_room() && !self.is_flooded(listener) => {
                 self.forget_over(place);
                 self.counters.time_wait_reused += 1;
-                self.on_stranger(now, flow, segment, origin);
+                assume_mss(&flow, segment);
+                let iss = time_wait.next_iss(self.hash(&flow).initial_sequence(now));
+                self.open_half(now, flow, at, segment, origin, iss);
+            }
+            found => {
+                self.counters.syns_dropped += u64::from(found.is_some());
+                self.reply(flow, time_wait.answer(now));
             }
         }
+    }
+
+    /// Whether so many strangers have not confirmed that the next one is not remembered.
+    fn is_flooded(&self, listener: &Listener) -> bool {
+        self.half_open.len() >= self.limits.half_open as usize || listener.half_open > listener.backlog
     }
 
     /// A segment of no connection (RFC 9293 §3.10.7.1, §3.10.7.2).
@@ -277,17 +301,23 @@ impl Sockets {
 
     fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, origin: Origin) {
         let syn = &segment.header;
-        let is_flooded = self.half_open.len() >= self.limits.half_open as usize;
         let Some(listener) = self.listeners.get(at) else { return };
         if !listener.has_room() {
             self.counters.syns_dropped += 1;
             return;
         }
-        if is_flooded || listener.half_open > listener.backlog {
+        if self.is_flooded(listener) {
             self.answer_by_cookie(now, flow, at, syn, origin.link_mss);
             return;
         }
         let iss = self.hash(&flow).initial_sequence(now);
+        self.open_half(now, flow, at, segment, origin, iss);
+    }
+
+    /// Remembers who has sent a SYN for which there is a place, and answers with a SYN that begins at `iss`.
+    fn open_half(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, origin: Origin, iss: Seq) {
+        let syn = &segment.header;
+        let Some(listener) = self.listeners.get(at) else { return };
         let mut half_open = HalfOpen::new(syn, &listener.options, iss, self.secret.timestamp_offset(&flow));
         half_open.limit_mss(origin.link_mss);
         let has_data = !segment.payload.is_empty();
@@ -353,6 +383,7 @@ impl Sockets {
     pub(super) fn forget(&mut self, place: u32) {
         if let Some(flow) = self.end_waiting(place) {
             self.flows.remove(self.flow_hash(&flow), Place::HalfOpen(place).pack());
+            self.ports.note_free(&flow);
         }
     }
 
@@ -369,6 +400,7 @@ impl Sockets {
     fn forget_over(&mut self, place: u32) {
         if let Some(over) = self.over.remove(place).filter(|_| !planted::is("leaked_flow")) {
             self.flows.remove(self.flow_hash(&over.flow), Place::Over(place).pack());
+            self.ports.note_free(&over.flow);
         }
     }
 

@@ -160,6 +160,7 @@ impl Sockets {
                 bound.remove();
             }
         }
+        self.ports.forget_exhausted();
         for id in removed.queue {
             self.abort(now, id);
         }

@@ -68,7 +68,7 @@ impl Sockets {
         }
         let mut flow = FourTuple { addresses, src_port: src.port(), dst_port: dst.port() };
         if src.port() == 0 {
-            flow.src_port = self.choose_port(&flow).ok_or(OpenError::NoPort)?;
+            flow.src_port = self.choose_port(now, &flow).ok_or(OpenError::NoPort)?;
         } else if self.find(&flow).is_some() {
             return Err(OpenError::InUse);
         }
@@ -114,22 +114,6 @@ impl Sockets {
     /// Forgets the cookies of all servers.
     pub fn forget_cookies(&mut self) {
         self.cookies.clear();
-    }
-
-    /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.
-    fn choose_port(&mut self, flow: &FourTuple) -> Option<u16> {
-        let offset = self.secret.port_offset(flow);
-        for _ in 0..self.free_ports.count() {
-            let count = self.next_port;
-            self.next_port = self.next_port.wrapping_add(1);
-            let candidate = FourTuple { src_port: self.free_ports.nth(offset.wrapping_add(count))?, ..*flow };
-            let is_bound = super::bound_at(&self.bound, candidate.src()).is_some();
-            let passes = self.port_filter.as_ref().is_none_or(|filter| (filter.0)(&candidate));
-            if passes && !is_bound && self.find(&candidate).is_none() {
-                return Some(candidate.src_port);
-            }
-        }
-        None
     }
 
     /// A segment of a connection, as we have sent it, was refused on its way. Answers whether there is such a connection that can
@@ -256,6 +240,7 @@ impl Sockets {
     pub(super) fn hide(&mut self, place: u32, flow: &FourTuple) {
         self.forget_recent(place);
         self.flows.remove(self.flow_hash(flow), Place::Connection(place).pack());
+        self.ports.note_free(flow);
     }
 
     /// Segments find what comes after a connection in its place.

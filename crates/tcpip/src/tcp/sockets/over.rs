@@ -123,7 +123,8 @@ mod tests {
         let addresses = AddressPair::V4 { src: Ipv4Addr::LOCALHOST, dst: Ipv4Addr::LOCALHOST };
         let ends_at = Instant::from_micros(ends_at);
         let (snd_nxt, rcv_nxt) = (Seq::default(), Seq::default());
-        let time_wait = TimeWait { snd_nxt, rcv_nxt, ts_recent: 0, ts_offset: 0, has_timestamps: false, ends_at };
+        let (ts_recent, ts_offset, since_secs) = (0, 0, 0);
+        let time_wait = TimeWait { snd_nxt, rcv_nxt, ts_recent, ts_offset, has_timestamps: false, ends_at, since_secs };
         Over { flow: FourTuple { addresses, src_port: 1, dst_port: 2 }, time_wait }
     }
 

@@ -1,5 +1,7 @@
 mod cookies;
 mod orphans;
+mod ports;
+mod time_wait;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -12,7 +14,7 @@ use crate::neighbours::Errand;
 use crate::tcp::connection::{Connection, Failure, Options, Segment, State};
 use crate::tcp::secret::Secret;
 use crate::tcp::test_stream::data;
-use crate::tcp::time_wait;
+use crate::tcp::time_wait::DURATION as TIME_WAIT;
 use crate::time::Instant;
 
 /// Two stacks, joined without delay; the clock only moves when it is told to.
@@ -149,7 +151,7 @@ fn nothing_is_left_of_a_closed_connection() {
     two.run();
     two.wait(Duration::from_secs(1));
     assert_eq!([two.stacks[0].counts(), two.stacks[1].counts()], [[0, 0, 1], [0, 0, 0]]);
-    two.wait(time_wait::DURATION);
+    two.wait(TIME_WAIT);
     assert_eq!([two.stacks[0].counts(), two.stacks[1].counts()], [[0; 3]; 2]);
     assert_eq!(two.stacks.each_ref().map(|stack| (stack.deadline(), stack.flows.len())), [(None, 0); 2]);
 }

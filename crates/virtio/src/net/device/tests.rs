@@ -8,6 +8,7 @@ use sunstar_packet::{Buffer, Packet, Pool, PoolOptions, Segmentation, Segmentati
 
 use super::*;
 use crate::net::header::{HEADER_BYTES, encode, num_buffers};
+use crate::net::{LARGE_FRAME_BYTES, LARGE_FROM_BYTES};
 use crate::queue::{DriverQueue, QueueOptions, Segment};
 use crate::testing::{DATA, Pair, pair};
 use alloc::collections::VecDeque;
@@ -107,7 +108,7 @@ fn packets_are_copied_out_of_what_the_driver_transmits() {
             net.offer(0, &PARTIAL, b"a packet of some bytes", piece);
             net.offer(100, &Offload::default(), b"another one", piece);
             let (mut ring, mut out) = (net.transmit(), VecDeque::new());
-            let took = ring.take(&pool(8, 16), 100, 32, &mut out).expect("the ring is fine");
+            let took = ring.take(&pool(8, 16), None, 100, 32, &mut out).expect("the ring is fine");
             let expected = Took { packets: 2, bytes: 33, has_to_tell: true, ..Took::default() };
             assert_eq!(took, expected, "{piece}");
             assert_eq!(out[0].buffers().len(), 3, "frames have 8 bytes");
@@ -115,7 +116,7 @@ fn packets_are_copied_out_of_what_the_driver_transmits() {
             assert_eq!(bytes_of_packet(&out[0]), b"a packet of some bytes");
             assert_eq!(bytes_of_packet(&out[1]), b"another one");
             assert_eq!(net.used(), [0, 0]);
-            assert_eq!(ring.take(&pool(8, 16), 100, 32, &mut out), Ok(Took::default()));
+            assert_eq!(ring.take(&pool(8, 16), None, 100, 32, &mut out), Ok(Took::default()));
         }
     });
 }
@@ -135,7 +136,7 @@ fn packets_that_make_no_sense_are_given_back_and_counted() {
         net.driver.add(&[], &[segment(0, 100)]).expect("there is room");
         net.offer(600, &Offload::default(), b"good", 1024);
         let (mut ring, mut out) = (net.transmit(), VecDeque::new());
-        let took = ring.take(&pool(64, 16), 100, 32, &mut out).expect("the ring is fine");
+        let took = ring.take(&pool(64, 16), None, 100, 32, &mut out).expect("the ring is fine");
         // Empty, no header, not mapped, a checksum beyond its end, segmentation that was not negotiated, nothing to be read.
         let expected = Took { packets: 1, bytes: 4, malformed: 6, too_long: 1, has_to_tell: true, is_starved: false };
         assert_eq!(took, expected);
@@ -151,7 +152,7 @@ fn nobody_who_transmits_has_verified_anything() {
     net.driver.add(&[segment(0, 13)], &[]).expect("there is room");
     let _ = net.driver.publish();
     let mut out = VecDeque::new();
-    net.transmit().take(&pool(64, 16), 100, 32, &mut out).expect("the ring is fine");
+    net.transmit().take(&pool(64, 16), None, 100, 32, &mut out).expect("the ring is fine");
     assert_eq!(out[0].offload.checksum, Checksum::Complete);
 }
 
@@ -162,13 +163,38 @@ fn without_a_frame_packets_stay_with_the_driver() {
         net.offer(0, &Offload::default(), b"12345678", 1024);
         net.offer(50, &Offload::default(), b"123456789", 1024);
         let (mut ring, mut out, pool) = (net.transmit(), VecDeque::new(), pool(8, 2));
-        let took = ring.take(&pool, 100, 32, &mut out).expect("the ring is fine");
+        let took = ring.take(&pool, None, 100, 32, &mut out).expect("the ring is fine");
         let expected = Took { packets: 1, bytes: 8, is_starved: true, has_to_tell: true, ..Took::default() };
         assert_eq!(took, expected);
         assert_eq!(pool.counters().in_use_frames, 1, "what was begun was given back");
         out.clear();
-        assert_eq!(ring.take(&pool, 100, 32, &mut out).expect("the ring is fine").packets, 1);
+        assert_eq!(ring.take(&pool, None, 100, 32, &mut out).expect("the ring is fine").packets, 1);
         assert_eq!(bytes_of_packet(&out[0]), b"123456789");
+    });
+}
+
+#[test]
+fn long_packets_are_copied_to_large_frames_as_long_as_there_are_such() {
+    each_kind(|is_packed| {
+        let mut net = net(is_packed, 64, 0);
+        let (mut ring, mut out) = (net.transmit(), VecDeque::new());
+        let (pool, large) = (pool(2_048, 100), pool(LARGE_FRAME_BYTES, 1));
+        let mut take = |len: usize| {
+            let sent: Vec<u8> = (0..len).map(|place| u8::try_from(place % 251).expect("it is less")).collect();
+            net.offer(0, &Offload::default(), &sent, 10_000);
+            let took = ring.take(&pool, Some(&large), 50_000, 32, &mut out).expect("the ring is fine");
+            assert_eq!(took.packets, 1);
+            let packet = out.pop_front().expect("it came");
+            assert!(bytes_of_packet(&packet) == sent, "{len} bytes");
+            packet
+        };
+        assert_eq!(take(LARGE_FROM_BYTES - 1).buffers().len(), 8, "it is not long");
+        let lens = |packet: &Packet| packet.buffers().iter().map(|buffer| buffer.len()).collect::<Vec<_>>();
+        let long = take(40_000);
+        assert_eq!(lens(&long), [LARGE_FRAME_BYTES, 2_048, 2_048, 2_048, 1_088], "what is left is not long");
+        assert_eq!(take(LARGE_FROM_BYTES).buffers().len(), 8, "there was one large frame");
+        drop(long);
+        assert_eq!(take(LARGE_FROM_BYTES).buffers().len(), 1);
     });
 }
 
@@ -360,7 +386,7 @@ proptest! {
             let bytes: Vec<u8> = (0..len).map(|at| u8::try_from((at * 7 + round) % 251).expect("less")).collect();
             net.offer(round, &Offload::default(), &bytes, piece);
             let mut out = VecDeque::new();
-            let took = ring.take(&pool, 300, 32, &mut out).expect("the ring is fine");
+            let took = ring.take(&pool, None, 300, 32, &mut out).expect("the ring is fine");
             if len.div_ceil(frame) > sunstar_packet::MAX_BUFFERS {
                 prop_assert_eq!(took.too_long, 1);
                 prop_assert_eq!(net.used().len(), 1);
@@ -424,7 +450,7 @@ fn hostile(is_packed: bool, steps: &[(usize, usize, Vec<u8>)], seeds: &[(u64, u3
             let offset = offset % memory.len();
             memory.write(offset, &bytes[..bytes.len().min(memory.len() - offset)]);
         }
-        let took = transmit.take(&pool, 2000, 20, &mut out);
+        let took = transmit.take(&pool, None, 2000, 20, &mut out);
         assert!(took.is_err() || took.is_ok_and(|took| took.packets as u64 + took.malformed <= 20));
         for packet in &out {
             assert!(!packet.is_empty() && packet.len() <= 2000);

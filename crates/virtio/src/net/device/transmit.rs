@@ -7,6 +7,7 @@ use sunstar_packet::{BufferMut, Checksum, MAX_BUFFERS, Offload, Packet, Pool};
 
 use super::{DeviceRing, FROM_DRIVER, bytes_of};
 use crate::memory::Window;
+use crate::net::LARGE_FROM_BYTES;
 use crate::net::header::{HEADER_BYTES, decode, is_plain};
 use crate::queue::{AHEAD, Broken, Chain, Single, Taken, pieces};
 
@@ -60,7 +61,8 @@ impl TransmitRing {
     }
 
     /// Puts the packets of up to `max` chains behind those in `out`, in frames of `pool`; fewer if they are large, since whoever gets them
-    /// is to work on them while the driver makes the next ones. Packets have at most `max_bytes`.
+    /// is to work on them while the driver makes the next ones. Long ones lie in frames of `large` as long as there are such
+    /// ([`LARGE_FROM_BYTES`]). Packets have at most `max_bytes`.
     ///
     /// # Errors
     /// If what the driver has written makes no sense: nothing has been taken. If something was taken before it, that is told as ever, and the
@@ -68,6 +70,7 @@ impl TransmitRing {
     pub fn take(
         &mut self,
         pool: &Pool,
+        large: Option<&Pool>,
         max_bytes: usize,
         max: usize,
         out: &mut VecDeque<Packet>,
@@ -94,7 +97,7 @@ impl TransmitRing {
                     break;
                 }
                 Ok(Taken::Refused(_)) => took.malformed += 1,
-                Ok(Taken::Chain) => match self.copy(pool, max_bytes) {
+                Ok(Taken::Chain) => match self.copy(pool, large, max_bytes) {
                     Copied::Packet(packet) => {
                         took.packets += 1;
                         took.bytes += packet.len() as u64;
@@ -180,7 +183,7 @@ impl TransmitRing {
     }
 
     /// Copies the packet of the chain.
-    fn copy(&self, pool: &Pool, max_bytes: usize) -> Copied {
+    fn copy(&self, pool: &Pool, large: Option<&Pool>, max_bytes: usize) -> Copied {
         let Some(len) = bytes_of(self.chain.readable()).checked_sub(HEADER_BYTES).filter(|len| *len > 0) else {
             return Copied::Malformed;
         };
@@ -193,7 +196,8 @@ impl TransmitRing {
             if frames.len() == MAX_BUFFERS {
                 return Copied::TooLong;
             }
-            let Some(frame) = pool.take() else { return Copied::NoFrame };
+            let larger = large.filter(|_| len - room >= LARGE_FROM_BYTES).and_then(Pool::take);
+            let Some(frame) = larger.or_else(|| pool.take()) else { return Copied::NoFrame };
             room += frame.tailroom();
             frames.push(frame);
         }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_wire::Seq;
 
-use crate::tcp::connection::{Connection, Options, Segment};
+use crate::tcp::connection::{Connection, Options, Queues, Segment};
 use crate::tcp::test_stream::data;
 use crate::time::Instant;
 
@@ -18,6 +18,8 @@ struct End {
     thorough: Connection,
     arriving: VecDeque<Segment>,
     sent: u32,
+    /// Memory that the copies have given back.
+    spares: [Vec<Box<Queues>>; 2],
 }
 
 /// What happens next.
@@ -26,6 +28,12 @@ enum Step {
     Send(u16),
     Read,
     Close,
+    /// What is under way needs no memory, if nothing is.
+    Reclaim,
+    /// It gets back what it has given.
+    Lend,
+    /// The application is no longer interested.
+    LetGo,
     Pass(u16),
     /// The segment that was sent first arrives, or that behind it.
     Arrive(bool),
@@ -38,6 +46,9 @@ fn step() -> impl Strategy<Value = (bool, Step)> {
         8 => (1..6_000_u16).prop_map(Step::Send),
         6 => Just(Step::Read),
         1 => Just(Step::Close),
+        12 => Just(Step::Reclaim),
+        4 => Just(Step::Lend),
+        1 => Just(Step::LetGo),
         4 => (1..2_000_u16).prop_map(Step::Pass),
         30 => Just(Step::Arrive(false)),
         1 => Just(Step::Arrive(true)),
@@ -50,11 +61,29 @@ fn step() -> impl Strategy<Value = (bool, Step)> {
 impl End {
     fn new(now: Instant, options: Options, iss: u32) -> Self {
         let connection = || Connection::connect(now, options.into(), Seq::new(iss), iss);
-        Self { quick: connection(), thorough: connection(), arriving: VecDeque::new(), sent: 0 }
+        Self {
+            quick: connection(),
+            thorough: connection(),
+            arriving: VecDeque::new(),
+            sent: 0,
+            spares: Default::default(),
+        }
     }
 
     fn both(&mut self) -> [&mut Connection; 2] {
         [&mut self.quick, &mut self.thorough]
+    }
+
+    fn reclaim(&mut self, now: Instant) {
+        let given = self.both().map(|connection| connection.reclaim(now));
+        assert_eq!(format!("{:?}", given[0]), format!("{:?}", given[1]));
+        self.spares.iter_mut().zip(given).for_each(|(spares, given)| spares.extend(given));
+    }
+
+    fn lend(&mut self) {
+        let [quick, thorough] = &mut self.spares;
+        self.quick.lend(|| quick.pop());
+        self.thorough.lend(|| thorough.pop());
     }
 
     fn send(&mut self, bytes: u32) {
@@ -109,6 +138,14 @@ fn run(steps: &[(bool, Step)], options: Options, max_len: u32) -> u32 {
             Step::Send(bytes) => end.send(bytes.into()),
             Step::Read => drop(end.both().map(Connection::receive)),
             Step::Close => end.both().into_iter().for_each(Connection::close),
+            Step::Reclaim => end.reclaim(now),
+            Step::Lend => end.lend(),
+            Step::LetGo => {
+                for connection in end.both() {
+                    connection.let_go(now);
+                    connection.close();
+                }
+            }
             Step::Pass(micros) => now = now + Duration::from_micros(u64::from(micros) * u64::from(micros)),
             Step::Arrive(is_second) => {
                 if let Some(segment) = end.arriving.remove(is_second.into()) {
@@ -170,4 +207,19 @@ fn ends_are_expected() {
     let one = run(&[&settle[..], &one_ends].concat(), Options::DEFAULT, 0);
     let both = run(&[&settle[..], &one_ends, &other_ends].concat(), Options::DEFAULT, 0);
     assert_eq!((one - opened, both - one), (2, 2));
+}
+
+/// What a connection without queues and one that was let go expect: data, and the other side's end.
+#[test]
+fn what_has_little_state_expects_as_much() {
+    let settle = [(true, Step::Arrive(false)), (false, Step::Arrive(false))].repeat(3);
+    let opened = [&settle[..], &[(false, Step::Reclaim), (true, Step::Reclaim)]].concat();
+    let data = [(false, Step::Send(100)), (true, Step::Arrive(false))];
+    let end = [(false, Step::Close), (true, Step::Arrive(false))];
+    let let_go = [&[(true, Step::LetGo)], &settle[..], &[(true, Step::Reclaim)]].concat();
+    let expected = |steps: &[&[(bool, Step)]]| run(&steps.concat(), Options::DEFAULT, 0);
+    let before = expected(&[&opened]);
+    assert_eq!([expected(&[&opened, &data]), expected(&[&opened, &end])], [before + 1; 2], "without queues");
+    let before = expected(&[&opened, &let_go]);
+    assert_eq!([expected(&[&opened, &let_go, &data]), expected(&[&opened, &let_go, &end])], [before + 1; 2], "let go");
 }

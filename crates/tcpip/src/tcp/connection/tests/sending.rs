@@ -70,6 +70,27 @@ fn uses_a_small_window_at_last() {
     assert_eq!((ms, sent[0].seq, sent[0].len), (300, 1, 300));
 }
 
+/// RFC 9293 §3.8.6.2.1: the override comes in time, however much the other side has to say meanwhile; into a closed window nothing leaves.
+#[test]
+fn a_small_window_is_used_while_the_other_side_streams() {
+    for (window, first) in [(300, Some((300, vec![(1, 300)]))), (0, None)] {
+        let mut script = Script::established(PLAIN);
+        script.gets(arrives(ACK, 1, 0, 1).window(window));
+        script.send(1, 5_000);
+        assert_eq!(script.sent_data(), []);
+        let mut left = (1..20).map(|round| {
+            script.now = script.now + Duration::from_millis(50);
+            script.connection.handle_timeout(script.now);
+            let own = script.sent_data().into_iter().filter(|sent| sent.1 > 0).collect::<Vec<_>>();
+            script.gets(arrives(ACK | PSH, 10 * round - 9, 10, 1).window(window));
+            assert_eq!(script.received(10 * round - 9), 10);
+            assert!(script.sent().iter().all(|sent| sent.len == 0));
+            (50 * round, own)
+        });
+        assert_eq!(left.find(|(_, own)| !own.is_empty()), first);
+    }
+}
+
 /// RFC 6298 §5: after a timeout the first segment again, and so on with twice the time; a new acknowledgement ends that.
 #[test]
 fn timeout_sends_the_first_segment_again() {

@@ -254,7 +254,7 @@ fn wanted(bytes: &[u8], features: u64) -> Option<Checksum> {
 /// Takes what was transmitted.
 fn take(driver: &mut Driver, ring: &mut TransmitRing, features: u64, pool: &Pool) -> bool {
     let mut out = VecDeque::new();
-    let Ok(took) = ring.take(pool, MAX_BYTES, 32, &mut out) else {
+    let Ok(took) = ring.take(pool, None, MAX_BYTES, 32, &mut out) else {
         assert!(!driver.is_honest, "an honest driver's ring is fine");
         return false;
     };

@@ -1,0 +1,45 @@
+//! The memcache protocol as pure state machines, for servers and clients: bytes in, requests or answers out.
+//!
+//! Nothing here reads a clock, does input or output, or waits. The connections of a shard are made by an [`Endpoint`], which has
+//! their limits and counters.
+//!
+//! # Where bytes lie
+//!
+//! A line or value that lies in one received buffer is a part of it. What is spread over several buffers is put together: lines
+//! in memory that grows up to [`Limits::line_bytes`], values in blocks of at most 64 KiB. How much of values may be under way is
+//! bounded for all connections together.
+//!
+//! What is sent lies one behind the other in frames that the endpoint lends, but for values longer than [`COPIED_VALUE_BYTES`].
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+// The tests are used by the fuzz targets too, which know the crate by its name.
+#[cfg(test)]
+extern crate self as sunstar_memcache;
+
+mod client;
+mod command;
+mod endpoint;
+mod input;
+mod limits;
+mod number;
+mod output;
+mod reply;
+mod request;
+mod server;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientConnection, ClientEvent, Item, ReplyError, RequestError};
+pub use command::{Direction, RetrievalCommand, StorageCommand, StorageVerb};
+pub use endpoint::{Counters, Endpoint};
+pub use input::InputFull;
+pub use limits::{FREE_VALUE_BYTES, ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use output::{COPIED_VALUE_BYTES, Output};
+pub use reply::{Refusal, Reply};
+pub use request::{Keys, Request};
+pub use server::ServerConnection;
+pub use value::Value;

@@ -1,0 +1,44 @@
+//! What a peer may ask for.
+
+/// The longest key of the protocol, in bytes.
+pub const MAX_KEY_BYTES: usize = 250;
+
+/// The longest value that the protocol can speak of, in bytes: lengths of blocks are signed numbers of 32 bits, with the line end.
+pub const MAX_VALUE_BYTES: usize = i32::MAX as usize - 2;
+
+/// Bounds on what a peer may send.
+///
+/// A connection holds one buffer of input, at most one line under way and one value under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A line, with its end. A server answers longer ones by `CLIENT_ERROR line too long` and ends the connection, but takes the
+    /// keys of a `get` of any length in parts. For a client they are an error.
+    pub line_bytes: usize,
+    /// An item: its key, its value, and [`ITEM_OVERHEAD_BYTES`]. A server answers larger ones by `SERVER_ERROR object too large for
+    /// cache` and skips them. For a client longer values are an error.
+    pub item_bytes: usize,
+    /// Values that did not come in one buffer and are not complete, of all connections together; those below
+    /// [`FREE_VALUE_BYTES`] don't count. A server answers what is above by `SERVER_ERROR out of memory storing object` and skips it.
+    pub pending_value_bytes: usize,
+    /// Requests of a client that are not answered yet. Further ones are refused.
+    pub requests_in_flight: usize,
+}
+
+/// What an item has besides key and value, in bytes, as far as its size is bounded: so values of a whole mebibyte are too large by
+/// default, as they are for memcached.
+pub const ITEM_OVERHEAD_BYTES: usize = 50;
+
+/// Values shorter than this, in bytes, are put together whatever else is under way.
+pub const FREE_VALUE_BYTES: usize = 16 << 10;
+
+impl Limits {
+    /// The limits of memcached where it has them: values of a mebibyte. The others fit what one shard serves.
+    pub const DEFAULT: Self =
+        Self { line_bytes: 8 << 10, item_bytes: 1 << 20, pending_value_bytes: 64 << 20, requests_in_flight: 1 << 16 };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,130 @@
+//! The lines that answer requests.
+
+use sunstar_packet::Buffer;
+
+use crate::number::Decimal;
+use crate::output::Output;
+
+/// The answer to a request. Each request that is not quiet has one, which follows items and figures if it has such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The value was stored.
+    Stored,
+    /// It was not, since what the command demands is not so.
+    NotStored,
+    /// It was not, since somebody has changed the item.
+    Exists,
+    /// There is no such item.
+    NotFound,
+    /// The item was deleted.
+    Deleted,
+    /// The item's time was changed.
+    Touched,
+    /// The number as it is now.
+    Number(u64),
+    /// It was done.
+    Ok,
+    /// No items or figures follow.
+    End,
+    /// The server's version.
+    Version(Buffer),
+    /// The server does not know the command.
+    Error,
+    /// The server finds fault with the request, in its own words.
+    ClientError(Buffer),
+    /// The server can't do it, in its own words.
+    ServerError(Buffer),
+}
+
+/// Why a request can't be done, as servers say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such command, or it has another number of parameters.
+    UnknownCommand,
+    /// A parameter is none.
+    BadFormat,
+    /// A parameter of `delete` is none.
+    BadDelete,
+    /// No line end follows the value.
+    BadDataChunk,
+    /// The line is longer than [`Limits::line_bytes`](crate::Limits::line_bytes); the connection ends.
+    LineTooLong,
+    /// What `incr` or `decr` shall add or take is no number.
+    BadDelta,
+    /// A time is no number.
+    BadExptime,
+    /// What `incr` or `decr` shall change is no number.
+    NotANumber,
+    /// The item is larger than [`Limits::item_bytes`](crate::Limits::item_bytes).
+    TooLarge,
+    /// There is no memory for the item.
+    NoMemory,
+    /// `stats detail` wants to be told what.
+    BadDetail,
+    /// `cache_memlimit` was told less than 8 MiB.
+    MemlimitTooSmall,
+    /// `cache_memlimit` was told more than there can be.
+    MemlimitTooLarge,
+}
+
+impl Refusal {
+    /// The line, without its end. These are the words of memcached, by which some clients know them.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::UnknownCommand => "ERROR",
+            Self::BadFormat => "CLIENT_ERROR bad command line format",
+            Self::BadDelete => "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
+            Self::BadDataChunk => "CLIENT_ERROR bad data chunk",
+            Self::LineTooLong => "CLIENT_ERROR line too long",
+            Self::BadDelta => "CLIENT_ERROR invalid numeric delta argument",
+            Self::BadExptime => "CLIENT_ERROR invalid exptime argument",
+            Self::NotANumber => "CLIENT_ERROR cannot increment or decrement non-numeric value",
+            Self::TooLarge => "SERVER_ERROR object too large for cache",
+            Self::NoMemory => "SERVER_ERROR out of memory storing object",
+            Self::BadDetail => "CLIENT_ERROR usage: stats detail on|off|dump",
+            Self::MemlimitTooSmall => "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m",
+            Self::MemlimitTooLarge => "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust",
+        }
+    }
+}
+
+impl Output {
+    /// Writes the line of an answer.
+    pub fn put_reply(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Stored => self.put(b"STORED\r\n"),
+            Reply::NotStored => self.put(b"NOT_STORED\r\n"),
+            Reply::Exists => self.put(b"EXISTS\r\n"),
+            Reply::NotFound => self.put(b"NOT_FOUND\r\n"),
+            Reply::Deleted => self.put(b"DELETED\r\n"),
+            Reply::Touched => self.put(b"TOUCHED\r\n"),
+            Reply::Number(number) => self.put_all([Decimal::new(*number).as_bytes(), b"\r\n"]),
+            Reply::Ok => self.put(b"OK\r\n"),
+            Reply::End => self.put(b"END\r\n"),
+            Reply::Version(version) => self.put_all([b"VERSION ", version, b"\r\n"]),
+            Reply::Error => self.put(b"ERROR\r\n"),
+            Reply::ClientError(text) => self.put_all([b"CLIENT_ERROR ", text, b"\r\n"]),
+            Reply::ServerError(text) => self.put_all([b"SERVER_ERROR ", text, b"\r\n"]),
+        }
+    }
+
+    /// Writes that a request can't be done.
+    pub fn put_refusal(&mut self, refusal: Refusal) {
+        self.put_all([refusal.line().as_bytes(), b"\r\n"]);
+    }
+
+    /// Writes the line before an item's value, which is followed by `\r\n`.
+    #[inline]
+    pub fn put_item(&mut self, key: &[u8], flags: u32, cas: Option<u64>, value_bytes: usize) {
+        let flags = Decimal::new(flags.into());
+        let len = Decimal::new(value_bytes as u64);
+        let unique = cas.map(Decimal::new);
+        let (space, unique) = unique.as_ref().map_or((&b""[..], &b""[..]), |unique| (b" ", unique.as_bytes()));
+        self.put_all([b"VALUE ", key, b" ", flags.as_bytes(), b" ", len.as_bytes(), space, unique, b"\r\n"]);
+    }
+
+    /// Writes a figure.
+    pub fn put_figure(&mut self, name: &[u8], value: &[u8]) {
+        self.put_all([b"STAT ", name, b" ", value, b"\r\n"]);
+    }
+}

@@ -1,0 +1,107 @@
+//! What clients ask for.
+
+use sunstar_packet::Buffer;
+
+use crate::command::{Direction, RetrievalCommand, StorageCommand};
+use crate::reply::Refusal;
+use crate::value::Value;
+
+/// A request, as a server gets it.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// To store a value.
+    Store(StorageCommand<Buffer>, Value),
+    /// To answer with the items that have these keys; after the last part of the keys by the end.
+    Retrieve {
+        /// How.
+        command: RetrievalCommand,
+        /// Of which items.
+        keys: Keys,
+        /// Whether no further keys of this request follow. Those of a line of any length come in parts.
+        is_last: bool,
+    },
+    /// To delete an item.
+    Delete {
+        /// Its key.
+        key: Buffer,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To change a number.
+    Count {
+        /// Which way.
+        direction: Direction,
+        /// The item's key.
+        key: Buffer,
+        /// By how much.
+        by: u64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To let an item expire at another time.
+    Touch {
+        /// Its key.
+        key: Buffer,
+        /// As [`StorageCommand::exptime`] says.
+        exptime: i64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To delete all items.
+    FlushAll {
+        /// When, as [`StorageCommand::exptime`] says; at once with 0.
+        exptime: i64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To tell the version.
+    Version,
+    /// To log more or less, which is answered and has no effect.
+    Verbosity {
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To tell figures. The parameters are as they came.
+    Stats(Buffer),
+    /// To use so much memory.
+    CacheMemlimit {
+        /// In mebibytes, at least 8.
+        mebibytes: u64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To answer with `MN`.
+    MetaNoop,
+    /// To end the connection without an answer.
+    Quit,
+    /// Something that can't be done.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Whether to keep silent about it.
+        noreply: bool,
+        /// The item that must go, since a value could not be stored that would have replaced it.
+        stale: Option<Buffer>,
+    },
+}
+
+/// Keys of one retrieval command, none of them empty or too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys(pub(crate) Buffer);
+
+impl Keys {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        words(&self.0)
+    }
+
+    /// The key that was found by [`iter`](Self::iter) as a part of what was received.
+    pub fn buffer(&self, key: &[u8]) -> Buffer {
+        self.0.slice_of(key).unwrap_or_else(|| Buffer::copy_from_slice(key))
+    }
+}
+
+/// The words of a line, which are separated by any number of spaces.
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    line.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+}

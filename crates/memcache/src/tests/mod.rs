@@ -1,0 +1,7 @@
+//! Tests of the crate as a whole: scripts, tables, and properties.
+
+mod client;
+mod corpus;
+mod properties;
+mod requests;
+mod seen;
