@@ -60,6 +60,8 @@ pub(crate) struct Load<P: Protocol> {
     end: Cell<Instant>,
     /// Requests that may still be sent.
     left: Cell<u64>,
+    /// Whether the connections are kept though nothing may be sent.
+    is_holding: Cell<bool>,
     /// In an open loop, once it has begun.
     schedule: RefCell<Option<Schedule>>,
     /// Fires when the next request is due, while somebody has nothing to send.
@@ -95,7 +97,8 @@ impl<P: Protocol> Load<P> {
                 since: Cell::new(Instant::ORIGIN),
                 begin: Cell::new(Instant::FAR_FUTURE),
                 end: Cell::new(Instant::FAR_FUTURE),
-                left: Cell::new(share.requests.unwrap_or(u64::MAX)),
+                left: Cell::new(if plan.is_idle { 0 } else { share.requests.unwrap_or(u64::MAX) }),
+                is_holding: Cell::new(plan.is_idle),
                 schedule: RefCell::new(None),
                 pacer,
                 slots: (0..share.connections).map(|_| Slot::default()).collect(),
@@ -150,6 +153,14 @@ impl<P: Protocol> Load<P> {
             let schedule = Schedule::new(rate, arrivals.spacing, now, self.share.phase, self.share.seed);
             *self.schedule.borrow_mut() = Some(schedule);
         }
+        self.wake_all();
+    }
+
+    /// Has each connection ask once; then it ends.
+    pub(crate) fn ask_each(&self, now: Instant) {
+        self.end.set(Instant::FAR_FUTURE);
+        self.slots.iter().for_each(|slot| slot.given.set(Some(now)));
+        self.is_holding.set(false);
         self.wake_all();
     }
 
@@ -220,7 +231,7 @@ impl<P: Protocol> Load<P> {
     /// Whether no request will be sent any more.
     #[inline]
     fn has_ended(&self) -> bool {
-        self.phase.get() > Phase::Sending || self.left.get() == 0
+        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding.get())
     }
 
     /// A connection could send, but nothing is due.
@@ -262,6 +273,12 @@ impl<P: Protocol> Load<P> {
                 }
             }
         }
+    }
+
+    /// A connection has ended for good, and with it what it was to send.
+    fn give_up(&self, number: usize, carried: Option<Instant>) {
+        let due = carried.or(self.slots[number].given.take());
+        self.tally.borrow_mut().unanswered += u64::from(due.is_some_and(|due| self.is_measured(due)));
     }
 
     /// Whether a request that is due then is measured.

@@ -24,6 +24,7 @@ use sunstar::prelude::*;
 use sunstar::reactor::blocking;
 
 use options::{Args, Output, What};
+use protocol::flow::Flow;
 use protocol::http::Http;
 use protocol::in_buffer;
 use protocol::ping_pong::{Echo, EchoDatagrams};
@@ -57,14 +58,17 @@ async fn load(args: Args) -> Result<(), Error> {
             drop(spawn(blocking(move || eprintln!("{line}"))));
         }
     };
+    let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
     let outcome = match wish.what {
         What::Http(requests) => run::run(&plan, move |plan| Http::new(&requests, plan.pipeline), stop, tell).await?,
         What::Echo { size } => run::run(&plan, move |_| Echo::new(size, in_buffer), stop, tell).await?,
+        What::Sink { size } => run::run(&plan, move |_| Flow::to_sink(size, in_buffer), stop, tell).await?,
+        What::Source => run::run(&plan, |_| Flow::from_source(), stop, tell).await?,
         What::EchoDatagrams { size } => {
             run::run(&plan, move |_| EchoDatagrams::new(size, in_buffer), stop, tell).await?
         }
     };
-    let is_success = outcome.is_success() || outcome.why == Why::Stopped;
+    let is_success = outcome.is_success(asks) || outcome.why == Why::Stopped;
     let why = outcome.failure();
     let output = args.output;
     blocking(move || tell_of(&description, &outcome, &output)).await??;

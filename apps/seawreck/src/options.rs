@@ -94,6 +94,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = size)]
     size: usize,
 
+    /// tcp: what the server does with what is sent: echo it; sink, take it without an answer; source, send without being asked
+    #[arg(long, value_name = "WHAT", default_value = "echo", value_parser = ["echo", "sink", "source"])]
+    server: String,
+    /// Ask nothing for --duration, and then once on each connection
+    #[arg(long, conflicts_with_all = ["rate", "requests", "requests_per_connection", "ramp"])]
+    idle: bool,
+
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -129,6 +136,8 @@ pub(crate) enum What {
     Http(Requests),
     Echo { size: usize },
     EchoDatagrams { size: usize },
+    Sink { size: usize },
+    Source,
 }
 
 impl Args {
@@ -136,7 +145,7 @@ impl Args {
     pub(crate) fn plan(&self, wish: &Wish, target: std::net::SocketAddr) -> Plan {
         let transport = match wish.what {
             What::EchoDatagrams { .. } => Transport::Udp,
-            What::Http(_) | What::Echo { .. } => Transport::Tcp,
+            What::Http(_) | What::Echo { .. } | What::Sink { .. } | What::Source => Transport::Tcp,
         };
         Plan {
             target,
@@ -151,6 +160,7 @@ impl Args {
             ramp: self.ramp,
             connect_timeout: self.connect_timeout,
             timeout: self.timeout,
+            is_idle: self.idle,
             seed: self.seed,
         }
     }
@@ -163,6 +173,9 @@ impl Args {
         let urls = self.all_urls()?;
         let first = urls.first().ok_or("where to? A URL is missing, as in http://127.0.0.1:10000/")?;
         let (scheme, rest) = first.split_once("://").ok_or_else(|| format!("{first:?} is no URL: no :// in it"))?;
+        if scheme != "tcp" && self.server != "echo" {
+            return Err("--server is for tcp://".to_owned());
+        }
         let (host, port, what) = match scheme {
             "http" => self.http(&urls)?,
             "tcp" | "udp" => self.echo(scheme, rest, &urls)?,
@@ -230,12 +243,23 @@ impl Args {
             if self.size > MAX_MESSAGE {
                 return Err(format!("--size is {MAX_MESSAGE} at most over TCP"));
             }
-            return Ok((host, port, What::Echo { size: self.size }));
+            return match &*self.server {
+                "echo" => Ok((host, port, What::Echo { size: self.size })),
+                _ if self.has_requests() => Err(format!("a {} has no requests to be counted or paced", self.server)),
+                "sink" => Ok((host, port, What::Sink { size: self.size })),
+                _ => Ok((host, port, What::Source)),
+            };
         }
         if self.size > MAX_DATAGRAM || self.pipeline > MAX_DATAGRAMS {
             return Err(format!("over UDP --size is {MAX_DATAGRAM} at most and --pipeline {MAX_DATAGRAMS}"));
         }
         Ok((host, port, What::EchoDatagrams { size: self.size }))
+    }
+
+    /// Whether an option says how many requests there are, or when.
+    const fn has_requests(&self) -> bool {
+        let is_counted = self.requests.is_some() || self.requests_per_connection.is_some();
+        is_counted || self.rate.is_some() || self.pipeline > 1 || self.idle
     }
 
     fn open_loop(&self, duration: Option<Duration>) -> Result<Option<Arrivals>, String> {
@@ -265,6 +289,8 @@ impl Args {
             };
         }
         match self.rate {
+            None if self.idle => format!("idle, {words}, each asked once at the end"),
+            None if self.server != "echo" => format!("{}, {words}", self.server),
             None => format!("closed loop, {words}"),
             Some((from, to)) if from.to_bits() == to.to_bits() => {
                 format!("open loop at {from} requests per second ({}), {words}", self.arrivals)

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) connect_timeout: Duration,
     /// For an answer, from the moment when its request was sent.
     pub(crate) timeout: Duration,
+    /// Whether nothing is asked while it is measured, and once on each connection then.
+    pub(crate) is_idle: bool,
     pub(crate) seed: u64,
 }
 
@@ -104,6 +106,7 @@ mod tests {
             ramp: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             timeout: Duration::ZERO,
+            is_idle: false,
             seed: 1,
         }
     }

@@ -1,5 +1,6 @@
 //! What is said on the connections, and how an answer is known.
 
+pub(crate) mod flow;
 pub(crate) mod http;
 pub(crate) mod ping_pong;
 
@@ -13,6 +14,9 @@ use crate::fault::Fault;
 /// The engine knows when to ask; the protocol makes the bytes of requests and finds the ends of answers, which come in the order of the
 /// requests. It reads no clock and sends nothing itself.
 pub(crate) trait Protocol: 'static {
+    /// Whether there are requests and answers; otherwise bytes flow, and only their number matters.
+    const ASKS: bool = true;
+
     /// What is remembered of one connection.
     type Session;
 
@@ -28,6 +32,11 @@ pub(crate) trait Protocol: 'static {
     /// # Errors
     /// If they are no answer: then the connection is of no use any more.
     fn hear(&self, session: &mut Self::Session, bytes: &[u8]) -> Result<Heard, Fault>;
+
+    /// What is sent again and again, without end and without answers, if anything is.
+    fn block(&self) -> Option<&Buffer> {
+        None
+    }
 
     /// The server sends no more: answers whether an answer ended by that.
     fn hear_end(&self, session: &mut Self::Session) -> Option<Verdict> {

@@ -106,6 +106,7 @@ pub(crate) async fn run<P: Protocol>(
         begin: Instant::FAR_FUTURE,
         last: Instant::FAR_FUTURE,
         open: 0,
+        held: None,
         tell,
     };
     let why = course.go().await?;
@@ -133,6 +134,8 @@ struct Course<'a, P: Protocol, T> {
     /// When the shards were asked last.
     last: Instant,
     open: usize,
+    /// When connections that were held were asked for the first time.
+    held: Option<Instant>,
     tell: T,
 }
 
@@ -153,13 +156,25 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
             if self.open == 0 {
                 return Ok(Why::Unconnected);
             }
+            // Who sends without being asked may have begun.
+            self.total.received_bytes = 0;
         }
         let now = now();
         self.begin = now + self.plan.warm_up;
         let (begin, end) = (self.begin, self.end_of_time());
         self.loads.map(move |load| async move { load.0.send(now, begin, end) }).await?;
         let finished = self.plan.requests.map(|_| self.finished());
-        self.watch(finished).await
+        let why = self.watch(finished).await?;
+        if self.plan.is_idle && why == Why::Done {
+            self.held = Some(self.last);
+            let now = self.last;
+            self.loads.map(move |load| async move { load.0.ask_each(now) }).await?;
+            // Each has the time of an answer, and of a connection if it has lost its own.
+            let patience = now + self.plan.timeout + self.plan.connect_timeout;
+            let mut finished = Some(self.finished());
+            return Ok(self.wait(patience, &mut finished).await.unwrap_or(Why::Done));
+        }
+        Ok(why)
     }
 
     /// When the time is over that is measured.
@@ -262,7 +277,7 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
 
     /// Ends the load and adds up what is left.
     async fn end(mut self, why: Why) -> Result<Outcome, SubmitError> {
-        let end = now().min(self.end_of_time());
+        let end = self.held.unwrap_or_else(now).min(self.end_of_time());
         let open = self.open;
         self.loads.map(move |load| async move { load.0.drain(end) }).await?;
         if why == Why::Done {
@@ -288,7 +303,10 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
 
     /// Takes note of what came after the last row: another row, if it took long enough to be one, or a part of the last.
     fn add_rest(&mut self, end: Instant, open: usize, tally: &Tally) {
-        if end > self.last + PERIOD / 20 || (self.series.is_empty() && end > self.begin) {
+        if self.held.is_some() {
+            let now = now();
+            self.series.push(Row::new(now - self.begin, now - self.last, open, tally));
+        } else if end > self.last + PERIOD / 20 || (self.series.is_empty() && end > self.begin) {
             self.series.push(Row::new(end - self.begin, end - self.last, open, tally));
         } else if let Some(row) = self.series.last_mut() {
             row.good += tally.good();

@@ -55,8 +55,7 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
             }
             None => {
                 // Nobody will know what would have come of it.
-                load.tally.borrow_mut().unanswered += u64::from(carried.is_some_and(|due| load.is_measured(due)));
-                return;
+                return load.give_up(number, carried);
             }
         };
         let slot = &load.slots[number];
@@ -73,7 +72,7 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
                     load.fail(fault, std::iter::once(due));
                 }
                 if unless_over(load, number, sleep(pause)).await.is_none() {
-                    return;
+                    return load.give_up(number, None);
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -103,6 +103,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     /// Sends what may be sent; answers whether nothing is left to do here.
     #[inline]
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Fault> {
+        if !P::ASKS {
+            return self.flow(cx);
+        }
         let load = self.load;
         let slot = &load.slots[self.number];
         let room = load.plan.pipeline - self.asked.len();
@@ -121,6 +124,23 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             }
         }
         Ok(load.phase.get() == Phase::Over)
+    }
+
+    /// Sends what is sent without end, as much as there is room for; answers whether it is over.
+    fn flow(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let load = self.load;
+        let (true, Some(block)) = (load.phase.get() == Phase::Sending, load.protocol.block()) else {
+            return Ok(load.phase.get() > Phase::Sending);
+        };
+        for _ in 0..BUFFERS_PER_TURN {
+            let Poll::Ready(writable) = self.link.poll_writable(cx) else { return Ok(false) };
+            writable?;
+            self.link.enqueue(block.clone());
+            load.tally.borrow_mut().sent_bytes += block.len() as u64;
+        }
+        // Others get their turn before it goes on.
+        cx.waker().wake_by_ref();
+        Ok(false)
     }
 
     /// Asks as often as there is room for, if so much is due.
@@ -213,6 +233,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
         if !self.asked.is_empty() {
             return Err(Fault::ClosedEarly);
+        }
+        if !P::ASKS {
+            return if self.load.has_ended() { Ok(()) } else { Err(Fault::ClosedEarly) };
         }
         if !self.is_closing && self.left > 0 && !self.load.has_ended() {
             self.load.tally.borrow_mut().closed_idle += 1;

@@ -3,6 +3,7 @@
 mod closed_loop;
 mod echo;
 mod faults;
+mod flow;
 mod httpd;
 mod open_loop;
 mod options;
