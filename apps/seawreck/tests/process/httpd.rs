@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread;
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// httpd while it runs. It is killed with the value.
 pub(super) struct Httpd {
@@ -14,6 +16,8 @@ pub(super) struct Httpd {
     pub(super) address: SocketAddr,
     /// How often it was asked what it has counted.
     asked: Cell<u64>,
+    /// What it logs after it listens.
+    rest: Option<JoinHandle<String>>,
 }
 
 /// The program, which is another package's, and so is not made for these tests unless they ask for it.
@@ -34,10 +38,17 @@ fn program() -> &'static Path {
 impl Httpd {
     /// Starts it on two shards at an address of this host.
     pub(super) fn start(address: &str) -> Self {
-        Self::run(Command::new(program()).args(["--address", address]))
+        Self::run(Self::command().args(["--address", address]))
     }
 
-    fn run(command: &mut Command) -> Self {
+    /// A command that runs it, where the test's thread is.
+    pub(super) fn command() -> Command {
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "--default-signal=TERM"]).arg(program());
+        command
+    }
+
+    pub(super) fn run(command: &mut Command) -> Self {
         command.args(["--smp", "2", "--overprovisioned", "--blocked-reactor-notify-ms", "0"]);
         command.args(["--prometheus-port", "0", "--port", "0"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it can be started");
@@ -51,8 +62,21 @@ impl Httpd {
             }
         };
         // Reads on, so that the pipe does not fill.
-        thread::spawn(move || errors.read_to_end(&mut Vec::new()));
-        Self { child, address, asked: Cell::new(0) }
+        let rest = thread::spawn(move || {
+            let mut rest = String::new();
+            errors.read_to_string(&mut rest).expect("it is text");
+            rest
+        });
+        Self { child, address, asked: Cell::new(0), rest: Some(rest) }
+    }
+
+    /// Ends it; answers how many requests it says it has served.
+    pub(super) fn stop(mut self) -> u64 {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        let log = self.rest.take().expect("it was not stopped before").join().expect("the pipe can be read");
+        let served =
+            log.lines().filter_map(|line| line.split_once("served ")?.1.split(' ').next()?.parse::<u64>().ok());
+        served.sum()
     }
 
     pub(super) fn url(&self, path: &str) -> String {

@@ -5,6 +5,9 @@ mod echo;
 mod faults;
 mod flow;
 mod httpd;
+#[path = "../../../../crates/device/tests/tap/namespace.rs"]
+mod namespace;
+mod native;
 mod open_loop;
 mod options;
 mod requests;
