@@ -204,23 +204,21 @@ impl SharedDevice {
 }
 
 /// A hash by which some of the ports that connections are opened from lead to each shard, and whether it does so: if none is found, ports are missing.
-/// It has the device's key if there is one that shares out, whatever ports it leads to.
 fn hash_reaching_all(shards: u32, options: &SpreadOptions) -> (Toeplitz, bool) {
-    let ports = &options.free_tcp;
-    if let Some(hash) = options.rss_key.map(|key| Toeplitz::new(&key)).filter(|hash| shares_out(hash, shards)) {
-        let reaches_all = reach::reaches_all(&hash, shards, ports);
-        return (hash, reaches_all);
-    }
-    let most = if ports.count() < reach::fewest(shards) { 1 } else { reach::MAX_KEYS };
-    let mut hashes = (0..most).map(|_| hash(shards));
+    let (key, ports) = (options.rss_key, &options.free_tcp);
+    let most = if key.is_some() || ports.count() < reach::fewest(shards) { 1 } else { reach::MAX_KEYS };
+    let mut hashes = (0..most).map(|_| hash(shards, key));
     let found = hashes.find(|hash| reach::reaches_all(hash, shards, ports));
     let reaches_all = found.is_some();
-    (found.unwrap_or_else(|| hash(shards)), reaches_all)
+    (found.unwrap_or_else(|| hash(shards, key)), reaches_all)
 }
 
-/// A hash with a key that nobody knows. One in some thousand keys hides ports from those bits of the hash that choose the shard: with some of
-/// them a shard would find no port for a connection, so none is taken.
-fn hash(shards: u32) -> Toeplitz {
+/// A hash with that key, or one that nobody knows. One in some thousand keys hides ports from those bits of the hash that choose the shard:
+/// with some of them a shard would find no port for a connection, so none is taken.
+fn hash(shards: u32, key: Option<[u8; KEY_BYTES]>) -> Toeplitz {
+    if let Some(hash) = key.map(|key| Toeplitz::new(&key)).filter(|hash| shares_out(hash, shards)) {
+        return hash;
+    }
     loop {
         let mut key = [0; KEY_BYTES];
         current::entropy(&mut key);
