@@ -182,7 +182,7 @@ impl Input {
             return Block::Partial;
         }
         let joining = self.block.take().expect("it was just looked at");
-        if joining.end.1 { Block::Complete(joining.complete) } else { Block::Unended }
+        if joining.end.1 { Block::Complete(joining.complete.into_owned()) } else { Block::Unended }
     }
 
     /// Skips up to `count` bytes, and answers how many that were.

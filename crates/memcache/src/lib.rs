@@ -10,6 +10,10 @@
 //! bounded for all connections together.
 //!
 //! What is sent lies one behind the other in frames that the endpoint lends, but for values longer than [`COPIED_VALUE_BYTES`].
+//!
+//! # The store
+//!
+//! A [`Store`] has the items of one shard in bounded memory. It knows nothing of connections; the time is an argument.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -28,6 +32,7 @@ mod output;
 mod reply;
 mod request;
 mod server;
+mod store;
 mod value;
 
 #[cfg(test)]
@@ -42,4 +47,8 @@ pub use output::{COPIED_VALUE_BYTES, Output};
 pub use reply::{Refusal, Reply};
 pub use request::{Keys, Request};
 pub use server::ServerConnection;
+pub use store::{
+    ClassFigures, Counted, Expiry, Found, FoundValue, Key, KeyHash, MIN_MEMORY_BYTES, Store, StoreCounters,
+    StoreFigures, Stored,
+};
 pub use value::Value;

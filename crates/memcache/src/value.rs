@@ -12,6 +12,8 @@ use sunstar_packet::Buffer;
 pub struct Value {
     pieces: SmallVec<[Buffer; 1]>,
     len: usize,
+    /// The buffers are no parts of larger ones.
+    is_owned: bool,
 }
 
 impl Value {
@@ -56,9 +58,20 @@ impl Value {
         bytes
     }
 
+    /// Whether it keeps no more memory than it has bytes, as far as is known.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.is_owned
+    }
+
+    /// Takes note that the buffers belong to nobody else.
+    pub(crate) fn into_owned(self) -> Self {
+        Self { is_owned: true, ..self }
+    }
+
     /// Puts a buffer behind.
     pub fn push(&mut self, piece: Buffer) {
         if !piece.is_empty() {
+            self.is_owned = false;
             self.len += piece.len();
             self.pieces.push(piece);
         }

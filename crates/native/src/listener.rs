@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use sunstar_net::socket::{Detached, ListenSocket};
+use sunstar_net::socket::{Accepted, Detached, ListenSocket};
 use sunstar_net::{Address, Error};
 use sunstar_tcpip::tcp::sockets::ListenerId;
 
 use crate::shared::Shared;
 use crate::spread::Lease;
-use crate::stream::Held;
+use crate::stream::{Held, Stream};
 use crate::wakers::keep;
 
 /// A listener of this shard's stack.
@@ -35,6 +35,21 @@ impl Listener {
         let accepted = self.network.state().stack.tcp().accept(id);
         accepted.map(|id| Held::new(Rc::clone(&self.network), id))
     }
+
+    /// The next connection.
+    fn poll_held(&self, cx: &Context<'_>) -> Poll<Result<Held, Error>> {
+        let Some(id) = self.id.get() else {
+            let next = self.rest.borrow_mut().pop_front();
+            return Poll::Ready(next.ok_or(Error::Stopped));
+        };
+        match self.accept(id) {
+            Some(held) => Poll::Ready(Ok(held)),
+            None => {
+                self.network.look(|state| keep(state.acceptors.at(id.index()), cx));
+                Poll::Pending
+            }
+        }
+    }
 }
 
 impl ListenSocket for Listener {
@@ -43,17 +58,11 @@ impl ListenSocket for Listener {
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Detached, Error>> {
-        let Some(id) = self.id.get() else {
-            let next = self.rest.borrow_mut().pop_front();
-            return Poll::Ready(next.map(Held::detached).ok_or(Error::Stopped));
-        };
-        match self.accept(id) {
-            Some(held) => Poll::Ready(Ok(held.detached())),
-            None => {
-                self.network.look(|state| keep(state.acceptors.at(id.index()), cx));
-                Poll::Pending
-            }
-        }
+        self.poll_held(cx).map_ok(Held::detached)
+    }
+
+    fn poll_accept_here(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Error>> {
+        self.poll_held(cx).map(|held| Stream::open(held?).map(Accepted::Here).ok_or(Error::NotConnected))
     }
 
     fn close(&self) {

@@ -7,6 +7,7 @@
 
 mod ports;
 mod queue;
+mod reach;
 mod steer;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub(crate) use steer::CONFIGURED;
 pub struct Spread {
     shards: u32,
     hash: Toeplitz,
+    reaches_all: bool,
     tcp: Ports,
     udp: Ports,
     /// Shards that end and have nothing more to say.
@@ -65,9 +67,9 @@ impl Spread {
     /// Outside of any shard.
     pub fn with_options(options: SpreadOptions) -> Arc<Self> {
         let shards = at_least_one(current::shard_count());
-        let hash = hash(shards, options.rss_key);
+        let (hash, reaches_all) = hash_reaching_all(shards, &options);
         let (tcp, udp) = (Ports::choosing_from(options.free_tcp), Ports::choosing_from(options.free_udp));
-        Arc::new(Self { shards, hash, tcp, udp, quiet: AtomicU32::new(0) })
+        Arc::new(Self { shards, hash, reaches_all, tcp, udp, quiet: AtomicU32::new(0) })
     }
 
     /// For so many shards, with a key that everybody knows.
@@ -76,10 +78,17 @@ impl Spread {
         Self {
             shards,
             hash: Toeplitz::new(&[0x55; KEY_BYTES]),
+            reaches_all: true,
             tcp: Ports::default(),
             udp: Ports::default(),
             quiet: AtomicU32::new(0),
         }
+    }
+
+    /// Whether each shard finds a port of TCP for a connection, wherever that leads, as long as all are free. It may not if few ports were given: answers
+    /// come to the shard that the hash chooses, so a shard takes only such ports as lead to it.
+    pub fn reaches_all_shards(&self) -> bool {
+        self.reaches_all
     }
 
     /// The current shard ends, and its last connection is gone. To be called once.
@@ -192,6 +201,16 @@ impl SharedDevice {
     fn sender_for(&self, shard: ShardId) -> usize {
         shard.index() % self.queues as usize
     }
+}
+
+/// A hash by which some of the ports that connections are opened from lead to each shard, and whether it does so: if none is found, ports are missing.
+fn hash_reaching_all(shards: u32, options: &SpreadOptions) -> (Toeplitz, bool) {
+    let (key, ports) = (options.rss_key, &options.free_tcp);
+    let most = if key.is_some() || ports.count() < reach::fewest(shards) { 1 } else { reach::MAX_KEYS };
+    let mut hashes = (0..most).map(|_| hash(shards, key));
+    let found = hashes.find(|hash| reach::reaches_all(hash, shards, ports));
+    let reaches_all = found.is_some();
+    (found.unwrap_or_else(|| hash(shards, key)), reaches_all)
 }
 
 /// A hash with that key, or one that nobody knows. One in some thousand keys hides ports from those bits of the hash that choose the shard:

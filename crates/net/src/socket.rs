@@ -117,6 +117,23 @@ impl fmt::Debug for Detached {
     }
 }
 
+/// What a listening socket has accepted.
+pub enum Accepted {
+    /// What belongs to no shard yet.
+    Detached(Detached),
+    /// A stream of the shard that accepted it.
+    Here(Rc<dyn StreamSocket>),
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Detached(detached) => detached.fmt(f),
+            Self::Here(_) => f.write_str("Here"),
+        }
+    }
+}
+
 /// A socket that listens for streams.
 pub trait ListenSocket: 'static {
     /// The address that it listens at, with the port that it got.
@@ -131,6 +148,14 @@ pub trait ListenSocket: 'static {
     /// An error concerns one connection or the moment (no descriptor is left): later calls may succeed. After
     /// [`ListenSocket::close`] and the last connection it is [`Error::Stopped`].
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Detached, Error>>;
+
+    /// The next connection, for who has it on this shard: networks that know it by little make a stream of it at once.
+    ///
+    /// # Errors
+    /// As for [`ListenSocket::poll_accept`].
+    fn poll_accept_here(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Error>> {
+        self.poll_accept(cx).map_ok(Accepted::Detached)
+    }
 
     /// Lets no more connections in. Those that are established already are still accepted, then [`Error::Stopped`].
     fn close(&self);

@@ -22,7 +22,7 @@ pub use io::{Read, Write};
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::socket::{self, ConnectOptions, Detached, StreamOption, StreamSocket};
+use crate::socket::{self, Accepted, ConnectOptions, Detached, StreamOption, StreamSocket};
 use crate::spread::Live;
 
 /// A connected stream of bytes of any kind: TCP, Unix, or what else the shard's network has.
@@ -107,9 +107,13 @@ impl Stream {
         Ok(Self::new(socket::stack()?.attach(detached)?))
     }
 
-    /// As [`Stream::attach`], counted by a listener.
-    pub(crate) fn attach_counted(detached: Detached, live: Live) -> Result<Self, Error> {
-        Ok(Self { live: Some(live), ..Self::attach(detached)? })
+    /// A stream of what was accepted, counted by a listener.
+    pub(crate) fn accepted(connection: Accepted, live: Live) -> Result<Self, Error> {
+        let socket = match connection {
+            Accepted::Here(socket) => socket,
+            Accepted::Detached(detached) => socket::stack()?.attach(detached)?,
+        };
+        Ok(Self { socket, live: Some(live) })
     }
 
     /// Takes the stream off its shard with all that has arrived and was not read, after what was written has been sent.

@@ -87,12 +87,13 @@ pub struct App {
     name: &'static str,
     about: Option<&'static str>,
     version: Option<&'static str>,
+    defaults: &'static [(&'static str, &'static str)],
 }
 
 impl App {
     /// An application of this name, by which its help and its errors call it.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, about: None, version: None }
+        Self { name, about: None, version: None, defaults: &[] }
     }
 
     /// Says in one line what the application is; `--help` shows it.
@@ -106,6 +107,17 @@ impl App {
     #[must_use]
     pub const fn version(mut self, version: &'static str) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    /// Changes the defaults of options that every application has, by their long names, as in `("log-level", "warn")`: for tools, which
+    /// differ from servers in what is of use. `--help` shows them.
+    ///
+    /// # Panics
+    /// [`App::run`] panics if there is no such option, and in debug builds if the value is not one of it.
+    #[must_use]
+    pub const fn with_defaults(mut self, defaults: &'static [(&'static str, &'static str)]) -> Self {
+        self.defaults = defaults;
         self
     }
 
@@ -168,6 +180,11 @@ impl App {
                 command.version(version).arg(show.action(ArgAction::Version).help_heading(FRAMEWORK_OPTIONS))
             }
         };
+        let command = self.defaults.iter().fold(command, |command, &(name, value)| {
+            let id = name.replace('-', "_");
+            assert!(command.get_arguments().any(|arg| arg.get_id() == &id), "there is no option --{name}");
+            command.mut_arg(id, |arg| arg.default_value(value))
+        });
         // A derived `Args` brings the comment of its type as a description, which is not the application's.
         command.about(self.about).long_about(None::<&str>)
     }

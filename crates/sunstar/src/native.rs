@@ -4,6 +4,7 @@ mod device;
 mod dhcp;
 mod ipv6;
 mod opened;
+mod ports;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;

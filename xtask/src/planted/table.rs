@@ -102,6 +102,13 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "values_under_way_are_bounded",
         bugs: &["memcache_reservation_kept"],
     },
+    Finder {
+        package: MEMCACHE,
+        kind: Unit,
+        tests: "property_the_store_is_a_map",
+        bugs: &["memcache_count_unseen", "memcache_expires_late"],
+    },
+    Finder { package: MEMCACHE, kind: Unit, tests: "what_is_wanted_survives", bugs: &["memcache_cold_stays"] },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_no_answer", bugs: &["memcache_any_value"] },
     Finder { package: MEMCACHE, kind: Unit, tests: "property_fragments", bugs: &["memcache_end_split"] },
     Finder { package: METRICS, kind: Unit, tests: "a_value_lies_between", bugs: &["bound_outside"] },

@@ -21,7 +21,8 @@ use sunstar_tcpip::tcp::sockets::{ListenerId, SocketId};
 use sunstar_tcpip::time::Instant;
 use sunstar_wire::MacAddr;
 
-const GATES: [Gate; 4] = [
+const GATES: [Gate; 5] = [
+    ("net_connect", streams::connect_and_close),
     ("net_round_trip", streams::ask_and_answer),
     ("tcp_accept", || in_world(open_and_close)),
     ("tcp_round_trip", || in_world(ask_and_answer)),

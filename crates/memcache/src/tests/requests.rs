@@ -2,7 +2,6 @@
 
 use sunstar_packet::Buffer;
 
-use super::seen::sent;
 use crate::{Direction, Endpoint, Limits, Output, Refusal, Reply, Request, ServerConnection, StorageVerb};
 
 fn server() -> ServerConnection {
@@ -29,6 +28,15 @@ fn told(text: impl AsRef<[u8]>) -> Vec<String> {
         other => format!("{other:?}"),
     };
     requests(text.as_ref()).iter().map(tell).collect()
+}
+
+/// What is sent on, as the other side gets it.
+fn sent(output: &mut Output) -> Vec<u8> {
+    let mut out: Vec<Buffer> = Vec::new();
+    let count = output.poll_transmit(&mut out);
+    let bytes = out.concat();
+    assert!(count == bytes.len() && output.is_empty());
+    bytes
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What either side makes of any bytes, however they are split: the check behind the fuzz targets and the properties.
 
 use sunstar_memcache::{
-    ClientEvent, Endpoint, Limits, MAX_KEY_BYTES, Output, Request, RetrievalCommand, StorageCommand, StorageVerb,
+    ClientEvent, Endpoint, Limits, MAX_KEY_BYTES, Request, RetrievalCommand, StorageCommand, StorageVerb,
 };
 use sunstar_packet::Buffer;
 
@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Reads eight bytes as a seed and the others as input of a server, whole, split by the seed, and byte by byte.
-pub(super) fn check_server(bytes: &[u8]) {
+pub(crate) fn check_server(bytes: &[u8]) {
     let (seed, input) = seeded(bytes);
     let whole = serve(&[input]);
     whole.iter().for_each(|seen| numbers_were_sent(seen, " by: ", input));
@@ -29,7 +29,7 @@ pub(super) fn check_server(bytes: &[u8]) {
 }
 
 /// Reads eight bytes as a seed and the others as input of a client that has asked what the seed says.
-pub(super) fn check_client(bytes: &[u8]) {
+pub(crate) fn check_client(bytes: &[u8]) {
     let (seed, input) = seeded(bytes);
     let whole = ask(seed, &[input]);
     whole.iter().for_each(|seen| numbers_were_sent(seen, "Number(", input));
@@ -143,15 +143,6 @@ fn ask(seed: u64, pieces: &[&[u8]]) -> Vec<String> {
     }
     seen.push(format!("{:?} {}", client.handle_end_of_input(), client.is_closed()));
     seen
-}
-
-/// What is sent on, as the other side gets it.
-pub(super) fn sent(output: &mut Output) -> Vec<u8> {
-    let mut out: Vec<Buffer> = Vec::new();
-    let count = output.poll_transmit(&mut out);
-    let bytes = out.concat();
-    assert!(count == bytes.len() && output.is_empty());
-    bytes
 }
 
 fn seeded(bytes: &[u8]) -> (u64, &[u8]) {

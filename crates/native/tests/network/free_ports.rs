@@ -1,11 +1,13 @@
 //! Ports where none is named, of which some are others' (see `Network::with_free_ports`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sunstar_device::{LinkOptions, link};
+use sunstar_device::{LinkOptions, Queue, link};
 use sunstar_executor::timer::sleep;
-use sunstar_native::{Network, NetworkOptions};
+use sunstar_executor::{ShardId, submit_to};
+use sunstar_native::{FreePorts, Network, NetworkOptions, Spread, SpreadOptions};
 use sunstar_net::socket::{DatagramOptions, ListenOptions};
 use sunstar_net::{Address, Error};
 use sunstar_sim::Sim;
@@ -56,6 +58,65 @@ fn only_those_are_chosen_that_are_free() {
             assert_eq!(bind(0).err(), Some(Error::AddressNotAvailable));
             bind(7_000).unwrap();
         }
+    });
+    sim.run().expect("the world ends well");
+}
+
+/// Installs networks on so many shards of the current host, with one device, whose connections take those ports.
+async fn start_shards(shards: usize, queue: impl Queue + 'static, ports: &FreePorts) -> Arc<Spread> {
+    let spread =
+        Spread::with_options(SpreadOptions { rss_key: None, free_tcp: ports.clone(), free_udp: ports.clone() });
+    let (device, capabilities) = (spread.add_device(1), queue.capabilities().clone());
+    let make = |ports: FreePorts| Network::new(NetworkOptions::DEFAULT).with_free_ports(ports.clone(), ports);
+    start_network_spread(make(ports.clone()), &spread, vec![(device.attach(Box::new(queue)), CLIENT)]);
+    for shard in ShardId::all(shards).skip(1) {
+        let (spread, device, capabilities, ports) =
+            (Arc::clone(&spread), device.clone(), capabilities.clone(), ports.clone());
+        let start = move || async move {
+            let end = device.attach_without_queue(capabilities);
+            start_network_spread(make(ports), &spread, vec![(end, CLIENT)]);
+        };
+        submit_to(shard, start).await.expect("the shard runs");
+    }
+    spread
+}
+
+#[test]
+fn each_shard_finds_one_of_few_ports_for_its_connections() {
+    for seed in 0..12 {
+        let (here, there) = link(LinkOptions::default());
+        let mut sim = Sim::new(seed);
+        sim.background_host("server", 1, move || {
+            start(here, SERVER, NetworkOptions::DEFAULT);
+            async {
+                let listener = listen(80);
+                let mut streams = Vec::new();
+                loop {
+                    streams.push(accept(&listener).await);
+                }
+            }
+        });
+        sim.host("client", 8, move || async move {
+            let spread = start_shards(8, there, &(5_000..=5_007).collect()).await;
+            assert!(spread.reaches_all_shards(), "there is one for each");
+            for shard in ShardId::all(8) {
+                let open = || async { connect(&server(80)).await.map(drop) };
+                submit_to(shard, open).await.expect("the shard runs").expect("it has a port");
+            }
+        });
+        sim.run().expect("the world ends well");
+    }
+}
+
+#[test]
+fn fewer_ports_than_shards_are_told_of() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 8, || async {
+        let of = |ports: FreePorts| {
+            Spread::with_options(SpreadOptions { free_tcp: ports, ..SpreadOptions::default() }).reaches_all_shards()
+        };
+        assert!(!of((5_000..=5_006).collect()) && !of([].into_iter().collect()));
+        assert!(of((5_000..=5_999).collect()) && Spread::new().reaches_all_shards());
     });
     sim.run().expect("the world ends well");
 }

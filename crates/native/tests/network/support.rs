@@ -53,7 +53,12 @@ pub(crate) fn start_network(network: Network, queue: impl Queue + 'static, addre
 
 /// The same for the server, one of whose shards this is, at an address for each of its devices.
 pub(crate) fn start_spread(spread: &Arc<Spread>, queues: Vec<(SharedQueue, Ipv4Addr)>) {
-    let network = Network::new(NetworkOptions::DEFAULT).with_spread(Arc::clone(spread));
+    start_network_spread(Network::new(NetworkOptions::DEFAULT), spread, queues);
+}
+
+/// The same with that network.
+pub(crate) fn start_network_spread(network: Network, spread: &Arc<Spread>, queues: Vec<(SharedQueue, Ipv4Addr)>) {
+    let network = network.with_spread(Arc::clone(spread));
     for (queue, address) in queues {
         let interface = network.add_shared_queue("link", queue, None).expect("there is room");
         add_address(&network, interface, address);

@@ -36,7 +36,7 @@ impl Direct {
 
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stream, Error>> {
         loop {
-            let Some(connection) = ready!(self.intake.poll_next(cx)) else {
+            let Some(connection) = ready!(self.intake.poll_next_here(cx)) else {
                 return Poll::Ready(Err(Error::Stopped));
             };
             if let Some(stream) = attach(connection, &self.tally, self.tally.take()) {

@@ -12,7 +12,7 @@ use sunstar_executor::timer::{Sleep, sleep};
 
 use super::tally::{Live, Tally, Totals, add};
 use crate::error::Error;
-use crate::socket::{Detached, ListenSocket};
+use crate::socket::{Accepted, Detached, ListenSocket};
 use crate::stream::Stream;
 
 /// How long accepting rests when the network could not: a descriptor or memory may be free then.
@@ -45,14 +45,27 @@ impl Intake {
         self.failures.get()
     }
 
-    /// The next connection; none after the last one.
+    /// The next connection, for whichever shard; none after the last one.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Detached>> {
+        self.poll_with(cx, |socket, cx| socket.poll_accept(cx))
+    }
+
+    /// The next connection, for this shard; none after the last one.
+    pub(super) fn poll_next_here(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        self.poll_with(cx, |socket, cx| socket.poll_accept_here(cx))
+    }
+
+    fn poll_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        accept: impl Fn(&dyn ListenSocket, &mut Context<'_>) -> Poll<Result<T, Error>>,
+    ) -> Poll<Option<T>> {
         loop {
             if let Some(pause) = &mut *self.pause.borrow_mut() {
                 ready!(pause.as_mut().poll(cx));
             }
             self.pause.take();
-            match ready!(self.socket.poll_accept(cx)) {
+            match ready!(accept(&*self.socket, cx)) {
                 Ok(connection) => {
                     self.is_failing.set(false);
                     return Poll::Ready(Some(connection));
@@ -78,8 +91,8 @@ impl Intake {
 }
 
 /// Makes a stream of a connection; none if that failed, which closes it.
-pub(super) fn attach(connection: Detached, tally: &Tally, live: Live) -> Option<Stream> {
-    match Stream::attach_counted(connection, live) {
+pub(super) fn attach(connection: Accepted, tally: &Tally, live: Live) -> Option<Stream> {
+    match Stream::accepted(connection, live) {
         Ok(stream) => {
             tally.accept();
             Some(stream)

@@ -17,7 +17,7 @@ use super::tally::Tally;
 use crate::address::Address;
 use crate::error::Error;
 use crate::listener::ListenerStats;
-use crate::socket::Detached;
+use crate::socket::{Accepted, Detached};
 use crate::stream::Stream;
 
 /// One shard's membership in a group.
@@ -95,7 +95,7 @@ impl Member {
             let Some(connection) = ({ self.queue.borrow_mut().pop_front() }) else { break };
             let live = self.tally.take();
             self.look_for_room();
-            if let Some(stream) = attach(connection, &self.tally, live) {
+            if let Some(stream) = attach(Accepted::Detached(connection), &self.tally, live) {
                 return Poll::Ready(Ok(stream));
             }
         }

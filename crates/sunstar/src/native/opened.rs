@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,11 +9,11 @@ use std::sync::Arc;
 
 use sunstar_device::{
     Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SendMemory, SharedMemory,
-    Trace, VhostUserFront, XdpAddresses, XdpPorts, split,
+    Trace, VhostUserFront, XdpAddresses, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{
-    Frames, FreePorts, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, SpreadOptions, Watch,
+    Frames, InterfaceId, Network, NetworkOptions, Prefix, SharedDevice, Spread, SpreadOptions, Watch,
 };
 use sunstar_net::socket;
 use sunstar_packet::PoolOptions;
@@ -108,20 +107,6 @@ impl Plan {
         v4.map(|prefix| prefix.address()).into_iter().chain(self.ipv6.given(at))
     }
 
-    /// The ports of TCP and of UDP that are chosen from where none is named, if a device has nothing for others: those of its ranges, since a
-    /// single port is for who names it.
-    fn free_ports(&self) -> Option<(FreePorts, FreePorts)> {
-        let devices: Vec<&XdpPorts> =
-            self.interfaces.iter().filter_map(|interface| interface.device.kind.ports()).collect();
-        let is_free = |ranges: &[RangeInclusive<u16>], port: &u16| {
-            ranges.iter().any(|range| range.start() < range.end() && range.contains(port))
-        };
-        let tcp = |port: &u16| devices.iter().all(|ports| is_free(&ports.tcp, port));
-        let udp = |port: &u16| devices.iter().all(|ports| is_free(&ports.udp, port));
-        let all = 1..=u16::MAX;
-        (!devices.is_empty()).then(|| (all.clone().filter(tcp).collect(), all.filter(udp).collect()))
-    }
-
     /// Each device as it is named first, with the places of its interfaces.
     fn devices(&self) -> Vec<(Kind, Vec<usize>)> {
         let mut devices: Vec<(Kind, Vec<usize>)> = Vec::new();
@@ -199,6 +184,7 @@ impl Opened {
         }
         let rss_key = telling.and_then(|device| device.capabilities.rss_key);
         let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss_key, free_tcp, free_udp }));
+        plan.warn_of_few_ports(shards, spread.as_deref());
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
         for OpenedDevice { parts, interfaces, .. } in &devices {
             for at in interfaces {
@@ -236,13 +222,17 @@ fn tell_addresses(devices: Vec<(XdpAddresses, usize)>) {
     let devices: Vec<(XdpAddresses, InterfaceId)> = devices.into_iter().filter_map(at).collect();
     network.follow_configuration(move |change| {
         for (known, id) in &devices {
-            let told = match change {
-                Change::AddAddress { interface, address } if interface == id => known.add(address.address()),
-                Change::RemoveAddress { interface, address } if interface == id => known.remove(*address),
-                _ => Ok(()),
+            let (told, what) = match change {
+                Change::AddAddress { interface, address } if interface == id => {
+                    (known.add(address.address()), "nothing comes for an address of this host")
+                }
+                Change::RemoveAddress { interface, address } if interface == id => {
+                    (known.remove(*address), "an address that this host has given up is kept from the kernel still")
+                }
+                _ => continue,
             };
             if let Err(error) = told {
-                log::error!("nothing comes for an address of this host: {error}");
+                log::error!("{what}: {error}");
             }
         }
     });

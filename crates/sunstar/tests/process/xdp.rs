@@ -131,3 +131,48 @@ fn an_interface_that_goes_up_and_down_is_used_again_each_time() {
         assert!(!errors.contains("ERROR"), "{errors}");
     });
 }
+
+/// What the fixture logs at devices of those options, each with an address of its own.
+fn logged_with(shards: &str, options: &[&str]) -> String {
+    let arguments = ["--smp", shards, "--overprovisioned"].into_iter().chain(NATIVE).map(str::to_owned);
+    let devices = (2..).zip(options).flat_map(|(last, options)| {
+        ["--device".to_owned(), format!("xdp:{options}"), "--host-ipv4-addr".to_owned(), format!("10.10.{last}.2")]
+    });
+    let arguments: Vec<String> = arguments.chain(devices).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let running = Running::start_with(fixture(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    running.signal(Signal::INT);
+    let (code, errors) = running.end();
+    assert_eq!(code, Some(0), "{errors}");
+    errors
+}
+
+#[test]
+fn who_has_too_few_ports_for_connections_is_told() {
+    let (tcp, udp) = ("connections can't be opened", "sockets of UDP have to name their port");
+    let few = "connections from some shards to some addresses can't be opened: ranges for TCP of 3 ports";
+    let mac = "here,mac=shared";
+    let cases = [
+        ("1", vec![format!("{mac},tcp=80,udp=2000-2003")], vec![tcp]),
+        ("1", vec![format!("{mac},tcp=80,tcp=2000-2003")], vec![udp]),
+        // Ranges of several devices that have no port in common.
+        (
+            "1",
+            vec![format!("{mac},tcp=2000-2003,udp=2000"), "there,mac=shared,tcp=3000-3003,udp=2000-2003".to_owned()],
+            vec![tcp, udp],
+        ),
+        ("4", vec![format!("{mac},tcp=2000-2002,udp=2000-2003")], vec![few]),
+        ("2", vec![format!("{mac},tcp=2000-2999,udp=2000-2003")], vec![]),
+        ("1", vec![mac.to_owned()], vec![]),
+    ];
+    for (shards, options, expected) in cases {
+        in_namespace(move || {
+            pair();
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            let errors = logged_with(shards, &options);
+            for told in [tcp, udp, few] {
+                assert_eq!(errors.contains(told), expected.contains(&told), "{told}: {errors}");
+            }
+        });
+    }
+}

@@ -30,6 +30,19 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn as_many_bytes_are_copied_as_there_are_and_no_other_ones() {
+    let bytes: Vec<u8> = (1..=250).collect();
+    let mut read = [0; 300];
+    for len in 0..bytes.len() {
+        let all = memory(300);
+        all.write(7, &bytes[..len]);
+        all.read(0, &mut read);
+        assert!(read[..7].iter().chain(&read[7 + len..]).all(|byte| *byte == 0), "{len} bytes");
+        assert_eq!(read[7..7 + len], bytes[..len]);
+    }
+}
+
+#[test]
 fn a_map_finds_what_lies_in_one_range_only() {
     let range = |address, bytes| MappedRange { address, memory: memory(bytes) };
     let map = MemoryMap::new(vec![range(0x2000, 0x100), range(0x1000, 0x1000)]).expect("they touch, and don't overlap");

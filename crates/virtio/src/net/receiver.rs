@@ -16,6 +16,9 @@ use crate::queue::{Broken, DriverQueue, Segment, Used};
 /// When so many chains were taken back, the packet that was begun is the last of the burst.
 const MAX_BURST_CHAINS: usize = 64;
 
+/// The same for so many bytes: what is read while it is new is read faster, and the device has its frames back soon.
+const MAX_BURST_BYTES: usize = 256 << 10;
+
 /// What a receiver has lost. All else it hands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverCounters {
@@ -111,14 +114,16 @@ impl<M: PacketMemory> Receiver<M> {
     /// If what the device has written makes no sense. Packets that came before that are in `out`.
     pub fn receive(&mut self, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, Broken> {
         let before = out.len();
-        let (mut result, mut chains) = (Ok(()), 0);
+        let (mut result, mut chains, mut bytes) = (Ok(()), 0, 0);
         let mut came = core::mem::take(&mut self.came);
-        while out.len() - before < max && (chains < MAX_BURST_CHAINS || self.merging.is_some()) && result.is_ok() {
+        while out.len() - before < max && result.is_ok() {
+            let is_over = chains >= MAX_BURST_CHAINS || bytes >= MAX_BURST_BYTES;
             let most = match &self.merging {
-                Some(merging) if chains >= MAX_BURST_CHAINS => merging.left.into(),
+                Some(merging) if is_over => merging.left.into(),
+                None if is_over => break,
                 _ => (max - (out.len() - before)).min(MAX_BURST_CHAINS - chains),
             };
-            result = self.take_used(most, &mut came);
+            result = self.take_used(most, &mut came, &mut bytes);
             if came.is_empty() {
                 break;
             }
@@ -130,13 +135,20 @@ impl<M: PacketMemory> Receiver<M> {
         result.map(|()| out.len() - before)
     }
 
-    /// Takes up to `max` chains back, and has what the device has written fetched: it comes at the same time for all of them.
+    /// Takes up to `max` chains back, until they have many bytes, and has what the device has written fetched: it comes at the same time for all
+    /// of them.
     #[inline]
-    fn take_used(&mut self, max: usize, came: &mut Vec<Used>) -> Result<(), Broken> {
+    fn take_used(&mut self, max: usize, came: &mut Vec<Used>, bytes: &mut usize) -> Result<(), Broken> {
         while came.len() < max {
             let Some(used) = self.queue.take_used()? else { break };
-            self.frames[usize::from(used.token)].iter_mut().for_each(Posted::prefetch);
             came.push(used);
+            if let Some(posted) = &mut self.frames[usize::from(used.token)] {
+                posted.prefetch();
+                *bytes += posted.room().min(used.written as usize);
+            }
+            if *bytes >= MAX_BURST_BYTES {
+                break;
+            }
         }
         Ok(())
     }

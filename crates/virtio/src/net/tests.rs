@@ -388,6 +388,21 @@ fn a_burst_of_large_packets_ends_with_the_one_that_reaches_the_bound() {
 }
 
 #[test]
+fn a_burst_ends_with_the_packet_that_makes_it_many_bytes() {
+    let mut world = World::new();
+    let pool = world.pool(LARGE_FRAME_BYTES, 40);
+    let (mut receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
+    let _ = receiver.publish();
+    let long = pattern(3, 60_000);
+    (0..12).for_each(|_| assert!(world.give_packet(&mut rx, [0; HEADER_BYTES], &long)));
+    let mut packets = VecDeque::new();
+    assert_eq!(receiver.receive(&mut packets, 32), Ok(5), "of 256 KiB a part is in the fifth");
+    assert_eq!(receiver.receive(&mut packets, 32), Ok(5));
+    assert_eq!(receiver.receive(&mut packets, 32), Ok(2));
+    assert!(packets.iter().all(|packet| packet.buffers().concat() == long));
+}
+
+#[test]
 fn packets_that_break_the_rules_are_dropped_and_counted() {
     let mut world = World::new();
     let pool = world.pool(256, 1_000);

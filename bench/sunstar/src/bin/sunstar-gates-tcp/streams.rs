@@ -20,6 +20,20 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)
 
 /// 64 bytes, and as many in return. Each side is a task that waits for the other one.
 pub(super) fn ask_and_answer() -> Work {
+    in_tasks(|listener| drop(spawn(serve(listener))), |done| drop(spawn(ask(done))))
+}
+
+/// Connections that come and go at the same time.
+const COMING: usize = 16;
+
+/// A connection that is opened for 64 bytes, and as many in return, and closed.
+pub(super) fn connect_and_close() -> Work {
+    let begin = |listener| drop(spawn(serve_all(listener)));
+    in_tasks(begin, |done| (0..COMING).for_each(|_| drop(spawn(come_and_go(Rc::clone(&done))))))
+}
+
+/// What tasks of a server and of clients do until they have done it so many times.
+fn in_tasks(serve: fn(TcpListener), ask: fn(Rc<Cell<u64>>)) -> Work {
     let platform = ByHand::default();
     platform.now.set(platform.now.get() + Duration::from_secs(1));
     let executor = Executor::new(ExecutorConfig::default(), Box::new(platform.clone()));
@@ -29,9 +43,9 @@ pub(super) fn ask_and_answer() -> Work {
         let (here, there) = link(LinkOptions { mtu_bytes: 1_500, ..LinkOptions::default() });
         host(there, 2);
         let listener = TcpListener::bind(SERVER, ListenerOptions::default()).await.expect("the port is free");
-        spawn(serve(listener));
+        serve(listener);
         host(here, 1);
-        ask(&tally).await;
+        ask(tally);
     });
     Box::new(move |count| {
         let goal = done.get() + count;
@@ -61,9 +75,29 @@ async fn serve(mut listener: TcpListener) {
     }
 }
 
-async fn ask(done: &Cell<u64>) {
+async fn ask(done: Rc<Cell<u64>>) {
     let mut stream = TcpStream::connect(SERVER).await.expect("it listens");
     loop {
+        stream.write(Buffer::from_static(&MESSAGE)).await.expect(WORKS);
+        read(&mut stream).await;
+        done.set(done.get() + 1);
+    }
+}
+
+async fn serve_all(mut listener: TcpListener) {
+    loop {
+        let mut stream = listener.accept().await.expect(WORKS);
+        spawn(async move {
+            while !stream.read().await.expect(WORKS).is_empty() {
+                stream.write(Buffer::from_static(&MESSAGE)).await.expect(WORKS);
+            }
+        });
+    }
+}
+
+async fn come_and_go(done: Rc<Cell<u64>>) {
+    loop {
+        let mut stream = TcpStream::connect(SERVER).await.expect("it listens");
         stream.write(Buffer::from_static(&MESSAGE)).await.expect(WORKS);
         read(&mut stream).await;
         done.set(done.get() + 1);

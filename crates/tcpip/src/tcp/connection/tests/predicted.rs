@@ -19,6 +19,7 @@ struct End {
     arriving: VecDeque<Segment>,
     sent: u32,
     /// Memory that the copies have given back.
+    #[expect(clippy::vec_box, reason = "the boxes go to the connections")]
     spares: [Vec<Box<Queues>>; 2],
 }
 

@@ -1,0 +1,295 @@
+//! The engine: on each shard a share of the connections, each of which is a task that sends when it may and reads what comes.
+//!
+//! Nothing is done per request but what sending, reading and counting cost: no task, no timer, no memory. The instants at which requests
+//! are sent and answers come are those of the shard's rounds, so a latency is as exact as a round is short.
+
+mod connection;
+mod conversation;
+mod link;
+mod slot;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use sunstar::executor::sync::{Gate, Semaphore};
+use sunstar::executor::timer::{Timer, lowres, sleep_until};
+use sunstar::executor::{Instant, Service, spawn};
+
+use crate::arrivals::Schedule;
+use crate::fault::Fault;
+use crate::plan::{Plan, Share};
+use crate::protocol::Protocol;
+use crate::tally::Tally;
+use slot::Slot;
+
+/// Connections of a shard that are being made at the same time; more would only wait at the server.
+const CONNECTING: usize = 256;
+/// How many times within a timeout it is looked for connections that have waited for too long, and how long between at most and at least.
+const LOOKS: u32 = 20;
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+const SHORTEST_LOOK: Duration = Duration::from_millis(5);
+/// How often it is looked whether all has been sent and answered.
+const FINISH_LOOK: Duration = Duration::from_millis(2);
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Connections are made.
+    Opening,
+    /// Requests are sent.
+    Sending,
+    /// No more requests are sent; answers are waited for.
+    Draining,
+    /// Nothing is waited for.
+    Over,
+}
+
+/// A shard's part of a load.
+pub(crate) struct Load<P: Protocol> {
+    protocol: P,
+    plan: Plan,
+    share: Share,
+    phase: Cell<Phase>,
+    /// From when on requests are sent, which may be later than a shard's round has begun.
+    since: Cell<Instant>,
+    /// From when on requests are measured: those that were due before are not.
+    begin: Cell<Instant>,
+    /// From when on no more are sent.
+    end: Cell<Instant>,
+    /// Requests that may still be sent.
+    left: Cell<u64>,
+    /// Whether the connections are kept though nothing may be sent.
+    is_holding: Cell<bool>,
+    /// In an open loop, once it has begun.
+    schedule: RefCell<Option<Schedule>>,
+    /// Fires when the next request is due, while somebody has nothing to send.
+    pacer: Timer,
+    slots: Box<[Slot]>,
+    /// Connections that could send.
+    idle: RefCell<VecDeque<usize>>,
+    tally: RefCell<Tally>,
+    /// Tasks of connections that were started.
+    started: Cell<usize>,
+    /// Connections that are open.
+    open: Cell<usize>,
+    connecting: Rc<Semaphore>,
+    /// Holds one for each connection's task.
+    tasks: Rc<Gate>,
+}
+
+impl<P: Protocol> Service for Load<P> {}
+
+impl<P: Protocol> Load<P> {
+    /// A load that has not begun.
+    pub(crate) fn new(protocol: P, plan: Plan, share: Share) -> Rc<Self> {
+        Rc::new_cyclic(|load: &Weak<Self>| {
+            let load = load.clone();
+            let pacer = Timer::new(move |_| {
+                if let Some(load) = load.upgrade() {
+                    load.give_out();
+                }
+            });
+            Self {
+                protocol,
+                phase: Cell::new(Phase::Opening),
+                since: Cell::new(Instant::ORIGIN),
+                begin: Cell::new(Instant::FAR_FUTURE),
+                end: Cell::new(Instant::FAR_FUTURE),
+                left: Cell::new(if plan.is_idle { 0 } else { share.requests.unwrap_or(u64::MAX) }),
+                is_holding: Cell::new(plan.is_idle),
+                schedule: RefCell::new(None),
+                pacer,
+                slots: (0..share.connections).map(|_| Slot::default()).collect(),
+                idle: RefCell::new(VecDeque::with_capacity(share.connections)),
+                tally: RefCell::new(Tally::new()),
+                started: Cell::new(0),
+                open: Cell::new(0),
+                connecting: Rc::new(Semaphore::new(CONNECTING)),
+                tasks: Rc::new(Gate::new()),
+                plan,
+                share,
+            }
+        })
+    }
+
+    /// Starts the tasks of all connections, one after the other over the time of the ramp, and waits until each has tried once to connect.
+    pub(crate) async fn open(self: Rc<Self>) {
+        let begin = lowres::now();
+        spawn(Rc::clone(&self).look_after());
+        let ramp = self.plan.ramp.as_secs_f64();
+        for number in 0..self.share.connections {
+            if !self.plan.ramp.is_zero() {
+                #[expect(clippy::cast_precision_loss, reason = "there are not so many connections")]
+                let part = (number as f64 + self.share.phase) / self.share.connections as f64;
+                sleep_until(begin + Duration::from_secs_f64(ramp * part)).await;
+            }
+            // When the load ends, nobody needs one more.
+            if self.phase.get() > Phase::Sending {
+                return;
+            }
+            let Ok(permit) = Rc::clone(&self.connecting).acquire_owned(1).await else { return };
+            let Ok(holder) = self.tasks.enter_owned() else { return };
+            self.started.set(number + 1);
+            let load = Rc::clone(&self);
+            spawn(async move {
+                connection::run(&load, number, permit).await;
+                drop(holder);
+            });
+        }
+        // Whoever is still connecting has one.
+        let _ = self.connecting.acquire(CONNECTING).await;
+    }
+
+    /// Lets requests be sent from `now` until `end`. They are measured if they are due at `begin` or later.
+    pub(crate) fn send(&self, now: Instant, begin: Instant, end: Instant) {
+        self.end.set(end);
+        self.since.set(now);
+        self.begin.set(begin);
+        self.phase.set(Phase::Sending);
+        if let Some(arrivals) = self.plan.arrivals {
+            let rate = arrivals.rate.share(self.share.rate);
+            let schedule = Schedule::new(rate, arrivals.spacing, now, self.share.phase, self.share.seed);
+            *self.schedule.borrow_mut() = Some(schedule);
+        }
+        self.wake_all();
+    }
+
+    /// Has each connection ask once; then it ends.
+    pub(crate) fn ask_each(&self, now: Instant) {
+        self.end.set(Instant::FAR_FUTURE);
+        self.slots.iter().for_each(|slot| slot.given.set(Some(now)));
+        self.is_holding.set(false);
+        self.wake_all();
+    }
+
+    /// Waits until all connections have ended, because no request is left to be sent and all answers have come.
+    pub(crate) async fn finished(self: Rc<Self>) {
+        // When the last answer came is counted, so it need not be noticed at once.
+        while (self.phase.get() < Phase::Draining && self.started.get() < self.share.connections)
+            || self.tasks.holders() > 0
+        {
+            lowres::sleep(FINISH_LOOK).await;
+        }
+    }
+
+    /// Answers how many connections are open, and what was counted since it was asked last.
+    pub(crate) fn take(&self) -> (usize, Tally) {
+        (self.open.get(), self.tally.replace(Tally::new()))
+    }
+
+    /// Sends no more from `end` on.
+    pub(crate) fn drain(&self, end: Instant) {
+        self.phase.set(Phase::Draining);
+        if let Some(schedule) = &mut *self.schedule.borrow_mut() {
+            let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
+            let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+            self.tally.borrow_mut().unsent += due.take(most).count() as u64;
+        }
+        self.wake_all();
+    }
+
+    /// Ends all connections, whatever they wait for.
+    pub(crate) async fn cut(self: Rc<Self>) {
+        self.phase.set(Phase::Over);
+        self.wake_all();
+        self.tasks.close().await;
+    }
+
+    fn wake_all(&self) {
+        self.slots.iter().for_each(Slot::wake);
+    }
+
+    /// Looks for connections that have waited for too long, as long as there is anybody to look after.
+    async fn look_after(self: Rc<Self>) {
+        let shortest = self.plan.timeout.min(self.plan.connect_timeout);
+        let period = (shortest / LOOKS).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        while self.phase.get() < Phase::Over {
+            lowres::sleep(period).await;
+            let now = lowres::now();
+            self.slots.iter().for_each(|slot| slot.look_after(now));
+        }
+    }
+
+    /// Takes a request that is to be sent now; answers by when it is due.
+    #[inline]
+    fn take_request(&self, now: Instant) -> Option<Instant> {
+        if self.phase.get() != Phase::Sending || self.left.get() == 0 {
+            return None;
+        }
+        let due = match &mut *self.schedule.borrow_mut() {
+            None if now >= self.end.get() => return None,
+            None => now.max(self.since.get()),
+            Some(schedule) if schedule.next() >= self.end.get() => return None,
+            Some(schedule) => schedule.take(now)?,
+        };
+        self.left.set(self.left.get() - 1);
+        Some(due)
+    }
+
+    /// Whether no request will be sent any more.
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding.get())
+    }
+
+    /// A connection could send, but nothing is due.
+    fn wait_for_request(&self, number: usize) {
+        if !self.slots[number].is_idle.replace(true) {
+            self.idle.borrow_mut().push_back(number);
+        }
+        if !self.pacer.is_armed() {
+            self.arm();
+        }
+    }
+
+    fn arm(&self) {
+        let next = self.schedule.borrow().as_ref().map(Schedule::next);
+        if let Some(next) = next.filter(|next| *next < self.end.get() && !self.has_ended()) {
+            self.pacer.rearm(next);
+        }
+    }
+
+    /// Gives what is due to connections that could send.
+    fn give_out(&self) {
+        let now = lowres::now();
+        loop {
+            let Some(number) = self.idle.borrow_mut().pop_front() else { return };
+            let slot = &self.slots[number];
+            // It may have gone, or have found something to send, since.
+            if !slot.is_idle.take() {
+                continue;
+            }
+            match self.take_request(now) {
+                Some(due) => {
+                    slot.given.set(Some(due));
+                    slot.wake();
+                }
+                None => {
+                    slot.is_idle.set(true);
+                    self.idle.borrow_mut().push_front(number);
+                    return self.arm();
+                }
+            }
+        }
+    }
+
+    /// A connection has ended for good, and with it what it was to send.
+    fn give_up(&self, number: usize, carried: Option<Instant>) {
+        let due = carried.or(self.slots[number].given.take());
+        self.tally.borrow_mut().unanswered += u64::from(due.is_some_and(|due| self.is_measured(due)));
+    }
+
+    /// Whether a request that is due then is measured.
+    #[inline]
+    fn is_measured(&self, due: Instant) -> bool {
+        due >= self.begin.get()
+    }
+
+    /// Requests whose answers will not come.
+    fn fail(&self, fault: Fault, dues: impl Iterator<Item = Instant>) {
+        let count = dues.filter(|due| self.is_measured(*due)).count() as u64;
+        self.tally.borrow_mut().fail(fault, count);
+    }
+}

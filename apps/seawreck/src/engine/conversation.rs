@@ -1,0 +1,249 @@
+//! Requests and answers on one connection.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use sunstar::executor::Instant;
+use sunstar::executor::timer::lowres;
+
+use super::link::Link;
+use super::{Load, Phase};
+use crate::fault::Fault;
+use crate::protocol::{Heard, Protocol, Verdict};
+
+/// Buffers that are taken in before others get their turn.
+const BUFFERS_PER_TURN: usize = 16;
+
+/// A connection that is open.
+pub(super) struct Conversation<'a, P: Protocol> {
+    load: &'a Load<P>,
+    number: usize,
+    link: Link,
+    session: P::Session,
+    /// Requests without answer, the oldest first.
+    asked: VecDeque<Asked>,
+    /// Requests that may still be sent here.
+    left: u64,
+    /// The next request to be sent, by when it is due, if it was taken already.
+    given: Option<Instant>,
+    /// Whether the server has said that it ends the connection.
+    is_closing: bool,
+    was_answered: bool,
+}
+
+/// A request without answer.
+#[derive(Clone, Copy)]
+struct Asked {
+    due: Instant,
+    /// When it was sent.
+    at: Instant,
+}
+
+/// How a connection has ended.
+pub(super) struct Ending {
+    /// Nothing if it has ended in order.
+    pub(super) fault: Option<Fault>,
+    /// A request that was to be sent.
+    pub(super) given: Option<Instant>,
+}
+
+impl<'a, P: Protocol> Conversation<'a, P> {
+    pub(super) fn new(load: &'a Load<P>, number: usize, link: Link, given: Option<Instant>) -> Self {
+        Self {
+            load,
+            number,
+            link,
+            session: load.protocol.session(),
+            asked: VecDeque::new(),
+            left: load.plan.requests_per_connection.unwrap_or(u64::MAX),
+            given,
+            is_closing: false,
+            was_answered: false,
+        }
+    }
+
+    /// Goes on until the connection or the load ends.
+    pub(super) async fn run(mut self) -> Ending {
+        let fault = std::future::poll_fn(|cx| self.poll(cx)).await.err();
+        if !self.asked.is_empty() {
+            let dues = self.asked.iter().map(|asked| asked.due);
+            match fault {
+                Some(fault) => self.load.fail(fault, dues),
+                None => {
+                    let measured = dues.filter(|due| self.load.is_measured(*due)).count();
+                    self.load.tally.borrow_mut().unanswered += measured as u64;
+                }
+            }
+        }
+        Ending { fault, given: self.given }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let slot = &self.load.slots[self.number];
+        slot.keep_waker(cx);
+        if slot.take_overdue() {
+            return Poll::Ready(Err(Fault::TimedOut));
+        }
+        let now = lowres::now();
+        for _ in 0..BUFFERS_PER_TURN {
+            if self.send(cx, now)? {
+                return Poll::Ready(Ok(()));
+            }
+            let Poll::Ready(bytes) = self.link.poll_read(cx) else { return Poll::Pending };
+            let bytes = bytes?;
+            if bytes.is_empty() {
+                return Poll::Ready(self.on_end(now));
+            }
+            self.take_in(&bytes, now)?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends what may be sent; answers whether nothing is left to do here.
+    #[inline]
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Fault> {
+        if !P::ASKS {
+            return self.flow(cx);
+        }
+        let load = self.load;
+        let slot = &load.slots[self.number];
+        let room = load.plan.pipeline - self.asked.len();
+        let may_ask = room > 0 && !self.is_closing && self.left > 0;
+        if may_ask && let Poll::Ready(writable) = self.link.poll_writable(cx) {
+            writable?;
+            self.ask(room, now);
+        }
+        slot.wait_until(self.asked.front().map(|asked| asked.at + load.plan.timeout));
+        if self.asked.is_empty() {
+            // The server has said that it closes, so that is waited for, as long as for an answer.
+            if self.is_closing {
+                slot.wait_until(Some(now + load.plan.timeout));
+            } else if self.left == 0 || (load.has_ended() && slot.given.get().is_none()) {
+                return Ok(true);
+            }
+        }
+        Ok(load.phase.get() == Phase::Over)
+    }
+
+    /// Sends what is sent without end, as much as there is room for; answers whether it is over.
+    fn flow(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let load = self.load;
+        let (true, Some(block)) = (load.phase.get() == Phase::Sending, load.protocol.block()) else {
+            return Ok(load.phase.get() > Phase::Sending);
+        };
+        for _ in 0..BUFFERS_PER_TURN {
+            let Poll::Ready(writable) = self.link.poll_writable(cx) else { return Ok(false) };
+            writable?;
+            self.link.enqueue(block.clone());
+            load.tally.borrow_mut().sent_bytes += block.len() as u64;
+        }
+        // Others get their turn before it goes on.
+        cx.waker().wake_by_ref();
+        Ok(false)
+    }
+
+    /// Asks as often as there is room for, if so much is due.
+    #[inline]
+    fn ask(&mut self, room: usize, now: Instant) {
+        let load = self.load;
+        let slot = &load.slots[self.number];
+        let before = self.asked.len();
+        let room = if self.left < room as u64 { usize::try_from(self.left).unwrap_or(room) } else { room };
+        while self.asked.len() < before + room {
+            let next = self.given.take().or_else(|| slot.given.take()).or_else(|| load.take_request(now));
+            let Some(due) = next else { break };
+            self.asked.push_back(Asked { due, at: now });
+        }
+        let count = self.asked.len() - before;
+        if count < room && load.plan.arrivals.is_some() {
+            load.wait_for_request(self.number);
+        } else {
+            slot.is_idle.set(false);
+        }
+        if count == 0 {
+            return;
+        }
+        if self.load.plan.requests_per_connection.is_some() {
+            self.left -= count as u64;
+        }
+        let mut sent_bytes = 0;
+        let (link, session) = (&mut self.link, &mut self.session);
+        let mut put = |bytes: sunstar::packet::Buffer| {
+            sent_bytes += bytes.len() as u64;
+            link.enqueue(bytes);
+        };
+        // The last one says so, and goes alone.
+        if self.left == 0 {
+            if count > 1 {
+                load.protocol.ask(session, count - 1, false, &mut put);
+            }
+            load.protocol.ask(session, 1, true, &mut put);
+        } else {
+            load.protocol.ask(session, count, false, &mut put);
+        }
+        load.tally.borrow_mut().sent_bytes += sent_bytes;
+    }
+
+    /// Finds the answers in what has come.
+    #[inline]
+    fn take_in(&mut self, bytes: &[u8], now: Instant) -> Result<(), Fault> {
+        let load = self.load;
+        let mut tally = load.tally.borrow_mut();
+        tally.received_bytes += bytes.len() as u64;
+        let mut at = 0;
+        while at < bytes.len() {
+            match load.protocol.hear(&mut self.session, &bytes[at..])? {
+                Heard::More => break,
+                Heard::Answer { consumed_bytes, verdict, is_last } => {
+                    at += consumed_bytes;
+                    // Nobody has asked for more.
+                    let asked = self.asked.pop_front().ok_or(Fault::BadAnswer)?;
+                    self.was_answered = true;
+                    if load.is_measured(asked.due) {
+                        match verdict {
+                            Verdict::Good => tally.answer(now - asked.due),
+                            Verdict::Bad(fault) => tally.fail(fault, 1),
+                        }
+                        tally.last_answer = now;
+                    }
+                    if is_last {
+                        self.is_closing = true;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The server sends no more.
+    #[cold]
+    fn on_end(&mut self, now: Instant) -> Result<(), Fault> {
+        if let Some(verdict) = self.load.protocol.hear_end(&mut self.session)
+            && let Some(asked) = self.asked.pop_front()
+            && self.load.is_measured(asked.due)
+        {
+            let mut tally = self.load.tally.borrow_mut();
+            match verdict {
+                Verdict::Good => tally.answer(now - asked.due),
+                Verdict::Bad(fault) => tally.fail(fault, 1),
+            }
+            tally.last_answer = now;
+        }
+        if !self.asked.is_empty() {
+            return Err(Fault::ClosedEarly);
+        }
+        if !P::ASKS {
+            return if self.load.has_ended() { Ok(()) } else { Err(Fault::ClosedEarly) };
+        }
+        if !self.is_closing && self.left > 0 && !self.load.has_ended() {
+            self.load.tally.borrow_mut().closed_idle += 1;
+            // Who lets nobody ask is not asked again at once.
+            if !self.was_answered {
+                return Err(Fault::ClosedEarly);
+            }
+        }
+        Ok(())
+    }
+}

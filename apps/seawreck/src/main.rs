@@ -1,0 +1,113 @@
+//! A load generator: it asks a server over many connections, and tells how many answers came and how long they took.
+//!
+//! `seawreck --connections 64 http://127.0.0.1:10000/` asks as soon as each answer is there (a closed loop), `--rate 50k` at a rate that
+//! does not depend on the server (an open loop). `--help` shows the rest.
+#![forbid(unsafe_code)]
+
+mod arrivals;
+mod engine;
+mod fault;
+mod options;
+mod plan;
+mod protocol;
+mod report;
+mod run;
+mod tally;
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use sunstar::net::Resolver;
+use sunstar::prelude::*;
+use sunstar::reactor::blocking;
+
+use options::{Args, Output, What};
+use protocol::flow::Flow;
+use protocol::http::Http;
+use protocol::in_buffer;
+use protocol::ping_pong::{Echo, EchoDatagrams};
+use report::{Description, csv, human, json};
+use run::{Outcome, Row, Why};
+
+fn main() -> ExitCode {
+    // It runs beside a server of the same host, and its summary is what people want to see.
+    App::new("seawreck")
+        .about("Loads a server and tells how it does")
+        .version(env!("CARGO_PKG_VERSION"))
+        .with_defaults(&[("prometheus-port", "0"), ("log-level", "warn")])
+        .run(load)
+}
+
+async fn load(args: Args) -> Result<(), Error> {
+    let stop = stop_requested();
+    let wish = args.wish().map_err(Error::usage)?;
+    let target = SocketAddr::new(address(&wish.host).await?, wish.port);
+    let plan = args.plan(&wish, target);
+    let description = Description { target: wish.target.clone(), load: args.load() };
+    let shows_progress = match &*args.output.progress {
+        "always" => true,
+        "never" => false,
+        _ => std::io::stderr().is_terminal(),
+    };
+    let tell = move |row: &Row| {
+        if shows_progress {
+            let line = human::progress(row);
+            // Whoever reads it slowly holds nobody up but the helper thread.
+            drop(spawn(blocking(move || eprintln!("{line}"))));
+        }
+    };
+    let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
+    let outcome = match wish.what {
+        What::Http(requests) => run::run(&plan, move |plan| Http::new(&requests, plan.pipeline), stop, tell).await?,
+        What::Echo { size } => run::run(&plan, move |_| Echo::new(size, in_buffer), stop, tell).await?,
+        What::Sink { size } => run::run(&plan, move |_| Flow::to_sink(size, in_buffer), stop, tell).await?,
+        What::Source => run::run(&plan, |_| Flow::from_source(), stop, tell).await?,
+        What::EchoDatagrams { size } => {
+            run::run(&plan, move |_| EchoDatagrams::new(size, in_buffer), stop, tell).await?
+        }
+    };
+    let is_success = outcome.is_success(asks) || outcome.why == Why::Stopped;
+    let why = outcome.failure();
+    let output = args.output;
+    blocking(move || tell_of(&description, &outcome, &output)).await??;
+    if is_success { Ok(()) } else { Err(Error::failure(format_args!("{target}: {why}"))) }
+}
+
+/// The first of a host's addresses.
+async fn address(host: &str) -> Result<std::net::IpAddr, Error> {
+    if let Ok(address) = host.parse() {
+        return Ok(address);
+    }
+    let unknown = |why: String| Error::failure(format_args!("{host}: {why}"));
+    let resolver = Resolver::current().ok_or_else(|| unknown("names can't be looked up here".to_owned()))?;
+    let addresses = resolver.addresses(host).await.map_err(|error| unknown(error.to_string()))?;
+    addresses.first().copied().ok_or_else(|| unknown("it has no address".to_owned()))
+}
+
+/// Writes what was asked for. Blocks.
+fn tell_of(description: &Description, outcome: &Outcome, output: &Output) -> Result<(), Error> {
+    let mut shows_summary = true;
+    if let Some(path) = &output.json {
+        let mut text = serde_json::to_string_pretty(&json::report(description, outcome))?;
+        text.push('\n');
+        if path.as_os_str() == "-" {
+            shows_summary = false;
+            std::io::stdout().write_all(text.as_bytes())?;
+        } else {
+            write(path, &text)?;
+        }
+    }
+    if let Some(path) = &output.csv {
+        write(path, &csv::report(&outcome.series))?;
+    }
+    if shows_summary {
+        std::io::stdout().write_all(human::summary(description, outcome).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|error| Error::failure(format_args!("cannot write {}: {error}", path.display())))
+}

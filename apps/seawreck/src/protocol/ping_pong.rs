@@ -1,0 +1,163 @@
+//! Bytes that come back: over a stream all of them in their order, over datagrams each datagram as it was.
+
+use std::cell::Cell;
+
+use sunstar::packet::Buffer;
+
+use super::{Heard, Protocol, Verdict};
+use crate::fault::Fault;
+
+/// So many datagrams differ from each other.
+const NUMBERS: u8 = u8::MAX;
+
+/// The bytes of a message: a pattern, so that what is moved or lost shows.
+fn message(len_bytes: usize, number: u8) -> Vec<u8> {
+    // 251 is prime, so the pattern repeats where nothing of a network does.
+    let pattern = (0..=250).cycle().take(len_bytes);
+    let mut message: Vec<u8> = pattern.collect();
+    if let Some(first) = message.first_mut() {
+        *first = number;
+    }
+    message
+}
+
+/// Over a stream.
+pub(crate) struct Echo {
+    message: Buffer,
+}
+
+/// How many bytes of an answer have come.
+#[derive(Default)]
+pub(crate) struct Echoed(usize);
+
+impl Echo {
+    /// Messages of so many bytes, which `place` puts where they are sent from.
+    pub(crate) fn new(len_bytes: usize, place: impl Fn(&[u8]) -> Buffer) -> Self {
+        Self { message: place(&message(len_bytes, 0)) }
+    }
+}
+
+impl Protocol for Echo {
+    type Session = Echoed;
+
+    fn session(&self) -> Echoed {
+        Echoed::default()
+    }
+
+    fn ask(&self, _session: &mut Echoed, count: usize, _is_last: bool, mut send: impl FnMut(Buffer)) {
+        (0..count).for_each(|_| send(self.message.clone()));
+    }
+
+    fn hear(&self, session: &mut Echoed, bytes: &[u8]) -> Result<Heard, Fault> {
+        let expected = &self.message[session.0..];
+        let consumed_bytes = expected.len().min(bytes.len());
+        if bytes[..consumed_bytes] != expected[..consumed_bytes] {
+            return Err(Fault::WrongBytes);
+        }
+        session.0 += consumed_bytes;
+        if session.0 < self.message.len() {
+            return Ok(Heard::More);
+        }
+        session.0 = 0;
+        Ok(Heard::Answer { consumed_bytes, verdict: Verdict::Good, is_last: false })
+    }
+}
+
+/// Over datagrams. Each has a number, by which an answer that comes too late is not taken for that to a later one.
+pub(crate) struct EchoDatagrams {
+    messages: Vec<Buffer>,
+    next: Cell<u8>,
+}
+
+/// The number of the next answer, if anything was sent.
+#[derive(Default)]
+pub(crate) struct Expected {
+    next_sent: u8,
+    next_heard: u8,
+}
+
+impl EchoDatagrams {
+    /// Messages of so many bytes, which `place` puts where they are sent from.
+    pub(crate) fn new(len_bytes: usize, place: impl Fn(&[u8]) -> Buffer) -> Self {
+        let messages = (0..NUMBERS).map(|number| place(&message(len_bytes, number))).collect();
+        Self { messages, next: Cell::new(0) }
+    }
+}
+
+impl Protocol for EchoDatagrams {
+    type Session = Expected;
+
+    fn session(&self) -> Expected {
+        // Sockets that follow each other may have the same port.
+        let first = self.next.get();
+        self.next.set((first + NUMBERS / 3) % NUMBERS);
+        Expected { next_sent: first, next_heard: first }
+    }
+
+    fn ask(&self, session: &mut Expected, count: usize, _is_last: bool, mut send: impl FnMut(Buffer)) {
+        for _ in 0..count {
+            send(self.messages[usize::from(session.next_sent)].clone());
+            session.next_sent = (session.next_sent + 1) % NUMBERS;
+        }
+    }
+
+    fn hear(&self, session: &mut Expected, bytes: &[u8]) -> Result<Heard, Fault> {
+        let is_next = bytes.first() == Some(&session.next_heard);
+        if !is_next {
+            return Ok(Heard::More);
+        }
+        let is_whole = bytes == &self.messages[usize::from(session.next_heard)][..];
+        session.next_heard = (session.next_heard + 1) % NUMBERS;
+        let verdict = if is_whole { Verdict::Good } else { Verdict::Bad(Fault::WrongBytes) };
+        Ok(Heard::Answer { consumed_bytes: bytes.len(), verdict, is_last: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent<P: Protocol>(protocol: &P, session: &mut P::Session, count: usize) -> Vec<Buffer> {
+        let mut sent = Vec::new();
+        protocol.ask(session, count, false, |buffer| sent.push(buffer));
+        sent
+    }
+
+    #[test]
+    fn a_stream_echoes_in_any_pieces() {
+        let echo = Echo::new(600, Buffer::copy_from_slice);
+        for piece_bytes in [1, 7, 600, 1800] {
+            let mut session = echo.session();
+            let bytes: Vec<u8> = sent(&echo, &mut session, 3).concat();
+            let mut answers = 0;
+            for piece in bytes.chunks(piece_bytes) {
+                let mut at = 0;
+                while at < piece.len() {
+                    match echo.hear(&mut session, &piece[at..]).unwrap() {
+                        Heard::More => break,
+                        Heard::Answer { consumed_bytes, .. } => at += consumed_bytes,
+                    }
+                    answers += 1;
+                }
+            }
+            assert_eq!(answers, 3);
+        }
+        assert_eq!(echo.hear(&mut echo.session(), b"\x00\x02"), Err(Fault::WrongBytes));
+    }
+
+    #[test]
+    fn a_late_datagram_is_nobodys_answer() {
+        let echo = EchoDatagrams::new(10, Buffer::copy_from_slice);
+        let mut session = echo.session();
+        for round in 0..1000 {
+            let [first, second] = &sent(&echo, &mut session, 2)[..] else { panic!("two were asked for") };
+            let good = Heard::Answer { consumed_bytes: 10, verdict: Verdict::Good, is_last: false };
+            assert_eq!(echo.hear(&mut session, first), Ok(good), "{round}");
+            assert_eq!(echo.hear(&mut session, first), Ok(Heard::More));
+            assert_eq!(echo.hear(&mut session, second), Ok(good));
+        }
+        let [message] = &sent(&echo, &mut session, 1)[..] else { panic!("one was asked for") };
+        let bad = Heard::Answer { consumed_bytes: 9, verdict: Verdict::Bad(Fault::WrongBytes), is_last: false };
+        assert_eq!(echo.hear(&mut session, &message[..9]), Ok(bad));
+    }
+}

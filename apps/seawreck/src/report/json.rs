@@ -1,0 +1,74 @@
+//! The report as JSON, for programs.
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use super::{Description, at_percentiles, per_second};
+use crate::fault::{Fault, KINDS};
+use crate::run::{Outcome, Row, Why};
+
+/// The whole report. Times are in nanoseconds where their names do not say otherwise.
+pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
+    let total = &outcome.total;
+    json!({
+        "target": description.target,
+        "load": description.load,
+        "shards": outcome.shards,
+        "ended": match outcome.why {
+            Why::Done => "done",
+            Why::Stopped => "stopped",
+            Why::Stalled => "stalled",
+            Why::Unconnected => "unconnected",
+        },
+        "elapsed_s": outcome.elapsed.as_secs_f64(),
+        "requests": total.good(),
+        "requests_per_second": per_second(total.good(), outcome.elapsed),
+        "requests_failed": faults(&total.failed),
+        "requests_unanswered": total.unanswered,
+        "requests_unsent": total.unsent,
+        "received_bytes": total.received_bytes,
+        "sent_bytes": total.sent_bytes,
+        "connections": total.connects.len(),
+        "connections_open": outcome.open,
+        "connections_failed": faults(&total.unconnected),
+        "connections_closed_idle": total.closed_idle,
+        "latency_ns": times(&total.latencies),
+        "connect_ns": times(&total.connects),
+        "seconds": outcome.series.iter().map(second).collect::<Vec<_>>(),
+    })
+}
+
+fn times(times: &Histogram<u64>) -> Value {
+    if times.is_empty() {
+        return Value::Null;
+    }
+    let percentiles: Map<String, Value> =
+        at_percentiles(times).map(|(name, nanos)| (name.to_owned(), nanos.into())).collect();
+    json!({
+        "count": times.len(),
+        "min": times.min(),
+        "mean": times.mean(),
+        "stdev": times.stdev(),
+        "max": times.max(),
+        "percentiles": percentiles,
+    })
+}
+
+fn faults(counts: &[u64; KINDS]) -> Value {
+    let named = Fault::ALL.into_iter().zip(counts).map(|(fault, count)| (fault.key().to_owned(), (*count).into()));
+    Value::Object(named.collect())
+}
+
+fn second(row: &Row) -> Value {
+    let [p50, p99, p999, max] = row.latencies;
+    json!({
+        "at_s": row.at_s,
+        "len_s": row.len_s,
+        "requests": row.good,
+        "failed": row.bad,
+        "connections_open": row.open,
+        "received_bytes": row.received_bytes,
+        "sent_bytes": row.sent_bytes,
+        "latency_ns": { "50": p50, "99": p99, "99.9": p999, "100": max },
+    })
+}

@@ -1,0 +1,150 @@
+//! What a shard counts, and how the counts of shards and of seconds become one.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use sunstar::executor::Instant;
+
+use crate::fault::{Fault, KINDS};
+
+/// The longest time that is told apart from longer ones.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Digits of a latency and of a connection time that are kept.
+const DIGITS: u8 = 3;
+
+/// Counts of one shard over some time, or of several together.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    /// Of requests that were answered well, in nanoseconds.
+    pub(crate) latencies: Histogram<u64>,
+    /// Of connections that were made, in nanoseconds.
+    pub(crate) connects: Histogram<u64>,
+    /// Requests without a good answer.
+    pub(crate) failed: [u64; KINDS],
+    /// Connections that could not be made.
+    pub(crate) unconnected: [u64; KINDS],
+    /// Requests whose answer had not come when the end was there.
+    pub(crate) unanswered: u64,
+    /// Requests that were due, but for which there was no free connection until the end.
+    pub(crate) unsent: u64,
+    /// Connections without a request under way that the server has closed.
+    pub(crate) closed_idle: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    /// When the last answer came.
+    pub(crate) last_answer: Instant,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            latencies: times(),
+            connects: times(),
+            failed: [0; KINDS],
+            unconnected: [0; KINDS],
+            unanswered: 0,
+            unsent: 0,
+            closed_idle: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            last_answer: Instant::ORIGIN,
+        }
+    }
+
+    /// Takes note of a good answer.
+    #[inline]
+    pub(crate) fn answer(&mut self, latency: Duration) {
+        self.latencies.saturating_record(nanos(latency));
+    }
+
+    /// Takes note of a connection.
+    pub(crate) fn connected(&mut self, time: Duration) {
+        self.connects.saturating_record(nanos(time));
+    }
+
+    /// Takes note of requests without a good answer.
+    pub(crate) fn fail(&mut self, fault: Fault, requests: u64) {
+        self.failed[fault as usize] += requests;
+    }
+
+    /// Takes note of a connection that could not be made.
+    pub(crate) fn unconnect(&mut self, fault: Fault) {
+        self.unconnected[fault as usize] += 1;
+    }
+
+    /// Requests that were answered well.
+    pub(crate) fn good(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// Requests that were not.
+    pub(crate) fn bad(&self) -> u64 {
+        self.failed.iter().sum()
+    }
+
+    /// Adds what another shard has counted, or the same one at another time.
+    pub(crate) fn add(&mut self, other: &Self) {
+        // They have the same bounds and digits.
+        let _ = self.latencies.add(&other.latencies);
+        let _ = self.connects.add(&other.connects);
+        let add =
+            |to: &mut [u64; KINDS], from: &[u64; KINDS]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.failed, &other.failed);
+        add(&mut self.unconnected, &other.unconnected);
+        self.unanswered += other.unanswered;
+        self.unsent += other.unsent;
+        self.closed_idle += other.closed_idle;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        self.last_answer = self.last_answer.max(other.last_answer);
+    }
+}
+
+fn times() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, nanos(LONGEST), DIGITS).expect("the bounds and the digits are valid ones")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn three_digits_are_kept() {
+        for micros in [1, 17, 1_234, 98_765, 7_654_321, 3_000_000_000] {
+            let mut tally = Tally::new();
+            tally.answer(Duration::from_micros(micros));
+            let seen = tally.latencies.value_at_quantile(0.5);
+            assert!(seen.abs_diff(micros * 1000) <= micros, "{micros}: {seen}");
+        }
+        let mut tally = Tally::new();
+        tally.answer(Duration::MAX);
+        assert_eq!(tally.good(), 1, "what is too long counts as the longest");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_that_are_added_are_the_whole(parts in prop::collection::vec(prop::collection::vec(1_u64..1 << 40, 0..40), 1..5)) {
+            let count = |latencies: &[u64]| {
+                let mut tally = Tally::new();
+                for &nanos in latencies {
+                    tally.answer(Duration::from_nanos(nanos));
+                    tally.fail(Fault::Reset, nanos % 3);
+                    tally.received_bytes += nanos;
+                    tally.last_answer = tally.last_answer.max(Instant::from_nanos(nanos));
+                }
+                tally
+            };
+            let whole = count(&parts.concat());
+            let mut sum = Tally::new();
+            parts.iter().for_each(|part| sum.add(&count(part)));
+            prop_assert_eq!(&sum.latencies, &whole.latencies);
+            prop_assert_eq!((sum.good(), sum.bad(), sum.received_bytes), (whole.good(), whole.bad(), whole.received_bytes));
+            prop_assert_eq!(sum.last_answer, whole.last_answer);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Servers that misbehave, and the end before its time.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::httpd::Httpd;
+use super::seawreck::{Seawreck, command, report, run, with_each};
+use super::server::{answer, converse, serve};
+
+/// The faults of a run that asks 30 times.
+fn faults(backend: &str, shards: usize, url: &str) -> Vec<(String, u64)> {
+    let arguments = ["-n", "30", "--connections", "3", "--timeout", "300ms", "--json", "-", url];
+    run(backend, shards, &arguments).report().faults()
+}
+
+#[test]
+fn nobody_who_listens_ends_it_with_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has one");
+    drop(taken);
+    with_each(|backend, shards| {
+        let begun = Instant::now();
+        let ended = run(backend, shards, &["--connections", "5", &format!("http://{address}/")]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let line = format!("seawreck: error: {address}: no connection could be made: refused\n");
+        assert_eq!(ended.errors, line);
+        assert!(ended.output.contains("connections that failed: ") && ended.output.contains(" refused\n"), "{ended:?}");
+        assert!(begun.elapsed() < Duration::from_secs(9), "it does not go on for ten seconds");
+    });
+}
+
+#[test]
+fn an_answer_that_never_comes_is_timed_out() {
+    with_each(|backend, shards| {
+        let address = serve(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+        let faults = faults(backend, shards, &format!("http://{address}/"));
+        assert_eq!(faults, [("requests_failed/timed_out".to_owned(), 30)]);
+    });
+}
+
+#[test]
+fn a_reset_and_an_end_within_an_answer_are_told_apart() {
+    with_each(|backend, shards| {
+        let ends = serve(|stream| {
+            let mut other = stream.try_clone().expect("it is possible");
+            converse(stream, move |_| {
+                drop(other.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"));
+                drop(other.shutdown(Shutdown::Both));
+                Vec::new()
+            });
+        });
+        let seen = faults(backend, shards, &format!("http://{ends}/"));
+        assert_eq!(seen, [("requests_failed/closed_early".to_owned(), 30)]);
+        // A socket that is closed while something in it was not read is reset.
+        let resets = serve(|mut stream| {
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let seen = faults(backend, shards, &format!("http://{resets}/"));
+        assert_eq!(seen, [("requests_failed/reset".to_owned(), 30)]);
+    });
+}
+
+#[test]
+fn what_is_no_answer_and_what_has_another_status_are_told_apart() {
+    with_each(|backend, shards| {
+        let nonsense = serve(|stream| converse(stream, |_| b"hello\r\n\r\n".to_vec()));
+        let seen = faults(backend, shards, &format!("http://{nonsense}/"));
+        assert_eq!(seen, [("requests_failed/bad_answer".to_owned(), 30)]);
+        // More answers than requests.
+        let twice = serve(|stream| converse(stream, |_| answer("200 OK", "x").repeat(2)));
+        let seen = run(backend, shards, &["-n", "30", "--json", "-", &format!("http://{twice}/")]).report();
+        assert!(seen.count("/requests") > 0, "{seen:?}");
+        let httpd = Httpd::start("127.0.0.1");
+        let seen = faults(backend, shards, &httpd.url("/none"));
+        assert_eq!(seen, [("requests_failed/wrong_status".to_owned(), 30)]);
+        let seen = report(backend, shards, &["-n", "30", "--expect-status", "404", &httpd.url("/none")]);
+        assert_eq!((seen.count("/requests"), seen.faults()), (30, vec![]));
+    });
+}
+
+#[test]
+fn an_interrupt_ends_it_with_what_was_measured() {
+    with_each(|backend, shards| {
+        let httpd = Httpd::start("127.0.0.1");
+        for signal in [Signal::INT, Signal::TERM] {
+            let before = httpd.answered("200");
+            let url = httpd.url("/");
+            let arguments = ["-d", "1h", "--connections", "4", "--progress", "always", "--json", "-", &url];
+            let seawreck = Seawreck::start(&mut command(backend, shards, &arguments));
+            while httpd.answered("200") < before + 100 {
+                thread::sleep(Duration::from_millis(5));
+            }
+            seawreck.signal(signal);
+            let ended = seawreck.end();
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            let report = ended.report();
+            assert_eq!(report.0["ended"], "stopped");
+            let (seen, unanswered) = (report.count("/requests"), report.count("/requests_unanswered"));
+            let answered = httpd.answered("200") - before;
+            // What was under way when it ended may have been answered or not.
+            assert!(
+                seen >= 100 && unanswered <= 4 && (seen..=seen + unanswered).contains(&answered),
+                "{seen}, {answered}"
+            );
+        }
+    });
+}
+
+#[test]
+fn an_interrupt_ends_it_even_while_nothing_is_answered() {
+    with_each(|backend, shards| {
+        let address = serve(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+        let url = format!("http://{address}/");
+        let seawreck = Seawreck::start(&mut command(backend, shards, &["-d", "1h", "--timeout", "1h", &url]));
+        thread::sleep(Duration::from_millis(500));
+        seawreck.signal(Signal::INT);
+        let ended = seawreck.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.output.contains("until it was stopped"), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_line_is_shown_each_second_if_asked_for() {
+    let httpd = Httpd::start("127.0.0.1");
+    let ended = run("epoll", 1, &["-d", "2500ms", "--progress", "always", &httpd.url("/")]);
+    let lines: Vec<&str> = ended.errors.lines().collect();
+    assert!((1..=3).contains(&lines.len()), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(" per second, ") && line.contains("10 open")), "{lines:?}");
+    assert_eq!(run("epoll", 1, &["-n", "10", &httpd.url("/")]).errors, "", "no terminal, no lines");
+}
+
+#[test]
+fn seconds_are_written_as_comma_separated_values() {
+    let httpd = Httpd::start("127.0.0.1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (csv, json) = (folder.path().join("seconds.csv"), folder.path().join("report.json"));
+    let paths = [csv.to_str().expect("it is text"), json.to_str().expect("it is text")];
+    let ended = run("epoll", 1, &["-d", "1500ms", "--csv", paths[0], "--json", paths[1], &httpd.url("/")]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = std::fs::read_to_string(&csv).expect("it was written");
+    let requests = text.lines().skip(1).map(|line| line.split(',').nth(2).expect("a third value"));
+    let sum: u64 = requests.map(|requests| requests.parse::<u64>().expect("a number")).sum();
+    let report =
+        super::seawreck::Ended { output: std::fs::read_to_string(&json).expect("it was written"), ..ended }.report();
+    assert_eq!(report.count("/requests"), sum);
+    let ended = run("epoll", 1, &["-n", "10", "--csv", "/no/such/file", &httpd.url("/")]);
+    assert_eq!(
+        (ended.code, &*ended.errors),
+        (Some(1), "seawreck: error: cannot write /no/such/file: No such file or directory (os error 2)\n")
+    );
+}

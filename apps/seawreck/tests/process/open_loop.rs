@@ -1,0 +1,106 @@
+//! Requests at a rate that does not depend on the server.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::httpd::Httpd;
+use super::seawreck::{report, with_each};
+use super::server::{answer, converse, serve};
+
+/// A server that answers nobody from when it has answered so many until a time has passed.
+fn stalls_once(after: u32, time: Duration) -> std::net::SocketAddr {
+    let answered = Arc::new(Mutex::new(0));
+    serve(move |stream| {
+        let answered = Arc::clone(&answered);
+        stream.set_nodelay(true).expect("it is possible");
+        converse(stream, move |_| {
+            // All others wait for the lock meanwhile.
+            let mut answered = answered.lock().expect("nobody panics");
+            *answered += 1;
+            if *answered == after {
+                std::thread::sleep(time);
+            }
+            answer("200 OK", "x")
+        });
+    })
+}
+
+fn shows_a_stall(backend: &str, shards: usize, arrivals: &str, expected: std::ops::RangeInclusive<u64>) {
+    // A third of the three seconds' requests are due while it stalls, and wait for half a second on average. Of a closed loop with so
+    // few connections, only eight would show it.
+    let url = format!("http://{}/", stalls_once(300, Duration::from_secs(1)));
+    let arguments = ["--rate", "400", "--arrivals", arrivals, "-d", "3s", "--connections", "8", &url];
+    let report = report(backend, shards, &arguments);
+    let p99 = report.latency("99");
+    assert!(p99 > Duration::from_millis(800), "{p99:?}");
+    // Who was due when it had just begun has waited for all of it.
+    assert!(report.latency("100") >= Duration::from_millis(990), "{report:?}");
+    assert_eq!(report.faults(), vec![]);
+    let due = report.count("/requests") + report.count("/requests_unsent");
+    assert!(expected.contains(&due), "{due}");
+}
+
+#[test]
+fn a_server_that_stalls_for_a_second_shows_in_the_99th_percentile() {
+    with_each(|backend, shards| shows_a_stall(backend, shards, "constant", 1200..=1200));
+    shows_a_stall("io_uring", 2, "poisson", 1000..=1400);
+}
+
+#[test]
+fn a_closed_loop_does_not_show_it_so() {
+    let address = stalls_once(300, Duration::from_secs(1));
+    let report = report("epoll", 1, &["-n", "3000", "--connections", "8", &format!("http://{address}/")]);
+    assert!(report.latency("100") >= Duration::from_millis(900), "{report:?}");
+    assert!(report.latency("99") < Duration::from_millis(800), "{report:?}");
+}
+
+#[test]
+fn the_rate_is_kept_and_the_server_has_seen_as_many() {
+    with_each(|backend, shards| {
+        for arrivals in ["constant", "poisson"] {
+            let httpd = Httpd::start("127.0.0.1");
+            let rate = ["--rate", "2k", "--arrivals", arrivals, "-d", "2s", "--connections", "6"];
+            let report = report(backend, shards, &[&rate[..], &[&httpd.url("/")]].concat());
+            let requests = report.count("/requests") + report.count("/requests_unsent");
+            let expected = if arrivals == "constant" { 4000..=4000 } else { 3700..=4300 };
+            assert!(expected.contains(&requests), "{requests}");
+            assert_eq!(httpd.answered("200"), report.count("/requests"));
+            assert_eq!(report.faults(), vec![]);
+        }
+    });
+}
+
+#[test]
+fn what_a_slow_server_has_no_connection_for_is_told() {
+    with_each(|backend, shards| {
+        // Two connections, each of which is answered twenty times a second.
+        let address = serve(|stream| {
+            converse(stream, |_| {
+                std::thread::sleep(Duration::from_millis(50));
+                answer("200 OK", "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let report = report(backend, shards, &["--rate", "100", "-d", "2s", "--connections", "2", &url]);
+        let (answered, unsent) = (report.count("/requests"), report.count("/requests_unsent"));
+        assert_eq!(answered + unsent, 200, "{report:?}");
+        assert!(unsent > 100, "{unsent}");
+        // The last one that was sent was due long before.
+        assert!(report.latency("100") > Duration::from_millis(900), "{report:?}");
+    });
+}
+
+#[test]
+fn a_rate_may_change() {
+    with_each(|backend, shards| {
+        let httpd = Httpd::start("127.0.0.1");
+        let begun = Instant::now();
+        let report = report(backend, shards, &["--rate", "0:2000", "-d", "3s", "--connections", "6", &httpd.url("/")]);
+        assert!(begun.elapsed() >= Duration::from_secs(3));
+        let requests = report.count("/requests") + report.count("/requests_unsent");
+        assert!((2998..=3000).contains(&requests), "{requests}");
+        // However late the first second was asked for, until then the rate was below its mean.
+        let first = report.number("/seconds/0/requests") / report.number("/seconds/0/len_s");
+        assert!(first < 1000.0, "{report:?}");
+    });
+}

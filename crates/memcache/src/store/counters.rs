@@ -1,0 +1,71 @@
+//! What a store has done and has.
+
+/// What a store has done since it was made, or since [`Store::reset_counters`](crate::Store::reset_counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    /// Values that were to be stored.
+    pub sets: u64,
+    /// Items that were stored.
+    pub stored_items: u64,
+    /// Items that were asked for and there.
+    pub get_hits: u64,
+    /// Items that were asked for and not there.
+    pub get_misses: u64,
+    /// Those of the misses that had expired.
+    pub get_expired: u64,
+    /// Those of the misses that had been flushed.
+    pub get_flushed: u64,
+    /// Times that were changed.
+    pub touch_hits: u64,
+    /// Times that were to be changed, of items that are not there.
+    pub touch_misses: u64,
+    /// Items that were deleted.
+    pub delete_hits: u64,
+    /// Items that were to be deleted and not there.
+    pub delete_misses: u64,
+    /// Numbers that were counted up.
+    pub incr_hits: u64,
+    /// Numbers that were to be counted up and not there.
+    pub incr_misses: u64,
+    /// Numbers that were counted down.
+    pub decr_hits: u64,
+    /// Numbers that were to be counted down and not there.
+    pub decr_misses: u64,
+    /// Items whose unique number was the right one.
+    pub cas_hits: u64,
+    /// Items that should have had some unique number and are not there.
+    pub cas_misses: u64,
+    /// Items that somebody had changed.
+    pub cas_badval: u64,
+    /// Times that all was flushed.
+    pub flushes: u64,
+    /// Live items that had to go.
+    pub evictions: u64,
+    /// Those of them that nobody had asked for.
+    pub evicted_unfetched: u64,
+    /// Dead items whose memory was taken back.
+    pub reclaimed: u64,
+    /// Those of them that nobody had asked for.
+    pub expired_unfetched: u64,
+    /// Pages that a size has lost to another one.
+    pub pages_moved: u64,
+    /// Values that were not stored since there was no memory.
+    pub no_memory: u64,
+}
+
+/// What a store has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Items, dead ones included that nobody has come upon.
+    pub items: usize,
+    /// Of them, header, key and value, in bytes.
+    pub item_bytes: usize,
+    /// Memory of all kinds, in bytes.
+    pub memory_bytes: usize,
+    /// The most that it may be, in bytes.
+    pub limit_bytes: usize,
+    /// Memory of the hash table, in bytes.
+    pub hash_bytes: usize,
+    /// Buckets of the hash table.
+    pub buckets: u32,
+}
