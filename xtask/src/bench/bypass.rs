@@ -51,7 +51,12 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|only| contest.name().contains(only))
     }
 
-    /// Whether everything is measured as long as claims need.
+    /// Whether what is measured is measured as long as claims need.
+    fn is_for_claims(&self) -> bool {
+        self.rounds() >= 3 && self.seconds() >= 1.0
+    }
+
+    /// Whether everything is measured, and not just for a look.
     fn is_whole(&self) -> bool {
         !self.short && self.only.is_empty()
     }

@@ -20,6 +20,10 @@ const BEGIN: &str = "<!-- written by cargo xtask bench bypass: begin -->\n";
 const END: &str = "<!-- written by cargo xtask bench bypass: end -->\n";
 const HEAD: &str = "# Benchmarks\n\nHow each is run is in [bench/README.md](../bench/README.md).\n\n";
 
+/// What the tables show.
+const COLUMNS: &str = "- tables: with each is said whom the first of it is compared with by the bars; \"the first's by it\" is the first one's figure \
+     divided by that of the row, busy the share of the time in which an end had something to do, and saturated the end that had nearly always\n";
+
 /// How AF_XDP is measured.
 const VETH: &str = "- AF_XDP: a new pair of virtual interfaces with one queue for each run, between two network namespaces with the \
      settings above. The bars are about Sunstar by AF_XDP at both ends (in copy mode, all that veth has) beside the kernel's TCP at both ends \
@@ -46,19 +50,23 @@ pub(super) fn section(options: &Options, tables: &[Table]) -> Result<String> {
         put(&mut text, format_args!("- {name}: {value}"));
     }
     let settings: Vec<String> = world::SETTINGS.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
-    put(&mut text, format_args!("- kernel: a network namespace with {}; loopback", settings.join(", ")));
+    put(
+        &mut text,
+        format_args!("- the kernel's set-ups: over loopback in a network namespace with {}", settings.join(", ")),
+    );
     let [server, client] = CPUS;
     put(
         &mut text,
         format_args!(
             "- Sunstar: two processes joined by vhost-user, the server (front end, which owns the memory) on processor {server}, the client on \
-         {client}; both spin, as they do by default\n- rounds: {} of {} s, interleaved, order rotated; figures are medians, ratios medians \
-         of the rounds' ratios; to what is said with each group{}",
+         {client}; both spin, as they do by default\n- rounds: {} of {} s, interleaved, order rotated; figures are medians, and ratios those \
+         of the rounds' ratios{}",
             options.rounds(),
             options.seconds(),
-            if options.short { "; short: not for claims" } else { "" }
+            if options.is_for_claims() { "" } else { "; too short for claims" }
         ),
     );
+    text.push_str(COLUMNS);
     let (noisy, all) = tables.iter().map(Table::noisy).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     put(&mut text, format_args!("- noise: in {noisy} of {all} rounds others used the processors"));
     if tables.iter().any(|table| table.contest.group == Group::Shards) {
