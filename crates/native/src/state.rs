@@ -42,8 +42,6 @@ pub(crate) struct State {
     /// What the shard has to be told that tells of groups.
     pub(crate) groups: Groups,
     inbox: VecDeque<Packet>,
-    /// Connections of which what is known is being fetched, no more than packets in a burst; empty between calls.
-    fetched: Vec<usize>,
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
     due: Option<time::Instant>,
@@ -73,7 +71,6 @@ impl State {
             changes: Changes::default(),
             groups: Groups::default(),
             inbox: VecDeque::new(),
-            fetched: Vec::new(),
             due: None,
             rounds_behind: 0,
         }
@@ -172,12 +169,7 @@ impl State {
             // Whatever the device says: what stayed there would be taken for the next one's.
             if !self.inbox.is_empty() {
                 found += self.inbox.len();
-                self.stack.prefetch(port.interface, &self.inbox, |index| {
-                    self.streams.prefetch(index);
-                    self.fetched.push(index);
-                });
-                // Where their tasks are is known when those places have come, for which connections would be waited anyhow.
-                self.fetched.drain(..).for_each(|index| self.streams.prefetch_reader(index));
+                self.stack.prefetch(port.interface, &self.inbox, |index| self.streams.prefetch(index));
                 self.stack.handle_packets(stack_time(now), port.interface, &mut self.inbox);
                 self.inbox.clear();
             }
@@ -249,9 +241,7 @@ impl State {
             return;
         }
         let is_at_end = connection.is_at_end() && !planted::is("end_untold");
-        // Who connects waits as a reader too: it is over when nothing has come and nothing is under way. Later that is rare.
-        let may_be_new = connection.unacknowledged() == 0 && connection.bytes_received() == 0;
-        if (connection.receivable() > 0 || is_at_end || may_be_new)
+        if (connection.receivable() > 0 || is_at_end)
             && let Some(reader) = waiters.reader()
         {
             wakes.push(reader);

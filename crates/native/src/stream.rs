@@ -166,9 +166,8 @@ impl Future for Connecting {
         let held = self.0.as_ref().and_then(Held::named).expect("a future is not polled after its end");
         match held.connection(|connection| (connection.state(), connection.failure())) {
             Ok((State::SynSent | State::SynReceived, _)) => {
-                // As a reader, for whom no memory is needed. Nobody reads yet.
                 let index = held.id.index();
-                held.network.look(|state| state.streams.at(index).wait_to_read(cx));
+                held.network.look(|state| state.streams.at(index).wait_to_write(u32::MAX, cx));
                 Poll::Pending
             }
             Ok((_, Some(failure))) => {

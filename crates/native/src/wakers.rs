@@ -5,9 +5,6 @@ use std::task::{Context, Waker};
 /// From so many places on a table grows by an eighth of itself.
 const LARGE: usize = 1 << 16;
 
-/// What is looked at of a task that is woken and runs: its head, and the front of its future.
-const TASK_BYTES: usize = 256;
-
 /// Tasks that wait, by the small numbers of what they wait for.
 #[derive(Debug)]
 pub(crate) struct Table<T>(Vec<T>);
@@ -54,15 +51,6 @@ impl<T: Default> Table<T> {
     /// The place of a socket, if anybody has ever waited there.
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut T> {
         self.0.get_mut(index)
-    }
-}
-
-impl Table<StreamWaiters> {
-    /// Has the task fetched that waits to read, which its waker points to.
-    pub(crate) fn prefetch_reader(&self, index: usize) {
-        if let Some(StreamWaiters::Reader(waker)) = self.0.get(index) {
-            sunstar_packet::prefetch_bytes(waker.data(), TASK_BYTES);
-        }
     }
 }
 

@@ -102,6 +102,6 @@ pub use home::{Doorbell, Home, HomeNode, HomeOwner};
 pub use offload::{Checksum, Offload, Segmentation, SegmentationKind, VlanTag};
 pub use packet::{ChainFull, CopyCounter, ForeignPacket, MAX_BUFFERS, Packet, TooManyBuffers};
 pub use pool::{FRAME_ALIGN, Pool, PoolCounters, PoolOptions, SLAB_BYTES, SlabMemory};
-pub use prefetch::{prefetch, prefetch_bytes};
+pub use prefetch::prefetch;
 pub use sized::{MAX_SIZED_BYTES, SizedPools};
 pub use words::sum_words;

@@ -8,14 +8,9 @@ const LINE_BYTES: usize = 64;
 /// It pays where several values lie far apart and in no cache: they come at the same time then, and not one after the other.
 #[inline]
 pub fn prefetch<T: ?Sized>(value: &T) {
-    prefetch_bytes(core::ptr::from_ref(value).cast(), size_of_val(value));
-}
-
-/// The same for so many bytes from an address on, whatever lies there.
-#[inline]
-pub fn prefetch_bytes(begin: *const (), len: usize) {
-    for at in (0..len).step_by(LINE_BYTES) {
-        fetch(begin.cast::<i8>().wrapping_add(at));
+    let begin = core::ptr::from_ref(value).cast::<i8>();
+    for at in (0..size_of_val(value)).step_by(LINE_BYTES) {
+        fetch(begin.wrapping_add(at));
     }
 }
 
@@ -34,13 +29,12 @@ fn fetch(_line: *const i8) {}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{prefetch, prefetch_bytes};
+    use super::prefetch;
 
     #[test]
     fn values_of_any_size_are_fetched() {
         prefetch(&[0_u8; 0][..]);
         prefetch(&[7_u64; 100]);
         prefetch("a few bytes");
-        prefetch_bytes(core::ptr::null(), 256);
     }
 }
