@@ -11,8 +11,8 @@ use sunstar_device::{Queue, SendMemory};
 use sunstar_executor::{add_poller, current, local};
 use sunstar_metrics::RegisterError;
 use sunstar_net::socket::{
-    ConnectOptions, Connecting as Connection, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket,
-    Stack, StreamSocket,
+    ConnectOptions, Connecting, DatagramOptions, DatagramSocket, Detached, ListenOptions, ListenSocket, Stack,
+    StreamSocket,
 };
 use sunstar_net::{Address, Error};
 use sunstar_packet::{BufferMut, OutOfMemory};
@@ -35,7 +35,7 @@ use crate::metrics;
 use crate::port::{Port, Watch};
 use crate::shared::Shared;
 use crate::spread::{CONFIGURED, Claim, Lease, SharedDevice, SharedQueue, Spread, SpreadCounters};
-use crate::stream::{Connecting, Held, Stream};
+use crate::stream::{Held, Stream};
 
 /// What a network is made with.
 #[derive(Clone, Copy, Debug)]
@@ -349,7 +349,7 @@ impl Network {
         if is_ours { Ok(()) } else { Err(Error::AddressNotAvailable) }
     }
 
-    fn connect_to(&self, to: &Address, from: Option<&Address>) -> Result<Connecting, Error> {
+    fn connect_to(&self, to: &Address, from: Option<&Address>) -> Result<Rc<dyn StreamSocket>, Error> {
         let from = from.map(inet).transpose()?;
         self.check_source(from, to)?;
         let now = self.shared.now();
@@ -358,7 +358,7 @@ impl Network {
         if to.inet().is_some_and(|to| to.is_ipv6()) {
             self.shared.state().stack.tcp().show_as_v6(id);
         }
-        Ok(Connecting::new(Held::new(Rc::clone(&self.shared), id)))
+        Stream::open(Held::new(Rc::clone(&self.shared), id)).ok_or(Error::NotConnected)
     }
 }
 
@@ -394,13 +394,13 @@ impl Stack for Network {
         }
     }
 
-    fn connect(&self, address: &Address, options: &ConnectOptions) -> Connection {
+    fn connect(&self, address: &Address, options: &ConnectOptions) -> Connecting {
         if let Some(other) = self.other(address) {
             return other.connect(address, options);
         }
         match self.connect_to(address, options.from.as_ref()) {
-            Ok(connecting) => Box::pin(connecting),
-            Err(error) => Box::pin(ready(Err(error))),
+            Ok(stream) => Connecting::Socket(stream),
+            Err(error) => Connecting::new(ready(Err(error))),
         }
     }
 

@@ -130,7 +130,7 @@ impl Port {
     pub(crate) fn slot(&mut self) -> &mut Packet {
         if !self.has_slot {
             // In its place: what is made elsewhere in small pieces is not moved.
-            self.outbox.resize_with(self.outbox.len() + 1, Packet::new);
+            self.outbox.push_back(Packet::new());
             self.has_slot = true;
         }
         let last = self.outbox.len() - 1;

@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -150,36 +148,6 @@ impl Named<'_> {
     }
 }
 
-/// A connection in the making. Dropping it gives the connection up.
-pub(crate) struct Connecting(Option<Held>);
-
-impl Connecting {
-    pub(crate) fn new(held: Held) -> Self {
-        Self(Some(held))
-    }
-}
-
-impl Future for Connecting {
-    type Output = Result<Rc<dyn StreamSocket>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let held = self.0.as_ref().and_then(Held::named).expect("a future is not polled after its end");
-        match held.connection(|connection| (connection.state(), connection.failure())) {
-            Ok((State::SynSent | State::SynReceived, _)) => {
-                let index = held.id.index();
-                held.network.look(|state| state.streams.at(index).wait_to_write(u32::MAX, cx));
-                Poll::Pending
-            }
-            Ok((_, Some(failure))) => {
-                self.0 = None;
-                Poll::Ready(Err(of_failure(failure)))
-            }
-            Ok(_) => Poll::Ready(self.0.take().and_then(Stream::open).ok_or(Error::NotConnected)),
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
 /// What the application has done with a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -283,6 +251,17 @@ fn flat<T>(answer: Result<Poll<T>, Error>) -> Poll<Result<T, Error>> {
 }
 
 impl StreamSocket for Stream {
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        flat(self.with(|held| match held.connection(|connection| (connection.state(), connection.failure()))? {
+            (State::SynSent | State::SynReceived, _) => {
+                held.network.look(|state| state.streams.at(held.id.index()).wait_to_write(u32::MAX, cx));
+                Ok(Poll::Pending)
+            }
+            (_, Some(failure)) => Err(of_failure(failure)),
+            _ => Ok(Poll::Ready(())),
+        }))
+    }
+
     fn local_address(&self) -> Result<Address, Error> {
         self.with(|held| held.local().map(Address::Inet).ok_or(Error::NotConnected))
     }

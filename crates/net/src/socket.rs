@@ -74,8 +74,40 @@ pub trait Stack: 'static {
     }
 }
 
-/// A connection in the making.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Rc<dyn StreamSocket>, Error>>>>;
+/// A future that has a connected socket in the end.
+pub type BoxedConnecting = Pin<Box<dyn Future<Output = Result<Rc<dyn StreamSocket>, Error>>>>;
+
+/// A connection in the making. Dropping it gives the connection up.
+pub enum Connecting {
+    /// A future.
+    Future(BoxedConnecting),
+    /// The socket, which is [of use when it is connected](StreamSocket::poll_connected).
+    Socket(Rc<dyn StreamSocket>),
+}
+
+impl Connecting {
+    /// Of a future.
+    pub fn new(future: impl Future<Output = Result<Rc<dyn StreamSocket>, Error>> + 'static) -> Self {
+        Self::Future(Box::pin(future))
+    }
+}
+
+impl Future for Connecting {
+    type Output = Result<Rc<dyn StreamSocket>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Future(future) => future.as_mut().poll(cx),
+            Self::Socket(socket) => socket.poll_connected(cx).map_ok(|()| Rc::clone(socket)),
+        }
+    }
+}
+
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connecting").finish_non_exhaustive()
+    }
+}
 
 /// A stream on its way between shards, with all that has arrived and was not read.
 ///
@@ -166,6 +198,15 @@ pub trait ListenSocket: 'static {
 /// Sending is in two steps so that a write happens wholly or not at all: wait until the send queue is below its bound, then
 /// put everything into it, which can't fail and may take the queue over the bound by that much.
 pub trait StreamSocket: 'static {
+    /// Waits until the socket is connected, which most are when anybody has them; see [`Connecting::Socket`].
+    ///
+    /// # Errors
+    /// Why it can't be connected.
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// This side's address.
     ///
     /// # Errors

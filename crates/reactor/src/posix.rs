@@ -76,7 +76,7 @@ impl Stack for PosixStack {
     fn connect(&self, address: &Address, options: &ConnectOptions) -> Connecting {
         match connecting_socket(address, options) {
             Ok(socket) => self.driver().connect(socket, address),
-            Err(error) => Box::pin(async move { Err(error) }),
+            Err(error) => Connecting::new(async move { Err(error) }),
         }
     }
 

@@ -49,7 +49,7 @@ impl Stack for Network {
 
     fn connect(&self, address: &Address, options: &ConnectOptions) -> Connecting {
         let (network, to, from) = (self.clone(), address.clone(), options.from.clone());
-        Box::pin(async move {
+        Connecting::new(async move {
             let held = {
                 let mut state = network.state();
                 let from = match (&to, from) {

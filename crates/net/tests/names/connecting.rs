@@ -42,8 +42,8 @@ impl Stack for Recorded {
         let ip = address.inet().expect("it is one").ip();
         self.attempts.borrow_mut().push((ip, now()));
         match (self.fate)(ip) {
-            Fate::Silent => Box::pin(pending()),
-            Fate::Refused => Box::pin(ready(Err(Error::ConnectionRefused))),
+            Fate::Silent => Connecting::new(pending()),
+            Fate::Refused => Connecting::new(ready(Err(Error::ConnectionRefused))),
             Fate::Works => self.inner.connect(&at("first").into(), options),
         }
     }

@@ -244,7 +244,7 @@ impl Driver for EpollDriver {
     }
 
     fn connect(self: Rc<Self>, descriptor: OwnedFd, to: &Address) -> Connecting {
-        Box::pin(connect::Connect::start(self, descriptor, to))
+        Connecting::new(connect::Connect::start(self, descriptor, to))
     }
 
     fn listener(self: Rc<Self>, descriptor: OwnedFd, _with_peer: bool) -> io::Result<Rc<dyn ListenSocket>> {

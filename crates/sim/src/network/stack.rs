@@ -47,8 +47,8 @@ impl Stack for SimStack {
         let from = options.from.as_ref().map_or(Ok(anywhere), inet);
         let connect = from.and_then(|from| self.network.connect(&self.io, from, inet(address)?));
         match connect {
-            Ok(connect) => Box::pin(connect),
-            Err(error) => Box::pin(ready(Err(error))),
+            Ok(connect) => Connecting::new(connect),
+            Err(error) => Connecting::new(ready(Err(error))),
         }
     }
 

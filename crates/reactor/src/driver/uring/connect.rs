@@ -59,8 +59,8 @@ struct Handle {
 /// Connects a socket and makes a stream of it.
 pub(super) fn connect(driver: Rc<UringDriver>, descriptor: OwnedFd, to: &Address) -> Connecting {
     match begin(driver, descriptor, to) {
-        Ok(handle) => Box::pin(handle),
-        Err(error) => Box::pin(async move { Err(error) }),
+        Ok(handle) => Connecting::new(handle),
+        Err(error) => Connecting::new(async move { Err(error) }),
     }
 }
 
