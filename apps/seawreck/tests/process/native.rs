@@ -35,7 +35,9 @@ fn httpd_is_loaded_without_a_kernel_in_between() {
             let sent = seen.count("/requests") + seen.count("/requests_unsent");
             assert_eq!((sent, seen.faults()), (requests, vec![]), "{seen:?}");
         }
-        let idle = ["--idle", "-d", "1s", "--connections", "2000", &url];
+        // However little of the machine the two get.
+        let idle =
+            ["--idle", "-d", "1s", "--connections", "2000", "--connect-timeout", "60s", "--timeout", "60s", &url];
         let seen = report(backend, shards, &[&native(&front, FAR)[..], &idle].concat());
         assert_eq!((seen.count("/connections_open"), seen.count("/requests"), seen.faults()), (2000, 2000, vec![]));
         assert!(httpd.stop() >= 8000);
