@@ -31,7 +31,7 @@ use protocol::http::Http;
 use protocol::in_buffer;
 use protocol::memcache::{Memcache, Mix};
 use protocol::ping_pong::{Echo, EchoDatagrams};
-use report::{Description, csv, human, json};
+use report::{Description, csv, html, human, json};
 use run::{Outcome, Row, Why};
 
 /// Requests under way on each connection while keys are stored.
@@ -138,6 +138,9 @@ fn tell_of(description: &Description, outcome: &Outcome, output: &Output) -> Res
     }
     if let Some(path) = &output.csv {
         write(path, &csv::report(&outcome.series))?;
+    }
+    if let Some(path) = &output.html {
+        write(path, &html::report(description, outcome))?;
     }
     if shows_summary {
         std::io::stdout().write_all(human::summary(description, outcome).as_bytes())?;

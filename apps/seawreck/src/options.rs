@@ -118,6 +118,9 @@ pub(crate) struct Output {
     /// Write a line of comma-separated values for each second into this file
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write the report as a page for browsers into this file, which needs no other one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Whether to show a line each second: auto, on a terminal; always; never
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
     pub(crate) progress: String,
