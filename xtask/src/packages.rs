@@ -100,6 +100,7 @@ const PACKAGES: &[Package] = &[
         why: "keeps packets from those who are tested against, and sends others twice",
         steps: &["tools"],
     },
+    Package { name: "memcached", program: "memcached", why: "is a server that seawreck loads", steps: &["tools"] },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",

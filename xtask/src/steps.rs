@@ -229,7 +229,7 @@ fn tests() -> Result<Outcome> {
     Ok(Outcome::Done(count))
 }
 
-/// The tests that drive httpd and the native network by programs that are not the repository's, the HTTP client at a server that is not,
+/// The tests that drive httpd and the native network by programs that are not the repository's, seawreck and the HTTP client at a server that is not,
 /// vhost-user devices with a back end that is not, and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
     let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::", "vlan::"];
@@ -239,7 +239,9 @@ fn tools() -> Result<Outcome> {
     let captures = ["test", "--locked", "-p", "sunstar-device", "--lib", "tools_", "--", "--ignored"];
     let dpdk = ["test", "--locked", "-p", "sunstar-device", "--test", "vhost_user", "--", "--ignored"];
     let kernel = ["test", "--locked", "-p", "sunstar-native", "--test", "kernel", "--", "--ignored"];
+    let seawreck = ["test", "--locked", "-p", "seawreck", "--test", "process", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
+    count.add(counted(&mut cargo(&seawreck))?);
     count.add(counted(&mut cargo(&names))?);
     count.add(counted(&mut cargo(&client))?);
     count.add(counted(&mut cargo(&captures))?);

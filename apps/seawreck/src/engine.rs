@@ -24,8 +24,9 @@ use crate::protocol::Protocol;
 use crate::tally::Tally;
 use slot::Slot;
 
-/// Connections of a shard that are being made at the same time; more would only wait at the server.
-const CONNECTING: usize = 256;
+/// Connections of a shard that are being made at the same time. More would overflow queues on the way, and what is lost there is sent again
+/// after a second.
+const CONNECTING: usize = 128;
 /// How many times within a timeout it is looked for connections that have waited for too long, and how long between at most and at least.
 const LOOKS: u32 = 20;
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
@@ -177,6 +178,11 @@ impl<P: Protocol> Load<P> {
     /// Answers how many connections are open, and what was counted since it was asked last.
     pub(crate) fn take(&self) -> (usize, Tally) {
         (self.open.get(), self.tally.replace(Tally::new()))
+    }
+
+    /// What the protocol has counted.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.protocol.figures()
     }
 
     /// Sends no more from `end` on.

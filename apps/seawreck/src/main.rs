@@ -18,18 +18,24 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sunstar::net::Resolver;
 use sunstar::prelude::*;
 use sunstar::reactor::blocking;
 
 use options::{Args, Output, What};
+use plan::{Plan, Share};
 use protocol::flow::Flow;
 use protocol::http::Http;
 use protocol::in_buffer;
+use protocol::memcache::{Memcache, Mix};
 use protocol::ping_pong::{Echo, EchoDatagrams};
-use report::{Description, csv, human, json};
+use report::{Description, csv, html, human, json};
 use run::{Outcome, Row, Why};
+
+/// Requests under way on each connection while keys are stored.
+const FILLING: usize = 32;
 
 fn main() -> ExitCode {
     // It runs beside a server of the same host, and its summary is what people want to see.
@@ -41,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 async fn load(args: Args) -> Result<(), Error> {
-    let stop = stop_requested();
+    let mut stop = stop_requested();
     let wish = args.wish().map_err(Error::usage)?;
     let target = SocketAddr::new(address(&wish.host).await?, wish.port);
     let plan = args.plan(&wish, target);
@@ -59,13 +65,20 @@ async fn load(args: Args) -> Result<(), Error> {
         }
     };
     let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
+    if let What::Memcache { mix, fills: true } = &wish.what {
+        fill(&plan, mix, &mut stop).await?;
+    }
+    let stop = &mut stop;
     let outcome = match wish.what {
-        What::Http(requests) => run::run(&plan, move |plan| Http::new(&requests, plan.pipeline), stop, tell).await?,
-        What::Echo { size } => run::run(&plan, move |_| Echo::new(size, in_buffer), stop, tell).await?,
-        What::Sink { size } => run::run(&plan, move |_| Flow::to_sink(size, in_buffer), stop, tell).await?,
-        What::Source => run::run(&plan, |_| Flow::from_source(), stop, tell).await?,
+        What::Http(requests) => run::run(&plan, move |plan, _| Http::new(&requests, plan.pipeline), stop, tell).await?,
+        What::Memcache { mix, .. } => {
+            run::run(&plan, move |_, share| Memcache::new(&mix, share.seed, in_buffer), stop, tell).await?
+        }
+        What::Echo { size } => run::run(&plan, move |_, _| Echo::new(size, in_buffer), stop, tell).await?,
+        What::Sink { size } => run::run(&plan, move |_, _| Flow::to_sink(size, in_buffer), stop, tell).await?,
+        What::Source => run::run(&plan, |_, _| Flow::from_source(), stop, tell).await?,
         What::EchoDatagrams { size } => {
-            run::run(&plan, move |_| EchoDatagrams::new(size, in_buffer), stop, tell).await?
+            run::run(&plan, move |_, _| EchoDatagrams::new(size, in_buffer), stop, tell).await?
         }
     };
     let is_success = outcome.is_success(asks) || outcome.why == Why::Stopped;
@@ -73,6 +86,30 @@ async fn load(args: Args) -> Result<(), Error> {
     let output = args.output;
     blocking(move || tell_of(&description, &outcome, &output)).await??;
     if is_success { Ok(()) } else { Err(Error::failure(format_args!("{target}: {why}"))) }
+}
+
+/// Stores all keys, so that who gets them finds them.
+async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unpin)) -> Result<(), Error> {
+    let plan = Plan {
+        requests: Some(mix.keys.count),
+        duration: None,
+        arrivals: None,
+        requests_per_connection: None,
+        is_idle: false,
+        ramp: Duration::ZERO,
+        warm_up: Duration::ZERO,
+        pipeline: plan.pipeline.max(FILLING),
+        ..plan.clone()
+    };
+    let mix = mix.clone();
+    let make = move |_: &Plan, share: &Share| Memcache::filling(&mix, share.requests_before, in_buffer);
+    let outcome = run::run(&plan, make, stop, |_| ()).await?;
+    let (stored, keys) = (outcome.total.good(), plan.requests.unwrap_or(0));
+    if stored == keys || outcome.why == Why::Stopped {
+        return Ok(());
+    }
+    let why = if stored == 0 { outcome.failure() } else { format!("only {stored} of {keys} keys were stored") };
+    Err(Error::failure(format_args!("{}: {why}", plan.target)))
 }
 
 /// The first of a host's addresses.
@@ -101,6 +138,9 @@ fn tell_of(description: &Description, outcome: &Outcome, output: &Output) -> Res
     }
     if let Some(path) = &output.csv {
         write(path, &csv::report(&outcome.series))?;
+    }
+    if let Some(path) = &output.html {
+        write(path, &html::report(description, outcome))?;
     }
     if shows_summary {
         std::io::stdout().write_all(human::summary(description, outcome).as_bytes())?;

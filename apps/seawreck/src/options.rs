@@ -1,5 +1,6 @@
 //! The command line, and what it asks for.
 
+mod memcache;
 mod quantity;
 
 use std::fs;
@@ -12,6 +13,7 @@ use sunstar::prelude::*;
 use crate::arrivals::{Rate, Spacing};
 use crate::plan::{Arrivals, Plan, Transport};
 use crate::protocol::http::request::{Parts, Requests};
+use crate::protocol::memcache::Mix;
 use quantity::{count, rates, size, span, whole};
 
 /// How long a load is, if nothing else ends it.
@@ -27,7 +29,7 @@ const MAX_DATAGRAM: usize = 65_000;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Where to: http://HOST:PORT/PATH, several for requests in turn; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
+    /// Where to: http://HOST:PORT/PATH, several for requests in turn; memcached://HOST:PORT; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// A file with more URLs, one a line
@@ -102,6 +104,8 @@ pub(crate) struct Args {
     idle: bool,
 
     #[command(flatten)]
+    memcached: memcache::Memcached,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -114,6 +118,9 @@ pub(crate) struct Output {
     /// Write a line of comma-separated values for each second into this file
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write the report as a page for browsers into this file, which needs no other one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Whether to show a line each second: auto, on a terminal; always; never
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
     pub(crate) progress: String,
@@ -136,6 +143,7 @@ pub(crate) enum What {
     Http(Requests),
     Echo { size: usize },
     EchoDatagrams { size: usize },
+    Memcache { mix: Mix, fills: bool },
     Sink { size: usize },
     Source,
 }
@@ -145,7 +153,9 @@ impl Args {
     pub(crate) fn plan(&self, wish: &Wish, target: std::net::SocketAddr) -> Plan {
         let transport = match wish.what {
             What::EchoDatagrams { .. } => Transport::Udp,
-            What::Http(_) | What::Echo { .. } | What::Sink { .. } | What::Source => Transport::Tcp,
+            What::Http(_) | What::Echo { .. } | What::Memcache { .. } | What::Sink { .. } | What::Source => {
+                Transport::Tcp
+            }
         };
         Plan {
             target,
@@ -178,9 +188,9 @@ impl Args {
         }
         let (host, port, what) = match scheme {
             "http" => self.http(&urls)?,
-            "tcp" | "udp" => self.echo(scheme, rest, &urls)?,
+            "tcp" | "udp" | "memcached" => self.at_port(scheme, rest, &urls)?,
             "https" => return Err("https is not spoken yet".to_owned()),
-            _ => return Err(format!("{scheme}:// is not spoken; http, tcp and udp are")),
+            _ => return Err(format!("{scheme}:// is not spoken; http, memcached, tcp and udp are")),
         };
         let duration = match (self.duration, self.requests) {
             (Some(Duration::ZERO), _) => return Err("--duration must be longer than nothing".to_owned()),
@@ -225,13 +235,12 @@ impl Args {
         Ok((server.host().to_owned(), server.port(), What::Http(Requests::new(&uris, &parts)?)))
     }
 
-    fn echo(&self, scheme: &str, rest: &str, urls: &[String]) -> Result<(String, u16, What), String> {
+    /// What is spoken with something that has an address and no path.
+    fn at_port(&self, scheme: &str, rest: &str, urls: &[String]) -> Result<(String, u16, What), String> {
         let [url] = urls else { return Err(format!("{scheme}:// takes one URL")) };
         let own = self.method.is_some() || !self.headers.is_empty() || self.data.is_some() || self.data_file.is_some();
         if own || self.expect_status.is_some() {
-            return Err(format!(
-                "{scheme}:// has no methods, headers, bodies and statuses: its messages have a --size"
-            ));
+            return Err(format!("{scheme}:// has no methods, headers, bodies and statuses"));
         }
         let malformed = || format!("{url:?} is not {scheme}://HOST:PORT");
         let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(malformed)?;
@@ -239,6 +248,10 @@ impl Args {
         // What hosts look like, the URIs of HTTP know.
         let uri: Uri = format!("http://{host}:{port}/").parse().map_err(|_| malformed())?;
         let host = uri.authority().host().to_owned();
+        if scheme == "memcached" {
+            let mix = self.memcached.mix()?;
+            return Ok((host, port, What::Memcache { mix, fills: self.memcached.fill }));
+        }
         if scheme == "tcp" {
             if self.size > MAX_MESSAGE {
                 return Err(format!("--size is {MAX_MESSAGE} at most over TCP"));

@@ -52,6 +52,8 @@ pub(crate) struct Arrivals {
 pub(crate) struct Share {
     pub(crate) connections: usize,
     pub(crate) requests: Option<u64>,
+    /// Requests of the shards before.
+    pub(crate) requests_before: u64,
     /// Of the rate, between zero and one.
     pub(crate) rate: f64,
     /// Where in a mean space between requests the first one is, between zero and one.
@@ -74,6 +76,7 @@ impl Plan {
         Share {
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
             requests: self.requests.map(|_| cut(before + connections) - cut(before)),
+            requests_before: cut(before),
             rate: of_all(connections),
             phase: f64::midpoint(of_all(before), of_all(before + connections)),
             seed: self.seed.wrapping_add(shard as u64),
@@ -119,6 +122,8 @@ mod tests {
             prop_assert_eq!(shares.iter().map(|share| share.connections).sum::<usize>(), connections);
             prop_assert_eq!(shares.iter().filter_map(|share| share.requests).sum::<u64>(), requests);
             prop_assert!((shares.iter().map(|share| share.rate).sum::<f64>() - 1.0).abs() < 1e-9);
+            let sums = shares.iter().scan(0, |sum, share| Some(std::mem::replace(sum, *sum + share.requests?)));
+            prop_assert!(sums.eq(shares.iter().map(|share| share.requests_before)));
             // Who has no connection has nothing to send.
             prop_assert!(shares.iter().all(|share| share.connections > 0 || (share.requests == Some(0) && share.rate == 0.0)));
             prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(&share.phase)));

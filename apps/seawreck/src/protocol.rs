@@ -2,6 +2,7 @@
 
 pub(crate) mod flow;
 pub(crate) mod http;
+pub(crate) mod memcache;
 pub(crate) mod ping_pong;
 
 use sunstar::net::allocate_buffer;
@@ -27,11 +28,17 @@ pub(crate) trait Protocol: 'static {
     /// the connection is to end.
     fn ask(&self, session: &mut Self::Session, count: usize, is_last: bool, send: impl FnMut(Buffer));
 
-    /// Looks at bytes that have arrived, of which there is at least one, until an answer is complete.
+    /// Looks at bytes that have arrived until an answer is complete, and cuts off those that it has looked at. It is called again, with what
+    /// is left, until there is no more.
     ///
     /// # Errors
     /// If they are no answer: then the connection is of no use any more.
-    fn hear(&self, session: &mut Self::Session, bytes: &[u8]) -> Result<Heard, Fault>;
+    fn hear(&self, session: &mut Self::Session, bytes: &mut Buffer) -> Result<Heard, Fault>;
+
+    /// What else was counted, with a name for people and programs: from the beginning, warm-up included.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// What is sent again and again, without end and without answers, if anything is.
     fn block(&self) -> Option<&Buffer> {
@@ -48,12 +55,10 @@ pub(crate) trait Protocol: 'static {
 /// What [`Protocol::hear`] has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// All bytes belong to an answer that goes on.
+    /// No answer ends any more in the bytes that have come.
     More,
-    /// An answer ends after so many bytes.
+    /// An answer ends.
     Answer {
-        /// More than none.
-        consumed_bytes: usize,
         verdict: Verdict,
         /// Whether the server ends the connection after it.
         is_last: bool,

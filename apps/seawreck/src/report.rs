@@ -1,6 +1,7 @@
 //! What came of a load, for people and for programs.
 
 pub(crate) mod csv;
+pub(crate) mod html;
 pub(crate) mod human;
 pub(crate) mod json;
 

@@ -12,7 +12,7 @@ use sunstar::executor::{Instant, SubmitError};
 use sunstar::prelude::*;
 
 use crate::engine::Load;
-use crate::plan::Plan;
+use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
 
@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     /// Connections that were open at the end.
     pub(crate) open: usize,
     pub(crate) why: Why,
+    /// What the protocol has counted, with names.
+    pub(crate) figures: Vec<(&'static str, u64)>,
 }
 
 /// What ended it.
@@ -86,20 +88,20 @@ impl Row {
 /// If a shard has ended.
 pub(crate) async fn run<P: Protocol>(
     plan: &Plan,
-    make: impl FnOnce(&Plan) -> P + Clone + Send + 'static,
-    stop: impl Future<Output = ()> + 'static,
+    make: impl FnOnce(&Plan, &Share) -> P + Clone + Send + 'static,
+    stop: &mut (impl Future<Output = ()> + Unpin),
     tell: impl FnMut(&Row),
 ) -> Result<Outcome, SubmitError> {
     let their_plan = plan.clone();
     let loads = Sharded::start(move || async move {
         let share = their_plan.share(shard_id().index(), shard_count());
-        Holder(Load::new(make(&their_plan), their_plan, share))
+        Holder(Load::new(make(&their_plan, &share), their_plan, share))
     })
     .await?;
     let mut course = Course {
         plan,
         loads,
-        stop: Box::pin(stop),
+        stop,
         total: Tally::new(),
         pending: None,
         series: Vec::new(),
@@ -120,11 +122,11 @@ impl<P: Protocol> Service for Holder<P> {}
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
-struct Course<'a, P: Protocol, T> {
+struct Course<'a, P: Protocol, S, T> {
     plan: &'a Plan,
     loads: Sharded<Holder<P>>,
     /// Ready when it is to end before its time. It is looked at where nothing is lost by it.
-    stop: Boxed<()>,
+    stop: &'a mut S,
     total: Tally,
     /// What the shards had counted when the measuring began, which belongs to the first row.
     pending: Option<Tally>,
@@ -139,7 +141,7 @@ struct Course<'a, P: Protocol, T> {
     tell: T,
 }
 
-impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
+impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, S, T> {
     /// All until no more is to be sent.
     async fn go(&mut self) -> Result<Why, SubmitError> {
         let loads = self.loads;
@@ -148,7 +150,7 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
             // Requests are sent on the first connections while others are opened.
             drop(spawn(opening));
         } else {
-            match with_deadline(&mut self.stop, opening).await {
+            match with_deadline(&mut *self.stop, opening).await {
                 Ok(opened) => drop(opened?),
                 Err(_) => return Ok(Why::Stopped),
             }
@@ -195,7 +197,7 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
             None => Poll::Pending,
         });
         let finish_or_time = with_deadline(finish, sleep_until(until));
-        match with_deadline(&mut self.stop, finish_or_time).await {
+        match with_deadline(&mut *self.stop, finish_or_time).await {
             Ok(Ok(())) => None,
             Ok(Err(_)) => Some(Why::Done),
             Err(_) => Some(Why::Stopped),
@@ -284,7 +286,7 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
             let drained = self.finished();
             let patience = sleep(self.plan.timeout);
             // Who asks for the end, or has had enough time, is not waited for.
-            let _ = with_deadline(&mut self.stop, with_deadline(patience, drained)).await;
+            let _ = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await;
         }
         self.loads.map(|load| Rc::clone(&load.0).cut()).await?;
         let mut tally = self.collect().await?;
@@ -296,9 +298,16 @@ impl<P: Protocol, T: FnMut(&Row)> Course<'_, P, T> {
         // What is counted ends with the last of it.
         let end = if is_counted { end.min(self.total.last_answer) } else { end };
         self.add_rest(end, open, &tally);
+        let mut figures: Vec<(&'static str, u64)> = Vec::new();
+        for (name, count) in self.loads.map(|load| async move { load.0.figures() }).await?.into_iter().flatten() {
+            match figures.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, sum)) => *sum += count,
+                None => figures.push((name, count)),
+            }
+        }
         self.loads.stop().await?;
         let elapsed = end.saturating_duration_since(self.begin);
-        Ok(Outcome { total: self.total, elapsed, series: self.series, shards: shard_count(), open, why })
+        Ok(Outcome { total: self.total, elapsed, series: self.series, shards: shard_count(), open, why, figures })
     }
 
     /// Takes note of what came after the last row: another row, if it took long enough to be one, or a part of the last.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use sunstar::executor::Instant;
 use sunstar::executor::timer::lowres;
+use sunstar::packet::Buffer;
 
 use super::link::Link;
 use super::{Load, Phase};
@@ -94,7 +95,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             if bytes.is_empty() {
                 return Poll::Ready(self.on_end(now));
             }
-            self.take_in(&bytes, now)?;
+            self.take_in(bytes, now)?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -169,7 +170,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
         let mut sent_bytes = 0;
         let (link, session) = (&mut self.link, &mut self.session);
-        let mut put = |bytes: sunstar::packet::Buffer| {
+        let mut put = |bytes: Buffer| {
             sent_bytes += bytes.len() as u64;
             link.enqueue(bytes);
         };
@@ -187,16 +188,14 @@ impl<'a, P: Protocol> Conversation<'a, P> {
 
     /// Finds the answers in what has come.
     #[inline]
-    fn take_in(&mut self, bytes: &[u8], now: Instant) -> Result<(), Fault> {
+    fn take_in(&mut self, mut bytes: Buffer, now: Instant) -> Result<(), Fault> {
         let load = self.load;
         let mut tally = load.tally.borrow_mut();
         tally.received_bytes += bytes.len() as u64;
-        let mut at = 0;
-        while at < bytes.len() {
-            match load.protocol.hear(&mut self.session, &bytes[at..])? {
-                Heard::More => break,
-                Heard::Answer { consumed_bytes, verdict, is_last } => {
-                    at += consumed_bytes;
+        loop {
+            match load.protocol.hear(&mut self.session, &mut bytes)? {
+                Heard::More => return Ok(()),
+                Heard::Answer { verdict, is_last } => {
                     // Nobody has asked for more.
                     let asked = self.asked.pop_front().ok_or(Fault::BadAnswer)?;
                     self.was_answered = true;
@@ -209,12 +208,11 @@ impl<'a, P: Protocol> Conversation<'a, P> {
                     }
                     if is_last {
                         self.is_closing = true;
-                        break;
+                        return Ok(());
                     }
                 }
             }
         }
-        Ok(())
     }
 
     /// The server sends no more.

@@ -50,6 +50,24 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "it must be a number of bytes from 1 on, as in 64 or 16k".to_owned())
 }
 
+/// A number of bytes, or the least and the most of them, as in `100`, `10:16k`. The least may be none.
+pub(super) fn sizes(text: &str) -> Result<(usize, usize), String> {
+    let (least, most) = text.split_once(':').unwrap_or((text, text));
+    let size_or_none = |text| if text == "0" { Ok(0) } else { size(text) };
+    match (size_or_none(least), size_or_none(most)) {
+        (Ok(least), Ok(most)) if least <= most => Ok((least, most)),
+        _ => {
+            Err("it must be a number of bytes, or two with a colon, the smaller one first, as in 100 or 10:16k"
+                .to_owned())
+        }
+    }
+}
+
+/// A number from zero to one.
+pub(super) fn fraction(text: &str) -> Result<f64, String> {
+    positive(text).filter(|part| *part <= 1.0).ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+}
+
 /// A whole number from `LEAST` to `MOST`.
 pub(super) fn whole<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
@@ -103,6 +121,9 @@ mod tests {
         assert_eq!((size("16k"), size("1m"), size("64")), (Ok(16_384), Ok(1 << 20), Ok(64)));
         assert_eq!((rates("1.5k"), rates("0:2m")), (Ok((1500.0, 1500.0)), Ok((0.0, 2e6))));
         assert_eq!(whole::<1, 9>("9"), Ok(9));
+        assert_eq!((sizes("100"), sizes("0:2k")), (Ok((100, 100)), Ok((0, 2048))));
+        assert_eq!((fraction("0.5"), fraction("1")), (Ok(0.5), Ok(1.0)));
+        assert!(sizes("2:1").is_err() && sizes("x").is_err() && fraction("1.1").is_err() && fraction("-0").is_err());
         for text in ["", "0", "-1", "k", "x", "1.5", "99999999999999999999", "99999999999999m"] {
             assert!(count(text).is_err() && size(text).is_err() && whole::<1, 9>(text).is_err(), "{text}");
         }

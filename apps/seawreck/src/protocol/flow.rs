@@ -31,7 +31,7 @@ impl Protocol for Flow {
 
     fn ask(&self, (): &mut (), _count: usize, _is_last: bool, _send: impl FnMut(Buffer)) {}
 
-    fn hear(&self, (): &mut (), _bytes: &[u8]) -> Result<Heard, Fault> {
+    fn hear(&self, (): &mut (), _bytes: &mut Buffer) -> Result<Heard, Fault> {
         Ok(Heard::More)
     }
 

@@ -86,11 +86,15 @@ impl Protocol for Http {
     }
 
     #[inline]
-    fn hear(&self, answer: &mut Answer, bytes: &[u8]) -> Result<Heard, Fault> {
+    fn hear(&self, answer: &mut Answer, bytes: &mut Buffer) -> Result<Heard, Fault> {
+        if bytes.is_empty() {
+            return Ok(Heard::More);
+        }
         Ok(match answer.take(bytes)? {
             Some(end) => {
+                bytes.advance(end);
                 let (verdict, is_last) = (self.verdict(answer.status()), !answer.keeps_alive());
-                Heard::Answer { consumed_bytes: end, verdict, is_last }
+                Heard::Answer { verdict, is_last }
             }
             None => Heard::More,
         })

@@ -48,18 +48,19 @@ impl Protocol for Echo {
         (0..count).for_each(|_| send(self.message.clone()));
     }
 
-    fn hear(&self, session: &mut Echoed, bytes: &[u8]) -> Result<Heard, Fault> {
+    fn hear(&self, session: &mut Echoed, bytes: &mut Buffer) -> Result<Heard, Fault> {
         let expected = &self.message[session.0..];
         let consumed_bytes = expected.len().min(bytes.len());
         if bytes[..consumed_bytes] != expected[..consumed_bytes] {
             return Err(Fault::WrongBytes);
         }
+        bytes.advance(consumed_bytes);
         session.0 += consumed_bytes;
-        if session.0 < self.message.len() {
+        if session.0 < self.message.len() || consumed_bytes == 0 {
             return Ok(Heard::More);
         }
         session.0 = 0;
-        Ok(Heard::Answer { consumed_bytes, verdict: Verdict::Good, is_last: false })
+        Ok(Heard::Answer { verdict: Verdict::Good, is_last: false })
     }
 }
 
@@ -101,15 +102,16 @@ impl Protocol for EchoDatagrams {
         }
     }
 
-    fn hear(&self, session: &mut Expected, bytes: &[u8]) -> Result<Heard, Fault> {
-        let is_next = bytes.first() == Some(&session.next_heard);
-        if !is_next {
+    fn hear(&self, session: &mut Expected, bytes: &mut Buffer) -> Result<Heard, Fault> {
+        // A datagram is heard as a whole.
+        let bytes = std::mem::take(bytes);
+        if bytes.first() != Some(&session.next_heard) {
             return Ok(Heard::More);
         }
-        let is_whole = bytes == &self.messages[usize::from(session.next_heard)][..];
+        let is_whole = bytes == self.messages[usize::from(session.next_heard)][..];
         session.next_heard = (session.next_heard + 1) % NUMBERS;
         let verdict = if is_whole { Verdict::Good } else { Verdict::Bad(Fault::WrongBytes) };
-        Ok(Heard::Answer { consumed_bytes: bytes.len(), verdict, is_last: false })
+        Ok(Heard::Answer { verdict, is_last: false })
     }
 }
 
@@ -131,18 +133,14 @@ mod tests {
             let bytes: Vec<u8> = sent(&echo, &mut session, 3).concat();
             let mut answers = 0;
             for piece in bytes.chunks(piece_bytes) {
-                let mut at = 0;
-                while at < piece.len() {
-                    match echo.hear(&mut session, &piece[at..]).unwrap() {
-                        Heard::More => break,
-                        Heard::Answer { consumed_bytes, .. } => at += consumed_bytes,
-                    }
+                let mut piece = Buffer::copy_from_slice(piece);
+                while echo.hear(&mut session, &mut piece).unwrap() != Heard::More {
                     answers += 1;
                 }
             }
             assert_eq!(answers, 3);
         }
-        assert_eq!(echo.hear(&mut echo.session(), b"\x00\x02"), Err(Fault::WrongBytes));
+        assert_eq!(echo.hear(&mut echo.session(), &mut Buffer::from_static(b"\x00\x02")), Err(Fault::WrongBytes));
     }
 
     #[test]
@@ -151,13 +149,13 @@ mod tests {
         let mut session = echo.session();
         for round in 0..1000 {
             let [first, second] = &sent(&echo, &mut session, 2)[..] else { panic!("two were asked for") };
-            let good = Heard::Answer { consumed_bytes: 10, verdict: Verdict::Good, is_last: false };
-            assert_eq!(echo.hear(&mut session, first), Ok(good), "{round}");
-            assert_eq!(echo.hear(&mut session, first), Ok(Heard::More));
-            assert_eq!(echo.hear(&mut session, second), Ok(good));
+            let good = Heard::Answer { verdict: Verdict::Good, is_last: false };
+            assert_eq!(echo.hear(&mut session, &mut first.clone()), Ok(good), "{round}");
+            assert_eq!(echo.hear(&mut session, &mut first.clone()), Ok(Heard::More));
+            assert_eq!(echo.hear(&mut session, &mut second.clone()), Ok(good));
         }
         let [message] = &sent(&echo, &mut session, 1)[..] else { panic!("one was asked for") };
-        let bad = Heard::Answer { consumed_bytes: 9, verdict: Verdict::Bad(Fault::WrongBytes), is_last: false };
-        assert_eq!(echo.hear(&mut session, &message[..9]), Ok(bad));
+        let bad = Heard::Answer { verdict: Verdict::Bad(Fault::WrongBytes), is_last: false };
+        assert_eq!(echo.hear(&mut session, &mut message.slice(..9)), Ok(bad));
     }
 }

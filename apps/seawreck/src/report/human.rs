@@ -36,6 +36,9 @@ pub(crate) fn summary(description: &Description, outcome: &Outcome) -> String {
             line(format_args!("    {name:>8} % {:>10}", time(Duration::from_nanos(nanos))));
         }
     }
+    for (name, number) in &outcome.figures {
+        line(format_args!("  {name:<12} {}", count(*number)));
+    }
     if !total.connects.is_empty() {
         let [half, most, longest] =
             [0.5, 0.99, 1.0].map(|quantile| time(Duration::from_nanos(total.connects.value_at_quantile(quantile))));

@@ -28,6 +28,7 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "requests_unsent": total.unsent,
         "received_bytes": total.received_bytes,
         "sent_bytes": total.sent_bytes,
+        "protocol": outcome.figures.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())).collect::<Map<_, _>>(),
         "connections": total.connects.len(),
         "connections_open": outcome.open,
         "connections_failed": faults(&total.unconnected),

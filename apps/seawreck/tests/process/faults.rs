@@ -135,6 +135,40 @@ fn a_line_is_shown_each_second_if_asked_for() {
 }
 
 #[test]
+fn a_page_is_written_for_browsers() {
+    let httpd = Httpd::start("127.0.0.1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("page.html");
+    let path = page.to_str().expect("it is text");
+    let ended = run("epoll", 1, &["-d", "2500ms", "--html", path, &httpd.url("/")]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = std::fs::read_to_string(&page).expect("it was written");
+    assert!(text.starts_with("<!DOCTYPE html>") && text.contains("99.99 %"), "{text}");
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_browser_shows_the_page_as_it_is_meant() {
+    let httpd = Httpd::start("127.0.0.1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("page.html");
+    let path = page.to_str().expect("it is text");
+    assert_eq!(run("epoll", 1, &["-d", "3500ms", "--html", path, &httpd.url("/")]).code, Some(0));
+    // A browser closes what is left open and moves what stands where it may not: then it shows something else than what was written.
+    let mut browser = std::process::Command::new("chromium");
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+    browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display())).arg(format!("file://{path}"));
+    let output = browser.output().expect("chromium is installed");
+    let shown = String::from_utf8(output.stdout).expect("it is text");
+    let written = std::fs::read_to_string(&page).expect("it was written");
+    for tag in ["section", "svg", "path", "line", "text", "tr", "td", "strong"] {
+        let count = |page: &str| page.matches(&format!("<{tag}")).count();
+        assert_eq!(count(&shown), count(&written), "{tag}: {shown}");
+        assert!(count(&shown) > 0, "{tag}: {shown}");
+    }
+}
+
+#[test]
 fn seconds_are_written_as_comma_separated_values() {
     let httpd = Httpd::start("127.0.0.1");
     let folder = tempfile::tempdir().expect("a folder");

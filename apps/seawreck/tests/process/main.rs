@@ -5,6 +5,7 @@ mod echo;
 mod faults;
 mod flow;
 mod httpd;
+mod memcached;
 #[path = "../../../../crates/device/tests/tap/namespace.rs"]
 mod namespace;
 mod native;

@@ -6,7 +6,15 @@ fn outcome() -> Outcome {
     let mut total = Tally::new();
     (1..=1000).for_each(|micros| total.answer(Duration::from_micros(micros)));
     total.received_bytes = 3 << 20;
-    Outcome { total, elapsed: Duration::from_secs(2), series: Vec::new(), shards: 2, open: 5, why: Why::Done }
+    Outcome {
+        total,
+        elapsed: Duration::from_secs(2),
+        series: Vec::new(),
+        shards: 2,
+        open: 5,
+        why: Why::Done,
+        figures: vec![("hits", 1_234)],
+    }
 }
 
 fn description() -> Description {
@@ -38,6 +46,7 @@ fn what_went_well_is_told_without_faults() {
         "  received     3.00 MiB, 1.50 MiB/s",
         "          50 %     500 µs",
         "         100 %    1.00 ms",
+        "  hits         1,234",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }

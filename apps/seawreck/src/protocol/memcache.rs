@@ -1,0 +1,192 @@
+//! The memcache text protocol: keys drawn by chance, values that say themselves whether they are right.
+
+mod keys;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use sunstar::packet::Buffer;
+use sunstar_memcache::{
+    ClientConnection, ClientEvent, Endpoint, Item, Limits, Reply, RetrievalCommand, StorageCommand, StorageVerb,
+};
+
+use super::{Heard, Protocol, Verdict};
+use crate::fault::Fault;
+pub(crate) use keys::Keys;
+use keys::Popularity;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Mix {
+    pub(crate) keys: Keys,
+    /// The part of the requests that are `get`, between zero and one; the others are `set`.
+    pub(crate) gets: f64,
+    /// Keys of a `get`.
+    pub(crate) keys_per_get: usize,
+    /// How much more often some keys are asked for than others, as the exponent of Zipf's law; nothing for all alike.
+    pub(crate) zipf: Option<f64>,
+    /// Whether values are looked at.
+    pub(crate) verifies: bool,
+}
+
+/// The memcache protocol on all connections of a shard.
+pub(crate) struct Memcache {
+    mix: Mix,
+    endpoint: Endpoint,
+    popularity: Popularity,
+    random: RefCell<SmallRng>,
+    /// All values are parts of it.
+    pattern: Buffer,
+    /// The key to be stored next, where all are to be stored in turn.
+    filling: Option<Cell<u64>>,
+    /// The keys of a request, and what a connection sends.
+    scratch: RefCell<(Vec<u8>, Vec<Buffer>)>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    gets: Cell<u64>,
+    sets: Cell<u64>,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+/// A connection.
+pub(crate) struct Session {
+    connection: ClientConnection,
+    /// Of each request that is not answered: how many keys it gets, none if it sets one.
+    asked: VecDeque<u32>,
+    /// Items of the oldest request that have come.
+    items: u32,
+    has_wrong_value: bool,
+}
+
+impl Memcache {
+    /// Requests by chance, drawn from a seed. `place` puts bytes where they are sent from.
+    pub(crate) fn new(mix: &Mix, seed: u64, place: impl Fn(&[u8]) -> Buffer) -> Self {
+        // Longer values than the server takes are its own business.
+        let limits =
+            Limits { item_bytes: Limits::DEFAULT.item_bytes.max(mix.keys.longest_value() + 1024), ..Limits::DEFAULT };
+        Self {
+            endpoint: Endpoint::new(limits),
+            popularity: Popularity::new(mix.keys.count, mix.zipf),
+            random: RefCell::new(SmallRng::seed_from_u64(seed)),
+            pattern: place(&mix.keys.pattern()),
+            filling: None,
+            scratch: RefCell::default(),
+            counts: Counts::default(),
+            mix: mix.clone(),
+        }
+    }
+
+    /// Stores all keys in turn, from this one on.
+    pub(crate) fn filling(mix: &Mix, first: u64, place: impl Fn(&[u8]) -> Buffer) -> Self {
+        Self { filling: Some(Cell::new(first)), ..Self::new(mix, 0, place) }
+    }
+
+    fn set(&self, session: &mut Session, key: u64) {
+        let (scratch, _) = &mut *self.scratch.borrow_mut();
+        scratch.clear();
+        self.mix.keys.write(key, scratch);
+        let command =
+            StorageCommand { verb: StorageVerb::Set, key: &scratch[..], flags: 0, exptime: 0, noreply: false };
+        let value = self.pattern.slice(self.mix.keys.value(key));
+        session.connection.store(&command, value).expect("the options let neither keys nor values be malformed");
+        session.asked.push_back(0);
+        add(&self.counts.sets, 1);
+    }
+
+    fn get(&self, session: &mut Session, random: &mut SmallRng) {
+        let (scratch, _) = &mut *self.scratch.borrow_mut();
+        scratch.clear();
+        for _ in 0..self.mix.keys_per_get {
+            self.mix.keys.write(self.popularity.draw(random), scratch);
+        }
+        let keys = scratch.chunks_exact(self.mix.keys.len_bytes);
+        let retrieved = session.connection.retrieve(RetrievalCommand::GET, keys);
+        retrieved.expect("the options let no key be malformed");
+        session.asked.push_back(u32::try_from(self.mix.keys_per_get).unwrap_or(u32::MAX));
+        add(&self.counts.gets, 1);
+    }
+
+    /// Whether an item has the value that its key wants.
+    fn is_right(&self, item: &Item) -> bool {
+        if !self.mix.verifies {
+            return true;
+        }
+        let Some(key) = self.mix.keys.read(&item.key) else { return false };
+        item.value == self.pattern[self.mix.keys.value(key)]
+    }
+
+    fn on_reply(&self, session: &mut Session, reply: &Reply) -> Result<Verdict, Fault> {
+        let keys = session.asked.pop_front().ok_or(Fault::BadAnswer)?;
+        let (items, has_wrong_value) =
+            (std::mem::take(&mut session.items), std::mem::take(&mut session.has_wrong_value));
+        add(&self.counts.hits, items.into());
+        Ok(match reply {
+            Reply::End if keys > 0 => {
+                add(&self.counts.misses, u64::from(keys.saturating_sub(items)));
+                if has_wrong_value { Verdict::Bad(Fault::WrongBytes) } else { Verdict::Good }
+            }
+            Reply::Stored if keys == 0 => Verdict::Good,
+            _ => Verdict::Bad(Fault::WrongStatus),
+        })
+    }
+}
+
+fn add(count: &Cell<u64>, more: u64) {
+    count.set(count.get() + more);
+}
+
+impl Protocol for Memcache {
+    type Session = Session;
+
+    fn session(&self) -> Session {
+        Session { connection: self.endpoint.connect(), asked: VecDeque::new(), items: 0, has_wrong_value: false }
+    }
+
+    fn ask(&self, session: &mut Session, count: usize, _is_last: bool, send: impl FnMut(Buffer)) {
+        let random = &mut *self.random.borrow_mut();
+        for _ in 0..count {
+            if let Some(next) = &self.filling {
+                self.set(session, next.replace(next.get() + 1) % self.mix.keys.count);
+            } else if random.random::<f64>() < self.mix.gets {
+                self.get(session, random);
+            } else {
+                self.set(session, self.popularity.draw(random));
+            }
+        }
+        let (_, buffers) = &mut *self.scratch.borrow_mut();
+        session.connection.poll_transmit(buffers);
+        buffers.drain(..).for_each(send);
+    }
+
+    fn hear(&self, session: &mut Session, bytes: &mut Buffer) -> Result<Heard, Fault> {
+        if !bytes.is_empty() {
+            // The engine asks until there is no more, so the input before was looked at.
+            session.connection.handle_input(std::mem::take(bytes)).map_err(|_| Fault::BadAnswer)?;
+        }
+        loop {
+            match session.connection.poll_event() {
+                None => return Ok(Heard::More),
+                Some(ClientEvent::Item(item)) => {
+                    session.items += 1;
+                    session.has_wrong_value |= !self.is_right(&item);
+                }
+                Some(ClientEvent::Reply(reply)) => {
+                    let verdict = self.on_reply(session, &reply)?;
+                    return Ok(Heard::Answer { verdict, is_last: false });
+                }
+                Some(ClientEvent::Figure(..) | ClientEvent::Error(_)) => return Err(Fault::BadAnswer),
+            }
+        }
+    }
+
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let Counts { gets, sets, hits, misses } = &self.counts;
+        vec![("gets", gets.get()), ("sets", sets.get()), ("hits", hits.get()), ("misses", misses.get())]
+    }
+}

@@ -1,0 +1,154 @@
+//! memcached, where it is installed, and servers that speak its protocol badly.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::seawreck::{PATIENCE, report, run, with_each};
+use super::server::serve;
+
+/// memcached while it runs. It is killed with the value.
+struct Memcached {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Memcached {
+    /// Starts it at a port that was free a moment ago.
+    fn start() -> Self {
+        loop {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            let address = free.local_addr().expect("it has one");
+            drop(free);
+            let mut command = Command::new("memcached");
+            command.args(["-l", "127.0.0.1", "-U", "0", "-u", "nobody", "-p", &address.port().to_string()]);
+            let mut child = command.stderr(Stdio::null()).spawn().expect("memcached is installed");
+            let deadline = Instant::now() + PATIENCE;
+            // Somebody else may have taken the port, and then it ends.
+            while child.try_wait().expect("it can be waited for").is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Self { child, address };
+                }
+                assert!(Instant::now() < deadline, "it does not listen");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("memcached://{}", self.address)
+    }
+
+    /// One of its statistics.
+    fn stat(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(b"stats\r\nquit\r\n").expect("it takes requests");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+        line.expect("it has the statistic").parse().expect("a number")
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn memcached_has_seen_what_is_told() {
+    with_each(|backend, shards| {
+        let memcached = Memcached::start();
+        let url = memcached.url();
+        let common = ["--connections", "5", "--pipeline", "4", "--keys", "1000", "--value-bytes", "10:20k", &url];
+        let filled = ["-n", "5000", "--fill", "--gets", "0.8", "--zipf", "0.99"];
+        let seen = report(backend, shards, &[&filled[..], &common].concat());
+        assert_eq!((seen.count("/requests"), seen.faults()), (5000, vec![]));
+        let (gets, sets) = (seen.count("/protocol/gets"), seen.count("/protocol/sets"));
+        assert_eq!((gets + sets, memcached.stat("curr_items")), (5000, 1000));
+        assert!((3800..4200).contains(&gets), "{gets}");
+        assert_eq!((memcached.stat("cmd_get"), memcached.stat("cmd_set")), (gets, 1000 + sets));
+        assert_eq!((seen.count("/protocol/hits"), seen.count("/protocol/misses")), (gets, 0));
+        assert_eq!(memcached.stat("get_hits"), gets);
+
+        // Keys that nobody has stored.
+        let other = ["-n", "300", "--gets", "1", "--multiget", "16", "--key-bytes", "100"];
+        let seen = report(backend, shards, &[&other[..], &common].concat());
+        assert_eq!((seen.count("/protocol/hits"), seen.count("/protocol/misses")), (0, 4800));
+        // Several keys at once that are there.
+        let several = ["-n", "300", "--gets", "1", "--multiget", "32"];
+        let seen = report(backend, shards, &[&several[..], &common].concat());
+        assert_eq!((seen.count("/protocol/hits"), seen.faults()), (9600, vec![]));
+        let open = ["--rate", "500", "--arrivals", "poisson", "-d", "1s"];
+        let seen = report(backend, shards, &[&open[..], &common].concat());
+        assert_eq!(seen.faults(), vec![]);
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn a_value_that_is_not_the_keys_is_found() {
+    let memcached = Memcached::start();
+    let url = memcached.url();
+    let common = ["--connections", "2", "--keys", "10", "--gets", "1", &url];
+    report("epoll", 1, &[&["-n", "10", "--fill"][..], &common].concat());
+    let mut stream = TcpStream::connect(memcached.address).expect("it listens");
+    let key = format!("{:032}", 7);
+    stream.write_all(format!("set {key} 0 0 100\r\n{}\r\nquit\r\n", "x".repeat(100)).as_bytes()).expect("it is read");
+    stream.read_to_end(&mut Vec::new()).expect("it answers");
+    let ended = run("epoll", 1, &[&["-n", "1000", "--json", "-"][..], &common].concat());
+    let faults = ended.report().faults();
+    assert!(matches!(&faults[..], [(kind, 50..=200)] if kind == "requests_failed/wrong_bytes"), "{faults:?}");
+    let unseen = report("epoll", 1, &[&["-n", "1000", "--no-verify"][..], &common].concat());
+    assert_eq!((unseen.count("/requests"), unseen.faults()), (1000, vec![]));
+}
+
+/// What comes of ten requests to a server that says this to each.
+fn told(backend: &str, shards: usize, more: &[&str], answer: &'static str) -> Vec<(String, u64)> {
+    let address = serve(move |mut stream| {
+        let mut bytes = [0; 4096];
+        while let Ok(1..) = stream.read(&mut bytes) {
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let url = format!("memcached://{address}");
+    let arguments = ["-n", "10", "--connections", "1", "--keys", "10", "--value-bytes", "1", "--json", "-", &url];
+    run(backend, shards, &[more, &arguments].concat()).report().faults()
+}
+
+#[test]
+fn servers_that_refuse_and_servers_that_talk_nonsense_are_told_apart() {
+    with_each(|backend, shards| {
+        let fault = |kind: &str| vec![(format!("requests_failed/{kind}"), 10)];
+        let (get, set) = (["--gets", "1"], ["--gets", "0"]);
+        assert_eq!(told(backend, shards, &get, "END\r\n"), []);
+        assert_eq!(told(backend, shards, &set, "STORED\r\n"), []);
+        assert_eq!(told(backend, shards, &set, "SERVER_ERROR out of memory storing object\r\n"), fault("wrong_status"));
+        assert_eq!(told(backend, shards, &get, "hello\r\n"), fault("bad_answer"));
+        let value = "VALUE 00000000000000000000000000000003 0 1\r\n~\r\nEND\r\n";
+        assert_eq!(told(backend, shards, &get, value), fault("wrong_bytes"));
+    });
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refused = |arguments: &[&str]| {
+        let ended = run("epoll", 1, &[arguments, &["memcached://127.0.0.1:1"]].concat());
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        ended.errors
+    };
+    assert!(
+        refused(&["--keys", "1000", "--key-bytes", "2"])
+            .contains("1000 keys have up to 3 digits, more than --key-bytes")
+    );
+    assert!(refused(&["--value-bytes", "1024m"]).contains("--value-bytes is 134217728 at most"));
+    assert!(refused(&["--gets", "2"]).contains("it must be a number from 0 to 1"));
+    assert!(refused(&["--zipf", "0"]).contains("it must be a number above 0"));
+}
