@@ -101,11 +101,23 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "memcached", program: "memcached", why: "is a server that seawreck loads", steps: &["tools"] },
+    Package {
+        name: "libmemcached-tools",
+        program: "memccapable",
+        why: "has memccapable and memcaslap, which ask memcached for all that it must know",
+        steps: &["tools"],
+    },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",
         program: "promtool",
         why: "has promtool, which checks the metrics that httpd shows",
+        steps: &["tools"],
+    },
+    Package {
+        name: "python3-pymemcache",
+        program: "/usr/lib/python3/dist-packages/pymemcache/__init__.py",
+        why: "is a client of memcached as programs use it",
         steps: &["tools"],
     },
     Package {

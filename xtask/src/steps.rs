@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; captures in tshark; the stack under ping, traceroute and nft",
+        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; memcached under memccapable, memcaslap and pymemcache; captures in tshark; the stack under ping, traceroute and nft",
         run: tools,
     },
     Step { name: "lwip", about: "lwIP as the stack's peer", run: || lwip::check().map(Outcome::Done) },
@@ -229,7 +229,7 @@ fn tests() -> Result<Outcome> {
     Ok(Outcome::Done(count))
 }
 
-/// The tests that drive httpd and the native network by programs that are not the repository's, seawreck and the HTTP client at a server that is not,
+/// The tests that drive httpd, memcached and the native network by programs that are not the repository's, seawreck and the HTTP client at a server that is not,
 /// vhost-user devices with a back end that is not, and captures of packets read by a program that is not.
 fn tools() -> Result<Outcome> {
     let kinds = ["tools::", "native::", "dhcp::", "dhcpv6::", "black_holes::", "peers::", "vlan::"];
@@ -240,8 +240,10 @@ fn tools() -> Result<Outcome> {
     let dpdk = ["test", "--locked", "-p", "sunstar-device", "--test", "vhost_user", "--", "--ignored"];
     let kernel = ["test", "--locked", "-p", "sunstar-native", "--test", "kernel", "--", "--ignored"];
     let seawreck = ["test", "--locked", "-p", "seawreck", "--test", "process", "--", "--ignored"];
+    let memcached = ["test", "--locked", "-p", "memcached", "--test", "process", "--", "--ignored"];
     let mut count = counted(&mut cargo(&httpd))?;
     count.add(counted(&mut cargo(&seawreck))?);
+    count.add(counted(&mut cargo(&memcached))?);
     count.add(counted(&mut cargo(&names))?);
     count.add(counted(&mut cargo(&client))?);
     count.add(counted(&mut cargo(&captures))?);

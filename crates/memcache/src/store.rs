@@ -184,6 +184,11 @@ impl Store {
         }
     }
 
+    /// A key as this store knows it.
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        self.hash.key(bytes)
+    }
+
     /// The item of this key.
     #[inline]
     pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Option<Found<'_>> {
@@ -253,6 +258,13 @@ impl Store {
         self.counters.delete_hits += 1;
         self.remove(id);
         true
+    }
+
+    /// Deletes an item, if there is one, without counting that.
+    pub fn forget(&mut self, key: Key<'_>, now_s: u32) {
+        if let Some(id) = self.live(key, now_s) {
+            self.remove(id);
+        }
     }
 
     /// Changes the number that an item is.

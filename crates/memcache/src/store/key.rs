@@ -34,8 +34,9 @@ impl<'a> Key<'a> {
 
     /// Which of so many shards has it.
     #[inline]
-    pub const fn shard(&self, shards: u32) -> u32 {
-        (((self.hash >> 32) * shards as u64) >> 32) as u32
+    #[expect(clippy::cast_possible_truncation, reason = "the result is smaller than the number of shards")]
+    pub const fn shard(&self, shards: u16) -> u16 {
+        (((self.hash >> 32) * shards as u64) >> 32) as u16
     }
 
     /// The part of the hash that shards don't follow from.

@@ -40,7 +40,7 @@ pub enum Verdict {
     /// The last acknowledgement again.
     Answer(TcpHeader),
     /// A new connection of the same ports, if there is somebody for whom it can be opened: what is old can be told from what is new. It
-    /// has to begin at [`TimeWait::next_iss`]. If not, [`TimeWait::answer`] is the answer.
+    /// has to begin beyond the numbers of the old one. If not, the last acknowledgement is the answer.
     Reopen,
 }
 

@@ -1,0 +1,173 @@
+//! One connection: requests are taken up together, and answered in their order.
+
+use std::rc::Rc;
+
+use sunstar::executor::maybe_yield;
+use sunstar::executor::sync::with_abort;
+use sunstar::net::{Error, Stream};
+use sunstar::prelude::*;
+use sunstar_memcache::{Expiry, Operation, Output, Reply, Request, Value};
+
+use crate::batch::Batch;
+use crate::server::{Counters, Server};
+use crate::stats;
+
+/// With so much to be sent, it is sent before further requests are looked at.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// What clients are told about the version: the protocol's, since some clients ask for what they may use, and ours.
+pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VERSION")).as_bytes();
+
+/// Serves a connection until its end.
+pub(crate) async fn serve(server: &Server, mut stream: Stream) -> Result<(), Error> {
+    let mut connection = server.endpoint.accept();
+    let mut session = Session { server, output: Output::new(&server.endpoint), batch: Batch::new(&server.endpoint) };
+    loop {
+        let Ok(input) = with_abort(server.stop(), stream.read()).await else { return Ok(()) };
+        let input = input?;
+        if input.is_empty() {
+            return Ok(());
+        }
+        Counters::add(&server.counters.bytes_read, input.len());
+        connection.handle_input(input).expect("all before was looked at");
+        let now_s = server.now_s();
+        while let Some(request) = connection.poll_request() {
+            session.take(request, now_s).await?;
+            if session.output.len() >= OUTPUT_BYTES {
+                session.send(&mut stream).await?;
+            }
+        }
+        session.finish(now_s).await?;
+        session.send(&mut stream).await?;
+        if connection.is_over() {
+            return stream.flush().await;
+        }
+        maybe_yield().await;
+    }
+}
+
+struct Session<'a> {
+    server: &'a Server,
+    output: Output,
+    /// Operations of which some wait for other shards.
+    batch: Batch,
+}
+
+impl Session<'_> {
+    /// Does what is asked for, or puts it to what waits for other shards.
+    async fn take(&mut self, request: Request, now_s: u32) -> Result<(), Error> {
+        match request {
+            Request::Store(command, value) => {
+                let operation = Operation::Store {
+                    verb: command.verb,
+                    flags: command.flags,
+                    exptime: command.exptime,
+                    noreply: command.noreply,
+                };
+                self.operate(operation, &command.key, value, now_s);
+            }
+            Request::Retrieve { command, keys, is_last } => {
+                for key in keys.iter() {
+                    self.operate(Operation::Retrieve(command), key, Value::new(), now_s);
+                    self.pause(now_s).await?;
+                }
+                if is_last {
+                    self.tell(|output| output.put_reply(&Reply::End));
+                }
+            }
+            Request::Delete { key, noreply } => self.operate(Operation::Delete { noreply }, &key, Value::new(), now_s),
+            Request::Count { direction, key, by, noreply } => {
+                self.operate(Operation::Count { direction, by, noreply }, &key, Value::new(), now_s);
+            }
+            Request::Touch { key, exptime, noreply } => {
+                self.operate(Operation::Touch { exptime, noreply }, &key, Value::new(), now_s);
+            }
+            Request::Refused { refusal, noreply, stale } => {
+                if let Some(key) = stale {
+                    self.operate(Operation::Forget, &key, Value::new(), now_s);
+                }
+                if !noreply {
+                    self.tell(|output| output.put_refusal(refusal));
+                }
+            }
+            Request::MetaNoop => self.tell(|output| output.put(b"MN\r\n")),
+            Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
+            Request::Verbosity { noreply } => self.done(noreply),
+            Request::FlushAll { .. } | Request::Stats(_) | Request::CacheMemlimit { .. } => {
+                self.finish(now_s).await?;
+                self.administrate(request, now_s).await?;
+            }
+            Request::Quit => {}
+        }
+        self.pause(now_s).await
+    }
+
+    /// What concerns all shards.
+    async fn administrate(&mut self, request: Request, now_s: u32) -> Result<(), Error> {
+        let peers = self.server.peers();
+        match request {
+            Request::FlushAll { exptime, noreply } => {
+                let flush = move |server: Rc<Server>| async move {
+                    let expiry = Expiry::new(exptime, now_s);
+                    server.store.borrow_mut().flush(expiry, server.now_s());
+                };
+                peers.invoke_on_all(flush).await.map_err(|_| Error::Stopped)?;
+                self.done(noreply);
+            }
+            Request::CacheMemlimit { mebibytes, noreply } => {
+                let bytes = usize::try_from(mebibytes << 20).unwrap_or(usize::MAX) / shard_count();
+                let limit = move |server: Rc<Server>| async move { server.store.borrow_mut().set_memory(bytes) };
+                peers.invoke_on_all(limit).await.map_err(|_| Error::Stopped)?;
+                self.done(noreply);
+            }
+            Request::Stats(parameters) => stats::answer(self.server, &parameters, &mut self.output).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does something with an item, here or where it is.
+    fn operate(&mut self, operation: Operation, key: &[u8], value: Value, now_s: u32) {
+        let Self { server, output, batch } = self;
+        Counters::add(&server.counters.operations, 1);
+        let here = shard_id();
+        let shard = if shard_count() == 1 { here } else { server.shard_of(key) };
+        if shard == here {
+            let mut store = server.store.borrow_mut();
+            batch.answer_here(output, |output| store.execute(&operation, key, &value, now_s, output));
+        } else {
+            batch.send_there(shard, operation, key, value);
+        }
+    }
+
+    /// Answers in order something that concerns no item.
+    fn tell(&mut self, answer: impl FnOnce(&mut Output)) {
+        self.batch.answer_here(&mut self.output, answer);
+    }
+
+    fn done(&mut self, noreply: bool) {
+        if !noreply {
+            self.tell(|output| output.put_reply(&Reply::Ok));
+        }
+    }
+
+    /// Waits for other shards if as much is under way as may be.
+    async fn pause(&mut self, now_s: u32) -> Result<(), Error> {
+        if self.batch.is_full() { self.finish(now_s).await } else { Ok(()) }
+    }
+
+    /// Waits for all that is under way.
+    async fn finish(&mut self, now_s: u32) -> Result<(), Error> {
+        if self.batch.is_empty() { Ok(()) } else { self.batch.finish(self.server, &mut self.output, now_s).await }
+    }
+
+    async fn send(&mut self, stream: &mut Stream) -> Result<(), Error> {
+        let mut out: Vec<Buffer> = Vec::new();
+        let count = self.output.poll_transmit(&mut out);
+        if count > 0 {
+            Counters::add(&self.server.counters.bytes_written, count);
+            stream.write_buffers(out).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What a shard's server shows to Prometheus.
+
+use std::rc::Rc;
+
+use sunstar::metrics::{Family, Figure, RegisterError, Registry};
+use sunstar_memcache::{StoreCounters, StoreFigures};
+
+use crate::server::{Counters, Server};
+
+const STORE: &[Figure<StoreCounters>] = &[
+    requests(&[("command", "get"), ("result", "hit")], |counters| counters.get_hits),
+    requests(&[("command", "get"), ("result", "miss")], |counters| counters.get_misses),
+    requests(&[("command", "set"), ("result", "any")], |counters| counters.sets),
+    requests(&[("command", "delete"), ("result", "hit")], |counters| counters.delete_hits),
+    requests(&[("command", "delete"), ("result", "miss")], |counters| counters.delete_misses),
+    requests(&[("command", "touch"), ("result", "hit")], |counters| counters.touch_hits),
+    requests(&[("command", "touch"), ("result", "miss")], |counters| counters.touch_misses),
+    requests(&[("command", "incr"), ("result", "hit")], |counters| counters.incr_hits),
+    requests(&[("command", "incr"), ("result", "miss")], |counters| counters.incr_misses),
+    requests(&[("command", "decr"), ("result", "hit")], |counters| counters.decr_hits),
+    requests(&[("command", "decr"), ("result", "miss")], |counters| counters.decr_misses),
+    Figure::counter("sunstar_memcached_evictions_total", "Live items that had to go.", |counters| counters.evictions),
+    Figure::counter("sunstar_memcached_reclaimed_total", "Dead items whose memory was taken back.", |counters| {
+        counters.reclaimed
+    }),
+    Figure::counter(
+        "sunstar_memcached_no_memory_total",
+        "Values that were not stored since there was no memory.",
+        |counters| counters.no_memory,
+    ),
+];
+
+const FIGURES: &[Figure<StoreFigures>] = &[
+    Figure::gauge("sunstar_memcached_items", "Items that are kept.", |figures| figures.items as u64),
+    Figure::gauge("sunstar_memcached_memory_bytes", "Memory of items and of what finds them.", |figures| {
+        figures.memory_bytes as u64
+    }),
+    Figure::gauge("sunstar_memcached_limit_bytes", "The most that it may be.", |figures| figures.limit_bytes as u64),
+];
+
+const CONNECTIONS: &[Figure<Counters>] = &[
+    Figure::counter("sunstar_memcached_connections_total", "Connections that were served or are.", |counters| {
+        counters.connections.get()
+    }),
+    Figure::gauge("sunstar_memcached_connections_live", "Connections that are there.", |counters| counters.live.get()),
+    Figure::counter(
+        "sunstar_memcached_held_back_total",
+        "How often connections had to wait since as many as may be were served.",
+        |counters| counters.held_back.get(),
+    ),
+    Figure::counter("sunstar_memcached_foreign_operations_total", "Operations on items of other shards.", |counters| {
+        counters.foreign.get()
+    }),
+    Figure::counter("sunstar_memcached_foreign_batches_total", "Messages that carried them.", |counters| {
+        counters.batches.get()
+    }),
+];
+
+const fn requests(
+    labels: &'static [(&'static str, &'static str)],
+    count: fn(&StoreCounters) -> u64,
+) -> Figure<StoreCounters> {
+    Figure::counter("sunstar_memcached_operations_total", "Operations on items, by command and result.", count)
+        .labelled(labels)
+}
+
+/// Shows a shard's figures for as long as its server is there.
+///
+/// # Errors
+/// If somebody shows such already.
+pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
+    let families: Vec<Family> =
+        [Figure::families(STORE), Figure::families(FIGURES), Figure::families(CONNECTIONS)].concat();
+    let shown = Rc::downgrade(server);
+    let registration = Registry::here().observe(&families, &[], move |readings| {
+        let Some(server) = shown.upgrade() else { return };
+        // It is borrowed for single operations only.
+        let store = server.store.borrow();
+        readings.show_figures(STORE, &[], store.counters());
+        readings.show_figures(FIGURES, &[], &store.figures());
+        readings.show_figures(CONNECTIONS, &[], &server.counters);
+    })?;
+    let _ = server.published.set(registration);
+    Ok(())
+}

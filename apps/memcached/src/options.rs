@@ -1,0 +1,92 @@
+//! How much memory there is, and what clients may ask for.
+
+use sunstar::Error;
+use sunstar::prelude::{clap, shard_count};
+use sunstar_memcache::MIN_MEMORY_BYTES;
+
+const MIB: usize = 1 << 20;
+
+/// Items may be this large at most.
+const MAX_ITEM_BYTES: usize = 1 << 30;
+
+/// The bounds that the command line has.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Memory for items, all shards together: MiB, or with a suffix K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = mebibytes)]
+    cache_memory: usize,
+    /// The largest item, key and value: bytes, or with a suffix K, M or G
+    #[arg(short = 'I', long, value_name = "SIZE", default_value = "1M", value_parser = bytes)]
+    max_item_size: usize,
+    /// Connections that are served at the same time, all shards together; others wait
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+}
+
+/// The bounds in the units that are used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) memory_bytes: usize,
+    pub(crate) item_bytes: usize,
+    pub(crate) connections: usize,
+}
+
+impl Limits {
+    /// Whether they fit each other and the number of shards.
+    pub(crate) fn checked(self) -> Result<Bounds, Error> {
+        let shards = shard_count();
+        let Self { cache_memory, max_item_size, max_connections } = self;
+        let least = MIN_MEMORY_BYTES * shards;
+        if cache_memory < least {
+            let least = least / MIB;
+            return Err(Error::usage(format_args!("--cache-memory must be {least}M at least for {shards} shards")));
+        }
+        if !(1024..=MAX_ITEM_BYTES).contains(&max_item_size) {
+            return Err(Error::usage("--max-item-size must be from 1K to 1G"));
+        }
+        if max_item_size > cache_memory / shards / 2 {
+            return Err(Error::usage("--max-item-size must be at most half of a shard's part of --cache-memory"));
+        }
+        Ok(Bounds { memory_bytes: cache_memory, item_bytes: max_item_size, connections: max_connections as usize })
+    }
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u16::MAX))
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    size(text, MIB)
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    size(text, 1)
+}
+
+/// Reads a size whose unit is this one unless it has a suffix.
+fn size(text: &str, unit: usize) -> Result<usize, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], MIB),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, unit),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number.and_then(|number| number.checked_mul(unit)).ok_or_else(|| "it must be a number, as 64M or 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(mebibytes("64"), Ok(64 << 20));
+        assert_eq!(mebibytes("2g"), Ok(2 << 30));
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("512K"), Ok(512 << 10));
+        for text in ["", "M", "1T", "-1", "1.5M", "99999999999999999999"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+}

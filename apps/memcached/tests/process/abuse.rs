@@ -1,0 +1,100 @@
+//! Clients that make mistakes, or mean harm: only their own connections suffer.
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use super::server::{Memcached, with_each};
+
+#[test]
+fn mistakes_are_told_and_the_connection_goes_on() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        let long = "k".repeat(251);
+        for (question, answer) in [
+            ("what\r\n", "ERROR\r\n"),
+            ("set k 0 0 x\r\n", "CLIENT_ERROR bad command line format\r\n"),
+            ("set k 0 0 3\r\nabcd\r\n", "CLIENT_ERROR bad data chunk\r\nERROR\r\n"),
+            (&format!("get {long}\r\n"), "CLIENT_ERROR bad command line format\r\n"),
+            (&format!("set {long} 0 0 9\r\nflush_all\r\n"), "CLIENT_ERROR bad command line format\r\n"),
+            (
+                "set n 0 0 1\r\nx\r\nincr n 1\r\n",
+                "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
+            ),
+            ("incr n x\r\n", "CLIENT_ERROR invalid numeric delta argument\r\n"),
+            ("touch n x\r\n", "CLIENT_ERROR invalid exptime argument\r\n"),
+        ] {
+            client.ask(question, answer);
+        }
+        client.send("x".repeat(10_000));
+        client.expect("CLIENT_ERROR line too long\r\n");
+        server.stop();
+    });
+}
+
+#[test]
+fn clients_that_vanish_or_stall_leave_nothing_behind() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut witness = server.client();
+        witness.ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        let stalled: Vec<_> = (0..20)
+            .map(|number| {
+                let mut client = server.client();
+                client.send(["get a", "set b 0 0 100000\r\nxxx", "set b 0 0 3\r\nab", ""][number % 4]);
+                client
+            })
+            .collect();
+        witness.ask("get a b\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+        for (number, client) in stalled.into_iter().enumerate() {
+            if number % 2 == 0 {
+                client.0.shutdown(Shutdown::Both).expect("it is connected");
+            }
+        }
+        while witness.figure("curr_connections") > 1 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        witness.ask("get a b\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+        server.stop();
+    });
+}
+
+/// Who reads nothing is not answered without bound.
+#[test]
+fn a_client_that_takes_no_answers_is_left_alone() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut witness = server.client();
+        let value = "x".repeat(1_000_000);
+        witness.ask(format!("set a 0 0 1000000\r\n{value}\r\n"), "STORED\r\n");
+        let before = server.resident_bytes();
+        let mut client = server.client();
+        client.0.set_nonblocking(true).expect("a socket can");
+        // It is taken as far as there is room for it.
+        let question = "get a\r\n".repeat(100_000);
+        let _ = client.0.write(question.as_bytes()).expect("some of it is taken");
+        witness.ask("get b\r\n", "END\r\n");
+        assert!(server.resident_bytes() < before + (32 << 20), "{} bytes", server.resident_bytes());
+        drop(client);
+        server.stop();
+    });
+}
+
+#[test]
+fn more_connections_than_may_be_wait() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--max-connections", "2"]);
+        let mut first = server.client();
+        first.ask("mn\r\n", "MN\r\n");
+        let mut second = server.client();
+        second.ask("mn\r\n", "MN\r\n");
+        let mut third = server.client();
+        third.send("mn\r\n");
+        assert_eq!(first.figure("curr_connections"), 2);
+        assert_eq!(first.figure("total_connections"), 2, "the third one waits");
+        drop((first, second));
+        third.expect("MN\r\n");
+        assert!(third.figure("listen_disabled_num") > 0);
+        server.stop();
+    });
+}

@@ -1,0 +1,7 @@
+//! memcached as a process, with each driver, on one shard and on two.
+
+mod abuse;
+mod memory;
+mod requests;
+mod server;
+mod tools;

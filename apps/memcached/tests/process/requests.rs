@@ -1,0 +1,190 @@
+//! What clients ask for, and are told.
+
+use std::os::unix::net::UnixStream;
+
+use super::server::{Client, Memcached, command, with_each};
+
+#[test]
+fn every_command_is_answered() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        client.ask("set a 7 0 2\r\nhi\r\nget a\r\n", "STORED\r\nVALUE a 7 2\r\nhi\r\nEND\r\n");
+        client.ask("add a 0 0 1\r\nx\r\nreplace b 0 0 1\r\nx\r\n", "NOT_STORED\r\nNOT_STORED\r\n");
+        client.ask("append a 0 0 1\r\n!\r\nprepend a 0 0 1\r\n>\r\n", "STORED\r\nSTORED\r\n");
+        client.ask("get a b\r\ngat 100 a\r\n", "VALUE a 7 4\r\n>hi!\r\nEND\r\nVALUE a 7 4\r\n>hi!\r\nEND\r\n");
+        client.ask("cas a 0 0 1 999999\r\nx\r\ncas b 0 0 1 1\r\nx\r\n", "EXISTS\r\nNOT_FOUND\r\n");
+        client.ask("set n 0 0 2\r\n10\r\nincr n 5\r\ndecr n 100\r\n", "STORED\r\n15\r\n0\r\n");
+        client.ask(
+            "touch n 50\r\ntouch m 50\r\ndelete n\r\ndelete n\r\n",
+            "TOUCHED\r\nNOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\n",
+        );
+        client.ask("set a 0 -1 1\r\nx\r\nget a\r\n", "STORED\r\nEND\r\n");
+        client.ask("verbosity 1\r\ncache_memlimit 32\r\n", "OK\r\nOK\r\n");
+        client.ask("set a 0 0 1\r\nx\r\nflush_all\r\nget a\r\n", "STORED\r\nOK\r\nEND\r\n");
+        client.ask("version\r\n", concat!("VERSION 1.6.18-sunstar-", env!("CARGO_PKG_VERSION"), "\r\n"));
+        client.send("quit\r\n");
+        client.expect_end();
+        server.stop();
+    });
+}
+
+#[test]
+fn silence_is_kept_where_it_is_asked_for() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        for verb in ["set", "add", "replace", "append", "prepend"] {
+            client.ask(format!("{verb} a 0 0 1 noreply\r\n1\r\n"), "");
+        }
+        client.ask("cas a 0 0 1 1 noreply\r\n2\r\nincr a 1 noreply\r\ndecr a 1 noreply\r\n", "");
+        client.ask("touch a 10 noreply\r\ntouch none 10 noreply\r\nverbosity 1 noreply\r\n", "");
+        client.ask("get a\r\n", "VALUE a 0 3\r\n111\r\nEND\r\n");
+        client.ask("delete a noreply\r\ndelete a noreply\r\nget a\r\n", "END\r\n");
+        client.ask("set a 0 0 1\r\n1\r\nflush_all noreply\r\nget a\r\n", "STORED\r\nEND\r\n");
+        client.ask(
+            format!("cache_memlimit 64 noreply\r\nset a 0 0 2000000 noreply\r\n{}\r\n", "x".repeat(2_000_000)),
+            "",
+        );
+        server.stop();
+    });
+}
+
+/// Any connection reaches any item, in the order in which it asks.
+#[test]
+fn pipelined_requests_are_answered_in_order_wherever_their_items_are() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let (mut first, mut second) = (server.client(), server.client());
+        let value = |number: usize| format!("{number}").repeat(number * 3);
+        let mut question = String::new();
+        for number in 0..300 {
+            let value = value(number);
+            question += &format!("set key{number} {number} 0 {}\r\n{value}\r\n", value.len());
+        }
+        first.ask(question, "STORED\r\n".repeat(300));
+        let item =
+            |number: usize| format!("VALUE key{number} {number} {}\r\n{}\r\n", value(number).len(), value(number));
+        let keys: Vec<String> = (0..310).map(|number| format!("key{number}")).collect();
+        let answer: String = (0..300).map(item).collect();
+        second.ask(format!("get {}\r\n", keys.join(" ")), format!("{answer}END\r\n"));
+        // Changes and questions between each other, with what concerns all shards among them.
+        let mut question = String::new();
+        let mut answer = String::new();
+        for number in 0..100 {
+            question += &format!("delete key{number}\r\nget key{number} key{}\r\n", number + 100);
+            answer += &format!("DELETED\r\n{}END\r\n", item(number + 100));
+            if number % 30 == 29 {
+                question += "verbosity 1\r\nbad\r\nflush_all 1000\r\n";
+                answer += "OK\r\nERROR\r\nOK\r\n";
+            }
+        }
+        second.ask(question, answer);
+        let foreign = first.figure("foreign_operations");
+        assert_eq!(foreign > 0, first.figure("threads") > 1, "{foreign} operations on items of other shards");
+        server.stop();
+    });
+}
+
+#[test]
+fn large_values_come_back_as_they_were() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--max-item-size", "3M"]);
+        let (mut first, mut second) = (server.client(), server.client());
+        for (number, len) in [4000, 4096, 65_536, 65_537, 1 << 20, 3_000_000].into_iter().enumerate() {
+            let value: Vec<u8> = (0..len).map(|at: usize| (at % 251).to_le_bytes()[0]).collect();
+            let text = format!("set large{number} 0 0 {len}\r\n");
+            first.ask([text.as_bytes(), &value, b"\r\n"].concat(), "STORED\r\n");
+            let answer = [format!("VALUE large{number} 0 {len}\r\n").as_bytes(), &value, b"\r\n"].concat();
+            second.ask(format!("get large{number} large{number}\r\n"), [&answer[..], &answer, b"END\r\n"].concat());
+        }
+        first.ask(
+            [&b"set large5 0 0 3145728\r\n"[..], &[0; 3 << 20], b"\r\n"].concat(),
+            "SERVER_ERROR object too large for cache\r\n",
+        );
+        second.ask("get large5\r\n", "END\r\n");
+        server.stop();
+    });
+}
+
+#[test]
+fn times_pass() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        client.ask("set soon 0 1 1\r\nx\r\nset late 0 1000 1\r\nx\r\n", "STORED\r\nSTORED\r\n");
+        while client.figure("curr_items") == 2 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        client.ask("get soon late\r\n", "VALUE late 0 1\r\nx\r\nEND\r\n");
+        assert_eq!(client.figure("expired_unfetched"), 1, "nobody has asked for it");
+        server.stop();
+    });
+}
+
+#[test]
+fn figures_are_of_all_shards() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        (0..100).for_each(|number| {
+            client.ask(
+                format!("set key{number} 0 0 1\r\nx\r\nget key{number}\r\n"),
+                format!("STORED\r\nVALUE key{number} 0 1\r\nx\r\nEND\r\n"),
+            )
+        });
+        client.ask("get none\r\n", "END\r\n");
+        for (name, value) in
+            [("curr_items", 100), ("cmd_set", 100), ("get_hits", 100), ("get_misses", 1), ("curr_connections", 1)]
+        {
+            assert_eq!(client.figure(name), value, "{name}");
+        }
+        let shards = client.figure("threads");
+        let of_shards: u64 = client
+            .stats("shards")
+            .iter()
+            .filter(|(name, _)| name.ends_with("curr_items"))
+            .map(|(_, value)| value.parse::<u64>().unwrap())
+            .sum();
+        assert_eq!((of_shards, client.figure("limit_maxbytes")), (100, 64 << 20), "on {shards} shards");
+        for argument in ["items", "slabs", "settings", "sizes"] {
+            assert!(!client.stats(argument).is_empty(), "{argument}");
+        }
+        client.ask(
+            "stats reset\r\nstats detail on\r\nstats detail\r\nstats what\r\n",
+            "RESET\r\nOK\r\nCLIENT_ERROR usage: stats detail on|off|dump\r\nERROR\r\n",
+        );
+        assert_eq!((client.figure("cmd_set"), client.figure("curr_items")), (0, 100));
+        server.stop();
+    });
+}
+
+#[test]
+fn a_unix_socket_is_served() {
+    with_each(|setup| {
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("memcached.sock");
+        let server = Memcached::run(setup, &["-s", path.to_str().expect("a plain path")]);
+        let mut client = Client(UnixStream::connect(&path).expect("it listens"));
+        client.ask("set a 0 0 1\r\nx\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+        server.stop();
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_said() {
+    with_each(|setup| {
+        for (arguments, words) in [
+            (&["--cache-memory", "x"][..], "it must be a number, as 64M or 1G"),
+            (&["--cache-memory", "512K"], "--cache-memory must be"),
+            (&["--max-item-size", "100"], "--max-item-size must be from 1K to 1G"),
+            (&["--cache-memory", "64M", "--max-item-size", "60M"], "at most half of a shard's part"),
+            (&["--port", "65536"], "it must be a whole number from 0 to 65535"),
+            (&["--max-connections", "0"], "0 is not in 1.."),
+        ] {
+            let output = command(setup, arguments).output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(2) && said.contains(words), "{arguments:?}: {said}");
+        }
+    });
+}

@@ -1,0 +1,110 @@
+//! What requests do with items, and how that is answered.
+
+use crate::command::{Direction, RetrievalCommand, StorageVerb};
+use crate::output::{COPIED_VALUE_BYTES, Output};
+use crate::reply::{Refusal, Reply};
+use crate::store::{Counted, Expiry, FoundValue, Store, Stored};
+use crate::value::Value;
+
+/// What is to be done with one item. It can go to the shard that has the item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// To answer with the item, if it is there. The end of such answers is the caller's.
+    Retrieve(RetrievalCommand),
+    /// To store a value.
+    Store {
+        /// What is demanded.
+        verb: StorageVerb,
+        /// What is stored with it.
+        flags: u32,
+        /// As [`StorageCommand::exptime`](crate::StorageCommand::exptime) says.
+        exptime: i64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To delete the item.
+    Delete {
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To change the number that it is.
+    Count {
+        /// Which way.
+        direction: Direction,
+        /// By how much.
+        by: u64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To let it expire at another time.
+    Touch {
+        /// As [`StorageCommand::exptime`](crate::StorageCommand::exptime) says.
+        exptime: i64,
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
+    /// To delete the item without an answer, since it should have been replaced and could not be.
+    Forget,
+}
+
+impl Store {
+    /// Does what is to be done with the item of this key, and writes the answer. The value is of no interest but to
+    /// [`Operation::Store`].
+    pub fn execute(&mut self, operation: &Operation, key: &[u8], value: &Value, now_s: u32, output: &mut Output) {
+        let key = self.key(key);
+        let (reply, noreply) = match *operation {
+            Operation::Retrieve(command) => return self.retrieve(command, key.bytes(), now_s, output),
+            Operation::Store { verb, flags, exptime, noreply } => {
+                let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);
+                let reply = match stored {
+                    Stored::Stored(_) => Ok(Reply::Stored),
+                    Stored::NotStored => Ok(Reply::NotStored),
+                    Stored::Exists => Ok(Reply::Exists),
+                    Stored::NotFound => Ok(Reply::NotFound),
+                    Stored::NoMemory => Err(Refusal::NoMemory),
+                };
+                (reply, noreply)
+            }
+            Operation::Delete { noreply } => {
+                (Ok(if self.delete(key, now_s) { Reply::Deleted } else { Reply::NotFound }), noreply)
+            }
+            Operation::Count { direction, by, noreply } => {
+                let reply = match self.count(direction, key, by, now_s) {
+                    Counted::Number(number) => Ok(Reply::Number(number)),
+                    Counted::NotFound => Ok(Reply::NotFound),
+                    Counted::NotANumber => Err(Refusal::NotANumber),
+                    Counted::NoMemory => Err(Refusal::NoMemory),
+                };
+                (reply, noreply)
+            }
+            Operation::Touch { exptime, noreply } => {
+                let is_there = self.touch(key, Expiry::new(exptime, now_s), now_s);
+                (Ok(if is_there { Reply::Touched } else { Reply::NotFound }), noreply)
+            }
+            Operation::Forget => return self.forget(key, now_s),
+        };
+        match reply {
+            _ if noreply => {}
+            Ok(reply) => output.put_reply(&reply),
+            Err(refusal) => output.put_refusal(refusal),
+        }
+    }
+
+    fn retrieve(&mut self, command: RetrievalCommand, key: &[u8], now_s: u32, output: &mut Output) {
+        let hashed = self.key(key);
+        let found = match command.exptime {
+            None => self.get(hashed, now_s),
+            Some(exptime) => self.get_and_touch(hashed, Expiry::new(exptime, now_s), now_s),
+        };
+        let Some(found) = found else { return };
+        output.put_item(key, found.flags, command.with_cas.then_some(found.cas), found.value.len());
+        match found.value {
+            FoundValue::Small(bytes) => output.put_all([bytes, b"\r\n"]),
+            FoundValue::Large(value) => {
+                debug_assert!(value.len() > COPIED_VALUE_BYTES, "it would be copied after all");
+                output.push_value(value.clone());
+                output.put(b"\r\n");
+            }
+        }
+    }
+}
