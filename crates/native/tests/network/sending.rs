@@ -256,6 +256,17 @@ fn copied(before: Counters, after: Counters) -> (u64, u64) {
 }
 
 /// Bytes of the application's memory are copied by the back end, into the frames that the other application reads, and by nobody else.
+/// Sends a hundred messages of 64 bytes of the pattern, and gets each of them back in this memory.
+async fn exchange_short(stream: &Stream, begin: usize, lent: &SharedMemory) {
+    for number in 0..100 {
+        let message = pattern(begin + 64 * number, 64);
+        let memory = if number % 2 == 0 { stream.allocate_buffer(64) } else { BufferMut::with_capacity(0, 64) };
+        write(stream, filled(memory, &message)).await.expect("nothing is lost");
+        let answer = read(stream).await.expect("nothing is lost");
+        assert!(lies_in(lent, &answer) && answer == message, "the back end has put it into a frame");
+    }
+}
+
 #[test]
 fn between_two_processes_there_is_one_copy_and_none_beside_it() {
     const LEN: usize = 4 * MIB;
@@ -308,13 +319,7 @@ fn between_two_processes_there_is_one_copy_and_none_beside_it() {
             assert_eq!(copied(before, sent.get()), (0, 0), "{:?}", sent.get());
             // What is short is copied behind its headers, wherever it lies, and nothing else.
             let before = sent.get();
-            for number in 0..100 {
-                let message = pattern(LEN + 64 * number, 64);
-                let memory = if number % 2 == 0 { stream.allocate_buffer(64) } else { BufferMut::with_capacity(0, 64) };
-                write(&stream, filled(memory, &message)).await.expect("nothing is lost");
-                let answer = read(&stream).await.expect("nothing is lost");
-                assert!(lies_in(&lent, &answer) && answer == message, "the back end has put it into a frame");
-            }
+            exchange_short(&stream, LEN, &lent).await;
             assert_eq!(copied(before, sent.get()), (100, 6_400), "{:?}", sent.get());
         }
     });
