@@ -243,7 +243,13 @@ impl<P: Protocol> Load<P> {
     /// A connection could send, but nothing is due.
     fn wait_for_request(&self, number: usize) {
         if !self.slots[number].is_idle.replace(true) {
-            self.idle.borrow_mut().push_back(number);
+            let mut idle = self.idle.borrow_mut();
+            // Those that have found something to send by themselves still stand in it, until it is twice as long as it may have to be.
+            if idle.len() >= 2 * self.slots.len() {
+                idle.clear();
+                idle.extend((0..self.slots.len()).filter(|&other| other != number && self.slots[other].is_idle.get()));
+            }
+            idle.push_back(number);
         }
         if !self.pacer.is_armed() {
             self.arm();
