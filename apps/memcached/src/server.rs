@@ -179,7 +179,10 @@ impl Server {
             sleep(SWEEP_EVERY).await;
             let looks = self.store.borrow().pages() / SWEEPS + 1;
             for _ in 0..looks {
-                self.store.borrow_mut().poll(self.now_s());
+                let mut store = self.store.borrow_mut();
+                store.lend(self.endpoint.pending_value_bytes());
+                store.poll(self.now_s());
+                drop(store);
                 maybe_yield().await;
             }
         }
