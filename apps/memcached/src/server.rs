@@ -173,16 +173,19 @@ impl Server {
         }
     }
 
+    fn look(&self) {
+        let mut store = self.store.borrow_mut();
+        store.lend(self.endpoint.pending_value_bytes());
+        store.poll(self.now_s());
+    }
+
     /// Looks for dead items, a part of them at a time.
     async fn sweep(&self) {
         loop {
             sleep(SWEEP_EVERY).await;
             let looks = self.store.borrow().pages() / SWEEPS + 1;
             for _ in 0..looks {
-                let mut store = self.store.borrow_mut();
-                store.lend(self.endpoint.pending_value_bytes());
-                store.poll(self.now_s());
-                drop(store);
+                self.look();
                 maybe_yield().await;
             }
         }
