@@ -38,6 +38,7 @@ pub(crate) async fn serve(server: &Server, mut stream: Stream) -> Result<(), Err
             }
         }
         session.finish(now_s).await?;
+        server.store.borrow_mut().lend(server.endpoint.pending_value_bytes());
         session.send(&mut stream).await?;
         if connection.is_over() {
             return stream.flush().await;

@@ -173,13 +173,19 @@ impl Server {
         }
     }
 
+    fn look(&self) {
+        let mut store = self.store.borrow_mut();
+        store.lend(self.endpoint.pending_value_bytes());
+        store.poll(self.now_s());
+    }
+
     /// Looks for dead items, a part of them at a time.
     async fn sweep(&self) {
         loop {
             sleep(SWEEP_EVERY).await;
             let looks = self.store.borrow().pages() / SWEEPS + 1;
             for _ in 0..looks {
-                self.store.borrow_mut().poll(self.now_s());
+                self.look();
                 maybe_yield().await;
             }
         }

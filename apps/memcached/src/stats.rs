@@ -19,6 +19,7 @@ struct Snapshot {
     connections: u64,
     live: u64,
     held_back: u64,
+    values_refused: u64,
     bytes_read: u64,
     bytes_written: u64,
     foreign: u64,
@@ -36,6 +37,7 @@ impl Snapshot {
             connections: counters.connections.get(),
             live: counters.live.get(),
             held_back: counters.held_back.get(),
+            values_refused: server.endpoint.counters().values_refused,
             bytes_read: counters.bytes_read.get(),
             bytes_written: counters.bytes_written.get(),
             foreign: counters.foreign.get(),
@@ -110,6 +112,7 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     put(output, "curr_items", sum(|shard| shard.figures.items as u64));
     put(output, "hash_bytes", sum(|shard| shard.figures.hash_bytes as u64));
     put(output, "memory_bytes", sum(|shard| shard.figures.memory_bytes as u64));
+    put(output, "values_refused", sum(|shard| shard.values_refused));
     put(output, "foreign_operations", sum(|shard| shard.foreign));
     put(output, "foreign_batches", sum(|shard| shard.batches));
 }

@@ -85,6 +85,11 @@ impl Endpoint {
         }
     }
 
+    /// How many bytes of incomplete values count for [`Limits::pending_value_bytes`] now.
+    pub fn pending_value_bytes(&self) -> usize {
+        self.0.pending_value_bytes.get()
+    }
+
     /// Gives the memory of output back in which nothing is under way. It looks at all frames that are free, so it is for when there is
     /// nothing to do.
     pub fn free_unused_memory(&self) {

@@ -144,6 +144,8 @@ pub struct Store {
     buckets: Buckets,
     lru: Lru,
     limit_bytes: usize,
+    /// Memory within the limit that somebody else uses.
+    lent_bytes: usize,
     items: usize,
     item_bytes: usize,
     last_cas: u64,
@@ -173,6 +175,7 @@ impl Store {
             large: Large::default(),
             buckets: Buckets::new(),
             limit_bytes: limit_bytes.max(MIN_MEMORY_BYTES),
+            lent_bytes: 0,
             items: 0,
             item_bytes: 0,
             last_cas: 0,

@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod bare;
 mod buffers;
+mod cache;
 mod http;
 mod memory;
 mod segments;
@@ -18,6 +19,7 @@ const CHECKS: &[fn() -> bool] = &[
     buffers::what_was_posted_comes_home,
     buffers::packets_are_built_around_frames,
     buffers::buffers_cross_and_come_back,
+    cache::items_are_stored_and_found,
     http::requests_are_answered,
     http::dates_are_written,
     segments::checksums_are_those_of_the_rfc,

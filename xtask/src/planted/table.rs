@@ -110,7 +110,7 @@ pub(super) const FINDERS: &[Finder] = &[
     },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_wanted_survives", bugs: &["memcache_cold_stays"] },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_no_answer", bugs: &["memcache_any_value"] },
-    Finder { package: MEMCACHE, kind: Unit, tests: "property_fragments", bugs: &["memcache_end_split"] },
+    Finder { package: MEMCACHE, kind: Unit, tests: "the_end_of_a_value", bugs: &["memcache_end_split"] },
     Finder { package: METRICS, kind: Unit, tests: "a_value_lies_between", bugs: &["bound_outside"] },
     Finder { package: METRICS, kind: Unit, tests: "property_packets", bugs: &["lost_at_packet_end"] },
     Finder { package: NET, kind: Unit, tests: "answers_are_to", bugs: &["dns_any_id", "dns_any_question"] },

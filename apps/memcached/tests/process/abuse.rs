@@ -80,6 +80,33 @@ fn a_client_that_takes_no_answers_is_left_alone() {
     });
 }
 
+/// Values that never become complete have a part of the memory, and not more.
+#[test]
+fn values_under_way_are_bounded() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--cache-memory", "16M"]);
+        let mut witness = server.client();
+        let clients: Vec<_> = (0..10)
+            .map(|number| {
+                let mut client = server.client();
+                client.send(format!("set a{number} 0 0 900000\r\nxxx"));
+                client
+            })
+            .collect();
+        // Each shard has an eighth of its memory for them, or room for one.
+        while witness.figure("values_refused") < 6 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        drop(clients);
+        while witness.figure("curr_connections") > 1 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let value = "x".repeat(900_000);
+        witness.ask(format!("set a 0 0 900000\r\n{value}\r\n"), "STORED\r\n");
+        server.stop();
+    });
+}
+
 #[test]
 fn more_connections_than_may_be_wait() {
     with_each(|setup| {

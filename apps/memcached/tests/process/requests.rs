@@ -1,5 +1,7 @@
 //! What clients ask for, and are told.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 use super::server::{Client, Memcached, command, with_each};
@@ -155,6 +157,42 @@ fn figures_are_of_all_shards() {
             "RESET\r\nOK\r\nCLIENT_ERROR usage: stats detail on|off|dump\r\nERROR\r\n",
         );
         assert_eq!((client.figure("cmd_set"), client.figure("curr_items")), (0, 100));
+        server.stop();
+    });
+}
+
+#[test]
+fn prometheus_sees_what_every_shard_does() {
+    with_each(|setup| {
+        // Tests of other processes are at other addresses.
+        let [high, low, ..] = std::process::id().to_le_bytes();
+        let place = format!("127.77.{high}.{low}");
+        let server = Memcached::start(setup, &["--prometheus-address", &place, "--prometheus-port", "9180"]);
+        let mut client = server.client();
+        for number in 0..20 {
+            client.ask(format!("set key{number} 0 0 1 noreply\r\nx\r\nget none{number}\r\n"), "END\r\n");
+        }
+        let mut scrape = TcpStream::connect((&*place, 9180)).expect("it listens");
+        scrape.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is taken");
+        let mut text = String::new();
+        scrape.read_to_string(&mut text).expect("an answer comes");
+        let shards = client.figure("threads");
+        for (name, labels, sum) in [
+            ("sunstar_memcached_items", &[][..], 20.0),
+            ("sunstar_memcached_operations_total", &["command=\"set\""], 20.0),
+            ("sunstar_memcached_operations_total", &["command=\"get\"", "result=\"miss\""], 20.0),
+            ("sunstar_memcached_connections_live", &[], 1.0),
+        ] {
+            let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            let values: Vec<f64> = lines
+                .filter(|line| line.contains("shard=") && labels.iter().all(|label| line.contains(label)))
+                .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number"))
+                .collect();
+            assert!(
+                values.len() as u64 == shards && values.iter().sum::<f64>() == sum,
+                "{name} {labels:?}: {values:?}"
+            );
+        }
         server.stop();
     });
 }

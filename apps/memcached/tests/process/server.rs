@@ -122,8 +122,11 @@ pub(super) fn command(setup: Setup, arguments: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=INT", "--default-signal=TERM", env!("CARGO_BIN_EXE_memcached")]);
     command.args(["--overprovisioned", "--blocked-reactor-notify-ms", "0", "--reactor-backend", setup.backend]);
+    command.args(["--smp", &setup.shards.to_string()]);
     // Several run at the same time.
-    command.args(["--smp", &setup.shards.to_string(), "--prometheus-port", "0"]);
+    if !arguments.contains(&"--prometheus-port") {
+        command.args(["--prometheus-port", "0"]);
+    }
     command.args(arguments).stderr(Stdio::piped());
     command
 }

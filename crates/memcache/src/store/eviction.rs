@@ -20,6 +20,12 @@ impl Store {
         self.limit_bytes = limit_bytes.max(super::MIN_MEMORY_BYTES);
     }
 
+    /// Counts so many bytes for the limit that are used beside the store, as by values that are not complete. Room for them is made
+    /// as [`set_memory`](Self::set_memory) says.
+    pub fn lend(&mut self, bytes: usize) {
+        self.lent_bytes = bytes;
+    }
+
     /// Looks for dead items in the next page, and frees some memory if there is more than there may be. To be called now and then; it
     /// takes some microseconds. Answers how many items have gone.
     pub fn poll(&mut self, now_s: u32) -> usize {
@@ -34,7 +40,7 @@ impl Store {
             }
         }
         for _ in 0..FREED_PER_POLL {
-            if self.memory_bytes() <= self.limit_bytes || !self.free_oldest(now_s) {
+            if self.has_room(0) || !self.free_oldest(now_s) {
                 break;
             }
         }
@@ -92,7 +98,7 @@ impl Store {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.memory_bytes() + bytes <= self.limit_bytes
+        self.memory_bytes() + self.lent_bytes + bytes <= self.limit_bytes
     }
 
     /// Frees so many bytes of what is much older than the items of this class; false if nothing is.

@@ -343,6 +343,25 @@ fn memory_is_kept_to_whatever_sizes_come() {
     store.check();
 }
 
+#[test]
+fn what_is_used_beside_counts_for_the_cap() {
+    let mut store = store_of(4 << 20);
+    store.lend(1 << 20);
+    for number in 0..60_000 {
+        assert!(matches!(set(&mut store, &format!("{number}"), &[1; 100], START), Stored::Stored(_)));
+    }
+    assert!(store.figures().memory_bytes <= (3 << 20) + 32_768, "{:?}", store.figures());
+    store.lend(2 << 20);
+    for _ in 0..20 {
+        store.poll(START);
+    }
+    assert!(store.figures().memory_bytes <= 2 << 20, "{:?}", store.figures());
+    // Who lends all gets it, and items of some size are kept nevertheless.
+    store.lend(8 << 20);
+    assert!(matches!(set(&mut store, "a", &[1; 100], START), Stored::NoMemory | Stored::Stored(_)));
+    store.check();
+}
+
 /// Items that are asked for again and again outlive a reader of everything.
 #[test]
 fn what_is_wanted_survives_a_scan() {

@@ -164,6 +164,22 @@ fn a_value_without_end_is_a_bad_data_chunk() {
 }
 
 #[test]
+fn the_end_of_a_value_is_looked_at_when_it_comes_later_too() {
+    let mut server = server();
+    for (text, answer) in [("ab", Some(Refusal::BadDataChunk)), ("\r\n", None)] {
+        for piece in ["set k 0 0 1\r\n", "a", text] {
+            assert!(server.poll_request().is_none());
+            server.handle_input(Buffer::from(piece)).unwrap();
+        }
+        match (server.poll_request(), answer) {
+            (Some(Request::Refused { refusal, .. }), Some(expected)) => assert_eq!(refusal, expected),
+            (Some(Request::Store(..)), None) => {}
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn keys_of_a_long_line_come_in_parts() {
     let keys: Vec<String> = (0..20_000).map(|number| format!("key{number}")).collect();
     let text = format!("gets {}\r\nversion\r\n", keys.join(" "));
