@@ -22,9 +22,9 @@ use crate::timers::Timers;
 /// How much is kept of neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourLimits {
-    /// Neighbours; for a further one another one is forgotten. Those to whom nothing was sent since they are known, if they are, have
-    /// at most half of the places and, where more want in, at least a quarter: the oldest of them goes. Otherwise it is who was not used
-    /// for longest.
+    /// Neighbours; for a further one another one is forgotten. Those to whom nothing was sent since they are known, if they are, and
+    /// who have confirmed nothing, have at most half of the places and, where more want in, at least a quarter: the oldest of them goes,
+    /// those for whom nothing of our own waits before others. Otherwise it is who was not used for longest.
     pub neighbours: usize,
     /// Packets that wait for each neighbour's address; for a further one the oldest is dropped (RFC 1122 §2.3.2.2).
     pub waiting_packets: usize,
@@ -109,7 +109,16 @@ struct Entry {
     /// Grows with each use.
     used: u64,
     /// Its name among the strangers, as long as it is one: nothing was sent to it since it is known, so anybody may have made it up.
-    stranger: Option<u64>,
+    stranger: Option<Stranger>,
+}
+
+/// A name among the strangers: who is forgotten first is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stranger {
+    /// Somebody here has something for it, which would be lost with it.
+    is_sought: bool,
+    /// Grows with each.
+    number: u64,
 }
 
 /// A request to be sent: to everybody who may have the address, or to the station that had it before.
@@ -157,8 +166,8 @@ pub(crate) struct Neighbours {
     requests: VecDeque<Request>,
     given_up: GivenUp,
     uses: u64,
-    /// Places of strangers, the oldest first.
-    strangers: BTreeMap<u64, u32>,
+    /// Places of strangers, in the order in which they are forgotten.
+    strangers: BTreeMap<Stranger, u32>,
     next_stranger: u64,
     asks: TokenBucket,
     answer_asks: TokenBucket,
@@ -293,6 +302,11 @@ impl Neighbours {
                 Output::Send(mac, packet)
             }
             State::Unresolved(waiting) => {
+                if let Some(name) = entry.stranger.as_mut().filter(|name| errand == Errand::Own && !name.is_sought) {
+                    self.strangers.remove(name);
+                    name.is_sought = true;
+                    self.strangers.insert(*name, place);
+                }
                 waiting.push_back(Waiting { packet, back });
                 let is_over = waiting.len() > self.limits.waiting_packets && !planted::is("neighbour_queue_unbounded");
                 match if is_over { waiting.pop_front() } else { None } {
@@ -311,18 +325,28 @@ impl Neighbours {
         }
     }
 
-    /// Who has an address has confirmed that our answer came to this station: so it is there, until a question tells better. Answers with
-    /// what has waited for it.
+    /// Who has an address has confirmed that our answer came to this station: so it is there, until a question tells better, and nobody
+    /// has made it up. Answers with what has waited for it.
     pub(crate) fn introduce(&mut self, now: Instant, key: Key, mac: MacAddr) -> VecDeque<Packet> {
         if self.is_introduced(key.0, key.1) {
             return VecDeque::new();
         }
-        self.learn_until(now, key, mac, now, true)
+        let known = self.mac(key.0, key.1);
+        let waiting = if known.is_none() { self.learn_until(now, key, mac, now, true) } else { VecDeque::new() };
+        if known.is_none_or(|known| known == mac)
+            && let Some(entry) = self.places.get(&key).and_then(|place| self.entries.get_mut(*place))
+            && let Some(name) = entry.stranger.take()
+        {
+            self.strangers.remove(&name);
+        }
+        waiting
     }
 
-    /// Whether nothing follows from [`Neighbours::introduce`], since the station of an address is known.
+    /// Whether nothing follows from [`Neighbours::introduce`], since the station of an address is known and no stranger.
     pub(crate) fn is_introduced(&self, interface: InterfaceId, address: IpAddr) -> bool {
-        self.mac(interface, address).is_some() || planted::is("not_introduced")
+        let entry = self.places.get(&(interface, address)).and_then(|place| self.entries.get(*place));
+        entry.is_some_and(|entry| matches!(entry.state, State::Known { .. }) && entry.stranger.is_none())
+            || planted::is("not_introduced")
     }
 
     /// A station has told its address. Answers with what has waited for it. Only if `may_add` is it remembered though nobody has
@@ -381,7 +405,13 @@ impl Neighbours {
         self.timers.disarm(place);
         self.timers.arm(place, now + LIFETIME);
         match before {
-            State::Unresolved(waiting) => waiting.into_iter().map(|waiting| waiting.packet).collect(),
+            State::Unresolved(waiting) => {
+                // That is sent now.
+                if let Some(name) = entry.stranger.take() {
+                    self.strangers.remove(&name);
+                }
+                waiting.into_iter().map(|waiting| waiting.packet).collect()
+            }
             State::Known { .. } => VecDeque::new(),
         }
     }
@@ -458,7 +488,7 @@ impl Neighbours {
 
     fn add(&mut self, key: Key, state: State, look_again_at: Instant) -> u32 {
         self.make_room();
-        let name = self.next_stranger;
+        let name = Stranger { is_sought: false, number: self.next_stranger };
         self.next_stranger += 1;
         let (used, stranger) = (self.uses, Some(name));
         let place =

@@ -79,3 +79,59 @@ fn who_has_confirmed_is_known() {
     assert_eq!(neighbours.introduce(now(), key(0), MacAddr([2, 0, 0, 0, 0, 7])).len(), 0);
     assert_eq!(neighbours.mac(LINK, key(0).1), Some(SOMEBODY));
 }
+
+/// So many that one of them would have to go.
+fn make_up(neighbours: &mut Neighbours) {
+    for last in 100..200 {
+        assert_eq!(neighbours.learn(now(), LINK, key(last).1, SOMEBODY, true).len(), 0);
+    }
+}
+
+/// Who asks for us before anything is sent to him may have been made up, and goes for others.
+#[test]
+fn strangers_go_for_others() {
+    let mut neighbours = Neighbours::new(ROOM);
+    neighbours.learn(now(), LINK, key(0).1, SOMEBODY, true);
+    make_up(&mut neighbours);
+    assert_eq!((neighbours.mac(LINK, key(0).1), neighbours.len()), (None, 4));
+}
+
+/// What waits for an address is sent when it is known, though strangers make others up meanwhile and then.
+#[test]
+fn who_is_sought_and_found_keeps_its_place() {
+    let mut neighbours = Neighbours::new(ROOM);
+    assert_eq!(outputs(&mut neighbours, 0..1, Errand::Answer(None)), [1, 0, 0]);
+    assert_eq!(outputs(&mut neighbours, 0..1, Errand::Own), [1, 0, 0]);
+    make_up(&mut neighbours);
+    assert!(!neighbours.has_forgotten());
+    assert_eq!(neighbours.learn(now(), LINK, key(0).1, SOMEBODY, false).len(), 2);
+    make_up(&mut neighbours);
+    assert_eq!(neighbours.mac(LINK, key(0).1), Some(SOMEBODY));
+}
+
+/// They are bounded like other strangers, of whom one can come in though all places are taken by them.
+#[test]
+fn who_is_sought_goes_for_others_like_it() {
+    let mut neighbours = Neighbours::new(ROOM);
+    assert_eq!(outputs(&mut neighbours, 0..20, Errand::Own), [20, 0, 0]);
+    assert_eq!((neighbours.len(), neighbours.take_given_up().expect("some were").forgotten), (4, 16));
+    make_up(&mut neighbours);
+    assert_eq!((neighbours.len(), neighbours.take_given_up().expect("one was").forgotten), (4, 1));
+}
+
+/// Who has confirmed our answer is there; that another station has the address says nothing of the one that is known.
+#[test]
+fn who_has_confirmed_keeps_its_place() {
+    let other = MacAddr([2, 0, 0, 0, 0, 7]);
+    for (known, is_kept) in [(None, true), (Some(SOMEBODY), true), (Some(other), false)] {
+        let mut neighbours = Neighbours::new(ROOM);
+        if let Some(known) = known {
+            neighbours.learn(now(), LINK, key(0).1, known, true);
+        }
+        assert!(!neighbours.is_introduced(LINK, key(0).1));
+        assert_eq!(neighbours.introduce(now(), key(0), SOMEBODY).len(), 0);
+        assert_eq!(neighbours.is_introduced(LINK, key(0).1), is_kept);
+        make_up(&mut neighbours);
+        assert_eq!(neighbours.mac(LINK, key(0).1), is_kept.then_some(SOMEBODY), "{known:?}");
+    }
+}

@@ -37,6 +37,8 @@ pub struct TimeWait {
 pub enum Verdict {
     /// Nothing.
     Ignore,
+    /// It is over, and nothing is answered.
+    End,
     /// The last acknowledgement again.
     Answer(TcpHeader),
     /// A new connection of the same ports, if there is somebody for whom it can be opened: what is old can be told from what is new. It
@@ -54,8 +56,9 @@ impl TimeWait {
     pub fn handle_segment(&mut self, now: Instant, segment: &Segment) -> Verdict {
         let header = &segment.header;
         if header.flags.contains(TcpFlags::RST) {
-            // Whoever could end it by a reset could let old segments into a new connection (RFC 1337).
-            return Verdict::Ignore;
+            // Who has begun anew refuses our last acknowledgement with its number, and can't open a connection before this is over. An old
+            // reset may have that number too (RFC 1337 §2), which is the rarer harm; with any other number it ends nothing.
+            return if header.seq == self.rcv_nxt { Verdict::End } else { Verdict::Ignore };
         }
         if header.flags.contains(TcpFlags::SYN) && !header.flags.contains(TcpFlags::ACK) && self.is_newer(header) {
             return Verdict::Reopen;

@@ -247,6 +247,7 @@ impl Sockets {
         }
         match verdict {
             time_wait::Verdict::Ignore => {}
+            time_wait::Verdict::End => self.forget_over(place),
             time_wait::Verdict::Answer(header) => self.reply(flow, header),
             time_wait::Verdict::Reopen => self.on_reopening(now, place, flow, segment, origin),
         }

@@ -92,10 +92,14 @@ fn the_next_one_begins_beyond_it() {
     }
 }
 
-/// RFC 1337.
+/// RFC 1337: only the number that answers our last acknowledgement is believed.
 #[test]
-fn resets_do_not_end_it() {
-    assert_eq!(gets(&mut time_wait(true), TcpFlags::RST, 200, None), Verdict::Ignore);
+fn other_resets_do_not_end_it() {
+    for flags in [TcpFlags::RST, TcpFlags::RST | TcpFlags::ACK] {
+        for (seq, verdict) in [(199, Verdict::Ignore), (200, Verdict::End), (201, Verdict::Ignore)] {
+            assert_eq!(gets(&mut time_wait(true), flags, seq, None), verdict, "{flags:?} {seq}");
+        }
+    }
 }
 
 /// RFC 6191: by the timestamp, and without timestamps by the number.

@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Limits, ListenerId, Options, SocketId, Two};
+use super::{Limits, ListenerId, Options, SocketId, Sockets, Two};
 use crate::tcp::connection::{Outgoing, Segment, State};
+use crate::tcp::secret::Secret;
 use crate::tcp::sockets::Place;
 
 /// A server that remembers a connection, the ports of which it has come from, and its listener. One more may wait to be accepted.
@@ -111,4 +112,29 @@ fn ends_of_others_do_not_renew_it() {
     let header = TcpHeader { flags: TcpFlags::FIN | TcpFlags::ACK, seq: Seq::new(1), ..TcpHeader::default() };
     two.stacks[1].handle_segment(two.now, flow, Segment { header, ..Segment::default() });
     assert_eq!((two.stacks[1].deadline(), two.carry(1)), (deadline, true), "it is answered");
+}
+
+/// RFC 9293 §3.5.1: a peer that has lost all that it knew and comes with old timestamps refuses our last acknowledgement, and is heard when
+/// it asks again.
+#[test]
+fn a_peer_that_has_begun_anew_gets_in() {
+    let (mut two, flow, listener) = over(Limits::DEFAULT);
+    two.stacks[0] = Sockets::new(Secret::new([9; 16]), Limits::DEFAULT);
+    let id = two.stacks[0].connect(two.now, flow.src(), flow.dst(), Options::DEFAULT).expect("the port is free");
+    let (_, syn) = two.stacks[0].poll_transmit(two.now, 1_000).expect("it asks");
+    let Some(Place::Over(place)) = two.stacks[1].find_again(&flow) else { panic!("it is remembered") };
+    let tsval = syn.header.options.timestamps.expect("they are agreed upon").tsval;
+    let time_wait = &mut two.stacks[1].over.get_mut(place).expect("it is there").time_wait;
+    time_wait.ts_recent = tsval.wrapping_add(1 << 30);
+    let resets = two.stacks[1].counters().resets_sent;
+    two.stacks[1].handle_segment(two.now, flow, Segment { header: syn.header, ..Segment::default() });
+    assert!(two.carry(1), "the last acknowledgement");
+    assert!(two.carry(0), "which is refused");
+    assert_eq!((two.stacks[1].counts()[2], two.carry(1)), (0, false), "nothing is answered");
+    two.run();
+    two.wait(Duration::from_secs(2));
+    assert_eq!(two.state(0, id), State::Established);
+    assert!(two.stacks[1].accept(listener).is_some());
+    let counters = two.stacks[1].counters();
+    assert_eq!((counters.resets_sent, counters.time_wait_reused), (resets, 0));
 }
