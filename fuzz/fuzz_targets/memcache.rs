@@ -1,7 +1,9 @@
 //! Any bytes as the input of a memcache server, whole and in pieces.
 #![no_main]
 
-#[path = "../../crates/memcache/src/tests/seen.rs"]
-mod seen;
+#[path = "../../crates/memcache/src/tests/pieces.rs"]
+mod pieces;
+#[path = "../../crates/memcache/src/tests/served.rs"]
+mod served;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| seen::check_server(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| served::check_server(bytes));

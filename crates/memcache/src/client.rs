@@ -81,7 +81,7 @@ impl core::error::Error for ReplyError {}
 /// Why a request was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// A key is empty, longer than [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES), or has spaces or control characters.
+    /// A key is empty, longer than [`MAX_KEY_BYTES`], or has spaces or control characters.
     Key,
     /// No key at all.
     NoKeys,

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::seen::{check_client, check_server};
+use super::answered::check_client;
+use super::served::check_server;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);

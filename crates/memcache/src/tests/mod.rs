@@ -1,7 +1,9 @@
 //! Tests of the crate as a whole: scripts, tables, and properties.
 
+mod answered;
 mod client;
 mod corpus;
+mod pieces;
 mod properties;
 mod requests;
-mod seen;
+mod served;

@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_packet::Buffer;
 
-use super::seen::{check_client, check_server};
+use super::answered::check_client;
+use super::served::check_server;
 use crate::{ClientConnection, Endpoint, Limits, Request, StorageCommand, StorageVerb};
 
 /// What requests and answers, and what is wrong with them, are made of.

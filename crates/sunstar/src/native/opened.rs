@@ -174,15 +174,12 @@ impl Opened {
             }
         }
         let (free_tcp, free_udp) = plan.free_ports().unwrap_or_default();
-        // There is one hash for all devices: that of the first one that tells its.
-        let telling = devices.iter().find(|device| device.capabilities.rss_key.is_some());
-        if let Some(device) = telling.filter(|_| shards > 1) {
-            log::info!(
-                "flows have the shards by whose queues {} brings them if its other end has {shards}, too",
-                device.name
-            );
+        let rss_key = told_by_all(devices.iter().map(|device| device.capabilities.rss_key));
+        if rss_key.is_some() && shards > 1 {
+            let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            let names = names.join(", ");
+            log::info!("flows have the shards by whose queues {names} brings them if its other end has {shards}, too");
         }
-        let rss_key = telling.and_then(|device| device.capabilities.rss_key);
         let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss_key, free_tcp, free_udp }));
         plan.warn_of_few_ports(shards, spread.as_deref());
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
@@ -353,5 +350,26 @@ struct Descriptor(DescriptorWatch);
 impl Watch for Descriptor {
     fn arm(&self, descriptor: BorrowedFd<'_>, readable: bool, writable: bool) -> io::Result<()> {
         self.0.arm(descriptor, readable, writable)
+    }
+}
+
+/// The key of the one hash for all devices, if all of them tell the same one. A device that tells none may lead to somebody who would aim flows at a
+/// shard, if he knew the key.
+fn told_by_all<K: PartialEq>(keys: impl IntoIterator<Item = Option<K>>) -> Option<K> {
+    let mut keys = keys.into_iter();
+    let first = keys.next()??;
+    keys.all(|key| key.as_ref() == Some(&first)).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_by_all;
+
+    #[test]
+    fn a_key_is_told_by_all_devices_or_secret() {
+        assert_eq!(told_by_all([Some(1), Some(1)]), Some(1));
+        for keys in [&[][..], &[None], &[Some(1), None], &[None, Some(1)], &[Some(1), Some(2)]] {
+            assert_eq!(told_by_all(keys.iter().copied()), None, "{keys:?}");
+        }
     }
 }
