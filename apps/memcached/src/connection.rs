@@ -19,29 +19,27 @@ const OUTPUT_BYTES: usize = 64 << 10;
 pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VERSION")).as_bytes();
 
 /// Serves a connection until its end.
-pub(crate) async fn serve(server: &Server, mut stream: Stream) -> Result<(), Error> {
+pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> {
     let mut connection = server.endpoint.accept();
-    let mut session = Session { server, output: Output::new(&server.endpoint), batch: Batch::new(&server.endpoint) };
+    let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint));
+    let mut session = Session { server, stream, output, batch, now_s: server.now_s() };
     loop {
-        let Ok(input) = with_abort(server.stop(), stream.read()).await else { return Ok(()) };
+        let Ok(input) = with_abort(server.stop(), session.stream.read()).await else { return Ok(()) };
         let input = input?;
         if input.is_empty() {
             return Ok(());
         }
         Counters::add(&server.counters.bytes_read, input.len());
         connection.handle_input(input).expect("all before was looked at");
-        let now_s = server.now_s();
+        session.now_s = server.now_s();
         while let Some(request) = connection.poll_request() {
-            session.take(request, now_s).await?;
-            if session.output.len() >= OUTPUT_BYTES {
-                session.send(&mut stream).await?;
-            }
+            session.take(request).await?;
         }
-        session.finish(now_s).await?;
+        session.finish().await?;
         server.store.borrow_mut().lend(server.endpoint.pending_value_bytes());
-        session.send(&mut stream).await?;
+        session.send().await?;
         if connection.is_over() {
-            return stream.flush().await;
+            return session.stream.flush().await;
         }
         maybe_yield().await;
     }
@@ -49,14 +47,17 @@ pub(crate) async fn serve(server: &Server, mut stream: Stream) -> Result<(), Err
 
 struct Session<'a> {
     server: &'a Server,
+    stream: Stream,
     output: Output,
     /// Operations of which some wait for other shards.
     batch: Batch,
+    /// The time, looked at again after each wait.
+    now_s: u32,
 }
 
 impl Session<'_> {
     /// Does what is asked for, or puts it to what waits for other shards.
-    async fn take(&mut self, request: Request, now_s: u32) -> Result<(), Error> {
+    async fn take(&mut self, request: Request) -> Result<(), Error> {
         match request {
             Request::Store(command, value) => {
                 let operation = Operation::Store {
@@ -65,27 +66,27 @@ impl Session<'_> {
                     exptime: command.exptime,
                     noreply: command.noreply,
                 };
-                self.operate(operation, &command.key, value, now_s);
+                self.operate(operation, &command.key, value);
             }
             Request::Retrieve { command, keys, is_last } => {
                 for key in keys.iter() {
-                    self.operate(Operation::Retrieve(command), key, Value::new(), now_s);
-                    self.pause(now_s).await?;
+                    self.operate(Operation::Retrieve(command), key, Value::new());
+                    self.pause().await?;
                 }
                 if is_last {
                     self.tell(|output| output.put_reply(&Reply::End));
                 }
             }
-            Request::Delete { key, noreply } => self.operate(Operation::Delete { noreply }, &key, Value::new(), now_s),
+            Request::Delete { key, noreply } => self.operate(Operation::Delete { noreply }, &key, Value::new()),
             Request::Count { direction, key, by, noreply } => {
-                self.operate(Operation::Count { direction, by, noreply }, &key, Value::new(), now_s);
+                self.operate(Operation::Count { direction, by, noreply }, &key, Value::new());
             }
             Request::Touch { key, exptime, noreply } => {
-                self.operate(Operation::Touch { exptime, noreply }, &key, Value::new(), now_s);
+                self.operate(Operation::Touch { exptime, noreply }, &key, Value::new());
             }
             Request::Refused { refusal, noreply, stale } => {
                 if let Some(key) = stale {
-                    self.operate(Operation::Forget, &key, Value::new(), now_s);
+                    self.operate(Operation::Forget, &key, Value::new());
                 }
                 if !noreply {
                     self.tell(|output| output.put_refusal(refusal));
@@ -95,17 +96,17 @@ impl Session<'_> {
             Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
             Request::Verbosity { noreply } => self.done(noreply),
             Request::FlushAll { .. } | Request::Stats(_) | Request::CacheMemlimit { .. } => {
-                self.finish(now_s).await?;
-                self.administrate(request, now_s).await?;
+                self.finish().await?;
+                self.administrate(request).await?;
             }
             Request::Quit => {}
         }
-        self.pause(now_s).await
+        self.pause().await
     }
 
     /// What concerns all shards.
-    async fn administrate(&mut self, request: Request, now_s: u32) -> Result<(), Error> {
-        let peers = self.server.peers();
+    async fn administrate(&mut self, request: Request) -> Result<(), Error> {
+        let (peers, now_s) = (self.server.peers(), self.now_s);
         match request {
             Request::FlushAll { exptime, noreply } => {
                 let flush = move |server: Rc<Server>| async move {
@@ -128,14 +129,14 @@ impl Session<'_> {
     }
 
     /// Does something with an item, here or where it is.
-    fn operate(&mut self, operation: Operation, key: &[u8], value: Value, now_s: u32) {
-        let Self { server, output, batch } = self;
+    fn operate(&mut self, operation: Operation, key: &[u8], value: Value) {
+        let Self { server, output, batch, now_s, .. } = self;
         Counters::add(&server.counters.operations, 1);
         let here = shard_id();
         let shard = if shard_count() == 1 { here } else { server.shard_of(key) };
         if shard == here {
             let mut store = server.store.borrow_mut();
-            batch.answer_here(output, |output| store.execute(&operation, key, &value, now_s, output));
+            batch.answer_here(output, |output| store.execute(&operation, key, &value, *now_s, output));
         } else {
             batch.send_there(shard, operation, key, value);
         }
@@ -152,22 +153,31 @@ impl Session<'_> {
         }
     }
 
-    /// Waits for other shards if as much is under way as may be.
-    async fn pause(&mut self, now_s: u32) -> Result<(), Error> {
-        if self.batch.is_full() { self.finish(now_s).await } else { Ok(()) }
+    /// Waits for other shards if as much is under way as may be, and for the client if there is much to be sent.
+    async fn pause(&mut self) -> Result<(), Error> {
+        if self.batch.is_full() {
+            self.finish().await?;
+        }
+        if self.output.len() >= OUTPUT_BYTES { self.send().await } else { Ok(()) }
     }
 
     /// Waits for all that is under way.
-    async fn finish(&mut self, now_s: u32) -> Result<(), Error> {
-        if self.batch.is_empty() { Ok(()) } else { self.batch.finish(self.server, &mut self.output, now_s).await }
+    async fn finish(&mut self) -> Result<(), Error> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.batch.finish(self.server, &mut self.output, self.now_s).await?;
+        self.now_s = self.server.now_s();
+        Ok(())
     }
 
-    async fn send(&mut self, stream: &mut Stream) -> Result<(), Error> {
+    async fn send(&mut self) -> Result<(), Error> {
         let mut out: Vec<Buffer> = Vec::new();
         let count = self.output.poll_transmit(&mut out);
         if count > 0 {
             Counters::add(&self.server.counters.bytes_written, count);
-            stream.write_buffers(out).await?;
+            self.stream.write_buffers(out).await?;
+            self.now_s = self.server.now_s();
         }
         Ok(())
     }

@@ -80,6 +80,31 @@ fn a_client_that_takes_no_answers_is_left_alone() {
     });
 }
 
+/// Who asks for much in one line and reads nothing is not answered without bound either.
+#[test]
+fn one_line_of_many_keys_is_answered_piece_by_piece() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut witness = server.client();
+        witness.ask(format!("set a 0 0 4000\r\n{}\r\n", "x".repeat(4_000)), "STORED\r\n");
+        let before = server.resident_bytes();
+        let question = format!("get{}\r\n", " a".repeat(4_000));
+        let greedy: Vec<_> = (0..10)
+            .map(|_| {
+                let mut client = server.client();
+                client.send(&question);
+                client
+            })
+            .collect();
+        // Whatever it does for them it has begun when it has answered somebody else again and again.
+        (0..100).for_each(|_| witness.ask("get b\r\n", "END\r\n"));
+        let grown = server.resident_bytes().saturating_sub(before);
+        assert!(grown < 60_000_000, "{grown} bytes for 10 clients, who asked for 16 MB each");
+        drop(greedy);
+        server.stop();
+    });
+}
+
 /// Values that never become complete have a part of the memory, and not more.
 #[test]
 fn values_under_way_are_bounded() {
