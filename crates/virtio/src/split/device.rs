@@ -98,9 +98,10 @@ impl Device {
     fn has_available(&mut self) -> Result<bool, Broken> {
         if self.taken == self.available {
             self.available = self.ring.available_index().load(Ordering::Acquire);
-            // A chain is out from when it was taken until the driver can see that it was given back; all that are available are of one
-            // ring.
-            if self.available.wrapping_sub(self.published) > self.ring.size() {
+            // A chain is out from when it was taken until the driver can see that it was given back; those and all that are available are
+            // of one ring. An index that goes back to chains that are out would be far ahead of them.
+            let out = self.taken.wrapping_sub(self.published);
+            if self.available.wrapping_sub(self.taken) > self.ring.size().saturating_sub(out) {
                 self.available = self.taken;
                 return Err(Broken::Index);
             }

@@ -132,8 +132,10 @@ fn what_the_driver_can_not_know_to_be_used_is_out() {
         assert_eq!(pair.device.take(&pair.map, &mut chain), Ok(Taken::Chain));
         pair.device.put_used(chain.id(), 0);
     }
-    pair.areas[AVAILABLE].write(2, &5_u16.to_le_bytes());
-    assert_eq!(take(&mut pair), Err(Broken::Index));
+    for index in [5_u16, 3, 1] {
+        pair.areas[AVAILABLE].write(2, &index.to_le_bytes());
+        assert_eq!(take(&mut pair), Err(Broken::Index), "{index}");
+    }
 }
 
 #[test]
