@@ -1,30 +1,42 @@
 //! One connection: requests are taken up together, and answered in their order.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
+use sunstar::executor::combine::with_timeout;
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::with_abort;
+use sunstar::executor::timer::lowres;
 use sunstar::net::{Error, Stream};
 use sunstar::prelude::*;
-use sunstar_memcache::{Expiry, Operation, Output, Reply, Request, Value};
+use sunstar_memcache::{Expiry, LARGE_VALUE_BYTES, Operation, Output, Refusal, Reply, Request, Value};
 
 use crate::batch::Batch;
+use crate::connections::Served;
 use crate::server::{Counters, Server};
 use crate::stats;
 
 /// With so much to be sent, it is sent before further requests are looked at.
-const OUTPUT_BYTES: usize = 64 << 10;
+pub(crate) const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Buffers from this length on are values of the store, whose memory is not free before the client has taken them.
+const LENT_BYTES: usize = LARGE_VALUE_BYTES;
+
+/// A client has so long to take its last answers, when it has said `quit` and when the server stops.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// What clients are told about the version: the protocol's, since some clients ask for what they may use, and ours.
 pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VERSION")).as_bytes();
 
 /// Serves a connection until its end.
-pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> {
+pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served) -> Result<(), Error> {
     let mut connection = server.endpoint.accept();
-    let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint));
-    let mut session = Session { server, stream, output, batch, now_s: server.now_s() };
+    let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint, &server.under_way));
+    let mut session = Session { server, served, stream, output, batch, now_s: server.now_s() };
     loop {
-        let Ok(input) = with_abort(server.stop(), session.stream.read()).await else { return Ok(()) };
+        let Ok(input) = with_abort(server.stop(), session.read()).await else { return Ok(()) };
         let input = input?;
         if input.is_empty() {
             return Ok(());
@@ -32,22 +44,24 @@ pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> 
         Counters::add(&server.counters.bytes_read, input.len());
         connection.handle_input(input).expect("all before was looked at");
         session.now_s = server.now_s();
+        served.last_s.set(session.now_s);
         while let Some(request) = connection.poll_request() {
             session.take(request).await?;
         }
-        session.finish().await?;
-        server.store.borrow_mut().lend(server.endpoint.pending_value_bytes());
-        session.send().await?;
         if connection.is_over() {
-            return session.stream.flush().await;
+            return session.end().await;
         }
+        session.finish().await?;
+        server.settle().await;
+        session.send().await?;
         maybe_yield().await;
     }
 }
 
 struct Session<'a> {
     server: &'a Server,
-    stream: Stream,
+    served: &'a Served,
+    stream: &'a mut Stream,
     output: Output,
     /// Operations of which some wait for other shards.
     batch: Batch,
@@ -56,6 +70,35 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// The next bytes. Meanwhile it is seen when the client has taken what was sent.
+    async fn read(&mut self) -> Result<Buffer, Error> {
+        let Self { stream, served, .. } = self;
+        poll_fn(|cx| {
+            if served.is_owed()
+                && let Poll::Ready(flushed) = stream.poll_flush(cx)
+            {
+                served.settle();
+                flushed?;
+            }
+            stream.poll_read(cx)
+        })
+        .await
+    }
+
+    /// Sends the last answers, as far as the client takes them in time.
+    async fn end(&mut self) -> Result<(), Error> {
+        let last = async {
+            self.finish().await?;
+            self.send().await?;
+            self.stream.flush().await
+        };
+        with_timeout(GRACE, last).await.unwrap_or_else(|_| {
+            Counters::add(&self.server.counters.cut_off, 1);
+            self.stream.abort();
+            Ok(())
+        })
+    }
+
     /// Does what is asked for, or puts it to what waits for other shards.
     async fn take(&mut self, request: Request) -> Result<(), Error> {
         match request {
@@ -66,6 +109,7 @@ impl Session<'_> {
                     exptime: command.exptime,
                     noreply: command.noreply,
                 };
+                self.server.prepare_for(&value).await;
                 self.operate(operation, &command.key, value);
             }
             Request::Retrieve { command, keys, is_last } => {
@@ -85,6 +129,7 @@ impl Session<'_> {
                 self.operate(Operation::Touch { exptime, noreply }, &key, Value::new());
             }
             Request::Refused { refusal, noreply, stale } => {
+                Counters::add(&self.server.counters.too_large, usize::from(refusal == Refusal::TooLarge));
                 if let Some(key) = stale {
                     self.operate(Operation::Forget, &key, Value::new());
                 }
@@ -109,8 +154,8 @@ impl Session<'_> {
         let (peers, now_s) = (self.server.peers(), self.now_s);
         match request {
             Request::FlushAll { exptime, noreply } => {
+                let expiry = Expiry::new(self.server.settings.clock.exptime(exptime), now_s);
                 let flush = move |server: Rc<Server>| async move {
-                    let expiry = Expiry::new(exptime, now_s);
                     server.store.borrow_mut().flush(expiry, server.now_s());
                 };
                 peers.invoke_on_all(flush).await.map_err(|_| Error::Stopped)?;
@@ -129,10 +174,13 @@ impl Session<'_> {
     }
 
     /// Does something with an item, here or where it is.
-    fn operate(&mut self, operation: Operation, key: &[u8], value: Value) {
+    fn operate(&mut self, mut operation: Operation, key: &[u8], value: Value) {
         let Self { server, output, batch, now_s, .. } = self;
         Counters::add(&server.counters.operations, 1);
-        let here = shard_id();
+        if let Some(exptime) = operation.exptime_mut() {
+            *exptime = server.settings.clock.exptime(*exptime);
+        }
+        let (key, here) = (server.key(key), shard_id());
         let shard = if shard_count() == 1 { here } else { server.shard_of(key) };
         if shard == here {
             let mut store = server.store.borrow_mut();
@@ -163,22 +211,33 @@ impl Session<'_> {
 
     /// Waits for all that is under way.
     async fn finish(&mut self) -> Result<(), Error> {
-        if self.batch.is_empty() {
-            return Ok(());
+        while !self.batch.is_empty() {
+            self.batch.advance(self.server, &mut self.output).await?;
+            self.now_s = self.server.now_s();
+            if self.output.len() >= OUTPUT_BYTES {
+                self.send().await?;
+            }
         }
-        self.batch.finish(self.server, &mut self.output, self.now_s).await?;
-        self.now_s = self.server.now_s();
         Ok(())
     }
 
     async fn send(&mut self) -> Result<(), Error> {
         let mut out: Vec<Buffer> = Vec::new();
         let count = self.output.poll_transmit(&mut out);
-        if count > 0 {
-            Counters::add(&self.server.counters.bytes_written, count);
-            self.stream.write_buffers(out).await?;
-            self.now_s = self.server.now_s();
+        if count == 0 {
+            return Ok(());
         }
+        Counters::add(&self.server.counters.bytes_written, count);
+        let is_owed = self.served.is_owed() || out.iter().any(|buffer| buffer.len() >= LENT_BYTES);
+        let owe = || {
+            if is_owed {
+                self.served.owe(lowres::now());
+            }
+        };
+        owe();
+        self.stream.write_buffers(out).await?;
+        owe();
+        self.now_s = self.server.now_s();
         Ok(())
     }
 }

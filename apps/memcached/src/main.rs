@@ -1,10 +1,34 @@
 //! A memcache server on every core.
 //!
 //! Items are spread over the shards by their keys. A connection stays on the shard that has accepted it, and reaches all items.
+//!
+//! # Order
+//!
+//! - Requests of one connection are answered in their order.
+//! - What one connection does to one item happens in the order of its requests, so it always sees what it has done. Requests for items
+//!   of other shards go there together, up to 64 at a time.
+//! - `flush_all`, `stats` and `cache_memlimit` happen after all requests before them and before all that follow them. `flush_all` and
+//!   `cache_memlimit` happen on the shards one by one: while they are not answered, others may find some items gone and some not.
+//! - Changes of different items in one pipeline happen in any order if the items are on different shards: others may see a later one
+//!   before an earlier one. Who needs that order waits for the answer to the first.
+//!
+//! # Memory
+//!
+//! `--cache-memory` is the most for items and all that belongs to them: pages, the hash table, values that are not complete or on their
+//! way to another shard, and large values that are gone and that answers still hold. The process has no more than that, 5 % for the gaps
+//! of the heap, and 24 MiB for itself.
+//!
+//! - Values that come in parts have an eighth of a shard's memory, which they take as they come. When it is used up, one of which
+//!   nothing has come for three seconds gives way (`values_given_up`), or the next is refused (`values_refused`).
+//! - What answers still hold is not evicted, since that would free nothing (`lrutail_reflocked`). When they hold more than an eighth of
+//!   the memory in values that are gone, clients that have taken nothing for two seconds are ended (`slow_ended`).
+//! - If all that is left is held, values are refused (`store_no_memory`).
 #![forbid(unsafe_code)]
 
 mod batch;
+mod clock;
 mod connection;
+mod connections;
 mod metrics;
 mod options;
 mod server;
@@ -51,7 +75,7 @@ async fn serve(args: Args) -> Result<(), Error> {
             SocketAddr::from((address, args.port)).into()
         }
     };
-    let settings = Settings::new(args.limits.checked()?, asked.inet().map(|address| address.port()));
+    let settings = Settings::new(args.limits.checked(shard_count())?, asked.inet().map(|address| address.port()));
     let servers = Sharded::start(move || async move { Server::new(settings) }).await?;
     servers.invoke_on_all(move |server| async move { server.join(servers) }).await?;
     let published: Result<Vec<_>, _> =

@@ -28,6 +28,16 @@ const STORE: &[Figure<StoreCounters>] = &[
         "Values that were not stored since there was no memory.",
         |counters| counters.no_memory,
     ),
+    Figure::counter(
+        "sunstar_memcached_too_large_total",
+        "Values that were not stored since their items would have been too large.",
+        |counters| counters.too_large,
+    ),
+    Figure::counter(
+        "sunstar_memcached_passed_over_total",
+        "Large values that were to go and stayed, since answers held them.",
+        |counters| counters.passed_over,
+    ),
 ];
 
 const FIGURES: &[Figure<StoreFigures>] = &[
@@ -35,7 +45,12 @@ const FIGURES: &[Figure<StoreFigures>] = &[
     Figure::gauge("sunstar_memcached_memory_bytes", "Memory of items and of what finds them.", |figures| {
         figures.memory_bytes as u64
     }),
-    Figure::gauge("sunstar_memcached_limit_bytes", "The most that it may be.", |figures| figures.limit_bytes as u64),
+    Figure::gauge("sunstar_memcached_held_bytes", "Of it, values that are gone and that answers hold.", |figures| {
+        figures.held_bytes as u64
+    }),
+    Figure::gauge("sunstar_memcached_limit_bytes", "The most that the memory may be.", |figures| {
+        figures.limit_bytes as u64
+    }),
 ];
 
 const CONNECTIONS: &[Figure<Counters>] = &[
@@ -47,6 +62,16 @@ const CONNECTIONS: &[Figure<Counters>] = &[
         "sunstar_memcached_held_back_total",
         "How often connections had to wait since as many as may be were served.",
         |counters| counters.held_back.get(),
+    ),
+    Figure::counter(
+        "sunstar_memcached_slow_ended_total",
+        "Connections that were ended since large values that their clients did not take used up memory.",
+        |counters| counters.slow_ended.get(),
+    ),
+    Figure::counter(
+        "sunstar_memcached_cut_off_total",
+        "Connections that were ended since their clients did not take the last answers in time.",
+        |counters| counters.cut_off.get(),
     ),
     Figure::counter("sunstar_memcached_foreign_operations_total", "Operations on items of other shards.", |counters| {
         counters.foreign.get()
@@ -64,13 +89,30 @@ const fn requests(
         .labelled(labels)
 }
 
+const VALUES: &[Figure<sunstar_memcache::Counters>] = &[
+    Figure::counter(
+        "sunstar_memcached_values_refused_total",
+        "Values that were not taken since as much as may be was under way.",
+        |counters| counters.values_refused,
+    ),
+    Figure::counter(
+        "sunstar_memcached_values_given_up_total",
+        "Incomplete values of which nothing came, and that gave way to others.",
+        |counters| counters.values_given_up,
+    ),
+    Figure::gauge("sunstar_memcached_pending_value_bytes", "Memory of incomplete values.", |counters| {
+        counters.pending_value_bytes as u64
+    }),
+];
+
 /// Shows a shard's figures for as long as its server is there.
 ///
 /// # Errors
 /// If somebody shows such already.
 pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
     let families: Vec<Family> =
-        [Figure::families(STORE), Figure::families(FIGURES), Figure::families(CONNECTIONS)].concat();
+        [Figure::families(STORE), Figure::families(FIGURES), Figure::families(CONNECTIONS), Figure::families(VALUES)]
+            .concat();
     let shown = Rc::downgrade(server);
     let registration = Registry::here().observe(&families, &[], move |readings| {
         let Some(server) = shown.upgrade() else { return };
@@ -79,6 +121,7 @@ pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
         readings.show_figures(STORE, &[], store.counters());
         readings.show_figures(FIGURES, &[], &store.figures());
         readings.show_figures(CONNECTIONS, &[], &server.counters);
+        readings.show_figures(VALUES, &[], &server.endpoint.counters());
     })?;
     let _ = server.published.set(registration);
     Ok(())

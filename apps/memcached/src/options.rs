@@ -1,10 +1,13 @@
 //! How much memory there is, and what clients may ask for.
 
 use sunstar::Error;
-use sunstar::prelude::{clap, shard_count};
+use sunstar::prelude::clap;
 use sunstar_memcache::MIN_MEMORY_BYTES;
 
 const MIB: usize = 1 << 20;
+
+/// Of all shards together, if nothing is said and it is enough.
+const DEFAULT_MEMORY_BYTES: usize = 64 * MIB;
 
 /// Items may be this large at most.
 const MAX_ITEM_BYTES: usize = 1 << 30;
@@ -12,9 +15,10 @@ const MAX_ITEM_BYTES: usize = 1 << 30;
 /// The bounds that the command line has.
 #[derive(clap::Args, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Memory for items, all shards together: MiB, or with a suffix K, M or G
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = mebibytes)]
-    cache_memory: usize,
+    /// Memory for items, all shards together: MiB, or with a suffix K, M or G [default: 64M, or two items of the largest size for
+    /// each shard if that is more]
+    #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
+    cache_memory: Option<usize>,
     /// The largest item, key and value: bytes, or with a suffix K, M or G
     #[arg(short = 'I', long, value_name = "SIZE", default_value = "1M", value_parser = bytes)]
     max_item_size: usize,
@@ -33,21 +37,25 @@ pub(crate) struct Bounds {
 
 impl Limits {
     /// Whether they fit each other and the number of shards.
-    pub(crate) fn checked(self) -> Result<Bounds, Error> {
-        let shards = shard_count();
+    ///
+    /// # Errors
+    /// If an item of the largest size may be more than half of a shard's part of the memory, or that part is less than
+    /// [`MIN_MEMORY_BYTES`].
+    pub(crate) fn checked(self, shards: usize) -> Result<Bounds, Error> {
         let Self { cache_memory, max_item_size, max_connections } = self;
-        let least = MIN_MEMORY_BYTES * shards;
-        if cache_memory < least {
-            let least = least / MIB;
-            return Err(Error::usage(format_args!("--cache-memory must be {least}M at least for {shards} shards")));
-        }
         if !(1024..=MAX_ITEM_BYTES).contains(&max_item_size) {
             return Err(Error::usage("--max-item-size must be from 1K to 1G"));
         }
-        if max_item_size > cache_memory / shards / 2 {
-            return Err(Error::usage("--max-item-size must be at most half of a shard's part of --cache-memory"));
+        let least = (2 * max_item_size).max(MIN_MEMORY_BYTES) * shards;
+        let memory_bytes = cache_memory.unwrap_or(least.max(DEFAULT_MEMORY_BYTES));
+        if memory_bytes < least {
+            let (least, item) = (least.div_ceil(MIB), max_item_size.div_ceil(1 << 10));
+            return Err(Error::usage(format_args!(
+                "--cache-memory must be at least {least}M: each of {shards} shards keeps a part of it, which must be 1M and twice \
+                 --max-item-size ({item}K)"
+            )));
         }
-        Ok(Bounds { memory_bytes: cache_memory, item_bytes: max_item_size, connections: max_connections as usize })
+        Ok(Bounds { memory_bytes, item_bytes: max_item_size, connections: max_connections as usize })
     }
 }
 
@@ -78,6 +86,24 @@ fn size(text: &str, unit: usize) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn checked(cache_memory: Option<usize>, max_item_size: usize, shards: usize) -> Result<usize, String> {
+        let limits = Limits { cache_memory, max_item_size, max_connections: 1 };
+        limits.checked(shards).map(|bounds| bounds.memory_bytes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_grows_with_the_shards_and_what_is_too_little_is_told() {
+        for (shards, bytes) in [(1, 64 * MIB), (32, 64 * MIB), (33, 66 * MIB), (256, 512 * MIB)] {
+            assert_eq!(checked(None, MIB, shards), Ok(bytes), "{shards}");
+        }
+        assert_eq!(checked(None, 100 * MIB, 2), Ok(400 * MIB));
+        assert_eq!(checked(Some(66 * MIB), MIB, 33), Ok(66 * MIB));
+        let error = checked(Some(64 * MIB), MIB, 33).expect_err("it is too little");
+        assert!(error.contains("at least 66M") && error.contains("33 shards"), "{error}");
+        let error = checked(Some(MIB), 1024, 2).expect_err("it is too little");
+        assert!(error.contains("at least 2M"), "{error}");
+    }
 
     #[test]
     fn sizes_have_units() {

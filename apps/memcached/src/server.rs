@@ -1,19 +1,22 @@
 //! A shard's server: its items, its connections, its end.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use sunstar::executor::combine::with_timeout;
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::{AbortSource, Semaphore, with_abort};
-use sunstar::executor::timer::{sleep, unix_time};
-use sunstar::executor::{TaskBuilder, current};
+use sunstar::executor::timer::{lowres, sleep};
+use sunstar::executor::{Reserve, TaskBuilder, add_reserve, current};
 use sunstar::metrics::Registration;
 use sunstar::net::{self, Address, Listener, ListenerOptions};
 use sunstar::prelude::*;
-use sunstar_memcache::{Endpoint, KeyHash, Limits, Store};
+use sunstar_memcache::{Endpoint, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
 
-use crate::connection;
+use crate::clock::Clock;
+use crate::connection::{self, GRACE};
+use crate::connections::{Connections, Served};
 use crate::options::Bounds;
 
 /// The store looks for dead items this often.
@@ -21,6 +24,12 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// So many looks go over all of it.
 const SWEEPS: usize = 600;
+
+/// An incomplete value may be given up after some of these, so many sweeps each.
+const SWEEPS_PER_TICK: u32 = 10;
+
+/// When answers hold more than this part of the memory for items in values that are gone, slow clients are ended.
+const HELD_PART: usize = 8;
 
 /// Values that are incomplete may have this part of the memory for items.
 const PENDING_PART: usize = 8;
@@ -31,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) port: Option<u16>,
     hash: KeyHash,
-    pub(crate) started_s: u32,
+    pub(crate) clock: Clock,
 }
 
 impl Settings {
@@ -39,7 +48,7 @@ impl Settings {
     pub(crate) fn new(bounds: Bounds, port: Option<u16>) -> Self {
         let mut secret = [[0; 8]; 2];
         current::entropy(secret.as_flattened_mut());
-        Self { bounds, port, hash: KeyHash::new(secret.map(u64::from_le_bytes)), started_s: seconds() }
+        Self { bounds, port, hash: KeyHash::new(secret.map(u64::from_le_bytes)), clock: Clock::start() }
     }
 }
 
@@ -56,6 +65,12 @@ pub(crate) struct Counters {
     pub(crate) foreign: Cell<u64>,
     /// Messages that carried them.
     pub(crate) batches: Cell<u64>,
+    /// Values that were skipped since their items would have been too large.
+    pub(crate) too_large: Cell<u64>,
+    /// Connections that were ended since their clients did not take large values while memory was wanted.
+    pub(crate) slow_ended: Cell<u64>,
+    /// Connections that were ended since their clients did not take the last answers in time.
+    pub(crate) cut_off: Cell<u64>,
 }
 
 impl Counters {
@@ -72,7 +87,13 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     pub(crate) published: OnceCell<Registration>,
     peers: OnceCell<Sharded<Server>>,
+    address: OnceCell<Address>,
     last_s: Cell<u32>,
+    pub(crate) connections: Connections,
+    /// Bytes of values that wait for other shards.
+    pub(crate) under_way: Rc<Cell<usize>>,
+    /// What the store has been told about memory that is used beside it.
+    lent_bytes: Cell<usize>,
     stop: AbortSource,
     inside: Rc<Gate>,
     /// How many more connections may be served.
@@ -89,14 +110,20 @@ impl Server {
             pending_value_bytes: (memory_bytes / PENDING_PART).max(settings.bounds.item_bytes),
             ..Limits::DEFAULT
         };
+        let mut store = Store::new(settings.hash, memory_bytes);
+        store.set_item_limit(settings.bounds.item_bytes);
         Self {
             settings,
             endpoint: Endpoint::new(limits),
-            store: RefCell::new(Store::new(settings.hash, memory_bytes)),
+            store: RefCell::new(store),
             counters: Counters::default(),
             published: OnceCell::new(),
             peers: OnceCell::new(),
+            address: OnceCell::new(),
             last_s: Cell::new(0),
+            connections: Connections::default(),
+            under_way: Rc::default(),
+            lent_bytes: Cell::new(0),
             stop: AbortSource::new(),
             inside: Rc::new(Gate::new()),
             room: Semaphore::new(room),
@@ -106,6 +133,7 @@ impl Server {
     /// Tells the server of the others, and lets it look after its items.
     pub(crate) fn join(self: Rc<Self>, peers: Sharded<Server>) {
         let _ = self.peers.set(peers);
+        add_reserve(Rc::downgrade(&self) as Weak<dyn Reserve>);
         let Ok(inside) = self.inside.enter_owned() else { return };
         let server = Rc::clone(&self);
         TaskBuilder::new().name("memcached sweep").spawn(async move {
@@ -119,15 +147,25 @@ impl Server {
         *self.peers.get().expect("servers join before they listen")
     }
 
-    /// The shard that has a key.
-    pub(crate) fn shard_of(&self, key: &[u8]) -> ShardId {
-        let shards = u16::try_from(shard_count()).expect("shards have numbers of 16 bits");
-        ShardId::new(self.settings.hash.key(key).shard(shards))
+    /// Where it listens.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.get()
     }
 
-    /// The second since 1970, which never goes backwards.
+    /// A key as all shards know it.
+    pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        self.settings.hash.key(bytes)
+    }
+
+    /// The shard that has a key.
+    pub(crate) fn shard_of(&self, key: Key<'_>) -> ShardId {
+        let shards = u16::try_from(shard_count()).expect("shards have numbers of 16 bits");
+        ShardId::new(key.shard(shards))
+    }
+
+    /// The second since 1970 on the clock of items, which never goes backwards.
     pub(crate) fn now_s(&self) -> u32 {
-        let now_s = seconds().max(self.last_s.get());
+        let now_s = self.settings.clock.now_s().max(self.last_s.get());
         self.last_s.set(now_s);
         now_s
     }
@@ -145,6 +183,7 @@ impl Server {
     ) -> Result<Address, net::Error> {
         let listener = Listener::bind(address, options).await?;
         let address = listener.local_address().clone();
+        let _ = self.address.set(address.clone());
         let inside = self.inside.enter_owned().map_err(|_| net::Error::Stopped)?;
         TaskBuilder::new().name("memcached accept").spawn(async move {
             let _inside = inside;
@@ -165,61 +204,122 @@ impl Server {
             let server = Rc::clone(&self);
             TaskBuilder::new().name("memcached connection").spawn(async move {
                 let _inside = inside;
-                let live = Live::new(server);
+                let live = Live::new(server, stream.peer_address().ok());
+                let mut stream = stream;
                 // The peer's end is no news, and so are its errors.
-                let _ = connection::serve(&live.0, stream).await;
+                let served = connection::serve(&live.server, &mut stream, &live.served);
+                if with_abort(&live.served.end, served).await.is_err() {
+                    stream.abort();
+                }
             });
             maybe_yield().await;
         }
     }
 
-    fn look(&self) {
-        let mut store = self.store.borrow_mut();
-        store.lend(self.endpoint.pending_value_bytes());
-        store.poll(self.now_s());
+    /// Makes room for a value that this shard may store, a part of it at a time. Others have their turns meanwhile; when it is done,
+    /// nobody has until the caller waits for something else.
+    pub(crate) async fn prepare_for(&self, value: &Value) {
+        // Smaller ones need a page at most.
+        if value.len() >= LARGE_VALUE_BYTES {
+            self.prepare(value.len()).await;
+        }
     }
 
-    /// Looks for dead items, a part of them at a time.
-    async fn sweep(&self) {
+    /// Tells the store what is used beside it, and makes room for that.
+    pub(crate) async fn settle(&self) {
+        if self.beside_bytes() != self.lent_bytes.get() {
+            self.prepare(0).await;
+        }
+    }
+
+    async fn prepare(&self, value_bytes: usize) {
         loop {
+            self.lend();
+            if self.store.borrow_mut().prepare(value_bytes, self.now_s()) {
+                return;
+            }
+            maybe_yield().await;
+        }
+    }
+
+    fn lend(&self) {
+        self.lent_bytes.set(self.beside_bytes());
+        self.store.borrow_mut().lend(self.lent_bytes.get());
+    }
+
+    /// What is used beside the store: values that are not complete, or on their way to other shards.
+    fn beside_bytes(&self) -> usize {
+        self.endpoint.pending_value_bytes() + self.under_way.get()
+    }
+
+    /// Looks for dead items, a part of them at a time, for too much memory, and for clients that keep it from being free.
+    async fn sweep(&self) {
+        for turn in 1_u32.. {
             sleep(SWEEP_EVERY).await;
+            if turn.is_multiple_of(SWEEPS_PER_TICK) {
+                self.endpoint.tick();
+            }
+            self.lend();
             let looks = self.store.borrow().pages() / SWEEPS + 1;
             for _ in 0..looks {
-                self.look();
+                self.store.borrow_mut().poll(self.now_s());
                 maybe_yield().await;
             }
+            self.prepare(0).await;
+            let figures = self.store.borrow().figures();
+            if figures.held_bytes > figures.limit_bytes / HELD_PART {
+                let end_slow = |server: Rc<Self>| async move { server.end_slow() };
+                // If other shards have stopped, so will this one.
+                let _ = self.peers().invoke_on_all(end_slow).await;
+            }
         }
+    }
+
+    fn end_slow(&self) {
+        let ended = self.connections.end_slow(lowres::now());
+        Counters::add(&self.counters.slow_ended, ended);
+    }
+}
+
+impl Reserve for Server {
+    fn free_unused_memory(&self) {
+        self.endpoint.free_unused_memory();
     }
 }
 
 impl Service for Server {
-    /// Ends all connections after the requests that have arrived.
+    /// Ends all connections after the requests that have arrived. A client has [`GRACE`] to take its answers, and is cut off then.
     async fn stop(&self) {
         self.stop.request_abort();
-        self.inside.close().await;
-        let (operations, connections) = (self.counters.operations.get(), self.counters.connections.get());
-        log::info!("served {operations} operations on {connections} connections");
+        if with_timeout(GRACE, self.inside.close()).await.is_err() {
+            Counters::add(&self.counters.cut_off, self.connections.end_all());
+            self.inside.close().await;
+        }
+        let Counters { operations, connections, cut_off, .. } = &self.counters;
+        let (operations, connections, cut_off) = (operations.get(), connections.get(), cut_off.get());
+        log::info!("served {operations} operations on {connections} connections: {cut_off} cut off");
     }
 }
 
-/// Counts a connection for as long as it is there.
-struct Live(Rc<Server>);
+/// A connection for as long as it is there.
+struct Live {
+    server: Rc<Server>,
+    served: Rc<Served>,
+}
 
 impl Live {
-    fn new(server: Rc<Server>) -> Self {
+    fn new(server: Rc<Server>, peer: Option<Address>) -> Self {
         Counters::add(&server.counters.connections, 1);
         Counters::add(&server.counters.live, 1);
-        Self(server)
+        let served = server.connections.enter(peer, server.now_s());
+        Self { server, served }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.counters.live.update(|live| live - 1);
-        self.0.room.add_units(1);
+        self.server.connections.leave(&self.served);
+        self.server.counters.live.update(|live| live - 1);
+        self.server.room.add_units(1);
     }
-}
-
-fn seconds() -> u32 {
-    u32::try_from(unix_time().as_secs()).unwrap_or(u32::MAX)
 }

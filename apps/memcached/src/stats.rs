@@ -1,8 +1,14 @@
 //! The answers to `stats`: sums over all shards, under the names that memcached has for them.
 
+mod classes;
+mod connections;
+mod keys;
+mod settings;
+
 use std::fmt::Display;
 use std::rc::Rc;
 
+use sunstar::executor::timer::unix_time;
 use sunstar::net::Error;
 use sunstar::prelude::*;
 use sunstar_memcache::{ClassFigures, Output, Refusal, Reply, StoreCounters, StoreFigures};
@@ -10,16 +16,23 @@ use sunstar_memcache::{ClassFigures, Output, Refusal, Reply, StoreCounters, Stor
 use crate::connection::VERSION;
 use crate::server::Server;
 
+/// Classes may have numbers up to this, as those of memcached.
+const CLASSES: usize = 63;
+
 /// What a shard has and has done.
 #[derive(Default)]
 struct Snapshot {
     store: StoreCounters,
     figures: StoreFigures,
-    classes: Vec<(usize, ClassFigures, [usize; 3])>,
+    classes: Vec<(usize, ClassFigures)>,
     connections: u64,
     live: u64,
     held_back: u64,
     values_refused: u64,
+    values_given_up: u64,
+    too_large: u64,
+    slow_ended: u64,
+    cut_off: u64,
     bytes_read: u64,
     bytes_written: u64,
     foreign: u64,
@@ -33,11 +46,15 @@ impl Snapshot {
         Self {
             store: *store.counters(),
             figures: store.figures(),
-            classes: store.classes().collect(),
+            classes: store.classes(server.now_s()).collect(),
             connections: counters.connections.get(),
             live: counters.live.get(),
             held_back: counters.held_back.get(),
             values_refused: server.endpoint.counters().values_refused,
+            values_given_up: server.endpoint.counters().values_given_up,
+            too_large: counters.too_large.get(),
+            slow_ended: counters.slow_ended.get(),
+            cut_off: counters.cut_off.get(),
             bytes_read: counters.bytes_read.get(),
             bytes_written: counters.bytes_written.get(),
             foreign: counters.foreign.get(),
@@ -51,34 +68,53 @@ pub(crate) async fn answer(server: &Server, parameters: &[u8], output: &mut Outp
     let words: Vec<&[u8]> = parameters.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
     match words[..] {
         [] => general(server, &snapshots(server).await?, output),
-        [b"settings"] => settings(server, output),
-        [b"items"] => items(&snapshots(server).await?, output),
-        [b"slabs"] => slabs(&snapshots(server).await?, output),
+        [b"settings"] => settings::put_all(server, output),
+        [b"items"] => classes::items(&snapshots(server).await?, output),
+        [b"slabs"] => classes::slabs(&snapshots(server).await?, output),
         [b"shards"] => shards(&snapshots(server).await?, output),
-        [b"sizes"] => put(output, "sizes_status", "disabled"),
+        [b"conns"] => connections::put_all(server, output).await?,
+        [b"sizes"] => keys::sizes(server, output).await?,
+        // They are counted when somebody asks.
+        [b"sizes_enable" | b"sizes_disable"] => put(output, "sizes_status", "enabled"),
+        [b"cachedump", class, limit] => match (number(class), number(limit)) {
+            (Some(class), Some(_)) if !(1..=CLASSES).contains(&class) => return wrong(output, "Illegal slab id"),
+            (Some(class), Some(limit)) => keys::dump(server, class, limit, output).await?,
+            _ => return refused(output, Refusal::BadFormat),
+        },
+        [b"cachedump", ..] => return wrong(output, "bad command line"),
         [b"reset"] => {
             let reset = |server: Rc<Server>| async move { server.store.borrow_mut().reset_counters() };
             server.peers().invoke_on_all(reset).await.map_err(|_| Error::Stopped)?;
             output.put(b"RESET\r\n");
             return Ok(());
         }
-        // Figures by prefixes of keys are not kept.
-        [b"detail", b"dump"] => {}
-        [b"detail", b"on" | b"off"] => {
+        [b"detail", b"dump"] => keys::prefixes(server, output).await?,
+        [b"detail", word @ (b"on" | b"off")] => {
+            let is_on = word == b"on";
+            let set = move |server: Rc<Server>| async move { server.store.borrow_mut().count_prefixes(is_on) };
+            server.peers().invoke_on_all(set).await.map_err(|_| Error::Stopped)?;
             output.put_reply(&Reply::Ok);
             return Ok(());
         }
-        [b"detail", ..] => {
-            output.put_refusal(Refusal::BadDetail);
-            return Ok(());
-        }
-        _ => {
-            output.put_refusal(Refusal::UnknownCommand);
-            return Ok(());
-        }
+        [b"detail", ..] => return refused(output, Refusal::BadDetail),
+        _ => return refused(output, Refusal::UnknownCommand),
     }
     output.put_reply(&Reply::End);
     Ok(())
+}
+
+fn refused(output: &mut Output, refusal: Refusal) -> Result<(), Error> {
+    output.put_refusal(refusal);
+    Ok(())
+}
+
+fn wrong(output: &mut Output, text: &'static str) -> Result<(), Error> {
+    output.put_reply(&Reply::ClientError(Buffer::from(text)));
+    Ok(())
+}
+
+fn number(word: &[u8]) -> Option<usize> {
+    str::from_utf8(word).ok()?.parse().ok()
 }
 
 async fn snapshots(server: &Server) -> Result<Vec<Snapshot>, Error> {
@@ -91,20 +127,21 @@ fn put(output: &mut Output, name: &str, value: impl Display) {
 
 fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     let sum = |of: fn(&Snapshot) -> u64| shards.iter().map(of).sum::<u64>();
-    let now_s = server.now_s();
     put(output, "pid", std::process::id());
-    put(output, "uptime", now_s.saturating_sub(server.settings.started_s));
-    put(output, "time", now_s);
+    put(output, "uptime", server.settings.clock.uptime_s());
+    put(output, "time", unix_time().as_secs());
     output.put_figure(b"version", VERSION);
     put(output, "pointer_size", usize::BITS);
     put(output, "max_connections", server.settings.bounds.connections);
     put(output, "curr_connections", sum(|shard| shard.live));
     put(output, "total_connections", sum(|shard| shard.connections));
+    put(output, "accepting_conns", 1);
     put(output, "listen_disabled_num", sum(|shard| shard.held_back));
     put(output, "threads", shards.len());
     for (name, of) in STORE {
         put(output, name, shards.iter().map(|shard| of(&shard.store)).sum::<u64>());
     }
+    put(output, "store_too_large", sum(|shard| shard.store.too_large + shard.too_large));
     put(output, "bytes_read", sum(|shard| shard.bytes_read));
     put(output, "bytes_written", sum(|shard| shard.bytes_written));
     put(output, "limit_maxbytes", sum(|shard| shard.figures.limit_bytes as u64));
@@ -112,7 +149,11 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     put(output, "curr_items", sum(|shard| shard.figures.items as u64));
     put(output, "hash_bytes", sum(|shard| shard.figures.hash_bytes as u64));
     put(output, "memory_bytes", sum(|shard| shard.figures.memory_bytes as u64));
+    put(output, "held_bytes", sum(|shard| shard.figures.held_bytes as u64));
     put(output, "values_refused", sum(|shard| shard.values_refused));
+    put(output, "values_given_up", sum(|shard| shard.values_given_up));
+    put(output, "slow_ended", sum(|shard| shard.slow_ended));
+    put(output, "cut_off", sum(|shard| shard.cut_off));
     put(output, "foreign_operations", sum(|shard| shard.foreign));
     put(output, "foreign_batches", sum(|shard| shard.batches));
 }
@@ -141,6 +182,8 @@ const STORE: &[Named] = &[
     ("touch_hits", |counters| counters.touch_hits),
     ("touch_misses", |counters| counters.touch_misses),
     ("store_no_memory", |counters| counters.no_memory),
+    ("store_copied", |counters| counters.copied),
+    ("lrutail_reflocked", |counters| counters.passed_over),
     ("total_items", |counters| counters.stored_items),
     ("evictions", |counters| counters.evictions),
     ("evicted_unfetched", |counters| counters.evicted_unfetched),
@@ -148,59 +191,6 @@ const STORE: &[Named] = &[
     ("expired_unfetched", |counters| counters.expired_unfetched),
     ("slabs_moved", |counters| counters.pages_moved),
 ];
-
-fn settings(server: &Server, output: &mut Output) {
-    let bounds = server.settings.bounds;
-    put(output, "maxbytes", bounds.memory_bytes);
-    put(output, "maxconns", bounds.connections);
-    put(output, "tcpport", server.settings.port.unwrap_or(0));
-    put(output, "udpport", 0);
-    put(output, "evictions", "on");
-    put(output, "num_threads", shard_count());
-    put(output, "item_size_max", bounds.item_bytes);
-    put(output, "cas_enabled", "yes");
-    put(output, "lru_segmented", "yes");
-    put(output, "binding_protocol", "ascii");
-}
-
-/// What all shards have of each size.
-fn classes(shards: &[Snapshot]) -> Vec<(usize, ClassFigures, [usize; 3])> {
-    let mut sums: Vec<(usize, ClassFigures, [usize; 3])> = Vec::new();
-    for (class, figures, segments) in shards.iter().flat_map(|shard| &shard.classes) {
-        let Some((_, sum, counts)) = sums.iter_mut().find(|(other, ..)| other == class) else {
-            sums.push((*class, *figures, *segments));
-            continue;
-        };
-        sum.pages += figures.pages;
-        sum.used_chunks += figures.used_chunks;
-        counts.iter_mut().zip(segments).for_each(|(sum, count)| *sum += count);
-    }
-    sums.sort_by_key(|(class, ..)| *class);
-    sums
-}
-
-/// Classes have numbers from 1 on.
-fn items(shards: &[Snapshot], output: &mut Output) {
-    for (class, _, [hot, warm, cold]) in classes(shards) {
-        let class = class + 1;
-        put(output, &format!("items:{class}:number"), hot + warm + cold);
-        put(output, &format!("items:{class}:number_hot"), hot);
-        put(output, &format!("items:{class}:number_warm"), warm);
-        put(output, &format!("items:{class}:number_cold"), cold);
-    }
-}
-
-fn slabs(shards: &[Snapshot], output: &mut Output) {
-    let classes = classes(shards);
-    for (class, figures, _) in &classes {
-        let class = class + 1;
-        put(output, &format!("{class}:chunk_size"), figures.chunk_bytes);
-        put(output, &format!("{class}:total_pages"), figures.pages);
-        put(output, &format!("{class}:used_chunks"), figures.used_chunks);
-    }
-    put(output, "active_slabs", classes.len());
-    put(output, "total_malloced", shards.iter().map(|shard| shard.figures.memory_bytes).sum::<usize>());
-}
 
 fn shards(shards: &[Snapshot], output: &mut Output) {
     for (number, shard) in shards.iter().enumerate() {

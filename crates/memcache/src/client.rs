@@ -373,7 +373,7 @@ impl ClientConnection {
             Block::Complete(value) => value,
             Block::Partial => return Ok(None),
             Block::Unended => return Err(ReplyError::ValueEnd),
-            Block::NoMemory => return Err(ReplyError::NoMemory),
+            Block::NoMemory(_) => return Err(ReplyError::NoMemory),
         };
         Ok(self.item.take().map(|(item, _)| ClientEvent::Item(item)))
     }

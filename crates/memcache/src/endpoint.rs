@@ -5,7 +5,8 @@ use core::cell::Cell;
 
 use sunstar_packet::{BufferMut, Pool, PoolCounters, PoolOptions};
 
-use crate::limits::{FREE_VALUE_BYTES, Limits};
+use crate::joining::Pending;
+use crate::limits::Limits;
 
 /// Of one frame of output; holds the answers to a few dozen small requests.
 pub(crate) const FRAME_BYTES: usize = 4096;
@@ -27,7 +28,7 @@ pub struct Endpoint(Rc<Shared>);
 struct Shared {
     limits: Limits,
     frames: Pool,
-    pending_value_bytes: Cell<usize>,
+    pending: Pending,
     joined_lines: Cell<u64>,
     joined_values: Cell<u64>,
     values_refused: Cell<u64>,
@@ -43,9 +44,11 @@ pub struct Counters {
     pub joined_values: u64,
     /// Values that were not taken since [`Limits::pending_value_bytes`] were under way.
     pub values_refused: u64,
+    /// Values of which nothing came for some [ticks](Endpoint::tick), and that gave way to others.
+    pub values_given_up: u64,
     /// Requests or answers that are none, see [`Refusal`](crate::Refusal) and [`ReplyError`](crate::ReplyError).
     pub errors: u64,
-    /// Bytes of incomplete values that count for [`Limits::pending_value_bytes`] now.
+    /// Memory of incomplete values, in bytes.
     pub pending_value_bytes: usize,
     /// The frames of output. Those that were taken from the heap instead are its `exhausted`.
     pub frames: PoolCounters,
@@ -60,7 +63,7 @@ impl Endpoint {
         Self(Rc::new(Shared {
             limits,
             frames,
-            pending_value_bytes: Cell::new(0),
+            pending: Pending::default(),
             joined_lines: Cell::new(0),
             joined_values: Cell::new(0),
             values_refused: Cell::new(0),
@@ -80,14 +83,21 @@ impl Endpoint {
             joined_values: self.0.joined_values.get(),
             values_refused: self.0.values_refused.get(),
             errors: self.0.errors.get(),
-            pending_value_bytes: self.0.pending_value_bytes.get(),
+            values_given_up: self.0.pending.given_up(),
+            pending_value_bytes: self.0.pending.bytes(),
             frames: self.0.frames.counters(),
         }
     }
 
-    /// How many bytes of incomplete values count for [`Limits::pending_value_bytes`] now.
+    /// How much memory incomplete values have, in bytes.
     pub fn pending_value_bytes(&self) -> usize {
-        self.0.pending_value_bytes.get()
+        self.0.pending.bytes()
+    }
+
+    /// Lets time pass, by a second or so each: an incomplete value gives way to others when nothing of it has come for three of
+    /// these in full. Without them none does.
+    pub fn tick(&self) {
+        self.0.pending.tick();
     }
 
     /// Gives the memory of output back in which nothing is under way. It looks at all frames that are free, so it is for when there is
@@ -112,32 +122,11 @@ impl Endpoint {
         self.0.errors.update(|count| count + 1);
     }
 
-    /// Takes memory for a value that is put together; `None` when others have it.
-    pub(crate) fn reserve_value(&self, bytes: usize) -> Option<Reservation> {
-        if bytes < FREE_VALUE_BYTES {
-            return Some(Reservation(None));
-        }
-        let pending = self.0.pending_value_bytes.get();
-        let sum = pending.checked_add(bytes).filter(|sum| *sum <= self.0.limits.pending_value_bytes);
-        let Some(sum) = sum else {
-            self.0.values_refused.update(|count| count + 1);
-            return None;
-        };
-        self.0.pending_value_bytes.set(sum);
-        Some(Reservation(Some((self.clone(), bytes))))
+    pub(crate) fn count_refused_value(&self) {
+        self.0.values_refused.update(|count| count + 1);
     }
-}
 
-/// The right to put a value of some length together, which is given back by dropping it.
-#[derive(Debug)]
-pub(crate) struct Reservation(Option<(Endpoint, usize)>);
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if let Some((endpoint, bytes)) = &self.0
-            && !planted::is("memcache_reservation_kept")
-        {
-            endpoint.0.pending_value_bytes.update(|pending| pending - bytes);
-        }
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.0.pending
     }
 }

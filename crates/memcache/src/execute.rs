@@ -3,7 +3,7 @@
 use crate::command::{Direction, RetrievalCommand, StorageVerb};
 use crate::output::{COPIED_VALUE_BYTES, Output};
 use crate::reply::{Refusal, Reply};
-use crate::store::{Counted, Expiry, FoundValue, Store, Stored};
+use crate::store::{Counted, Expiry, FoundValue, Key, Store, Stored};
 use crate::value::Value;
 
 /// What is to be done with one item. It can go to the shard that has the item.
@@ -47,13 +47,23 @@ pub enum Operation {
     Forget,
 }
 
+impl Operation {
+    /// The time that it says, as [`StorageCommand::exptime`](crate::StorageCommand::exptime) says.
+    pub fn exptime_mut(&mut self) -> Option<&mut i64> {
+        match self {
+            Self::Store { exptime, .. } | Self::Touch { exptime, .. } => Some(exptime),
+            Self::Retrieve(command) => command.exptime.as_mut(),
+            Self::Delete { .. } | Self::Count { .. } | Self::Forget => None,
+        }
+    }
+}
+
 impl Store {
     /// Does what is to be done with the item of this key, and writes the answer. The value is of no interest but to
     /// [`Operation::Store`].
-    pub fn execute(&mut self, operation: &Operation, key: &[u8], value: &Value, now_s: u32, output: &mut Output) {
-        let key = self.key(key);
+    pub fn execute(&mut self, operation: &Operation, key: Key<'_>, value: &Value, now_s: u32, output: &mut Output) {
         let (reply, noreply) = match *operation {
-            Operation::Retrieve(command) => return self.retrieve(command, key.bytes(), now_s, output),
+            Operation::Retrieve(command) => return self.retrieve(command, key, now_s, output),
             Operation::Store { verb, flags, exptime, noreply } => {
                 let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);
                 let reply = match stored {
@@ -62,6 +72,7 @@ impl Store {
                     Stored::Exists => Ok(Reply::Exists),
                     Stored::NotFound => Ok(Reply::NotFound),
                     Stored::NoMemory => Err(Refusal::NoMemory),
+                    Stored::TooLarge => Err(Refusal::TooLarge),
                 };
                 (reply, noreply)
             }
@@ -90,14 +101,13 @@ impl Store {
         }
     }
 
-    fn retrieve(&mut self, command: RetrievalCommand, key: &[u8], now_s: u32, output: &mut Output) {
-        let hashed = self.key(key);
+    fn retrieve(&mut self, command: RetrievalCommand, key: Key<'_>, now_s: u32, output: &mut Output) {
         let found = match command.exptime {
-            None => self.get(hashed, now_s),
-            Some(exptime) => self.get_and_touch(hashed, Expiry::new(exptime, now_s), now_s),
+            None => self.get(key, now_s),
+            Some(exptime) => self.get_and_touch(key, Expiry::new(exptime, now_s), now_s),
         };
         let Some(found) = found else { return };
-        output.put_item(key, found.flags, command.with_cas.then_some(found.cas), found.value.len());
+        output.put_item(key.bytes(), found.flags, command.with_cas.then_some(found.cas), found.value.len());
         match found.value {
             FoundValue::Small(bytes) => output.put_all([bytes, b"\r\n"]),
             FoundValue::Large(value) => {

@@ -4,7 +4,8 @@ use core::fmt;
 
 use sunstar_packet::{Buffer, BufferMut};
 
-use crate::endpoint::{Endpoint, Reservation};
+use crate::endpoint::Endpoint;
+use crate::joining::{Joined, Joining};
 use crate::value::Value;
 
 /// A line under way gets room for so many bytes at least.
@@ -14,7 +15,7 @@ const JOIN_BYTES: usize = 256;
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// The end of a line, and of a block.
-const LINE_END: &[u8] = b"\r\n";
+pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// The connection has not looked at the input before; the buffer comes back.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub(crate) enum Block {
     Complete(Value),
     /// As many bytes as it has are there, but no line end follows.
     Unended,
-    /// There is no memory for it.
-    NoMemory,
+    /// There is no memory for it. So many bytes of it and its end are yet to come.
+    NoMemory(usize),
     /// More input is needed.
     Partial,
 }
@@ -57,16 +58,6 @@ pub(crate) struct Input {
     /// The beginning of a line that did not lie in one buffer.
     joined: Option<BufferMut>,
     block: Option<Joining>,
-}
-
-/// A block that did not lie in one buffer.
-#[derive(Debug)]
-struct Joining {
-    complete: Value,
-    piece: BufferMut,
-    /// Of its end, how many bytes have come, and whether they are right.
-    end: (usize, bool),
-    _memory: Reservation,
 }
 
 impl Input {
@@ -167,53 +158,46 @@ impl Input {
                 self.current.advance(LINE_END.len());
                 return if is_ended { Block::Complete(value.into()) } else { Block::Unended };
             }
-            let Some(memory) = endpoint.reserve_value(len) else { return Block::NoMemory };
+            if self.is_empty() {
+                return Block::Partial;
+            }
+            let Some(joining) = Joining::begin(endpoint, len) else {
+                endpoint.count_refused_value();
+                return Block::NoMemory(len + LINE_END.len());
+            };
             endpoint.count_joined_value();
-            self.block = Some(Joining {
-                complete: Value::new(),
-                piece: BufferMut::with_capacity(0, len.min(PIECE_BYTES)),
-                end: (0, true),
-                _memory: memory,
-            });
+            self.block = Some(joining);
             return self.read_block(endpoint, len);
         };
-        joining.take(len, &mut self.current);
-        if joining.end.0 < LINE_END.len() {
-            return Block::Partial;
-        }
-        let joining = self.block.take().expect("it was just looked at");
-        if joining.end.1 { Block::Complete(joining.complete.into_owned()) } else { Block::Unended }
+        let joined = joining.take(&mut self.current);
+        self.let_go();
+        let block = match joined {
+            Joined::Partial => return Block::Partial,
+            Joined::Complete(value, true) => Block::Complete(value),
+            Joined::Complete(_, false) => Block::Unended,
+            Joined::NoMemory(left) => Block::NoMemory(left),
+        };
+        self.block = None;
+        block
+    }
+
+    /// Whether this many bytes have come.
+    pub(crate) fn has(&self, count: usize) -> bool {
+        self.current.len() >= count
     }
 
     /// Skips up to `count` bytes, and answers how many that were.
     pub(crate) fn skip(&mut self, count: usize) -> usize {
         let count = count.min(self.current.len());
         self.current.advance(count);
+        self.let_go();
         count
     }
-}
 
-impl Joining {
-    fn take(&mut self, len: usize, from: &mut Buffer) {
-        while self.complete.len() < len {
-            let missing = len - self.complete.len() - self.piece.len();
-            let count = missing.min(PIECE_BYTES - self.piece.len()).min(from.len());
-            self.piece.extend_from_slice(&from[..count]).expect("a piece has room for what is missing");
-            from.advance(count);
-            if count < missing && self.piece.len() < PIECE_BYTES {
-                return;
-            }
-            let next = BufferMut::with_capacity(0, (missing - count).min(PIECE_BYTES));
-            self.complete.push(core::mem::replace(&mut self.piece, next).freeze());
-        }
-        while self.end.0 < LINE_END.len()
-            && let Some(byte) = from.first()
-        {
-            if !planted::is("memcache_end_split") {
-                self.end.1 &= *byte == LINE_END[self.end.0];
-            }
-            self.end.0 += 1;
-            from.advance(1);
+    /// Keeps nothing of what was received and looked at, while more is awaited.
+    fn let_go(&mut self) {
+        if self.current.is_empty() {
+            self.current = Buffer::new();
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A line or value that lies in one received buffer is a part of it. What is spread over several buffers is put together: lines
 //! in memory that grows up to [`Limits::line_bytes`], values in blocks of at most 64 KiB. How much of values may be under way is
-//! bounded for all connections together.
+//! bounded for all connections together; memory is taken as bytes come, and values that don't go on give way to others.
 //!
 //! What is sent lies one behind the other in frames that the endpoint lends, but for values longer than [`COPIED_VALUE_BYTES`].
 //!
@@ -27,6 +27,7 @@ mod command;
 mod endpoint;
 mod execute;
 mod input;
+mod joining;
 mod limits;
 mod number;
 mod output;
@@ -50,7 +51,7 @@ pub use reply::{Refusal, Reply};
 pub use request::{Keys, Request};
 pub use server::ServerConnection;
 pub use store::{
-    ClassFigures, Counted, Expiry, Found, FoundValue, Key, KeyHash, MIN_MEMORY_BYTES, Store, StoreCounters,
-    StoreFigures, Stored,
+    ClassCounters, ClassFigures, Counted, Expiry, Found, FoundValue, Key, KeyHash, LARGE_VALUE_BYTES, MIN_MEMORY_BYTES,
+    PrefixCounters, Sizes, Store, StoreCounters, StoreFigures, Stored,
 };
 pub use value::Value;

@@ -17,8 +17,9 @@ pub struct Limits {
     /// An item: its key, its value, and [`ITEM_OVERHEAD_BYTES`]. A server answers larger ones by `SERVER_ERROR object too large for
     /// cache` and skips them. For a client longer values are an error.
     pub item_bytes: usize,
-    /// Values that did not come in one buffer and are not complete, of all connections together; those below
-    /// [`FREE_VALUE_BYTES`] don't count. A server answers what is above by `SERVER_ERROR out of memory storing object` and skips it.
+    /// Memory of values that did not come in one buffer and are not complete, of all connections together. It is taken as bytes come,
+    /// 64 KiB at a time. A server answers a value for which there is none by `SERVER_ERROR out of memory storing object` and skips it;
+    /// those below [`FREE_VALUE_BYTES`] get it nevertheless.
     pub pending_value_bytes: usize,
     /// Requests of a client that are not answered yet. Further ones are refused.
     pub requests_in_flight: usize,
@@ -28,7 +29,7 @@ pub struct Limits {
 /// default, as they are for memcached.
 pub const ITEM_OVERHEAD_BYTES: usize = 50;
 
-/// Values shorter than this, in bytes, are put together whatever else is under way.
+/// Values up to this, in bytes, are put together whatever else is under way.
 pub const FREE_VALUE_BYTES: usize = 16 << 10;
 
 impl Limits {

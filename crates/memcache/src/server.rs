@@ -128,7 +128,11 @@ impl ServerConnection {
                 }
                 Some(request)
             }
-            Parsed::Value(command, len) => {
+            Parsed::Value(mut command, len) => {
+                if !self.input.has(len + 2) {
+                    // It may take long until the value has come, and the key must not keep what was received for so long.
+                    command.key = Buffer::copy_from_slice(&command.key);
+                }
                 self.reading = Reading::Value(command, len);
                 None
             }
@@ -177,7 +181,7 @@ impl ServerConnection {
 
     fn poll_value(&mut self) -> Option<Request> {
         let Reading::Value(command, len) = &self.reading else { return None };
-        let refusal = match self.input.read_block(&self.endpoint, *len) {
+        let (refusal, left) = match self.input.read_block(&self.endpoint, *len) {
             Block::Partial => return None,
             Block::Complete(value) => {
                 let Reading::Value(command, _) = core::mem::replace(&mut self.reading, Reading::Line) else {
@@ -185,8 +189,8 @@ impl ServerConnection {
                 };
                 return Some(Request::Store(command, value));
             }
-            Block::Unended => Refusal::BadDataChunk,
-            Block::NoMemory => Refusal::NoMemory,
+            Block::Unended => (Refusal::BadDataChunk, 0),
+            Block::NoMemory(left) => (Refusal::NoMemory, left),
         };
         self.endpoint.count_error();
         let request = Request::Refused {
@@ -194,7 +198,7 @@ impl ServerConnection {
             noreply: command.noreply,
             stale: (refusal == Refusal::NoMemory && command.verb == StorageVerb::Set).then(|| command.key.clone()),
         };
-        self.reading = if refusal == Refusal::NoMemory { Reading::Skipped(len + 2) } else { Reading::Line };
+        self.reading = if left == 0 { Reading::Line } else { Reading::Skipped(left) };
         Some(request)
     }
 

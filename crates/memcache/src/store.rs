@@ -2,121 +2,44 @@
 
 mod buckets;
 mod counters;
+mod dump;
 mod eviction;
+mod expiry;
 mod item;
 mod key;
 mod large;
 mod lru;
+mod outcome;
+mod prefixes;
+mod put;
 mod slab;
 #[cfg(test)]
 mod tests;
 
-pub use counters::{StoreCounters, StoreFigures};
+pub use counters::{ClassCounters, ClassFigures, StoreCounters, StoreFigures};
+pub use dump::Sizes;
+pub use expiry::Expiry;
 pub use key::{Key, KeyHash};
-pub use slab::ClassFigures;
+pub use outcome::{Counted, Found, FoundValue, Stored};
+pub use prefixes::PrefixCounters;
+pub use slab::LARGE_VALUE_BYTES;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use sunstar_packet::Buffer;
 
 use buckets::Buckets;
-use item::New;
 use large::Large;
 use lru::Lru;
-use slab::{ItemId, LARGE_VALUE_BYTES, NO_ITEM, Slabs};
+use prefixes::Prefixes;
+use put::Fresh;
+use slab::{ItemId, NO_ITEM, Slabs};
 
 use crate::command::{Direction, StorageVerb};
+use crate::limits::MAX_VALUE_BYTES;
 use crate::number::{Decimal, unsigned};
 use crate::value::Value;
-
-/// Times up to this, in seconds, count from now, others since 1970.
-const MAX_RELATIVE_S: i64 = 60 * 60 * 24 * 30;
-
-/// When an item expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expiry(u32);
-
-impl Expiry {
-    /// It does not.
-    pub const NEVER: Self = Self(0);
-
-    /// What a client's number says, in this second since 1970.
-    pub fn new(exptime: i64, now_s: u32) -> Self {
-        Self(match exptime {
-            0 => 0,
-            // The first second there was has passed.
-            ..0 => 1,
-            1..=MAX_RELATIVE_S => now_s.saturating_add(u32::try_from(exptime).unwrap_or(u32::MAX)),
-            absolute => u32::try_from(absolute).unwrap_or(u32::MAX),
-        })
-    }
-
-    /// The second since 1970; `None` for never.
-    pub const fn second(self) -> Option<u32> {
-        if self.0 == 0 { None } else { Some(self.0) }
-    }
-}
-
-/// An item that was asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
-    /// What was stored with it.
-    pub flags: u32,
-    /// Its unique number.
-    pub cas: u64,
-    /// When it expires.
-    pub expiry: Expiry,
-    /// Its value.
-    pub value: FoundValue<'a>,
-}
-
-/// Where a value lies.
-#[derive(Clone, Copy, Debug)]
-pub enum FoundValue<'a> {
-    /// Among others, where it will be overwritten: it is to be copied.
-    Small(&'a [u8]),
-    /// In memory of its own, which lives as long as it is referred to: it may be sent as it is.
-    Large(&'a Value),
-}
-
-impl FoundValue<'_> {
-    /// How many bytes it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Small(bytes) => bytes.len(),
-            Self::Large(value) => value.len(),
-        }
-    }
-
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// What became of a value that was to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is stored, under this unique number.
-    Stored(u64),
-    /// What the command demands is not so.
-    NotStored,
-    /// Somebody has changed the item.
-    Exists,
-    /// There is no such item to be changed.
-    NotFound,
-    /// There is no memory for it, and what it should have replaced is gone.
-    NoMemory,
-}
-
-/// What became of a number that was to be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// It is this now.
-    Number(u64),
-    /// There is no such item.
-    NotFound,
-    /// The item is no number.
-    NotANumber,
-    /// There is no memory for the longer number, and the item is gone.
-    NoMemory,
-}
 
 /// The items of one shard, in memory that is bounded.
 ///
@@ -144,6 +67,8 @@ pub struct Store {
     buckets: Buckets,
     lru: Lru,
     limit_bytes: usize,
+    /// Of one item, as [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) says.
+    item_limit_bytes: usize,
     /// Memory within the limit that somebody else uses.
     lent_bytes: usize,
     items: usize,
@@ -158,6 +83,9 @@ pub struct Store {
     /// Items that have gone since pages were moved last.
     gone: u32,
     counters: StoreCounters,
+    /// Of each group.
+    classes: Vec<ClassCounters>,
+    prefixes: Prefixes,
 }
 
 /// The least memory that a store has, in bytes: some pages and the hash table.
@@ -167,7 +95,8 @@ impl Store {
     /// Without items. It takes memory as it needs it, up to `limit_bytes` in all, or [`MIN_MEMORY_BYTES`] if that is more.
     pub fn new(hash: KeyHash, limit_bytes: usize) -> Self {
         let slabs = Slabs::new();
-        let lru = Lru::new(slabs.classes() + 1);
+        let groups = slabs.classes() + 1;
+        let lru = Lru::new(groups);
         Self {
             hash,
             slabs,
@@ -175,6 +104,7 @@ impl Store {
             large: Large::default(),
             buckets: Buckets::new(),
             limit_bytes: limit_bytes.max(MIN_MEMORY_BYTES),
+            item_limit_bytes: MAX_VALUE_BYTES,
             lent_bytes: 0,
             items: 0,
             item_bytes: 0,
@@ -184,7 +114,15 @@ impl Store {
             swept: 0,
             gone: 0,
             counters: StoreCounters::default(),
+            classes: vec![ClassCounters::default(); groups],
+            prefixes: Prefixes::default(),
         }
+    }
+
+    /// Refuses items whose key, value and [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) are more than this, at most [`MAX_VALUE_BYTES`](crate::MAX_VALUE_BYTES), which is what they
+    /// may be otherwise. For what grows: whoever reads requests has refused those that are too large as they come.
+    pub fn set_item_limit(&mut self, bytes: usize) {
+        self.item_limit_bytes = bytes.min(MAX_VALUE_BYTES);
     }
 
     /// A key as this store knows it.
@@ -202,7 +140,7 @@ impl Store {
     /// The item of this key, which expires anew.
     pub fn get_and_touch(&mut self, key: Key<'_>, expiry: Expiry, now_s: u32) -> Option<Found<'_>> {
         let id = self.fetch(key, now_s);
-        self.count_touch(id.is_some());
+        self.count_touch(id);
         let id = id?;
         item::EXPIRES.set(self.slabs.chunk_mut(id), expiry.0);
         Some(self.found(id))
@@ -211,7 +149,7 @@ impl Store {
     /// Lets an item expire anew; false if there is none.
     pub fn touch(&mut self, key: Key<'_>, expiry: Expiry, now_s: u32) -> bool {
         let id = self.live(key, now_s);
-        self.count_touch(id.is_some());
+        self.count_touch(id);
         let Some(id) = id else { return false };
         self.mark(id, now_s);
         item::EXPIRES.set(self.slabs.chunk_mut(id), expiry.0);
@@ -229,6 +167,7 @@ impl Store {
         now_s: u32,
     ) -> Stored {
         self.counters.sets += 1;
+        self.prefixes.count(key.bytes(), |prefix| prefix.sets += 1);
         let old = self.live(key, now_s);
         match (verb, old) {
             (StorageVerb::Set, _) | (StorageVerb::Add, None) | (StorageVerb::Replace, Some(_)) => {}
@@ -243,22 +182,29 @@ impl Store {
             }
             (StorageVerb::Cas(unique), Some(id)) if item::cas(self.slabs.chunk(id)) != unique => {
                 self.counters.cas_badval += 1;
+                self.class_of(id).cas_badval += 1;
                 return Stored::Exists;
             }
-            (StorageVerb::Cas(_), Some(_)) => self.counters.cas_hits += 1,
+            (StorageVerb::Cas(_), Some(id)) => {
+                self.counters.cas_hits += 1;
+                self.class_of(id).cas_hits += 1;
+            }
             (StorageVerb::Append, Some(id)) => return self.extend(key, id, value, true, now_s),
             (StorageVerb::Prepend, Some(id)) => return self.extend(key, id, value, false, now_s),
         }
-        self.put(key, old, flags, expiry, value, now_s)
+        let fresh = Fresh { flags, expiry, value, is_set: verb == StorageVerb::Set };
+        self.put_received(key, old, fresh, now_s)
     }
 
     /// Deletes an item; false if there is none.
     pub fn delete(&mut self, key: Key<'_>, now_s: u32) -> bool {
+        self.prefixes.count(key.bytes(), |prefix| prefix.deletes += 1);
         let Some(id) = self.live(key, now_s) else {
             self.counters.delete_misses += 1;
             return false;
         };
         self.counters.delete_hits += 1;
+        self.class_of(id).delete_hits += 1;
         self.remove(id);
         true
     }
@@ -283,6 +229,10 @@ impl Store {
         };
         *counter += 1;
         let Some(id) = id else { return Counted::NotFound };
+        match direction {
+            Direction::Increment => self.class_of(id).incr_hits += 1,
+            Direction::Decrement => self.class_of(id).decr_hits += 1,
+        }
         let Some(before) = self.number(id) else { return Counted::NotANumber };
         let number = match direction {
             Direction::Increment => before.wrapping_add(by),
@@ -303,8 +253,9 @@ impl Store {
             return Counted::Number(number);
         }
         let (flags, expiry) = (item::FLAGS.of(chunk), Expiry(item::EXPIRES.of(chunk)));
-        let value = large::own([digits], digits.len());
-        match self.put(key, Some(id), flags, expiry, &value, now_s) {
+        let value = Value::from(Buffer::copy_from_slice(digits));
+        let fresh = Fresh { flags, expiry, value: &value, is_set: false };
+        match self.put(key, Some(id), fresh, now_s) {
             Stored::Stored(_) => Counted::Number(number),
             _ => Counted::NoMemory,
         }
@@ -330,6 +281,8 @@ impl Store {
     /// Begins to count anew.
     pub fn reset_counters(&mut self) {
         self.counters = StoreCounters::default();
+        self.classes.fill(ClassCounters::default());
+        self.prefixes.clear();
     }
 
     /// What it has.
@@ -338,37 +291,56 @@ impl Store {
             items: self.items,
             item_bytes: self.item_bytes,
             memory_bytes: self.memory_bytes(),
+            held_bytes: self.large.held_bytes(),
             limit_bytes: self.limit_bytes,
             hash_bytes: self.buckets.memory_bytes(),
             buckets: self.buckets.count(),
         }
     }
 
-    /// What the sizes of chunks have that have pages: number, figures, and hot, warm and cold items.
-    pub fn classes(&self) -> impl Iterator<Item = (usize, ClassFigures, [usize; 3])> {
-        let of = |class| (class, self.slabs.figures(class), [0, 1, 2].map(|segment| self.lru.count(class, segment)));
-        (0..self.slabs.classes()).map(of).filter(|(_, figures, _)| figures.pages > 0)
+    /// The classes that have pages or items, by their numbers: those of chunks, smallest first, and that of large values.
+    pub fn classes(&self, now_s: u32) -> impl Iterator<Item = (usize, ClassFigures)> {
+        let of = move |class| {
+            let ages_s = [lru::HOT, lru::WARM, lru::COLD].map(|segment| {
+                let oldest = self.lru.oldest_in(class, segment);
+                oldest.map_or(0, |id| self.age(id, now_s))
+            });
+            let segments = [lru::HOT, lru::WARM, lru::COLD].map(|segment| self.lru.count(class, segment));
+            (class, ClassFigures { segments, ages_s, counters: self.classes[class], ..self.slabs.figures(class) })
+        };
+        let is_there = |(_, figures): &(usize, ClassFigures)| figures.pages > 0 || figures.segments != [0; 3];
+        (0..=self.slabs.classes()).map(of).filter(is_there)
     }
 
     fn memory_bytes(&self) -> usize {
         self.slabs.memory_bytes() + self.large.memory_bytes() + self.buckets.memory_bytes()
     }
 
-    fn count_touch(&mut self, is_there: bool) {
-        if is_there {
+    fn count_touch(&mut self, id: Option<ItemId>) {
+        if let Some(id) = id {
             self.counters.touch_hits += 1;
+            self.class_of(id).touch_hits += 1;
         } else {
             self.counters.touch_misses += 1;
         }
+    }
+
+    /// The counters of an item's class.
+    fn class_of(&mut self, id: ItemId) -> &mut ClassCounters {
+        let group = self.group(id);
+        &mut self.classes[group]
     }
 
     /// The item of this key, for somebody who wants its value.
     #[inline]
     fn fetch(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
         self.arrive(now_s);
+        self.prefixes.count(key.bytes(), |prefix| prefix.gets += 1);
         if let Some(id) = self.find(key) {
             if !self.is_dead(id, now_s) {
                 self.counters.get_hits += 1;
+                self.class_of(id).get_hits += 1;
+                self.prefixes.count(key.bytes(), |prefix| prefix.hits += 1);
                 self.mark(id, now_s);
                 return Some(id);
             }
@@ -452,63 +424,6 @@ impl Store {
         unsigned(text.trim_ascii_end())
     }
 
-    /// Puts a value behind or before that of an item.
-    fn extend(&mut self, key: Key<'_>, id: ItemId, value: &Value, is_behind: bool, now_s: u32) -> Stored {
-        let Found { flags, expiry, value: old, .. } = self.found(id);
-        let len = old.len() + value.len();
-        let joined = match (old, is_behind) {
-            (FoundValue::Small(old), true) => large::own([old].into_iter().chain(large::parts(value)), len),
-            (FoundValue::Small(old), false) => large::own(large::parts(value).chain([old]), len),
-            (FoundValue::Large(old), true) => large::own(large::parts(old).chain(large::parts(value)), len),
-            (FoundValue::Large(old), false) => large::own(large::parts(value).chain(large::parts(old)), len),
-        };
-        self.put(key, Some(id), flags, expiry, &joined, now_s)
-    }
-
-    /// Stores a value instead of that of `old`, the item that has this key.
-    fn put(
-        &mut self,
-        key: Key<'_>,
-        old: Option<ItemId>,
-        flags: u32,
-        expiry: Expiry,
-        value: &Value,
-        now_s: u32,
-    ) -> Stored {
-        let is_large = value.len() >= LARGE_VALUE_BYTES;
-        let class = self.slabs.class_for(item::bytes(key.bytes().len(), value.len(), is_large));
-        let is_in_place = |id| !is_large && self.group(id) == class;
-        let id = match old {
-            Some(id) if is_in_place(id) => Some(self.take_over(id)),
-            old => {
-                old.into_iter().for_each(|id| self.remove(id));
-                self.make_room(class, if is_large { Large::cost_bytes(value.len()) } else { 0 }, now_s)
-            }
-        };
-        let Some(id) = id else {
-            self.counters.no_memory += 1;
-            return Stored::NoMemory;
-        };
-        self.last_cas += 1;
-        let value_bytes = u32::try_from(value.len()).expect("longer ones were refused");
-        let new = New { expires: expiry.0, accessed: now_s, cas: self.last_cas, flags, value_bytes, is_large };
-        let chunk = self.slabs.chunk_mut(id);
-        item::make(chunk, key.bytes(), new);
-        if is_large {
-            let owned = if value.is_owned() { value.clone() } else { large::own(large::parts(value), value.len()) };
-            item::set_large(chunk, self.large.add(owned));
-        } else {
-            let mut rest = item::value_mut(chunk);
-            for part in large::parts(value) {
-                let (front, behind) = rest.split_at_mut(part.len());
-                front.copy_from_slice(part);
-                rest = behind;
-            }
-        }
-        self.link(key, id, value.len());
-        Stored::Stored(self.last_cas)
-    }
-
     /// Puts an item that was made where it is found.
     fn link(&mut self, key: Key<'_>, id: ItemId, value_bytes: usize) {
         let bucket = self.buckets.of(key.low());
@@ -520,6 +435,7 @@ impl Store {
         self.items += 1;
         self.item_bytes += item::HEADER_BYTES + key.bytes().len() + value_bytes;
         self.counters.stored_items += 1;
+        self.classes[group].sets += 1;
         if self.items > self.buckets.count() as usize {
             self.split_bucket();
         }
@@ -546,10 +462,12 @@ impl Store {
 
     /// Removes an item that is dead.
     fn bury(&mut self, id: ItemId) {
+        let unfetched = u64::from(!item::has(self.slabs.chunk(id), item::FETCHED));
         self.counters.reclaimed += 1;
-        if !item::has(self.slabs.chunk(id), item::FETCHED) {
-            self.counters.expired_unfetched += 1;
-        }
+        self.counters.expired_unfetched += unfetched;
+        let class = self.class_of(id);
+        class.reclaimed += 1;
+        class.expired_unfetched += unfetched;
         self.remove(id);
     }
 

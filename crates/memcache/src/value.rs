@@ -58,8 +58,15 @@ impl Value {
         bytes
     }
 
+    /// Of buffers that are no parts of larger ones, each of at most 64 KiB: a store keeps them as they are and copies none.
+    pub fn owned(pieces: impl IntoIterator<Item = Buffer>) -> Self {
+        let mut value = Self::new();
+        pieces.into_iter().for_each(|piece| value.push(piece));
+        value.into_owned()
+    }
+
     /// Whether it keeps no more memory than it has bytes, as far as is known.
-    pub(crate) fn is_owned(&self) -> bool {
+    pub fn is_owned(&self) -> bool {
         self.is_owned
     }
 

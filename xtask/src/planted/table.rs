@@ -99,9 +99,13 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder {
         package: MEMCACHE,
         kind: Unit,
-        tests: "values_under_way_are_bounded",
+        tests: "memory_is_taken_as_bytes_come",
         bugs: &["memcache_reservation_kept"],
     },
+    Finder { package: MEMCACHE, kind: Unit, tests: "values_that_do_not_go_on", bugs: &["memcache_stale_stays"] },
+    Finder { package: MEMCACHE, kind: Unit, tests: "empty_pages_are_memory", bugs: &["memcache_empty_kept"] },
+    Finder { package: MEMCACHE, kind: Unit, tests: "values_count_for_the_cap", bugs: &["memcache_lent_uncounted"] },
+    Finder { package: MEMCACHE, kind: Unit, tests: "what_grows_has_a_limit", bugs: &["memcache_grows_unbounded"] },
     Finder {
         package: MEMCACHE,
         kind: Unit,

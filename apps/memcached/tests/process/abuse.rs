@@ -1,9 +1,10 @@
 //! Clients that make mistakes, or mean harm: only their own connections suffer.
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 
-use super::server::{Memcached, with_each};
+use super::server::{Client, Memcached, with_each, with_shards};
 
 #[test]
 fn mistakes_are_told_and_the_connection_goes_on() {
@@ -105,16 +106,17 @@ fn one_line_of_many_keys_is_answered_piece_by_piece() {
     });
 }
 
-/// Values that never become complete have a part of the memory, and not more.
+/// Values that never become complete have a part of the memory, and not more; those that don't go on give way.
 #[test]
 fn values_under_way_are_bounded() {
     with_each(|setup| {
         let server = Memcached::start(setup, &["--cache-memory", "16M"]);
         let mut witness = server.client();
+        let begun = "x".repeat(800_000);
         let clients: Vec<_> = (0..10)
             .map(|number| {
                 let mut client = server.client();
-                client.send(format!("set a{number} 0 0 900000\r\nxxx"));
+                client.send(format!("set a{number} 0 0 900000\r\n{begun}"));
                 client
             })
             .collect();
@@ -122,12 +124,103 @@ fn values_under_way_are_bounded() {
         while witness.figure("values_refused") < 6 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+        let value = "x".repeat(900_000);
+        while witness.figure("values_given_up") == 0 {
+            let mut other = server.client();
+            other.send(format!("set a 0 0 900000 noreply\r\n{value}\r\nmn\r\n"));
+            other.line();
+        }
         drop(clients);
         while witness.figure("curr_connections") > 1 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let value = "x".repeat(900_000);
         witness.ask(format!("set a 0 0 900000\r\n{value}\r\n"), "STORED\r\n");
+        server.stop();
+    });
+}
+
+/// Who announces much and sends next to nothing keeps nobody from storing large values.
+#[test]
+fn announcements_take_no_memory() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let silent: Vec<_> = (0..32)
+            .map(|number| {
+                let mut client = server.client();
+                client.send(format!("set a{number} 0 0 1000000\r\nx"));
+                client
+            })
+            .collect();
+        let mut witness = server.client();
+        while witness.figure("curr_connections") < 33 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let value = "x".repeat(1_000_000);
+        (0..10).for_each(|_| witness.ask(format!("set a 0 0 1000000\r\n{value}\r\n"), "STORED\r\n"));
+        assert_eq!(witness.figure("values_refused"), 0);
+        drop(silent);
+        server.stop();
+    });
+}
+
+/// A client that asks for more than its connection takes, and reads nothing.
+fn deaf(server: &Memcached) -> Client<TcpStream> {
+    let mut client = server.client();
+    client.send("get a\r\n".repeat(30));
+    client
+}
+
+/// Values that are replaced while clients don't take them count for the memory; when they are too many, those clients are ended.
+#[test]
+fn who_takes_no_answers_does_not_use_up_the_memory() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--cache-memory", "16M"]);
+        let mut witness = server.client();
+        let value = "x".repeat(900_000);
+        let set = format!("set a 0 0 900000 noreply\r\n{value}\r\n");
+        witness.ask(&set, "");
+        let before = server.resident_bytes();
+        let clients: Vec<_> = (0..40)
+            .map(|_| {
+                let client = deaf(&server);
+                // It is refused when there is no memory.
+                witness.send(format!("{set}mn\r\n"));
+                let _ = witness.lines_until("MN");
+                client
+            })
+            .collect();
+        while witness.figure("slow_ended") == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let grown = server.resident_bytes().saturating_sub(before);
+        assert!(grown < (16 << 20) + (8 << 20), "{grown} bytes for 40 clients");
+        while witness.figure("held_bytes") > 4 << 20 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        witness.ask(format!("set a 0 0 900000\r\n{value}\r\n"), "STORED\r\n");
+        drop(clients);
+        server.stop();
+    });
+}
+
+/// On Unix sockets, whose buffers have one size: an answer of a megabyte does not find room in them.
+#[test]
+fn neither_the_stop_nor_quit_waits_for_who_reads_nothing() {
+    with_shards(|setup| {
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("memcached.sock");
+        let server = Memcached::run(setup, &["-s", path.to_str().expect("a plain path")]);
+        let client = || Client(UnixStream::connect(&path).expect("it listens"));
+        let mut witness = client();
+        let value = "x".repeat(1_000_000);
+        witness.ask(format!("set a 0 0 1000000\r\n{value}\r\n"), "STORED\r\n");
+        let (mut quits, mut stays) = (client(), client());
+        stays.send("get a\r\nget a\r\nget a\r\n");
+        quits.send("get a\r\nquit\r\n");
+        while witness.figure("cut_off") == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(witness.figure("curr_connections"), 2, "the one that has said no quit stays");
         server.stop();
     });
 }

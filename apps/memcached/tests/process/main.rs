@@ -2,6 +2,7 @@
 
 mod abuse;
 mod memory;
+mod order;
 mod requests;
 mod server;
 mod tools;

@@ -149,7 +149,7 @@ fn figures_are_of_all_shards() {
             .map(|(_, value)| value.parse::<u64>().unwrap())
             .sum();
         assert_eq!((of_shards, client.figure("limit_maxbytes")), (100, 64 << 20), "on {shards} shards");
-        for argument in ["items", "slabs", "settings", "sizes"] {
+        for argument in ["items", "slabs", "settings", "sizes", "conns"] {
             assert!(!client.stats(argument).is_empty(), "{argument}");
         }
         client.ask(
@@ -157,6 +157,106 @@ fn figures_are_of_all_shards() {
             "RESET\r\nOK\r\nCLIENT_ERROR usage: stats detail on|off|dump\r\nERROR\r\n",
         );
         assert_eq!((client.figure("cmd_set"), client.figure("curr_items")), (0, 100));
+        server.stop();
+    });
+}
+
+/// Figures of single classes, keys and connections, under memcached's names.
+#[test]
+fn what_is_stored_and_who_is_there_can_be_looked_at() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        let large = "x".repeat(100_000);
+        for number in 0..20 {
+            client.ask(format!("set users:{number} 0 0 100\r\n{}\r\n", "x".repeat(100)), "STORED\r\n");
+        }
+        client.ask(format!("set large 0 1000 100000\r\n{large}\r\nget large\r\n"), {
+            format!("STORED\r\nVALUE large 0 100000\r\n{large}\r\nEND\r\n")
+        });
+        let find = |figures: &[(String, String)], name: &str, value: &str| {
+            let found = figures.iter().find(|(other, found)| other.ends_with(name) && found == value);
+            found.unwrap_or_else(|| panic!("{name} {value} is missing: {figures:?}")).0.clone()
+        };
+        let items = client.stats("items");
+        let class = find(&items, ":number", "20").split(':').nth(1).expect("a class").to_owned();
+        let last = find(&items, ":number", "1").split(':').nth(1).expect("a class").to_owned();
+        let slabs = client.stats("slabs");
+        find(&slabs, &format!("{class}:cmd_set"), "20");
+        find(&slabs, &format!("{last}:get_hits"), "1");
+        find(&slabs, &format!("{class}:used_chunks"), "20");
+        assert!(client.stats("sizes").contains(&("160".to_owned(), "20".to_owned())), "{:?}", client.stats("sizes"));
+        client.send(format!("stats cachedump {class} 0\r\nstats cachedump {class} 3\r\nstats cachedump {last} 0\r\n"));
+        let mut keys = client.lines_until("END");
+        keys.sort();
+        keys.dedup();
+        assert!(keys.len() == 20 && keys.iter().all(|line| line.ends_with(" [100 b; 0 s]")), "{keys:?}");
+        assert_eq!(client.lines_until("END").len(), 3);
+        let dumped = client.lines_until("END");
+        assert!(dumped.len() == 1 && dumped[0].starts_with("ITEM large [100000 b; 1"), "{dumped:?}");
+        client.ask("stats cachedump x 0\r\n", "CLIENT_ERROR bad command line format\r\n");
+        let second = server.client();
+        while client.stats("conns").iter().filter(|(name, _)| name.ends_with(":state")).count() < 2 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let own = second.0.local_addr().expect("it is connected");
+        find(&client.stats("conns"), ":addr", &format!("tcp:{own}"));
+        find(&client.stats("conns"), ":listen_addr", &format!("tcp:{}", server.place));
+        server.stop();
+    });
+}
+
+#[test]
+fn keys_are_counted_by_their_prefixes_while_somebody_wants_that() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        client.ask("get users:1\r\nstats detail on\r\n", "END\r\nOK\r\n");
+        for number in 0..20 {
+            client.ask(format!("set users:{number} 0 0 1\r\nx\r\n"), "STORED\r\n");
+        }
+        client.ask("get users:1 users:none none\r\n", "VALUE users:1 0 1\r\nx\r\nEND\r\n");
+        client.ask("delete users:1\r\ndelete other:1\r\nstats detail off\r\nget users:2\r\n", {
+            "DELETED\r\nNOT_FOUND\r\nOK\r\nVALUE users:2 0 1\r\nx\r\nEND\r\n"
+        });
+        client.ask("stats detail dump\r\n", {
+            "PREFIX other get 0 hit 0 set 0 del 1\r\nPREFIX users get 2 hit 1 set 20 del 1\r\nEND\r\n"
+        });
+        client.ask("stats reset\r\nstats detail dump\r\n", "RESET\r\nEND\r\n");
+        server.stop();
+    });
+}
+
+/// What comes in parts belongs to the value alone, and is kept as it came by the shard to which it came.
+#[test]
+fn large_values_are_not_copied_where_they_came() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        let value = "x".repeat(200_000);
+        for number in 0..20 {
+            client.ask(format!("set a{number} 0 0 200000\r\n{value}\r\n"), "STORED\r\n");
+            client.ask(format!("get a{number}\r\n"), format!("VALUE a{number} 0 200000\r\n{value}\r\nEND\r\n"));
+        }
+        let sets_elsewhere = client.figure("foreign_operations") / 2;
+        assert_eq!(client.figure("store_copied"), sets_elsewhere);
+        server.stop();
+    });
+}
+
+#[test]
+fn what_grows_too_large_is_refused_and_stays() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--max-item-size", "100K"]);
+        let mut client = server.client();
+        let value = "x".repeat(60_000);
+        client.ask(format!("set a 0 0 60000\r\n{value}\r\n"), "STORED\r\n");
+        for verb in ["append", "prepend"] {
+            let question = format!("{verb} a 0 0 60000\r\n{value}\r\n");
+            client.ask(question, "NOT_STORED\r\n");
+        }
+        client.ask("get a\r\n", format!("VALUE a 0 60000\r\n{value}\r\nEND\r\n"));
+        assert_eq!(client.figure("store_too_large"), 2);
         server.stop();
     });
 }
@@ -214,9 +314,9 @@ fn what_makes_no_sense_is_said() {
     with_each(|setup| {
         for (arguments, words) in [
             (&["--cache-memory", "x"][..], "it must be a number, as 64M or 1G"),
-            (&["--cache-memory", "512K"], "--cache-memory must be"),
+            (&["--cache-memory", "512K"], "--cache-memory must be at least"),
             (&["--max-item-size", "100"], "--max-item-size must be from 1K to 1G"),
-            (&["--cache-memory", "64M", "--max-item-size", "60M"], "at most half of a shard's part"),
+            (&["--cache-memory", "64M", "--max-item-size", "60M"], "twice --max-item-size (61440K)"),
             (&["--port", "65536"], "it must be a whole number from 0 to 65535"),
             (&["--max-connections", "0"], "0 is not in 1.."),
         ] {

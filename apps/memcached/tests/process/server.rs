@@ -88,9 +88,10 @@ impl Memcached {
 
     /// The memory that it occupies, in bytes.
     pub(super) fn resident_bytes(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says");
-        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+        let counts = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
+        let pages: usize =
+            counts.split(' ').nth(1).and_then(|count| count.parse().ok()).expect("the second is resident");
+        pages * rustix::param::page_size()
     }
 
     /// Asks it to stop, which must go well.
@@ -183,7 +184,19 @@ impl<S: Read + Write> Client<S> {
         value.parse().expect("a number")
     }
 
-    fn line(&mut self) -> String {
+    /// The lines up to one.
+    pub(super) fn lines_until(&mut self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line();
+            if line == last {
+                return lines;
+            }
+            lines.push(line);
+        }
+    }
+
+    pub(super) fn line(&mut self) -> String {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];

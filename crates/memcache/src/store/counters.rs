@@ -51,6 +51,12 @@ pub struct StoreCounters {
     pub pages_moved: u64,
     /// Values that were not stored since there was no memory.
     pub no_memory: u64,
+    /// Values that were not stored since their items would have been too large.
+    pub too_large: u64,
+    /// Large values that were copied, since what they came in was not theirs alone.
+    pub copied: u64,
+    /// Large values that were to go and stayed, since somebody still had them: their memory would not have been free.
+    pub passed_over: u64,
 }
 
 /// What a store has.
@@ -62,10 +68,67 @@ pub struct StoreFigures {
     pub item_bytes: usize,
     /// Memory of all kinds, in bytes.
     pub memory_bytes: usize,
-    /// The most that it may be, in bytes.
+    /// Of it, large values that are gone and that somebody still has, in bytes.
+    pub held_bytes: usize,
+    /// The most that the memory may be, in bytes.
     pub limit_bytes: usize,
     /// Memory of the hash table, in bytes.
     pub hash_bytes: usize,
     /// Buckets of the hash table.
     pub buckets: u32,
+}
+
+/// What was done with the items of one class since the store was made, or since
+/// [`Store::reset_counters`](crate::Store::reset_counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassCounters {
+    /// Items that were asked for and there.
+    pub get_hits: u64,
+    /// Items that were stored.
+    pub sets: u64,
+    /// Items that were deleted.
+    pub delete_hits: u64,
+    /// Numbers that were counted up.
+    pub incr_hits: u64,
+    /// Numbers that were counted down.
+    pub decr_hits: u64,
+    /// Items whose unique number was the right one.
+    pub cas_hits: u64,
+    /// Items that somebody had changed.
+    pub cas_badval: u64,
+    /// Times that were changed.
+    pub touch_hits: u64,
+    /// Live items that had to go.
+    pub evictions: u64,
+    /// Those of them that would have expired some day.
+    pub evicted_nonzero: u64,
+    /// Those of them that nobody had asked for.
+    pub evicted_unfetched: u64,
+    /// How long nobody had asked for the last of them, in seconds.
+    pub evicted_age_s: u32,
+    /// Dead items whose memory was taken back.
+    pub reclaimed: u64,
+    /// Those of them that nobody had asked for.
+    pub expired_unfetched: u64,
+    /// Values that were not stored since there was no memory.
+    pub no_memory: u64,
+}
+
+/// What there is of one class: of chunks of one size, or of large values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassFigures {
+    /// Of one chunk, in bytes; zero of large values, whose items have chunks of other classes.
+    pub chunk_bytes: usize,
+    /// Of one page.
+    pub chunks_per_page: usize,
+    /// Pages.
+    pub pages: usize,
+    /// Chunks with items.
+    pub used_chunks: usize,
+    /// Hot, warm and cold items.
+    pub segments: [usize; 3],
+    /// How long nobody has asked for the oldest item of each segment, in seconds.
+    pub ages_s: [u32; 3],
+    /// What was done with the items.
+    pub counters: ClassCounters,
 }

@@ -1,21 +1,37 @@
-//! Values that lie outside of pages.
+//! Values that lie outside of pages, and how much memory they take until the last who has a part of one lets it go.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use sunstar_packet::{Buffer, BufferMut};
 
 use crate::input::PIECE_BYTES;
 use crate::value::Value;
 
-/// What the heap and the buffer's header take for one piece, in bytes, at most.
-const PIECE_OVERHEAD_BYTES: usize = 96;
+/// What the heap takes for one piece beside its bytes, at most: the headers of the bytes and of their owner, the place in the list of
+/// pieces, and the crossing of one that has come from another shard.
+const PIECE_OVERHEAD_BYTES: usize = 256;
 
+/// Values by number, and the memory of their pieces.
 #[derive(Default)]
 pub(super) struct Large {
     values: Vec<Value>,
     /// Numbers of values that are gone.
     free: Vec<u32>,
-    bytes: usize,
+    /// Of values that have numbers.
+    kept_bytes: usize,
+    usage: Rc<Usage>,
+}
+
+/// What all pieces take that anybody has.
+#[derive(Default)]
+struct Usage(Cell<usize>);
+
+/// A piece that counts for as long as anybody has a part of it: an answer may have one long after its item is gone.
+struct Piece {
+    bytes: Buffer,
+    usage: Rc<Usage>,
 }
 
 impl Large {
@@ -24,13 +40,44 @@ impl Large {
         value_bytes + value_bytes.div_ceil(PIECE_BYTES) * PIECE_OVERHEAD_BYTES
     }
 
+    /// The memory of values, also of those that are gone and that somebody still has.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes + self.values.capacity() * size_of::<Value>() + self.free.capacity() * size_of::<u32>()
+        self.usage.0.get() + self.values.capacity() * size_of::<Value>() + self.free.capacity() * size_of::<u32>()
     }
 
-    /// Takes a value that has memory of its own, and gives it a number.
+    /// The memory of values that are gone and that somebody still has.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.usage.0.get().saturating_sub(self.kept_bytes)
+    }
+
+    /// The value in memory that belongs to nobody else, and that counts.
+    pub(super) fn keep(&self, value: &Value) -> Value {
+        if value.is_owned() {
+            return Value::owned(value.pieces().iter().map(|piece| self.piece(piece.clone())));
+        }
+        let owned = own(parts(value), value.len());
+        Value::owned(owned.into_pieces().map(|piece| self.piece(piece)))
+    }
+
+    /// The value of this number with another one behind or before it. Whole pieces are those of the old one: what is copied is the
+    /// other one and a piece.
+    pub(super) fn extended(&self, number: u32, value: &Value, is_behind: bool) -> Value {
+        let old = self.of(number).pieces();
+        let at = if is_behind { old.len() - 1 } else { 0 };
+        let (edge, is_whole) = (&old[at], old[at].len() >= PIECE_BYTES);
+        let len = value.len() + if is_whole { 0 } else { edge.len() };
+        let edge = (!is_whole).then_some(&**edge);
+        let fresh =
+            if is_behind { own(edge.into_iter().chain(parts(value)), len) } else { own(parts(value).chain(edge), len) };
+        let fresh = fresh.into_pieces().map(|piece| self.piece(piece));
+        let rest = if is_behind { &old[..at + usize::from(is_whole)] } else { &old[usize::from(!is_whole)..] };
+        let rest = rest.iter().cloned();
+        if is_behind { Value::owned(rest.chain(fresh)) } else { Value::owned(fresh.chain(rest)) }
+    }
+
+    /// Takes a value that was [kept](Self::keep), and gives it a number.
     pub(super) fn add(&mut self, value: Value) -> u32 {
-        self.bytes += Self::cost_bytes(value.len());
+        self.kept_bytes += cost_of(&value);
         if let Some(number) = self.free.pop() {
             self.values[number as usize] = value;
             return number;
@@ -43,11 +90,46 @@ impl Large {
         &self.values[number as usize]
     }
 
+    /// Whether anybody else has a part of the value, so that its memory would not be free without it.
+    pub(super) fn is_lent(&self, number: u32) -> bool {
+        self.of(number).pieces().iter().any(|piece| !piece.is_unique())
+    }
+
     pub(super) fn remove(&mut self, number: u32) {
         let value = core::mem::take(&mut self.values[number as usize]);
-        self.bytes -= Self::cost_bytes(value.len());
+        self.kept_bytes -= cost_of(&value);
         self.free.push(number);
     }
+
+    /// A piece that counts from now on.
+    fn piece(&self, bytes: Buffer) -> Buffer {
+        if planted::is("memcache_lent_uncounted") {
+            return bytes;
+        }
+        let usage = Rc::clone(&self.usage);
+        usage.0.update(|sum| sum + piece_bytes(&bytes));
+        Buffer::from_owner(Piece { bytes, usage })
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.usage.0.update(|sum| sum - piece_bytes(&self.bytes));
+    }
+}
+
+fn piece_bytes(piece: &Buffer) -> usize {
+    piece.len() + PIECE_OVERHEAD_BYTES
+}
+
+fn cost_of(value: &Value) -> usize {
+    value.pieces().iter().map(piece_bytes).sum()
 }
 
 /// Copies bytes into memory that belongs to a value alone: what was received may be a small part of a large buffer.

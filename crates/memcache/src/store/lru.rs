@@ -51,6 +51,11 @@ impl Lru {
         self.lists[group][segment].count
     }
 
+    /// The item at the front of a list.
+    pub(super) fn newest(&self, group: usize, segment: usize) -> ItemId {
+        self.lists[group][segment].newest
+    }
+
     pub(super) fn is_empty(&self, group: usize) -> bool {
         self.lists[group].iter().all(|list| list.count == 0)
     }
@@ -143,9 +148,19 @@ impl Lru {
         self.oldest(group)
     }
 
+    /// Lets an item that can't go be as one that has just come.
+    pub(super) fn put_off(&mut self, slabs: &mut Slabs, group: usize, id: ItemId) {
+        self.relink(slabs, group, HOT, id);
+    }
+
+    /// The item at the end of a list.
+    pub(super) fn oldest_in(&self, group: usize, segment: usize) -> Option<ItemId> {
+        Some(self.lists[group][segment].oldest).filter(|id| *id != NO_ITEM)
+    }
+
     /// The item at the end of the lists of a group.
     pub(super) fn oldest(&self, group: usize) -> Option<ItemId> {
-        [COLD, HOT, WARM].into_iter().map(|segment| self.lists[group][segment].oldest).find(|id| *id != NO_ITEM)
+        [COLD, HOT, WARM].into_iter().find_map(|segment| self.oldest_in(group, segment))
     }
 
     /// The items of a list, newest first.

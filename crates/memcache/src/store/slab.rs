@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::counters::ClassFigures;
 use super::item::{self, HEADER_BYTES};
 use crate::limits::MAX_KEY_BYTES;
 
@@ -15,7 +16,7 @@ const MIN_CHUNK_BYTES: usize = 64;
 
 /// Values from this length on lie outside of pages. Handing out a reference to one costs as much as copying so many bytes into the
 /// answer; and in a page as small as these, larger chunks would leave much of it unused.
-pub(super) const LARGE_VALUE_BYTES: usize = 4096;
+pub const LARGE_VALUE_BYTES: usize = 4096;
 
 /// The largest chunk that an item may need.
 const MAX_CHUNK_BYTES: usize = HEADER_BYTES + MAX_KEY_BYTES + LARGE_VALUE_BYTES;
@@ -53,6 +54,8 @@ struct Class {
     used: usize,
     /// Pages with free chunks.
     open: Vec<u32>,
+    /// The one of them in which nothing is left. It stays for what comes next, until others need its memory.
+    empty: Option<u32>,
 }
 
 pub(super) struct Slabs {
@@ -61,23 +64,14 @@ pub(super) struct Slabs {
     vacant: Vec<u32>,
     classes: Vec<Class>,
     live_pages: usize,
-}
-
-/// What a class has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClassFigures {
-    /// Of one chunk, in bytes.
-    pub chunk_bytes: usize,
-    /// Pages.
-    pub pages: usize,
-    /// Chunks with items.
-    pub used_chunks: usize,
+    /// How many classes have an empty page.
+    empty_pages: usize,
 }
 
 impl Slabs {
     pub(super) fn new() -> Self {
         let classes = chunk_sizes().map(|chunk_bytes| Class { chunk_bytes, ..Class::default() }).collect();
-        Self { pages: Vec::new(), vacant: Vec::new(), classes, live_pages: 0 }
+        Self { pages: Vec::new(), vacant: Vec::new(), classes, live_pages: 0, empty_pages: 0 }
     }
 
     pub(super) fn classes(&self) -> usize {
@@ -93,9 +87,23 @@ impl Slabs {
         self.page(id).class.into()
     }
 
+    /// What a class has of chunks; nothing of that of large values.
     pub(super) fn figures(&self, class: usize) -> ClassFigures {
-        let Class { chunk_bytes, pages, used, .. } = self.classes[class];
-        ClassFigures { chunk_bytes, pages, used_chunks: used }
+        let Some(Class { chunk_bytes, pages, used, .. }) = self.classes.get(class) else {
+            return ClassFigures::default();
+        };
+        let (chunk_bytes, pages, used_chunks) = (*chunk_bytes, *pages, *used);
+        ClassFigures {
+            chunk_bytes,
+            chunks_per_page: PAGE_BYTES / chunk_bytes,
+            pages,
+            used_chunks,
+            ..ClassFigures::default()
+        }
+    }
+
+    pub(super) fn live_pages(&self) -> usize {
+        self.live_pages
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -128,10 +136,16 @@ impl Slabs {
         page.free = next;
         page.fresh += u16::from(free == NO_SLOT);
         page.used += 1;
-        if page.is_full() {
-            self.classes[class].open.pop();
+        let is_full = page.is_full();
+        let class = &mut self.classes[class];
+        if is_full {
+            class.open.pop();
         }
-        self.classes[class].used += 1;
+        if class.empty == Some(place) {
+            class.empty = None;
+            self.empty_pages -= 1;
+        }
+        class.used += 1;
         Some(id)
     }
 
@@ -148,9 +162,25 @@ impl Slabs {
         if was_full {
             self.classes[class].open.push(place);
         }
-        if is_empty && self.classes[class].open.len() > 1 {
-            self.give_page(place);
+        if !is_empty {
+            return;
         }
+        if self.classes[class].open.len() > 1 {
+            self.give_page(place);
+        } else {
+            self.classes[class].empty = Some(place);
+            self.empty_pages += 1;
+        }
+    }
+
+    /// Gives a page back in which nothing is left; false if there is none.
+    pub(super) fn give_empty(&mut self) -> bool {
+        if self.empty_pages == 0 {
+            return false;
+        }
+        let place = self.classes.iter().find_map(|class| class.empty);
+        place.into_iter().for_each(|place| self.give_page(place));
+        place.is_some()
     }
 
     /// Adds a page to a class; false if there are as many as there can be.
@@ -208,12 +238,22 @@ impl Slabs {
         Some((next, u32::try_from(next).expect("an item's number has it") << SLOT_BITS))
     }
 
+    /// The first chunk of the page at this place or of the next one; `None` behind the last.
+    pub(super) fn page_from(&self, place: usize) -> Option<(usize, ItemId)> {
+        let next = (place..self.pages.len()).find(|place| !self.pages[*place].bytes.is_empty())?;
+        Some((next, u32::try_from(next).expect("an item's number has it") << SLOT_BITS))
+    }
+
     fn give_page(&mut self, place: u32) {
         let page = &mut self.pages[place as usize];
         page.bytes = Box::default();
         (page.fresh, page.free) = (0, NO_SLOT);
         let class = &mut self.classes[usize::from(page.class)];
         class.open.retain(|open| *open != place);
+        if class.empty == Some(place) {
+            class.empty = None;
+            self.empty_pages -= 1;
+        }
         class.pages -= 1;
         self.live_pages -= 1;
         self.vacant.push(place);

@@ -1,5 +1,7 @@
 //! The store beside a plain map, and what it keeps to whatever happens.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -335,7 +337,7 @@ fn memory_is_kept_to_whatever_sizes_come() {
     }
     assert!(store.counters().evictions > 0 && store.counters().pages_moved > 0);
     store.set_memory(2 << 20);
-    for _ in 0..20 {
+    for _ in 0..40 {
         store.poll(now);
     }
     assert!(store.figures().memory_bytes <= 2 << 20);
@@ -352,7 +354,7 @@ fn what_is_used_beside_counts_for_the_cap() {
     }
     assert!(store.figures().memory_bytes <= (3 << 20) + 32_768, "{:?}", store.figures());
     store.lend(2 << 20);
-    for _ in 0..20 {
+    for _ in 0..40 {
         store.poll(START);
     }
     assert!(store.figures().memory_bytes <= 2 << 20, "{:?}", store.figures());
@@ -423,6 +425,20 @@ fn times_are_read_as_memcached_does() {
     assert_eq!(Expiry::new(i64::MAX, START).second(), Some(u32::MAX));
 }
 
+/// The wall's clock was put an hour forward, or back, since the clock of items began.
+#[test]
+fn a_second_since_1970_is_that_of_the_clock_from_then_on() {
+    for wall in [START - 3600, START, START + 3600] {
+        let second = |exptime: i64| Expiry::new(Expiry::on_clock(exptime, START, wall), START).second();
+        assert_eq!(second(i64::from(wall) + 100), Some(START + 100));
+        assert_eq!(second(i64::from(wall) - 100), Some(1), "it has passed");
+        assert_eq!((second(0), second(100), second(-1)), (None, Some(START + 100), Some(1)));
+        assert_eq!(second(2_592_000), Some(START + 2_592_000), "thirty days are from now");
+        assert_eq!(second(2_592_001), Some(1), "and a day in 1970 has passed");
+        assert_eq!(second(i64::MAX), Some(u32::MAX));
+    }
+}
+
 #[test]
 fn a_large_value_is_handed_out_as_it_is_and_keeps_no_foreign_memory() {
     let mut store = store_of(8 << 20);
@@ -434,7 +450,8 @@ fn a_large_value_is_handed_out_as_it_is_and_keeps_no_foreign_memory() {
         FoundValue::Small(_) => panic!("it was copied"),
     });
     store.delete(key(b"a"), START);
-    assert!(one.expect("it is there") == *[7; 10_000].as_slice(), "who has it keeps it");
+    assert!(*one.as_ref().expect("it is there") == *[7; 10_000].as_slice(), "who has it keeps it");
+    drop(one);
     assert!(store.large.memory_bytes() < 1000);
 }
 

@@ -3,6 +3,7 @@
 mod answered;
 mod client;
 mod corpus;
+mod joining;
 mod pieces;
 mod properties;
 mod requests;

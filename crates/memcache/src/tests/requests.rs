@@ -211,27 +211,6 @@ fn a_line_without_end_ends_the_connection() {
 }
 
 #[test]
-fn values_under_way_are_bounded_together() {
-    let endpoint = Endpoint::new(Limits { pending_value_bytes: 150_000, ..Limits::DEFAULT });
-    let mut first = endpoint.accept();
-    first.handle_input(Buffer::from("set a 0 0 100000\r\nx")).unwrap();
-    assert!(first.poll_request().is_none());
-    let mut second = endpoint.accept();
-    second.handle_input(Buffer::from("set b 0 0 100000\r\nx")).unwrap();
-    let refused = second.poll_request();
-    assert!(
-        matches!(&refused, Some(Request::Refused { refusal: Refusal::NoMemory, stale: Some(key), .. }) if *key == b"b"[..]),
-        "{refused:?}"
-    );
-    assert!(second.poll_request().is_none() && second.wants_input());
-    assert_eq!((endpoint.counters().values_refused, endpoint.counters().pending_value_bytes), (1, 100_000));
-    second.handle_input(Buffer::copy_from_slice(&[&[b'x'; 99_999][..], b"\r\nversion\r\n"].concat())).unwrap();
-    assert!(matches!(second.poll_request(), Some(Request::Version)));
-    drop(first);
-    assert_eq!(endpoint.counters().pending_value_bytes, 0);
-}
-
-#[test]
 fn a_value_is_a_part_of_what_was_received() {
     let mut server = server();
     let received = Buffer::from("set k 0 0 5\r\nhello\r\n");
