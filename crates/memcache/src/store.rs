@@ -119,8 +119,9 @@ impl Store {
         }
     }
 
-    /// Refuses items whose key, value and [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) are more than this, at most [`MAX_VALUE_BYTES`](crate::MAX_VALUE_BYTES), which is what they
-    /// may be otherwise. For what grows: whoever reads requests has refused those that are too large as they come.
+    /// Refuses items whose key, value and [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) are more than this, at most
+    /// [`MAX_VALUE_BYTES`], which is what they may be otherwise. For what grows: whoever reads requests has refused those that are too
+    /// large as they come.
     pub fn set_item_limit(&mut self, bytes: usize) {
         self.item_limit_bytes = bytes.min(MAX_VALUE_BYTES);
     }
