@@ -133,6 +133,18 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },
+    Package {
+        name: "php-cli",
+        program: "php",
+        why: "runs a client of memcached as websites use it",
+        steps: &["tools"],
+    },
+    Package {
+        name: "php-memcached",
+        program: "/usr/share/doc/php-memcached/copyright",
+        why: "is that client, which has libmemcached in it",
+        steps: &["tools"],
+    },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
         name: "binutils",

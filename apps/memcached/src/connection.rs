@@ -176,6 +176,9 @@ impl Session<'_> {
         let count = self.output.poll_transmit(&mut out);
         if count > 0 {
             Counters::add(&self.server.counters.bytes_written, count);
+            if planted::is("memcached_output_leaked") {
+                std::mem::forget(out.clone());
+            }
             self.stream.write_buffers(out).await?;
             self.now_s = self.server.now_s();
         }

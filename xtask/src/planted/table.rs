@@ -76,7 +76,12 @@ pub(super) const FINDERS: &[Finder] = &[
     },
     Finder { package: HTTP, kind: Unit, tests: "client::tests::faults", bugs: &["client_stale_kept"] },
     Finder { package: HTTP, kind: Unit, tests: "client::tests::pool", bugs: &["client_waits_unbounded"] },
-    Finder { package: HTTP, kind: Process, tests: "misbehave::", bugs: &["connection_leaked", "memory_leaked"] },
+    Finder {
+        package: HTTP,
+        kind: Process("httpd"),
+        tests: "misbehave::",
+        bugs: &["connection_leaked", "memory_leaked"],
+    },
     Finder { package: HTTP, kind: Unit, tests: "property_conditional", bugs: &["date_beside_tag"] },
     Finder {
         package: HTTP,
@@ -107,6 +112,12 @@ pub(super) const FINDERS: &[Finder] = &[
         kind: Unit,
         tests: "property_the_store_is_a_map",
         bugs: &["memcache_count_unseen", "memcache_expires_late"],
+    },
+    Finder {
+        package: MEMCACHED,
+        kind: Process(MEMCACHED),
+        tests: "misbehave::",
+        bugs: &["memcached_answers_mixed", "memcached_connection_kept", "memcached_output_leaked"],
     },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_wanted_survives", bugs: &["memcache_cold_stays"] },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_no_answer", bugs: &["memcache_any_value"] },
@@ -277,6 +288,7 @@ const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const MEMCACHE: &str = "sunstar-memcache";
+const MEMCACHED: &str = "memcached";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 const SOCKETS: &str = "sunstar-sockets";

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod memory;
+mod misbehave;
 mod requests;
 mod server;
 mod tools;
