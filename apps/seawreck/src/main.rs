@@ -7,6 +7,7 @@
 mod arrivals;
 mod engine;
 mod fault;
+mod load_side;
 mod options;
 mod plan;
 mod protocol;
@@ -50,6 +51,9 @@ async fn load(args: Args) -> Result<(), Error> {
     let mut stop = stop_requested();
     let wish = args.wish().map_err(Error::usage)?;
     let target = SocketAddr::new(address(&wish.host).await?, wish.port);
+    if let Some(other) = args.from.iter().find(|from| from.is_ipv4() != target.is_ipv4()) {
+        return Err(Error::usage(format_args!("nobody gets from {other} to {}", target.ip())));
+    }
     let plan = args.plan(&wish, target);
     let description = Description { target: wish.target.clone(), load: args.load() };
     let shows_progress = match &*args.output.progress {
@@ -81,11 +85,10 @@ async fn load(args: Args) -> Result<(), Error> {
             run::run(&plan, move |_, _| EchoDatagrams::new(size, in_buffer), stop, tell).await?
         }
     };
-    let is_success = outcome.is_success(asks) || outcome.why == Why::Stopped;
-    let why = outcome.failure();
+    let failure = outcome.failure(asks);
     let output = args.output;
     blocking(move || tell_of(&description, &outcome, &output)).await??;
-    if is_success { Ok(()) } else { Err(Error::failure(format_args!("{target}: {why}"))) }
+    failure.map_or(Ok(()), |why| Err(Error::failure(format_args!("{target}: {why}"))))
 }
 
 /// Stores all keys, so that who gets them finds them.
@@ -108,7 +111,8 @@ async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unp
     if stored == keys || outcome.why == Why::Stopped {
         return Ok(());
     }
-    let why = if stored == 0 { outcome.failure() } else { format!("only {stored} of {keys} keys were stored") };
+    let why = outcome.failure(true).filter(|_| stored == 0);
+    let why = why.unwrap_or_else(|| format!("only {stored} of {keys} keys were stored"));
     Err(Error::failure(format_args!("{}: {why}", plan.target)))
 }
 

@@ -1,12 +1,12 @@
 //! memcached, where it is installed, and servers that speak its protocol badly.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::seawreck::{PATIENCE, report, run, with_each};
+use super::seawreck::{PATIENCE, report, report_of_open_loop, run, with_each};
 use super::server::serve;
 
 /// memcached while it runs. It is killed with the value.
@@ -85,7 +85,7 @@ fn memcached_has_seen_what_is_told() {
         let seen = report(backend, shards, &[&several[..], &common].concat());
         assert_eq!((seen.count("/protocol/hits"), seen.faults()), (9600, vec![]));
         let open = ["--rate", "500", "--arrivals", "poisson", "-d", "1s"];
-        let seen = report(backend, shards, &[&open[..], &common].concat());
+        let seen = report_of_open_loop(backend, shards, &[&open[..], &common].concat());
         assert_eq!(seen.faults(), vec![]);
     });
 }
@@ -121,6 +121,28 @@ fn told(backend: &str, shards: usize, more: &[&str], answer: &'static str) -> Ve
     let url = format!("memcached://{address}");
     let arguments = ["-n", "10", "--connections", "1", "--keys", "10", "--value-bytes", "1", "--json", "-", &url];
     run(backend, shards, &[more, &arguments].concat()).report().faults()
+}
+
+#[test]
+fn figures_are_those_of_what_is_measured() {
+    with_each(|backend, shards| {
+        let address = serve(|stream| {
+            let mut answers = stream.try_clone().expect("it is possible");
+            let lines = BufReader::new(stream).lines();
+            for _ in lines.map_while(Result::ok) {
+                if answers.write_all(b"END\r\n").is_err() {
+                    return;
+                }
+            }
+        });
+        let url = format!("memcached://{address}");
+        let arguments = ["--warm-up", "500ms", "-d", "500ms", "--gets", "1", "--multiget", "3", &url];
+        let seen = report(backend, shards, &arguments);
+        let requests = seen.count("/requests");
+        assert!(requests > 0, "{seen:?}");
+        let figures = ["gets", "sets", "hits", "misses"].map(|name| seen.count(&format!("/protocol/{name}")));
+        assert_eq!(figures, [requests, 0, 0, 3 * requests]);
+    });
 }
 
 #[test]

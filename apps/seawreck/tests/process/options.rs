@@ -45,3 +45,10 @@ fn it_runs_beside_other_applications() {
     let port = text.split("--prometheus-port").nth(1).expect("it has the option");
     assert!(port.split("--").next().is_some_and(|help| help.contains("[default: 0]")), "{text}");
 }
+
+#[test]
+fn the_help_says_what_the_exit_codes_mean() {
+    let help = command("epoll", 1, &["--help"]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(text.contains("Exit code:") && text.contains("1  some requests failed, timed out"), "{text}");
+}
