@@ -29,9 +29,10 @@ use options::{Args, Output, What};
 use plan::{Plan, Share};
 use protocol::flow::Flow;
 use protocol::http::Http;
-use protocol::in_buffer;
+use protocol::memcache::datagrams::Datagrams;
 use protocol::memcache::{Memcache, Mix};
 use protocol::ping_pong::{Echo, EchoDatagrams};
+use protocol::{Protocol, in_buffer};
 use report::{Description, csv, html, human, json};
 use run::{Outcome, Row, Why};
 
@@ -69,14 +70,28 @@ async fn load(args: Args) -> Result<(), Error> {
         }
     };
     let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
-    if let What::Memcache { mix, fills: true } = &wish.what {
-        fill(&plan, mix, &mut stop).await?;
+    match &wish.what {
+        What::Memcache { mix, fills: true } => {
+            let of_all = mix.clone();
+            let make = move |_: &Plan, share: &Share| Memcache::filling(&of_all, share.requests_before, in_buffer);
+            fill(&plan, mix, plan.pipeline.max(FILLING), make, &mut stop).await?;
+        }
+        What::MemcacheDatagrams { mix, fills: true } => {
+            let of_all = mix.clone();
+            let make = move |_: &Plan, share: &Share| Datagrams::filling(&of_all, share.requests_before);
+            // Who sends more than is taken loses it.
+            fill(&plan, mix, 1, make, &mut stop).await?;
+        }
+        _ => {}
     }
     let stop = &mut stop;
     let outcome = match wish.what {
         What::Http(requests) => run::run(&plan, move |plan, _| Http::new(&requests, plan.pipeline), stop, tell).await?,
         What::Memcache { mix, .. } => {
             run::run(&plan, move |_, share| Memcache::new(&mix, share.seed, in_buffer), stop, tell).await?
+        }
+        What::MemcacheDatagrams { mix, .. } => {
+            run::run(&plan, move |_, share| Datagrams::new(&mix, share.seed), stop, tell).await?
         }
         What::Echo { size } => run::run(&plan, move |_, _| Echo::new(size, in_buffer), stop, tell).await?,
         What::Sink { size } => run::run(&plan, move |_, _| Flow::to_sink(size, in_buffer), stop, tell).await?,
@@ -92,7 +107,13 @@ async fn load(args: Args) -> Result<(), Error> {
 }
 
 /// Stores all keys, so that who gets them finds them.
-async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unpin)) -> Result<(), Error> {
+async fn fill<P: Protocol>(
+    plan: &Plan,
+    mix: &Mix,
+    pipeline: usize,
+    make: impl FnOnce(&Plan, &Share) -> P + Clone + Send + 'static,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<(), Error> {
     let plan = Plan {
         requests: Some(mix.keys.count),
         duration: None,
@@ -101,11 +122,9 @@ async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unp
         is_idle: false,
         ramp: Duration::ZERO,
         warm_up: Duration::ZERO,
-        pipeline: plan.pipeline.max(FILLING),
+        pipeline,
         ..plan.clone()
     };
-    let mix = mix.clone();
-    let make = move |_: &Plan, share: &Share| Memcache::filling(&mix, share.requests_before, in_buffer);
     let outcome = run::run(&plan, make, stop, |_| ()).await?;
     let (stored, keys) = (outcome.total.good(), plan.requests.unwrap_or(0));
     if stored == keys || outcome.why == Why::Stopped {

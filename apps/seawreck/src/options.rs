@@ -41,7 +41,7 @@ free connection) with the time for which they had waited by then. A WARNING says
 #[derive(clap::Args, Debug)]
 #[command(after_help = ENDINGS)]
 pub(crate) struct Args {
-    /// Where to: http://HOST:PORT/PATH, several for requests in turn; memcached://HOST:PORT; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
+    /// Where to: http://HOST:PORT/PATH, several for requests in turn; memcached://HOST:PORT or memcached-udp://HOST:PORT; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// A file with more URLs, one a line
@@ -156,10 +156,24 @@ pub(crate) struct Wish {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Http(Requests),
-    Echo { size: usize },
-    EchoDatagrams { size: usize },
-    Memcache { mix: Mix, fills: bool },
-    Sink { size: usize },
+    Echo {
+        size: usize,
+    },
+    EchoDatagrams {
+        size: usize,
+    },
+    Memcache {
+        mix: Mix,
+        fills: bool,
+    },
+    /// The same over UDP.
+    MemcacheDatagrams {
+        mix: Mix,
+        fills: bool,
+    },
+    Sink {
+        size: usize,
+    },
     Source,
 }
 
@@ -167,7 +181,7 @@ impl Args {
     /// The plan without address and arrivals.
     pub(crate) fn plan(&self, wish: &Wish, target: std::net::SocketAddr) -> Plan {
         let transport = match wish.what {
-            What::EchoDatagrams { .. } => Transport::Udp,
+            What::EchoDatagrams { .. } | What::MemcacheDatagrams { .. } => Transport::Udp,
             What::Http(_) | What::Echo { .. } | What::Memcache { .. } | What::Sink { .. } | What::Source => {
                 Transport::Tcp
             }
@@ -204,9 +218,9 @@ impl Args {
         }
         let (host, port, what) = match scheme {
             "http" => self.http(&urls)?,
-            "tcp" | "udp" | "memcached" => self.at_port(scheme, rest, &urls)?,
+            "tcp" | "udp" | "memcached" | "memcached-udp" => self.at_port(scheme, rest, &urls)?,
             "https" => return Err("https is not spoken yet".to_owned()),
-            _ => return Err(format!("{scheme}:// is not spoken; http, memcached, tcp and udp are")),
+            _ => return Err(format!("{scheme}:// is not spoken; http, memcached, memcached-udp, tcp and udp are")),
         };
         let duration = match (self.duration, self.requests) {
             (Some(Duration::ZERO), _) => return Err("--duration must be longer than nothing".to_owned()),
@@ -267,6 +281,10 @@ impl Args {
         if scheme == "memcached" {
             let mix = self.memcached.mix()?;
             return Ok((host, port, What::Memcache { mix, fills: self.memcached.fill }));
+        }
+        if scheme == "memcached-udp" {
+            let mix = self.memcached.mix_of_datagrams(MAX_DATAGRAM)?;
+            return Ok((host, port, What::MemcacheDatagrams { mix, fills: self.memcached.fill }));
         }
         if scheme == "tcp" {
             if self.size > MAX_MESSAGE {

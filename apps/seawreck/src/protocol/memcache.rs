@@ -1,5 +1,6 @@
 //! The memcache text protocol: keys drawn by chance, values that say themselves whether they are right.
 
+pub(crate) mod datagrams;
 mod keys;
 
 use std::cell::{Cell, RefCell};
@@ -94,6 +95,11 @@ impl Memcache {
     /// Stores all keys in turn, from this one on.
     pub(crate) fn filling(mix: &Mix, first: u64, place: impl Fn(&[u8]) -> Buffer) -> Self {
         Self { filling: Some(Cell::new(first)), ..Self::new(mix, 0, place) }
+    }
+
+    /// A number by chance.
+    fn draw_u16(&self) -> u16 {
+        self.random.borrow_mut().random()
     }
 
     fn set(&self, session: &mut Session, key: u64) {
