@@ -34,7 +34,16 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "connections_failed": faults(&total.unconnected),
         "connections_closed_idle": total.closed_idle,
         "latency_ns": times(&total.latencies),
+        "latency_given_up": total.given_up,
         "connect_ns": times(&total.connects),
+        "load_side": {
+            "is_saturated": outcome.load_side.is_saturated(),
+            "is_late": outcome.is_late(),
+            "busy": outcome.load_side.busiest().map(|(_, share)| share),
+            "lag_ns": times(&total.lag),
+            "lateness_ns": times(&total.lateness),
+        },
+        "warnings": outcome.warnings(),
         "seconds": outcome.series.iter().map(second).collect::<Vec<_>>(),
     })
 }
@@ -65,6 +74,7 @@ fn second(row: &Row) -> Value {
     json!({
         "at_s": row.at_s,
         "len_s": row.len_s,
+        "is_draining": row.is_draining,
         "requests": row.good,
         "failed": row.bad,
         "connections_open": row.open,
