@@ -1,5 +1,8 @@
 //! One connection: requests are taken up together, and answered in their order.
 
+mod binary;
+pub(crate) mod datagram;
+
 use std::rc::Rc;
 
 use sunstar::executor::maybe_yield;
@@ -22,9 +25,11 @@ pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VER
 pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> {
     let mut connection = server.endpoint.accept();
     let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint));
-    let mut session = Session { server, stream, output, batch, now_s: server.now_s() };
+    let stream = Some(stream);
+    let mut session = Session { server, stream, limit_bytes: usize::MAX, output, batch, now_s: server.now_s() };
     loop {
-        let Ok(input) = with_abort(server.stop(), session.stream.read()).await else { return Ok(()) };
+        let Some(stream) = &mut session.stream else { return Ok(()) };
+        let Ok(input) = with_abort(server.stop(), stream.read()).await else { return Ok(()) };
         let input = input?;
         if input.is_empty() {
             return Ok(());
@@ -39,7 +44,7 @@ pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> 
         server.store.borrow_mut().lend(server.endpoint.pending_value_bytes());
         session.send().await?;
         if connection.is_over() {
-            return session.stream.flush().await;
+            return session.flush().await;
         }
         maybe_yield().await;
     }
@@ -47,7 +52,10 @@ pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> 
 
 struct Session<'a> {
     server: &'a Server,
-    stream: Stream,
+    /// Where answers go; to nobody while a datagram is answered.
+    stream: Option<Stream>,
+    /// Where they go to nobody, they may become so long.
+    limit_bytes: usize,
     output: Output,
     /// Operations of which some wait for other shards.
     batch: Batch,
@@ -92,6 +100,8 @@ impl Session<'_> {
                     self.tell(|output| output.put_refusal(refusal));
                 }
             }
+            Request::Meta(command, key, value) => self.operate(Operation::Meta(command), &key, value),
+            Request::Binary(request) => self.take_packet(request).await?,
             Request::MetaNoop => self.tell(|output| output.put(b"MN\r\n")),
             Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
             Request::Verbosity { noreply } => self.done(noreply),
@@ -172,6 +182,9 @@ impl Session<'_> {
     }
 
     async fn send(&mut self) -> Result<(), Error> {
+        let Some(stream) = &mut self.stream else {
+            return if self.output.len() > self.limit_bytes { Err(Error::MessageTooLong) } else { Ok(()) };
+        };
         let mut out: Vec<Buffer> = Vec::new();
         let count = self.output.poll_transmit(&mut out);
         if count > 0 {
@@ -179,9 +192,15 @@ impl Session<'_> {
             if planted::is("memcached_output_leaked") {
                 std::mem::forget(out.clone());
             }
-            self.stream.write_buffers(out).await?;
+            stream.write_buffers(out).await?;
             self.now_s = self.server.now_s();
         }
         Ok(())
+    }
+    async fn flush(&mut self) -> Result<(), Error> {
+        match &mut self.stream {
+            Some(stream) => stream.flush().await,
+            None => Ok(()),
+        }
     }
 }

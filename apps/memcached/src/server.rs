@@ -1,5 +1,9 @@
 //! A shard's server: its items, its connections, its end.
 
+mod hook;
+mod sources;
+pub(crate) mod udp;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,16 +34,18 @@ const PENDING_PART: usize = 8;
 pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) port: Option<u16>,
+    /// 0 for none.
+    pub(crate) udp_port: u16,
     hash: KeyHash,
     pub(crate) started_s: u32,
 }
 
 impl Settings {
     /// With a secret of its own.
-    pub(crate) fn new(bounds: Bounds, port: Option<u16>) -> Self {
+    pub(crate) fn new(bounds: Bounds, port: Option<u16>, udp_port: u16) -> Self {
         let mut secret = [[0; 8]; 2];
         current::entropy(secret.as_flattened_mut());
-        Self { bounds, port, hash: KeyHash::new(secret.map(u64::from_le_bytes)), started_s: seconds() }
+        Self { bounds, port, udp_port, hash: KeyHash::new(secret.map(u64::from_le_bytes)), started_s: seconds() }
     }
 }
 
@@ -70,6 +76,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     pub(crate) store: RefCell<Store>,
     pub(crate) counters: Counters,
+    pub(crate) udp: udp::Udp,
     pub(crate) published: OnceCell<Registration>,
     peers: OnceCell<Sharded<Server>>,
     last_s: Cell<u32>,
@@ -94,6 +101,7 @@ impl Server {
             endpoint: Endpoint::new(limits),
             store: RefCell::new(Store::new(settings.hash, memory_bytes)),
             counters: Counters::default(),
+            udp: udp::Udp::default(),
             published: OnceCell::new(),
             peers: OnceCell::new(),
             last_s: Cell::new(0),
@@ -167,7 +175,7 @@ impl Server {
                 let _inside = inside;
                 let live = Live::new(server);
                 // The peer's end is no news, and so are its errors.
-                let ended = connection::serve(&live.0, stream).await;
+                let ended = live.0.known(stream.peer_address().ok(), connection::serve(&live.0, stream)).await;
                 if ended.is_err() && planted::is("memcached_connection_kept") {
                     std::future::pending().await
                 }

@@ -24,6 +24,7 @@ struct Snapshot {
     bytes_written: u64,
     foreign: u64,
     batches: u64,
+    datagrams: [u64; 4],
 }
 
 impl Snapshot {
@@ -42,6 +43,7 @@ impl Snapshot {
             bytes_written: counters.bytes_written.get(),
             foreign: counters.foreign.get(),
             batches: counters.batches.get(),
+            datagrams: server.udp.counters.all(),
         }
     }
 }
@@ -115,7 +117,13 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     put(output, "values_refused", sum(|shard| shard.values_refused));
     put(output, "foreign_operations", sum(|shard| shard.foreign));
     put(output, "foreign_batches", sum(|shard| shard.batches));
+    for (place, name) in DATAGRAMS.iter().enumerate() {
+        put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
+    }
 }
+
+/// What is counted of datagrams.
+const DATAGRAMS: [&str; 4] = ["datagrams", "datagrams_refused", "datagrams_withheld", "datagrams_in_hook"];
 
 /// What stores count, under memcached's names.
 type Named = (&'static str, fn(&StoreCounters) -> u64);
@@ -154,7 +162,7 @@ fn settings(server: &Server, output: &mut Output) {
     put(output, "maxbytes", bounds.memory_bytes);
     put(output, "maxconns", bounds.connections);
     put(output, "tcpport", server.settings.port.unwrap_or(0));
-    put(output, "udpport", 0);
+    put(output, "udpport", server.settings.udp_port);
     put(output, "evictions", "on");
     put(output, "num_threads", shard_count());
     put(output, "item_size_max", bounds.item_bytes);

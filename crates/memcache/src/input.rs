@@ -13,8 +13,8 @@ const JOIN_BYTES: usize = 256;
 /// A value that is put together lies in buffers of at most so many bytes, so that the heap has blocks of few sizes.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
-/// The end of a line, and of a block.
-const LINE_END: &[u8] = b"\r\n";
+/// The end of a line, and of a block of the text protocol.
+pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// The connection has not looked at the input before; the buffer comes back.
 #[derive(Debug)]
@@ -64,12 +64,18 @@ pub(crate) struct Input {
 struct Joining {
     complete: Value,
     piece: BufferMut,
+    ending: &'static [u8],
     /// Of its end, how many bytes have come, and whether they are right.
     end: (usize, bool),
     _memory: Reservation,
 }
 
 impl Input {
+    /// The next byte.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.current.first().copied()
+    }
+
     /// Whether all that has come was looked at.
     pub(crate) fn is_empty(&self) -> bool {
         self.current.is_empty()
@@ -158,13 +164,26 @@ impl Input {
         Some(joined.slice(..space))
     }
 
+    /// Reads so many bytes, which are few, into one buffer.
+    pub(crate) fn read_bytes(&mut self, endpoint: &Endpoint, len: usize) -> Option<Buffer> {
+        if self.joined.is_none() && self.current.len() >= len {
+            return Some(self.current.split_to(len));
+        }
+        let so_far = self.joined.as_ref().map_or(0, |joined| joined.len());
+        let rest = self.current.split_to((len - so_far).min(self.current.len()));
+        let behind = core::mem::replace(&mut self.current, rest);
+        self.join(endpoint);
+        self.current = behind;
+        self.joined.take_if(|joined| joined.len() == len).map(BufferMut::freeze)
+    }
+
     /// Reads a block of `len` bytes and its end.
-    pub(crate) fn read_block(&mut self, endpoint: &Endpoint, len: usize) -> Block {
+    pub(crate) fn read_block(&mut self, endpoint: &Endpoint, len: usize, ending: &'static [u8]) -> Block {
         let Some(joining) = &mut self.block else {
-            if self.current.len() >= len + LINE_END.len() {
+            if self.current.len() >= len + ending.len() {
                 let value = self.current.split_to(len);
-                let is_ended = self.current.starts_with(LINE_END);
-                self.current.advance(LINE_END.len());
+                let is_ended = self.current.starts_with(ending);
+                self.current.advance(ending.len());
                 return if is_ended { Block::Complete(value.into()) } else { Block::Unended };
             }
             let Some(memory) = endpoint.reserve_value(len) else { return Block::NoMemory };
@@ -172,13 +191,14 @@ impl Input {
             self.block = Some(Joining {
                 complete: Value::new(),
                 piece: BufferMut::with_capacity(0, len.min(PIECE_BYTES)),
+                ending,
                 end: (0, true),
                 _memory: memory,
             });
-            return self.read_block(endpoint, len);
+            return self.read_block(endpoint, len, ending);
         };
         joining.take(len, &mut self.current);
-        if joining.end.0 < LINE_END.len() {
+        if joining.complete.len() < len || joining.end.0 < ending.len() {
             return Block::Partial;
         }
         let joining = self.block.take().expect("it was just looked at");
@@ -206,11 +226,11 @@ impl Joining {
             let next = BufferMut::with_capacity(0, (missing - count).min(PIECE_BYTES));
             self.complete.push(core::mem::replace(&mut self.piece, next).freeze());
         }
-        while self.end.0 < LINE_END.len()
+        while self.end.0 < self.ending.len()
             && let Some(byte) = from.first()
         {
             if !planted::is("memcache_end_split") {
-                self.end.1 &= *byte == LINE_END[self.end.0];
+                self.end.1 &= *byte == self.ending[self.end.0];
             }
             self.end.0 += 1;
             from.advance(1);

@@ -1,8 +1,12 @@
 //! What clients ask for.
 
+use alloc::boxed::Box;
+
 use sunstar_packet::Buffer;
 
+use crate::binary::BinaryRequest;
 use crate::command::{Direction, RetrievalCommand, StorageCommand};
+use crate::meta::MetaCommand;
 use crate::reply::Refusal;
 use crate::value::Value;
 
@@ -70,6 +74,10 @@ pub enum Request {
         /// Whether to keep silent about it.
         noreply: bool,
     },
+    /// To do what a meta command says with the item of this key; the value is that of `ms`.
+    Meta(Box<MetaCommand>, Buffer, Value),
+    /// What a client of the binary protocol asks for.
+    Binary(BinaryRequest),
     /// To answer with `MN`.
     MetaNoop,
     /// To end the connection without an answer.

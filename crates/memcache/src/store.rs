@@ -7,12 +7,14 @@ mod item;
 mod key;
 mod large;
 mod lru;
+mod meta;
 mod slab;
 #[cfg(test)]
 mod tests;
 
 pub use counters::{StoreCounters, StoreFigures};
 pub use key::{Key, KeyHash};
+pub(crate) use meta::{MetaCounted, MetaItem};
 pub use slab::ClassFigures;
 
 use buckets::Buckets;
@@ -365,11 +367,18 @@ impl Store {
     /// The item of this key, for somebody who wants its value.
     #[inline]
     fn fetch(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
+        let id = self.seek(key, now_s)?;
+        self.mark(id, now_s);
+        Some(id)
+    }
+
+    /// The same, but the item does not count as wanted.
+    #[inline]
+    fn seek(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
         self.arrive(now_s);
         if let Some(id) = self.find(key) {
             if !self.is_dead(id, now_s) {
                 self.counters.get_hits += 1;
-                self.mark(id, now_s);
                 return Some(id);
             }
             if item::cas(self.slabs.chunk(id)) <= self.flushed_cas {

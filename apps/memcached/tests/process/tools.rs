@@ -13,11 +13,14 @@ fn run(program: &str, arguments: &[&str]) -> String {
 
 #[test]
 #[ignore = "needs memccapable"]
-fn memccapable_finds_the_text_protocol_whole() {
+fn memccapable_finds_both_protocols_whole() {
     with_each(|setup| {
         let server = Memcached::start(setup, &[]);
-        let said = run("memccapable", &["-h", "127.0.0.1", "-p", &server.address().port().to_string(), "-a"]);
-        assert!(said.contains("All tests passed") && !said.to_lowercase().contains("fail"), "{said}");
+        let port = server.address().port().to_string();
+        for protocol in [&["-a"][..], &["-b"], &[]] {
+            let said = run("memccapable", &[&["-h", "127.0.0.1", "-p", &port][..], protocol].concat());
+            assert!(said.contains("All tests passed") && !said.to_lowercase().contains("fail"), "{protocol:?}: {said}");
+        }
         server.stop();
     });
 }

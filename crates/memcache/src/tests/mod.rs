@@ -3,6 +3,10 @@
 mod answered;
 mod client;
 mod corpus;
+mod datagrams;
+mod frames;
+mod meta;
+mod packets;
 mod pieces;
 mod properties;
 mod requests;
