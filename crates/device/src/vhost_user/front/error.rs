@@ -41,17 +41,6 @@ pub enum FrontError {
         #[source]
         error: SessionError,
     },
-    /// Something that should succeed does not.
-    #[error("{path:?}: {what}: {error}")]
-    System {
-        /// The socket.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel says.
-        #[source]
-        error: io::Error,
-    },
 }
 
 /// Why a back end and a front end don't come together.

@@ -218,9 +218,12 @@ impl Session {
         self.ask_soon(all)
     }
 
-    /// Never gives back the memory of its rings, which the back end may be working on for ever.
-    pub(super) fn forget(mut self) {
-        std::mem::forget(std::mem::take(&mut self._memory));
+    /// Ends it so that the memory of its rings, which the back end may be working on for ever, is never used again.
+    pub(super) fn forget(self, memory: &SharedMemory) {
+        for area in &self._memory {
+            // Nobody restores it.
+            let _ = memory.withhold(area.start().as_ptr(), area.len());
+        }
     }
 
     /// Has the back end use a pair of queues no more, and go on with the others. Answers whether it touches nothing of them from then on, and
