@@ -39,11 +39,10 @@
 //! | packets for other shards | [`MAX_FORWARDED_PACKETS`] | dropped and counted |
 //! | packets that a device has no room for | [`TX_BURST`], and the rest of a segment | the stack is not asked for more that leaves by it |
 //! | changes of the configuration that other shards were not told yet | [`MAX_CHANGES`](sunstar_tcpip::configuration::MAX_CHANGES) | the stack refuses to be told more |
-//! | packets taken in at once | [`RX_BURST`], fewer where rounds take long | the others wait for the next round |
+//! | packets taken in at once | [`RX_BURST`] | the others wait for the next round |
 //! | connections, strangers, datagrams, fragments, neighbours | [`sunstar_tcpip::stack::Limits`] | see there |
 #![forbid(unsafe_code)]
 
-mod burst;
 mod configuration;
 mod datagram;
 mod dhcp;
@@ -61,10 +60,9 @@ mod state;
 mod stream;
 mod wakers;
 
-pub use burst::RX_BURST;
 pub use frames::Frames;
 pub use network::{Network, NetworkOptions};
-pub use port::{TX_BURST, Watch};
+pub use port::{RX_BURST, TX_BURST, Watch};
 pub use spread::{MAX_FORWARDED_PACKETS, SharedDevice, SharedQueue, Spread, SpreadCounters, SpreadOptions};
 pub use sunstar_tcpip::filter;
 pub use sunstar_tcpip::free_ports::FreePorts;

@@ -13,6 +13,10 @@ use sunstar_tcpip::interface::{Capabilities, InterfaceId, InterfaceOptions, Link
 
 use crate::spread::SharedDevice;
 
+/// Packets that are taken from a queue in a round. Few, since answers leave at the round's end: two hosts that take all that there is would
+/// take turns, and one of them would always wait for the other.
+pub const RX_BURST: usize = 32;
+
 /// Packets that are taken in a round at most if they are long, as those of streams are: the more there are the more of them follow each other,
 /// and are handed to their connections as one.
 const MAX_RX_BURST: usize = 128;
@@ -99,19 +103,19 @@ impl Port {
         }
     }
 
-    /// Puts a burst of received packets into `inbox`, and more of them if they are long; answers whether there may be others.
-    pub(crate) fn receive(&mut self, now: Instant, inbox: &mut VecDeque<Packet>, burst: usize) -> bool {
+    /// Puts received packets into `inbox`; answers whether there may be more.
+    pub(crate) fn receive(&mut self, now: Instant, inbox: &mut VecDeque<Packet>) -> bool {
         loop {
             let before = inbox.len();
             if self.is_gone {
                 return false;
             }
-            let result = self.queue.rx_burst(now, inbox, burst);
+            let result = self.queue.rx_burst(now, inbox, RX_BURST);
             let count = result.map_err(|error| self.fail(error)).unwrap_or(0);
             let bytes: usize = inbox.iter().skip(before).map(Packet::len).sum();
-            let are_long = (burst * LONG_BYTES..LARGE_BURST_BYTES).contains(&bytes);
-            if count < burst || !are_long || inbox.len() + burst > MAX_RX_BURST {
-                return count >= burst || bytes >= LARGE_BURST_BYTES;
+            let are_long = (RX_BURST * LONG_BYTES..LARGE_BURST_BYTES).contains(&bytes);
+            if count < RX_BURST || !are_long || inbox.len() + RX_BURST > MAX_RX_BURST {
+                return count >= RX_BURST || bytes >= LARGE_BURST_BYTES;
             }
         }
     }

@@ -12,19 +12,18 @@ use sunstar_tcpip::tcp::connection::State as TcpState;
 use sunstar_tcpip::tcp::sockets::{self, SocketId};
 use sunstar_tcpip::time;
 
-use crate::burst::{Burst, RX_BURST};
 use crate::configuration::Changes;
 use crate::groups::Groups;
-use crate::port::Port;
+use crate::port::{Port, RX_BURST};
 use crate::spread::Lease;
 use crate::wakers::{StreamWaiters, Table};
 
 /// Packets that leave in a round at most; there is another one then.
 const TX_BUDGET: usize = 1_024;
 
-/// While more waits in a device than a round takes in, so many packets pass without time for the stack: what it waits for, such as an
+/// While more waits in a device than a round takes in, so many rounds of [`RX_BURST`] packets pass without time for the stack: what it waits for, such as an
 /// acknowledgement, may be there. A flood holds its timers up no longer.
-const MAX_PACKETS_BEHIND: usize = 256 * RX_BURST;
+const MAX_ROUNDS_BEHIND: u32 = 256;
 
 /// All of a shard's network that changes.
 #[derive(Debug)]
@@ -46,9 +45,8 @@ pub(crate) struct State {
     /// The stack's deadline as it was when the last round had been submitted: nothing changes it in between but what is looked at
     /// anyhow.
     due: Option<time::Instant>,
-    burst: Burst,
-    /// So many packets were taken in while a device had more, and the stack was not told what time it is.
-    behind: usize,
+    /// In so many rounds in a row a device had more than was taken in, and the stack was not told what time it is.
+    rounds_behind: u32,
 }
 
 /// What has left.
@@ -74,8 +72,7 @@ impl State {
             groups: Groups::default(),
             inbox: VecDeque::new(),
             due: None,
-            burst: Burst::new(),
-            behind: 0,
+            rounds_behind: 0,
         }
     }
 
@@ -167,9 +164,8 @@ impl State {
     /// Takes in what has come; answers how many packets there were.
     pub(crate) fn receive(&mut self, now: Instant) -> usize {
         let (mut found, mut is_behind) = (0, false);
-        let burst = self.burst.begin(now);
         for port in &mut self.ports {
-            is_behind |= port.receive(now, &mut self.inbox, burst);
+            is_behind |= port.receive(now, &mut self.inbox);
             // Whatever the device says: what stayed there would be taken for the next one's.
             if !self.inbox.is_empty() {
                 found += self.inbox.len();
@@ -183,22 +179,18 @@ impl State {
                 device.give_back(packet);
             }
         }
-        if is_behind {
-            self.burst.leave_behind(now);
-            self.behind += found;
-        } else {
-            self.behind = 0;
-        }
+        let rounds = u32::try_from(found.div_ceil(RX_BURST)).unwrap_or(u32::MAX);
+        self.rounds_behind = if is_behind { self.rounds_behind.saturating_add(rounds) } else { 0 };
         found
     }
 
     /// Lets the time be known, if somebody waits for it; answers whether somebody did.
     pub(crate) fn pass_time(&mut self, now: Instant) -> bool {
         let now = stack_time(now);
-        let is_behind = (1..=MAX_PACKETS_BEHIND).contains(&self.behind);
+        let is_behind = (1..=MAX_ROUNDS_BEHIND).contains(&self.rounds_behind);
         let is_due = !is_behind && self.due.is_some_and(|deadline| deadline <= now);
         if is_due {
-            self.behind = 0;
+            self.rounds_behind = 0;
             self.stack.handle_timeout(now);
         }
         is_due
@@ -353,7 +345,7 @@ mod tests {
     #[test]
     fn time_passes_when_what_has_come_was_taken_in() {
         let (mut here, there) =
-            link(LinkOptions { ring_packets: MAX_PACKETS_BEHIND + 2 * RX_BURST, ..LinkOptions::default() });
+            link(LinkOptions { ring_packets: RX_BURST * (MAX_ROUNDS_BEHIND as usize + 2), ..LinkOptions::default() });
         let mut stack = Stack::new([1; 16], Limits::DEFAULT);
         let interface = stack.add_interface(Port::interface_options(&there)).expect("there is room");
         let mut state = State::new(stack);
@@ -367,8 +359,8 @@ mod tests {
         send(RX_BURST + 1);
         assert!(state.receive(now) > 0 && !state.pass_time(now), "one more waits");
         assert!(state.receive(now) > 0 && state.pass_time(now));
-        send(MAX_PACKETS_BEHIND + RX_BURST);
-        let rounds = (0..MAX_PACKETS_BEHIND).take_while(|_| state.receive(now) > 0 && !state.pass_time(now)).count();
-        assert_eq!(rounds * RX_BURST, MAX_PACKETS_BEHIND, "a flood stops no timers");
+        send(RX_BURST * (MAX_ROUNDS_BEHIND as usize + 1));
+        let rounds = (0..=MAX_ROUNDS_BEHIND).take_while(|_| state.receive(now) > 0 && !state.pass_time(now)).count();
+        assert_eq!(rounds, MAX_ROUNDS_BEHIND as usize, "a flood stops no timers");
     }
 }
