@@ -29,6 +29,9 @@ const ADDRESSES: u32 = 0x10 | 0x100;
 /// `IFLA_LINKINFO`.
 const LINK_INFO: u16 = 18;
 
+/// `IFF_UP` and `IFF_LOWER_UP`.
+const UP: u32 = 1 | 1 << 16;
+
 /// Bytes of `struct ifinfomsg` and of `struct ifaddrmsg`.
 const LINK_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
@@ -39,6 +42,8 @@ pub(super) struct LinkState {
     pub(super) mac: MacAddr,
     /// The index of the interface of which it is a port, and of what kind that is.
     pub(super) port_of: Option<(u32, String)>,
+    /// Whether it is up, and what it leads to, too.
+    is_up: bool,
     name: String,
 }
 
@@ -69,8 +74,9 @@ impl LinkState {
         let master = attribute(attributes, libc::IFLA_MASTER).and_then(word);
         // One that only has routes of its own has packets as they come.
         let port_of = master.zip(Some(kind.map_or_else(String::new, text))).filter(|(_, kind)| kind != "vrf");
+        let is_up = word(&begin[8..12])? & UP == UP;
         let name = attribute(attributes, libc::IFLA_IFNAME).map(text).unwrap_or_default();
-        Some((word(&begin[4..8])?, Self { mac, port_of, name }))
+        Some((word(&begin[4..8])?, Self { mac, port_of, is_up, name }))
     }
 
     /// What it is a port of, if it is one.
@@ -105,6 +111,7 @@ pub(super) struct KernelWatch {
     /// Whether something was not heard.
     is_behind: bool,
     next_at: Instant,
+    reconnects: u64,
 }
 
 impl KernelWatch {
@@ -119,7 +126,17 @@ impl KernelWatch {
         let groups = if shared.is_some() { LINKS | ADDRESSES } else { LINKS };
         bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         let (name, room) = (name.to_owned(), vec![0; ROOM_BYTES].into());
-        Ok(Self { name, index, shared, socket, room, last: state, is_behind: true, next_at: Instant::ORIGIN })
+        Ok(Self {
+            name,
+            index,
+            shared,
+            socket,
+            room,
+            last: state,
+            is_behind: true,
+            next_at: Instant::ORIGIN,
+            reconnects: 0,
+        })
     }
 
     /// Looks what has changed, unless that was done within a second, and the shard has not slept since.
@@ -148,6 +165,11 @@ impl KernelWatch {
         }
     }
 
+    /// How often the link has come up again.
+    pub(super) fn reconnects(&self) -> u64 {
+        self.reconnects
+    }
+
     /// Takes note of some messages: of the interface, and of the kernel's addresses, wherever they are.
     fn read(&mut self, count: usize, changed: &mut BTreeSet<IpAddr>) {
         let mut states = Vec::new();
@@ -161,7 +183,15 @@ impl KernelWatch {
 
     fn follow(&mut self, state: LinkState) {
         let last = std::mem::replace(&mut self.last, state);
-        let Self { name, shared, last: state, .. } = self;
+        let Self { name, shared, last: state, reconnects, .. } = self;
+        match (last.is_up, state.is_up) {
+            (true, false) => log::warn!("xdp:{name}: its link is down: nothing comes or goes until it is up again"),
+            (false, true) => {
+                *reconnects += 1;
+                log::info!("xdp:{name}: its link is up again");
+            }
+            _ => {}
+        }
         if let Some((own, _)) = shared
             && state.mac != last.mac
         {

@@ -450,7 +450,8 @@ impl Queue for XdpQueue {
     fn counters(&self) -> Counters {
         let kernel = self.socket.statistics();
         let rx_dropped = kernel.map_or(0, |of| of.rx_dropped + of.rx_ring_full.unwrap_or(0));
-        Counters { rx_dropped, ..self.counters }
+        let reconnects = self.group.as_ref().map_or(0, |(_, watch, _)| watch.reconnects());
+        Counters { rx_dropped, reconnects, ..self.counters }
     }
 
     fn free_unused_memory(&mut self) {

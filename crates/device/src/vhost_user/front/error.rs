@@ -84,7 +84,7 @@ pub enum SessionError {
     #[error("it has closed the connection")]
     Closed,
     /// What comes from it is not of this protocol.
-    #[error("{0}")]
+    #[error("what it says is not of the vhost-user protocol: {0}")]
     Protocol(String),
     /// The memory that is shared has no room for the rings.
     #[error("there is no room for rings in {bytes} bytes of shared memory")]
