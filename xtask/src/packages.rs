@@ -107,6 +107,12 @@ const PACKAGES: &[Package] = &[
         why: "has memccapable and memcaslap, which ask memcached for all that it must know",
         steps: &["tools"],
     },
+    Package {
+        name: "nghttp2-client",
+        program: "h2load",
+        why: "has h2load, which loads httpd at a rate",
+        steps: &["tools"],
+    },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
     Package {
         name: "prometheus",

@@ -1,5 +1,6 @@
 //! Connections that ask as soon as they are answered.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -99,4 +100,17 @@ fn a_latency_is_never_less_than_what_the_server_took() {
         // Three digits are kept.
         assert!(least >= HELD * 998 / 1000, "{least:?}");
     });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn h2load_is_sent_as_many_bytes() {
+    let httpd = Httpd::start("127.0.0.1");
+    let output = Command::new("h2load").args(["--h1", "-n", "600", "-c", "3", &httpd.url("/")]).output();
+    let text = String::from_utf8(output.expect("h2load is installed").stdout).expect("it is text");
+    // As in `traffic: 66.80KB (68400) total, …`.
+    let line = text.lines().find(|line| line.starts_with("traffic:")).expect("it tells how much came");
+    let bytes = line.split(['(', ')']).nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
+    let seen = report("epoll", 1, &["-n", "600", "--connections", "3", &httpd.url("/")]);
+    assert_eq!((Some(seen.count("/received_bytes")), httpd.answered("200")), (bytes, 1200), "{text}");
 }

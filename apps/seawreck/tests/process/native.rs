@@ -5,7 +5,7 @@ use std::thread;
 
 use super::httpd::Httpd;
 use super::namespace::{in_namespace, ip};
-use super::seawreck::{report, with_each};
+use super::seawreck::{report, run, with_each};
 
 const NEAR: &str = "10.9.1.1";
 const FAR: &str = "10.9.1.2";
@@ -81,6 +81,29 @@ fn the_kernel_is_loaded_over_a_tap_by_both_versions_of_ip() {
             let arguments = ["-n", "500", "--connections", "4", &url];
             let seen = report(&backend, shards, &[&native("tap:tap0", STACK)[..], &arguments].concat());
             assert_eq!((seen.count("/requests"), seen.faults()), (500, vec![]));
+        });
+    });
+}
+
+#[test]
+fn the_kernel_is_loaded_by_af_xdp() {
+    with_each(|backend, shards| {
+        let backend = backend.to_owned();
+        in_namespace(move || {
+            ip("link add near type veth peer name far");
+            ip(&format!("addr add {KERNEL}/24 dev far"));
+            ip("link set near up");
+            ip("link set far up");
+            let httpd = Httpd::start(KERNEL);
+            // What the kernel sends to the other end of a pair has no checksums.
+            let options = native("xdp:near,checksum=ignore", STACK);
+            for load in [&["-n", "3000", "--connections", "10"][..], &["--rate", "500", "-d", "1s"]] {
+                let ended = run(&backend, shards, &[&options[..], load, &["--json", "-", &httpd.url("/")]].concat());
+                let seen = ended.report();
+                let sent = seen.count("/requests") + seen.count("/requests_unsent");
+                assert_eq!((sent, seen.faults()), (if load[0] == "-n" { 3000 } else { 500 }, vec![]), "{ended:?}");
+            }
+            assert!(httpd.stop() >= 3000);
         });
     });
 }

@@ -36,8 +36,12 @@ struct Held {
 pub(super) fn contest(connections: u32) -> Result<String> {
     let few = hold(FEW).context("with few connections")?;
     let many = hold(connections).with_context(|| format!("with {connections} connections"))?;
-    let each =
-        |many: u64, few: u64| many.saturating_sub(few) as f64 / f64::from(connections - FEW.min(connections - 1));
+    table(connections, &few, &many)
+}
+
+fn table(connections: u32, few: &Held, many: &Held) -> Result<String> {
+    let more = connections.saturating_sub(FEW).max(1);
+    let each = |many: u64, few: u64| many.saturating_sub(few) as f64 / f64::from(more);
     let count = |pointer: &str| many.report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let seconds = |pointer: &str| count(pointer) as f64 / 1e9;
     let mut text =
@@ -164,4 +168,33 @@ fn own_bytes(child: &Child) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).with_context(|| format!("no RssAnon in {path}"))?;
     Ok(kib.parse::<u64>().with_context(|| format!("RssAnon in {path}"))? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_each_takes_and_what_is_missing() {
+        let report = json!({
+            "connections_open": 1010, "requests": 1009, "connections": 1010,
+            "connect_ns": { "percentiles": { "50": 2_000_000 }, "max": 1_000_000_000 }, "latency_ns": { "max": 500_000_000 },
+            "requests_failed": { "timed_out": 1, "reset": 0 }, "connections_failed": { "refused": 0 },
+        });
+        let few = Held { server_bytes: 1_000_000, load_bytes: 2_000_000, report: report.clone() };
+        let many = Held { server_bytes: 2_500_000, load_bytes: 2_700_000, report };
+        let text = table(1010, &few, &many).expect("the report is whole");
+        for line in [
+            "| held | 1010 | 1010 | yes |",
+            "| answered afterwards | 1009 | 1010 | **no** |",
+            "| bytes of httpd's own memory for each | 1500 | | |",
+            "| bytes of seawreck's own memory for each | 700 | | |",
+            "| requests that failed | 1 | 0 | **no** |",
+            "| connections that failed | 0 | 0 | yes |",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}: {text}");
+        }
+    }
 }
