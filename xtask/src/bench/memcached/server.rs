@@ -15,7 +15,7 @@ use crate::bench::noise::TICKS_PER_SECOND;
 use crate::command::{program, target_dir};
 
 /// Within this time a server listens and answers, also under valgrind.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// In a namespace of one's own all ports are free.
 const PORT: u16 = 11211;
@@ -161,10 +161,15 @@ impl Server {
         fs::create_dir_all(target_dir("bench"))?;
         let command = who.command(setup, by);
         let is_native = who == Who::Native;
-        let process = Process::start(&command, is_native)?;
         let ip = if is_native { NATIVE_SERVER } else { "127.0.0.1" };
-        let server = Self { process, address: SocketAddr::new(ip.parse()?, PORT) };
+        let address = SocketAddr::new(ip.parse()?, PORT);
         let deadline = Instant::now() + PATIENCE;
+        // The kernel may keep a listener of io_uring's for a moment longer than the process that had it.
+        while !is_native && TcpStream::connect(address).is_ok() {
+            ensure!(Instant::now() < deadline, "somebody listens at {address}");
+            sleep(LOOK_EVERY);
+        }
+        let server = Self { process: Process::start(&command, is_native)?, address };
         while !is_native && TcpStream::connect(server.address).is_err() {
             ensure!(Instant::now() < deadline, "{} does not listen", who.name());
             sleep(LOOK_EVERY);
