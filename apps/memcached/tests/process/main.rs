@@ -4,6 +4,9 @@ mod abuse;
 mod beside;
 mod datagrams;
 mod memory;
+#[path = "../../../../crates/device/tests/tap/namespace.rs"]
+mod namespace;
+mod native;
 mod requests;
 mod server;
 mod tools;
