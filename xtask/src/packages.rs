@@ -100,7 +100,12 @@ const PACKAGES: &[Package] = &[
         why: "keeps packets from those who are tested against, and sends others twice",
         steps: &["tools"],
     },
-    Package { name: "memcached", program: "memcached", why: "is a server that seawreck loads", steps: &["tools"] },
+    Package {
+        name: "memcached",
+        program: "memcached",
+        why: "is a server that seawreck loads, and that ours is compared with",
+        steps: &["tools"],
+    },
     Package {
         name: "libmemcached-tools",
         program: "memccapable",

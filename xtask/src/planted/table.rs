@@ -131,8 +131,9 @@ pub(super) const FINDERS: &[Finder] = &[
         package: MEMCACHE,
         kind: Unit,
         tests: "property_packets_are_read",
-        bugs: &["memcache_packet_body", "memcache_packet_key", "memcache_packet_skip"],
+        bugs: &["memcache_packet_key", "memcache_packet_skip"],
     },
+    Finder { package: MEMCACHE, kind: Unit, tests: "property_headers_of_any", bugs: &["memcache_packet_body"] },
     Finder {
         package: MEMCACHE,
         kind: Unit,

@@ -1,12 +1,12 @@
 //! Requests in datagrams: what is answered, and how much of it.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::server::{Memcached, PATIENCE, with_each};
 
 /// A client that sends datagrams.
-struct Datagrams {
+pub(super) struct Datagrams {
     socket: UdpSocket,
     asked: u16,
 }
@@ -14,13 +14,17 @@ struct Datagrams {
 impl Datagrams {
     /// From an address of its own, of which it has no connection unless it is the usual one.
     fn new(from: &str, port: u16) -> Self {
+        Self::connect(from, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    pub(super) fn connect(from: &str, to: SocketAddr) -> Self {
         let socket = UdpSocket::bind((from, 0)).expect("there are ports");
-        socket.connect(("127.0.0.1", port)).expect("there is a way");
+        socket.connect(to).expect("there is a way");
         socket.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
         Self { socket, asked: 0 }
     }
 
-    fn send(&mut self, text: &str) {
+    pub(super) fn send(&mut self, text: &str) {
         self.asked += 1;
         let [high, low] = self.asked.to_be_bytes();
         let datagram = [&[high, low, 0, 0, 0, 1, 0, 0], text.as_bytes()].concat();
@@ -41,7 +45,7 @@ impl Datagrams {
         String::from_utf8(parts.into_iter().flatten().flatten().collect()).expect("text")
     }
 
-    fn ask(&mut self, question: &str, answer: &str) {
+    pub(super) fn ask(&mut self, question: &str, answer: &str) {
         self.send(question);
         assert_eq!(self.receive(), answer, "{question:?}");
     }

@@ -5,6 +5,9 @@ mod beside;
 mod datagrams;
 mod memory;
 mod misbehave;
+#[path = "../../../../crates/device/tests/tap/namespace.rs"]
+mod namespace;
+mod native;
 mod requests;
 mod server;
 mod tools;

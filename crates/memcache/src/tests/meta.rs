@@ -4,7 +4,6 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_packet::Buffer;
 
-use super::packets::check_packets;
 use crate::{Endpoint, KeyHash, Limits, Operation, Output, Request, Store};
 
 const NOW: u32 = 1_700_000_000;
@@ -191,28 +190,5 @@ proptest! {
             winners += u32::from(line.split(' ').any(|word| word == "W"));
             prop_assert!(winners <= 1, "{} after another one: {}", step, answer);
         }
-    }
-
-    #[test]
-    fn property_packets_are_read_as_they_stand(
-        seed in any::<[u8; 8]>(),
-        packets in vec(
-            (0..0x26_u8, 0..4_u16, prop::sample::select(&[0_u8, 4, 8, 20, 3][..]), 0..30_u32, any::<u8>(), 0..60_usize),
-            1..8,
-        ),
-    ) {
-        let mut bytes = seed.to_vec();
-        for (opcode, key, extras, body, odd, sent) in packets {
-            let key = if odd == 0 { 251 } else { key };
-            let body = match odd { 1 => u32::MAX, 2 => 30_000, 3 => body, _ => body + u32::from(key) + u32::from(extras) };
-            let magic = if odd == 4 { 0x7f } else { 0x80 };
-            let [key_high, key_low] = key.to_be_bytes();
-            bytes.extend([magic, opcode, key_high, key_low, extras, 0, 0, 0]);
-            bytes.extend(body.to_be_bytes());
-            bytes.extend([odd; 12]);
-            let sent = if odd > 20 { body as usize } else { sent };
-            bytes.extend(std::iter::repeat_n(odd, sent));
-        }
-        check_packets(&bytes);
     }
 }

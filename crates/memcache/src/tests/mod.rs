@@ -11,3 +11,4 @@ mod pieces;
 mod properties;
 mod requests;
 mod served;
+mod streams;
