@@ -3,13 +3,14 @@
 mod binary;
 pub(crate) mod datagram;
 
+use std::iter;
 use std::rc::Rc;
 
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::with_abort;
 use sunstar::net::{Error, Stream};
 use sunstar::prelude::*;
-use sunstar_memcache::{Expiry, Operation, Output, Reply, Request, Value};
+use sunstar_memcache::{Expiry, KEYS_AHEAD, Operation, Output, Reply, Request, Value};
 
 use crate::batch::Batch;
 use crate::server::{Counters, Server};
@@ -17,6 +18,9 @@ use crate::stats;
 
 /// With so much to be sent, it is sent before further requests are looked at.
 const OUTPUT_BYTES: usize = 64 << 10;
+
+/// A connection keeps memory for so many requests.
+const KEPT_REQUESTS: usize = 4;
 
 /// What clients are told about the version: the protocol's, since some clients ask for what they may use, and ours.
 pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VERSION")).as_bytes();
@@ -27,6 +31,7 @@ pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> 
     let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint));
     let stream = Some(stream);
     let mut session = Session { server, stream, limit_bytes: usize::MAX, output, batch, now_s: server.now_s() };
+    let mut requests = Vec::new();
     loop {
         let Some(stream) = &mut session.stream else { return Ok(()) };
         let Ok(input) = with_abort(server.stop(), stream.read()).await else { return Ok(()) };
@@ -37,9 +42,18 @@ pub(crate) async fn serve(server: &Server, stream: Stream) -> Result<(), Error> 
         Counters::add(&server.counters.bytes_read, input.len());
         connection.handle_input(input).expect("all before was looked at");
         session.now_s = server.now_s();
-        while let Some(request) = connection.poll_request() {
-            session.take(request).await?;
+        loop {
+            requests.extend(iter::from_fn(|| connection.poll_request()).take(KEYS_AHEAD));
+            if requests.is_empty() {
+                break;
+            }
+            server.look_ahead(requests.iter().filter_map(Request::key));
+            for request in requests.drain(..) {
+                session.take(request).await?;
+            }
         }
+        // What many at once have needed an idle connection does not keep.
+        requests.shrink_to(KEPT_REQUESTS);
         session.finish().await?;
         server.store.borrow_mut().lend(server.endpoint.pending_value_bytes());
         session.send().await?;
@@ -77,9 +91,17 @@ impl Session<'_> {
                 self.operate(operation, &command.key, value);
             }
             Request::Retrieve { command, keys, is_last } => {
-                for key in keys.iter() {
-                    self.operate(Operation::Retrieve(command), key, Value::new());
-                    self.pause().await?;
+                let mut keys = keys.iter();
+                loop {
+                    self.server.look_ahead(keys.clone());
+                    let mut group = keys.by_ref().take(KEYS_AHEAD).peekable();
+                    if group.peek().is_none() {
+                        break;
+                    }
+                    for key in group {
+                        self.operate(Operation::Retrieve(command), key, Value::new());
+                        self.pause().await?;
+                    }
                 }
                 if is_last {
                     self.tell(|output| output.put_reply(&Reply::End));

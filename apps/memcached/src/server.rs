@@ -15,7 +15,7 @@ use sunstar::executor::{TaskBuilder, current};
 use sunstar::metrics::Registration;
 use sunstar::net::{self, Address, Listener, ListenerOptions};
 use sunstar::prelude::*;
-use sunstar_memcache::{Endpoint, KeyHash, Limits, Store};
+use sunstar_memcache::{Endpoint, KEYS_AHEAD, KeyHash, Limits, Store};
 
 use crate::connection;
 use crate::options::Bounds;
@@ -131,6 +131,20 @@ impl Server {
     pub(crate) fn shard_of(&self, key: &[u8]) -> ShardId {
         let shards = u16::try_from(shard_count()).expect("shards have numbers of 16 bits");
         ShardId::new(self.settings.hash.key(key).shard(shards))
+    }
+
+    /// Fetches what is needed to find the items of these keys, as far as they are here and not too many, if there are several.
+    pub(crate) fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        if keys.clone().nth(1).is_none() {
+            return;
+        }
+        let (here, shards) = (shard_id(), shard_count());
+        let keys = keys.take(KEYS_AHEAD).map(|key| self.settings.hash.key(key));
+        if shards == 1 {
+            return self.store.borrow().look_ahead(keys);
+        }
+        let shards = u16::try_from(shards).expect("shards have numbers of 16 bits");
+        self.store.borrow().look_ahead(keys.filter(|key| ShardId::new(key.shard(shards)) == here));
     }
 
     /// The second since 1970, which never goes backwards.

@@ -56,7 +56,7 @@ pub use reply::{Refusal, Reply};
 pub use request::{Keys, Request};
 pub use server::ServerConnection;
 pub use store::{
-    ClassFigures, Counted, Expiry, Found, FoundValue, Key, KeyHash, MIN_MEMORY_BYTES, Store, StoreCounters,
+    ClassFigures, Counted, Expiry, Found, FoundValue, KEYS_AHEAD, Key, KeyHash, MIN_MEMORY_BYTES, Store, StoreCounters,
     StoreFigures, Stored,
 };
 pub use value::Value;

@@ -1,5 +1,6 @@
 //! The items of one shard, in bounded memory.
 
+mod ahead;
 mod buckets;
 mod counters;
 mod eviction;
@@ -12,6 +13,7 @@ mod slab;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::KEYS_AHEAD;
 pub use counters::{StoreCounters, StoreFigures};
 pub use key::{Key, KeyHash};
 pub(crate) use meta::{MetaCounted, MetaItem};

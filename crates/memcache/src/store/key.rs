@@ -27,6 +27,11 @@ impl KeyHash {
 }
 
 impl<'a> Key<'a> {
+    /// A key whose hash is known, from a [`KeyHash`] with the same secret; with another one its item is not found.
+    pub const fn with_hash(bytes: &'a [u8], hash: u64) -> Self {
+        Self { bytes, hash }
+    }
+
     /// Its bytes.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
