@@ -64,8 +64,8 @@ impl Store {
     pub fn execute(&mut self, operation: &Operation, key: &[u8], value: &Value, now_s: u32, output: &mut Output) {
         let key = self.key(key);
         let (reply, noreply) = match *operation {
-            Operation::Meta(ref command) => return self.execute_meta(command, key.bytes(), value, now_s, output),
-            Operation::Binary(ref command) => return self.execute_binary(command, key.bytes(), value, now_s, output),
+            Operation::Meta(ref command) => return self.execute_meta(command, key, value, now_s, output),
+            Operation::Binary(ref command) => return self.execute_binary(command, key, value, now_s, output),
             Operation::Retrieve(command) => return self.retrieve(command, key.bytes(), now_s, output),
             Operation::Store { verb, flags, exptime, noreply } => {
                 let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);

@@ -6,21 +6,27 @@
 //! be made longer by spaces before its end. What is withheld is counted.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Poll;
 
 use sunstar::executor::TaskBuilder;
+use sunstar::executor::combine::when_all;
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::with_abort;
 use sunstar::metrics::Figure;
 use sunstar::net::socket::DatagramOptions;
-use sunstar::net::{self, UdpSocket};
+use sunstar::net::{self, DatagramReceiver, UdpSocket};
 use sunstar::prelude::*;
 use sunstar_memcache::{FRAME_HEADER_BYTES, MAX_DATAGRAM_REPLY_BYTES, RequestId};
 
 use super::sources::Sources;
 use super::{Counters as ServerCounters, Server};
 use crate::connection;
+
+/// So many datagrams are answered together at most, so that what they ask of other shards goes there at the same time.
+const TOGETHER: usize = 16;
 
 /// An answer may be as long as the largest item, and so much more.
 const BESIDE_ITEM_BYTES: usize = 64 << 10;
@@ -30,6 +36,13 @@ const BESIDE_ITEM_BYTES: usize = 64 << 10;
 pub(crate) struct Udp {
     pub(crate) counters: Counters,
     pub(crate) sources: Sources,
+}
+
+/// What answers a datagram, and to whom it goes.
+struct Answer {
+    id: RequestId,
+    reply: Vec<Buffer>,
+    peer: SocketAddr,
 }
 
 /// What was done with datagrams.
@@ -84,14 +97,20 @@ impl Server {
     }
 
     async fn serve_datagrams(&self, mut socket: UdpSocket) {
+        let (receiver, sender) = socket.split();
         loop {
-            match with_abort(&self.stop, socket.recv_from()).await {
+            let requests = match with_abort(&self.stop, receiver.recv_from()).await {
                 Err(_) | Ok(Err(net::Error::Stopped)) => return,
                 // Somebody has gone before his answer came.
-                Ok(Err(_)) => {}
-                Ok(Ok((datagram, peer))) => {
-                    let answered = with_abort(&self.stop, self.answer(datagram, peer, &mut socket)).await;
-                    if answered.is_err() {
+                Ok(Err(_)) => Vec::new(),
+                Ok(Ok(first)) => waiting(receiver, first).await,
+            };
+            let answers: Vec<_> = requests.into_iter().map(|(datagram, peer)| self.answer(datagram, peer)).collect();
+            for Answer { id, reply, peer } in when_all(answers).await.into_iter().flatten() {
+                for frame in id.frames(&reply) {
+                    ServerCounters::add(&self.counters.bytes_written, frame.len());
+                    // What became of earlier ones matters to nobody.
+                    if with_abort(&self.stop, sender.send_to(frame, peer)).await.is_err() {
                         return;
                     }
                 }
@@ -100,28 +119,24 @@ impl Server {
         }
     }
 
-    async fn answer(&self, mut datagram: Buffer, peer: SocketAddr, socket: &mut UdpSocket) {
+    /// What answers a datagram, if anything does.
+    async fn answer(&self, mut datagram: Buffer, peer: SocketAddr) -> Option<Answer> {
         let len = datagram.len();
         self.count_received(len);
         let Some(id) = RequestId::of(&datagram) else {
             ServerCounters::add(&self.udp.counters.refused, 1);
-            return;
+            return None;
         };
         datagram.advance(FRAME_HEADER_BYTES);
         let limit_bytes = (self.settings.bounds.item_bytes + BESIDE_ITEM_BYTES).min(MAX_DATAGRAM_REPLY_BYTES);
-        let Ok(mut output) = connection::datagram::answer(self, datagram, limit_bytes).await else {
-            return self.withhold();
+        let answered = connection::datagram::answer(self, datagram, limit_bytes).await.ok();
+        let Some(mut output) = answered.filter(|output| self.may_answer(peer, len, output.len())) else {
+            self.withhold();
+            return None;
         };
-        if !self.may_answer(peer, len, output.len()) {
-            return self.withhold();
-        }
         let mut reply: Vec<Buffer> = Vec::new();
         output.poll_transmit(&mut reply);
-        for frame in id.frames(&reply) {
-            ServerCounters::add(&self.counters.bytes_written, frame.len());
-            // What became of earlier ones.
-            let _ = socket.send_to(frame, peer).await;
-        }
+        Some(Answer { id, reply, peer })
     }
 
     pub(super) fn count_received(&self, bytes: usize) {
@@ -138,4 +153,20 @@ impl Server {
         let answer_bytes = RequestId::frames_bytes(reply_bytes);
         answer_bytes.is_some_and(|bytes| bytes <= asked_bytes || self.udp.sources.has(peer.ip()))
     }
+}
+
+/// A datagram that has come, and those that wait behind it.
+async fn waiting(
+    receiver: &mut DatagramReceiver<SocketAddr>,
+    first: (Buffer, SocketAddr),
+) -> Vec<(Buffer, SocketAddr)> {
+    let mut all = vec![first];
+    while all.len() < TOGETHER {
+        match poll_fn(|cx| Poll::Ready(receiver.poll_recv_from(cx))).await {
+            Poll::Ready(Ok(next)) => all.push(next),
+            // What goes wrong is told again, or was about earlier answers.
+            Poll::Ready(Err(_)) | Poll::Pending => break,
+        }
+    }
+    all
 }

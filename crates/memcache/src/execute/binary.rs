@@ -6,45 +6,44 @@ use crate::binary::{BinaryCommand, BinaryStatus, BinaryVerb};
 use crate::command::StorageVerb;
 use crate::meta::{MetaCommand, MetaVerb};
 use crate::output::Output;
-use crate::store::{Counted, Expiry, Found, FoundValue, MetaCounted, Store, Stored};
+use crate::store::{Counted, Expiry, Found, FoundValue, Key, MetaCounted, Store, Stored};
 use crate::value::Value;
 
 impl Store {
     pub(super) fn execute_binary(
         &mut self,
         command: &BinaryCommand,
-        key: &[u8],
+        key: Key<'_>,
         value: &Value,
         now_s: u32,
         output: &mut Output,
     ) {
         let BinaryCommand { tag, is_quiet, cas, .. } = *command;
-        let hashed = self.key(key);
         let at = |exptime: u32| Expiry::new(exptime.into(), now_s);
         let (status, cas) = match command.verb {
             BinaryVerb::Get { with_key } => {
-                let found = self.get(hashed, now_s);
-                return answer_item(command, key, with_key, true, found, output);
+                let found = self.get(key, now_s);
+                return answer_item(command, key.bytes(), with_key, true, found, output);
             }
             BinaryVerb::GetAndTouch { with_key, exptime } => {
-                let found = self.get_and_touch(hashed, at(exptime), now_s);
-                return answer_item(command, key, with_key, true, found, output);
+                let found = self.get_and_touch(key, at(exptime), now_s);
+                return answer_item(command, key.bytes(), with_key, true, found, output);
             }
             BinaryVerb::Touch { exptime } => {
-                let found = self.get_and_touch(hashed, at(exptime), now_s);
-                return answer_item(command, key, false, false, found, output);
+                let found = self.get_and_touch(key, at(exptime), now_s);
+                return answer_item(command, key.bytes(), false, false, found, output);
             }
             BinaryVerb::Store { verb, flags, exptime } => {
                 let extends = matches!(verb, StorageVerb::Append | StorageVerb::Prepend);
                 let wanted = if cas == 0 || extends { verb } else { StorageVerb::Cas(cas) };
                 let about = (flags, at(exptime));
                 let same = Some(cas).filter(|_| extends);
-                stored(verb, self.store_if_same(wanted, hashed, about, value, same, now_s))
+                stored(verb, self.store_if_same(wanted, key, about, value, same, now_s))
             }
             BinaryVerb::Delete => {
                 let cas = Some(cas).filter(|cas| *cas != 0);
                 let delete = MetaCommand { cas, ..MetaCommand::new(MetaVerb::Delete) };
-                match self.meta_delete(&delete, hashed, now_s) {
+                match self.meta_delete(&delete, key, now_s) {
                     Stored::Stored(_) => (BinaryStatus::Ok, 0),
                     other => stored(StorageVerb::Set, other),
                 }
@@ -58,7 +57,7 @@ impl Store {
         }
     }
 
-    fn count_binary(&mut self, command: &BinaryCommand, key: &[u8], now_s: u32, output: &mut Output) {
+    fn count_binary(&mut self, command: &BinaryCommand, key: Key<'_>, now_s: u32, output: &mut Output) {
         let BinaryVerb::Count { direction, by, initial, exptime } = command.verb else { return };
         let count = MetaCommand {
             cas: Some(command.cas),
@@ -68,7 +67,7 @@ impl Store {
             order: smallvec![b'N'],
             ..MetaCommand::new(MetaVerb::Count(direction))
         };
-        let status = match self.meta_count(&count, direction, self.key(key), now_s) {
+        let status = match self.meta_count(&count, direction, key, now_s) {
             MetaCounted::Number { .. } if command.is_quiet => return,
             MetaCounted::Number { number, cas, .. } => {
                 output.put_packet(command.tag, BinaryStatus::Ok, cas, &[], &[], size_of::<u64>());

@@ -9,7 +9,7 @@ use crate::meta::{MetaCommand, MetaMode, MetaVerb};
 use crate::number::Decimal;
 use crate::output::Output;
 use crate::reply::Refusal;
-use crate::store::{Counted, Expiry, MetaCounted, MetaItem, Store, Stored};
+use crate::store::{Counted, Expiry, Key, MetaCounted, MetaItem, Store, Stored};
 use crate::value::Value;
 
 /// The longest key in base64, in bytes.
@@ -19,26 +19,23 @@ impl Store {
     pub(super) fn execute_meta(
         &mut self,
         command: &MetaCommand,
-        key: &[u8],
+        key: Key<'_>,
         value: &Value,
         now_s: u32,
         output: &mut Output,
     ) {
-        let mut answer = Answer { command, key, now_s, output };
-        let hashed = self.key(key);
+        let mut answer = Answer { command, key: key.bytes(), now_s, output };
         match command.verb {
-            MetaVerb::Get => answer.item(self.meta_get(command, hashed, now_s)),
-            MetaVerb::Store(mode) => answer.stored(mode, self.meta_store(command, mode, hashed, value, now_s)),
-            MetaVerb::Delete => answer.deleted(self.meta_delete(command, hashed, now_s)),
-            MetaVerb::Count(direction) => self.execute_meta_count(direction, &mut answer),
-            MetaVerb::Debug => answer.debug(self.meta_look(hashed, now_s)),
+            MetaVerb::Get => answer.item(self.meta_get(command, key, now_s)),
+            MetaVerb::Store(mode) => answer.stored(mode, self.meta_store(command, mode, key, value, now_s)),
+            MetaVerb::Delete => answer.deleted(self.meta_delete(command, key, now_s)),
+            MetaVerb::Count(direction) => self.execute_meta_count(direction, key, &mut answer),
+            MetaVerb::Debug => answer.debug(self.meta_look(key, now_s)),
         }
     }
 
-    fn execute_meta_count(&mut self, direction: Direction, answer: &mut Answer<'_>) {
-        let Answer { command, key, now_s, .. } = *answer;
-        let counted = self.meta_count(command, direction, self.key(key), now_s);
-        match counted {
+    fn execute_meta_count(&mut self, direction: Direction, key: Key<'_>, answer: &mut Answer<'_>) {
+        match self.meta_count(answer.command, direction, key, answer.now_s) {
             MetaCounted::Number { number, cas, expiry, is_new } => answer.number(number, cas, expiry, is_new),
             MetaCounted::Exists => answer.told(b"EX"),
             MetaCounted::Not(Counted::NotANumber) => answer.output.put_refusal(Refusal::NotANumber),
@@ -192,6 +189,7 @@ impl Answer<'_> {
     }
 
     fn tell_key(&mut self, is_binary: bool) {
+        let is_binary = is_binary || !self.is_word();
         self.output.put(b" k");
         self.put_key(is_binary);
         if is_binary {
@@ -199,8 +197,13 @@ impl Answer<'_> {
         }
     }
 
+    /// Whether the key can stand in a line: what the binary protocol has stored may have any, and must not become lines of its own.
+    fn is_word(&self) -> bool {
+        self.key.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+    }
+
     fn put_key(&mut self, is_binary: bool) {
-        if !is_binary {
+        if !is_binary && self.is_word() {
             return self.output.put(self.key);
         }
         let mut text = [0; CODED_KEY_BYTES];

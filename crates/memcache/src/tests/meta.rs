@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sunstar_packet::Buffer;
 
-use crate::{Endpoint, KeyHash, Limits, Operation, Output, Request, Store};
+use crate::{Endpoint, Expiry, KeyHash, Limits, Operation, Output, Request, StorageVerb, Store, Value};
 
 const NOW: u32 = 1_700_000_000;
 
@@ -136,6 +136,18 @@ fn keys_in_base64_are_told_so() {
         ("ms AAo= 1 b\r\nx", "HD|"),
         ("md AAo= b k", "HD kAAo= b|"),
         ("mg Zm9 b", "CLIENT_ERROR error decoding key|"),
+    ]);
+}
+
+/// A key that another protocol has stored is no part of an answer.
+#[test]
+fn keys_that_are_no_words_are_told_in_base64() {
+    let mut world = World::new();
+    let key = world.store.key(b"a\r\nEN");
+    world.store.store(StorageVerb::Set, key, 0, Expiry::NEVER, &Value::new(), NOW);
+    world.expect(&[
+        ("mg YQ0KRU4= b k", "HD kYQ0KRU4= b|"),
+        ("me YQ0KRU4= b", "ME YQ0KRU4= exp=-1 la=0 cas=1 fetch=yes cls=1 size=43|"),
     ]);
 }
 

@@ -1,7 +1,7 @@
 //! What a server makes of any packets of the binary protocol, beside a plain way to read them: the check behind a fuzz target and
 //! properties.
 
-use sunstar_memcache::{BinaryRequest, Endpoint, Request};
+use sunstar_memcache::{BinaryRequest, Endpoint, KeyHash, Operation, Output, Request, Store};
 use sunstar_packet::Buffer;
 
 use super::pieces::{LIMITS, seeded, split};
@@ -26,10 +26,12 @@ pub(crate) fn check_packets(bytes: &[u8]) {
 
 fn serve(pieces: &[&[u8]]) -> Vec<String> {
     let mut connection = SMALL.with(Endpoint::accept);
-    let mut seen = Vec::new();
+    let (mut seen, mut store) = (Vec::new(), Store::new(KeyHash::new([1, 2]), 1 << 20));
+    let mut output = SMALL.with(Output::new);
     for piece in pieces {
         connection.handle_input(Buffer::copy_from_slice(piece)).expect("all before was looked at");
         while let Some(request) = connection.poll_request() {
+            answer(&request, &mut store, &mut output);
             seen.push(match request {
                 Request::Binary(request) => show(&request),
                 Request::Quit => "end".to_owned(),
@@ -41,7 +43,31 @@ fn serve(pieces: &[&[u8]]) -> Vec<String> {
     if connection.is_over() {
         seen.push("over".to_owned());
     }
+    let mut out: Vec<Buffer> = Vec::new();
+    output.poll_transmit(&mut out);
+    check_answers(&out.concat());
     seen
+}
+
+fn answer(request: &Request, store: &mut Store, output: &mut Output) {
+    match request {
+        Request::Binary(BinaryRequest::Item(command, key, value)) => {
+            store.execute(&Operation::Binary(*command), key, value, 1_700_000_000, output);
+        }
+        Request::Binary(BinaryRequest::Refused { tag, status, .. }) => output.put_packet_status(*tag, *status),
+        _ => {}
+    }
+}
+
+/// What is answered are packets, whole and one behind the other.
+fn check_answers(mut bytes: &[u8]) {
+    while let Some((header, rest)) = bytes.split_first_chunk::<24>() {
+        let body = u32::from_be_bytes(*header[8..].first_chunk().unwrap()) as usize;
+        let inside = usize::from(u16::from_be_bytes([header[2], header[3]])) + usize::from(header[4]);
+        assert!(header[0] == 0x81 && header[5] == 0 && inside <= body && body <= rest.len(), "{header:?}");
+        bytes = &rest[body..];
+    }
+    assert!(bytes.is_empty(), "half a header");
 }
 
 fn show(request: &BinaryRequest) -> String {
