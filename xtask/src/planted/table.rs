@@ -14,7 +14,7 @@ pub(super) const FINDERS: &[Finder] = &[
         package: DEVICE,
         kind: Unit,
         tests: "vhost_user::front::tests::leaving",
-        bugs: &["vhost_user_disabled_is_stopped", "vhost_user_gone_is_enabled"],
+        bugs: &["vhost_user_disabled_is_stopped", "vhost_user_gone_is_enabled", "vhost_user_withheld_for_ever"],
     },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::task::Waker;
@@ -446,6 +446,18 @@ fn what_is_missing_is_told() {
     let back = std::thread::spawn(move || drop(listener.accept().expect("it connects")));
     assert!(scene.open_error().contains("closed the connection"));
     back.join().expect("the thread ends");
+    let listener = {
+        std::fs::remove_file(scene.path()).expect("it is there");
+        scene.listen()
+    };
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it connects");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it is there");
+        // It is read before the end is seen.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    assert!(scene.open_error().contains("what it says is not of the vhost-user protocol: "));
+    stranger.join().expect("the thread ends");
     assert!(scene.open_error().contains("it is left over from a process that has ended"));
     std::fs::remove_file(scene.path()).expect("it is there");
     std::fs::write(scene.path(), "a file").expect("the folder is there");
