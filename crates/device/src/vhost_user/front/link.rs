@@ -405,7 +405,7 @@ impl Keeper {
         }
         let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
         let is_used = |index: usize| !self.slots[index].is_gone() || planted::is("vhost_user_gone_is_enabled");
-        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used);
+        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used, || self.is_ended());
         *self.shared.agreeing() = None;
         session.map_err(|error| FrontError::Session { path: path(), error })
     }
