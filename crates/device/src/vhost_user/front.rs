@@ -82,7 +82,7 @@ impl VhostUserFront {
         let needed = features::VERSION_1 | if options.queues > 1 { features::VHOST_USER_PROTOCOL } else { 0 };
         let mut wanted =
             Wanted { features: options.features(), needed, queues: options.queues, mtu_bytes: options.mtu_bytes };
-        let (session, pairs) = Session::new(stream, wanted, &memory, &calls, |_| true)
+        let (session, pairs) = Session::new(stream, wanted, &memory, &calls, |_| true, || false)
             .map_err(|error| FrontError::Session { path: options.path.clone(), error })?;
         let agreed = session.features;
         if !planted::is("vhost_user_offloads_grow") {

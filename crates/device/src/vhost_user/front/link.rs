@@ -66,11 +66,22 @@ struct Contents<P> {
     is_gone: bool,
     /// Whether the queue that has taken the pair goes, and waits until the back end leaves its rings alone.
     is_leaving: bool,
-    /// The last number under which there was a pair that the back end may still be working on, since it was alive and did not say that it
-    /// leaves it alone; 0 if there was none.
+    /// The number under which the pair was there that was taken last, if the back end may still be working on it, since it was alive and did not
+    /// say that it leaves it alone; 0 otherwise.
     not_left: u64,
     /// What was in such a pair whose session goes on, until it ends.
     withheld: Vec<Withheld>,
+}
+
+impl<P> Contents<P> {
+    /// Notes whether the back end leaves alone what is there under a number, if somebody has taken it. Nobody else has ever worked with it.
+    fn note(&mut self, generation: u64, is_left: bool) {
+        if !is_left && self.pair.is_none() {
+            self.not_left = generation;
+        } else if is_left && self.not_left == generation {
+            self.not_left = 0;
+        }
+    }
 }
 
 impl<P> Slot<P> {
@@ -115,7 +126,7 @@ impl<P> Slot<P> {
     /// if it has ended otherwise. `withhold` does that.
     pub(super) fn withhold_unless_left(&self, generation: u64, withhold: impl FnOnce() -> Vec<Withheld>) {
         let mut contents = self.contents();
-        if contents.not_left >= generation {
+        if contents.not_left == generation {
             let withheld = withhold();
             if self.generation() == generation {
                 contents.withheld.extend(withheld);
@@ -139,9 +150,7 @@ impl<P> Slot<P> {
     /// Whoever leaves need not wait any more. `is_left` is whether the back end leaves alone what was taken.
     fn let_go(&self, is_left: bool) {
         let mut contents = self.contents();
-        if !is_left && !planted::is("vhost_user_disabled_is_stopped") {
-            contents.not_left = self.generation();
-        }
+        contents.note(self.generation(), is_left || planted::is("vhost_user_disabled_is_stopped"));
         contents.is_leaving = false;
         drop(contents);
         self.changed.notify_all();
@@ -157,9 +166,7 @@ impl<P> Slot<P> {
     fn put(&self, new: Option<P>, is_left: bool) -> Vec<Withheld> {
         let mut contents = self.contents();
         let withheld = std::mem::take(&mut contents.withheld);
-        if !is_left {
-            contents.not_left = self.generation();
-        }
+        contents.note(self.generation(), is_left);
         (contents.pair, contents.is_leaving) = (new, false);
         self.generation.fetch_add(1, Ordering::Release);
         drop(contents);
@@ -398,7 +405,7 @@ impl Keeper {
         }
         let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
         let is_used = |index: usize| !self.slots[index].is_gone() || planted::is("vhost_user_gone_is_enabled");
-        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used);
+        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used, || self.is_ended());
         *self.shared.agreeing() = None;
         session.map_err(|error| FrontError::Session { path: path(), error })
     }
@@ -424,5 +431,41 @@ mod tests {
             }
         }
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn what_was_taken_is_withheld_if_its_own_session_does_not_leave_it() {
+        type Step = fn(&Slot<()>);
+        let begin: Step = |slot| drop(slot.put(Some(()), true));
+        let disable: Step = |slot| slot.let_go(false);
+        let end: Step = |slot| drop(slot.put(None, true));
+        let hang: Step = |slot| drop(slot.put(None, false));
+        // What comes of later sessions, of which the queue has seen nothing, changes nothing.
+        for (number, (steps, expected)) in [
+            (&[disable][..], true),
+            (&[hang], true),
+            (&[disable, hang], true),
+            (&[end], false),
+            (&[disable, end], false),
+            (&[end, begin, hang], false),
+            (&[end, begin, disable], false),
+            (&[hang, begin, end], true),
+            (&[hang, begin, hang], true),
+            (&[hang, begin, disable, end], true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let slot = Slot::new().expect("a descriptor");
+            begin(&slot);
+            let (taken, _) = slot.take();
+            steps.iter().for_each(|step| step(&slot));
+            let mut is_withheld = false;
+            slot.withhold_unless_left(taken, || {
+                is_withheld = true;
+                Vec::new()
+            });
+            assert_eq!(is_withheld, expected, "case {number}");
+        }
     }
 }

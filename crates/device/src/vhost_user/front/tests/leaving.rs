@@ -1,5 +1,7 @@
 //! Queues that go, and what becomes of their frames and rings.
 
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,8 +12,11 @@ use super::back::{self, ALL, Back};
 use super::{Scene, meet_again, receive, send, until};
 use crate::queue::{Device, Queue};
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::channel::Channel;
 use crate::vhost_user::front::VhostUserFront;
-use crate::vhost_user::message::{Request, RingState};
+use crate::vhost_user::front::link::Slot;
+use crate::vhost_user::front::session::{Pair, Session, Wanted};
+use crate::vhost_user::message::{Reply, Request, RingState, protocol_features};
 use crate::vhost_user::options::MAX_VHOST_USER_QUEUES;
 
 #[test]
@@ -271,5 +276,55 @@ fn memory_of_queues_that_have_gone_is_free_when_the_next_back_end_comes() {
         let used = scene.memory.used_bytes();
         assert!(used + (1 << 20) <= withheld, "{used} of {withheld}");
         assert_eq!(used, *level.get_or_insert(used), "nothing is left of those that have gone");
+    }
+}
+
+/// A back end of two pairs that refuses a ring, and answers to so many requests to stop before it closes the connection. Answers with the rings
+/// that it was asked to stop.
+fn refuse(stream: UnixStream, refused: u32, stops: usize) -> Vec<u32> {
+    let mut channel = Channel::new(stream.into());
+    let mut stopped = Vec::new();
+    while let Ok(Some(message)) = channel.receive() {
+        let request = Request::decode(message.header, &message.payload, message.files.len()).expect("it is a request");
+        let reply = match request {
+            Request::GetVringBase { index } => {
+                stopped.push(index);
+                if stopped.len() > stops {
+                    break;
+                }
+                Reply::Ring(RingState { index, value: 0 })
+            }
+            Request::SetVringNum(RingState { index, .. }) => Reply::Value(u64::from(index == refused)),
+            Request::GetFeatures => Reply::Value(ALL),
+            Request::GetProtocolFeatures => Reply::Value(protocol_features::MQ | protocol_features::REPLY_ACK),
+            Request::GetQueueNum => Reply::Value(2),
+            _ => Reply::Value(0),
+        };
+        if message.header.needs_reply || request.has_reply() {
+            channel.send(&reply.encode(request.number()), &[]).expect("the front end waits");
+        }
+    }
+    stopped
+}
+
+#[test]
+fn rings_of_a_session_that_fails_half_way_are_given_back_only_if_the_back_end_leaves_them() {
+    let memory = SharedMemory::new(64 << 20).expect("there is memory");
+    let slots = [0; 2].map(|_| Slot::<Pair>::new().expect("a descriptor"));
+    let calls = slots.each_ref().map(|slot| slot.call.as_fd());
+    let wanted = Wanted { features: ALL, needed: 0, queues: 2, mtu_bytes: 1_500 };
+    // Of a back end that closes the connection it is known that it has gone, but not if this side has cut it.
+    for (refused, stops, is_cut, is_kept) in
+        [(2, 9, false, false), (0, 9, true, false), (2, 1, false, false), (2, 1, true, true), (0, 0, true, true)]
+    {
+        let (here, there) = UnixStream::pair().expect("descriptors are not short");
+        let back = std::thread::spawn(move || refuse(there, refused, stops));
+        let level = memory.used_bytes();
+        let refusal = Session::new(here, wanted, &memory, &calls, |_| true, || is_cut).map(|_| ());
+        let told = refusal.map_err(|error| error.to_string());
+        assert_eq!(told, Err("it refuses SET_VRING_NUM, with 1".to_owned()));
+        let asked = back.join().expect("the thread ends");
+        assert!(asked.iter().copied().eq((0..=refused).take(stops + 1)), "{asked:?}");
+        assert_eq!(memory.used_bytes() > level, is_kept, "{refused}, {stops}, {is_cut}");
     }
 }
