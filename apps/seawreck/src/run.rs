@@ -37,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) figures: Vec<(&'static str, u64)>,
     /// How seawreck itself has fared.
     pub(crate) load_side: LoadSide,
+    /// Requests that were under way at any time, if each was followed by another one as soon as it was answered.
+    pub(crate) under_way: Option<u64>,
 }
 
 /// What ended it.
@@ -316,7 +318,9 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         self.loads.stop().await?;
         let elapsed = end.saturating_duration_since(self.begin);
         let (shards, total, series) = (shard_count(), self.total, self.series);
-        Ok(Outcome { total, elapsed, series, shards, open, why, figures, load_side })
+        let is_closed_loop = P::ASKS && !self.plan.is_idle && self.plan.arrivals.is_none();
+        let under_way = is_closed_loop.then(|| (self.plan.connections * self.plan.pipeline) as u64);
+        Ok(Outcome { total, elapsed, series, shards, open, why, figures, load_side, under_way })
     }
 
     /// Asks the shards what they have counted since, and adds it to the total; makes no row of it.

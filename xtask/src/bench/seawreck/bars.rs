@@ -17,9 +17,10 @@ pub(super) struct Bar {
 pub(super) enum Value {
     /// The load generator's processor time per request.
     Time,
-    P50,
-    P90,
-    P99,
+    /// A latency at one of the three places.
+    Latency(usize),
+    /// The same as wrk shows it.
+    Corrected(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,14 +31,12 @@ pub(super) enum Demand {
 }
 
 impl Value {
-    pub(super) const LATENCIES: [Self; 3] = [Self::P50, Self::P90, Self::P99];
-
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn name(self) -> String {
+        let percents = [50, 90, 99];
         match self {
-            Self::Time => "processor time per request",
-            Self::P50 => "latency at 50 %",
-            Self::P90 => "latency at 90 %",
-            Self::P99 => "latency at 99 %",
+            Self::Time => "processor time per request".to_owned(),
+            Self::Latency(place) => format!("latency at {} %", percents[place]),
+            Self::Corrected(place) => format!("latency at {} %, corrected", percents[place]),
         }
     }
 
@@ -45,9 +44,8 @@ impl Value {
     pub(super) fn of(self, figures: &Figures) -> Option<f64> {
         match self {
             Self::Time => Some(figures.client_us),
-            Self::P50 => figures.p50_us,
-            Self::P90 => figures.p90_us,
-            Self::P99 => figures.p99_us,
+            Self::Latency(place) => figures.latencies_us.map(|latencies| latencies[place]),
+            Self::Corrected(place) => figures.corrected_us.map(|latencies| latencies[place]),
         }
     }
 }
@@ -72,17 +70,19 @@ impl Demand {
 pub(super) fn of(contest: Contest) -> Vec<Bar> {
     let (epoll, uring) = (Generator::SeawreckEpoll, Generator::SeawreckUring);
     let bar = |who, to, value, demand| Bar { who, to, value, demand };
-    let latencies = |who, to| Value::LATENCIES.map(|value| bar(who, to, value, Demand::Within(0.05)));
+    let of_three =
+        |who, to, value: fn(usize) -> Value| [0, 1, 2].map(|at| bar(who, to, value(at), Demand::Within(0.05)));
+    let as_wrk = |who| of_three(who, Generator::Wrk, Value::Corrected);
     match contest {
         Contest::Closed => [epoll, uring]
             .into_iter()
             .flat_map(|who| {
                 let wrk = bar(who, Generator::Wrk, Value::Time, Demand::AtMost(0.8));
                 let bare = bar(who, Generator::Bare, Value::Time, Demand::AtMost(1.15));
-                [wrk, bare].into_iter().chain(latencies(who, Generator::Wrk))
+                [wrk, bare].into_iter().chain(as_wrk(who))
             })
             .collect(),
-        Contest::One => latencies(epoll, Generator::Wrk).into_iter().chain(latencies(uring, Generator::Wrk)).collect(),
-        Contest::Open => latencies(epoll, Generator::H2load).into_iter().collect(),
+        Contest::One => as_wrk(epoll).into_iter().chain(as_wrk(uring)).collect(),
+        Contest::Open => of_three(epoll, Generator::H2load, Value::Latency).into(),
     }
 }

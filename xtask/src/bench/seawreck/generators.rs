@@ -55,9 +55,9 @@ pub(super) struct Figures {
     pub(super) server_busy: f64,
     pub(super) client_us: f64,
     pub(super) client_busy: f64,
-    pub(super) p50_us: Option<f64>,
-    pub(super) p90_us: Option<f64>,
-    pub(super) p99_us: Option<f64>,
+    /// Latencies at 50, 90 and 99 of a hundred, and the same as wrk shows them.
+    pub(super) latencies_us: Option<[f64; 3]>,
+    pub(super) corrected_us: Option<[f64; 3]>,
     pub(super) is_saturated: bool,
 }
 

@@ -24,6 +24,7 @@ fn outcome(seconds: u32) -> Outcome {
         why: Why::Done,
         figures: vec![("hits", 77)],
         load_side: LoadSide::default(),
+        under_way: None,
     }
 }
 

@@ -16,6 +16,7 @@ fn outcome() -> Outcome {
         why: Why::Done,
         figures: vec![("hits", 1_234)],
         load_side: LoadSide::default(),
+        under_way: None,
     }
 }
 

@@ -71,8 +71,10 @@ impl Load {
 struct Said {
     requests: u64,
     seconds: f64,
-    /// Latencies at 50, 90 and 99 of a hundred, in microseconds.
+    /// Latencies at 50, 90 and 99 of a hundred, in microseconds, as they were.
     latencies_us: Option<[f64; 3]>,
+    /// The same of a closed loop as wrk shows them.
+    corrected_us: Option<[f64; 3]>,
     /// Whether it says itself that it had no time left.
     is_saturated: bool,
 }
@@ -88,9 +90,8 @@ struct Figures {
     server_busy: f64,
     client_us: f64,
     client_busy: f64,
-    p50_us: Option<f64>,
-    p90_us: Option<f64>,
-    p99_us: Option<f64>,
+    latencies_us: Option<[f64; 3]>,
+    corrected_us: Option<[f64; 3]>,
     is_saturated: bool,
 }
 
@@ -116,7 +117,6 @@ fn main() -> Result<()> {
     let spent = begin.end(&cli.pids)?;
     ensure!(said.requests > 0, "no request was answered");
     let each = |seconds: f64| seconds * 1e6 / said.requests as f64;
-    let at = |place: usize| said.latencies_us.map(|latencies| latencies[place]);
     let figures = Figures {
         requests: said.requests,
         seconds: said.seconds,
@@ -124,9 +124,8 @@ fn main() -> Result<()> {
         server_busy: spent.server / spent.elapsed,
         client_us: each(spent.client),
         client_busy: spent.client / spent.elapsed,
-        p50_us: at(0),
-        p90_us: at(1),
-        p99_us: at(2),
+        latencies_us: said.latencies_us,
+        corrected_us: said.corrected_us,
         is_saturated: said.is_saturated,
     };
     println!("{}", serde_json::to_string(&figures)?);

@@ -1,4 +1,5 @@
-//! wrk, and what it says.
+//! wrk, and what it says. What it shows of latencies is corrected for coordinated omission: each stands for those as well that would have been
+//! due meanwhile at the mean interval.
 
 use std::process::Command;
 
@@ -25,8 +26,8 @@ fn read(text: &str) -> Result<Said> {
             words.find_map(|mut words| (words.next()? == percentile).then(|| micros(words.next()?))?)
         };
         let requests: u64 = requests.trim().parse().ok()?;
-        let latencies_us = Some([at("50%")?, at("90%")?, at("99%")?]);
-        Some(Said { requests, seconds: requests as f64 / rate, latencies_us, is_saturated: false })
+        let corrected_us = Some([at("50%")?, at("90%")?, at("99%")?]);
+        Some(Said { requests, seconds: requests as f64 / rate, corrected_us, ..Said::default() })
     };
     said().with_context(|| format!("wrk says something new: {text}"))
 }
@@ -56,8 +57,8 @@ mod tests {
     #[test]
     fn reads_what_wrk_says() {
         let said = read(OUTPUT).expect("that is its manner");
-        let latencies_us = Some([511.0, 1230.0, 2e6]);
-        assert_eq!(said, Said { requests: 115_000, seconds: 1.0, latencies_us, is_saturated: false });
+        let corrected_us = Some([511.0, 1230.0, 2e6]);
+        assert_eq!(said, Said { requests: 115_000, seconds: 1.0, corrected_us, ..Said::default() });
     }
 
     #[test]
