@@ -66,10 +66,16 @@ enum Command {
     },
     /// Run the randomised tests, of cancellation and of clients that misbehave, for long
     Soak {
+        /// Only the tests whose package or name contains this
+        #[arg(value_name = "NAME", conflicts_with = "only")]
+        name: Option<String>,
         /// For how long, per test
         #[arg(long, default_value_t = 600)]
         seconds: u64,
-        /// Only tests whose name contains this
+        /// The same in minutes
+        #[arg(long, conflicts_with = "seconds")]
+        minutes: Option<u64>,
+        /// The same as the name
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
     },
@@ -123,7 +129,10 @@ fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Planted { names, .. } => planted::run(&names)?.all_passed(),
-        Command::Soak { seconds, only } => soak::run(seconds, only.as_deref())?.all_passed(),
+        Command::Soak { name, seconds, minutes, only } => {
+            let seconds = minutes.map_or(seconds, |minutes| minutes.saturating_mul(60));
+            soak::run(seconds, name.or(only).as_deref())?.all_passed()
+        }
         Command::Fuzz { targets, planted: true, .. } => fuzz::run_planted(&targets),
         Command::Fuzz { targets, seconds, .. } => fuzz::run(seconds, &targets),
         Command::Sim(options) => sim::run(&options),

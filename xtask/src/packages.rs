@@ -100,11 +100,22 @@ const PACKAGES: &[Package] = &[
         why: "keeps packets from those who are tested against, and sends others twice",
         steps: &["tools"],
     },
-    Package { name: "memcached", program: "memcached", why: "is a server that seawreck loads", steps: &["tools"] },
+    Package {
+        name: "memcached",
+        program: "memcached",
+        why: "is a server that seawreck loads, and that ours is compared with",
+        steps: &["tools"],
+    },
     Package {
         name: "libmemcached-tools",
         program: "memccapable",
         why: "has memccapable and memcaslap, which ask memcached for all that it must know",
+        steps: &["tools"],
+    },
+    Package {
+        name: "nghttp2-client",
+        program: "h2load",
+        why: "has h2load, which loads httpd at a rate",
         steps: &["tools"],
     },
     Package { name: "nginx", program: "nginx", why: "is the server that the HTTP client asks", steps: &["tools"] },
@@ -133,6 +144,18 @@ const PACKAGES: &[Package] = &[
         steps: &["tools"],
     },
     Package { name: "tshark", program: "tshark", why: "reads captures of packets", steps: &["tools"] },
+    Package {
+        name: "php-cli",
+        program: "php",
+        why: "runs a client of memcached as websites use it",
+        steps: &["tools"],
+    },
+    Package {
+        name: "php-memcached",
+        program: "/usr/share/doc/php-memcached/copyright",
+        why: "is that client, which has libmemcached in it",
+        steps: &["tools"],
+    },
     Package { name: "wrk", program: "wrk", why: "loads httpd with keep-alive", steps: &["tools"] },
     Package {
         name: "binutils",

@@ -43,8 +43,8 @@ enum Kind {
     Unit,
     /// Its loom models.
     Loom,
-    /// The tests of httpd as a process, which has the bugs of all packages. Clients misbehave at it for some seconds.
-    Process,
+    /// The tests of this application as a process, which has the bugs of all packages. Clients misbehave at it for some seconds.
+    Process(&'static str),
 }
 
 /// Tests that find bugs.
@@ -63,7 +63,7 @@ impl Finder {
     fn program(&self) -> Program {
         let name = match self.kind {
             Kind::Unit | Kind::Loom => self.package.replace('-', "_"),
-            Kind::Process => "process".to_owned(),
+            Kind::Process(app) => process_of(app),
         };
         (self.kind == Kind::Loom, name)
     }
@@ -72,7 +72,7 @@ impl Finder {
     fn folder(&self) -> PathBuf {
         match self.kind {
             Kind::Unit | Kind::Loom => root().join(self.package.replace("sunstar-", "crates/")),
-            Kind::Process => root().join("apps/httpd"),
+            Kind::Process(app) => root().join("apps").join(app),
         }
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn run(names: &[String]) -> Result<Count> {
     compare(&in_sources()?, &in_table())?;
     let is_chosen = |bug: &str| names.is_empty() || names.iter().any(|name| name == bug);
     let (timed, quick): (Vec<Bug>, Vec<Bug>) =
-        all().filter(|(_, bug)| is_chosen(bug)).partition(|(finder, _)| finder.kind == Kind::Process);
+        all().filter(|(_, bug)| is_chosen(bug)).partition(|(finder, _)| matches!(finder.kind, Kind::Process(_)));
     let begin = Instant::now();
     let programs = build(quick.iter().chain(&timed).map(|(finder, _)| *finder))?;
     println!("built {} programs in {:.1} s", programs.len(), begin.elapsed().as_secs_f64());
@@ -178,13 +178,13 @@ fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
     match finder.kind {
         Kind::Unit => &mut command,
         Kind::Loom => command.env("LOOM_MAX_PREEMPTIONS", loom::PREEMPTIONS.to_string()),
-        Kind::Process => command.env(soak::SECONDS, SOAK_SECONDS.to_string()),
+        Kind::Process(_) => command.env(soak::SECONDS, SOAK_SECONDS.to_string()),
     };
     let begin = Instant::now();
     let log = target_dir("planted").join(bug).with_extension("log");
     // The first that fails will do, but who has processes of its own must end them.
     let has_failed = || -> Result<bool> {
-        Ok(finder.kind != Kind::Process && fs::read(&log)?.windows(8).any(|text| text == b" FAILED\n"))
+        Ok(!matches!(finder.kind, Kind::Process(_)) && fs::read(&log)?.windows(8).any(|text| text == b" FAILED\n"))
     };
     let ended = until(&mut command, &log, |_| Ok(begin.elapsed() > PATIENCE || has_failed()?))?;
     let output = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
@@ -206,7 +206,7 @@ fn build<'a>(finders: impl Iterator<Item = &'a Finder> + Clone) -> Result<BTreeM
         for finder in finders.clone().filter(|finder| (finder.kind == Kind::Loom) == is_loom) {
             arguments.extend(match finder.kind {
                 Kind::Unit | Kind::Loom => ["--lib".to_owned(), format!("-p={}", finder.package)],
-                Kind::Process => ["--test=process".to_owned(), "-p=httpd".to_owned()],
+                Kind::Process(app) => ["--test=process".to_owned(), format!("-p={app}")],
             });
         }
         if arguments.is_empty() {
@@ -237,9 +237,17 @@ fn executables(messages: &str) -> Vec<(String, PathBuf)> {
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["profile"]["test"] == true)
         .filter_map(|message| {
-            Some((message["target"]["name"].as_str()?.to_owned(), message.get("executable")?.as_str()?.into()))
+            let name = message["target"]["name"].as_str()?;
+            let folder = Path::new(message["manifest_path"].as_str()?).parent()?.file_name()?.to_str()?;
+            let name = if name == "process" { process_of(folder) } else { name.to_owned() };
+            Some((name, message.get("executable")?.as_str()?.into()))
         })
         .collect()
+}
+
+/// What the test program of an application as a process is called here, as all of them have the same name.
+fn process_of(app: &str) -> String {
+    format!("process of {app}")
 }
 
 /// Runs a program until it ends, or until `is_over` says so, and answers whether it succeeded, and what it said, which the log keeps;
@@ -286,17 +294,17 @@ fn in_table() -> BTreeSet<(String, String)> {
     ours.chain(fuzz::in_table()).collect()
 }
 
-/// Every `planted::is("name")` of the crates, with its package; the crate with the function explains it by others.
+/// Every `planted::is("name")` of crates and applications, with its package; the crate with the function explains it by others.
 fn in_sources() -> Result<BTreeSet<(String, String)>> {
     let mut found = BTreeSet::new();
-    for file in tree::read(root())?
-        .iter()
-        .filter(|file| file.path.starts_with("crates/") && !file.path.starts_with("crates/planted/"))
-    {
-        let Some(folder) = file.path.split('/').nth(1) else { continue };
-        for name in names_in(&file.text) {
-            found.insert((format!("sunstar-{folder}"), name));
-        }
+    for file in tree::read(root())?.iter().filter(|file| !file.path.starts_with("crates/planted/")) {
+        let mut path = file.path.split('/');
+        let package = match (path.next(), path.next()) {
+            (Some("crates"), Some(folder)) => format!("sunstar-{folder}"),
+            (Some("apps"), Some(folder)) => folder.to_owned(),
+            _ => continue,
+        };
+        found.extend(names_in(&file.text).map(|name| (package.clone(), name)));
     }
     Ok(found)
 }

@@ -14,14 +14,15 @@ const TESTS: &[(&str, &[&str], &str)] = &[
     ("sunstar-net", &["--lib"], "spread_random"),
     // Sockets of the kernel, on both drivers.
     ("sunstar-reactor", &["--test", "sockets"], "random::"),
-    // httpd as a process, with both drivers.
+    // Servers as processes, with both drivers.
     ("httpd", &["--test", "process"], "misbehave::"),
+    ("memcached", &["--test", "process"], "misbehave::"),
 ];
 
 /// Tells those tests for how long to go on, in seconds each.
 pub(crate) const SECONDS: &str = "SUNSTAR_SOAK_SECONDS";
 
-/// Runs these tests, or only those whose names contain `only`, for `seconds` each, optimised, with their assertions.
+/// Runs these tests, or only those of packages or with names that contain `only`, for `seconds` each, optimised, with their assertions.
 ///
 /// # Errors
 /// If they can't be built or there are none.
@@ -41,9 +42,12 @@ pub(crate) fn smoke(seconds: u64) -> Result<Count> {
 
 fn run_all(seconds: u64, only: Option<&str>, set_up: impl Fn(&mut Command)) -> Result<Count> {
     let mut count = Count::default();
-    let is_asked = |name: &str| only.is_none_or(|only| name.contains(only));
-    ensure!(TESTS.iter().any(|(.., tests)| is_asked(tests)), "no test's name contains what is asked for");
-    for (package, place, tests) in TESTS.iter().filter(|(.., tests)| is_asked(tests)) {
+    let asked: Vec<_> = TESTS
+        .iter()
+        .filter(|(package, _, tests)| only.is_none_or(|only| package.contains(only) || tests.contains(only)))
+        .collect();
+    ensure!(!asked.is_empty(), "no test's name contains what is asked for");
+    for (package, place, tests) in asked {
         let mut command = cargo(&["test", "--locked", "-p", package]);
         command.args(*place);
         set_up(&mut command);

@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step {
         name: "tools",
-        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; memcached under memccapable, memcaslap and pymemcache; captures in tshark; the stack under ping, traceroute and nft",
+        about: "httpd under curl, ab, wrk, Chromium, promtool, collectd, DHCP servers and radvd; names at dnsmasq; the HTTP client at nginx; memcached under memccapable, memcaslap, pymemcache and PHP; captures in tshark; the stack under ping, traceroute and nft",
         run: tools,
     },
     Step { name: "lwip", about: "lwIP as the stack's peer", run: || lwip::check().map(Outcome::Done) },

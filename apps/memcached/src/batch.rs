@@ -151,11 +151,20 @@ impl Batch {
             self.parts.extend(answers.rest);
         }
         while let Some(shard) = self.order.front().copied()
-            && self.of(shard).write_next(output)
+            && self.next_of(shard).write_next(output)
         {
             self.order.pop_front();
         }
         Ok(())
+    }
+
+    /// The answers of which the next one follows, if it is that of this shard.
+    fn next_of(&mut self, shard: ShardId) -> &mut Arrived {
+        let is_there = |arrived: &Arrived| !arrived.lengths.is_empty();
+        match self.arrived.iter().position(is_there).filter(|_| planted::is("memcached_answers_mixed")) {
+            Some(at) => &mut self.arrived[at],
+            None => self.of(shard),
+        }
     }
 
     /// The answers of a shard.

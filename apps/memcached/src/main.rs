@@ -38,7 +38,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
+use sunstar::native_stack::Network;
 use sunstar::net::{Address, ListenerOptions, UnixAddress, socket};
 use sunstar::prelude::*;
 
@@ -55,6 +57,12 @@ struct Args {
     /// Listen on a Unix socket at this path and not on a port
     #[arg(short = 's', long, value_name = "PATH", conflicts_with = "address")]
     unix_socket: Option<PathBuf>,
+    /// The port to take datagrams at; 0 for none
+    #[arg(short = 'U', long, value_name = "PORT", default_value_t = 0, value_parser = options::port, allow_negative_numbers = true)]
+    udp_port: u16,
+    /// Answer datagrams that get an item of their shard before the network sees them, on the native stack
+    #[arg(long)]
+    udp_in_hook: bool,
     #[command(flatten)]
     limits: options::Limits,
 }
@@ -75,7 +83,8 @@ async fn serve(args: Args) -> Result<(), Error> {
             SocketAddr::from((address, args.port)).into()
         }
     };
-    let settings = Settings::new(args.limits.checked(shard_count())?, asked.inet().map(|address| address.port()));
+    let port = asked.inet().map(|address| address.port());
+    let settings = Settings::new(args.limits.checked(shard_count())?, port, args.udp_port);
     let servers = Sharded::start(move || async move { Server::new(settings) }).await?;
     servers.invoke_on_all(move |server| async move { server.join(servers) }).await?;
     let published: Result<Vec<_>, _> =
@@ -92,8 +101,34 @@ async fn serve(args: Args) -> Result<(), Error> {
         .collect();
     // All shards share one address.
     let addresses = listening.map_err(|error| Error::listening(&asked, error))?;
+    take_datagrams(servers, &args).await?;
     log::info!("listening on {}", addresses[0]);
     stop.await;
     servers.stop().await?;
     Ok(())
+}
+
+/// Lets all shards take datagrams, if they are wanted.
+async fn take_datagrams(servers: Sharded<Server>, args: &Args) -> Result<(), Error> {
+    let (port, is_hooked) = (args.udp_port, args.udp_in_hook);
+    if port == 0 {
+        return if is_hooked { Err(Error::usage("--udp-in-hook needs --udp-port")) } else { Ok(()) };
+    }
+    let ip = args.address.map_or_else(|| socket::stack().map(|stack| stack.default_address()), Ok)?;
+    let address = SocketAddr::new(ip, port);
+    let listening = servers.map(move |server| server.listen_for_datagrams(address)).await?;
+    let listening: Result<Vec<()>, _> = listening.into_iter().collect();
+    listening.map_err(|error| Error::listening(Address::from(address), error))?;
+    if is_hooked {
+        let hooked: Result<Vec<()>, _> =
+            servers.map(move |server| async move { hook(&server, port) }).await?.into_iter().collect();
+        hooked?;
+    }
+    log::info!("taking datagrams at {address}");
+    Ok(())
+}
+
+fn hook(server: &Rc<Server>, port: u16) -> Result<(), Error> {
+    let network = Network::current().ok_or_else(|| Error::usage("--udp-in-hook needs --network-stack native"))?;
+    server.hook(&network, port).map_err(Error::failure)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use sunstar::metrics::{Family, Figure, RegisterError, Registry};
 use sunstar_memcache::{StoreCounters, StoreFigures};
 
-use crate::server::{Counters, Server};
+use crate::server::{Counters, Server, udp};
 
 const STORE: &[Figure<StoreCounters>] = &[
     requests(&[("command", "get"), ("result", "hit")], |counters| counters.get_hits),
@@ -110,9 +110,14 @@ const VALUES: &[Figure<sunstar_memcache::Counters>] = &[
 /// # Errors
 /// If somebody shows such already.
 pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
-    let families: Vec<Family> =
-        [Figure::families(STORE), Figure::families(FIGURES), Figure::families(CONNECTIONS), Figure::families(VALUES)]
-            .concat();
+    let families: Vec<Family> = [
+        Figure::families(STORE),
+        Figure::families(FIGURES),
+        Figure::families(CONNECTIONS),
+        Figure::families(VALUES),
+        Figure::families(udp::FIGURES),
+    ]
+    .concat();
     let shown = Rc::downgrade(server);
     let registration = Registry::here().observe(&families, &[], move |readings| {
         let Some(server) = shown.upgrade() else { return };
@@ -122,6 +127,7 @@ pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
         readings.show_figures(FIGURES, &[], &store.figures());
         readings.show_figures(CONNECTIONS, &[], &server.counters);
         readings.show_figures(VALUES, &[], &server.endpoint.counters());
+        readings.show_figures(udp::FIGURES, &[], &server.udp.counters);
     })?;
     let _ = server.published.set(registration);
     Ok(())

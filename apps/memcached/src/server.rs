@@ -1,5 +1,9 @@
 //! A shard's server: its items, its connections, its end.
 
+mod hook;
+mod sources;
+pub(crate) mod udp;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -12,7 +16,7 @@ use sunstar::executor::{Reserve, TaskBuilder, add_reserve, current};
 use sunstar::metrics::Registration;
 use sunstar::net::{self, Address, Listener, ListenerOptions};
 use sunstar::prelude::*;
-use sunstar_memcache::{Endpoint, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
+use sunstar_memcache::{Endpoint, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
 
 use crate::clock::Clock;
 use crate::connection::{self, GRACE};
@@ -39,16 +43,19 @@ const PENDING_PART: usize = 8;
 pub(crate) struct Settings {
     pub(crate) bounds: Bounds,
     pub(crate) port: Option<u16>,
+    /// 0 for none.
+    pub(crate) udp_port: u16,
     hash: KeyHash,
     pub(crate) clock: Clock,
 }
 
 impl Settings {
     /// With a secret of its own.
-    pub(crate) fn new(bounds: Bounds, port: Option<u16>) -> Self {
+    pub(crate) fn new(bounds: Bounds, port: Option<u16>, udp_port: u16) -> Self {
         let mut secret = [[0; 8]; 2];
         current::entropy(secret.as_flattened_mut());
-        Self { bounds, port, hash: KeyHash::new(secret.map(u64::from_le_bytes)), clock: Clock::start() }
+        let (hash, clock) = (KeyHash::new(secret.map(u64::from_le_bytes)), Clock::start());
+        Self { bounds, port, udp_port, hash, clock }
     }
 }
 
@@ -85,6 +92,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     pub(crate) store: RefCell<Store>,
     pub(crate) counters: Counters,
+    pub(crate) udp: udp::Udp,
     pub(crate) published: OnceCell<Registration>,
     peers: OnceCell<Sharded<Server>>,
     address: OnceCell<Address>,
@@ -117,6 +125,7 @@ impl Server {
             endpoint: Endpoint::new(limits),
             store: RefCell::new(store),
             counters: Counters::default(),
+            udp: udp::Udp::default(),
             published: OnceCell::new(),
             peers: OnceCell::new(),
             address: OnceCell::new(),
@@ -163,6 +172,19 @@ impl Server {
         ShardId::new(key.shard(shards))
     }
 
+    /// Fetches what is needed to find the items of these keys, as far as they are here and not too many, if there are several.
+    pub(crate) fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+        if keys.clone().nth(1).is_none() {
+            return;
+        }
+        let keys = keys.take(KEYS_AHEAD).map(|key| self.key(key));
+        if shard_count() == 1 {
+            return self.store.borrow().look_ahead(keys);
+        }
+        let here = shard_id();
+        self.store.borrow().look_ahead(keys.filter(|key| self.shard_of(*key) == here));
+    }
+
     /// The second since 1970 on the clock of items, which never goes backwards.
     pub(crate) fn now_s(&self) -> u32 {
         let now_s = self.settings.clock.now_s().max(self.last_s.get());
@@ -207,9 +229,20 @@ impl Server {
                 let live = Live::new(server, stream.peer_address().ok());
                 let mut stream = stream;
                 // The peer's end is no news, and so are its errors.
-                let served = connection::serve(&live.server, &mut stream, &live.served);
-                if with_abort(&live.served.end, served).await.is_err() {
-                    stream.abort();
+                let peer = live.served.peer.clone();
+                let served = async {
+                    let served = connection::serve(&live.server, &mut stream, &live.served);
+                    let ended = with_abort(&live.served.end, served).await;
+                    if ended.is_err() {
+                        stream.abort();
+                    }
+                    ended
+                };
+                let ended = live.server.known(peer, served).await;
+                if let Ok(Err(_)) = ended
+                    && planted::is("memcached_connection_kept")
+                {
+                    std::future::pending().await
                 }
             });
             maybe_yield().await;

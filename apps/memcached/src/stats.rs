@@ -37,6 +37,7 @@ struct Snapshot {
     bytes_written: u64,
     foreign: u64,
     batches: u64,
+    datagrams: [u64; 4],
 }
 
 impl Snapshot {
@@ -59,6 +60,7 @@ impl Snapshot {
             bytes_written: counters.bytes_written.get(),
             foreign: counters.foreign.get(),
             batches: counters.batches.get(),
+            datagrams: server.udp.counters.all(),
         }
     }
 }
@@ -156,7 +158,13 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     put(output, "cut_off", sum(|shard| shard.cut_off));
     put(output, "foreign_operations", sum(|shard| shard.foreign));
     put(output, "foreign_batches", sum(|shard| shard.batches));
+    for (place, name) in DATAGRAMS.iter().enumerate() {
+        put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
+    }
 }
+
+/// What is counted of datagrams.
+const DATAGRAMS: [&str; 4] = ["datagrams", "datagrams_refused", "datagrams_withheld", "datagrams_in_hook"];
 
 /// What stores count, under memcached's names.
 type Named = (&'static str, fn(&StoreCounters) -> u64);

@@ -1,12 +1,16 @@
 //! The engine: on each shard a share of the connections, each of which is a task that sends when it may and reads what comes.
 //!
-//! Nothing is done per request but what sending, reading and counting cost: no task, no timer, no memory. The instants at which requests
-//! are sent and answers come are those of the shard's rounds, so a latency is as exact as a round is short.
+//! Nothing is done per request but what sending, reading and counting cost: no task, no timer, no memory. In a closed loop a latency is the
+//! time from when a request left ([`departures`]) until its answer was read, and so nothing that seawreck did before and after; in an open
+//! loop it counts from when the request was due.
 
 mod connection;
 mod conversation;
+mod departures;
 mod link;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,14 +18,16 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use sunstar::executor::sync::{Gate, Semaphore};
-use sunstar::executor::timer::{Timer, lowres, sleep_until};
+use sunstar::executor::timer::{Timer, lowres, now, sleep_until};
 use sunstar::executor::{Instant, Service, spawn};
+use sunstar::reactor::{TimeStats, time_stats};
 
 use crate::arrivals::Schedule;
 use crate::fault::Fault;
 use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
+use departures::Departures;
 use slot::Slot;
 
 /// Connections of a shard that are being made at the same time. More would overflow queues on the way, and what is lost there is sent again
@@ -33,6 +39,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(500);
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 /// How often it is looked whether all has been sent and answered.
 const FINISH_LOOK: Duration = Duration::from_millis(2);
+/// How often it is looked how late a shard looks.
+const PROBE: Duration = Duration::from_millis(10);
 
 /// How far a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,10 +75,13 @@ pub(crate) struct Load<P: Protocol> {
     schedule: RefCell<Option<Schedule>>,
     /// Fires when the next request is due, while somebody has nothing to send.
     pacer: Timer,
+    /// When it has fired last: what was due before has not been sent until then by nobody else's fault.
+    paced: Cell<Instant>,
     slots: Box<[Slot]>,
     /// Connections that could send.
     idle: RefCell<VecDeque<usize>>,
     tally: RefCell<Tally>,
+    departures: Departures,
     /// Tasks of connections that were started.
     started: Cell<usize>,
     /// Connections that are open.
@@ -82,14 +93,29 @@ pub(crate) struct Load<P: Protocol> {
 
 impl<P: Protocol> Service for Load<P> {}
 
+/// What a shard tells when it is asked.
+pub(crate) struct Taken {
+    /// Connections that are open.
+    pub(crate) open: usize,
+    /// What was counted since the last time.
+    pub(crate) tally: Tally,
+    /// What the shard has done with its time until now.
+    pub(crate) times: TimeStats,
+}
+
 impl<P: Protocol> Load<P> {
     /// A load that has not begun.
     pub(crate) fn new(protocol: P, plan: Plan, share: Share) -> Rc<Self> {
         Rc::new_cyclic(|load: &Weak<Self>| {
-            let load = load.clone();
+            let (giving, leaving) = (load.clone(), load.clone());
             let pacer = Timer::new(move |_| {
-                if let Some(load) = load.upgrade() {
+                if let Some(load) = giving.upgrade() {
                     load.give_out();
+                }
+            });
+            let departures = Departures::new(move || {
+                if let Some(load) = leaving.upgrade() {
+                    load.departures.leave();
                 }
             });
             Self {
@@ -102,9 +128,11 @@ impl<P: Protocol> Load<P> {
                 is_holding: Cell::new(plan.is_idle),
                 schedule: RefCell::new(None),
                 pacer,
+                paced: Cell::new(Instant::ORIGIN),
                 slots: (0..share.connections).map(|_| Slot::default()).collect(),
                 idle: RefCell::new(VecDeque::with_capacity(share.connections)),
                 tally: RefCell::new(Tally::new()),
+                departures,
                 started: Cell::new(0),
                 open: Cell::new(0),
                 connecting: Rc::new(Semaphore::new(CONNECTING)),
@@ -144,7 +172,7 @@ impl<P: Protocol> Load<P> {
     }
 
     /// Lets requests be sent from `now` until `end`. They are measured if they are due at `begin` or later.
-    pub(crate) fn send(&self, now: Instant, begin: Instant, end: Instant) {
+    pub(crate) fn send(self: &Rc<Self>, now: Instant, begin: Instant, end: Instant) {
         self.end.set(end);
         self.since.set(now);
         self.begin.set(begin);
@@ -154,6 +182,7 @@ impl<P: Protocol> Load<P> {
             let schedule = Schedule::new(rate, arrivals.spacing, now, self.share.phase, self.share.seed);
             *self.schedule.borrow_mut() = Some(schedule);
         }
+        spawn(Rc::clone(self).watch_rounds());
         self.wake_all();
     }
 
@@ -175,9 +204,9 @@ impl<P: Protocol> Load<P> {
         }
     }
 
-    /// Answers how many connections are open, and what was counted since it was asked last.
-    pub(crate) fn take(&self) -> (usize, Tally) {
-        (self.open.get(), self.tally.replace(Tally::new()))
+    /// Answers what was counted since it was asked last.
+    pub(crate) fn take(&self) -> Taken {
+        Taken { open: self.open.get(), tally: self.tally.replace(Tally::new()), times: time_stats() }
     }
 
     /// What the protocol has counted.
@@ -187,11 +216,19 @@ impl<P: Protocol> Load<P> {
 
     /// Sends no more from `end` on.
     pub(crate) fn drain(&self, end: Instant) {
+        if self.phase.get() == Phase::Sending {
+            // What was due just before, and has a connection, is late but not lost.
+            self.give_out();
+        }
         self.phase.set(Phase::Draining);
         if let Some(schedule) = &mut *self.schedule.borrow_mut() {
             let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
             let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
-            self.tally.borrow_mut().unsent += due.take(most).count() as u64;
+            let tally = &mut *self.tally.borrow_mut();
+            for due in due.take(most) {
+                tally.unsent += 1;
+                tally.give_up(end - due);
+            }
         }
         self.wake_all();
     }
@@ -218,9 +255,37 @@ impl<P: Protocol> Load<P> {
         }
     }
 
-    /// Takes a request that is to be sent now; answers by when it is due.
+    /// Looks how late the shard is when something is to happen, at times that it does not choose.
+    async fn watch_rounds(self: Rc<Self>) {
+        let mut next = lowres::now();
+        while self.phase.get() == Phase::Sending {
+            next += PROBE;
+            sleep_until(next).await;
+            let now = now();
+            if self.phase.get() == Phase::Sending && self.is_measured(next) {
+                self.tally.borrow_mut().lag(now - next);
+            }
+            // What was missed is one delay, and not many.
+            next = next.max(now);
+        }
+    }
+
+    /// Takes a request that connection `number`, free `since`, is to send now; answers by when it is due.
+    ///
+    /// Whoever takes one is not idle any more, and is given no other one.
     #[inline]
-    fn take_request(&self, now: Instant) -> Option<Instant> {
+    fn take_request(&self, number: usize, since: Instant, now: Instant) -> Option<Instant> {
+        let due = self.next_due(now)?;
+        self.slots[number].is_idle.set(false);
+        if self.plan.arrivals.is_some() && self.is_measured(due) {
+            self.tally.borrow_mut().late((now - due.max(since)).max(self.paced.get() - due));
+        }
+        Some(due)
+    }
+
+    /// Takes the next request, if it may be sent now; answers by when it is due.
+    #[inline]
+    fn next_due(&self, now: Instant) -> Option<Instant> {
         if self.phase.get() != Phase::Sending || self.left.get() == 0 {
             return None;
         }
@@ -265,21 +330,22 @@ impl<P: Protocol> Load<P> {
 
     /// Gives what is due to connections that could send.
     fn give_out(&self) {
-        let now = lowres::now();
+        // How late it is shows only by the clock itself.
+        let now = now();
+        self.paced.set(now);
         loop {
             let Some(number) = self.idle.borrow_mut().pop_front() else { return };
             let slot = &self.slots[number];
             // It may have gone, or have found something to send, since.
-            if !slot.is_idle.take() {
+            if !slot.is_idle.get() {
                 continue;
             }
-            match self.take_request(now) {
+            match self.take_request(number, Instant::ORIGIN, now) {
                 Some(due) => {
                     slot.given.set(Some(due));
                     slot.wake();
                 }
                 None => {
-                    slot.is_idle.set(true);
                     self.idle.borrow_mut().push_front(number);
                     return self.arm();
                 }
@@ -289,8 +355,18 @@ impl<P: Protocol> Load<P> {
 
     /// A connection has ended for good, and with it what it was to send.
     fn give_up(&self, number: usize, carried: Option<Instant>) {
-        let due = carried.or(self.slots[number].given.take());
-        self.tally.borrow_mut().unanswered += u64::from(due.is_some_and(|due| self.is_measured(due)));
+        let given = self.slots[number].given.take();
+        self.leave_unanswered(carried.into_iter().chain(given));
+    }
+
+    /// Requests that nobody waits for any more.
+    fn leave_unanswered(&self, dues: impl Iterator<Item = Instant>) {
+        let now = lowres::now();
+        let tally = &mut *self.tally.borrow_mut();
+        for due in dues.filter(|due| self.is_measured(*due)) {
+            tally.unanswered += 1;
+            tally.give_up(now - due);
+        }
     }
 
     /// Whether a request that is due then is measured.
@@ -299,9 +375,15 @@ impl<P: Protocol> Load<P> {
         due >= self.begin.get()
     }
 
-    /// Requests whose answers will not come.
+    /// Requests whose answers will not come. That they were waited for too long is a latency, how soon something else went wrong is none.
     fn fail(&self, fault: Fault, dues: impl Iterator<Item = Instant>) {
-        let count = dues.filter(|due| self.is_measured(*due)).count() as u64;
-        self.tally.borrow_mut().fail(fault, count);
+        let now = lowres::now();
+        let tally = &mut *self.tally.borrow_mut();
+        for due in dues.filter(|due| self.is_measured(*due)) {
+            tally.fail(fault, 1);
+            if fault == Fault::TimedOut {
+                tally.give_up(now - due);
+            }
+        }
     }
 }

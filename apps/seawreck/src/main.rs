@@ -7,6 +7,7 @@
 mod arrivals;
 mod engine;
 mod fault;
+mod load_side;
 mod options;
 mod plan;
 mod protocol;
@@ -28,9 +29,10 @@ use options::{Args, Output, What};
 use plan::{Plan, Share};
 use protocol::flow::Flow;
 use protocol::http::Http;
-use protocol::in_buffer;
+use protocol::memcache::datagrams::Datagrams;
 use protocol::memcache::{Memcache, Mix};
 use protocol::ping_pong::{Echo, EchoDatagrams};
+use protocol::{Protocol, in_buffer};
 use report::{Description, csv, html, human, json};
 use run::{Outcome, Row, Why};
 
@@ -50,6 +52,9 @@ async fn load(args: Args) -> Result<(), Error> {
     let mut stop = stop_requested();
     let wish = args.wish().map_err(Error::usage)?;
     let target = SocketAddr::new(address(&wish.host).await?, wish.port);
+    if let Some(other) = args.from.iter().find(|from| from.is_ipv4() != target.is_ipv4()) {
+        return Err(Error::usage(format_args!("nobody gets from {other} to {}", target.ip())));
+    }
     let plan = args.plan(&wish, target);
     let description = Description { target: wish.target.clone(), load: args.load() };
     let shows_progress = match &*args.output.progress {
@@ -65,14 +70,28 @@ async fn load(args: Args) -> Result<(), Error> {
         }
     };
     let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
-    if let What::Memcache { mix, fills: true } = &wish.what {
-        fill(&plan, mix, &mut stop).await?;
+    match &wish.what {
+        What::Memcache { mix, fills: true } => {
+            let of_all = mix.clone();
+            let make = move |_: &Plan, share: &Share| Memcache::filling(&of_all, share.requests_before, in_buffer);
+            fill(&plan, mix, plan.pipeline.max(FILLING), make, &mut stop).await?;
+        }
+        What::MemcacheDatagrams { mix, fills: true } => {
+            let of_all = mix.clone();
+            let make = move |_: &Plan, share: &Share| Datagrams::filling(&of_all, share.requests_before);
+            // Who sends more than is taken loses it.
+            fill(&plan, mix, 1, make, &mut stop).await?;
+        }
+        _ => {}
     }
     let stop = &mut stop;
     let outcome = match wish.what {
         What::Http(requests) => run::run(&plan, move |plan, _| Http::new(&requests, plan.pipeline), stop, tell).await?,
         What::Memcache { mix, .. } => {
             run::run(&plan, move |_, share| Memcache::new(&mix, share.seed, in_buffer), stop, tell).await?
+        }
+        What::MemcacheDatagrams { mix, .. } => {
+            run::run(&plan, move |_, share| Datagrams::new(&mix, share.seed), stop, tell).await?
         }
         What::Echo { size } => run::run(&plan, move |_, _| Echo::new(size, in_buffer), stop, tell).await?,
         What::Sink { size } => run::run(&plan, move |_, _| Flow::to_sink(size, in_buffer), stop, tell).await?,
@@ -81,15 +100,20 @@ async fn load(args: Args) -> Result<(), Error> {
             run::run(&plan, move |_, _| EchoDatagrams::new(size, in_buffer), stop, tell).await?
         }
     };
-    let is_success = outcome.is_success(asks) || outcome.why == Why::Stopped;
-    let why = outcome.failure();
+    let failure = outcome.failure(asks);
     let output = args.output;
     blocking(move || tell_of(&description, &outcome, &output)).await??;
-    if is_success { Ok(()) } else { Err(Error::failure(format_args!("{target}: {why}"))) }
+    failure.map_or(Ok(()), |why| Err(Error::failure(format_args!("{target}: {why}"))))
 }
 
 /// Stores all keys, so that who gets them finds them.
-async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unpin)) -> Result<(), Error> {
+async fn fill<P: Protocol>(
+    plan: &Plan,
+    mix: &Mix,
+    pipeline: usize,
+    make: impl FnOnce(&Plan, &Share) -> P + Clone + Send + 'static,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<(), Error> {
     let plan = Plan {
         requests: Some(mix.keys.count),
         duration: None,
@@ -98,17 +122,16 @@ async fn fill(plan: &Plan, mix: &Mix, stop: &mut (impl Future<Output = ()> + Unp
         is_idle: false,
         ramp: Duration::ZERO,
         warm_up: Duration::ZERO,
-        pipeline: plan.pipeline.max(FILLING),
+        pipeline,
         ..plan.clone()
     };
-    let mix = mix.clone();
-    let make = move |_: &Plan, share: &Share| Memcache::filling(&mix, share.requests_before, in_buffer);
     let outcome = run::run(&plan, make, stop, |_| ()).await?;
     let (stored, keys) = (outcome.total.good(), plan.requests.unwrap_or(0));
     if stored == keys || outcome.why == Why::Stopped {
         return Ok(());
     }
-    let why = if stored == 0 { outcome.failure() } else { format!("only {stored} of {keys} keys were stored") };
+    let why = outcome.failure(true).filter(|_| stored == 0);
+    let why = why.unwrap_or_else(|| format!("only {stored} of {keys} keys were stored"));
     Err(Error::failure(format_args!("{}: {why}", plan.target)))
 }
 

@@ -4,6 +4,7 @@ mod memcache;
 mod quantity;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,9 +28,20 @@ const MAX_DATAGRAMS: usize = 100;
 const MAX_MESSAGE: usize = 1 << 20;
 const MAX_DATAGRAM: usize = 65_000;
 
+/// What stands below the options.
+const ENDINGS: &str = "Exit code:
+  0  all requests that were measured were answered well, or it was interrupted and none had failed
+  1  some requests failed, timed out, were not sent in time or had no answer at the end; some connections could not be made; or nothing could
+     be measured. The report is written all the same, and one line on standard error says what it was.
+  2  what was asked for makes no sense
+
+Latencies count requests that were answered well, and those that were given up (no answer in time or at the end, or not sent for want of a
+free connection) with the time for which they had waited by then. A WARNING says so, also where seawreck itself had no time left.";
+
 #[derive(clap::Args, Debug)]
+#[command(after_help = ENDINGS)]
 pub(crate) struct Args {
-    /// Where to: http://HOST:PORT/PATH, several for requests in turn; memcached://HOST:PORT; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
+    /// Where to: http://HOST:PORT/PATH, several for requests in turn; memcached://HOST:PORT or memcached-udp://HOST:PORT; tcp://HOST:PORT or udp://HOST:PORT, where what is sent is echoed
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// A file with more URLs, one a line
@@ -39,6 +51,9 @@ pub(crate) struct Args {
     /// Connections, of all shards together
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = whole::<1, MAX_CONNECTIONS>)]
     connections: usize,
+    /// A local address to connect from; several in turn, for more connections than one has ports for
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Vec<IpAddr>,
     /// Requests under way on each connection at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<1, MAX_PIPELINE>)]
     pipeline: usize,
@@ -141,10 +156,24 @@ pub(crate) struct Wish {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Http(Requests),
-    Echo { size: usize },
-    EchoDatagrams { size: usize },
-    Memcache { mix: Mix, fills: bool },
-    Sink { size: usize },
+    Echo {
+        size: usize,
+    },
+    EchoDatagrams {
+        size: usize,
+    },
+    Memcache {
+        mix: Mix,
+        fills: bool,
+    },
+    /// The same over UDP.
+    MemcacheDatagrams {
+        mix: Mix,
+        fills: bool,
+    },
+    Sink {
+        size: usize,
+    },
     Source,
 }
 
@@ -152,13 +181,14 @@ impl Args {
     /// The plan without address and arrivals.
     pub(crate) fn plan(&self, wish: &Wish, target: std::net::SocketAddr) -> Plan {
         let transport = match wish.what {
-            What::EchoDatagrams { .. } => Transport::Udp,
+            What::EchoDatagrams { .. } | What::MemcacheDatagrams { .. } => Transport::Udp,
             What::Http(_) | What::Echo { .. } | What::Memcache { .. } | What::Sink { .. } | What::Source => {
                 Transport::Tcp
             }
         };
         Plan {
             target,
+            from: self.from.clone(),
             transport,
             connections: self.connections,
             pipeline: self.pipeline,
@@ -188,9 +218,9 @@ impl Args {
         }
         let (host, port, what) = match scheme {
             "http" => self.http(&urls)?,
-            "tcp" | "udp" | "memcached" => self.at_port(scheme, rest, &urls)?,
+            "tcp" | "udp" | "memcached" | "memcached-udp" => self.at_port(scheme, rest, &urls)?,
             "https" => return Err("https is not spoken yet".to_owned()),
-            _ => return Err(format!("{scheme}:// is not spoken; http, memcached, tcp and udp are")),
+            _ => return Err(format!("{scheme}:// is not spoken; http, memcached, memcached-udp, tcp and udp are")),
         };
         let duration = match (self.duration, self.requests) {
             (Some(Duration::ZERO), _) => return Err("--duration must be longer than nothing".to_owned()),
@@ -251,6 +281,10 @@ impl Args {
         if scheme == "memcached" {
             let mix = self.memcached.mix()?;
             return Ok((host, port, What::Memcache { mix, fills: self.memcached.fill }));
+        }
+        if scheme == "memcached-udp" {
+            let mix = self.memcached.mix_of_datagrams(MAX_DATAGRAM)?;
+            return Ok((host, port, What::MemcacheDatagrams { mix, fills: self.memcached.fill }));
         }
         if scheme == "tcp" {
             if self.size > MAX_MESSAGE {

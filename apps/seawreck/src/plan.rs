@@ -1,6 +1,6 @@
 //! What is to be done, as the command line says and with nothing left open; and a shard's share of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::arrivals::{Rate, Spacing};
@@ -9,6 +9,8 @@ use crate::arrivals::{Rate, Spacing};
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) target: SocketAddr,
+    /// Addresses to connect from, in turn; none for one that suits.
+    pub(crate) from: Vec<IpAddr>,
     pub(crate) transport: Transport,
     pub(crate) connections: usize,
     /// Requests under way on a connection at the same time; at least one.
@@ -62,6 +64,11 @@ pub(crate) struct Share {
 }
 
 impl Plan {
+    /// The address from which a shard's connection of this number comes, if that is told.
+    pub(crate) fn from(&self, number: usize) -> Option<IpAddr> {
+        self.from.get(number % self.from.len().max(1)).copied()
+    }
+
     /// The part of one of `shards`. All parts together are the whole.
     pub(crate) fn share(&self, shard: usize, shards: usize) -> Share {
         let connections = part(self.connections as u64, shard, shards);
@@ -98,6 +105,7 @@ mod tests {
     fn plan(connections: usize, requests: Option<u64>) -> Plan {
         Plan {
             target: ([127, 0, 0, 1], 80).into(),
+            from: Vec::new(),
             transport: Transport::Tcp,
             connections,
             pipeline: 1,

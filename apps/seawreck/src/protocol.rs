@@ -35,7 +35,12 @@ pub(crate) trait Protocol: 'static {
     /// If they are no answer: then the connection is of no use any more.
     fn hear(&self, session: &mut Self::Session, bytes: &mut Buffer) -> Result<Heard, Fault>;
 
-    /// What else was counted, with a name for people and programs: from the beginning, warm-up included.
+    /// The answer that [`Protocol::hear`] or [`Protocol::hear_end`] has just found is one to a request that is measured.
+    fn measured(&self, session: &Self::Session) {
+        let _ = session;
+    }
+
+    /// What else was counted of what is measured, with a name for people and programs.
     fn figures(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }

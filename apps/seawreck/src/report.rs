@@ -10,7 +10,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::fault::{Fault, KINDS};
-use crate::run::Outcome;
+use crate::run::{Outcome, Why};
+use crate::tally::Tally;
 
 /// The parts of a hundred at which latencies are shown.
 pub(crate) const PERCENTILES: [(&str, f64); 8] = [
@@ -45,21 +46,60 @@ pub(crate) fn at_percentiles(times: &Histogram<u64>) -> impl Iterator<Item = (&'
 }
 
 impl Outcome {
-    /// Whether anything was answered well or, where nothing is asked, anything was moved.
-    pub(crate) fn is_success(&self, asks: bool) -> bool {
-        self.total.good() > 0 || (!asks && self.total.sent_bytes + self.total.received_bytes > 0)
-    }
-
-    /// Why nothing was answered well, as far as one kind of fault stands out.
-    pub(crate) fn failure(&self) -> String {
-        let most = |counts: &[u64; KINDS]| {
-            let most = Fault::ALL.into_iter().max_by_key(|fault| counts[*fault as usize])?;
-            Some((most, counts[most as usize])).filter(|(_, count)| *count > 0)
-        };
-        match (most(&self.total.unconnected), most(&self.total.failed)) {
-            (Some((fault, _)), None) => format!("no connection could be made: {}", fault.words()),
-            (_, Some((fault, _))) => format!("no request was answered well: {}", fault.words()),
-            (None, None) => "no request was answered".to_owned(),
+    /// What did not go well, in words; nothing if all did.
+    ///
+    /// That answers were missing when somebody asked for the end is no failure.
+    pub(crate) fn failure(&self, asks: bool) -> Option<String> {
+        let Tally { failed, unconnected, .. } = &self.total;
+        let has_worked = self.total.good() > 0 || (!asks && self.total.sent_bytes + self.total.received_bytes > 0);
+        let is_stopped = self.why == Why::Stopped;
+        let bad = self.total.bad() + if is_stopped { 0 } else { self.total.unanswered + self.total.unsent };
+        match (most(unconnected), most(failed)) {
+            (Some(fault), None) if !has_worked => Some(format!("no connection could be made: {}", fault.words())),
+            (_, Some(fault)) if !has_worked => Some(format!("no request was answered well: {}", fault.words())),
+            (None, None) if !has_worked && !is_stopped => Some("no request was answered".to_owned()),
+            _ if bad > 0 => {
+                let (bad, all) = (human::count(bad), human::count(bad + self.total.good()));
+                Some(format!("{bad} of {all} requests were not answered well"))
+            }
+            (Some(fault), _) => Some(format!("connections could not be made: {}", fault.words())),
+            _ => None,
         }
     }
+
+    /// What has to be known to read the figures, in words.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let total = &self.total;
+        let mut warnings = Vec::new();
+        if let Some((shard, share)) = self.load_side.busiest().filter(|_| self.load_side.is_saturated()) {
+            warnings.push(format!(
+                "the load side was saturated (shard {shard} was busy for {:.0} % of the time): what was measured is what seawreck can do here",
+                share * 100.0
+            ));
+        }
+        if self.is_late() {
+            warnings.push(
+                "requests were sent late by seawreck itself, so the longest latencies are to a large part its own"
+                    .to_owned(),
+            );
+        }
+        if total.given_up > 0 {
+            warnings.push(format!(
+                "{} requests had no answer when they were given up; the latencies count them with the time for which they had waited by then",
+                human::count(total.given_up)
+            ));
+        }
+        let other = total.bad() - total.failed[Fault::TimedOut as usize];
+        if other > 0 {
+            warnings
+                .push(format!("{} requests got no good answer; the latencies do not count them", human::count(other)));
+        }
+        warnings
+    }
+}
+
+/// The most frequent fault.
+fn most(counts: &[u64; KINDS]) -> Option<Fault> {
+    let most = Fault::ALL.into_iter().max_by_key(|fault| counts[*fault as usize])?;
+    (counts[most as usize] > 0).then_some(most)
 }

@@ -11,7 +11,8 @@ use sunstar::executor::timer::{now, sleep_until};
 use sunstar::executor::{Instant, SubmitError};
 use sunstar::prelude::*;
 
-use crate::engine::Load;
+use crate::engine::{Load, Taken};
+use crate::load_side::LoadSide;
 use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
@@ -34,6 +35,10 @@ pub(crate) struct Outcome {
     pub(crate) why: Why,
     /// What the protocol has counted, with names.
     pub(crate) figures: Vec<(&'static str, u64)>,
+    /// How seawreck itself has fared.
+    pub(crate) load_side: LoadSide,
+    /// Requests that were under way at any time, if each was followed by another one as soon as it was answered.
+    pub(crate) under_way: Option<u64>,
 }
 
 /// What ended it.
@@ -63,6 +68,8 @@ pub(crate) struct Row {
     pub(crate) sent_bytes: u64,
     /// Latencies at 50, 99 and 99.9 percent, and the longest, in nanoseconds.
     pub(crate) latencies: [u64; 4],
+    /// Whether nothing was sent any more, and only waited for.
+    pub(crate) is_draining: bool,
 }
 
 impl Row {
@@ -78,6 +85,7 @@ impl Row {
             received_bytes: tally.received_bytes,
             sent_bytes: tally.sent_bytes,
             latencies: [p50, p99, p999, latencies.max()],
+            is_draining: false,
         }
     }
 }
@@ -109,6 +117,7 @@ pub(crate) async fn run<P: Protocol>(
         last: Instant::FAR_FUTURE,
         open: 0,
         held: None,
+        load_side: LoadSide::default(),
         tell,
     };
     let why = course.go().await?;
@@ -138,6 +147,7 @@ struct Course<'a, P: Protocol, S, T> {
     open: usize,
     /// When connections that were held were asked for the first time.
     held: Option<Instant>,
+    load_side: LoadSide,
     tell: T,
 }
 
@@ -213,6 +223,7 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         }
         // What the connections' own counts say of the warm-up is kept; how much went over them is not.
         let mut warm_up = self.collect().await?;
+        self.load_side.begin();
         if !self.plan.warm_up.is_zero() {
             (warm_up.received_bytes, warm_up.sent_bytes) = (0, 0);
         }
@@ -252,12 +263,8 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
 
     /// Asks the shards what they have counted since, and takes note of it.
     async fn ask(&mut self) -> Result<Row, SubmitError> {
-        let mut tally = self.collect().await?;
+        let tally = self.gather().await?;
         let at = now();
-        if let Some(pending) = self.pending.take() {
-            tally.add(&pending);
-        }
-        self.total.add(&tally);
         let row = Row::new(at - self.begin, at - self.last, self.open, &tally);
         if self.begin < Instant::FAR_FUTURE {
             self.last = at;
@@ -270,17 +277,22 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
     async fn collect(&mut self) -> Result<Tally, SubmitError> {
         let mut all = Tally::new();
         self.open = 0;
-        for (open, tally) in self.loads.map(|load| async move { load.0.take() }).await? {
+        for (shard, taken) in self.loads.map(|load| async move { load.0.take() }).await?.into_iter().enumerate() {
+            let Taken { open, tally, times } = taken;
             self.open += open;
             all.add(&tally);
+            self.load_side.see(shard, times);
         }
         Ok(all)
     }
 
     /// Ends the load and adds up what is left.
     async fn end(mut self, why: Why) -> Result<Outcome, SubmitError> {
-        let end = self.held.unwrap_or_else(now).min(self.end_of_time());
+        let mut end = self.held.unwrap_or_else(now).min(self.end_of_time());
+        // Connections end when they have nothing left to do.
         let open = self.open;
+        let rest = self.gather().await?;
+        let load_side = self.load_side.clone();
         self.loads.map(move |load| async move { load.0.drain(end) }).await?;
         if why == Why::Done {
             let drained = self.finished();
@@ -289,15 +301,13 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
             let _ = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await;
         }
         self.loads.map(|load| Rc::clone(&load.0).cut()).await?;
-        let mut tally = self.collect().await?;
-        if let Some(pending) = self.pending.take() {
-            tally.add(&pending);
+        let drained = self.gather().await?;
+        if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
+            // What is counted ends with the last of it.
+            end = end.min(self.total.last_answer);
         }
-        self.total.add(&tally);
-        let is_counted = self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0;
-        // What is counted ends with the last of it.
-        let end = if is_counted { end.min(self.total.last_answer) } else { end };
-        self.add_rest(end, open, &tally);
+        self.add_rest(end, open, &rest);
+        self.add_drained(&drained);
         let mut figures: Vec<(&'static str, u64)> = Vec::new();
         for (name, count) in self.loads.map(|load| async move { load.0.figures() }).await?.into_iter().flatten() {
             match figures.iter_mut().find(|(other, _)| *other == name) {
@@ -307,21 +317,45 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         }
         self.loads.stop().await?;
         let elapsed = end.saturating_duration_since(self.begin);
-        Ok(Outcome { total: self.total, elapsed, series: self.series, shards: shard_count(), open, why, figures })
+        let (shards, total, series) = (shard_count(), self.total, self.series);
+        let is_closed_loop = P::ASKS && !self.plan.is_idle && self.plan.arrivals.is_none();
+        let under_way = is_closed_loop.then(|| (self.plan.connections * self.plan.pipeline) as u64);
+        Ok(Outcome { total, elapsed, series, shards, open, why, figures, load_side, under_way })
     }
 
-    /// Takes note of what came after the last row: another row, if it took long enough to be one, or a part of the last.
+    /// Asks the shards what they have counted since, and adds it to the total; makes no row of it.
+    async fn gather(&mut self) -> Result<Tally, SubmitError> {
+        let mut tally = self.collect().await?;
+        if let Some(pending) = self.pending.take() {
+            tally.add(&pending);
+        }
+        self.total.add(&tally);
+        Ok(tally)
+    }
+
+    /// Takes note of what came after the last row until the end: another row, if it took long enough to be one, or a part of the last.
     fn add_rest(&mut self, end: Instant, open: usize, tally: &Tally) {
         if self.held.is_some() {
             let now = now();
             self.series.push(Row::new(now - self.begin, now - self.last, open, tally));
         } else if end > self.last + PERIOD / 20 || (self.series.is_empty() && end > self.begin) {
             self.series.push(Row::new(end - self.begin, end - self.last, open, tally));
+            self.last = end;
         } else if let Some(row) = self.series.last_mut() {
             row.good += tally.good();
             row.bad += tally.bad();
             row.received_bytes += tally.received_bytes;
             row.sent_bytes += tally.sent_bytes;
+        }
+    }
+
+    /// Takes note of what came when nothing was sent any more, which tells nothing of any second before.
+    fn add_drained(&mut self, tally: &Tally) {
+        let has_any = tally.good() + tally.bad() + tally.received_bytes + tally.sent_bytes > 0;
+        if has_any && !self.series.is_empty() {
+            let now = now();
+            let row = Row::new(now - self.begin, now - self.last, self.open, tally);
+            self.series.push(Row { is_draining: true, ..row });
         }
     }
 }

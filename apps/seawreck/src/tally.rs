@@ -11,12 +11,22 @@ use crate::fault::{Fault, KINDS};
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Digits of a latency and of a connection time that are kept.
 const DIGITS: u8 = 3;
+/// Digits of what is known of seawreck itself.
+const OWN_DIGITS: u8 = 2;
 
 /// Counts of one shard over some time, or of several together.
 #[derive(Clone)]
 pub(crate) struct Tally {
-    /// Of requests that were answered well, in nanoseconds.
+    /// Of requests that were answered well; and for how long those had waited that were given up without an answer, which were spared
+    /// nothing. In nanoseconds.
     pub(crate) latencies: Histogram<u64>,
+    /// How many of them were given up.
+    pub(crate) given_up: u64,
+    /// How much later than it could have requests of an open loop were sent by seawreck itself, in nanoseconds: after they were due, while there
+    /// was a free connection.
+    pub(crate) lateness: Histogram<u64>,
+    /// For how long what happened at some time waited until a shard's round took notice of it, in nanoseconds.
+    pub(crate) lag: Histogram<u64>,
     /// Of connections that were made, in nanoseconds.
     pub(crate) connects: Histogram<u64>,
     /// Requests without a good answer.
@@ -38,8 +48,11 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new() -> Self {
         Self {
-            latencies: times(),
-            connects: times(),
+            latencies: times(DIGITS),
+            given_up: 0,
+            lateness: times(OWN_DIGITS),
+            lag: times(OWN_DIGITS),
+            connects: times(DIGITS),
             failed: [0; KINDS],
             unconnected: [0; KINDS],
             unanswered: 0,
@@ -55,6 +68,23 @@ impl Tally {
     #[inline]
     pub(crate) fn answer(&mut self, latency: Duration) {
         self.latencies.saturating_record(nanos(latency));
+    }
+
+    /// Takes note of a request that is given up after it has waited so long.
+    pub(crate) fn give_up(&mut self, waited: Duration) {
+        self.latencies.saturating_record(nanos(waited));
+        self.given_up += 1;
+    }
+
+    /// Takes note of how late a request is sent by seawreck's fault.
+    #[inline]
+    pub(crate) fn late(&mut self, by: Duration) {
+        self.lateness.saturating_record(nanos(by));
+    }
+
+    /// Takes note of how late a round looks.
+    pub(crate) fn lag(&mut self, by: Duration) {
+        self.lag.saturating_record(nanos(by));
     }
 
     /// Takes note of a connection.
@@ -74,7 +104,7 @@ impl Tally {
 
     /// Requests that were answered well.
     pub(crate) fn good(&self) -> u64 {
-        self.latencies.len()
+        self.latencies.len() - self.given_up
     }
 
     /// Requests that were not.
@@ -87,6 +117,9 @@ impl Tally {
         // They have the same bounds and digits.
         let _ = self.latencies.add(&other.latencies);
         let _ = self.connects.add(&other.connects);
+        let _ = self.lateness.add(&other.lateness);
+        let _ = self.lag.add(&other.lag);
+        self.given_up += other.given_up;
         let add =
             |to: &mut [u64; KINDS], from: &[u64; KINDS]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         add(&mut self.failed, &other.failed);
@@ -100,8 +133,8 @@ impl Tally {
     }
 }
 
-fn times() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, nanos(LONGEST), DIGITS).expect("the bounds and the digits are valid ones")
+fn times(digits: u8) -> Histogram<u64> {
+    Histogram::new_with_bounds(1, nanos(LONGEST), digits).expect("the bounds and the digits are valid ones")
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -134,6 +167,11 @@ mod tests {
                 for &nanos in latencies {
                     tally.answer(Duration::from_nanos(nanos));
                     tally.fail(Fault::Reset, nanos % 3);
+                    if nanos % 5 == 0 {
+                        tally.give_up(Duration::from_nanos(nanos));
+                    }
+                    tally.late(Duration::from_nanos(nanos));
+                    tally.lag(Duration::from_nanos(nanos));
                     tally.received_bytes += nanos;
                     tally.last_answer = tally.last_answer.max(Instant::from_nanos(nanos));
                 }
@@ -142,7 +180,7 @@ mod tests {
             let whole = count(&parts.concat());
             let mut sum = Tally::new();
             parts.iter().for_each(|part| sum.add(&count(part)));
-            prop_assert_eq!(&sum.latencies, &whole.latencies);
+            prop_assert_eq!((&sum.latencies, &sum.lateness, &sum.lag), (&whole.latencies, &whole.lateness, &whole.lag));
             prop_assert_eq!((sum.good(), sum.bad(), sum.received_bytes), (whole.good(), whole.bad(), whole.received_bytes));
             prop_assert_eq!(sum.last_answer, whole.last_answer);
         }

@@ -185,6 +185,12 @@ pub trait Queue {
     /// What has been counted.
     fn counters(&self) -> Counters;
 
+    /// Whether more than half of the frames that the queue has for long packets, beside those of its pool, are held by what it has handed out.
+    /// Who keeps packets for long copies what comes then, so that there are always frames for what comes next.
+    fn is_short_of_large_frames(&self) -> bool {
+        false
+    }
+
     /// Gives back what is kept for reuse: there is nothing to do, and what comes next may take longer.
     fn free_unused_memory(&mut self) {}
 }
@@ -283,6 +289,10 @@ impl<Q: Queue + ?Sized> Queue for Box<Q> {
 
     fn counters(&self) -> Counters {
         (**self).counters()
+    }
+
+    fn is_short_of_large_frames(&self) -> bool {
+        (**self).is_short_of_large_frames()
     }
 
     fn free_unused_memory(&mut self) {

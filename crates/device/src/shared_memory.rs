@@ -20,6 +20,9 @@ mod tests;
 /// What is handed out begins at a multiple of this many bytes, and takes a multiple of them.
 const GRAIN_BYTES: usize = 4_096;
 
+/// What the kernel tells of large pages.
+const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+
 /// Bytes of a large page.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
@@ -39,7 +42,7 @@ pub struct SharedMemory {
     is_huge: bool,
     /// Whether pages stay where they are though nobody uses them.
     keeps_pages: AtomicBool,
-    free: Mutex<Extents>,
+    extents: Mutex<Extents>,
 }
 
 /// Why there is no shared memory.
@@ -86,8 +89,8 @@ impl SharedMemory {
                 (file, start, false)
             }
         };
-        let free = Mutex::new(Extents(BTreeMap::from([(0, len)])));
-        let memory = Self { file, start, len, is_huge, keeps_pages: AtomicBool::new(is_huge), free };
+        let extents = Mutex::new(Extents { free: BTreeMap::from([(0, len)]), ..Extents::default() });
+        let memory = Self { file, start, len, is_huge, keeps_pages: AtomicBool::new(is_huge), extents };
         if !is_huge {
             // The kernel may have no such pages for files; then these are ordinary ones.
             // SAFETY: the advice changes nothing that programs see.
@@ -116,15 +119,58 @@ impl SharedMemory {
         self.is_huge
     }
 
+    /// Tells in the log in which pages it lies, and how many large ones it would take. That is a warning if some are reserved that do not suffice.
+    pub fn tell_pages(&self) {
+        let (mebibytes, needed) = (self.len >> 20, self.len / HUGE_PAGE_BYTES);
+        let [reserved, free] = ["nr", "free"].map(|which| {
+            let told = std::fs::read_to_string(format!("{HUGE_PAGES}/{which}_hugepages"));
+            told.ok().and_then(|count| count.trim().parse::<usize>().ok()).unwrap_or_default()
+        });
+        if self.is_huge {
+            log::info!("{mebibytes} MiB of shared memory lie in {needed} reserved pages of 2 MiB");
+        } else {
+            let level = if reserved > 0 { log::Level::Warn } else { log::Level::Info };
+            log::log!(
+                level,
+                "{mebibytes} MiB of shared memory lie in ordinary pages, as they are used: of pages of 2 MiB {needed} are needed, {reserved} \
+                 reserved and {free} free (vm.nr_hugepages)"
+            );
+        }
+    }
+
     /// Has pages stay where they are for as long as the memory lives, also when they are given back here: somebody has pinned them, and
     /// would not see those that come instead.
     pub(crate) fn keep_pages(&self) {
         self.keeps_pages.store(true, Ordering::Relaxed);
     }
 
-    /// How many bytes are handed out.
+    /// How many bytes are handed out, or kept from that.
     pub fn used_bytes(&self) -> usize {
-        self.len - self.free().0.values().sum::<usize>()
+        self.len - self.extents().free.values().sum::<usize>()
+    }
+
+    /// Keeps bytes from being handed out again though they are given back, since another process may go on working on them: until
+    /// [`SharedMemory::restore`], or for as long as the memory lives. None, if there are none, or not all of them are within.
+    pub(crate) fn withhold(&self, start: *const u8, len: usize) -> Option<Withheld> {
+        let offset = self.offset_of(start, len).filter(|_| len > 0)?;
+        *self.extents().withheld.entry(offset).or_default() += 1;
+        Some(Withheld(offset))
+    }
+
+    /// Lets bytes be handed out again, once they are given back.
+    pub(crate) fn restore(&self, withheld: Withheld) {
+        let piece = self.extents().restore(withheld);
+        piece.into_iter().for_each(|(offset, len)| self.free_piece(offset, len));
+    }
+
+    /// Gives a piece, which nobody uses, back to the machine, and makes it one that is free.
+    fn free_piece(&self, offset: usize, len: usize) {
+        if !self.keeps_pages.load(Ordering::Relaxed) {
+            // Without it the pages stay until the file goes, which does no harm.
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(&self.file, flags, offset as u64, len as u64);
+        }
+        self.extents().give(offset, len);
     }
 
     /// How many bytes from the beginning of the memory, and of its file, `len` bytes at `start` lie, if they are all within.
@@ -144,9 +190,9 @@ impl SharedMemory {
         Memory::new(Arc::new(Area { memory: Arc::clone(self), start, layout })).slice(0, bytes).ok()
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Extents> {
+    fn extents(&self) -> std::sync::MutexGuard<'_, Extents> {
         // Nobody panics with the lock; and what is free is only changed as a whole.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.extents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,7 +219,7 @@ fn map(len: usize, kind: MemfdFlags) -> Result<(OwnedFd, NonNull<u8>), SharedMem
 // told to, as the type's documentation says.
 unsafe impl SlabMemory for SharedMemory {
     fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let offset = self.free().take(layout.size(), layout.align().max(GRAIN_BYTES), self.start.addr().get())?;
+        let offset = self.extents().take(layout.size(), layout.align().max(GRAIN_BYTES), self.start.addr().get())?;
         // SAFETY: what is free lies within the mapping.
         Some(unsafe { self.start.add(offset) })
     }
@@ -181,12 +227,9 @@ unsafe impl SlabMemory for SharedMemory {
     unsafe fn give(&self, slab: NonNull<u8>, layout: Layout) {
         let offset = slab.addr().get() - self.start.addr().get();
         let len = layout.size().next_multiple_of(GRAIN_BYTES);
-        if !self.keeps_pages.load(Ordering::Relaxed) {
-            // Without it the pages stay until the file goes, which does no harm.
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = rustix::fs::fallocate(&self.file, flags, offset as u64, len as u64);
+        if !self.extents().keep(offset, len) {
+            self.free_piece(offset, len);
         }
-        self.free().give(offset, len);
     }
 }
 
@@ -252,40 +295,79 @@ impl Drop for Area {
     }
 }
 
-/// What is free: offset and length, no two of them next to each other.
-struct Extents(BTreeMap<usize, usize>);
+/// Bytes that are kept from being handed out again, by where they begin.
+#[derive(Debug)]
+pub(crate) struct Withheld(usize);
+
+/// What is free, and what must not be yet, by offsets.
+#[derive(Default)]
+struct Extents {
+    /// The lengths of what is free, no two pieces next to each other.
+    free: BTreeMap<usize, usize>,
+    /// Where begins what is to be kept from being used when it is given back, and how often that was said.
+    withheld: BTreeMap<usize, usize>,
+    /// The lengths of pieces that were given back with such in them.
+    kept: BTreeMap<usize, usize>,
+}
 
 impl Extents {
     /// Takes the first piece that is large enough, at an address that is a multiple of `align`.
     fn take(&mut self, bytes: usize, align: usize, start: usize) -> Option<usize> {
         let bytes = bytes.checked_next_multiple_of(GRAIN_BYTES)?;
-        let (extent, len, offset) = self.0.iter().find_map(|(extent, len)| {
+        let (extent, len, offset) = self.free.iter().find_map(|(extent, len)| {
             let offset = (start + extent).checked_next_multiple_of(align)? - start;
             (offset.checked_add(bytes)? <= extent + len).then_some((*extent, *len, offset))
         })?;
-        self.0.remove(&extent);
+        self.free.remove(&extent);
         if offset > extent {
-            self.0.insert(extent, offset - extent);
+            self.free.insert(extent, offset - extent);
         }
         let behind = extent + len - (offset + bytes);
         if behind > 0 {
             let kept = if planted::is("shared_memory_overlap") { offset } else { offset + bytes };
-            self.0.insert(kept, behind);
+            self.free.insert(kept, behind);
         }
         Some(offset)
     }
 
     /// Takes a piece back and joins it with what is free on both sides.
     fn give(&mut self, mut offset: usize, mut len: usize) {
-        if let Some((before, its)) = self.0.range(..offset).next_back().map(|(before, its)| (*before, *its)) {
+        if let Some((before, its)) = self.free.range(..offset).next_back().map(|(before, its)| (*before, *its)) {
             debug_assert!(before + its <= offset, "a piece is given back once");
             if before + its == offset {
                 (offset, len) = (before, its + len);
             }
         }
-        if let Some(behind) = self.0.remove(&(offset + len)) {
+        if let Some(behind) = self.free.remove(&(offset + len)) {
             len += behind;
         }
-        self.0.insert(offset, len);
+        self.free.insert(offset, len);
+    }
+
+    /// Takes a piece back which must not be used, if it is one; answers whether it is.
+    fn keep(&mut self, offset: usize, len: usize) -> bool {
+        let is_withheld = self.is_withheld(offset, len);
+        if is_withheld {
+            self.kept.insert(offset, len);
+        }
+        is_withheld
+    }
+
+    /// Answers with the piece that was given back and is not kept any more, if there is one.
+    fn restore(&mut self, Withheld(at): Withheld) -> Option<(usize, usize)> {
+        let count = self.withheld.get_mut(&at)?;
+        *count -= 1;
+        if *count == 0 {
+            self.withheld.remove(&at);
+        }
+        let (offset, len) = self.kept.range(..=at).next_back().map(|(offset, len)| (*offset, *len))?;
+        if at >= offset + len || self.is_withheld(offset, len) {
+            return None;
+        }
+        self.kept.remove_entry(&offset)
+    }
+
+    fn is_withheld(&self, offset: usize, len: usize) -> bool {
+        self.withheld.range(offset..offset + len).next().is_some()
     }
 }

@@ -6,8 +6,9 @@ mod attached;
 mod bpf;
 mod chunks;
 mod group;
-mod kernel_mac;
 mod kernel_ports;
+mod kernel_watch;
+mod netlink;
 mod options;
 mod pieces;
 mod posting;
@@ -35,7 +36,7 @@ use attached::Attached;
 use bpf::Mode;
 use chunks::HEADROOM_BYTES;
 use group::{Copies, GroupSocket};
-use kernel_mac::KernelMac;
+use kernel_watch::{KernelWatch, LinkState, warn_of_port};
 pub use options::{MAX_XDP_ADDRESSES, MAX_XDP_PORT_RANGES, MAX_XDP_QUEUES, XdpError, XdpMac, XdpOptions, XdpPorts};
 use queue::{Parts, XdpQueue};
 use socket::Socket;
@@ -89,7 +90,8 @@ impl Xdp {
         let control = Control::new().map_err(system("making a socket"))?;
         let index = control.index(name).map_err(system("looking for it"))?;
         let index = index.ok_or_else(|| XdpError::NoInterface { name: name.clone() })?;
-        let kernel_mac = control.mac(name).map_err(system("reading the address"))?;
+        let state = LinkState::ask(index).map_err(system("asking about it"))?;
+        let kernel_mac = state.mac;
         let mtu_bytes = control.mtu(name).map_err(system("reading the MTU"))?;
         let chunk_bytes = chunk_bytes(mtu_bytes).ok_or_else(|| XdpError::Mtu {
             name: name.clone(),
@@ -111,28 +113,27 @@ impl Xdp {
             XdpMac::Shared(_) => (kernel_mac, Copies::NeighboursAndErrors),
         };
         let ports = options.shared_ports();
+        check_port(name, &state, ports.is_some())?;
         let attached = Arc::new(Attached::new(name, index, mac, ports, queues)?);
         let addresses =
             attached.addresses.as_ref().zip(ports).map(|(maps, ports)| XdpAddresses::new(name, index, maps, ports));
+        let watch = KernelWatch::open(name, index, state, addresses.clone().map(|addresses| (mac, addresses)))
+            .map_err(system("hearing of its changes"))?;
         let group = GroupSocket::open(index, copies).map_err(|error| match error.raw_os_error() {
             Some(libc::EPERM) => XdpError::Permission { name: name.clone(), what: "receive packets of", error },
             _ => system("receiving what is for everybody")(error),
         })?;
-        let mut group = Some(group);
-        let mut watch = ports.map(|_| KernelMac::new(name, mac));
+        let mut group = Some((group, watch));
         let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
         let mut opened = Vec::new();
         for queue in 0..queues {
             let socket = open_socket(options, index, queue, chunk_bytes, &attached)?;
             let attached = Arc::clone(&attached);
             let chunk_bytes = chunk_bytes as usize;
-            let (group, kernel_mac) = (group.take(), watch.take());
-            opened.push(Some(Parts { socket, group, kernel_mac, attached, chunk_bytes, checksum }));
+            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes, checksum }));
         }
-        let sockets = opened.iter().flatten().map(|parts| &parts.socket);
-        let how = if sockets.clone().all(|socket| socket.is_zero_copy) { "without copies" } else { "by copies" };
-        let what = if attached.mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
-        log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
+        let is_zero_copy = opened.iter().flatten().all(|parts| parts.socket.is_zero_copy);
+        tell(name, queues, is_zero_copy, attached.mode, mac);
         if let Some(ports) = ports {
             kernel_ports::warn(name, ports);
         }
@@ -151,6 +152,22 @@ impl Xdp {
     pub fn addresses(&self) -> Option<XdpAddresses> {
         self.addresses.clone()
     }
+}
+
+/// An interface that is a port is of little use, and its hardware address is not what is to be shared.
+fn check_port(name: &str, state: &LinkState, is_shared: bool) -> Result<(), XdpError> {
+    match state.port_of() {
+        Some(master) if is_shared => return Err(XdpError::Port { name: name.to_owned(), master }),
+        Some(master) => warn_of_port(name, &master),
+        None => {}
+    }
+    Ok(())
+}
+
+fn tell(name: &str, queues: usize, is_zero_copy: bool, mode: Mode, mac: MacAddr) {
+    let how = if is_zero_copy { "without copies" } else { "by copies" };
+    let what = if mode == Mode::Driver { "in its driver" } else { "in the kernel's common code" };
+    log::info!("xdp:{name}: {queues} queues, {how}; the program runs {what}; the stack is {mac}");
 }
 
 /// Room for a packet in a frame.

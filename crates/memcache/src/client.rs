@@ -9,7 +9,7 @@ use sunstar_packet::Buffer;
 
 use crate::command::{Direction, RetrievalCommand, StorageCommand, StorageVerb};
 use crate::endpoint::Endpoint;
-use crate::input::{Block, Input, InputFull, Line};
+use crate::input::{Block, Input, InputFull, LINE_END, Line};
 use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::number::Decimal;
 use crate::output::Output;
@@ -369,7 +369,7 @@ impl ClientConnection {
 
     fn poll_value(&mut self) -> Result<Option<ClientEvent>, ReplyError> {
         let Some((item, len)) = &mut self.item else { return Ok(None) };
-        item.value = match self.input.read_block(&self.endpoint, *len) {
+        item.value = match self.input.read_block(&self.endpoint, *len, LINE_END) {
             Block::Complete(value) => value,
             Block::Partial => return Ok(None),
             Block::Unended => return Err(ReplyError::ValueEnd),

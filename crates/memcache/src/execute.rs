@@ -1,13 +1,20 @@
 //! What requests do with items, and how that is answered.
 
+mod binary;
+mod meta;
+
+use alloc::boxed::Box;
+
+use crate::binary::BinaryCommand;
 use crate::command::{Direction, RetrievalCommand, StorageVerb};
+use crate::meta::MetaCommand;
 use crate::output::{COPIED_VALUE_BYTES, Output};
 use crate::reply::{Refusal, Reply};
 use crate::store::{Counted, Expiry, FoundValue, Key, Store, Stored};
 use crate::value::Value;
 
 /// What is to be done with one item. It can go to the shard that has the item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// To answer with the item, if it is there. The end of such answers is the caller's.
     Retrieve(RetrievalCommand),
@@ -45,16 +52,26 @@ pub enum Operation {
     },
     /// To delete the item without an answer, since it should have been replaced and could not be.
     Forget,
+    /// What a meta command says.
+    Meta(Box<MetaCommand>),
+    /// What a request of the binary protocol says.
+    Binary(BinaryCommand),
 }
 
 impl Operation {
-    /// The time that it says, as [`StorageCommand::exptime`](crate::StorageCommand::exptime) says.
-    pub fn exptime_mut(&mut self) -> Option<&mut i64> {
-        match self {
-            Self::Store { exptime, .. } | Self::Touch { exptime, .. } => Some(exptime),
-            Self::Retrieve(command) => command.exptime.as_mut(),
-            Self::Delete { .. } | Self::Count { .. } | Self::Forget => None,
-        }
+    /// Converts the times that it says, which are as [`StorageCommand::exptime`](crate::StorageCommand::exptime) says.
+    pub fn convert_times(&mut self, convert: impl Fn(i64) -> i64) {
+        let times = match self {
+            Self::Store { exptime, .. } | Self::Touch { exptime, .. } => [Some(exptime), None, None],
+            Self::Retrieve(command) => [command.exptime.as_mut(), None, None],
+            Self::Meta(command) => {
+                let MetaCommand { exptime, vivify, recache, .. } = &mut **command;
+                [exptime.as_mut(), vivify.as_mut(), recache.as_mut()]
+            }
+            Self::Binary(command) => [command.verb.exptime_mut(), None, None],
+            Self::Delete { .. } | Self::Count { .. } | Self::Forget => return,
+        };
+        times.into_iter().flatten().for_each(|time| *time = convert(*time));
     }
 }
 
@@ -63,6 +80,8 @@ impl Store {
     /// [`Operation::Store`].
     pub fn execute(&mut self, operation: &Operation, key: Key<'_>, value: &Value, now_s: u32, output: &mut Output) {
         let (reply, noreply) = match *operation {
+            Operation::Meta(ref command) => return self.execute_meta(command, key, value, now_s, output),
+            Operation::Binary(ref command) => return self.execute_binary(command, key, value, now_s, output),
             Operation::Retrieve(command) => return self.retrieve(command, key, now_s, output),
             Operation::Store { verb, flags, exptime, noreply } => {
                 let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);
@@ -108,12 +127,20 @@ impl Store {
         };
         let Some(found) = found else { return };
         output.put_item(key.bytes(), found.flags, command.with_cas.then_some(found.cas), found.value.len());
-        match found.value {
-            FoundValue::Small(bytes) => output.put_all([bytes, b"\r\n"]),
+        output.put_found(&found.value);
+    }
+}
+
+impl Output {
+    /// Writes the value of an item, and its end.
+    #[inline]
+    fn put_found(&mut self, value: &FoundValue<'_>) {
+        match value {
+            FoundValue::Small(bytes) => self.put_all([bytes, b"\r\n"]),
             FoundValue::Large(value) => {
                 debug_assert!(value.len() > COPIED_VALUE_BYTES, "it would be copied after all");
-                output.push_value(value.clone());
-                output.put(b"\r\n");
+                self.push_value((*value).clone());
+                self.put(b"\r\n");
             }
         }
     }

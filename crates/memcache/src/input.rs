@@ -14,7 +14,7 @@ const JOIN_BYTES: usize = 256;
 /// A value that is put together lies in buffers of at most so many bytes, so that the heap has blocks of few sizes.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
-/// The end of a line, and of a block.
+/// The end of a line, and of a block of the text protocol.
 pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// The connection has not looked at the input before; the buffer comes back.
@@ -61,6 +61,11 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    /// The next byte.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.current.first().copied()
+    }
+
     /// Whether all that has come was looked at.
     pub(crate) fn is_empty(&self) -> bool {
         self.current.is_empty()
@@ -149,25 +154,39 @@ impl Input {
         Some(joined.slice(..space))
     }
 
+    /// Reads so many bytes, which are few, into one buffer.
+    pub(crate) fn read_bytes(&mut self, endpoint: &Endpoint, len: usize) -> Option<Buffer> {
+        if self.joined.is_none() && self.current.len() >= len {
+            return Some(self.current.split_to(len));
+        }
+        let so_far = self.joined.as_ref().map_or(0, |joined| joined.len());
+        let rest = self.current.split_to((len - so_far).min(self.current.len()));
+        let behind = core::mem::replace(&mut self.current, rest);
+        self.join(endpoint);
+        self.current = behind;
+        self.let_go();
+        self.joined.take_if(|joined| joined.len() == len).map(BufferMut::freeze)
+    }
+
     /// Reads a block of `len` bytes and its end.
-    pub(crate) fn read_block(&mut self, endpoint: &Endpoint, len: usize) -> Block {
+    pub(crate) fn read_block(&mut self, endpoint: &Endpoint, len: usize, ending: &'static [u8]) -> Block {
         let Some(joining) = &mut self.block else {
-            if self.current.len() >= len + LINE_END.len() {
+            if self.current.len() >= len + ending.len() {
                 let value = self.current.split_to(len);
-                let is_ended = self.current.starts_with(LINE_END);
-                self.current.advance(LINE_END.len());
+                let is_ended = self.current.starts_with(ending);
+                self.current.advance(ending.len());
                 return if is_ended { Block::Complete(value.into()) } else { Block::Unended };
             }
             if self.is_empty() {
                 return Block::Partial;
             }
-            let Some(joining) = Joining::begin(endpoint, len) else {
+            let Some(joining) = Joining::begin(endpoint, len, ending) else {
                 endpoint.count_refused_value();
-                return Block::NoMemory(len + LINE_END.len());
+                return Block::NoMemory(len + ending.len());
             };
             endpoint.count_joined_value();
             self.block = Some(joining);
-            return self.read_block(endpoint, len);
+            return self.read_block(endpoint, len, ending);
         };
         let joined = joining.take(&mut self.current);
         self.let_go();
@@ -181,9 +200,9 @@ impl Input {
         block
     }
 
-    /// Whether this many bytes have come.
-    pub(crate) fn has(&self, count: usize) -> bool {
-        self.current.len() >= count
+    /// The key of a command before whose value and its end, of so many bytes, it may take long: then it must not keep what was received.
+    pub(crate) fn key_before(&self, key: Buffer, bytes: usize) -> Buffer {
+        if self.current.len() >= bytes { key } else { Buffer::copy_from_slice(&key) }
     }
 
     /// Skips up to `count` bytes, and answers how many that were.

@@ -11,7 +11,7 @@ use core::fmt;
 use sunstar_packet::{Buffer, BufferMut};
 
 use crate::endpoint::Endpoint;
-use crate::input::{LINE_END, PIECE_BYTES};
+use crate::input::PIECE_BYTES;
 use crate::limits::FREE_VALUE_BYTES;
 use crate::value::Value;
 
@@ -52,14 +52,15 @@ pub(crate) struct Joining {
     endpoint: Endpoint,
     place: Rc<Place>,
     number: u64,
-    /// Its length, and how many bytes of it and its end have come.
+    /// Its length, what follows it, and how many bytes of both have come.
     len: usize,
+    ending: &'static [u8],
     taken: usize,
 }
 
 /// How far it is.
 pub(crate) enum Joined {
-    /// All of it is there; whether a line end follows.
+    /// All of it is there; whether it is ended as it should.
     Complete(Value, bool),
     Partial,
     /// There is no memory for it. So many bytes of it and its end are yet to come.
@@ -119,7 +120,7 @@ impl Pending {
 
 impl Joining {
     /// A value of this length of which nothing has come; `None` if there is no memory for its beginning.
-    pub(crate) fn begin(endpoint: &Endpoint, len: usize) -> Option<Self> {
+    pub(crate) fn begin(endpoint: &Endpoint, len: usize, ending: &'static [u8]) -> Option<Self> {
         let pending = endpoint.pending();
         let bytes = len.min(PIECE_BYTES);
         if !pending.reserve(bytes, 0, endpoint.limits().pending_value_bytes) {
@@ -131,7 +132,7 @@ impl Joining {
         pending.next.set(number + 1);
         let place = Rc::new(Place { value: Cell::new(Some(parts)), last_ticks: pending.now_ticks.clone() });
         pending.values.borrow_mut().insert(number, Rc::clone(&place));
-        Some(Self { endpoint: endpoint.clone(), place, number, len, taken: 0 })
+        Some(Self { endpoint: endpoint.clone(), place, number, len, ending, taken: 0 })
     }
 
     /// Puts bytes to it.
@@ -142,13 +143,13 @@ impl Joining {
             self.place.last_ticks.set(pending.now_ticks.get());
         }
         let before = from.len();
-        let is_refused = !parts.take(self.len, from, &self.endpoint);
+        let is_refused = !parts.take(self.len, self.ending, from, &self.endpoint);
         self.taken += before - from.len();
         if is_refused {
             pending.release(parts.reserved_bytes);
             return Joined::NoMemory(self.left());
         }
-        if parts.end.0 < LINE_END.len() {
+        if parts.complete.len() < self.len || parts.end.0 < self.ending.len() {
             self.place.value.set(Some(parts));
             return Joined::Partial;
         }
@@ -157,7 +158,7 @@ impl Joining {
     }
 
     fn left(&self) -> usize {
-        self.len + LINE_END.len() - self.taken
+        self.len + self.ending.len() - self.taken
     }
 }
 
@@ -173,7 +174,7 @@ impl Drop for Joining {
 
 impl Parts {
     /// Puts bytes to it; false if there is no memory for the next piece.
-    fn take(&mut self, len: usize, from: &mut Buffer, endpoint: &Endpoint) -> bool {
+    fn take(&mut self, len: usize, ending: &[u8], from: &mut Buffer, endpoint: &Endpoint) -> bool {
         while self.complete.len() < len {
             let missing = len - self.complete.len() - self.piece.len();
             let room = self.piece.tailroom();
@@ -197,11 +198,11 @@ impl Parts {
             let next = BufferMut::with_capacity(0, next_bytes);
             self.complete.push(core::mem::replace(&mut self.piece, next).freeze());
         }
-        while self.end.0 < LINE_END.len()
+        while self.end.0 < ending.len()
             && let Some(byte) = from.first()
         {
             if !planted::is("memcache_end_split") {
-                self.end.1 &= *byte == LINE_END[self.end.0];
+                self.end.1 &= *byte == ending[self.end.0];
             }
             self.end.0 += 1;
             from.advance(1);

@@ -22,13 +22,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate self as sunstar_memcache;
 
+mod binary;
 mod client;
 mod command;
+mod datagram;
 mod endpoint;
 mod execute;
 mod input;
 mod joining;
 mod limits;
+mod meta;
 mod number;
 mod output;
 mod reply;
@@ -40,18 +43,21 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use binary::{BinaryCommand, BinaryRequest, BinaryStatus, BinaryTag, BinaryVerb};
 pub use client::{ClientConnection, ClientEvent, Item, ReplyError, RequestError};
 pub use command::{Direction, RetrievalCommand, StorageCommand, StorageVerb};
+pub use datagram::{FRAME_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DATAGRAM_REPLY_BYTES, RequestId, single_get};
 pub use endpoint::{Counters, Endpoint};
 pub use execute::Operation;
 pub use input::InputFull;
 pub use limits::{FREE_VALUE_BYTES, ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use meta::{MetaCommand, MetaMode, MetaVerb};
 pub use output::{COPIED_VALUE_BYTES, Output};
 pub use reply::{Refusal, Reply};
 pub use request::{Keys, Request};
 pub use server::ServerConnection;
 pub use store::{
-    ClassCounters, ClassFigures, Counted, Expiry, Found, FoundValue, Key, KeyHash, LARGE_VALUE_BYTES, MIN_MEMORY_BYTES,
-    PrefixCounters, Sizes, Store, StoreCounters, StoreFigures, Stored,
+    ClassCounters, ClassFigures, Counted, Expiry, Found, FoundValue, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES,
+    MIN_MEMORY_BYTES, PrefixCounters, Sizes, Store, StoreCounters, StoreFigures, Stored,
 };
 pub use value::Value;

@@ -65,6 +65,32 @@ pub enum Refusal {
     MemlimitTooSmall,
     /// `cache_memlimit` was told more than there can be.
     MemlimitTooLarge,
+    /// A meta command has a flag twice.
+    DuplicateFlag,
+    /// There is no such flag of meta commands.
+    InvalidFlag,
+    /// One of the two, or what follows a flag is none, of `md` and `ma`.
+    InvalidOrDuplicateFlag,
+    /// `mg` has more flags than it may have.
+    TooManyGetFlags,
+    /// Another meta command has more flags than it may have.
+    TooManyFlags,
+    /// What follows a flag is none.
+    BadToken,
+    /// The key is no base64.
+    BadKeyCoding,
+    /// A mode has one letter.
+    BadModeLength,
+    /// `ms` knows no such mode.
+    BadStoreMode,
+    /// `ma` knows no such mode.
+    BadCountMode,
+    /// What `ma` shall begin with is no number.
+    BadInitial,
+    /// What `ma` shall add or take is no number.
+    BadMetaDelta,
+    /// What is to be sent back is longer than 31 bytes.
+    OpaqueTooLong,
 }
 
 impl Refusal {
@@ -83,7 +109,20 @@ impl Refusal {
             Self::NoMemory => "SERVER_ERROR out of memory storing object",
             Self::BadDetail => "CLIENT_ERROR usage: stats detail on|off|dump",
             Self::MemlimitTooSmall => "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m",
-            Self::MemlimitTooLarge => "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust",
+            Self::MemlimitTooLarge => "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes",
+            Self::DuplicateFlag => "CLIENT_ERROR duplicate flag",
+            Self::InvalidFlag => "CLIENT_ERROR invalid flag",
+            Self::InvalidOrDuplicateFlag => "CLIENT_ERROR invalid or duplicate flag",
+            Self::TooManyGetFlags => "CLIENT_ERROR options flags are too long",
+            Self::TooManyFlags => "CLIENT_ERROR options flags too long",
+            Self::BadToken => "CLIENT_ERROR bad token in command line format",
+            Self::BadKeyCoding => "CLIENT_ERROR error decoding key",
+            Self::BadModeLength => "CLIENT_ERROR incorrect length for M token",
+            Self::BadStoreMode => "CLIENT_ERROR invalid mode for ms M token",
+            Self::BadCountMode => "CLIENT_ERROR invalid mode for ma M token",
+            Self::BadInitial => "CLIENT_ERROR invalid numeric initial value",
+            Self::BadMetaDelta => "CLIENT_ERROR invalid numeric delta value",
+            Self::OpaqueTooLong => "CLIENT_ERROR opaque token too long",
         }
     }
 }

@@ -1,8 +1,12 @@
 //! What clients ask for.
 
+use alloc::boxed::Box;
+
 use sunstar_packet::Buffer;
 
+use crate::binary::BinaryRequest;
 use crate::command::{Direction, RetrievalCommand, StorageCommand};
+use crate::meta::MetaCommand;
 use crate::reply::Refusal;
 use crate::value::Value;
 
@@ -70,6 +74,10 @@ pub enum Request {
         /// Whether to keep silent about it.
         noreply: bool,
     },
+    /// To do what a meta command says with the item of this key; the value is that of `ms`.
+    Meta(Box<MetaCommand>, Buffer, Value),
+    /// What a client of the binary protocol asks for.
+    Binary(BinaryRequest),
     /// To answer with `MN`.
     MetaNoop,
     /// To end the connection without an answer.
@@ -85,6 +93,20 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The key, of a request for one item; `None` if it concerns several items, or none.
+    pub fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Store(command, _) => Some(&command.key),
+            Self::Retrieve { keys, .. } => keys.only(),
+            Self::Delete { key, .. } | Self::Count { key, .. } | Self::Touch { key, .. } | Self::Meta(_, key, _) => {
+                Some(key)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Keys of one retrieval command, none of them empty or too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys(pub(crate) Buffer);
@@ -95,6 +117,12 @@ impl Keys {
         words(&self.0)
     }
 
+    /// The key, if there is but one.
+    pub fn only(&self) -> Option<&[u8]> {
+        let is_one = !self.0.is_empty() && memchr::memchr(b' ', &self.0).is_none();
+        is_one.then_some(&self.0)
+    }
+
     /// The key that was found by [`iter`](Self::iter) as a part of what was received.
     pub fn buffer(&self, key: &[u8]) -> Buffer {
         self.0.slice_of(key).unwrap_or_else(|| Buffer::copy_from_slice(key))
@@ -103,5 +131,12 @@ impl Keys {
 
 /// The words of a line, which are separated by any number of spaces.
 pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    line.split(|byte| *byte == b' ').filter(|word| !word.is_empty())
+    let mut rest = line;
+    core::iter::from_fn(move || {
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        let from = &rest[start..];
+        let (word, behind) = from.split_at(memchr::memchr(b' ', from).unwrap_or(from.len()));
+        rest = behind;
+        Some(word)
+    })
 }

@@ -1,15 +1,22 @@
-//! The server's side of a connection that speaks the text protocol: bytes in, requests out.
+//! The server's side of a connection that speaks either protocol: bytes in, requests out.
 
+mod binary;
 mod line;
+mod meta;
+
+use alloc::boxed::Box;
 
 use sunstar_packet::Buffer;
 
+use crate::binary::REQUEST_MAGIC;
 use crate::command::{RetrievalCommand, StorageCommand, StorageVerb};
 use crate::endpoint::Endpoint;
-use crate::input::{Block, Input, InputFull, Line};
+use crate::input::{Block, Input, InputFull, LINE_END, Line};
 use crate::limits::MAX_KEY_BYTES;
+use crate::meta::MetaCommand;
 use crate::reply::Refusal;
 use crate::request::{Keys, Request};
+use binary::Packet;
 use line::Parsed;
 
 /// The server's side of a connection.
@@ -39,20 +46,26 @@ pub struct ServerConnection {
 /// What is read next.
 #[derive(Debug)]
 enum Reading {
+    /// The first byte, which tells the protocol.
+    Start,
     Line,
     /// More keys of a line that is too long to be taken as a whole.
     Keys(RetrievalCommand),
     /// A value of so many bytes.
     Value(StorageCommand<Buffer>, usize),
+    /// A value of so many bytes for the meta command with this key.
+    MetaValue(Box<MetaCommand>, Buffer, usize),
     /// So many bytes that nobody wants.
     Skipped(usize),
+    /// The binary protocol.
+    Packet(Packet),
     Over,
 }
 
 impl Endpoint {
     /// The server's side of a new connection.
     pub fn accept(&self) -> ServerConnection {
-        ServerConnection { endpoint: self.clone(), input: Input::default(), reading: Reading::Line }
+        ServerConnection { endpoint: self.clone(), input: Input::default(), reading: Reading::Start }
     }
 }
 
@@ -69,7 +82,8 @@ impl ServerConnection {
 
     /// Whether a request has begun to come whose rest is missing.
     pub fn is_in_request(&self) -> bool {
-        !(self.is_over() || self.input.is_as_new() && matches!(self.reading, Reading::Line))
+        let is_between = matches!(self.reading, Reading::Start | Reading::Line | Reading::Packet(Packet::Header));
+        !(self.is_over() || self.input.is_as_new() && is_between)
     }
 
     /// Takes what was received. What comes after the connection's end is dropped.
@@ -84,6 +98,10 @@ impl ServerConnection {
     pub fn poll_request(&mut self) -> Option<Request> {
         loop {
             match &mut self.reading {
+                Reading::Start => {
+                    let is_binary = self.input.first()? == REQUEST_MAGIC;
+                    self.reading = if is_binary { Reading::Packet(Packet::Header) } else { Reading::Line };
+                }
                 Reading::Line => {
                     if self.input.is_empty() {
                         return None;
@@ -97,6 +115,7 @@ impl ServerConnection {
                     return self.poll_keys(command);
                 }
                 Reading::Value(..) => return self.poll_value(),
+                Reading::MetaValue(..) => return self.poll_meta_value(),
                 Reading::Skipped(left) => {
                     *left -= self.input.skip(*left);
                     if *left > 0 {
@@ -104,6 +123,7 @@ impl ServerConnection {
                     }
                     self.reading = Reading::Line;
                 }
+                Reading::Packet(_) => return self.poll_packet(),
                 Reading::Over => return None,
             }
         }
@@ -129,11 +149,13 @@ impl ServerConnection {
                 Some(request)
             }
             Parsed::Value(mut command, len) => {
-                if !self.input.has(len + 2) {
-                    // It may take long until the value has come, and the key must not keep what was received for so long.
-                    command.key = Buffer::copy_from_slice(&command.key);
-                }
+                command.key = self.input.key_before(command.key, len + LINE_END.len());
                 self.reading = Reading::Value(command, len);
+                None
+            }
+            Parsed::MetaValue(command, key, len) => {
+                let key = self.input.key_before(key, len + LINE_END.len());
+                self.reading = Reading::MetaValue(command, key, len);
                 None
             }
             Parsed::RefusedValue(request, len) => {
@@ -181,7 +203,7 @@ impl ServerConnection {
 
     fn poll_value(&mut self) -> Option<Request> {
         let Reading::Value(command, len) = &self.reading else { return None };
-        let (refusal, left) = match self.input.read_block(&self.endpoint, *len) {
+        let (refusal, left) = match self.input.read_block(&self.endpoint, *len, LINE_END) {
             Block::Partial => return None,
             Block::Complete(value) => {
                 let Reading::Value(command, _) = core::mem::replace(&mut self.reading, Reading::Line) else {
@@ -199,6 +221,28 @@ impl ServerConnection {
             stale: (refusal == Refusal::NoMemory && command.verb == StorageVerb::Set).then(|| command.key.clone()),
         };
         self.reading = if left == 0 { Reading::Line } else { Reading::Skipped(left) };
+        Some(request)
+    }
+
+    fn poll_meta_value(&mut self) -> Option<Request> {
+        let Reading::MetaValue(command, key, len) = &self.reading else { return None };
+        let len = *len;
+        let block = self.input.read_block(&self.endpoint, len, LINE_END);
+        let stale = command.replaces_anything().then(|| key.clone());
+        let refused = |refusal, stale| Request::Refused { refusal, noreply: false, stale };
+        let (next, request) = match block {
+            Block::Partial => return None,
+            Block::Complete(value) => {
+                let Reading::MetaValue(command, key, _) = core::mem::replace(&mut self.reading, Reading::Line) else {
+                    return None;
+                };
+                return Some(Request::Meta(command, key, value));
+            }
+            Block::Unended => (Reading::Line, refused(Refusal::BadDataChunk, None)),
+            Block::NoMemory(left) => (Reading::Skipped(left), refused(Refusal::NoMemory, stale)),
+        };
+        self.endpoint.count_error();
+        self.reading = next;
         Some(request)
     }
 

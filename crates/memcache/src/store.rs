@@ -1,5 +1,6 @@
 //! The items of one shard, in bounded memory.
 
+mod ahead;
 mod buckets;
 mod counters;
 mod dump;
@@ -9,6 +10,7 @@ mod item;
 mod key;
 mod large;
 mod lru;
+mod meta;
 mod outcome;
 mod prefixes;
 mod put;
@@ -16,10 +18,12 @@ mod slab;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::KEYS_AHEAD;
 pub use counters::{ClassCounters, ClassFigures, StoreCounters, StoreFigures};
 pub use dump::Sizes;
 pub use expiry::Expiry;
 pub use key::{Key, KeyHash};
+pub(crate) use meta::{MetaCounted, MetaItem};
 pub use outcome::{Counted, Found, FoundValue, Stored};
 pub use prefixes::PrefixCounters;
 pub use slab::LARGE_VALUE_BYTES;
@@ -335,6 +339,14 @@ impl Store {
     /// The item of this key, for somebody who wants its value.
     #[inline]
     fn fetch(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
+        let id = self.seek(key, now_s)?;
+        self.mark(id, now_s);
+        Some(id)
+    }
+
+    /// The same, but the item does not count as wanted.
+    #[inline]
+    fn seek(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
         self.arrive(now_s);
         self.prefixes.count(key.bytes(), |prefix| prefix.gets += 1);
         if let Some(id) = self.find(key) {
@@ -342,7 +354,6 @@ impl Store {
                 self.counters.get_hits += 1;
                 self.class_of(id).get_hits += 1;
                 self.prefixes.count(key.bytes(), |prefix| prefix.hits += 1);
-                self.mark(id, now_s);
                 return Some(id);
             }
             if item::cas(self.slabs.chunk(id)) <= self.flushed_cas {

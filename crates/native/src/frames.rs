@@ -11,7 +11,8 @@ use sunstar_packet::{Buffer, CopyCounter, Packet, Pool};
 
 /// A queue whose packets are copied to memory of their own size while more than half of the frames are held: by bytes that
 /// applications don't read, each of which may hold a whole frame. So there is always a frame for what comes, acknowledgements among
-/// it, and what is held is bounded by the windows of the connections.
+/// it, and what is held is bounded by the windows of the connections. Of frames that the queue has for long packets half of those
+/// counts ([`Queue::is_short_of_large_frames`]), and only what lies in such is copied then.
 pub struct Frames<Q> {
     inner: Q,
     pool: Rc<Pool>,
@@ -50,10 +51,16 @@ impl<Q: Queue> Queue for Frames<Q> {
     fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let before = out.len();
         let result = self.inner.rx_burst(now, out, max);
-        if self.pool.counters().in_use_frames > self.half {
-            for packet in out.iter_mut().skip(before) {
-                *packet = copy_of(packet, &self.copies);
-            }
+        let kept_bytes = if self.pool.counters().in_use_frames > self.half {
+            0
+        } else if self.inner.is_short_of_large_frames() {
+            self.pool.frame_memory_bytes()
+        } else {
+            return result;
+        };
+        let keeps_more = |buffer: &Buffer| kept_bytes == 0 || buffer.kept_bytes() > kept_bytes;
+        for packet in out.iter_mut().skip(before).filter(|packet| packet.buffers().iter().any(keeps_more)) {
+            *packet = copy_of(packet, &self.copies);
         }
         result
     }
@@ -72,6 +79,10 @@ impl<Q: Queue> Queue for Frames<Q> {
 
     fn counters(&self) -> Counters {
         self.inner.counters()
+    }
+
+    fn is_short_of_large_frames(&self) -> bool {
+        self.inner.is_short_of_large_frames()
     }
 
     fn free_unused_memory(&mut self) {
@@ -125,5 +136,59 @@ mod tests {
             assert_eq!(arrived[0].buffers()[0], b"a packet");
             assert_eq!(there.copies().copies(), copied);
         }
+    }
+
+    /// A queue that hands out what is put into it, and says that it is short of large frames.
+    struct Short(VecDeque<Packet>, Capabilities);
+
+    impl Queue for Short {
+        fn capabilities(&self) -> &Capabilities {
+            &self.1
+        }
+
+        fn rx_burst(&mut self, _: Instant, out: &mut VecDeque<Packet>, _: usize) -> Result<usize, QueueError> {
+            let count = self.0.len();
+            out.append(&mut self.0);
+            Ok(count)
+        }
+
+        fn tx_burst(&mut self, _: Instant, _: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
+            Ok(0)
+        }
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Readiness<'_> {
+            Readiness::Ready
+        }
+
+        fn counters(&self) -> Counters {
+            Counters::default()
+        }
+
+        fn is_short_of_large_frames(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn packets_leave_large_frames_when_the_queue_is_short_of_them_however_few_bytes_they_have() {
+        let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 8 };
+        let pool = Rc::new(Pool::new(options).expect("there is memory"));
+        let large = Pool::new(PoolOptions { frame_bytes: 32_768, ..options }).expect("there is memory");
+        let frame = |pool: &Pool| {
+            let mut frame = pool.take().expect("there is a free one");
+            frame.extend_from_slice(b"few bytes").expect("they fit");
+            frame.freeze()
+        };
+        let mut both = Packet::from(frame(&pool));
+        both.push_back(frame(&large)).expect("there is room");
+        let packets = VecDeque::from([Packet::from(frame(&pool)), Packet::from(frame(&large)), both]);
+        let (here, _there) = link(LinkOptions::default());
+        let short = Short(packets, here.capabilities().clone());
+        let mut frames = Frames::new(short, Rc::clone(&pool), options.limit_frames);
+        let mut arrived = VecDeque::new();
+        frames.rx_burst(Instant::ORIGIN, &mut arrived, 8).expect("it works");
+        assert_eq!((frames.copies().copies(), large.counters().in_use_frames), (2, 0));
+        assert_eq!(pool.counters().in_use_frames, 1, "what lies in a small one stays there");
+        assert_eq!(arrived[2].buffers()[0], b"few bytesfew bytes");
     }
 }

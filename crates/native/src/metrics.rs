@@ -167,6 +167,11 @@ const TCP: &[Figure<TcpCounters>] = &[
         "Connections that were not opened, since all ports for their destination were in use.",
         |of| of.ports_exhausted,
     ),
+    Figure::counter(
+        "sunstar_tcp_cut_port_searches_total",
+        "Connections for which not all ports were looked at, since that was done too often of late.",
+        |of| of.port_searches_cut,
+    ),
     Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),
     Figure::counter("sunstar_tcp_suppressed_resets_total", "Resets that were not sent, over their rate.", |of| {
         of.resets_suppressed

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 /// Gives the memory of a block back to where it came from.
 ///
 /// It is called on the shard that owns the block, when the last reference to it is gone, with the very pointer that was
-/// handed to `from_block`. From then on the block may be handed out again.
+/// handed to `from_block`. From then on the block may be handed out again, unless it [is retired](Block::is_retired).
 pub type Release = unsafe fn(NonNull<Block>);
 
 /// What may be done with the memory of a block by its only holder.
@@ -44,6 +44,7 @@ pub struct Block {
     release: Release,
     refs: Cell<u32>,
     kind: Kind,
+    is_retired: Cell<bool>,
 }
 
 impl Block {
@@ -56,11 +57,12 @@ impl Block {
             Access::ReadOnly => Kind::ReadOnly,
             Access::Writable => Kind::Writable,
         };
-        Self { start, capacity: capacity_bytes, release, refs: Cell::new(0), kind }
+        Self { start, capacity: capacity_bytes, release, refs: Cell::new(0), kind, is_retired: Cell::new(false) }
     }
 
     pub(crate) const fn foreign(release: Release) -> Self {
-        Self { start: NonNull::dangling(), capacity: 0, release, refs: Cell::new(0), kind: Kind::Foreign }
+        let (start, is_retired) = (NonNull::dangling(), Cell::new(false));
+        Self { start, capacity: 0, release, refs: Cell::new(0), kind: Kind::Foreign, is_retired }
     }
 
     /// Where the memory starts.
@@ -76,6 +78,15 @@ impl Block {
     /// Whether anybody holds a reference.
     pub fn is_held(&self) -> bool {
         self.refs.get() > 0
+    }
+
+    /// Whether the memory must not be handed out again when it is released, see [`Buffer::retire`](crate::Buffer::retire).
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.get()
+    }
+
+    pub(crate) fn retire(&self) {
+        self.is_retired.set(true);
     }
 
     pub(crate) const fn kind(&self) -> Kind {

@@ -222,6 +222,23 @@ impl Buffer {
         self.hold.as_ref().is_some_and(Hold::is_unique)
     }
 
+    /// Drops the buffer, and has its frame never handed out again by its pool, whoever else holds it still: a device may go on working on it for
+    /// as long as it likes.
+    ///
+    /// The frame stays among those that are out, and keeps nothing of the pool. That the memory of it goes nowhere else, once the pool has ended, is up to
+    /// whom the pool has it from ([`SlabMemory`](crate::SlabMemory)). What is of no pool is just dropped.
+    pub fn retire(self) {
+        if let Some(hold) = &self.hold {
+            hold.block().retire();
+        }
+    }
+
+    /// How many bytes of memory the buffer keeps from being used again: those of its frame or allocation, however few of them are its own. 0 if
+    /// that is not known: of another shard's, of an owner object, and of static bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.hold.as_ref().map_or(0, |hold| hold.block().capacity())
+    }
+
     /// The writable form of the same memory, without copying; what lies before and behind becomes head and tail room.
     ///
     /// # Errors

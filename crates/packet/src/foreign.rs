@@ -123,6 +123,9 @@ unsafe fn arrive(node: NonNull<HomeNode>) {
         // SAFETY: there is none; this is the bug that the loom models must find.
         drop(unsafe { core::ptr::read(&raw const crossing.held) });
     }
+    if crossing.abroad.is_retired() {
+        crossing.held.block().retire();
+    }
     drop(crossing.held);
 }
 

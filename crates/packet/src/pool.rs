@@ -36,7 +36,7 @@ pub struct PoolOptions {
 /// What a pool has done and does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounters {
-    /// Frames that are out.
+    /// Frames that are out, and those that were [retired](crate::Buffer::retire).
     pub in_use_frames: usize,
     /// The most frames that have been out at the same time.
     pub high_water_frames: usize,
@@ -61,7 +61,9 @@ pub unsafe trait SlabMemory: Send + Sync {
     /// Takes memory back.
     ///
     /// # Safety
-    /// `slab` is of this value's [`SlabMemory::take`] with the same layout, was not given back since, and nobody uses it any more.
+    /// `slab` is of this value's [`SlabMemory::take`] with the same layout, was not given back since, and nobody uses it any more, except for
+    /// devices that may be working still on buffers that were [retired](crate::Buffer::retire): who has a memory of which there are such keeps them
+    /// from being used.
     unsafe fn give(&self, slab: NonNull<u8>, layout: Layout);
 }
 
@@ -191,6 +193,11 @@ impl Pool {
         self.core.free_unused_slabs();
     }
 
+    /// Bytes of memory of each frame, for content and the room before it.
+    pub fn frame_memory_bytes(&self) -> usize {
+        self.core.capacity
+    }
+
     /// What the pool has done and does.
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {
@@ -269,7 +276,7 @@ impl Core {
     }
 
     /// # Safety
-    /// No frame of the slab is out, on the list of free ones, or fresh.
+    /// No frame of the slab is out, except for retired ones, on the list of free ones, or fresh.
     unsafe fn give_slab(&self, Slab { headers, memory: slab }: Slab) {
         // SAFETY: `take_slab` allocated it with this layout, and nobody uses it, says the caller.
         unsafe { dealloc(headers.cast().as_ptr(), self.headers) };
@@ -330,8 +337,10 @@ unsafe fn release_frame(block: NonNull<Block>) {
     let header = unsafe { frame.as_ref() };
     // SAFETY: `take` put one count there, and the frame is released once per `take`.
     let core = unsafe { Rc::from_raw(header.core.get()) };
-    header.next_free.set(core.free.replace(Some(frame)));
-    core.in_use.set(core.in_use.get() - 1);
+    if !header.block.is_retired() {
+        header.next_free.set(core.free.replace(Some(frame)));
+        core.in_use.set(core.in_use.get() - 1);
+    }
     // Here the pool may end, and the frame with it.
     drop(core);
 }
@@ -339,7 +348,7 @@ unsafe fn release_frame(block: NonNull<Block>) {
 impl Drop for Core {
     fn drop(&mut self) {
         for slab in core::mem::take(self.slabs.get_mut()) {
-            // SAFETY: no frame is out, as it would keep the core, and nobody can take one any more.
+            // SAFETY: no frame is out, as it would keep the core, but those that were retired, and nobody can take one any more.
             unsafe { self.give_slab(slab) };
         }
     }

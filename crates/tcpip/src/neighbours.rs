@@ -50,7 +50,7 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// For so long a stale address is used before it is asked for (`DELAY_FIRST_PROBE_TIME`).
 const DELAY: Duration = Duration::from_secs(5);
 
-/// So often, and so many at once, neighbours are asked for of whom nothing is known.
+/// So often, and so many at once, neighbours are asked for of whom nothing is known; and as many for datagrams.
 const ASK_INTERVAL: Duration = Duration::from_millis(1);
 const ASK_BURST: u32 = 512;
 
@@ -65,6 +65,8 @@ pub(crate) type Key = (InterfaceId, IpAddr);
 pub(crate) enum Errand {
     /// Somebody here wants it.
     Own,
+    /// An application sends a datagram: as likely as not to answer one, whose address anybody may have made up.
+    Datagram,
     /// It answers a packet that came from this station, if that is known: there it can go, whoever has its address.
     Answer(Option<Station>),
 }
@@ -171,6 +173,7 @@ pub(crate) struct Neighbours {
     next_stranger: u64,
     asks: TokenBucket,
     answer_asks: TokenBucket,
+    datagram_asks: TokenBucket,
     /// What routers have said, by link.
     links: Vec<(InterfaceId, LinkParameters)>,
     /// Grows whenever an address may have changed, or may have to be asked for.
@@ -191,6 +194,7 @@ impl Neighbours {
             next_stranger: 0,
             asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
             answer_asks: TokenBucket::new(ANSWER_ASK_INTERVAL, ANSWER_ASK_BURST),
+            datagram_asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
             links: Vec::new(),
             version: 0,
         }
@@ -321,7 +325,8 @@ impl Neighbours {
     fn may_ask(&mut self, now: Instant, errand: Errand) -> bool {
         match errand {
             Errand::Answer(_) if !planted::is("answers_ask") => self.answer_asks.take(now),
-            _ => self.asks.take(now),
+            Errand::Datagram => self.datagram_asks.take(now),
+            Errand::Own | Errand::Answer(_) => self.asks.take(now),
         }
     }
 

@@ -78,6 +78,13 @@ impl Posted {
         prefetch(room.get(..HEADERS_BYTES).unwrap_or(room));
     }
 
+    /// Tells where its room is, and drops the frame so that nobody uses it again: the device may go on writing there.
+    pub(crate) fn retire(mut self, note: &mut impl FnMut(*const u8, usize)) {
+        let room = self.0.spare();
+        note(room.as_ptr().cast(), room.len());
+        self.0.freeze().retire();
+    }
+
     /// The frame with the first `len` bytes of its room as content, or with all of it if that is less.
     #[inline]
     pub(crate) fn into_filled(self, len: usize) -> BufferMut {

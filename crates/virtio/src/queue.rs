@@ -287,8 +287,9 @@ pub enum Taken {
 pub struct Used {
     /// The number that the driver got when it made the chain available.
     pub token: u16,
-    /// How many bytes the device says that it has written. It may say more than there was room for.
-    pub written: u32,
+    /// How many bytes the device says that it has written. It may say more than there was room for. Nothing is said of chains that are used
+    /// in order, but for the last of them: they are full (§2.7.9).
+    pub written: Option<u32>,
 }
 
 /// The driver's side of a virtqueue.

@@ -7,10 +7,10 @@ mod forward;
 mod hugepages;
 mod pair;
 mod plot;
-mod process;
+pub(super) mod process;
 mod table;
 mod veth;
-mod world;
+pub(super) mod world;
 
 use anyhow::{Result, ensure};
 

@@ -5,7 +5,7 @@ mod bars;
 mod half_sent;
 pub(super) mod idle;
 mod peer;
-mod server;
+pub(super) mod server;
 mod table;
 
 use anyhow::{Context, Result, ensure};

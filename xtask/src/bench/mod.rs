@@ -1,6 +1,7 @@
 //! Benchmarks: Sunstar beside its peers (`reactor`, `tcp`, `http`, and without a word all briefly), the native stack over a TAP (`tap`,
 //! `fair`), millions of its connections (`connections`), the
-//! network without the kernel (`bypass`), and instruction counts as gates (`gates`).
+//! network without the kernel (`bypass`), memcached (`memcached`), the load generator beside others (`seawreck`), and instruction counts as
+//! gates (`gates`).
 
 mod bars;
 mod bypass;
@@ -9,11 +10,13 @@ mod contest;
 mod gates;
 mod http;
 mod machine;
+mod memcached;
 mod namespace;
 mod noise;
 mod page;
 mod program;
 mod report;
+mod seawreck;
 mod statistics;
 mod suite;
 mod tap;
@@ -49,6 +52,10 @@ enum Command {
     Fair(tap::fair::Options),
     /// Measure two processes that a device joins, without the kernel, beside the kernel's best on the same two cores
     Bypass(bypass::Options),
+    /// Measure memcached beside the original: processor time, latencies, memory, and what it costs that an item is on another shard
+    Memcached(memcached::Options),
+    /// Measure seawreck beside wrk, h2load, memcaslap and a bare client on the same servers, and have it hold very many connections
+    Seawreck(seawreck::Options),
     /// Count instructions per operation and compare them with bench/gates.toml
     Gates(gates::Options),
 }
@@ -76,6 +83,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Ok(Cli { command: Some(Command::Connections(options)) }) => connections::run(&options),
         Ok(Cli { command: Some(Command::Fair(options)) }) => tap::fair::run(&options),
         Ok(Cli { command: Some(Command::Bypass(options)) }) => bypass::run(&options),
+        Ok(Cli { command: Some(Command::Memcached(options)) }) => memcached::run(&options),
+        Ok(Cli { command: Some(Command::Seawreck(options)) }) => seawreck::run(&options),
         Ok(Cli { command: Some(Command::Gates(options)) }) => gates::command(&options),
         Err(error) => error.exit(),
     }

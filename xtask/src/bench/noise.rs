@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 /// Kernel time units per second in `/proc`; fixed by the kernel's interface.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// More than so many cores used by others make a round noisy.
 pub(super) const NOISY_CORES: f64 = 0.1;
@@ -36,7 +36,7 @@ fn busy_seconds() -> f64 {
 }
 
 /// Time that this process and its ended children spent working.
-fn own_seconds() -> f64 {
+pub(super) fn own_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     own_ticks(&stat).map_or(f64::NAN, |ticks| ticks / TICKS_PER_SECOND)
 }

@@ -54,9 +54,17 @@ const BUGS: &[Target] = &[
     (
         "memcache",
         MEMCACHE,
-        &["memcache_end_split", "memcache_key_too_long", "memcache_number_wraps", "memcache_reservation_kept"],
+        &[
+            "memcache_end_split",
+            "memcache_flag_twice",
+            "memcache_key_too_long",
+            "memcache_number_wraps",
+            "memcache_reservation_kept",
+        ],
     ),
+    ("memcache_binary", MEMCACHE, &["memcache_packet_body", "memcache_packet_key", "memcache_packet_skip"]),
     ("memcache_client", MEMCACHE, &["memcache_any_value", "memcache_end_split", "memcache_number_wraps"]),
+    ("memcache_datagram", MEMCACHE, &["memcache_datagram_part", "memcache_frames_count", "memcache_single_long"]),
     (
         "names",
         NET,

@@ -14,7 +14,7 @@ pub(super) const FINDERS: &[Finder] = &[
         package: DEVICE,
         kind: Unit,
         tests: "vhost_user::front::tests::leaving",
-        bugs: &["vhost_user_disabled_is_stopped", "vhost_user_gone_is_enabled"],
+        bugs: &["vhost_user_disabled_is_stopped", "vhost_user_gone_is_enabled", "vhost_user_withheld_for_ever"],
     },
     Finder { package: DEVICE, kind: Unit, tests: "vhost_user::message", bugs: &["vhost_user_files_ignored"] },
     Finder {
@@ -76,7 +76,12 @@ pub(super) const FINDERS: &[Finder] = &[
     },
     Finder { package: HTTP, kind: Unit, tests: "client::tests::faults", bugs: &["client_stale_kept"] },
     Finder { package: HTTP, kind: Unit, tests: "client::tests::pool", bugs: &["client_waits_unbounded"] },
-    Finder { package: HTTP, kind: Process, tests: "misbehave::", bugs: &["connection_leaked", "memory_leaked"] },
+    Finder {
+        package: HTTP,
+        kind: Process("httpd"),
+        tests: "misbehave::",
+        bugs: &["connection_leaked", "memory_leaked"],
+    },
     Finder { package: HTTP, kind: Unit, tests: "property_conditional", bugs: &["date_beside_tag"] },
     Finder {
         package: HTTP,
@@ -112,7 +117,33 @@ pub(super) const FINDERS: &[Finder] = &[
         tests: "property_the_store_is_a_map",
         bugs: &["memcache_count_unseen", "memcache_expires_late"],
     },
+    Finder {
+        package: MEMCACHED,
+        kind: Process(MEMCACHED),
+        tests: "misbehave::",
+        bugs: &["memcached_answers_mixed", "memcached_connection_kept", "memcached_output_leaked"],
+    },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_wanted_survives", bugs: &["memcache_cold_stays"] },
+    Finder {
+        package: MEMCACHE,
+        kind: Unit,
+        tests: "property_one_client_wins",
+        bugs: &["memcache_stale_unseen", "memcache_two_win"],
+    },
+    Finder { package: MEMCACHE, kind: Unit, tests: "each_flag_is_answered", bugs: &["memcache_flag_twice"] },
+    Finder {
+        package: MEMCACHE,
+        kind: Unit,
+        tests: "property_packets_are_read",
+        bugs: &["memcache_packet_key", "memcache_packet_skip"],
+    },
+    Finder { package: MEMCACHE, kind: Unit, tests: "property_headers_of_any", bugs: &["memcache_packet_body"] },
+    Finder {
+        package: MEMCACHE,
+        kind: Unit,
+        tests: "property_any_datagram",
+        bugs: &["memcache_datagram_part", "memcache_frames_count", "memcache_single_long"],
+    },
     Finder { package: MEMCACHE, kind: Unit, tests: "what_is_no_answer", bugs: &["memcache_any_value"] },
     Finder { package: MEMCACHE, kind: Unit, tests: "the_end_of_a_value", bugs: &["memcache_end_split"] },
     Finder { package: METRICS, kind: Unit, tests: "a_value_lies_between", bugs: &["bound_outside"] },
@@ -281,6 +312,7 @@ const EXECUTOR: &str = "sunstar-executor";
 const HTTP: &str = "sunstar-http";
 const HTTP1: &str = "sunstar-http1";
 const MEMCACHE: &str = "sunstar-memcache";
+const MEMCACHED: &str = "memcached";
 const METRICS: &str = "sunstar-metrics";
 const SIM: &str = "sunstar-sim";
 const SOCKETS: &str = "sunstar-sockets";

@@ -1,10 +1,10 @@
 //! httpd as a process.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,7 +82,8 @@ pub(super) struct Httpd {
     pub(super) address: SocketAddr,
     /// The lines that it has logged before it listened.
     pub(super) first_lines: Vec<String>,
-    rest: Receiver<String>,
+    /// Those behind.
+    lines: Receiver<String>,
 }
 
 impl Httpd {
@@ -92,19 +93,19 @@ impl Httpd {
 
     pub(super) fn run(command: &mut Command) -> Self {
         let mut child = command.args(["--port", "0"]).stderr(Stdio::piped()).spawn().expect("it can be started");
-        let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut first_lines = Vec::new();
-        let address = loop {
-            let mut line = String::new();
-            errors.read_line(&mut line).expect("the pipe can be read");
-            assert!(!line.is_empty(), "it ended: {first_lines:?}");
-            let address = line.trim_end().split_once("listening on ").map(|(_, address)| address.parse());
-            first_lines.push(line);
-            if let Some(address) = address {
-                break address.expect("an address");
+        let lines = lines(BufReader::new(child.stderr.take().expect("it is piped")));
+        let mut httpd = Self { child, address: SocketAddr::from(([0; 4], 0)), first_lines: Vec::new(), lines };
+        // It is killed if it does not listen in time.
+        let deadline = Instant::now() + PATIENCE;
+        while httpd.address.port() == 0 {
+            let line = httpd.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("it does not listen, {error}: {:?}", httpd.first_lines));
+            if let Some((_, address)) = line.trim_end().split_once("listening on ") {
+                httpd.address = address.parse().expect("an address");
             }
-        };
-        Self { child, address, first_lines, rest: collect(errors) }
+            httpd.first_lines.push(line);
+        }
+        httpd
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -125,7 +126,14 @@ impl Httpd {
             assert!(Instant::now() < deadline, "it does not end");
             thread::sleep(Duration::from_millis(5));
         };
-        (status.code(), self.rest.recv_timeout(PATIENCE).expect("the pipe ends with the process"))
+        let mut log = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => log.push_str(&line),
+                Err(RecvTimeoutError::Disconnected) => return (status.code(), log),
+                Err(RecvTimeoutError::Timeout) => panic!("the pipe ends with the process"),
+            }
+        }
     }
 
     /// Asks it to stop, which must go well; answers what it has logged.
@@ -186,15 +194,18 @@ impl Drop for Httpd {
     }
 }
 
-/// Reads on, so that the pipe does not fill.
-fn collect(mut errors: BufReader<ChildStderr>) -> Receiver<String> {
-    let (sender, rest) = channel();
+/// What is logged, line by line. It is read at once, so that the pipe does not fill.
+fn lines(mut errors: BufReader<ChildStderr>) -> Receiver<String> {
+    let (sender, lines) = channel();
     thread::spawn(move || {
-        let mut log = Vec::new();
-        let _ = errors.read_to_end(&mut log);
-        let _ = sender.send(String::from_utf8_lossy(&log).into_owned());
+        let mut line = Vec::new();
+        while errors.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            // Who does not look at it any more has it read nevertheless.
+            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
+        }
     });
-    rest
+    lines
 }
 
 /// The requests that each shard says at its end to have served, by the connections that it had.

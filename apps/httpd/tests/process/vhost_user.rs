@@ -49,6 +49,10 @@ fn a_peer_that_is_killed_stops_no_other_device_and_is_met_again() {
                 command.args(["--host-ipv4-addr", &STACK.to_string(), "--host-ipv4-addr", &NEAR.to_string()]);
                 let httpd = Httpd::run(&mut command);
                 let mut peer = early.unwrap_or_else(start);
+                if near == "server" {
+                    let is_told = |line: &String| line.contains("96 MiB of shared memory lie in");
+                    assert!(httpd.first_lines.iter().any(is_told), "{:?}", httpd.first_lines);
+                }
                 let at = (STACK, httpd.address.port()).into();
                 let serves = || {
                     let mut client = Client::connect(at).expect("it listens");

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use super::client::{Client, HELLO};
 use super::crowd::serve_all_of_a_crowd;
 use super::files::{content, root};
-use super::metrics::figure;
+use super::metrics::{figure, wait_for_figure};
 use super::namespace::{in_namespace, ip};
 use super::native::exercise;
 use super::server::{Httpd, PATIENCE, Setup, command};
@@ -253,24 +253,29 @@ fn the_program_goes_with_a_process_that_is_killed() {
     });
 }
 
+/// httpd at the interface and at a TAP, and where it is at the latter.
+fn beside_a_tap() -> (Httpd, SocketAddr) {
+    ip("tuntap add dev tap0 mode tap");
+    ip("addr add 10.10.0.1/24 dev tap0");
+    ip("link set tap0 up");
+    let mut command = command(Setup { backend: "io_uring", shards: 1 });
+    command.args(["--network-stack", "native", "--device", "xdp:near", "--device", "tap:tap0"]);
+    command.args(["--host-ipv4-addr", &STACK_V4.to_string(), "--host-ipv4-addr", "10.10.0.2"]);
+    let httpd = Httpd::run(&mut command);
+    let here = SocketAddr::new(Ipv4Addr::new(10, 10, 0, 2).into(), httpd.address.port());
+    (httpd, here)
+}
+
+fn ask(address: SocketAddr) {
+    let mut client = Client::connect(address).expect("it listens");
+    assert_eq!(client.get("/").expect("it answers").body, HELLO);
+}
+
 #[test]
 fn other_devices_go_on_when_an_interface_is_deleted() {
     with_peer(1, |peer| {
-        ip("tuntap add dev tap0 mode tap");
-        ip("addr add 10.10.0.1/24 dev tap0");
-        ip("link set tap0 up");
-        let setup = Setup { backend: "io_uring", shards: 1 };
-        let mut command = command(setup);
-        command.args(["--network-stack", "native", "--device", "xdp:near", "--device", "tap:tap0"]);
-        command.args(["--host-ipv4-addr", &STACK_V4.to_string(), "--host-ipv4-addr", "10.10.0.2"]);
-        let httpd = Httpd::run(&mut command);
-        let port = httpd.address.port();
-        let here = SocketAddr::new(Ipv4Addr::new(10, 10, 0, 2).into(), port);
-        let ask = |address| {
-            let mut client = Client::connect(address).expect("it listens");
-            assert_eq!(client.get("/").expect("it answers").body, HELLO);
-        };
-        peer.run(move || ask(SocketAddr::new(STACK_V4.into(), port)));
+        let (httpd, here) = beside_a_tap();
+        peer.run(move || ask(SocketAddr::new(STACK_V4.into(), here.port())));
         ask(here);
         ip("link delete near");
         ask(here);
@@ -279,5 +284,29 @@ fn other_devices_go_on_when_an_interface_is_deleted() {
         ask(here);
         let log = httpd.stop();
         assert!(log.contains("near: the device is gone"), "{log}");
+    });
+}
+
+#[test]
+fn a_link_that_flaps_is_served_again_and_other_devices_go_on() {
+    with_peer(1, |peer| {
+        let (httpd, here) = beside_a_tap();
+        for times in [1.0, 2.0, 3.0] {
+            peer.run(move || ask(SocketAddr::new(STACK_V4.into(), here.port())));
+            ip("link set near down");
+            ask(here);
+            // It hears of it within a second if it does not sleep.
+            thread::sleep(Duration::from_millis(1_100));
+            ip("link set near up");
+            wait_for_figure(here, "sunstar_device_reconnects_total", "device=\"near\"", times);
+        }
+        peer.run(move || ask(SocketAddr::new(STACK_V4.into(), here.port())));
+        let log = httpd.stop();
+        assert!(!log.contains("gone"), "{log}");
+        assert_eq!(
+            log.matches("near: its link is down: nothing comes or goes until it is up again").count(),
+            3,
+            "{log}"
+        );
     });
 }

@@ -11,7 +11,7 @@ pub(super) fn put_all(server: &Server, output: &mut Output) {
     put(output, "maxbytes", server.store.borrow().figures().limit_bytes * shard_count());
     put(output, "maxconns", bounds.connections);
     put(output, "tcpport", server.settings.port.unwrap_or(0));
-    put(output, "udpport", 0);
+    put(output, "udpport", server.settings.udp_port);
     put(output, "verbosity", 0);
     put(output, "evictions", "on");
     if let Some(address) = server.address() {
@@ -28,7 +28,7 @@ pub(super) fn put_all(server: &Server, output: &mut Output) {
     put(output, "auth_enabled_ascii", "no");
     put(output, "item_size_max", bounds.item_bytes);
     put(output, "key_size_max", MAX_KEY_BYTES);
-    put(output, "binding_protocol", "ascii");
+    put(output, "binding_protocol", "auto-negotiate");
     put(output, "hash_algorithm", "siphash13");
     put(output, "slab_reassign", "yes");
     put(output, "lru_crawler", "yes");

@@ -1,7 +1,13 @@
 //! memcached as a process, with each driver, on one shard and on two.
 
 mod abuse;
+mod beside;
+mod datagrams;
 mod memory;
+mod misbehave;
+#[path = "../../../../crates/device/tests/tap/namespace.rs"]
+mod namespace;
+mod native;
 mod order;
 mod requests;
 mod server;

@@ -319,6 +319,8 @@ fn what_makes_no_sense_is_said() {
             (&["--cache-memory", "64M", "--max-item-size", "60M"], "twice --max-item-size (61440K)"),
             (&["--port", "65536"], "it must be a whole number from 0 to 65535"),
             (&["--max-connections", "0"], "0 is not in 1.."),
+            (&["--udp-in-hook"], "--udp-in-hook needs --udp-port"),
+            (&["--port", "0", "-U", "11299", "--udp-in-hook"], "--udp-in-hook needs --network-stack native"),
         ] {
             let output = command(setup, arguments).output().expect("it runs");
             let said = String::from_utf8_lossy(&output.stderr);

@@ -94,6 +94,11 @@ impl Memcached {
         pages * rustix::param::page_size()
     }
 
+    /// How many descriptors it has open.
+    pub(super) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
     /// Asks it to stop, which must go well.
     pub(super) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");

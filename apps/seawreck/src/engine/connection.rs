@@ -62,8 +62,8 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
         slot.wait_until(None);
         slot.is_idle.set(false);
         slot.take_overdue();
-        // What was given to a connection that has just ended is still to be sent, by the next one.
-        carried = ending.given.or(slot.given.take());
+        // What was given to a connection that has just ended is still to be sent, by the next one. It was given no more than that.
+        carried = ending.given.or_else(|| slot.given.take());
         match ending.fault {
             _ if load.has_ended() && carried.is_none() => return,
             None => pause = FIRST_PAUSE,
@@ -83,9 +83,10 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
 /// Waits for a request to send; nothing if there will be none.
 async fn next_request<P: Protocol>(load: &Load<P>, number: usize) -> Option<Instant> {
     let slot = &load.slots[number];
+    let since = lowres::now();
     std::future::poll_fn(|cx| {
         slot.keep_waker(cx);
-        if let Some(due) = slot.given.take().or_else(|| load.take_request(lowres::now())) {
+        if let Some(due) = slot.given.take().or_else(|| load.take_request(number, since, lowres::now())) {
             return Poll::Ready(Some(due));
         }
         if load.has_ended() {
@@ -101,7 +102,7 @@ async fn next_request<P: Protocol>(load: &Load<P>, number: usize) -> Option<Inst
 async fn connect<P: Protocol>(load: &Load<P>, number: usize, begun: Instant) -> Option<Result<Link, Fault>> {
     let slot = &load.slots[number];
     slot.wait_until(Some(begun + load.plan.connect_timeout));
-    let mut opening = pin!(Link::open(load.plan.transport, load.plan.target));
+    let mut opening = pin!(Link::open(load.plan.transport, load.plan.from(number), load.plan.target));
     let connected = std::future::poll_fn(|cx| {
         slot.keep_waker(cx);
         if let Poll::Ready(opened) = opening.as_mut().poll(cx) {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use sunstar::executor::Instant;
-use sunstar::executor::timer::lowres;
+use sunstar::executor::timer::{lowres, now};
 use sunstar::packet::Buffer;
 
+use super::departures::Burst;
 use super::link::Link;
 use super::{Load, Phase};
 use crate::fault::Fault;
@@ -30,6 +31,8 @@ pub(super) struct Conversation<'a, P: Protocol> {
     /// Whether the server has said that it ends the connection.
     is_closing: bool,
     was_answered: bool,
+    /// Since when there is room for another request.
+    free_since: Instant,
 }
 
 /// A request without answer.
@@ -38,6 +41,8 @@ struct Asked {
     due: Instant,
     /// When it was sent.
     at: Instant,
+    /// With what it left, if it was due when it was sent and not before.
+    burst: Option<Burst>,
 }
 
 /// How a connection has ended.
@@ -60,6 +65,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             given,
             is_closing: false,
             was_answered: false,
+            free_since: lowres::now(),
         }
     }
 
@@ -70,10 +76,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             let dues = self.asked.iter().map(|asked| asked.due);
             match fault {
                 Some(fault) => self.load.fail(fault, dues),
-                None => {
-                    let measured = dues.filter(|due| self.load.is_measured(*due)).count();
-                    self.load.tally.borrow_mut().unanswered += measured as u64;
-                }
+                None => self.load.leave_unanswered(dues),
             }
         }
         Ending { fault, given: self.given }
@@ -85,13 +88,15 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         if slot.take_overdue() {
             return Poll::Ready(Err(Fault::TimedOut));
         }
-        let now = lowres::now();
+        let round = lowres::now();
         for _ in 0..BUFFERS_PER_TURN {
-            if self.send(cx, now)? {
+            if self.send(cx, round)? {
                 return Poll::Ready(Ok(()));
             }
             let Poll::Ready(bytes) = self.link.poll_read(cx) else { return Poll::Pending };
             let bytes = bytes?;
+            // It may have come since the round began.
+            let now = now();
             if bytes.is_empty() {
                 return Poll::Ready(self.on_end(now));
             }
@@ -152,15 +157,20 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         let before = self.asked.len();
         let room = if self.left < room as u64 { usize::try_from(self.left).unwrap_or(room) } else { room };
         while self.asked.len() < before + room {
-            let next = self.given.take().or_else(|| slot.given.take()).or_else(|| load.take_request(now));
-            let Some(due) = next else { break };
-            self.asked.push_back(Asked { due, at: now });
+            let asked = if let Some(due) = self.given.take().or_else(|| slot.given.take()) {
+                Asked { due, at: now, burst: None }
+            } else if let Some(due) = load.take_request(self.number, self.free_since, now) {
+                let burst = load.plan.arrivals.is_none().then(|| load.departures.join());
+                // The load may have begun later than the round.
+                Asked { due, at: due.max(now), burst }
+            } else {
+                break;
+            };
+            self.asked.push_back(asked);
         }
         let count = self.asked.len() - before;
         if count < room && load.plan.arrivals.is_some() {
             load.wait_for_request(self.number);
-        } else {
-            slot.is_idle.set(false);
         }
         if count == 0 {
             return;
@@ -190,22 +200,19 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     #[inline]
     fn take_in(&mut self, mut bytes: Buffer, now: Instant) -> Result<(), Fault> {
         let load = self.load;
-        let mut tally = load.tally.borrow_mut();
-        tally.received_bytes += bytes.len() as u64;
+        load.tally.borrow_mut().received_bytes += bytes.len() as u64;
         loop {
             match load.protocol.hear(&mut self.session, &mut bytes)? {
                 Heard::More => return Ok(()),
                 Heard::Answer { verdict, is_last } => {
                     // Nobody has asked for more.
+                    let is_full = self.asked.len() == load.plan.pipeline;
                     let asked = self.asked.pop_front().ok_or(Fault::BadAnswer)?;
-                    self.was_answered = true;
-                    if load.is_measured(asked.due) {
-                        match verdict {
-                            Verdict::Good => tally.answer(now - asked.due),
-                            Verdict::Bad(fault) => tally.fail(fault, 1),
-                        }
-                        tally.last_answer = now;
+                    if is_full {
+                        self.free_since = now;
                     }
+                    self.was_answered = true;
+                    self.count(asked, verdict, now);
                     if is_last {
                         self.is_closing = true;
                         return Ok(());
@@ -215,19 +222,32 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
     }
 
+    /// Takes note of an answer that came `now`.
+    #[inline]
+    fn count(&self, asked: Asked, verdict: Verdict, now: Instant) {
+        let load = self.load;
+        if !load.is_measured(asked.due) {
+            return;
+        }
+        let mut tally = load.tally.borrow_mut();
+        match verdict {
+            Verdict::Good => {
+                let left = asked.burst.and_then(|burst| load.departures.when(burst));
+                tally.answer(now - left.unwrap_or(asked.due));
+            }
+            Verdict::Bad(fault) => tally.fail(fault, 1),
+        }
+        tally.last_answer = now;
+        load.protocol.measured(&self.session);
+    }
+
     /// The server sends no more.
     #[cold]
     fn on_end(&mut self, now: Instant) -> Result<(), Fault> {
         if let Some(verdict) = self.load.protocol.hear_end(&mut self.session)
             && let Some(asked) = self.asked.pop_front()
-            && self.load.is_measured(asked.due)
         {
-            let mut tally = self.load.tally.borrow_mut();
-            match verdict {
-                Verdict::Good => tally.answer(now - asked.due),
-                Verdict::Bad(fault) => tally.fail(fault, 1),
-            }
-            tally.last_answer = now;
+            self.count(asked, verdict, now);
         }
         if !self.asked.is_empty() {
             return Err(Fault::ClosedEarly);

@@ -1,9 +1,9 @@
 //! A connection, whatever carries it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use sunstar::net::{DatagramReceiver, DatagramSender, Error, TcpStream, UdpSocket};
+use sunstar::net::{ConnectOptions, DatagramReceiver, DatagramSender, Error, TcpStream, UdpSocket};
 use sunstar::packet::Buffer;
 
 use crate::plan::Transport;
@@ -15,16 +15,19 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Connects. Dropping the future gives the connection up.
-    pub(super) async fn open(transport: Transport, to: SocketAddr) -> Result<Self, Error> {
+    /// Connects, from an address or from one that suits. Dropping the future gives the connection up.
+    pub(super) async fn open(transport: Transport, from: Option<IpAddr>, to: SocketAddr) -> Result<Self, Error> {
         match transport {
-            Transport::Tcp => TcpStream::connect(to).await.map(Self::Stream),
+            Transport::Tcp => {
+                let options = ConnectOptions { from: from.map(|from| SocketAddr::from((from, 0)).into()) };
+                TcpStream::connect_with(to, &options).await.map(Self::Stream)
+            }
             Transport::Udp => {
                 let any = match to {
-                    SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-                    SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+                    SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                    SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
                 };
-                let socket = UdpSocket::bind(any)?;
+                let socket = UdpSocket::bind(SocketAddr::from((from.unwrap_or(any), 0)))?;
                 socket.connect(to)?;
                 let (receiver, sender) = socket.into_split();
                 Ok(Self::Datagrams(receiver, sender))

@@ -13,6 +13,9 @@ const MAX_KEYS: usize = 1000;
 /// The most keys: they are told apart by numbers that floating point has exactly.
 const MAX_KEY_SPACE: u64 = 1 << 48;
 
+/// What else is in a request: its header over UDP, its words and numbers, its ends of lines.
+const REQUEST_BYTES: usize = 64;
+
 #[derive(clap::Args, Debug)]
 pub(crate) struct Memcached {
     /// memcached: the part of the requests that are get, from 0 to 1; the others are set
@@ -59,6 +62,19 @@ impl Memcached {
         }
         let keys = Keys { count: self.keys, len_bytes: self.key_bytes, value_bytes: self.value_bytes };
         Ok(Mix { keys, gets: self.gets, keys_per_get: self.multiget, zipf: self.zipf, verifies: !self.no_verify })
+    }
+
+    /// The same where each request has to fit into so many bytes.
+    ///
+    /// # Errors
+    /// Says what does not fit.
+    pub(super) fn mix_of_datagrams(&self, most_bytes: usize) -> Result<Mix, String> {
+        let mix = self.mix()?;
+        let longest = self.value_bytes.1.max((self.key_bytes + 1) * self.multiget) + self.key_bytes + REQUEST_BYTES;
+        if longest > most_bytes {
+            return Err(format!("over UDP a request has {most_bytes} bytes at most, and some would have {longest}"));
+        }
+        Ok(mix)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The memcache text protocol: keys drawn by chance, values that say themselves whether they are right.
 
+pub(crate) mod datagrams;
 mod keys;
 
 use std::cell::{Cell, RefCell};
@@ -62,6 +63,15 @@ pub(crate) struct Session {
     /// Items of the oldest request that have come.
     items: u32,
     has_wrong_value: bool,
+    answered: Answered,
+}
+
+/// What was answered last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    is_get: bool,
+    hits: u32,
+    misses: u32,
 }
 
 impl Memcache {
@@ -87,6 +97,11 @@ impl Memcache {
         Self { filling: Some(Cell::new(first)), ..Self::new(mix, 0, place) }
     }
 
+    /// A number by chance.
+    fn draw_u16(&self) -> u16 {
+        self.random.borrow_mut().random()
+    }
+
     fn set(&self, session: &mut Session, key: u64) {
         let (scratch, _) = &mut *self.scratch.borrow_mut();
         scratch.clear();
@@ -96,7 +111,6 @@ impl Memcache {
         let value = self.pattern.slice(self.mix.keys.value(key));
         session.connection.store(&command, value).expect("the options let neither keys nor values be malformed");
         session.asked.push_back(0);
-        add(&self.counts.sets, 1);
     }
 
     fn get(&self, session: &mut Session, random: &mut SmallRng) {
@@ -109,7 +123,6 @@ impl Memcache {
         let retrieved = session.connection.retrieve(RetrievalCommand::GET, keys);
         retrieved.expect("the options let no key be malformed");
         session.asked.push_back(u32::try_from(self.mix.keys_per_get).unwrap_or(u32::MAX));
-        add(&self.counts.gets, 1);
     }
 
     /// Whether an item has the value that its key wants.
@@ -121,14 +134,14 @@ impl Memcache {
         item.value == self.pattern[self.mix.keys.value(key)]
     }
 
-    fn on_reply(&self, session: &mut Session, reply: &Reply) -> Result<Verdict, Fault> {
+    fn on_reply(session: &mut Session, reply: &Reply) -> Result<Verdict, Fault> {
         let keys = session.asked.pop_front().ok_or(Fault::BadAnswer)?;
         let (items, has_wrong_value) =
             (std::mem::take(&mut session.items), std::mem::take(&mut session.has_wrong_value));
-        add(&self.counts.hits, items.into());
+        session.answered = Answered { is_get: keys > 0, hits: items, misses: 0 };
         Ok(match reply {
             Reply::End if keys > 0 => {
-                add(&self.counts.misses, u64::from(keys.saturating_sub(items)));
+                session.answered.misses = keys.saturating_sub(items);
                 if has_wrong_value { Verdict::Bad(Fault::WrongBytes) } else { Verdict::Good }
             }
             Reply::Stored if keys == 0 => Verdict::Good,
@@ -145,7 +158,13 @@ impl Protocol for Memcache {
     type Session = Session;
 
     fn session(&self) -> Session {
-        Session { connection: self.endpoint.connect(), asked: VecDeque::new(), items: 0, has_wrong_value: false }
+        Session {
+            connection: self.endpoint.connect(),
+            asked: VecDeque::new(),
+            items: 0,
+            has_wrong_value: false,
+            answered: Answered::default(),
+        }
     }
 
     fn ask(&self, session: &mut Session, count: usize, _is_last: bool, send: impl FnMut(Buffer)) {
@@ -177,12 +196,19 @@ impl Protocol for Memcache {
                     session.has_wrong_value |= !self.is_right(&item);
                 }
                 Some(ClientEvent::Reply(reply)) => {
-                    let verdict = self.on_reply(session, &reply)?;
+                    let verdict = Self::on_reply(session, &reply)?;
                     return Ok(Heard::Answer { verdict, is_last: false });
                 }
                 Some(ClientEvent::Figure(..) | ClientEvent::Error(_)) => return Err(Fault::BadAnswer),
             }
         }
+    }
+
+    fn measured(&self, session: &Session) {
+        let Answered { is_get, hits, misses } = session.answered;
+        add(if is_get { &self.counts.gets } else { &self.counts.sets }, 1);
+        add(&self.counts.hits, hits.into());
+        add(&self.counts.misses, misses.into());
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {

@@ -7,7 +7,7 @@ mod tests;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::human::{bytes, count, time};
+use super::human::{bytes, count, load_side, time};
 use super::{Description, at_percentiles, per_second};
 use crate::fault::{Fault, KINDS};
 use crate::run::{Outcome, Row, Why};
@@ -20,10 +20,13 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> String {
     let title = escaped(&description.target);
     let body = [
         format!("<header><h1>{title}</h1><p>{}</p></header>", subtitle(description, outcome)),
+        warnings(outcome),
         tiles(outcome),
         latency(outcome),
         over_time(&outcome.series),
         faults(outcome),
+        load_side(outcome)
+            .map_or_else(String::new, |words| format!("<section><h2>Load side</h2><p>{words}</p></section>")),
     ];
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -42,6 +45,16 @@ fn subtitle(description: &Description, outcome: &Outcome) -> String {
         Why::Unconnected => ", without a connection",
     };
     format!("{}; {shards}; {} measured{ending}", escaped(&description.load), time(outcome.elapsed))
+}
+
+/// What is to be known before anything else is looked at.
+fn warnings(outcome: &Outcome) -> String {
+    let warnings = outcome.warnings();
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let items = warnings.iter().fold(String::new(), |items, warning| items + &format!("<p>{}</p>", escaped(warning)));
+    format!("<section class=\"warnings\">{items}</section>")
 }
 
 /// The figures that are looked at first.
@@ -117,7 +130,7 @@ fn latency(outcome: &Outcome) -> String {
 /// Throughput and latency second by second.
 fn over_time(series: &[Row]) -> String {
     // A rest that is no second would look like a fall or a peak.
-    let rows: Vec<&Row> = series.iter().filter(|row| row.len_s > 0.2).collect();
+    let rows: Vec<&Row> = series.iter().filter(|row| row.len_s > 0.2 && !row.is_draining).collect();
     let Some(last) = rows.last().filter(|_| rows.len() > 1) else { return String::new() };
     let marks = chart::round_steps(last.at_s).map(|at| (at, format!("{at} s"))).collect::<Vec<_>>();
     let line = |name: &str, class, value: &dyn Fn(&Row) -> f64| Series {

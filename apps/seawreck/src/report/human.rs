@@ -12,13 +12,21 @@ use crate::run::{Outcome, Row, Why};
 
 /// The summary, as lines.
 pub(crate) fn summary(description: &Description, outcome: &Outcome) -> String {
+    let mut text = format!("{}\n", description.target);
+    measured(&mut text, description, outcome);
+    misfortunes(&mut text, outcome);
+    text
+}
+
+fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
+    text.write_fmt(words).expect("a string takes everything");
+    text.push('\n');
+}
+
+/// What was answered and how soon.
+fn measured(text: &mut String, description: &Description, outcome: &Outcome) {
     let total = &outcome.total;
-    let mut text = String::new();
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        text.write_fmt(words).expect("a string takes everything");
-        text.push('\n');
-    };
-    line(format_args!("{}", description.target));
+    let mut line = |words: std::fmt::Arguments<'_>| line(text, words);
     let shards = if outcome.shards == 1 { "1 shard".to_owned() } else { format!("{} shards", outcome.shards) };
     line(format_args!("  {}; {shards}; {} measured{}", description.load, time(outcome.elapsed), ending(outcome.why)));
     let rate = per_second(total.good(), outcome.elapsed);
@@ -26,7 +34,7 @@ pub(crate) fn summary(description: &Description, outcome: &Outcome) -> String {
     let bytes_of = |count: u64| format!("{}, {}/s", bytes(count as f64), bytes(per_second(count, outcome.elapsed)));
     line(format_args!("  received     {}", bytes_of(total.received_bytes)));
     line(format_args!("  sent         {}", bytes_of(total.sent_bytes)));
-    if total.good() > 0 {
+    if !total.latencies.is_empty() {
         let latencies = &total.latencies;
         let mean = Duration::from_secs_f64(latencies.mean() / 1e9);
         let deviation = Duration::from_secs_f64(latencies.stdev() / 1e9);
@@ -45,6 +53,12 @@ pub(crate) fn summary(description: &Description, outcome: &Outcome) -> String {
         let made = count(total.connects.len());
         line(format_args!("  connections  {made} made, in {half} (50 %), {most} (99 %), {longest} (100 %)"));
     }
+}
+
+/// What went wrong, and what is to be known to read the figures.
+fn misfortunes(text: &mut String, outcome: &Outcome) {
+    let total = &outcome.total;
+    let mut line = |words: std::fmt::Arguments<'_>| line(text, words);
     if total.closed_idle > 0 {
         line(format_args!("               {} closed by the server between requests", count(total.closed_idle)));
     }
@@ -63,7 +77,23 @@ pub(crate) fn summary(description: &Description, outcome: &Outcome) -> String {
     if total.unanswered > 0 {
         line(format_args!("  requests without an answer at the end: {}", count(total.unanswered)));
     }
-    text
+    if let Some(words) = load_side(outcome) {
+        line(format_args!("  load side    {words}"));
+    }
+    outcome.warnings().iter().for_each(|warning| line(format_args!("  WARNING: {warning}")));
+}
+
+/// How seawreck itself has fared.
+pub(crate) fn load_side(outcome: &Outcome) -> Option<String> {
+    let (_, share) = outcome.load_side.busiest()?;
+    let mut words = format!("busy for {:.0} % of the time", share * 100.0);
+    let times = [("it noticed late by", &outcome.total.lag), ("requests sent late by", &outcome.total.lateness)];
+    for (what, times) in times.into_iter().filter(|(_, times)| !times.is_empty()) {
+        let [half, most, longest] =
+            [0.5, 0.99, 1.0].map(|quantile| time(Duration::from_nanos(times.value_at_quantile(quantile))));
+        words += &format!("; {what} {half} (50 %), {most} (99 %), {longest} (100 %)");
+    }
+    Some(words)
 }
 
 /// The line of a second.

@@ -7,6 +7,9 @@ use super::{Description, at_percentiles, per_second};
 use crate::fault::{Fault, KINDS};
 use crate::run::{Outcome, Row, Why};
 
+/// A request does not stand for more.
+const MOST_CORRECTED: u64 = 1 << 20;
+
 /// The whole report. Times are in nanoseconds where their names do not say otherwise.
 pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
     let total = &outcome.total;
@@ -34,9 +37,28 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "connections_failed": faults(&total.unconnected),
         "connections_closed_idle": total.closed_idle,
         "latency_ns": times(&total.latencies),
+        "latency_given_up": total.given_up,
+        "latency_corrected_ns": corrected(outcome).as_ref().map(times),
         "connect_ns": times(&total.connects),
+        "load_side": {
+            "is_saturated": outcome.load_side.is_saturated(),
+            "is_late": outcome.is_late(),
+            "busy": outcome.load_side.busiest().map(|(_, share)| share),
+            "lag_ns": times(&total.lag),
+            "lateness_ns": times(&total.lateness),
+        },
+        "warnings": outcome.warnings(),
         "seconds": outcome.series.iter().map(second).collect::<Vec<_>>(),
     })
+}
+
+/// The latencies of a closed loop as wrk shows them: as if each connection had meant to ask at the mean interval, so that a request that took longer
+/// stands for those as well that would have been due meanwhile (Tene's correction of what he calls coordinated omission).
+fn corrected(outcome: &Outcome) -> Option<Histogram<u64>> {
+    let nanos = outcome.elapsed.as_nanos() * u128::from(outcome.under_way?);
+    let interval = u64::try_from(nanos / u128::from(outcome.total.good().max(1))).ok()?.max(1);
+    let latencies = &outcome.total.latencies;
+    (latencies.max() / interval < MOST_CORRECTED).then(|| latencies.clone_correct(interval))
 }
 
 fn times(times: &Histogram<u64>) -> Value {
@@ -65,6 +87,7 @@ fn second(row: &Row) -> Value {
     json!({
         "at_s": row.at_s,
         "len_s": row.len_s,
+        "is_draining": row.is_draining,
         "requests": row.good,
         "failed": row.bad,
         "connections_open": row.open,
@@ -72,4 +95,37 @@ fn second(row: &Row) -> Value {
         "sent_bytes": row.sent_bytes,
         "latency_ns": { "50": p50, "99": p99, "99.9": p999, "100": max },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load_side::LoadSide;
+    use crate::tally::Tally;
+
+    #[test]
+    fn a_request_that_took_long_stands_for_those_that_were_not_sent_meanwhile() {
+        let mut total = Tally::new();
+        (0..9).for_each(|_| total.answer(Duration::from_millis(1)));
+        total.answer(Duration::from_millis(91));
+        let mut outcome = Outcome {
+            total,
+            elapsed: Duration::from_millis(100),
+            series: Vec::new(),
+            shards: 1,
+            open: 1,
+            why: Why::Done,
+            figures: Vec::new(),
+            load_side: LoadSide::default(),
+            under_way: Some(1),
+        };
+        // One was answered each 10 ms on average, so eight more were due while that one waited: after 81, 71, … 11 ms.
+        let latencies = corrected(&outcome).expect("it is a closed loop");
+        assert_eq!((latencies.len(), latencies.value_at_quantile(0.5) / 1_000_000), (18, 1));
+        assert_eq!(latencies.value_at_quantile(0.75) / 1_000_000, 51);
+        outcome.under_way = None;
+        assert_eq!(corrected(&outcome), None);
+    }
 }

@@ -1,7 +1,12 @@
 //! Connections that ask as soon as they are answered.
 
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
 use super::httpd::Httpd;
 use super::seawreck::{report, run, with_each};
+use super::server::{answer, converse, serve};
 
 #[test]
 fn a_number_of_requests_is_sent_and_the_server_has_seen_as_many() {
@@ -33,7 +38,8 @@ fn a_time_is_kept_and_what_it_counts_the_server_has_answered() {
         let seconds = report.0["seconds"].as_array().expect("there are some");
         let sum: u64 = seconds.iter().map(|second| second["requests"].as_u64().expect("a number")).sum();
         assert_eq!(sum, seen, "the seconds make up the whole");
-        assert!((1..=2).contains(&seconds.len()), "{seconds:?}");
+        let while_sending = seconds.iter().filter(|second| second["is_draining"] == false).count();
+        assert!((1..=2).contains(&while_sending), "{seconds:?}");
         let rate = report.number("/requests_per_second");
         #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
         let expected = seen as f64 / elapsed;
@@ -75,4 +81,36 @@ fn the_summary_says_what_was_measured() {
         assert!(ended.output.contains(words), "{words}: {}", ended.output);
     }
     assert!(!ended.output.contains("failed"), "{}", ended.output);
+}
+
+#[test]
+fn a_latency_is_never_less_than_what_the_server_took() {
+    // So many requests leave at once that the first ones are answered while others are still being sent.
+    const HELD: Duration = Duration::from_millis(1);
+    with_each(|backend, shards| {
+        let address = serve(|stream| {
+            converse(stream, |_| {
+                thread::sleep(HELD);
+                answer("200 OK", "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let seen = report(backend, shards, &["-n", "1200", "--connections", "400", &url]);
+        let least = Duration::from_nanos(seen.count("/latency_ns/min"));
+        // Three digits are kept.
+        assert!(least >= HELD * 998 / 1000, "{least:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn h2load_is_sent_as_many_bytes() {
+    let httpd = Httpd::start("127.0.0.1");
+    let output = Command::new("h2load").args(["--h1", "-n", "600", "-c", "3", &httpd.url("/")]).output();
+    let text = String::from_utf8(output.expect("h2load is installed").stdout).expect("it is text");
+    // As in `traffic: 66.80KB (68400) total, …`.
+    let line = text.lines().find(|line| line.starts_with("traffic:")).expect("it tells how much came");
+    let bytes = line.split(['(', ')']).nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
+    let seen = report("epoll", 1, &["-n", "600", "--connections", "3", &httpd.url("/")]);
+    assert_eq!((Some(seen.count("/received_bytes")), httpd.answered("200")), (bytes, 1200), "{text}");
 }

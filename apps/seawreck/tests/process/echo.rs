@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::thread;
+use std::time::Duration;
 
-use super::seawreck::{report, run, with_each};
+use super::seawreck::{report, report_of_failure, run, with_each};
 use super::server::serve;
 
 /// A server of UDP that sends back what it gets, changed by `change`, or not.
@@ -83,13 +84,16 @@ fn datagrams_that_are_lost_or_changed_are_told() {
     with_each(|backend, shards| {
         let loses = echoes("127.0.0.1:0", |number, _| number % 10 != 9);
         let arguments = ["-n", "50", "--connections", "2", "--timeout", "200ms", &loses];
-        let seen = report(backend, shards, &arguments);
+        let seen = report_of_failure(backend, shards, &arguments);
         assert_eq!((seen.count("/requests"), seen.faults()), (45, vec![("requests_failed/timed_out".to_owned(), 5)]));
+        // One in ten has waited in vain, and the percentiles show it.
+        assert_eq!((seen.count("/latency_ns/count"), seen.count("/latency_given_up")), (50, 5));
+        assert!(seen.latency("99") >= Duration::from_millis(200), "{seen:?}");
         let changes = echoes("127.0.0.1:0", |number, bytes| {
             bytes[7] ^= u8::from(number % 10 == 0);
             true
         });
-        let seen = report(backend, shards, &["-n", "50", "--connections", "2", &changes]);
+        let seen = report_of_failure(backend, shards, &["-n", "50", "--connections", "2", &changes]);
         assert_eq!((seen.count("/requests"), seen.faults()), (45, vec![("requests_failed/wrong_bytes".to_owned(), 5)]));
     });
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::httpd::Httpd;
-use super::seawreck::{Seawreck, command, report, run, with_each};
+use super::seawreck::{Seawreck, command, report, report_of_failure, run, with_each};
 use super::server::{answer, converse, serve};
 
 /// The faults of a run that asks 30 times.
@@ -37,8 +37,12 @@ fn nobody_who_listens_ends_it_with_one_line() {
 fn an_answer_that_never_comes_is_timed_out() {
     with_each(|backend, shards| {
         let address = serve(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
-        let faults = faults(backend, shards, &format!("http://{address}/"));
-        assert_eq!(faults, [("requests_failed/timed_out".to_owned(), 30)]);
+        let url = format!("http://{address}/");
+        let arguments = ["-n", "30", "--connections", "3", "--timeout", "300ms", &url];
+        let seen = report_of_failure(backend, shards, &arguments);
+        assert_eq!(seen.faults(), [("requests_failed/timed_out".to_owned(), 30)]);
+        assert_eq!((seen.count("/requests"), seen.count("/latency_ns/count")), (0, 30));
+        assert!(seen.count("/latency_ns/min") >= 299_000_000, "{seen:?}");
     });
 }
 
@@ -79,6 +83,51 @@ fn what_is_no_answer_and_what_has_another_status_are_told_apart() {
         assert_eq!(seen, [("requests_failed/wrong_status".to_owned(), 30)]);
         let seen = report(backend, shards, &["-n", "30", "--expect-status", "404", &httpd.url("/none")]);
         assert_eq!((seen.count("/requests"), seen.faults()), (30, vec![]));
+    });
+}
+
+#[test]
+fn failures_of_some_requests_show_in_the_exit_code() {
+    with_each(|backend, shards| {
+        let address = serve(|stream| {
+            let mut count = 0;
+            converse(stream, move |_| {
+                count += 1;
+                answer(if count % 10 == 0 { "503 Service Unavailable" } else { "200 OK" }, "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let ended = run(backend, shards, &["-n", "60", "--connections", "1", &url]);
+        let line = format!("seawreck: error: {address}: 6 of 60 requests were not answered well\n");
+        assert_eq!((ended.code, &*ended.errors), (Some(1), &*line));
+        let warning = "  WARNING: 6 requests got no good answer; the latencies do not count them\n";
+        assert!(ended.output.contains(warning), "{ended:?}");
+    });
+}
+
+#[test]
+fn answers_that_come_after_the_end_belong_to_no_second() {
+    with_each(|backend, shards| {
+        let address = serve(|stream| {
+            let mut count = 0;
+            converse(stream, move |_| {
+                count += 1;
+                if count == 3 {
+                    thread::sleep(Duration::from_millis(2500));
+                }
+                answer("200 OK", "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let seen = report(backend, shards, &["-d", "2s", "--connections", "1", &url]);
+        assert_eq!(seen.count("/requests"), 3);
+        let seconds = seen.0["seconds"].as_array().expect("there are some");
+        let (last, before) = seconds.split_last().expect("there are some");
+        assert!(before.iter().all(|second| second["is_draining"] == false), "{seen:?}");
+        let requests = |second: &serde_json::Value| second["requests"].as_u64().expect("a number");
+        assert_eq!(before.iter().map(requests).sum::<u64>(), 2, "{seen:?}");
+        assert_eq!((&last["is_draining"], requests(last)), (&serde_json::Value::Bool(true), 1));
+        assert!(last["at_s"].as_f64().is_some_and(|at| at > 2.4), "{seen:?}");
     });
 }
 

@@ -1,12 +1,12 @@
 //! memcached, where it is installed, and servers that speak its protocol badly.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::seawreck::{PATIENCE, report, run, with_each};
+use super::seawreck::{PATIENCE, report, report_of_open_loop, run, with_each};
 use super::server::serve;
 
 /// memcached while it runs. It is killed with the value.
@@ -23,7 +23,8 @@ impl Memcached {
             let address = free.local_addr().expect("it has one");
             drop(free);
             let mut command = Command::new("memcached");
-            command.args(["-l", "127.0.0.1", "-U", "0", "-u", "nobody", "-p", &address.port().to_string()]);
+            let port = address.port().to_string();
+            command.args(["-l", "127.0.0.1", "-u", "nobody", "-p", &port, "-U", &port]);
             let mut child = command.stderr(Stdio::null()).spawn().expect("memcached is installed");
             let deadline = Instant::now() + PATIENCE;
             // Somebody else may have taken the port, and then it ends.
@@ -85,7 +86,7 @@ fn memcached_has_seen_what_is_told() {
         let seen = report(backend, shards, &[&several[..], &common].concat());
         assert_eq!((seen.count("/protocol/hits"), seen.faults()), (9600, vec![]));
         let open = ["--rate", "500", "--arrivals", "poisson", "-d", "1s"];
-        let seen = report(backend, shards, &[&open[..], &common].concat());
+        let seen = report_of_open_loop(backend, shards, &[&open[..], &common].concat());
         assert_eq!(seen.faults(), vec![]);
     });
 }
@@ -124,6 +125,28 @@ fn told(backend: &str, shards: usize, more: &[&str], answer: &'static str) -> Ve
 }
 
 #[test]
+fn figures_are_those_of_what_is_measured() {
+    with_each(|backend, shards| {
+        let address = serve(|stream| {
+            let mut answers = stream.try_clone().expect("it is possible");
+            let lines = BufReader::new(stream).lines();
+            for _ in lines.map_while(Result::ok) {
+                if answers.write_all(b"END\r\n").is_err() {
+                    return;
+                }
+            }
+        });
+        let url = format!("memcached://{address}");
+        let arguments = ["--warm-up", "500ms", "-d", "500ms", "--gets", "1", "--multiget", "3", &url];
+        let seen = report(backend, shards, &arguments);
+        let requests = seen.count("/requests");
+        assert!(requests > 0, "{seen:?}");
+        let figures = ["gets", "sets", "hits", "misses"].map(|name| seen.count(&format!("/protocol/{name}")));
+        assert_eq!(figures, [requests, 0, 0, 3 * requests]);
+    });
+}
+
+#[test]
 fn servers_that_refuse_and_servers_that_talk_nonsense_are_told_apart() {
     with_each(|backend, shards| {
         let fault = |kind: &str| vec![(format!("requests_failed/{kind}"), 10)];
@@ -151,4 +174,53 @@ fn what_does_not_fit_is_refused() {
     assert!(refused(&["--value-bytes", "1024m"]).contains("--value-bytes is 134217728 at most"));
     assert!(refused(&["--gets", "2"]).contains("it must be a number from 0 to 1"));
     assert!(refused(&["--zipf", "0"]).contains("it must be a number above 0"));
+}
+
+/// A server of UDP that has no key, and says so in two parts if it is asked for two.
+fn has_nothing() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it has one");
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok((count, peer)) = socket.recv_from(&mut bytes) {
+            let &[high, low, 0, 0, 0, 1, 0, 0, ..] = &bytes[..count] else { panic!("no frame header") };
+            let keys = bytes[8..count].split(|byte| *byte == b' ').count() - 1;
+            let parts: &[&[u8]] = if keys > 1 { &[b"EN", b"D\r\n"] } else { &[b"END\r\n"] };
+            for (number, part) in (0..).zip(parts) {
+                let header = [high, low, 0, number, 0, u8::try_from(parts.len()).expect("few"), 0, 0];
+                let _ = socket.send_to(&[&header[..], part].concat(), peer);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn memcached_is_asked_over_udp() {
+    with_each(|backend, shards| {
+        for (keys, misses) in [("1", 200), ("2", 400)] {
+            let url = format!("memcached-udp://{}", has_nothing());
+            let arguments = ["-n", "200", "--connections", "3", "--gets", "1", "--multiget", keys, &url];
+            let seen = report(backend, shards, &arguments);
+            assert_eq!((seen.count("/requests"), seen.faults()), (200, vec![]));
+            assert_eq!((seen.count("/protocol/gets"), seen.count("/protocol/misses")), (200, misses));
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs programs: cargo xtask test tools"]
+fn memcached_has_seen_what_is_told_over_udp() {
+    with_each(|backend, shards| {
+        let memcached = Memcached::start();
+        let url = format!("memcached-udp://{}", memcached.address);
+        let arguments =
+            ["-n", "2000", "--fill", "--gets", "0.5", "--keys", "500", "--value-bytes", "10:4k", "--multiget", "3"];
+        let seen = report(backend, shards, &[&arguments[..], &[&url]].concat());
+        assert_eq!((seen.count("/requests"), seen.faults()), (2000, vec![]));
+        let (gets, sets) = (seen.count("/protocol/gets"), seen.count("/protocol/sets"));
+        assert_eq!((gets + sets, memcached.stat("cmd_set")), (2000, 500 + sets));
+        assert_eq!((seen.count("/protocol/hits"), seen.count("/protocol/misses")), (3 * gets, 0));
+        assert_eq!(memcached.stat("get_hits"), 3 * gets);
+    });
 }

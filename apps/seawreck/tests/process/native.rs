@@ -5,7 +5,7 @@ use std::thread;
 
 use super::httpd::Httpd;
 use super::namespace::{in_namespace, ip};
-use super::seawreck::{report, with_each};
+use super::seawreck::{report, run, with_each};
 
 const NEAR: &str = "10.9.1.1";
 const FAR: &str = "10.9.1.2";
@@ -29,15 +29,15 @@ fn httpd_is_loaded_without_a_kernel_in_between() {
         assert!(url.starts_with("http://10.9.1.1:"), "{url}");
         let closed = ["-n", "5000", "--connections", "20", "--pipeline", "4"];
         let open = ["--rate", "1k", "-d", "1s", "--connections", "20"];
-        let idle = ["--idle", "-d", "1s", "--connections", "1000", "--connect-timeout", "20s", "--timeout", "20s"];
+        let idle = ["--idle", "-d", "1s", "--connections", "2000", "--connect-timeout", "20s", "--timeout", "20s"];
         // The last one, since httpd remembers for a while the ports of connections that it has ended, and whoever comes anew may choose them.
         let single = ["-n", "200", "--requests-per-connection", "1", "--connections", "5"];
-        for (arguments, requests) in [(&closed[..], 5000), (&open, 1000), (&idle, 1000), (&single, 200)] {
+        for (arguments, requests) in [(&closed[..], 5000), (&open, 1000), (&idle, 2000), (&single, 200)] {
             let seen = report(backend, shards, &[&native(&front, FAR)[..], arguments, &[&url]].concat());
             let sent = seen.count("/requests") + seen.count("/requests_unsent");
             assert_eq!((sent, seen.faults()), (requests, vec![]), "{seen:?}");
         }
-        assert!(httpd.stop() >= 7000);
+        assert!(httpd.stop() >= 8000);
     });
 }
 
@@ -81,6 +81,29 @@ fn the_kernel_is_loaded_over_a_tap_by_both_versions_of_ip() {
             let arguments = ["-n", "500", "--connections", "4", &url];
             let seen = report(&backend, shards, &[&native("tap:tap0", STACK)[..], &arguments].concat());
             assert_eq!((seen.count("/requests"), seen.faults()), (500, vec![]));
+        });
+    });
+}
+
+#[test]
+fn the_kernel_is_loaded_by_af_xdp() {
+    with_each(|backend, shards| {
+        let backend = backend.to_owned();
+        in_namespace(move || {
+            ip("link add near type veth peer name far");
+            ip(&format!("addr add {KERNEL}/24 dev far"));
+            ip("link set near up");
+            ip("link set far up");
+            let httpd = Httpd::start(KERNEL);
+            // What the kernel sends to the other end of a pair has no checksums.
+            let options = native("xdp:near,checksum=ignore", STACK);
+            for load in [&["-n", "3000", "--connections", "10"][..], &["--rate", "500", "-d", "1s"]] {
+                let ended = run(&backend, shards, &[&options[..], load, &["--json", "-", &httpd.url("/")]].concat());
+                let seen = ended.report();
+                let sent = seen.count("/requests") + seen.count("/requests_unsent");
+                assert_eq!((sent, seen.faults()), (if load[0] == "-n" { 3000 } else { 500 }, vec![]), "{ended:?}");
+            }
+            assert!(httpd.stop() >= 3000);
         });
     });
 }

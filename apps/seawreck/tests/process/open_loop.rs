@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::httpd::Httpd;
-use super::seawreck::{report, with_each};
+use super::seawreck::{PATIENCE, Seawreck, command, report, report_of_failure, report_of_open_loop, with_each};
 use super::server::{answer, converse, serve};
 
 /// A server that answers nobody from when it has answered so many until a time has passed.
@@ -30,7 +32,7 @@ fn shows_a_stall(backend: &str, shards: usize, arrivals: &str, expected: std::op
     // few connections, only eight would show it.
     let url = format!("http://{}/", stalls_once(300, Duration::from_secs(1)));
     let arguments = ["--rate", "400", "--arrivals", arrivals, "-d", "3s", "--connections", "8", &url];
-    let report = report(backend, shards, &arguments);
+    let report = report_of_open_loop(backend, shards, &arguments);
     let p99 = report.latency("99");
     assert!(p99 > Duration::from_millis(800), "{p99:?}");
     // Who was due when it had just begun has waited for all of it.
@@ -60,7 +62,7 @@ fn the_rate_is_kept_and_the_server_has_seen_as_many() {
         for arrivals in ["constant", "poisson"] {
             let httpd = Httpd::start("127.0.0.1");
             let rate = ["--rate", "2k", "--arrivals", arrivals, "-d", "2s", "--connections", "6"];
-            let report = report(backend, shards, &[&rate[..], &[&httpd.url("/")]].concat());
+            let report = report_of_open_loop(backend, shards, &[&rate[..], &[&httpd.url("/")]].concat());
             let requests = report.count("/requests") + report.count("/requests_unsent");
             let expected = if arrivals == "constant" { 4000..=4000 } else { 3700..=4300 };
             assert!(expected.contains(&requests), "{requests}");
@@ -81,10 +83,14 @@ fn what_a_slow_server_has_no_connection_for_is_told() {
             });
         });
         let url = format!("http://{address}/");
-        let report = report(backend, shards, &["--rate", "100", "-d", "2s", "--connections", "2", &url]);
+        let report = report_of_failure(backend, shards, &["--rate", "100", "-d", "2s", "--connections", "2", &url]);
         let (answered, unsent) = (report.count("/requests"), report.count("/requests_unsent"));
         assert_eq!(answered + unsent, 200, "{report:?}");
         assert!(unsent > 100, "{unsent}");
+        // They count with what they have waited until the end, and it is told.
+        assert_eq!((report.count("/latency_ns/count"), report.count("/latency_given_up")), (200, unsent));
+        let warnings = report.0["warnings"].as_array().expect("there are some");
+        assert!(warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("had no answer"))));
         // The last one that was sent was due long before.
         assert!(report.latency("100") > Duration::from_millis(900), "{report:?}");
     });
@@ -95,7 +101,8 @@ fn a_rate_may_change() {
     with_each(|backend, shards| {
         let httpd = Httpd::start("127.0.0.1");
         let begun = Instant::now();
-        let report = report(backend, shards, &["--rate", "0:2000", "-d", "3s", "--connections", "6", &httpd.url("/")]);
+        let arguments = ["--rate", "0:2000", "-d", "3s", "--connections", "6", &httpd.url("/")];
+        let report = report_of_open_loop(backend, shards, &arguments);
         assert!(begun.elapsed() >= Duration::from_secs(3));
         let requests = report.count("/requests") + report.count("/requests_unsent");
         assert!((2998..=3000).contains(&requests), "{requests}");
@@ -103,4 +110,38 @@ fn a_rate_may_change() {
         let first = report.number("/seconds/0/requests") / report.number("/seconds/0/len_s");
         assert!(first < 1000.0, "{report:?}");
     });
+}
+
+#[test]
+fn what_seawreck_itself_sends_late_is_told() {
+    with_each(|backend, shards| {
+        let httpd = Httpd::start("127.0.0.1");
+        let arguments = ["--rate", "200", "-d", "3s", "--connections", "8", "--json", "-", &httpd.url("/")];
+        let seawreck = Seawreck::start(&mut command(backend, shards, &arguments));
+        let begun = Instant::now();
+        while httpd.answered("200") < 50 {
+            assert!(begun.elapsed() < PATIENCE, "it does not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        seawreck.signal(Signal::STOP);
+        std::thread::sleep(Duration::from_millis(800));
+        seawreck.signal(Signal::CONT);
+        let report = seawreck.end().report();
+        // Of the 600 requests it has sent some 160 late, and that on average by 400 ms.
+        let late = |what: &str| Duration::from_nanos(report.count(&format!("/load_side/{what}")));
+        assert!(late("lateness_ns/percentiles/99") > Duration::from_millis(600), "{report:?}");
+        assert!(late("lag_ns/max") > Duration::from_millis(600), "{report:?}");
+        assert_eq!(report.0["load_side"]["is_late"], true, "{report:?}");
+    });
+}
+
+#[test]
+fn a_server_that_stalls_is_not_taken_for_lateness() {
+    let url = format!("http://{}/", stalls_once(300, Duration::from_secs(1)));
+    let arguments = ["--rate", "400", "-d", "3s", "--connections", "8", &url];
+    let report = report_of_open_loop("epoll", 1, &arguments);
+    let p99 = Duration::from_nanos(report.count("/load_side/lateness_ns/percentiles/99"));
+    assert!(p99 < report.latency("99") / 2, "{p99:?}: {report:?}");
+    let busy = report.number("/load_side/busy");
+    assert!((0.0..0.95).contains(&busy) && report.0["load_side"]["is_saturated"] == false, "{report:?}");
 }

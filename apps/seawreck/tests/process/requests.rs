@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::httpd::Httpd;
-use super::seawreck::{Report, report, with_each};
+use super::seawreck::{Report, report, run, with_each};
 use super::server::{answer, converse, serve};
 
 /// What a server has been asked: each request, with the number of the connection that it came on.
@@ -165,4 +165,24 @@ fn a_server_that_ends_connections_in_order_costs_no_request() {
         is_good(&seen, 100);
         assert!(seen.count("/connections") >= 20, "{seen:?}");
     });
+}
+
+#[test]
+fn connections_come_from_the_addresses_that_are_told() {
+    with_each(|backend, shards| {
+        let peers = Arc::new(Mutex::new(BTreeMap::<IpAddr, usize>::new()));
+        let seen = Arc::clone(&peers);
+        let address = serve(move |stream| {
+            let peer = stream.peer_addr().expect("it has one").ip();
+            *seen.lock().expect("nobody panics").entry(peer).or_default() += 1;
+            converse(stream, |_| answer("200 OK", "x"));
+        });
+        let url = format!("http://{address}/");
+        let from = ["--from", "127.0.0.2", "--from", "127.0.0.3"];
+        is_good(&report(backend, shards, &[&from[..], &["-n", "80", "--connections", "8", &url]].concat()), 80);
+        let peers: Vec<(IpAddr, usize)> = peers.lock().expect("nobody panics").clone().into_iter().collect();
+        assert_eq!(peers, [([127, 0, 0, 2].into(), 4), ([127, 0, 0, 3].into(), 4)]);
+    });
+    let ended = run("epoll", 1, &["--from", "::1", "http://127.0.0.1:1/"]);
+    assert_eq!((ended.code, &*ended.errors), (Some(2), "seawreck: error: nobody gets from ::1 to 127.0.0.1\n"));
 }

@@ -82,6 +82,21 @@ pub(super) fn report(backend: &str, shards: usize, arguments: &[&str]) -> Report
     ended.report()
 }
 
+/// Runs it to an end with failures; answers the report.
+pub(super) fn report_of_failure(backend: &str, shards: usize, arguments: &[&str]) -> Report {
+    let ended = run(backend, shards, &[arguments, &["--json", "-"]].concat());
+    assert_eq!((ended.code, ended.errors.lines().count()), (Some(1), 1), "{ended:?}");
+    ended.report()
+}
+
+/// Runs it in an open loop; answers the report. On a slow machine some requests may be left.
+pub(super) fn report_of_open_loop(backend: &str, shards: usize, arguments: &[&str]) -> Report {
+    let ended = run(backend, shards, &[arguments, &["--json", "-"]].concat());
+    let report = ended.report();
+    assert_eq!(ended.code, Some(i32::from(report.count("/requests_unsent") > 0)), "{ended:?}");
+    report
+}
+
 /// Runs a test with each driver, on one shard and on two.
 pub(super) fn with_each(test: impl Fn(&str, usize)) {
     for backend in BACKENDS {

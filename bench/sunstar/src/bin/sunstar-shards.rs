@@ -1,7 +1,10 @@
 //! Two hosts in one process, each with as many shards as there are cores, joined by a device in memory that has a queue for each shard:
-//! `sunstar-shards SHARDS SECONDS`. Messages of 64 bytes go back and forth on connections whose two ends are on the same shard, so nothing
-//! is forwarded, and shards could disturb each other only by what they share. `sunstar-shards scaling` prints what two processors could gain at
-//! best ([`sunstar_bench_common::floor::scaling`]).
+//! `sunstar-shards SHARDS SECONDS [LINKS]`. Messages of 64 bytes go back and forth on connections whose two ends are on the same shard, so
+//! nothing is forwarded, and shards could disturb each other only by what they share.
+//!
+//! LINKS says what the queues are to the stack: `shared`, as with two shards or more, ends of one device, so that it is looked for each
+//! packet whose it is; or `apart`, as with one shard, devices of their own, so that nothing is in common but the process.
+//! `sunstar-shards scaling` prints what two processors could gain at best ([`sunstar_bench_common::floor::scaling`]).
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,14 +57,20 @@ fn main() -> ExitCode {
     let shards = words.next().and_then(|word| word.parse::<u32>().ok()).filter(|shards| (1..=64).contains(shards));
     let seconds =
         words.next().and_then(|word| word.parse::<f64>().ok()).filter(|seconds| (0.0..=600.0).contains(seconds));
-    let (Some(shards), Some(seconds)) = (shards, seconds) else {
-        eprintln!("usage: sunstar-shards SHARDS SECONDS, or sunstar-shards scaling");
+    let shares = match words.next().as_deref() {
+        None => shards.map(|shards| shards > 1),
+        Some("shared") => Some(true),
+        Some("apart") => Some(false),
+        Some(_) => None,
+    };
+    let (Some(shards), Some(seconds), Some(shares)) = (shards, seconds, shares) else {
+        eprintln!("usage: sunstar-shards SHARDS SECONDS [shared|apart], or sunstar-shards scaling");
         return ExitCode::FAILURE;
     };
     let mut cpuset = CpuSet::default();
     (0..shards).for_each(|core| cpuset.insert(core));
     let config = Config { smp: usize::try_from(shards).ok(), cpuset: Some(cpuset), ..Config::default() };
-    let (time, sums) = match run(config, move || measure(Duration::from_secs_f64(seconds))) {
+    let (time, sums) = match run(config, move || measure(Duration::from_secs_f64(seconds), shares)) {
         Ok(outcome) => outcome,
         Err(error) => {
             eprintln!("{error}");
@@ -74,9 +83,9 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn measure(time: Duration) -> (Duration, Sums) {
+async fn measure(time: Duration, shares: bool) -> (Duration, Sums) {
     let shards = shard_count();
-    let devices = (shards > 1).then(|| [shared(shards), shared(shards)]);
+    let devices = shares.then(|| [shared(shards), shared(shards)]);
     invoke_on_all(move || start(devices)).await.expect("all shards run");
     invoke_on_all(open).await.expect("all shards run");
     sleep(WARM_UP).await;
@@ -161,11 +170,15 @@ async fn has_come(stream: &mut TcpStream, expected: &[u8]) -> bool {
     true
 }
 
-/// Opens the current shard's connections, and uses them.
+/// Opens the current shard's connections, and then uses them: what is in which order in memory and in the queues is the same then, however
+/// many shards there are.
 async fn open() {
     let here = local::get::<Here>().expect("it was set before");
-    for _ in 0..CONNECTIONS {
-        let mut stream = connect().await;
+    let mut streams = Vec::new();
+    while streams.len() < CONNECTIONS {
+        streams.push(connect().await);
+    }
+    for mut stream in streams {
         let here = Rc::clone(&here);
         spawn(async move {
             let request = Buffer::copy_from_slice(&REQUEST);

@@ -43,6 +43,35 @@ fn only_what_is_used_takes_memory() {
 }
 
 #[test]
+fn what_is_withheld_is_handed_out_again_only_when_it_is_restored_and_given_back() {
+    let memory = SharedMemory::new(HUGE_PAGE_BYTES).expect("there is memory");
+    let layout = Layout::from_size_align(4 * GRAIN_BYTES, GRAIN_BYTES).expect("some pages");
+    let [one, other] = [0; 2].map(|_| memory.take(layout).expect("there is room"));
+    // SAFETY: it is within what was taken.
+    let within = unsafe { one.add(GRAIN_BYTES) }.as_ptr();
+    let mut withheld: Vec<_> = [within, within, one.as_ptr()].map(|at| memory.withhold(at, 100)).into();
+    assert!(memory.withhold(within, 0).is_none() && memory.withhold([0_u8].as_ptr(), 1).is_none());
+    // SAFETY: they were taken with this layout, and are given back once.
+    unsafe {
+        memory.give(one, layout);
+        memory.give(other, layout);
+    }
+    for _ in 0..3 {
+        assert_eq!(memory.used_bytes(), layout.size(), "it is kept");
+        memory.restore(withheld.pop().flatten().expect("it is within the memory"));
+    }
+    assert_eq!(memory.used_bytes(), 0);
+    // It need not be given back before.
+    let again = memory.take(layout).expect("there is room");
+    let withheld = memory.withhold(again.as_ptr(), layout.size()).expect("it is within the memory");
+    memory.restore(withheld);
+    assert_eq!(memory.used_bytes(), layout.size());
+    // SAFETY: as above.
+    unsafe { memory.give(again, layout) };
+    assert_eq!(memory.used_bytes(), 0);
+}
+
+#[test]
 fn pages_that_somebody_has_pinned_stay() {
     let memory = SharedMemory::new(HUGE_PAGE_BYTES).expect("there is memory");
     memory.keep_pages();
@@ -105,7 +134,7 @@ proptest! {
         steps in prop::collection::vec((any::<bool>(), 1_usize..40_000, 0_u32..15, any::<usize>()), 1..200),
     ) {
         let (start, len) = (0x7000, 64 * GRAIN_BYTES);
-        let mut free = Extents(BTreeMap::from([(0, len)]));
+        let mut free = Extents { free: BTreeMap::from([(0, len)]), ..Extents::default() };
         let mut out: Vec<(usize, usize)> = Vec::new();
         for (is_take, bytes, align, pick) in steps {
             if is_take {
@@ -120,12 +149,12 @@ proptest! {
                 let (offset, bytes) = out.swap_remove(pick % out.len());
                 free.give(offset, bytes);
             }
-            let total: usize = free.0.values().sum::<usize>() + out.iter().map(|(_, bytes)| bytes).sum::<usize>();
+            let total: usize = free.free.values().sum::<usize>() + out.iter().map(|(_, bytes)| bytes).sum::<usize>();
             prop_assert_eq!(total, len);
         }
         for (offset, bytes) in out {
             free.give(offset, bytes);
         }
-        prop_assert_eq!(free.0, BTreeMap::from([(0, len)]));
+        prop_assert_eq!(free.free, BTreeMap::from([(0, len)]));
     }
 }

@@ -133,15 +133,6 @@ pub enum BackError {
     /// There is no such device.
     #[error(transparent)]
     Options(#[from] VhostUserOptionError),
-    /// Something that should succeed does not.
-    #[error("{path:?}: {error}")]
-    System {
-        /// The socket.
-        path: PathBuf,
-        /// What the kernel says.
-        #[source]
-        error: io::Error,
-    },
 }
 
 /// The back end of a vhost-user device.
@@ -170,7 +161,7 @@ impl VhostUserBack {
         let path = options.path.clone();
         let meeting =
             if options.is_server { Meeting::Listen(Listener::bind(&path)?) } else { Meeting::Connect(path.clone()) };
-        let failed = |error| BackError::System { path: path.clone(), error };
+        let failed = |error| BackError::Socket(SocketError::System { path: path.clone(), error });
         let ports: io::Result<Vec<Arc<Port>>> = (0..options.queues).map(|_| Port::new().map(Arc::new)).collect();
         let ports: Arc<[Arc<Port>]> = ports.map_err(failed)?.into();
         let offer = Offer { features: options.features(), mtu_bytes: options.mtu_bytes };

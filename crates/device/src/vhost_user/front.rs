@@ -25,7 +25,7 @@ use crate::send_memory::SendMemory;
 use crate::shared_memory::SharedMemory;
 use crate::vhost_user::LARGE_BYTES;
 use crate::vhost_user::socket::SocketError;
-use link::{Link, Slot};
+use link::{Link, Seat, Slot};
 use place::Place;
 use queue::FrontQueue;
 use session::{Session, Wanted};
@@ -82,7 +82,7 @@ impl VhostUserFront {
         let needed = features::VERSION_1 | if options.queues > 1 { features::VHOST_USER_PROTOCOL } else { 0 };
         let mut wanted =
             Wanted { features: options.features(), needed, queues: options.queues, mtu_bytes: options.mtu_bytes };
-        let (session, pairs) = Session::new(stream, wanted, &memory, &calls, |_| true)
+        let (session, pairs) = Session::new(stream, wanted, &memory, &calls, |_| true, || false)
             .map_err(|error| FrontError::Session { path: options.path.clone(), error })?;
         let agreed = session.features;
         if !planted::is("vhost_user_offloads_grow") {
@@ -148,13 +148,22 @@ impl Device for VhostUserFront {
         let queues = self.slots.len();
         let place = self.slots.get_mut(index).ok_or(TakeError::NoSuchQueue { index, queues })?;
         let slot = place.take().ok_or(TakeError::Taken { index })?;
-        let (capabilities, memory, link) =
-            (self.capabilities.clone(), Arc::clone(&self.memory), Arc::clone(&self.link));
+        let (capabilities, memory) = (self.capabilities.clone(), Arc::clone(&self.memory));
+        let seat = Seat::new(slot, Arc::clone(&self.link));
         let queue = DetachedQueue::new(move |pool| {
-            FrontQueue::new(slot, link, capabilities, memory, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
+            FrontQueue::new(seat, capabilities, memory, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
         });
         let (frames, sends) = (Arc::clone(&self.memory) as _, self.sends.clone());
         Ok(queue.with_memory(DeviceMemory { frames, options: None, sends }))
+    }
+}
+
+impl Drop for VhostUserFront {
+    fn drop(&mut self) {
+        // Nobody takes the others any more. The session ends with the last one who has the link.
+        if Arc::strong_count(&self.link) > 1 {
+            self.slots.iter().flatten().for_each(|slot| self.link.leave(slot, None));
+        }
     }
 }
 

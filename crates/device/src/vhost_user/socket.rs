@@ -48,7 +48,13 @@ pub enum SocketError {
         #[source]
         error: io::Error,
     },
-    /// The folder is not there, or to connect to, the socket.
+    /// The folder is not there in which the socket is to be made.
+    #[error("there is no folder for the socket {path:?}")]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no socket to connect to.
     #[error("{path:?} is not there")]
     NotThere {
         /// The path.
@@ -112,7 +118,10 @@ impl Listener {
             }
             result => result,
         };
-        let listener = listener.map_err(|error| refused(path, error))?;
+        let listener = listener.map_err(|error| match refused(path, error) {
+            SocketError::NotThere { path } => SocketError::NoFolder { path },
+            error => error,
+        })?;
         listener.set_nonblocking(true).map_err(|error| refused(path, error))?;
         let identity = identity(path).map_err(|error| refused(path, error))?;
         Ok(Self { listener, path: path.to_owned(), identity })

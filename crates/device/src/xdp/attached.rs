@@ -41,8 +41,11 @@ impl Attached {
         let sockets = SocketMap::new(count).map_err(permission)?;
         let addresses = ports.map(|_| AddressMaps::new()).transpose().map_err(permission)?;
         let sharing = addresses.as_ref().zip(ports);
-        let sharing =
-            sharing.map(|(AddressMaps { v4, v6 }, ports)| Sharing { v4: v4.descriptor(), v6: v6.descriptor(), ports });
+        let sharing = sharing.map(|(AddressMaps { v4, v6, .. }, ports)| Sharing {
+            v4: v4.descriptor(),
+            v6: v6.descriptor(),
+            ports,
+        });
         // The kernel may have the same IP address, and would refuse what is not its own: to peers that is as if the stack did.
         let missing = if sharing.is_some() { Action::Drop } else { Action::Pass };
         let program = steering(mac, sharing.as_ref(), sockets.descriptor(), missing as i32);

@@ -15,6 +15,7 @@ use sunstar_packet::{BufferMut, Packet};
 use sunstar_virtio::net::{HEADER_BYTES, decode};
 use sunstar_wire::MacAddr;
 
+use super::kernel_watch::KernelWatch;
 use crate::netdevice::{answer, read_packet};
 
 #[cfg(test)]
@@ -209,19 +210,6 @@ impl GroupSocket {
         answer(unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), bytes_of(&address)) })
     }
 
-    /// The kernel's own address at the interface, as it is now.
-    pub(super) fn kernel_mac(&self) -> io::Result<MacAddr> {
-        // SAFETY: all of it are numbers that may be zero.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        let mut len = bytes_of(&address);
-        // SAFETY: the address is of the type that such sockets have, and as long as `len` says.
-        answer(unsafe { libc::getsockname(self.0.as_raw_fd(), (&raw mut address).cast(), &raw mut len) })?;
-        match (address.sll_halen, address.sll_addr) {
-            (6, [a, b, c, d, e, f, ..]) => Ok(MacAddr([a, b, c, d, e, f])),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
     /// Receives a packet into an empty frame, which is left if there is none.
     pub(super) fn receive(&self, frame: &mut Option<BufferMut>) -> io::Result<Received> {
         let mut header = [0; HEADER_BYTES];
@@ -287,10 +275,11 @@ pub(super) struct Both {
 }
 
 impl Both {
-    /// For what receives for groups, and a socket.
-    pub(super) fn new(group: &GroupSocket) -> io::Result<Self> {
+    /// For what receives for groups, what hears of changes, and a socket.
+    pub(super) fn new(group: &GroupSocket, watch: &KernelWatch) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, group, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, watch, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         Ok(Self { epoll, awaited: epoll::EventFlags::empty() })
     }
 

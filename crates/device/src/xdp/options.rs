@@ -138,7 +138,7 @@ pub(super) fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 /// What helps beside another address: ports do not matter where the address is link-local.
-fn or_ports(address: IpAddr) -> &'static str {
+pub(super) fn or_ports(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => "",
         _ => ", or ports of its own, as in tcp=80",
@@ -201,6 +201,17 @@ pub enum XdpError {
     Addresses {
         /// The interface.
         name: String,
+    },
+    /// It is a port of another interface, whose addresses are the kernel's, and the stack was to share them.
+    #[error(
+        "{name} is a port of {master}: the kernel's addresses are that one's, and mac=shared needs xdp:IFNAME of it, or an interface that is \
+         no port"
+    )]
+    Port {
+        /// The interface.
+        name: String,
+        /// What it is a port of.
+        master: String,
     },
     /// There is no such interface.
     #[error("there is no interface {name}")]

@@ -16,7 +16,7 @@ use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool, prefetch};
 use super::attached::Attached;
 use super::chunks::Chunks;
 use super::group::{Both, GroupSocket, Received};
-use super::kernel_mac::KernelMac;
+use super::kernel_watch::KernelWatch;
 use super::pieces;
 use super::posting::Posting;
 use super::ring::{MORE, Piece};
@@ -47,9 +47,8 @@ const HEADERS_BYTES: usize = 128;
 /// What a queue is made of when it comes to its shard.
 pub(super) struct Parts {
     pub(super) socket: Socket,
-    pub(super) group: Option<GroupSocket>,
-    /// On the first one, if the kernel has the stack's hardware address, too.
-    pub(super) kernel_mac: Option<KernelMac>,
+    /// On the first one.
+    pub(super) group: Option<(GroupSocket, KernelWatch)>,
     pub(super) attached: Arc<Attached>,
     pub(super) chunk_bytes: usize,
     /// What is said of the checksums of packets that are received.
@@ -62,8 +61,7 @@ pub(super) struct XdpQueue {
     socket: Socket,
     chunks: Chunks,
     posting: Posting,
-    group: Option<(GroupSocket, Both)>,
-    kernel_mac: Option<KernelMac>,
+    group: Option<(GroupSocket, KernelWatch, Both)>,
     capabilities: Capabilities,
     checksum: Checksum,
     pool: Rc<Pool>,
@@ -100,11 +98,11 @@ enum Put {
 
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, kernel_mac, attached, chunk_bytes, checksum } = parts;
+        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
         let group = match group {
-            Some(group) => {
-                let both = Both::new(&group).map_err(|_| AttachError::NoDescriptor)?;
-                Some((group, both))
+            Some((group, watch)) => {
+                let both = Both::new(&group, &watch).map_err(|_| AttachError::NoDescriptor)?;
+                Some((group, watch, both))
             }
             None => None,
         };
@@ -114,7 +112,6 @@ impl XdpQueue {
             chunks,
             posting: Posting::new(),
             group,
-            kernel_mac,
             capabilities,
             checksum,
             pool,
@@ -179,10 +176,8 @@ impl XdpQueue {
 
     /// Receives what came for everybody; answers how many packets.
     fn receive_group(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
-        let Some((group, _)) = &self.group else { return Ok(0) };
-        if let Some(kernel_mac) = &mut self.kernel_mac {
-            kernel_mac.look(now, group);
-        }
+        let Some((group, watch, _)) = &mut self.group else { return Ok(0) };
+        watch.look(now, self.bursts == 1);
         let mut count = 0;
         self.is_starved = false;
         while count < max {
@@ -219,7 +214,7 @@ impl XdpQueue {
     fn note_burst(&mut self) {
         self.bursts = self.bursts.wrapping_add(1);
         if self.bursts == AWAKE_BURSTS
-            && let Some((_, both)) = &mut self.group
+            && let Some((.., both)) = &mut self.group
         {
             both.disarm(self.socket.as_fd());
         }
@@ -438,7 +433,7 @@ impl Queue for XdpQueue {
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
         let writable = self.is_full && !self.is_down;
         self.bursts = 0;
-        let Some((_, both)) = &mut self.group else {
+        let Some((.., both)) = &mut self.group else {
             return Readiness::Descriptor { fd: self.socket.as_fd(), readable: true, writable };
         };
         if both.arm(self.socket.as_fd(), writable).is_err() {
@@ -455,7 +450,8 @@ impl Queue for XdpQueue {
     fn counters(&self) -> Counters {
         let kernel = self.socket.statistics();
         let rx_dropped = kernel.map_or(0, |of| of.rx_dropped + of.rx_ring_full.unwrap_or(0));
-        Counters { rx_dropped, ..self.counters }
+        let reconnects = self.group.as_ref().map_or(0, |(_, watch, _)| watch.reconnects());
+        Counters { rx_dropped, reconnects, ..self.counters }
     }
 
     fn free_unused_memory(&mut self) {

@@ -13,7 +13,7 @@ use sunstar_device::{
 };
 use sunstar_packet::{Packet, Pool, PoolOptions};
 
-use crate::support::{NOW, bytes, packet, receive, send, until, wait};
+use crate::support::{NOW, bytes, empty, packet, receive, send, until, wait};
 
 fn options() -> PoolOptions {
     PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 }
@@ -135,8 +135,7 @@ fn the_back_end_copies_what_is_sent_and_nobody_else() {
     let pool = Rc::new(queue.pool(options()).unwrap());
     let mut front = queue.attach(pool).unwrap();
     meet(&mut *front, &mut *back);
-    let mut left = VecDeque::new();
-    while back.rx_burst(NOW, &mut left, 64).unwrap() + front.rx_burst(NOW, &mut left, 64).unwrap() > 0 {}
+    empty(&mut *front, &mut *back);
     for (number, (len, copied)) in [(1_400, 0), (300, 0), (100, 100)].into_iter().enumerate() {
         let mut expected = bytes(&packet(number, len));
         let (mut head, mut payload) = (headers.take().unwrap(), buffers.take(len).unwrap());
@@ -179,7 +178,7 @@ fn echo(ring: Ring, most: usize) {
         let mut back = back(&there);
         ready.send(()).unwrap();
         let (mut waiting, mut echoed) = (VecDeque::new(), 0);
-        while echoed < PACKETS {
+        until("all are echoed", || {
             back.rx_burst(NOW, &mut waiting, 64).unwrap();
             let count = waiting.len();
             back.tx_burst(NOW, &mut waiting).unwrap();
@@ -187,7 +186,8 @@ fn echo(ring: Ring, most: usize) {
             if count == 0 || !waiting.is_empty() {
                 wait(&mut *back);
             }
-        }
+            (echoed == PACKETS).then_some(())
+        });
         is_done.recv().unwrap();
         back.counters()
     });
@@ -195,7 +195,7 @@ fn echo(ring: Ring, most: usize) {
     let (mut front, _pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
     let (mut sent, mut received) = (0, 0);
     let (mut waiting, mut arrived) = (VecDeque::new(), VecDeque::new());
-    while received < PACKETS {
+    until("all come back", || {
         while sent < PACKETS && sent - received < 1 + sent % most {
             waiting.push_back(packet(sent, 6 + sent % 1_000));
             sent += 1;
@@ -209,7 +209,8 @@ fn echo(ring: Ring, most: usize) {
             assert!(bytes(&packet) == bytes(&self::packet(received, 6 + received % 1_000)), "packet {received}");
             received += 1;
         }
-    }
+        (received == PACKETS).then_some(())
+    });
     done.send(()).unwrap();
     for counters in [front.counters(), echo.join().unwrap()] {
         let lost = counters.tx_dropped + counters.tx_refused + counters.rx_malformed + counters.rx_truncated;
@@ -242,13 +243,11 @@ fn flood(from: &mut dyn Queue, to: &mut dyn Queue) {
     let mut waiting: VecDeque<Packet> = (0..1_000).map(|number| packet(number, 6)).collect();
     let (mut arrived, mut sleeps_when_full) = (VecDeque::new(), 0);
     for number in 0..1_000 {
-        loop {
+        until("the sender sleeps", || {
             assert_eq!(from.rx_burst(NOW, &mut arrived, 64).unwrap(), 0, "nothing comes back");
             from.tx_burst(NOW, &mut waiting).unwrap();
-            if sleeps(from) {
-                break;
-            }
-        }
+            sleeps(from).then_some(())
+        });
         sleeps_when_full += usize::from(!waiting.is_empty());
         assert_eq!(to.rx_burst(NOW, &mut arrived, 1).unwrap(), 1, "packet {number} was sent before");
         assert!(waiting.is_empty() || !sleeps(from), "there is room for what waits behind packet {number}");
@@ -265,8 +264,7 @@ fn a_sender_is_woken_by_each_place_in_a_full_ring() {
         let mut back = back(&path);
         let (mut front, _pool) = front(&FrontOptions { ring, ..FrontOptions::new(&path) });
         meet(&mut *front, &mut *back);
-        let mut left = VecDeque::new();
-        while back.rx_burst(NOW, &mut left, 64).unwrap() + front.rx_burst(NOW, &mut left, 64).unwrap() > 0 {}
+        empty(&mut *front, &mut *back);
         flood(&mut *front, &mut *back);
         flood(&mut *back, &mut *front);
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use sunstar_device::{
@@ -14,7 +15,7 @@ use sunstar_device::{
 use sunstar_packet::{Buffer, Packet, PoolOptions};
 use tempfile::TempDir;
 
-use crate::support::{NOW, bytes, frame, send, until, wait};
+use crate::support::{NOW, PATIENCE, bytes, empty, frame, send, until, wait};
 
 const FRAMES: PoolOptions = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 2_000 };
 
@@ -148,6 +149,55 @@ fn a_peer_that_has_gone_stops_no_other_device() {
     }
 }
 
+/// A thousand frames, of which the other side holds all.
+fn hold_a_thousand(from: &mut dyn Queue, to: &mut dyn Queue) -> VecDeque<Packet> {
+    let mut waiting: VecDeque<_> = (0..1_000).map(|number| Packet::from(Buffer::from(frame(number, 200)))).collect();
+    let mut arrived = VecDeque::new();
+    from.tx_burst(NOW, &mut waiting).unwrap();
+    assert!(!waiting.is_empty() && from.counters().tx_full > 0, "more than the ring holds is held back");
+    until("nothing goes on any more", || {
+        let before = arrived.len();
+        to.rx_burst(NOW, &mut arrived, 64).unwrap();
+        from.tx_burst(NOW, &mut waiting).unwrap();
+        (arrived.len() == before).then_some(())
+    });
+    if !waiting.is_empty() {
+        assert!(to.counters().rx_no_frames > 0, "{:?}", to.counters());
+        assert!(to.deadline().is_some(), "nobody tells when there are frames");
+        assert!(arrived.len() > 300 + 500, "those for long packets are used, too: {}", arrived.len());
+        let numbers = 0..arrived.len();
+        assert!(arrived.drain(..).zip(numbers).all(|(packet, number)| bytes(&packet) == frame(number, 200)));
+        until("it goes on", || {
+            to.rx_burst(NOW, &mut arrived, 64).unwrap();
+            from.tx_burst(NOW, &mut waiting).unwrap();
+            arrived.iter().any(|packet| bytes(packet) == frame(999, 200)).then_some(())
+        });
+    }
+    arrived
+}
+
+#[test]
+fn rings_that_are_full_hold_back_and_sides_without_frames_wait_and_nothing_is_lost() {
+    for limit_frames in [300, 2_000] {
+        let (_folder, path) = scene();
+        let attach = |device: &mut dyn Device| {
+            let queue = device.take_queue(0).unwrap();
+            let pool = Rc::new(queue.pool(PoolOptions { limit_frames, ..FRAMES }).unwrap());
+            queue.attach(pool).unwrap()
+        };
+        let mut back = attach(&mut VhostUserBack::open(&listening(&path)).unwrap());
+        let memory = SharedMemory::new(64 << 20).unwrap();
+        let mut front = attach(&mut VhostUserFront::open(&FrontOptions::new(&path), memory).unwrap());
+        exchange(&mut *front, &mut *back);
+        empty(&mut *front, &mut *back);
+        let held = [hold_a_thousand(&mut *front, &mut *back), hold_a_thousand(&mut *back, &mut *front)];
+        let expected = if limit_frames == 300 { 1..1_000 } else { 1_000..1_001 };
+        assert!(held.iter().all(|held| expected.contains(&held.len())), "{:?}", held.each_ref().map(VecDeque::len));
+        drop(held);
+        exchange(&mut *front, &mut *back);
+    }
+}
+
 #[test]
 fn what_a_dead_process_has_left_is_in_nobodys_way_that_listens() {
     let (_folder, path) = scene();
@@ -220,19 +270,18 @@ fn a_back_end_that_may_not_use_the_socket_connects_when_it_may() {
     let (folder, path) = scene();
     allow(folder.path(), 0o755);
     let options = FrontOptions { is_server: true, ..FrontOptions::new(&path) };
-    let mut front = thread::scope(|scope| {
-        let opening = scope.spawn(|| open(&options).unwrap());
-        until("the front end makes its socket", || {
-            thread::yield_now();
-            path.exists().then_some(())
-        });
-        allow(&path, 0o444);
-        let back = as_nobody(|| VhostUserBack::open(&BackOptions::new(&path)).unwrap());
-        assert!(!opening.is_finished(), "it can't connect");
-        allow(&path, 0o777);
-        (opening.join().unwrap(), back)
+    let (opened, is_open) = channel();
+    thread::spawn(move || drop(opened.send(open(&options).unwrap())));
+    until("the front end makes its socket", || {
+        thread::yield_now();
+        path.exists().then_some(())
     });
-    exchange(&mut *attach(&mut front.0)[0], &mut *attach(&mut front.1)[0]);
+    allow(&path, 0o444);
+    let mut back = as_nobody(|| VhostUserBack::open(&BackOptions::new(&path)).unwrap());
+    assert!(is_open.try_recv().is_err(), "it can't connect");
+    allow(&path, 0o777);
+    let mut front = is_open.recv_timeout(PATIENCE).expect("the back end connects");
+    exchange(&mut *attach(&mut front)[0], &mut *attach(&mut back)[0]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sunstar_packet::{Buffer, Checksum, Offload, Packet, Pool, PoolOptions, Segme
 pub(crate) const NOW: Instant = Instant::ORIGIN;
 
 /// What takes longer never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tries again and again, until there is an outcome.
 ///
@@ -86,13 +86,14 @@ pub(crate) fn send(queue: &mut dyn Queue, packet: Packet) {
 
 pub(crate) fn receive(queue: &mut dyn Queue) -> Packet {
     let mut packets = VecDeque::new();
-    loop {
+    until("a packet arrives", || {
         queue.rx_burst(NOW, &mut packets, 1).unwrap();
-        if let Some(packet) = packets.pop_front() {
-            return packet;
+        let packet = packets.pop_front();
+        if packet.is_none() {
+            wait(queue);
         }
-        wait(queue);
-    }
+        packet
+    })
 }
 
 /// A packet of TCP over IPv4, as far as anybody looks at it, in several buffers.
@@ -146,4 +147,13 @@ pub(crate) fn frame(number: usize, len: usize) -> Vec<u8> {
 
 pub(crate) fn swapped(frame: &[u8]) -> Vec<u8> {
     [&frame[6..12], &frame[..6], &frame[12..]].concat()
+}
+
+/// Receives all that is on its way between two sides, of whom nobody sends.
+pub(crate) fn empty(front: &mut dyn Queue, back: &mut dyn Queue) {
+    let mut left = VecDeque::new();
+    until("nothing comes any more", || {
+        let count = back.rx_burst(NOW, &mut left, 64).unwrap() + front.rx_burst(NOW, &mut left, 64).unwrap();
+        (count == 0).then_some(())
+    });
 }

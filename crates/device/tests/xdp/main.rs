@@ -314,6 +314,7 @@ fn an_interface_that_was_down_goes_on() {
         pair(1);
         let mut host = Host::new(&mut open("here"), 0);
         let kernel = kernel_socket();
+        host.burst();
         ip("link set there down");
         ip("link set here down");
         host.wait();
@@ -339,6 +340,8 @@ fn an_interface_that_was_down_goes_on() {
         let packet = host.datagram(&[Buffer::from_static(b"and back")]);
         host.send(packet);
         assert_eq!(kernel.recv(&mut [0; 64]).unwrap(), 8);
+        host.queue.rx_burst(NOW + Duration::from_secs(2), &mut host.arrived, 32).unwrap();
+        assert_eq!(host.queue.counters().reconnects, 1);
     });
 }
 

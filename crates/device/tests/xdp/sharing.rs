@@ -264,6 +264,112 @@ fn a_hardware_address_of_the_kernels_that_changes_is_told_of() {
     });
 }
 
+/// What is told when a shard sleeps, and something happens.
+fn told_after_sleep(host: &mut Host, act: impl FnOnce()) -> Vec<String> {
+    // What the kernel tells of itself by IPv6 may come at any time.
+    let mut told = Vec::new();
+    host.burst();
+    act();
+    for _ in 0..100 {
+        host.wait();
+        told = warnings_of(|| host.burst());
+        if !told.is_empty() {
+            break;
+        }
+    }
+    told
+}
+
+#[test]
+fn a_shard_that_sleeps_hears_of_another_hardware_address() {
+    in_namespace(|| {
+        pair(1);
+        let mut host = Host::new(&mut share(""), 0);
+        let told = told_after_sleep(&mut host, || ip("link set here address 02:00:00:00:00:77"));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].contains("its hardware address is 02:00:00:00:00:77 now"), "{told:?}");
+    });
+}
+
+#[test]
+fn an_address_that_the_kernel_gets_later_is_the_kernels_until_it_gives_it_up() {
+    in_namespace(|| {
+        pair(1);
+        let mut device = share("");
+        let addresses = device.addresses().unwrap();
+        addresses.add(HOST.into()).unwrap();
+        addresses.add(OTHER.into()).unwrap();
+        let mut host = Host::new(&mut device, 0);
+        let kernel = kernel_socket();
+        let send = |text: &str, to| kernel.send_to(text.as_bytes(), (to, UDP_PORT)).unwrap();
+        let told = told_after_sleep(&mut host, || ip(&format!("addr add {HOST}/32 dev lo")));
+        let expected = format!(
+            "ERROR xdp:here: the kernel has got {HOST}, which is the stack's: what comes for it is the kernel's until it gives that up; \
+             the stack needs another one, or ports of its own, as in tcp=80"
+        );
+        assert_eq!(told, [expected]);
+        // The route to itself is the kernel's own now: the peer is in the same namespace.
+        ip(&format!("route del local {HOST} dev lo table local"));
+        let before = kernel_has_received();
+        send("to the kernel", HOST);
+        send("to the stack", OTHER);
+        assert_eq!(texts(&mut host, "to the stack"), ["to the stack"]);
+        assert!(kernel_has_received() > before, "the kernel has it");
+        assert!(addresses.add(HOST.into()).is_err());
+        let told = told_after_sleep(&mut host, || ip(&format!("addr del {HOST}/32 dev lo")));
+        assert_eq!(told, [format!("WARN xdp:here: {HOST} is the stack's again")]);
+        send("to the stack again", HOST);
+        assert_eq!(texts(&mut host, "to the stack again"), ["to the stack again"]);
+        // What the stack gives up meanwhile is not its again.
+        told_after_sleep(&mut host, || ip(&format!("addr add {HOST}/32 dev lo")));
+        addresses.remove(HOST.into()).unwrap();
+        ip(&format!("addr del {HOST}/32 dev lo"));
+        send("to nobody", HOST);
+        send("last", OTHER);
+        assert_eq!(texts(&mut host, "last"), ["last"]);
+    });
+}
+
+#[test]
+fn addresses_of_both_stay_with_the_stacks_ports() {
+    in_namespace(|| {
+        pair(1);
+        let mut device = share(&format!(",udp={UDP_PORT}"));
+        device.addresses().unwrap().add(HOST.into()).unwrap();
+        let mut host = Host::new(&mut device, 0);
+        let warnings = warnings_of(|| {
+            ip(&format!("addr add {HOST}/32 dev lo"));
+            for seconds in 0..3 {
+                host.queue.rx_burst(NOW + Duration::from_secs(seconds), &mut host.arrived, 32).unwrap();
+            }
+        });
+        assert!(warnings.is_empty(), "{warnings:?}");
+    });
+}
+
+#[test]
+fn a_port_of_a_bridge_is_told_of_and_can_not_be_shared() {
+    in_namespace(|| {
+        pair(1);
+        ip("link add br0 type bridge");
+        let mut host = Host::new(&mut open("here"), 0);
+        let told = told_after_sleep(&mut host, || ip("link set here master br0"));
+        let expected = "WARN xdp:here: it is a port of the bridge br0: the stack is reached only from the other end of its wire, by no \
+                        other port and not by the kernel (xdp:IFNAME needs an interface that is no port)";
+        assert_eq!(told, [expected]);
+        drop(host);
+        is_detached();
+        assert_eq!(warnings_of(|| drop(open("here"))), [expected]);
+        is_detached();
+        let error = Xdp::open(&"here,mac=shared".parse().unwrap()).unwrap_err();
+        let expected = "here is a port of the bridge br0: the kernel's addresses are that one's, and mac=shared needs xdp:IFNAME of it, \
+                        or an interface that is no port";
+        assert_eq!(error.to_string(), expected);
+        ip("link set here nomaster");
+        assert!(warnings_of(|| drop(share(""))).is_empty());
+    });
+}
+
 #[test]
 fn ports_that_the_kernel_listens_at_are_told_of() {
     in_namespace(|| {

@@ -1,13 +1,17 @@
 //! Command lines.
 
+use alloc::boxed::Box;
+
 use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
 use crate::command::{Direction, RetrievalCommand, StorageCommand, StorageVerb};
 use crate::limits::{ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::meta::MetaCommand;
 use crate::number::{signed, unsigned};
 use crate::reply::Refusal;
 use crate::request::{Keys, Request, words};
+use crate::server::meta;
 
 /// As many words as any command but those with keys has, and one.
 const WORDS: usize = 8;
@@ -23,6 +27,8 @@ pub(super) enum Parsed {
     Request(Request),
     /// A storage command, whose value of this many bytes follows.
     Value(StorageCommand<Buffer>, usize),
+    /// A meta command, whose value of this many bytes follows, with its key.
+    MetaValue(Box<MetaCommand>, Buffer, usize),
     /// One that can't be done, and whose value of this many bytes is to be skipped: it is no command.
     RefusedValue(Request, usize),
 }
@@ -30,7 +36,8 @@ pub(super) enum Parsed {
 /// The retrieval command of this name, if there is one; its time is yet to be read.
 pub(super) fn retrieval(name: &[u8]) -> Option<RetrievalCommand> {
     match name {
-        b"get" => Some(RetrievalCommand::GET),
+        // The second is older than any description of the protocol.
+        b"get" | b"bget" => Some(RetrievalCommand::GET),
         b"gets" => Some(RetrievalCommand::GETS),
         b"gat" => Some(RetrievalCommand { with_cas: false, exptime: Some(0) }),
         b"gats" => Some(RetrievalCommand { with_cas: true, exptime: Some(0) }),
@@ -43,6 +50,9 @@ pub(super) fn parse(line: &Buffer, limits: &Limits) -> Parsed {
     let name = words(line).next().unwrap_or_default();
     if let Some(command) = retrieval(name) {
         return Parsed::Request(retrieve(command, line).unwrap_or_else(refused));
+    }
+    if let [b'm', letter] = *name {
+        return meta::parse(letter, line, limits);
     }
     let words: SmallVec<[&[u8]; WORDS]> = words(line).take(WORDS).collect();
     let verb = match name {
@@ -57,7 +67,7 @@ pub(super) fn parse(line: &Buffer, limits: &Limits) -> Parsed {
     store(verb, line, &words, limits)
 }
 
-fn refused(refusal: Refusal) -> Request {
+pub(super) fn refused(refusal: Refusal) -> Request {
     Request::Refused { refusal, noreply: false, stale: None }
 }
 
@@ -122,7 +132,7 @@ fn other(line: &Buffer, words: &[&[u8]]) -> Result<Request, Refusal> {
             Ok(key) => Request::Delete { key, noreply },
             Err(refusal) => silent(refusal),
         },
-        [b"delete", _, _] | [b"delete", _, _, _] => return Err(Refusal::BadDelete),
+        [b"delete", _, _] | [b"delete", _, _, _] => silent(Refusal::BadDelete),
         [b"incr", rest @ ..] => count(Direction::Increment, line, rest, noreply)?,
         [b"decr", rest @ ..] => count(Direction::Decrement, line, rest, noreply)?,
         [b"touch", name, time] | [b"touch", name, time, _] => match (key(line, name), signed(time)) {
@@ -131,25 +141,26 @@ fn other(line: &Buffer, words: &[&[u8]]) -> Result<Request, Refusal> {
             (_, None) => silent(Refusal::BadExptime),
         },
         [b"flush_all"] | [b"flush_all", b"noreply"] => Request::FlushAll { exptime: 0, noreply },
-        [b"flush_all", time] | [b"flush_all", time, b"noreply"] => match signed(time) {
+        [b"flush_all", time] | [b"flush_all", time, _] => match signed(time) {
             Some(exptime) => Request::FlushAll { exptime, noreply },
             None => silent(Refusal::BadExptime),
         },
         [b"version", ..] => Request::Version,
         [b"verbosity", b"noreply"] => Request::Verbosity { noreply },
-        [b"verbosity", level, ..] => match unsigned(level) {
+        [b"verbosity", level] | [b"verbosity", level, _] => match unsigned(level) {
             Some(_) => Request::Verbosity { noreply },
             None => silent(Refusal::BadFormat),
         },
         [b"stats", ..] => Request::Stats(parameters(line, words)),
-        [b"cache_memlimit", limit] | [b"cache_memlimit", limit, b"noreply"] => match unsigned(limit) {
-            None => return Err(Refusal::UnknownCommand),
+        [b"cache_memlimit", limit] | [b"cache_memlimit", limit, _] => match unsigned(limit) {
+            None => silent(Refusal::UnknownCommand),
             Some(..LEAST_MEMLIMIT) => silent(Refusal::MemlimitTooSmall),
             Some(mebibytes @ ..=MOST_MEMLIMIT) => Request::CacheMemlimit { mebibytes, noreply },
             Some(_) => silent(Refusal::MemlimitTooLarge),
         },
-        [b"mn", ..] => Request::MetaNoop,
         [b"quit", ..] => Request::Quit,
+        // A browser was led here, and what follows its line may be chosen to be commands.
+        _ if is_http(line) => Request::Quit,
         _ => return Err(Refusal::UnknownCommand),
     })
 }
@@ -161,6 +172,11 @@ fn count(direction: Direction, line: &Buffer, words: &[&[u8]], noreply: bool) ->
         Ok(Request::Count { direction, key, by, noreply })
     });
     Ok(request.unwrap_or_else(|refusal| Request::Refused { refusal, noreply, stale: None }))
+}
+
+/// Whether the last word is a version of HTTP.
+fn is_http(line: &[u8]) -> bool {
+    words(line).last().is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
 /// Whether the last word asks for silence.

@@ -35,16 +35,22 @@ const CAS: usize = 20;
 const KEY_BYTES: usize = 36;
 const STATE: usize = 37;
 
-/// The chunk has an item.
-pub(super) const USED: u8 = 1;
+/// Its key was sent in base64.
+pub(super) const KEY_BINARY: u8 = 1;
 /// The item was asked for since it was stored.
 pub(super) const FETCHED: u8 = 2;
 /// It was asked for more than once since it came to its segment.
 pub(super) const ACTIVE: u8 = 4;
 /// Its value lies outside.
 pub(super) const LARGE: u8 = 8;
-/// Which segment of its list it is in.
+/// Its value should be renewed.
+pub(super) const STALE: u8 = 16;
+/// Somebody was told to renew it.
+pub(super) const WON: u8 = 32;
+/// Which segment of its list it is in, from 1 on; 0 is that of a free chunk.
 const SEGMENT_SHIFT: u32 = 6;
+/// The first segment, in which each item begins.
+const FIRST_SEGMENT: u8 = 1 << SEGMENT_SHIFT;
 
 /// The header of an item, read or written as a whole where it is made.
 #[derive(Clone, Copy, Debug)]
@@ -91,16 +97,21 @@ pub(super) fn set_state(chunk: &mut [u8], bits: u8, is_set: bool) {
     }
 }
 
+/// Whether the chunk has an item.
+pub(super) fn is_used(chunk: &[u8]) -> bool {
+    state(chunk) >> SEGMENT_SHIFT != 0
+}
+
 pub(super) fn has(chunk: &[u8], bits: u8) -> bool {
     state(chunk) & bits != 0
 }
 
 pub(super) fn segment(chunk: &[u8]) -> usize {
-    usize::from(state(chunk) >> SEGMENT_SHIFT)
+    usize::from(state(chunk) >> SEGMENT_SHIFT) - 1
 }
 
 pub(super) fn set_segment(chunk: &mut [u8], segment: usize) {
-    let bits = u8::try_from(segment).expect("there are three") << SEGMENT_SHIFT;
+    let bits = u8::try_from(segment + 1).expect("there are three") << SEGMENT_SHIFT;
     chunk[STATE] = chunk[STATE] & ((1 << SEGMENT_SHIFT) - 1) | bits;
 }
 
@@ -141,7 +152,7 @@ pub(super) fn set_large(chunk: &mut [u8], number: u32) {
 /// Makes an item of a chunk; its value is yet to be written.
 pub(super) fn make(chunk: &mut [u8], key: &[u8], new: New) {
     chunk[KEY_BYTES] = u8::try_from(key.len()).expect("a key has at most 250 bytes");
-    chunk[STATE] = if new.is_large { USED | LARGE } else { USED };
+    chunk[STATE] = if new.is_large { FIRST_SEGMENT | LARGE } else { FIRST_SEGMENT };
     EXPIRES.set(chunk, new.expires);
     ACCESSED.set(chunk, new.accessed);
     set_cas(chunk, new.cas);

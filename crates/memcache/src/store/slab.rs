@@ -217,7 +217,7 @@ impl Slabs {
     pub(super) fn neighbours(&self, id: ItemId) -> Vec<ItemId> {
         let place = id >> SLOT_BITS;
         let ids = (0..self.page(id).fresh).map(|slot| place << SLOT_BITS | ItemId::from(slot));
-        ids.filter(|id| item::has(self.chunk(*id), item::USED)).collect()
+        ids.filter(|id| item::is_used(self.chunk(*id))).collect()
     }
 
     /// Gives a page back whose chunks are free.

@@ -62,7 +62,7 @@ impl Store {
             let mut id = self.buckets.first(bucket);
             while id != NO_ITEM {
                 let chunk = self.slabs.chunk(id);
-                assert!(item::has(chunk, item::USED) && linked.contains(&id));
+                assert!(item::is_used(chunk) && linked.contains(&id));
                 assert_eq!(self.buckets.of(key(item::key(chunk)).low()), bucket);
                 chained += 1;
                 bytes += item::HEADER_BYTES + item::key(chunk).len() + item::VALUE_BYTES.of(chunk) as usize;

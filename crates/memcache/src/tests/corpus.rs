@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::answered::check_client;
+use super::frames::check_datagram;
+use super::packets::check_packets;
 use super::served::check_server;
 
 fn replay(target: &str, check: fn(&[u8])) {
@@ -22,5 +24,7 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn the_corpora_hold() {
     replay("memcache", check_server);
+    replay("memcache_binary", check_packets);
     replay("memcache_client", check_client);
+    replay("memcache_datagram", check_datagram);
 }

@@ -3,8 +3,14 @@
 mod answered;
 mod client;
 mod corpus;
+mod datagrams;
+mod frames;
 mod joining;
+mod meta;
+mod packets;
 mod pieces;
 mod properties;
+mod protocols;
 mod requests;
 mod served;
+mod streams;

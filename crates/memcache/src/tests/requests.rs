@@ -116,6 +116,7 @@ fn what_is_malformed_is_refused_as_memcached_does() {
         (&format!("touch {long} 1"), FORMAT),
         ("delete", "ERROR"),
         ("delete k 1", "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]"),
+        ("delete k 1 noreply", "silence"),
         ("delete a b c d", "ERROR"),
         (&format!("delete {long}"), FORMAT),
         ("flush_all x", EXPTIME),
@@ -124,11 +125,24 @@ fn what_is_malformed_is_refused_as_memcached_does() {
         ("verbosity x", FORMAT),
         ("cache_memlimit", "ERROR"),
         ("cache_memlimit x", "ERROR"),
+        ("cache_memlimit x noreply", "silence"),
+        ("verbosity 1 2 3", "ERROR"),
+        ("mx k", "ERROR"),
         ("cache_memlimit 7", "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m"),
-        ("cache_memlimit 1000000001", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"),
+        ("cache_memlimit 1000000001", "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes"),
     ] {
         assert_eq!(told(format!("{line}\r\nversion\r\n")), [answer, "Version"], "{line:.50}");
     }
+}
+
+/// Whoever leads a browser here can choose what follows its line.
+#[test]
+fn a_browser_is_not_answered() {
+    for line in ["GET / HTTP/1.1", "POST /x y HTTP/1.0", "OPTIONS * HTTP/1.1"] {
+        let answers = told(format!("{line}\r\nset k 0 0 1\r\nx\r\n"));
+        assert_eq!(answers, ["Quit"], "{line}");
+    }
+    assert_eq!(told("POST / HTTP/1.1 x\r\nversion\r\n"), ["ERROR", "Version"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a server makes of any bytes, however they are split: the check behind a fuzz target and properties.
 
-use sunstar_memcache::{Endpoint, MAX_KEY_BYTES, Request};
+use sunstar_memcache::{BinaryRequest, Endpoint, MAX_KEY_BYTES, MetaCommand, Request};
 use sunstar_packet::Buffer;
 
 use super::pieces::{LIMITS, numbers_were_sent, seeded, split};
@@ -47,6 +47,10 @@ fn serve(pieces: &[&[u8]]) -> Vec<String> {
 fn show(request: &Request) -> String {
     match request {
         Request::Store(command, value) => format!("{command:?} {}", value.to_vec().escape_ascii()),
+        Request::Meta(command, key, value) => format!("{command:?} {key:?} {}", value.to_vec().escape_ascii()),
+        Request::Binary(BinaryRequest::Item(command, key, value)) => {
+            format!("{command:?} {key:?} {}", value.to_vec().escape_ascii())
+        }
         other => format!("{other:?}"),
     }
 }
@@ -56,6 +60,12 @@ fn check_request(request: &Request) {
         Request::Store(command, value) => {
             assert!(value.len() < LIMITS.item_bytes, "a value of {} bytes", value.len());
             Some(&command.key)
+        }
+        Request::Meta(command, key, value) => {
+            assert!(value.len() < LIMITS.item_bytes, "a value of {} bytes", value.len());
+            check_meta(command);
+            // Those that were sent in base64 may have any bytes.
+            Some(key).filter(|_| !command.is_key_binary)
         }
         Request::Delete { key, .. } | Request::Count { key, .. } | Request::Touch { key, .. } => Some(key),
         Request::Retrieve { keys, .. } => {
@@ -67,5 +77,13 @@ fn check_request(request: &Request) {
     if let Some(key) = key {
         assert!((1..=MAX_KEY_BYTES).contains(&key.len()), "a key of {} bytes", key.len());
         assert!(!key.iter().any(|byte| b" \n".contains(byte)), "a key of several words");
+    }
+}
+
+/// What stands in the answers of a meta command is bounded, and stands there once.
+fn check_meta(command: &MetaCommand) {
+    assert!(command.opaque.len() < 32, "much is sent back");
+    for (place, flag) in command.order.iter().enumerate() {
+        assert!(!command.order[..place].contains(flag), "{} is told twice", flag.escape_ascii());
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::home::HomeOwner;
 use crate::home::tests::Bell;
-use crate::{Buffer, ForeignBuffer, ForeignPacket, Packet};
+use crate::{Buffer, ForeignBuffer, ForeignPacket, Packet, Pool, PoolOptions};
 
 fn home() -> HomeOwner {
     HomeOwner::new(Box::new(Bell::default()))
@@ -156,4 +156,14 @@ fn an_owner_that_panics_at_its_end_harms_nobody_else() {
     drop(buffer.into_foreign(&home));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| home.drain())).is_err());
     assert_eq!((home.residents(), ends.get()), (0, 1));
+}
+
+#[test]
+fn what_is_retired_abroad_is_retired_at_home() {
+    let home = home();
+    let pool = Pool::new(PoolOptions { frame_bytes: 64, headroom_bytes: 0, limit_frames: 1 }).expect("it is small");
+    let foreign = pool.take().expect("below the limit").freeze().into_foreign(&home);
+    thread::spawn(move || foreign.into_buffer().retire()).join().expect("it is retired");
+    assert_eq!(home.drain(), 1);
+    assert!(pool.take().is_none());
 }

@@ -225,3 +225,33 @@ fn pools_of_several_threads_share_what_was_given() {
     });
     assert!(given.out().is_empty());
 }
+
+#[test]
+fn what_is_retired_is_never_handed_out_again_and_keeps_nothing_of_the_pool() {
+    let given = Given::new(1);
+    let memory: Arc<dyn SlabMemory> = given.clone();
+    let options = PoolOptions { frame_bytes: 64, headroom_bytes: 0, limit_frames: 3 };
+    let pool = Pool::with_memory(memory, options).expect("such frames can be addressed");
+    let [one, other, third] = [0; 3].map(|_| pool.take().expect("below the limit").freeze());
+    let (place, kept) = (one.as_ptr(), one.clone());
+    one.retire();
+    drop(kept);
+    drop((other, third));
+    assert_eq!(pool.counters().in_use_frames, 1, "it is not there to be used");
+    let left: Vec<_> = (0..3).map_while(|_| pool.take()).collect();
+    assert!(left.len() == 2 && left.iter().all(|frame| frame.as_ptr() != place));
+    drop(left);
+    pool.free_unused_memory();
+    assert_eq!(given.out().len(), 1, "a device may be working on it");
+    drop(pool);
+    assert!(given.out().is_empty(), "who has the memory knows what to do with it");
+}
+
+#[test]
+fn a_buffer_tells_how_much_memory_it_keeps() {
+    let pool = pool(1_000, 24, 1);
+    let mut frame = pool.take().expect("below the limit");
+    frame.extend_from_slice(b"ten of them").expect("it fits");
+    assert_eq!(frame.freeze().slice(3..5).kept_bytes(), 1_024);
+    assert_eq!(crate::Buffer::from_static(b"static").kept_bytes(), 0);
+}

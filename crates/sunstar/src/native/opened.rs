@@ -125,7 +125,9 @@ impl Plan {
 fn shared_memory(queues: usize) -> Result<Option<Arc<SharedMemory>>, Error> {
     let bytes = queues * SHARED_BYTES + VhostUserFront::memory_bytes(queues);
     let memory = (queues > 0).then(|| SharedMemory::new(bytes)).transpose();
-    memory.map_err(|error| Error::failure(error.to_string()))
+    let memory = memory.map_err(|error| Error::failure(error.to_string()))?;
+    memory.iter().for_each(|memory| memory.tell_pages());
+    Ok(memory)
 }
 
 fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {

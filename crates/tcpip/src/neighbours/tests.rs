@@ -109,6 +109,16 @@ fn who_is_sought_and_found_keeps_its_place() {
     assert_eq!(neighbours.mac(LINK, key(0).1), Some(SOMEBODY));
 }
 
+/// Whoever answers datagrams is made to seek whomever others make up, and seeks them apart.
+#[test]
+fn who_is_sought_keeps_its_place_when_datagrams_are_answered() {
+    let mut neighbours = Neighbours::new(ROOM);
+    assert_eq!(outputs(&mut neighbours, 0..1, Errand::Own), [1, 0, 0]);
+    assert_eq!(outputs(&mut neighbours, 100..1_000, Errand::Datagram), [512, 0, 388]);
+    assert_eq!(neighbours.learn(now(), LINK, key(0).1, SOMEBODY, false).len(), 1, "it waits still");
+    assert_eq!(outputs(&mut neighbours, 2_000..3_000, Errand::Own), [511, 0, 489], "as many are asked for as ever");
+}
+
 /// They are bounded like other strangers, of whom one can come in though all places are taken by them.
 #[test]
 fn who_is_sought_goes_for_others_like_it() {

@@ -102,13 +102,13 @@ impl Stack {
         let packet = self.udp_packet(&way, addresses, header, payload, self.mtu(now, &way, dst))?;
         self.counters.datagrams_sent += 1;
         self.udp.note_sent(id, marked, packet.len());
+        // Who is connected has chosen whom to speak with.
+        let errand = if is_known { Errand::Own } else { Errand::Datagram };
         // Routers must not cut what fits as far as is known; if it does not fit we hear of it (RFC 1191 §3).
         match addresses {
-            AddressPair::V4 { src, dst } => {
-                self.emit(now, Errand::Own, Ipv4Header::new(IpProtocol::UDP, src, dst), packet)
-            }
+            AddressPair::V4 { src, dst } => self.emit(now, errand, Ipv4Header::new(IpProtocol::UDP, src, dst), packet),
             AddressPair::V6 { src, dst } => {
-                self.emit_v6(now, (&way, Errand::Own), Ipv6Header::new(IpProtocol::UDP, src, dst), packet)
+                self.emit_v6(now, (&way, errand), Ipv6Header::new(IpProtocol::UDP, src, dst), packet)
             }
         }
         Ok(())

@@ -49,12 +49,21 @@ pub struct Receiver<M> {
     trend: Trend,
     features: u64,
     /// By the numbers of their chains.
-    frames: Vec<Option<Posted>>,
-    posted: usize,
+    frames: Vec<Option<InRing>>,
+    /// Room of those, and how many of them are large.
+    posted_bytes: usize,
+    posted_large: usize,
     merging: Option<Merging>,
     /// Chains that came back, empty between calls.
     came: Vec<Used>,
     counters: ReceiverCounters,
+}
+
+/// A frame that the device may fill.
+#[derive(Debug)]
+struct InRing {
+    posted: Posted,
+    is_large: bool,
 }
 
 /// A packet of which some chains have not come.
@@ -92,7 +101,8 @@ impl<M: PacketMemory> Receiver<M> {
             trend,
             features,
             frames,
-            posted: 0,
+            posted_bytes: 0,
+            posted_large: 0,
             merging: None,
             came,
             counters,
@@ -101,7 +111,8 @@ impl<M: PacketMemory> Receiver<M> {
         Ok(receiver)
     }
 
-    /// Receives into frames of `large`, too, while most packets are long, if such frames lie in the memory. There may be as few as none of them.
+    /// Receives into frames of `large`, too, while most packets are long, and where there are no others, if such frames lie in the memory. There
+    /// may be as few as none of them.
     #[must_use]
     pub fn with_large(self, large: Rc<Pool>) -> Self {
         Self { large: Some(large), ..self }
@@ -142,9 +153,9 @@ impl<M: PacketMemory> Receiver<M> {
         while came.len() < max {
             let Some(used) = self.queue.take_used()? else { break };
             came.push(used);
-            if let Some(posted) = &mut self.frames[usize::from(used.token)] {
+            if let Some(InRing { posted, .. }) = &mut self.frames[usize::from(used.token)] {
                 posted.prefetch();
-                *bytes += posted.room().min(used.written as usize);
+                *bytes += used.written.map_or(usize::MAX, |written| written as usize).min(posted.room());
             }
             if *bytes >= MAX_BURST_BYTES {
                 break;
@@ -162,23 +173,41 @@ impl<M: PacketMemory> Receiver<M> {
             };
             // A descriptor is free.
             let Ok(token) = self.queue.add(&[], &[segment]) else { return };
+            self.posted_bytes += frame.posted.room();
+            self.posted_large += usize::from(frame.is_large);
             self.frames[usize::from(token)] = Some(frame);
-            self.posted += 1;
         }
     }
 
-    /// A frame for the next place of the ring.
+    /// A frame for the next place of the ring: of the kind that suits what comes, or of the other one if there is none.
     #[inline]
-    fn frame(&self) -> Option<(Posted, Segment)> {
-        let posted = |pool: &Pool| pool.take().and_then(|frame| Posted::new(&*self.memory, frame));
-        let large = self.large.as_ref().filter(|_| self.trend.is_long());
-        large.and_then(|large| posted(large)).or_else(|| posted(&self.pool))
+    fn frame(&self) -> Option<(InRing, Segment)> {
+        let large = || self.large.as_ref().and_then(|large| self.frame_of(large, true));
+        let small = || self.frame_of(&self.pool, false);
+        if self.trend.is_long() { large().or_else(small) } else { small().or_else(large) }
     }
 
-    /// Whether the device has fewer frames than the `needed` ones of the longest packet, for which it may wait then with all that is behind
-    /// it.
-    pub fn is_starved(&self, needed: usize) -> bool {
-        self.posted < needed
+    fn frame_of(&self, pool: &Pool, is_large: bool) -> Option<(InRing, Segment)> {
+        let (posted, segment) = Posted::new(&*self.memory, pool.take()?)?;
+        Some((InRing { posted, is_large }, segment))
+    }
+
+    /// Whether the frames in the ring have less room than the `needed_bytes` of the longest packet and its header, for which the device may wait then
+    /// with all that is behind it.
+    pub fn is_starved(&self, needed_bytes: usize) -> bool {
+        self.posted_bytes < needed_bytes
+    }
+
+    /// How many large frames are out and not in the ring: packets that were received lie in them.
+    pub fn held_large_frames(&self) -> usize {
+        let out = self.large.as_ref().map_or(0, |large| large.counters().in_use_frames);
+        out.saturating_sub(self.posted_large)
+    }
+
+    /// Ends it though the device may go on writing into the frames of the ring, which are therefore never used again. `note` is told where each of
+    /// them lies, for whoever has the memory must keep it from being used, too.
+    pub fn retire(self, mut note: impl FnMut(*const u8, usize)) {
+        self.frames.into_iter().flatten().for_each(|frame| frame.posted.retire(&mut note));
     }
 
     /// Lets the device see the frames; answers whether it has to be told.
@@ -205,11 +234,13 @@ impl<M: PacketMemory> Receiver<M> {
 
     /// Takes a chain in, and puts the packet that it completes behind those in `out`.
     fn take_in(&mut self, Used { token, written }: Used, out: &mut VecDeque<Packet>) {
-        let posted = self.frames[usize::from(token)].take().expect("a chain that was used was available");
-        self.posted -= 1;
-        // Of chains that are used in order nothing is said but of the last one: they are full (§2.7.9).
-        let written = if written == u32::MAX { posted.room() } else { written as usize };
-        let is_lost = written > posted.room() && !planted::is("virtio_net_room_ignored");
+        let frame = self.frames[usize::from(token)].take().expect("a chain that was used was available");
+        let InRing { posted, is_large } = frame;
+        let room = posted.room();
+        self.posted_bytes -= room;
+        self.posted_large -= usize::from(is_large);
+        let written = written.map_or(room, |written| written as usize);
+        let is_lost = written > room && !planted::is("virtio_net_room_ignored");
         let frame = posted.into_filled(written);
         // It stays where it is until it is whole.
         let Some(merging) = &mut self.merging else { return self.begin(frame, is_lost, out) };

@@ -19,6 +19,8 @@ use crate::{
     packed, split,
 };
 
+mod frames;
+
 const BASE: u64 = 0x4000_0000;
 const BYTES: usize = 5 << 20;
 const TABLE: u16 = 16;
@@ -319,58 +321,6 @@ fn packets_that_no_header_tells_are_refused() {
 }
 
 #[test]
-fn a_receiver_without_frames_says_so_and_goes_on_when_there_are_some() {
-    let mut world = World::new();
-    let pool = world.pool(2_048, 4);
-    let (mut receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
-    assert_eq!(receiver.counters().no_frames, 1);
-    let _ = receiver.publish();
-    for _ in 0..4 {
-        assert!(world.give_packet(&mut rx, [0; HEADER_BYTES], b"kept"));
-    }
-    let mut packets = VecDeque::new();
-    assert_eq!(receiver.receive(&mut packets, 32), Ok(4));
-    assert!(receiver.is_starved(1));
-    packets.truncate(1);
-    receiver.fill();
-    assert!(!receiver.is_starved(3) && receiver.is_starved(4), "a packet of four frames can't come");
-    drop(packets);
-    receiver.fill();
-    assert!(!receiver.is_starved(4) && receiver.publish());
-    // Frames of other memory are none.
-    let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4 };
-    let heap = Rc::new(Pool::new(options).expect("frames are small"));
-    let (driver, _) = world.queue(PLAIN);
-    assert!(Receiver::new(driver, RING, 0, world.shared.clone(), heap).is_err());
-}
-
-#[test]
-fn large_frames_are_in_the_ring_while_most_packets_are_long() {
-    let mut world = World::new();
-    let (pool, large) = (world.pool(2_048, 1_000), world.pool(LARGE_FRAME_BYTES, 20));
-    let (receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
-    let mut receiver = receiver.with_large(large.clone());
-    let long = pattern(1, LARGE_FROM_BYTES);
-    let mut exchange = |sent: &[u8]| {
-        let _ = receiver.publish();
-        assert!(world.give_packet(&mut rx, [0; HEADER_BYTES], sent), "there is always room");
-        let mut packets = VecDeque::new();
-        assert_eq!(receiver.receive(&mut packets, 32), Ok(1));
-        assert!(packets[0].buffers().concat() == sent);
-        packets[0].buffers().len()
-    };
-    for _ in 0..20 {
-        assert_eq!((exchange(&long), exchange(b"short")), (9, 1), "half of them are not most");
-    }
-    assert_eq!(large.counters().high_water_frames, 0);
-    let buffers: Vec<_> = (0..40).map(|_| exchange(&long)).collect();
-    assert!(buffers.contains(&1), "{buffers:?}");
-    assert_eq!(large.counters().high_water_frames, 20, "there are no more, and small ones are in the ring too");
-    (0..300).for_each(|_| assert_eq!(exchange(b"short"), 1));
-    assert_eq!(large.counters().in_use_frames, 0);
-}
-
-#[test]
 fn a_burst_of_large_packets_ends_with_the_one_that_reaches_the_bound() {
     let mut world = World::new();
     let pool = world.pool(256, 1_000);
@@ -425,10 +375,15 @@ fn packets_that_break_the_rules_are_dropped_and_counted() {
     assert_eq!(give(&mut receiver, &[0; 12], 1, 100), 0, "in no chain");
     assert_eq!(give(&mut receiver, &[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], 1, 100), 0, "of an unknown kind");
     assert_eq!(give(&mut receiver, &[1, 1, 0, 0, 9, 0, 14, 0, 0, 0, 1, 0], 1, 100), 0, "of one not negotiated");
-    assert_eq!(receiver.counters().malformed, 6);
+    assert_eq!(
+        give(&mut receiver, &one, 1, u32::MAX),
+        0,
+        "of chains of which nothing is said, which are used in order"
+    );
+    assert_eq!(receiver.counters().malformed, 7);
     let many = u8::try_from(MAX_BUFFERS + 1).expect("few");
     assert_eq!(give(&mut receiver, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, many, 0], MAX_BUFFERS + 1, 100), 0, "too long");
-    assert_eq!((receiver.counters().truncated, receiver.counters().malformed), (1, 6));
+    assert_eq!((receiver.counters().truncated, receiver.counters().malformed), (1, 7));
     assert_eq!(give(&mut receiver, &one, 1, 100), 1, "and all is well again");
     assert_eq!(packets[0].len(), 88);
     drop(packets);

@@ -228,6 +228,15 @@ impl<M: PacketMemory> Transmitter<M> {
         Ok(count)
     }
 
+    /// Ends it though the device may go on reading what it was to send, which is therefore never used again. `note` is told where all of that lies, for
+    /// whoever has the memory must keep it from being used, too.
+    pub fn retire(self, mut note: impl FnMut(*const u8, usize)) {
+        for buffer in self.held.into_iter().flatten().filter(|buffer| !buffer.is_empty()) {
+            note(buffer.as_ptr(), buffer.len());
+            buffer.retire();
+        }
+    }
+
     /// How many packets the device has not sent, as far as is known.
     pub fn in_flight(&self) -> usize {
         self.in_flight

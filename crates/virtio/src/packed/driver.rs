@@ -171,7 +171,7 @@ impl Driver {
         }
         self.give_back(word.id);
         self.free_ids.push(word.id);
-        Ok(Some(Used { token: word.id, written }))
+        Ok(Some(Used { token: word.id, written: Some(written) }))
     }
 
     /// Takes the next chain of a batch back. All but the last count as wholly written, since nothing is said of them.
@@ -184,7 +184,7 @@ impl Driver {
         self.give_back(id);
         let is_last = id == last;
         self.batch = (!is_last).then_some((last, written));
-        Ok(Used { token: id, written: if is_last { written } else { u32::MAX } })
+        Ok(Used { token: id, written: is_last.then_some(written) })
     }
 
     fn give_back(&mut self, id: u16) {

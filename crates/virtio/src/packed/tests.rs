@@ -55,7 +55,7 @@ fn memory_is_as_virtio_1_2_section_2_8_says() {
         pair.device.put_used(chain.id(), 6);
         let _ = pair.device.publish();
         assert_eq!(descriptor(&pair, first), (DATA + 0x10, 6, token, 2 | used), "WRITE, used");
-        assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: 6 })));
+        assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: Some(6) })));
     }
 }
 
@@ -120,7 +120,7 @@ fn one_descriptor_may_tell_of_several_chains_in_order() {
     let rest = 7_u64 | u64::from(tokens[2]) << 32 | 0x8082 << 48_u64;
     pair.areas[RING].write(8, &rest.to_le_bytes());
     for (nth, token) in tokens.into_iter().enumerate() {
-        let written = if nth == 2 { 7 } else { u32::MAX };
+        let written = (nth == 2).then_some(7);
         assert_eq!(driver.take_used(), Ok(Some(Used { token, written })));
     }
     assert_eq!(driver.take_used(), Ok(None));

@@ -43,7 +43,7 @@ fn a_chain_goes_there_and_back() {
         pair.device.put_used(chain.id(), 16);
         assert_eq!(pair.driver.take_used(), Ok(None), "it was not published");
         assert!(pair.device.publish());
-        assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: 16 })));
+        assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: Some(16) })));
         assert_eq!(pair.driver.take_used(), Ok(None));
         let mut answer = [0; 16];
         pair.data.read(64, &mut answer);
@@ -190,7 +190,7 @@ fn chains_that_break_a_rule_are_refused_and_can_be_given_back() {
             assert_eq!(pair.device.take(&pair.map, &mut chain), Ok(Taken::Refused(error)));
             pair.device.put_used(chain.id(), 0);
             let _ = pair.device.publish();
-            assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: 0 })));
+            assert_eq!(pair.driver.take_used(), Ok(Some(Used { token, written: Some(0) })));
             assert_eq!(pair.driver.free(), 4);
         }
     });
@@ -233,8 +233,8 @@ struct Model {
     /// With the number of the take.
     taken: VecDeque<(u16, Vec<Part>, ChainId, u64)>,
     takes: u64,
-    put: VecDeque<(u16, u32)>,
-    used: VecDeque<(u16, u32)>,
+    put: VecDeque<(u16, Option<u32>)>,
+    used: VecDeque<(u16, Option<u32>)>,
     /// Whether the side sleeps, and was told since.
     sleeps: [Option<bool>; 2],
     out: usize,
@@ -274,7 +274,7 @@ impl Model {
                 let pick = if options.is_in_order || self.taken.is_empty() { 0 } else { pick % self.taken.len() };
                 if let Some((token, _, id, _)) = self.taken.remove(pick) {
                     pair.device.put_used(id, written);
-                    self.put.push_back((token, written));
+                    self.put.push_back((token, Some(written)));
                 }
             }
             Step::PublishDevice => {

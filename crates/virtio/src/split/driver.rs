@@ -167,7 +167,7 @@ impl Driver {
         }
         self.taken = self.taken.wrapping_add(1);
         self.give_back(head);
-        Ok(Some(Used { token: head, written }))
+        Ok(Some(Used { token: head, written: Some(written) }))
     }
 
     /// Takes the next chain of a batch back. All but the last count as wholly written, since nothing is said of them.
@@ -181,7 +181,7 @@ impl Driver {
         self.free += core::mem::take(&mut self.lengths[usize::from(head)]);
         let is_last = head == batch.last;
         self.batch = (!is_last).then_some(batch);
-        Ok(Used { token: head, written: if is_last { batch.written } else { u32::MAX } })
+        Ok(Used { token: head, written: is_last.then_some(batch.written) })
     }
 
     /// Puts the descriptors of a chain before the other free ones.

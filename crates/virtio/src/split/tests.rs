@@ -186,7 +186,7 @@ fn a_batch_ends_where_the_index_does() {
     // The third chain is named, of which the index says nothing.
     pair.areas[USED].write(4, &[2_u32.to_le_bytes(), 7_u32.to_le_bytes()].concat());
     pair.areas[USED].write(2, &1_u16.to_le_bytes());
-    assert_eq!(driver.take_used(), Ok(Some(Used { token: 0, written: u32::MAX })));
+    assert_eq!(driver.take_used(), Ok(Some(Used { token: 0, written: None })));
     assert_eq!(driver.take_used(), Err(Broken::NotAvailable(2)), "the second one is the device's");
 }
 
@@ -205,7 +205,7 @@ fn one_entry_may_tell_of_several_chains_in_order() {
             .write(4 + 8 * usize::from(first), &[u32::from(last).to_le_bytes(), 7_u32.to_le_bytes()].concat());
         pair.areas[USED].write(2, &(3 * (round + 1)).to_le_bytes());
         for nth in 0..3 {
-            let written = if nth == 2 { 7 } else { u32::MAX };
+            let written = (nth == 2).then_some(7);
             assert_eq!(driver.take_used(), Ok(Some(Used { token: (3 * round + nth) % 4, written })));
         }
         assert_eq!(driver.take_used(), Ok(None));

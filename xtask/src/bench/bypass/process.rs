@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const READY: [&str; 2] = ["listening", "waiting for a back end to connect"];
 
 /// A program while it runs. Dropping it ends it.
-pub(super) struct Process {
+pub(in crate::bench) struct Process {
     child: Child,
     /// What it says, in pieces as they come: its log, and what one prints that converses.
     said: Receiver<String>,
@@ -33,7 +33,7 @@ impl Process {
     ///
     /// # Errors
     /// If it can't be started, or does not listen: what it said.
-    pub(super) fn start(command: &Command, listens: bool) -> Result<Self> {
+    pub(in crate::bench) fn start(command: &Command, listens: bool) -> Result<Self> {
         let (mut process, _) = Self::spawn(bound(command).stdout(Stdio::piped()), command)?;
         if listens {
             process.wait_for(&READY).with_context(|| format!("{command:?} does not listen"))?;
@@ -61,7 +61,7 @@ impl Process {
         Ok((Self { child, said, heard: String::new() }, pieces))
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(in crate::bench) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -92,13 +92,20 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until it has ended, which has so many seconds for measuring, and reads what it has printed.
+    /// Waits until it has ended, which has so many seconds for measuring, and reads the figures that it has printed.
     ///
     /// # Errors
     /// If it fails or takes too long: what it said last.
-    pub(super) fn figures(mut self, seconds: &str) -> Result<Figures> {
-        let measured = Duration::try_from_secs_f64(seconds.parse()?)?;
-        let patience = 2 * measured + PATIENCE;
+    pub(super) fn figures(self, seconds: &str) -> Result<Figures> {
+        let output = self.output(2 * Duration::try_from_secs_f64(seconds.parse()?)? + PATIENCE)?;
+        serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
+    }
+
+    /// Waits so long at most until it has ended, and reads what it has printed.
+    ///
+    /// # Errors
+    /// If it fails or takes too long: what it said last.
+    pub(in crate::bench) fn output(mut self, patience: Duration) -> Result<String> {
         let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -110,7 +117,7 @@ impl Process {
         ensure!(status.success(), "{status}: {}", self.last_words());
         let mut output = String::new();
         self.child.stdout.take().context("its output")?.read_to_string(&mut output)?;
-        serde_json::from_str(&output).with_context(|| format!("reading `{output}`"))
+        Ok(output)
     }
 
     fn last_words(&self) -> String {

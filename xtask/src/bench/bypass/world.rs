@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::bench::namespace::{do_it, words};
 
 /// What is needed, and Debian's packages.
-pub(super) const PROGRAMS: [(&str, &str); 3] =
+pub(in crate::bench) const PROGRAMS: [(&str, &str); 3] =
     [("nsenter", "util-linux"), ("taskset", "util-linux"), ("ip", "iproute2")];
 
 /// What is set, below `/proc/sys/net`.
@@ -26,7 +26,7 @@ pub(super) const SETTINGS: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// If the kernel refuses.
-pub(super) fn set_up() -> Result<()> {
+pub(in crate::bench) fn set_up() -> Result<()> {
     do_it(&mut words("ip", "link set lo up"))?;
     for (name, value) in SETTINGS {
         let path = format!("/proc/sys/net/{name}");

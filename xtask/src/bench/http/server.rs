@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A running server. Dropping it ends it.
-pub(super) struct Server {
+pub(in crate::bench) struct Server {
     child: Child,
     address: SocketAddr,
     /// It serves by a process that it starts.
@@ -55,6 +55,14 @@ impl Server {
         Ok(server)
     }
 
+    /// httpd by epoll, which sleeps when there is nothing to do, for others to load.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(in crate::bench) fn httpd(cpu: usize) -> Result<Self> {
+        Self::start(&Peer::Epoll, Load::KeepAlive, cpu)
+    }
+
     fn wait_until_it_listens(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() {
@@ -73,7 +81,7 @@ impl Server {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::bench) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -81,7 +89,7 @@ impl Server {
     ///
     /// # Errors
     /// If it is gone.
-    pub(super) fn pids(&self) -> Result<String> {
+    pub(in crate::bench) fn pids(&self) -> Result<String> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
             .with_context(|| format!("reading the children of process {pid}"))?;
@@ -94,7 +102,7 @@ impl Server {
     ///
     /// # Errors
     /// If it does not end in time, or not in order.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(in crate::bench) fn stop(mut self) -> Result<()> {
         let pid = self.child.id().to_string();
         ensure!(program("kill", &["-TERM", &pid]).status()?.success(), "process {pid} is gone");
         let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::load_side::LoadSide;
 use crate::tally::Tally;
 
 fn outcome(seconds: u32) -> Outcome {
@@ -14,7 +15,17 @@ fn outcome(seconds: u32) -> Outcome {
     };
     let series = (0..seconds).map(second).collect();
     let elapsed = Duration::from_secs(seconds.into());
-    Outcome { total, elapsed, series, shards: 2, open: 5, why: Why::Done, figures: vec![("hits", 77)] }
+    Outcome {
+        total,
+        elapsed,
+        series,
+        shards: 2,
+        open: 5,
+        why: Why::Done,
+        figures: vec![("hits", 77)],
+        load_side: LoadSide::default(),
+        under_way: None,
+    }
 }
 
 fn page(outcome: &Outcome) -> String {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::load_side::LoadSide;
 use crate::report::Description;
 use crate::tally::Tally;
 
@@ -14,6 +15,8 @@ fn outcome() -> Outcome {
         open: 5,
         why: Why::Done,
         figures: vec![("hits", 1_234)],
+        load_side: LoadSide::default(),
+        under_way: None,
     }
 }
 

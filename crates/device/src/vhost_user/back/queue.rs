@@ -18,7 +18,7 @@ use crate::capabilities::Capabilities;
 use crate::cut::cut;
 use crate::edit::complete_checksum;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
-use crate::vhost_user::LARGE_POOL;
+use crate::vhost_user::{LARGE_POOL, is_short};
 
 /// How long a queue that found no frame waits until it tries again: nobody tells when frames come back.
 const STARVED_WAIT: Duration = Duration::from_millis(1);
@@ -270,6 +270,10 @@ impl Queue for BackQueue {
             counters.peer_errors = of_device.protocol_errors.get() + of_device.broken_rings.get();
         }
         counters
+    }
+
+    fn is_short_of_large_frames(&self) -> bool {
+        self.state.large.as_ref().is_some_and(|large| is_short(large.counters().in_use_frames))
     }
 
     fn free_unused_memory(&mut self) {

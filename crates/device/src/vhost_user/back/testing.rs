@@ -208,7 +208,9 @@ impl Front {
 impl DriverRing {
     /// How much was written to each of the chains that have come back.
     pub(super) fn used(&mut self) -> Vec<u32> {
-        std::iter::from_fn(|| self.driver.take_used().expect("the ring is fine")).map(|used| used.written).collect()
+        std::iter::from_fn(|| self.driver.take_used().expect("the ring is fine"))
+            .map(|used| used.written.expect("it says so"))
+            .collect()
     }
 
     pub(super) fn kick(&self) {

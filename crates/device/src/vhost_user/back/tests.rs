@@ -12,6 +12,7 @@ use super::testing::{FEATURES, Front, RING, is_readable, wait};
 use super::*;
 use crate::queue::Readiness;
 use crate::shared_memory::SharedMemory;
+use crate::vhost_user::LARGE_FRAMES;
 use crate::vhost_user::message::{Reply, Request, RingState};
 
 /// A back end that front ends connect to.
@@ -50,6 +51,11 @@ fn send(queue: &mut dyn Queue, packets: impl IntoIterator<Item = Packet>) -> usi
 
 fn packet(bytes: &[u8]) -> Packet {
     Packet::from(Buffer::copy_from_slice(bytes))
+}
+
+/// Asks again and again, since the thread that speaks with the front end may be changing something.
+fn until_asleep(queue: &mut dyn Queue) {
+    assert!((0..1_000_000).any(|_| sleeps(queue)), "there is always something");
 }
 
 /// Whether the shard of the queue may sleep, and would.
@@ -153,7 +159,7 @@ fn who_waits_for_room_is_told_when_there_is_more_than_before() {
         let mut receives = front.ring(0);
         front.provide(&mut receives, 0, 20);
         assert_eq!(send(&mut *queue, [packet(&[7; 100])]), 1);
-        while !sleeps(&mut *queue) {}
+        until_asleep(&mut *queue);
         assert!(front.provide(&mut receives, 100, 92), "it wants to be told");
         assert!(!sleeps(&mut *queue));
         assert_eq!(send(&mut *queue, [packet(&[7; 100])]), 0);
@@ -384,7 +390,7 @@ fn who_was_kept_out_of_its_rings_looks_again_before_it_sleeps() {
     front.begin(FEATURES);
     let mut receives = front.ring(0);
     front.provide(&mut receives, 0, 100);
-    while !sleeps(&mut *queue) {}
+    until_asleep(&mut *queue);
     let port = Arc::clone(&device.ports[0]);
     // As while the thread changes something.
     port.work(|_| assert_eq!(send(&mut *queue, [packet(b"it waits")]), 1)).expect("nobody else is there");
@@ -458,11 +464,16 @@ fn a_queue_without_frames_waits_and_loses_nothing() {
     let mut front = Front::connect(&folder.path().join("socket"));
     front.begin(FEATURES);
     let mut transmits = front.ring(1);
-    front.transmit(&mut transmits, 0, &Offload::default(), b"1");
-    front.transmit(&mut transmits, 100, &Offload::default(), b"2");
     let mut out = VecDeque::new();
+    for held in 0..1 + LARGE_FRAMES {
+        assert_eq!(queue.is_short_of_large_frames(), held > 1 + LARGE_FRAMES / 2, "more than half are held");
+        front.transmit(&mut transmits, 0, &Offload::default(), b"1");
+        queue.rx_burst(Instant::ORIGIN, &mut out, 32).expect("the device is fine");
+        assert_eq!((out.len(), transmits.used()), (held + 1, vec![0]), "frames for long packets serve, too");
+    }
+    front.transmit(&mut transmits, 100, &Offload::default(), b"2");
     queue.rx_burst(Instant::ORIGIN, &mut out, 32).expect("the device is fine");
-    assert_eq!((out.len(), queue.counters().rx_no_frames), (1, 1));
+    assert_eq!((out.len(), queue.counters().rx_no_frames), (1 + LARGE_FRAMES, 1));
     assert!(queue.deadline().is_some());
     let _ = sleeps(&mut *queue);
     assert!(sleeps(&mut *queue), "what is there does not keep it awake");

@@ -41,17 +41,6 @@ pub enum FrontError {
         #[source]
         error: SessionError,
     },
-    /// Something that should succeed does not.
-    #[error("{path:?}: {what}: {error}")]
-    System {
-        /// The socket.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel says.
-        #[source]
-        error: io::Error,
-    },
 }
 
 /// Why a back end and a front end don't come together.
@@ -95,7 +84,7 @@ pub enum SessionError {
     #[error("it has closed the connection")]
     Closed,
     /// What comes from it is not of this protocol.
-    #[error("{0}")]
+    #[error("what it says is not of the vhost-user protocol: {0}")]
     Protocol(String),
     /// The memory that is shared has no room for the rings.
     #[error("there is no room for rings in {bytes} bytes of shared memory")]

@@ -13,7 +13,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::error::{FrontError, SessionError};
 use super::place::{Place, is_readable};
 use super::session::{Pair, Session, Wanted};
-use crate::shared_memory::SharedMemory;
+use crate::shared_memory::{SharedMemory, Withheld};
 use crate::vhost_user::socket::SocketError;
 
 /// The device's thread ends with this, which all queues keep.
@@ -66,15 +66,29 @@ struct Contents<P> {
     is_gone: bool,
     /// Whether the queue that has taken the pair goes, and waits until the back end leaves its rings alone.
     is_leaving: bool,
-    /// The last number under which there was a pair that the back end may still be working on, since it was alive and did not say that it
-    /// leaves it alone; 0 if there was none.
-    never_left: u64,
+    /// The number under which the pair was there that was taken last, if the back end may still be working on it, since it was alive and did not
+    /// say that it leaves it alone; 0 otherwise.
+    not_left: u64,
+    /// What was in such a pair whose session goes on, until it ends.
+    withheld: Vec<Withheld>,
+}
+
+impl<P> Contents<P> {
+    /// Notes whether the back end leaves alone what is there under a number, if somebody has taken it. Nobody else has ever worked with it.
+    fn note(&mut self, generation: u64, is_left: bool) {
+        if !is_left && self.pair.is_none() {
+            self.not_left = generation;
+        } else if is_left && self.not_left == generation {
+            self.not_left = 0;
+        }
+    }
 }
 
 impl<P> Slot<P> {
     pub(super) fn new() -> rustix::io::Result<Self> {
         let call = event()?;
-        let contents = Mutex::new(Contents { pair: None, is_gone: false, is_leaving: false, never_left: 0 });
+        let contents = Contents { pair: None, is_gone: false, is_leaving: false, not_left: 0, withheld: Vec::new() };
+        let contents = Mutex::new(contents);
         let (generation, refused) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { call, generation, contents, changed: Condvar::new(), refused })
     }
@@ -108,9 +122,16 @@ impl<P> Slot<P> {
         }
     }
 
-    /// Whether a back end may still be working on what was taken under a number that is over: whoever has it must never let go of it.
-    pub(super) fn is_never_left(&self, generation: u64) -> bool {
-        self.contents().never_left >= generation
+    /// Keeps from being used what was taken under a number, if a back end may still be working on it: until its session ends in order, and for ever
+    /// if it has ended otherwise. `withhold` does that.
+    pub(super) fn withhold_unless_left(&self, generation: u64, withhold: impl FnOnce() -> Vec<Withheld>) {
+        let mut contents = self.contents();
+        if contents.not_left == generation {
+            let withheld = withhold();
+            if self.generation() == generation {
+                contents.withheld.extend(withheld);
+            }
+        }
     }
 
     /// Does something if what was taken under a number is still there, which does not change meanwhile.
@@ -129,9 +150,7 @@ impl<P> Slot<P> {
     /// Whoever leaves need not wait any more. `is_left` is whether the back end leaves alone what was taken.
     fn let_go(&self, is_left: bool) {
         let mut contents = self.contents();
-        if !is_left && !planted::is("vhost_user_disabled_is_stopped") {
-            contents.never_left = self.generation();
-        }
+        contents.note(self.generation(), is_left || planted::is("vhost_user_disabled_is_stopped"));
         contents.is_leaving = false;
         drop(contents);
         self.changed.notify_all();
@@ -142,17 +161,18 @@ impl<P> Slot<P> {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Replaces the pair. `is_left` is whether the back end leaves alone what was there before.
-    fn put(&self, new: Option<P>, is_left: bool) {
+    /// Replaces the pair. `is_left` is whether the back end leaves alone what was there before; then this answers with what nobody need keep from
+    /// being used any more.
+    fn put(&self, new: Option<P>, is_left: bool) -> Vec<Withheld> {
         let mut contents = self.contents();
-        if !is_left {
-            contents.never_left = self.generation();
-        }
+        let withheld = std::mem::take(&mut contents.withheld);
+        contents.note(self.generation(), is_left);
         (contents.pair, contents.is_leaving) = (new, false);
         self.generation.fetch_add(1, Ordering::Release);
         drop(contents);
         self.changed.notify_all();
         ring(&self.call);
+        if is_left && !planted::is("vhost_user_withheld_for_ever") { withheld } else { Vec::new() }
     }
 }
 
@@ -197,7 +217,7 @@ impl Link {
     }
 
     /// A queue goes: this back end uses its rings no more, nor does the next one. Waits until it says so or its session has ended if rings
-    /// were taken, under a number: a second at most for each answer. [`Slot::is_never_left`] says what came of it.
+    /// were taken, under a number: a second at most for each answer. [`Slot::withhold_unless_left`] knows what came of it.
     pub(super) fn leave(&self, slot: &Slot, taken: Option<u64>) {
         slot.leave(taken, || ring(&self.shared.wake));
     }
@@ -218,6 +238,40 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A pair that somebody has, or is about to have: when it goes, the back end uses the pair no more, nor does the next one. The session ends with the
+/// last one who has the link.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) slot: Arc<Slot>,
+    pub(super) link: Arc<Link>,
+    has_left: bool,
+}
+
+impl Seat {
+    pub(super) fn new(slot: Arc<Slot>, link: Arc<Link>) -> Self {
+        Self { slot, link, has_left: false }
+    }
+
+    /// Waits until the back end has been told, if rings were taken, under a number, as [`Link::leave`] does.
+    pub(super) fn leave(&mut self, taken: Option<u64>) {
+        let has_left = std::mem::replace(&mut self.has_left, true);
+        if has_left {
+            return;
+        }
+        if Arc::strong_count(&self.link) > 1 {
+            self.link.leave(&self.slot, taken);
+        } else if taken.is_some() {
+            self.link.end();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave(None);
     }
 }
 
@@ -248,9 +302,10 @@ impl Keeper {
             if is_left {
                 drop(session);
             } else {
-                session.forget();
+                session.forget(&self.memory);
             }
-            self.slots.iter().for_each(|slot| slot.put(None, is_left));
+            let left = self.slots.iter().flat_map(|slot| slot.put(None, is_left));
+            left.for_each(|withheld| self.memory.restore(withheld));
             let Some((next, pairs)) = self.reconnect() else { return };
             session = next;
             self.publish(pairs);
@@ -262,7 +317,8 @@ impl Keeper {
         // What was found in rings that are gone is of no interest.
         self.shared.breaks.fetch_and(END, Ordering::AcqRel);
         for (slot, pair) in self.slots.iter().zip(pairs) {
-            slot.put(Some(pair), true);
+            let left = slot.put(Some(pair), true);
+            debug_assert!(left.is_empty(), "the last session has ended before");
         }
     }
 
@@ -349,7 +405,7 @@ impl Keeper {
         }
         let calls: Vec<_> = self.slots.iter().map(|slot| slot.call.as_fd()).collect();
         let is_used = |index: usize| !self.slots[index].is_gone() || planted::is("vhost_user_gone_is_enabled");
-        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used);
+        let session = Session::new(stream, self.wanted, &self.memory, &calls, is_used, || self.is_ended());
         *self.shared.agreeing() = None;
         session.map_err(|error| FrontError::Session { path: path(), error })
     }
@@ -365,7 +421,7 @@ mod tests {
 
         let slot = Arc::new(Slot::new().expect("a descriptor"));
         let to = Arc::clone(&slot);
-        let thread = std::thread::spawn(move || (1..=TIMES).for_each(|number| to.put(Some(number), true)));
+        let thread = std::thread::spawn(move || (1..=TIMES).for_each(|number| drop(to.put(Some(number), true))));
         let mut generation = 0;
         while generation < TIMES {
             if slot.generation() != generation {
@@ -375,5 +431,41 @@ mod tests {
             }
         }
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn what_was_taken_is_withheld_if_its_own_session_does_not_leave_it() {
+        type Step = fn(&Slot<()>);
+        let begin: Step = |slot| drop(slot.put(Some(()), true));
+        let disable: Step = |slot| slot.let_go(false);
+        let end: Step = |slot| drop(slot.put(None, true));
+        let hang: Step = |slot| drop(slot.put(None, false));
+        // What comes of later sessions, of which the queue has seen nothing, changes nothing.
+        for (number, (steps, expected)) in [
+            (&[disable][..], true),
+            (&[hang], true),
+            (&[disable, hang], true),
+            (&[end], false),
+            (&[disable, end], false),
+            (&[end, begin, hang], false),
+            (&[end, begin, disable], false),
+            (&[hang, begin, end], true),
+            (&[hang, begin, hang], true),
+            (&[hang, begin, disable, end], true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let slot = Slot::new().expect("a descriptor");
+            begin(&slot);
+            let (taken, _) = slot.take();
+            steps.iter().for_each(|step| step(&slot));
+            let mut is_withheld = false;
+            slot.withhold_unless_left(taken, || {
+                is_withheld = true;
+                Vec::new()
+            });
+            assert_eq!(is_withheld, expected, "case {number}");
+        }
     }
 }

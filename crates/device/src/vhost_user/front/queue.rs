@@ -13,21 +13,19 @@ use sunstar_packet::{MAX_BUFFERS, Packet, Pool};
 use sunstar_virtio::Broken;
 use sunstar_virtio::net::{HEADER_BYTES, Receiver, Transmitter, Unsent, features};
 
-use super::link::{Link, Slot, drain, ring};
+use super::link::{Seat, drain, ring};
 use super::session::{Pair, RING};
 use crate::capabilities::Capabilities;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
-use crate::shared_memory::SharedMemory;
-use crate::vhost_user::LARGE_POOL;
+use crate::shared_memory::{SharedMemory, Withheld};
+use crate::vhost_user::{LARGE_POOL, is_short};
 
 /// How long a queue without frames waits until it tries again: nobody tells when frames come back.
 const STARVED_WAIT: Duration = Duration::from_millis(1);
 
 /// A pair of queues of a [`VhostUserFront`](super::VhostUserFront).
 pub(super) struct FrontQueue {
-    slot: Arc<Slot>,
-    /// Before the rings, so that it is dropped first.
-    link: Arc<Link>,
+    seat: Seat,
     capabilities: Capabilities,
     memory: Arc<SharedMemory>,
     pool: Rc<Pool>,
@@ -39,8 +37,8 @@ pub(super) struct FrontQueue {
     rings: Option<Rings>,
     /// Rings that were given up, which the back end has until its session has ended: what lies in them is nobody else's before.
     given_up: Option<Rings>,
-    /// How many frames the longest packet takes.
-    needed_frames: usize,
+    /// How many bytes the longest packet has with its header.
+    needed_bytes: usize,
     /// Whether the descriptor is waited for, and may be readable.
     is_armed: bool,
     /// Whether the last burst left packets behind.
@@ -61,8 +59,7 @@ struct Rings {
 
 impl FrontQueue {
     pub(super) fn new(
-        slot: Arc<Slot>,
-        link: Arc<Link>,
+        seat: Seat,
         capabilities: Capabilities,
         memory: Arc<SharedMemory>,
         pool: Rc<Pool>,
@@ -77,13 +74,12 @@ impl FrontQueue {
             generation: 0,
             rings: None,
             given_up: None,
-            needed_frames: 1,
+            needed_bytes: capabilities.max_rx_bytes() + HEADER_BYTES,
             is_armed: false,
             is_full: false,
             retry_at: None,
             counters: Counters::default(),
-            slot,
-            link,
+            seat,
             capabilities,
             memory,
             pool,
@@ -92,12 +88,11 @@ impl FrontQueue {
         let pair = queue.follow();
         let is_mergeable = pair.as_ref().is_none_or(|pair| pair.features & features::MRG_RXBUF != 0);
         let max_buffers = if is_mergeable { MAX_BUFFERS } else { 1 };
-        let max_packet_bytes = queue.capabilities.max_rx_bytes();
-        let frames = (max_packet_bytes + HEADER_BYTES).checked_div(frame_bytes).map_or(usize::MAX, |whole| whole + 1);
+        let frames = queue.needed_bytes.checked_div(frame_bytes).map_or(usize::MAX, |whole| whole + 1);
         if frames > max_buffers {
+            let max_packet_bytes = queue.capabilities.max_rx_bytes();
             return Err(AttachError::FramesTooSmall { frame_bytes, max_packet_bytes, max_buffers });
         }
-        queue.needed_frames = frames;
         queue.set_up(pair);
         Ok(queue)
     }
@@ -105,9 +100,9 @@ impl FrontQueue {
     /// What has become of the back end since this was called last.
     fn follow(&mut self) -> Option<Pair> {
         // First the descriptor: what becomes new behind this makes it readable again.
-        drain(&self.slot.call);
+        drain(&self.seat.slot.call);
         self.let_go();
-        let (generation, pair) = self.slot.take();
+        let (generation, pair) = self.seat.slot.take();
         self.generation = generation;
         pair
     }
@@ -115,10 +110,8 @@ impl FrontQueue {
     /// Drops the rings, which the back end has left alone or never will, and what lies in them.
     fn let_go(&mut self) {
         self.stop();
-        if let Some(rings) = self.given_up.take()
-            && self.slot.is_never_left(self.generation)
-        {
-            rings.forget();
+        if let Some(rings) = self.given_up.take() {
+            self.seat.slot.withhold_unless_left(self.generation, || rings.retire(&self.memory));
         }
     }
 
@@ -140,7 +133,7 @@ impl FrontQueue {
     /// Follows the back end, if there is something new.
     #[inline]
     fn look(&mut self) {
-        if self.slot.generation() != self.generation {
+        if self.seat.slot.generation() != self.generation {
             let pair = self.follow();
             self.counters.reconnects += u64::from(pair.is_some());
             self.set_up(pair);
@@ -152,7 +145,7 @@ impl FrontQueue {
         log::error!("a ring of {}: {error}", self.capabilities.mac);
         self.counters.peer_errors += 1;
         self.stop();
-        self.link.break_off(&self.slot, self.generation);
+        self.seat.link.break_off(&self.seat.slot, self.generation);
     }
 }
 
@@ -172,9 +165,12 @@ impl Rings {
         Some(rings)
     }
 
-    /// Never gives the frames back.
-    fn forget(self) {
-        std::mem::forget((self.receiver, self.transmitter));
+    /// Never uses what lies in them again; answers with what nobody else must use either.
+    fn retire(self, memory: &SharedMemory) -> Vec<Withheld> {
+        let mut withheld = Vec::new();
+        self.receiver.retire(|start, len| withheld.extend(memory.withhold(start, len)));
+        self.transmitter.retire(|start, len| withheld.extend(memory.withhold(start, len)));
+        withheld
     }
 
     fn publish_frames(&mut self) {
@@ -217,7 +213,7 @@ impl Queue for FrontQueue {
         // First the descriptor: what becomes visible behind this makes it readable again.
         let was_armed = std::mem::take(&mut self.is_armed);
         if was_armed {
-            drain(&self.slot.call);
+            drain(&self.seat.slot.call);
         }
         self.look();
         self.retry_at = None;
@@ -235,7 +231,7 @@ impl Queue for FrontQueue {
             return Ok(count);
         }
         rings.publish_frames();
-        if rings.receiver.is_starved(self.needed_frames) {
+        if rings.receiver.is_starved(self.needed_bytes) {
             self.counters.rx_no_frames += 1;
             self.retry_at = Some(now + STARVED_WAIT);
         }
@@ -284,7 +280,7 @@ impl Queue for FrontQueue {
     }
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
-        if self.slot.generation() != self.generation {
+        if self.seat.slot.generation() != self.generation {
             return Readiness::Ready;
         }
         // Also with too few frames: what is short comes all the same.
@@ -294,7 +290,7 @@ impl Queue for FrontQueue {
             return Readiness::Ready;
         }
         self.is_armed = true;
-        Readiness::Descriptor { fd: self.slot.call.as_fd(), readable: true, writable: false }
+        Readiness::Descriptor { fd: self.seat.slot.call.as_fd(), readable: true, writable: false }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -303,11 +299,15 @@ impl Queue for FrontQueue {
 
     fn counters(&self) -> Counters {
         let mut counters = self.counters;
-        counters.peer_errors += self.slot.refused();
+        counters.peer_errors += self.seat.slot.refused();
         if let Some(rings) = &self.rings {
             rings.count(&mut counters);
         }
         counters
+    }
+
+    fn is_short_of_large_frames(&self) -> bool {
+        self.rings.as_ref().is_some_and(|rings| is_short(rings.receiver.held_large_frames()))
     }
 
     fn free_unused_memory(&mut self) {
@@ -323,13 +323,9 @@ impl Queue for FrontQueue {
 
 impl Drop for FrontQueue {
     fn drop(&mut self) {
-        // The back end would go on writing into the frames. The session ends with the last one who has the link.
+        // The back end would go on writing into the frames.
         let has_rings = self.rings.is_some() || self.given_up.is_some();
-        if Arc::strong_count(&self.link) > 1 {
-            self.link.leave(&self.slot, has_rings.then_some(self.generation));
-        } else if has_rings {
-            self.link.end();
-        }
+        self.seat.leave(has_rings.then_some(self.generation));
         self.let_go();
     }
 }

@@ -75,12 +75,12 @@ pub(super) struct Session {
     /// What was agreed on.
     pub(super) features: u64,
     protocol: u64,
-    /// How many rings the back end was told of.
+    /// How many rings the back end was told of, in whole or in part.
     rings: u32,
     /// Which pairs it uses.
     used: Vec<bool>,
     /// All of those, for as long as the back end may look at them, which it does also if they are disabled.
-    _memory: Vec<Memory>,
+    memory: Vec<Memory>,
 }
 
 /// The rings of a pair of queues, on their way to who drives them.
@@ -105,37 +105,65 @@ pub(super) struct RingMemory {
 
 impl Session {
     /// Agrees with a back end that has connected, or was connected to, and sets up the rings. `calls` is, for each pair, by what its shard
-    /// is woken; those that are not used are set up, since pairs have numbers, and not enabled.
+    /// is woken; those that are not used are set up, since pairs have numbers, and not enabled. `is_cut` is whether this side has ended the
+    /// connection, so that its end says nothing of the back end.
     pub(super) fn new(
         stream: UnixStream,
         wanted: Wanted,
         memory: &Arc<SharedMemory>,
         calls: &[BorrowedFd<'_>],
         is_used: impl Fn(usize) -> bool,
+        is_cut: impl Fn() -> bool,
     ) -> Result<(Self, Vec<Pair>), SessionError> {
         let channel = Channel::new(stream.into());
-        let mut session = Self { channel, features: 0, protocol: 0, rings: 0, used: Vec::new(), _memory: Vec::new() };
-        session.be_patient(PATIENCE)?;
-        session.negotiate(wanted)?;
-        session.share(memory)?;
+        let mut session = Self { channel, features: 0, protocol: 0, rings: 0, used: Vec::new(), memory: Vec::new() };
+        match session.agree(wanted, memory, calls, is_used) {
+            Ok(pairs) => Ok((session, pairs)),
+            Err(error) => {
+                // It may be working on those that it knows already.
+                let is_left = match session.stop() {
+                    Ok(()) => true,
+                    Err(SessionError::Closed) => !is_cut(),
+                    Err(_) => false,
+                };
+                if !is_left {
+                    session.forget(memory);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Does all that a session begins with.
+    fn agree(
+        &mut self,
+        wanted: Wanted,
+        memory: &Arc<SharedMemory>,
+        calls: &[BorrowedFd<'_>],
+        is_used: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Pair>, SessionError> {
+        self.be_patient(PATIENCE)?;
+        self.negotiate(wanted)?;
+        self.share(memory)?;
         let mut pairs = Vec::new();
         for (index, call) in (0..).zip(calls.iter().take(wanted.queues)) {
-            let pair = session.pair(memory)?;
+            let pair = self.pair(memory)?;
             for (index, ring) in [(2 * index, &pair.receive), (2 * index + 1, &pair.transmit)] {
-                session.set_up(index, ring, *call)?;
-                session.rings = u32::from(index) + 1;
-                session._memory.extend(ring.memory());
+                // First: also who refuses the rest may have begun.
+                self.rings = u32::from(index) + 1;
+                self.memory.extend(ring.memory());
+                self.set_up(index, ring, *call)?;
             }
             pairs.push(pair);
         }
         for index in 0..pairs.len() {
-            let is_used = is_used(index) || !session.can_enable();
-            session.used.push(is_used);
-            if is_used && session.can_enable() {
-                session.enable(index)?;
+            let is_used = is_used(index) || !self.can_enable();
+            self.used.push(is_used);
+            if is_used && self.can_enable() {
+                self.enable(index)?;
             }
         }
-        Ok((session, pairs))
+        Ok(pairs)
     }
 
     /// Settles which features are in use.
@@ -218,9 +246,12 @@ impl Session {
         self.ask_soon(all)
     }
 
-    /// Never gives back the memory of its rings, which the back end may be working on for ever.
-    pub(super) fn forget(mut self) {
-        std::mem::forget(std::mem::take(&mut self._memory));
+    /// Ends it so that the memory of its rings, which the back end may be working on for ever, is never used again.
+    pub(super) fn forget(self, memory: &SharedMemory) {
+        for area in &self.memory {
+            // Nobody restores it.
+            let _ = memory.withhold(area.start().as_ptr(), area.len());
+        }
     }
 
     /// Has the back end use a pair of queues no more, and go on with the others. Answers whether it touches nothing of them from then on, and

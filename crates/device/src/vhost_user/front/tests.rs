@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::task::Waker;
@@ -93,6 +93,31 @@ fn wait(queue: &mut dyn Queue) {
     }
 }
 
+/// Tries again and again, for a minute at most.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("not within a minute: {what}");
+}
+
+/// Waits until a queue has found a back end again so often.
+#[track_caller]
+fn meet_again(queue: &mut dyn Queue, times: u64) {
+    for _ in 0..1_000 {
+        if queue.counters().reconnects >= times {
+            return;
+        }
+        wait(queue);
+        receive(queue);
+    }
+    panic!("it is woken all the time, and meets nobody");
+}
+
 fn is_idle(queue: &mut dyn Queue) -> bool {
     match queue.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Readiness::Descriptor { fd, .. } => {
@@ -165,6 +190,31 @@ fn large_packets_keep_their_metadata() {
 }
 
 #[test]
+fn a_queue_is_short_of_large_frames_while_more_than_half_are_held() {
+    let scene = Scene::new();
+    let (mut front, mut back) = scene.meet(&scene.listen(), ALL);
+    let mut queue = scene.queue(&mut front, 0);
+    let mut held = Vec::new();
+    while !queue.is_short_of_large_frames() {
+        assert!(held.len() < 400, "so many are more than half");
+        back.give(0, &[0; 20_000]);
+        held.append(&mut receive(&mut *queue));
+    }
+    let buffers = held.iter().flat_map(Packet::buffers);
+    let large = buffers.filter(|buffer| buffer.kept_bytes() > 20_000).count();
+    assert_eq!(large, 257, "those that are in the ring are not held");
+    held.pop();
+    assert!(!queue.is_short_of_large_frames());
+    // Without a session nothing comes.
+    held.clear();
+    drop(back);
+    until("the queue learns that the back end has gone", || {
+        receive(&mut *queue);
+        !queue.is_short_of_large_frames()
+    });
+}
+
+#[test]
 fn what_the_back_end_does_not_offer_is_not_used() {
     let scene = Scene::new();
     let listener = scene.listen();
@@ -215,7 +265,7 @@ fn a_queue_sleeps_until_there_is_something() {
             assert_eq!(receive(&mut *queue).len(), 1);
         }
         // A full ring is told about, too.
-        while queue.counters().tx_full == 0 {
+        for _ in 0..300 {
             let mut packets = VecDeque::from([Packet::from(Buffer::from_static(b"one of many"))]);
             queue.tx_burst(NOW, &mut packets).expect("the queue works");
         }
@@ -244,10 +294,7 @@ fn a_back_end_that_comes_back_is_served_again() {
     // Without one, or with the next one already: what was in flight is lost.
     let back = back::accept(&listener, ALL, 1, &scene.memory);
     let mut back = back.join().expect("the thread ends").expect("they agree");
-    while queue.counters().reconnects == 0 {
-        wait(&mut *queue);
-        receive(&mut *queue);
-    }
+    meet_again(&mut *queue, 1);
     assert_eq!(bytes(&kept[0]), b"before", "what was received stays");
     send(&mut *queue, Packet::from(Buffer::from_static(b"after")));
     assert_eq!(back.take(0).last().map(|packet| packet[12..].to_vec()), Some(b"after".to_vec()));
@@ -267,11 +314,11 @@ fn packets_are_dropped_and_counted_while_there_is_no_back_end() {
     // Nobody listens, until the test ends.
     drop(listener);
     drop(back);
-    while queue.counters().tx_dropped == 0 {
-        wait(&mut *queue);
+    until("the queue learns that the back end has gone", || {
         receive(&mut *queue);
         send(&mut *queue, Packet::from(Buffer::from_static(b"into nothing")));
-    }
+        queue.counters().tx_dropped > 0
+    });
     assert_eq!(scene.pool.counters().in_use_frames, 0, "there is no ring");
     assert!(receive(&mut *queue).is_empty() && is_idle(&mut *queue));
 }
@@ -289,10 +336,7 @@ fn one_that_comes_back_with_less_is_refused_and_one_with_more_gives_no_more() {
     let back = back::accept(&listener, ALL, 1, &scene.memory).join();
     let back = back.expect("the thread ends").expect("they agree");
     assert_eq!(back.features & features::GUEST_TSO4, 0, "the stack does not expect them");
-    while queue.counters().reconnects == 0 {
-        wait(&mut *queue);
-        receive(&mut *queue);
-    }
+    meet_again(&mut *queue, 1);
 }
 
 #[test]
@@ -307,10 +351,7 @@ fn a_ring_with_nonsense_ends_the_session() {
     let again = back::accept(&listener, ALL, 1, &scene.memory);
     let mut back = again.join().expect("the thread ends").expect("they agree");
     assert_eq!(queue.counters().peer_errors, 1);
-    while queue.counters().reconnects == 0 {
-        wait(&mut *queue);
-        receive(&mut *queue);
-    }
+    meet_again(&mut *queue, 1);
     back.give(0, &[0; 100]);
     assert_eq!(receive(&mut *queue).len(), 1);
 }
@@ -328,10 +369,7 @@ fn frames_that_a_back_end_has_are_nobody_elses() {
     assert_eq!((queue.counters().peer_errors, in_use()), (1, 256), "the session may last still");
     let again = back::accept(&listener, ALL, 1, &scene.memory);
     let _again = again.join().expect("the thread ends").expect("they agree");
-    while queue.counters().reconnects == 0 {
-        wait(&mut *queue);
-        receive(&mut *queue);
-    }
+    meet_again(&mut *queue, 1);
     assert_eq!(in_use(), 256, "those of the first ring came back");
 }
 
@@ -362,6 +400,11 @@ fn a_queue_with_fewer_frames_than_a_packet_needs_looks_for_more_and_sleeps_meanw
     scene.pool = Rc::new(Pool::with_memory(scene.memory.clone(), few).expect("frames are small"));
     let listener = scene.listen();
     let (mut front, mut back) = scene.meet(&listener, ALL);
+    // There is room for none that are large.
+    drop(scene.pool.take());
+    let pieces = [1 << 20, 64 << 10, 4 << 10].into_iter();
+    let _rest: Vec<_> =
+        pieces.flat_map(|bytes| std::iter::from_fn(|| scene.memory.area(bytes)).collect::<Vec<_>>()).collect();
     let mut queue = scene.queue(&mut front, 0);
     for _ in 0..3 {
         assert!(receive(&mut *queue).is_empty());
@@ -387,10 +430,7 @@ fn a_back_end_may_connect_to_a_socket_that_goes_away_in_the_end() {
     drop(back);
     let back = back::connect(&scene.path(), ALL, 1, &scene.memory);
     let _back = back.join().expect("the thread ends").expect("they agree");
-    while queue.counters().reconnects == 0 {
-        wait(&mut *queue);
-        receive(&mut *queue);
-    }
+    meet_again(&mut *queue, 1);
     drop((queue, front));
     assert!(!scene.path().exists());
 }
@@ -406,6 +446,18 @@ fn what_is_missing_is_told() {
     let back = std::thread::spawn(move || drop(listener.accept().expect("it connects")));
     assert!(scene.open_error().contains("closed the connection"));
     back.join().expect("the thread ends");
+    let listener = {
+        std::fs::remove_file(scene.path()).expect("it is there");
+        scene.listen()
+    };
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it connects");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it is there");
+        // It is read before the end is seen.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    assert!(scene.open_error().contains("what it says is not of the vhost-user protocol: "));
+    stranger.join().expect("the thread ends");
     assert!(scene.open_error().contains("it is left over from a process that has ended"));
     std::fs::remove_file(scene.path()).expect("it is there");
     std::fs::write(scene.path(), "a file").expect("the folder is there");

@@ -54,7 +54,7 @@ fn what_is_in_the_way_is_said() {
     assert_eq!(error.to_string(), format!("{path:?} is there already, and is no socket"));
     assert!(path.exists());
     let nowhere = folder.path().join("no/socket");
-    assert!(matches!(Listener::bind(&nowhere), Err(SocketError::NotThere { .. })));
+    assert!(matches!(Listener::bind(&nowhere), Err(SocketError::NoFolder { .. })));
     assert!(matches!(Listener::bind(Path::new("")), Err(SocketError::NoPath)));
     let long = PathBuf::from("x".repeat(108));
     let error = Listener::bind(&long).expect_err("it is too long");

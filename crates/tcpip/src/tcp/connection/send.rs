@@ -60,7 +60,13 @@ impl Connection {
                 self.queues.get_or_insert_default().board.on_drained();
             }
             self.unsent_bytes = self.unsent_bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
-            self.queues.get_or_insert_default().unsent.push_back(data);
+            let unsent = &mut self.queues.get_or_insert_default().unsent;
+            // Who hands over memory in small parts, one after the other, has it sent in as few pieces as if it were whole.
+            let apart = match unsent.back_mut() {
+                Some(last) => last.try_append(data).err(),
+                None => Some(data),
+            };
+            unsent.extend(apart);
         }
         Ok(())
     }

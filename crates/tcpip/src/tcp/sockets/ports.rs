@@ -1,14 +1,16 @@
 //! Which port a connection gets that is opened here, where none is named.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use sunstar_wire::{AddressPair, FourTuple};
+use sunstar_wire::FourTuple;
 
 use super::Sockets;
 use crate::free_ports::FreePorts;
+use crate::rate::TokenBucket;
 use crate::tcp::secret::Secret;
 use crate::time::Instant;
 
@@ -19,16 +21,21 @@ const RUN: usize = 4;
 const MAX_PLACES: usize = 64;
 
 /// Destinations that are remembered as having no free port.
-const MAX_EXHAUSTED: usize = 8;
+const MAX_EXHAUSTED: usize = 1_024;
 
 /// For so long, unless one of their connections ends: what else makes a port free is not told here, such as what other shards have opened.
 const EXHAUSTED_TIME: Duration = Duration::from_millis(10);
+
+/// So many ports are looked at in order, each time that this may go on: as often as this at once, which are all ports several times, and once in
+/// this time. So however many destinations have no free port, all of them together cost a small part of a processor's time.
+const SEARCHED: usize = 64;
+const SEARCH_INTERVAL: Duration = Duration::from_micros(64);
+const SEARCH_BURST: u32 = 4_096;
 
 /// Which flows may get a port.
 type Filter = Box<dyn Fn(&FourTuple) -> bool>;
 
 /// Where ports are looked for, and for which destinations there are none.
-#[derive(Default)]
 pub(super) struct PortChoice {
     free: FreePorts,
     filter: Option<Filter>,
@@ -36,19 +43,31 @@ pub(super) struct PortChoice {
     next: u64,
     /// How often some were skipped.
     skips: u64,
-    exhausted: Vec<Exhausted>,
+    /// Until when destinations are remembered for which all ports were in use.
+    exhausted: BTreeMap<Destination, Instant>,
+    /// The same in the order in which they are forgotten, with such as have been already.
+    order: VecDeque<(Instant, Destination)>,
+    searches: TokenBucket,
 }
 
-/// A destination for which all ports were in use.
-struct Exhausted {
-    addresses: AddressPair,
-    dst_port: u16,
-    until: Instant,
+/// An address of ours, and whom connections from there lead to.
+type Destination = (IpAddr, SocketAddr);
+
+fn destination(flow: &FourTuple) -> Destination {
+    (flow.src().ip(), flow.dst())
 }
 
-impl Exhausted {
-    fn is_of(&self, flow: &FourTuple) -> bool {
-        self.dst_port == flow.dst_port && self.addresses == flow.addresses
+impl Default for PortChoice {
+    fn default() -> Self {
+        Self {
+            free: FreePorts::default(),
+            filter: None,
+            next: 0,
+            skips: 0,
+            exhausted: BTreeMap::new(),
+            order: VecDeque::new(),
+            searches: TokenBucket::new(SEARCH_INTERVAL, SEARCH_BURST),
+        }
     }
 }
 
@@ -67,26 +86,38 @@ impl PortChoice {
     #[inline]
     pub(super) fn note_free(&mut self, flow: &FourTuple) {
         if !self.exhausted.is_empty() && !planted::is("exhausted_kept") {
-            self.exhausted.retain(|exhausted| !exhausted.is_of(flow));
+            self.exhausted.remove(&destination(flow));
         }
     }
 
     /// Ports are free again of which it is not known for whom.
     pub(super) fn forget_exhausted(&mut self) {
         self.exhausted.clear();
+        self.order.clear();
     }
 
     fn is_exhausted(&mut self, now: Instant, flow: &FourTuple) -> bool {
-        self.exhausted.retain(|exhausted| exhausted.until > now);
-        self.exhausted.iter().any(|exhausted| exhausted.is_of(flow))
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+        self.exhausted.contains_key(&destination(flow))
     }
 
     fn note_exhausted(&mut self, now: Instant, flow: &FourTuple) {
-        if self.exhausted.len() == MAX_EXHAUSTED {
-            self.exhausted.remove(0);
+        if self.order.len() == MAX_EXHAUSTED {
+            self.forget_oldest();
         }
-        let (addresses, dst_port) = (flow.addresses, flow.dst_port);
-        self.exhausted.push(Exhausted { addresses, dst_port, until: now + EXHAUSTED_TIME });
+        let (until, destination) = (now + EXHAUSTED_TIME, destination(flow));
+        self.exhausted.insert(destination, until);
+        self.order.push_back((until, destination));
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((until, destination)) = self.order.pop_front() else { return };
+        // It may have been forgotten, and noted again.
+        if self.exhausted.get(&destination) == Some(&until) {
+            self.exhausted.remove(&destination);
+        }
     }
 
     /// The next flow that may be, but for who uses its port already.
@@ -112,8 +143,8 @@ impl Sockets {
     /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.
     ///
     /// How many are looked at does not depend on how many there are, but on what part of them is in use: where several in a row are, it
-    /// goes on at a place drawn by lot. When even that finds none again and again all are looked at; and if none is free, none is
-    /// looked at for this destination for a while.
+    /// goes on at a place drawn by lot. When even that finds none again and again all are looked at, unless that was done too often of late for
+    /// whichever destinations; and if none is found, none is looked at for this destination for a while.
     pub(super) fn choose_port(&mut self, now: Instant, flow: &FourTuple) -> Option<u16> {
         if self.ports.is_exhausted(now, flow) {
             self.counters.ports_exhausted += 1;
@@ -133,7 +164,11 @@ impl Sockets {
                 self.ports.skip(&self.secret);
             }
         }
-        for _ in 0..count {
+        for searched in 0..count {
+            if searched % SEARCHED == 0 && !self.ports.searches.take(now) {
+                self.counters.port_searches_cut += 1;
+                break;
+            }
             let candidate = self.ports.next(offset, flow);
             if let Some(candidate) = candidate.filter(|candidate| !self.is_used(candidate)) {
                 return Some(candidate.src_port);

@@ -62,7 +62,9 @@ impl Net {
     }
 
     fn used(&mut self) -> Vec<u32> {
-        core::iter::from_fn(|| self.driver.take_used().expect("the ring is fine")).map(|used| used.written).collect()
+        core::iter::from_fn(|| self.driver.take_used().expect("the ring is fine"))
+            .map(|used| used.written.expect("it says so"))
+            .collect()
     }
 
     fn at(&self, offset: usize, len: usize) -> Vec<u8> {

@@ -62,7 +62,7 @@ impl TransmitRing {
 
     /// Puts the packets of up to `max` chains behind those in `out`, in frames of `pool`; fewer if they are large, since whoever gets them
     /// is to work on them while the driver makes the next ones. Long ones lie in frames of `large` as long as there are such
-    /// ([`LARGE_FROM_BYTES`]). Packets have at most `max_bytes`.
+    /// ([`LARGE_FROM_BYTES`]), and all that `pool` has no frame for. Packets have at most `max_bytes`.
     ///
     /// # Errors
     /// If what the driver has written makes no sense: nothing has been taken. If something was taken before it, that is told as ever, and the
@@ -81,7 +81,7 @@ impl TransmitRing {
         let mut took = Took::default();
         let mut left = max;
         while left > 0 && took.bytes < MAX_BURST_BYTES {
-            let done = self.take_singles(pool, max_bytes, left, out, &mut took);
+            let done = self.take_singles((pool, large), max_bytes, left, out, &mut took);
             if took.is_starved {
                 break;
             }
@@ -139,7 +139,7 @@ impl TransmitRing {
     /// with a packet that makes sense and fits into a frame. Answers how many there were; what comes next is left for whom it concerns.
     fn take_singles(
         &mut self,
-        pool: &Pool,
+        (pool, large): (&Pool, Option<&Pool>),
         max_bytes: usize,
         max: usize,
         out: &mut VecDeque<Packet>,
@@ -154,7 +154,7 @@ impl TransmitRing {
             if content.len() == 0 || content.len() > max_bytes {
                 return done;
             }
-            let Some(mut frame) = pool.take() else {
+            let Some(mut frame) = pool.take().or_else(|| large.and_then(Pool::take)) else {
                 if planted::is("virtio_net_starved_lost") {
                     queue.use_single(single, 0);
                 }
@@ -196,8 +196,10 @@ impl TransmitRing {
             if frames.len() == MAX_BUFFERS {
                 return Copied::TooLong;
             }
-            let larger = large.filter(|_| len - room >= LARGE_FROM_BYTES).and_then(Pool::take);
-            let Some(frame) = larger.or_else(|| pool.take()) else { return Copied::NoFrame };
+            let larger = || large.and_then(Pool::take);
+            let is_long = len - room >= LARGE_FROM_BYTES;
+            let frame = if is_long { larger().or_else(|| pool.take()) } else { pool.take().or_else(larger) };
+            let Some(frame) = frame else { return Copied::NoFrame };
             room += frame.tailroom();
             frames.push(frame);
         }

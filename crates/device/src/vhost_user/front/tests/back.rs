@@ -171,12 +171,14 @@ pub(super) fn connect(
     let path = path.to_owned();
     let memory = Arc::clone(memory);
     std::thread::spawn(move || {
-        let stream = loop {
-            match UnixStream::connect(&path) {
-                Ok(stream) => break stream,
-                Err(_) => std::thread::yield_now(),
+        let stream = (0..6_000).find_map(|_| {
+            let stream = UnixStream::connect(&path).ok();
+            if stream.is_none() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
-        };
+            stream
+        });
+        let stream = stream.expect("the front end listens within a minute");
         Back::new(stream, offered, pairs, 2 * pairs, memory)
     })
 }

@@ -1,11 +1,22 @@
 //! Queues that go, and what becomes of their frames and rings.
 
-use sunstar_packet::{Buffer, BufferMut, Packet};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sunstar_packet::{Buffer, BufferMut, Packet, PoolOptions};
 use sunstar_virtio::net::features;
 
-use super::back::{self, ALL};
-use super::{Scene, receive, send, wait};
-use crate::vhost_user::message::{Request, RingState};
+use super::back::{self, ALL, Back};
+use super::{Scene, meet_again, receive, send, until};
+use crate::queue::{Device, Queue};
+use crate::shared_memory::SharedMemory;
+use crate::vhost_user::channel::Channel;
+use crate::vhost_user::front::VhostUserFront;
+use crate::vhost_user::front::link::Slot;
+use crate::vhost_user::front::session::{Pair, Session, Wanted};
+use crate::vhost_user::message::{Reply, Request, RingState, protocol_features};
 use crate::vhost_user::options::MAX_VHOST_USER_QUEUES;
 
 #[test]
@@ -68,10 +79,7 @@ fn a_queue_that_has_gone_is_not_enabled_again() {
         drop(back);
         let again = back::accept_until(&listener, ALL, 2, 2, &scene.memory);
         back = again.join().expect("the thread ends").expect("they agree");
-        while kept.counters().reconnects < round {
-            wait(&mut *kept);
-            receive(&mut *kept);
-        }
+        meet_again(&mut *kept, round);
         back.give(0, &[0; 100]);
         assert_eq!(receive(&mut *kept).len(), 1);
         assert_eq!(back.session.asked(), [], "the others stay as they are");
@@ -86,18 +94,15 @@ fn a_queue_that_goes_while_there_is_no_back_end_is_not_enabled_by_the_next_one()
     let (mut front, back) = scene.meet(&listener, ALL);
     let [mut kept, mut one] = [0, 1].map(|index| scene.queue(&mut front, index));
     drop(back);
-    while one.counters().tx_dropped == 0 {
-        wait(&mut *one);
+    until("the queue learns that the back end has gone", || {
         receive(&mut *one);
         send(&mut *one, Packet::from(Buffer::from_static(b"into nothing")));
-    }
+        one.counters().tx_dropped > 0
+    });
     drop(one);
     let back = back::accept_until(&listener, ALL, 2, 2, &scene.memory);
     let back = back.join().expect("the thread ends").expect("they agree");
-    while kept.counters().reconnects == 0 {
-        wait(&mut *kept);
-        receive(&mut *kept);
-    }
+    meet_again(&mut *kept, 1);
     drop(front);
     drop(kept);
     assert_eq!(back.session.asked(), [0, 1, 2, 3].map(|index| Request::GetVringBase { index }));
@@ -135,9 +140,7 @@ fn a_back_end_that_says_what_nobody_asked_for_stops_before_it_is_left() {
     let (mut front, mut back) = scene.meet(&scene.listen(), ALL);
     let mut queue = scene.queue(&mut front, 0);
     back.session.say(&[0xff; 12]);
-    while back.session.asked().is_empty() {
-        std::thread::yield_now();
-    }
+    until("the back end is asked to stop", || !back.session.asked().is_empty());
     drop(front);
     assert!(receive(&mut *queue).is_empty());
     drop(queue);
@@ -169,4 +172,159 @@ fn a_back_end_with_a_broken_ring_stops_before_it_is_left() {
     drop(queue);
     assert_eq!(scene.pool.counters().in_use_frames, 0);
     assert_eq!(back.session.asked(), [0, 1].map(|index| Request::GetVringBase { index }));
+}
+
+fn disabled(pair: u32) -> Vec<Request> {
+    let disabled = |index| Request::SetVringEnable(RingState { index, value: 0 });
+    vec![disabled(2 * pair), disabled(2 * pair + 1), Request::GetFeatures]
+}
+
+#[test]
+fn a_pair_whose_queue_is_never_attached_is_not_used() {
+    let mut scene = Scene::new();
+    scene.options.queues = 4;
+    let (mut front, back) = scene.meet(&scene.listen(), ALL);
+    let mut kept = scene.queue(&mut front, 0);
+    let [dropped, fails] = [1, 2].map(|index| front.take_queue(index).expect("nobody has it"));
+    drop(dropped);
+    let asked = |expected: Vec<Request>| {
+        let mut asked = Vec::new();
+        until("the back end is told", || {
+            asked.append(&mut back.session.asked());
+            asked.len() >= expected.len()
+        });
+        assert_eq!(asked, expected);
+    };
+    asked(disabled(1));
+    // These are not where the back end could see them.
+    let elsewhere = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 2_000 };
+    let elsewhere = sunstar_packet::Pool::new(elsewhere).expect("frames are small");
+    assert!(fails.attach(Rc::new(elsewhere)).is_err());
+    asked(disabled(2));
+    // Of the fourth one nobody has ever asked for.
+    drop(front);
+    asked(disabled(3));
+    assert!(receive(&mut *kept).is_empty());
+}
+
+/// Whether a file in memory is mapped by this process, by its number.
+fn is_mapped(inode: u64) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("it is there");
+    maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&inode.to_string()))
+}
+
+/// A queue with a pool of its own, of which packets are held, sent and received.
+fn busy_queue(front: &mut VhostUserFront, back: &mut Back, index: usize) -> Box<dyn Queue> {
+    let queue = front.take_queue(index).expect("nobody has it");
+    let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 2_000 };
+    let pool = queue.pool(options).expect("frames are small");
+    let mut queue = queue.attach(Rc::new(pool)).expect("the frames suit");
+    send(&mut *queue, Packet::from(Buffer::from_static(b"comes back")));
+    assert_eq!(back.echo(index), 1);
+    assert_eq!(receive(&mut *queue).len(), 1);
+    send(&mut *queue, Packet::from(Buffer::from_static(b"is held")));
+    queue
+}
+
+#[test]
+fn memory_of_queues_that_go_one_by_one_is_free_when_the_session_has_ended() {
+    for is_silent in [false, true] {
+        let mut scene = Scene::new();
+        scene.options.queues = 3;
+        let listener = scene.listen();
+        let inode = rustix::fs::fstat(&scene.memory).expect("it is a file").st_ino;
+        let (mut front, mut back) = scene.meet(&listener, ALL);
+        let level = scene.memory.used_bytes();
+        let queues = [0, 1, 2].map(|index| busy_queue(&mut front, &mut back, index));
+        let most = scene.memory.used_bytes();
+        let [first, second, last] = queues;
+        drop((first, second));
+        assert!(scene.memory.used_bytes() > (level + most) / 2, "the back end may be working on it");
+        if is_silent {
+            back.session.fall_silent();
+        }
+        drop((front, last));
+        let left = scene.memory.used_bytes();
+        assert_eq!(left > 0, is_silent, "{left}");
+        // Whatever a back end still does to it does no harm to who has nothing there any more.
+        assert!(is_mapped(inode));
+        let memory: Arc<SharedMemory> = Arc::clone(&scene.memory);
+        drop((scene, back));
+        assert_eq!((Arc::strong_count(&memory), is_mapped(inode)), (1, true));
+        drop(memory);
+        assert!(!is_mapped(inode));
+    }
+}
+
+#[test]
+fn memory_of_queues_that_have_gone_is_free_when_the_next_back_end_comes() {
+    let mut scene = Scene::new();
+    scene.options.queues = 3;
+    let listener = scene.listen();
+    let (mut front, mut back) = scene.meet(&listener, ALL);
+    let mut kept = busy_queue(&mut front, &mut back, 0);
+    let mut level = None;
+    // Of each back end the first pairs are the same.
+    for round in 1..=2 {
+        let index = usize::try_from(round).expect("it is small");
+        drop(busy_queue(&mut front, &mut back, index));
+        let withheld = scene.memory.used_bytes();
+        drop(back);
+        let again = back::accept_until(&listener, ALL, 3, 6 - 2 * index, &scene.memory);
+        back = again.join().expect("the thread ends").expect("they agree");
+        meet_again(&mut *kept, round);
+        let used = scene.memory.used_bytes();
+        assert!(used + (1 << 20) <= withheld, "{used} of {withheld}");
+        assert_eq!(used, *level.get_or_insert(used), "nothing is left of those that have gone");
+    }
+}
+
+/// A back end of two pairs that refuses a ring, and answers to so many requests to stop before it closes the connection. Answers with the rings
+/// that it was asked to stop.
+fn refuse(stream: UnixStream, refused: u32, stops: usize) -> Vec<u32> {
+    let mut channel = Channel::new(stream.into());
+    let mut stopped = Vec::new();
+    while let Ok(Some(message)) = channel.receive() {
+        let request = Request::decode(message.header, &message.payload, message.files.len()).expect("it is a request");
+        let reply = match request {
+            Request::GetVringBase { index } => {
+                stopped.push(index);
+                if stopped.len() > stops {
+                    break;
+                }
+                Reply::Ring(RingState { index, value: 0 })
+            }
+            Request::SetVringNum(RingState { index, .. }) => Reply::Value(u64::from(index == refused)),
+            Request::GetFeatures => Reply::Value(ALL),
+            Request::GetProtocolFeatures => Reply::Value(protocol_features::MQ | protocol_features::REPLY_ACK),
+            Request::GetQueueNum => Reply::Value(2),
+            _ => Reply::Value(0),
+        };
+        if message.header.needs_reply || request.has_reply() {
+            channel.send(&reply.encode(request.number()), &[]).expect("the front end waits");
+        }
+    }
+    stopped
+}
+
+#[test]
+fn rings_of_a_session_that_fails_half_way_are_given_back_only_if_the_back_end_leaves_them() {
+    let memory = SharedMemory::new(64 << 20).expect("there is memory");
+    let slots = [0; 2].map(|_| Slot::<Pair>::new().expect("a descriptor"));
+    let calls = slots.each_ref().map(|slot| slot.call.as_fd());
+    let wanted = Wanted { features: ALL, needed: 0, queues: 2, mtu_bytes: 1_500 };
+    // Of a back end that closes the connection it is known that it has gone, but not if this side has cut it.
+    for (refused, stops, is_cut, is_kept) in
+        [(2, 9, false, false), (0, 9, true, false), (2, 1, false, false), (2, 1, true, true), (0, 0, true, true)]
+    {
+        let (here, there) = UnixStream::pair().expect("descriptors are not short");
+        let back = std::thread::spawn(move || refuse(there, refused, stops));
+        let level = memory.used_bytes();
+        let refusal = Session::new(here, wanted, &memory, &calls, |_| true, || is_cut).map(|_| ());
+        let told = refusal.map_err(|error| error.to_string());
+        assert_eq!(told, Err("it refuses SET_VRING_NUM, with 1".to_owned()));
+        let asked = back.join().expect("the thread ends");
+        assert!(asked.iter().copied().eq((0..=refused).take(stops + 1)), "{asked:?}");
+        assert_eq!(memory.used_bytes() > level, is_kept, "{refused}, {stops}, {is_cut}");
+    }
 }

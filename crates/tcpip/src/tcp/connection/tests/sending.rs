@@ -37,6 +37,23 @@ fn nagle_collects_small_writes() {
     assert_eq!(script.sent_data(), [(11, 10)]);
 }
 
+/// What is handed over in small parts of the same memory, in order, leaves in one piece; what lies elsewhere stays a piece of its own.
+#[test]
+fn parts_of_the_same_memory_leave_as_one() {
+    let mut script = Script::established(PLAIN);
+    let whole = data(1, 900);
+    for part in 0..10 {
+        script.connection.send(whole.slice(part * 64..(part + 1) * 64)).expect("there is room");
+    }
+    script.send(641, 10);
+    script.connection.send(whole.slice(650..660)).expect("there is room");
+    script.connection.send(whole.slice(660..)).expect("there is room");
+    let outgoing = script.connection.poll_transmit(script.now, MSS).expect("it leaves");
+    let places = outgoing.payload.iter().map(|part| (part.len(), whole.slice_of(part).is_some()));
+    assert_eq!(places.collect::<Vec<_>>(), [(640, true), (10, false), (250, true)]);
+    assert_eq!(outgoing.payload.concat(), whole[..]);
+}
+
 /// RFC 9293 §3.8.6.1: a closed window is asked after, less and less often, for as long as it is answered.
 #[test]
 fn asks_whether_the_window_has_opened() {

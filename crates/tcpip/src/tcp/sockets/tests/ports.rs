@@ -92,6 +92,51 @@ fn a_destination_without_ports_is_told_at_once_and_others_have_theirs() {
     assert!(client.connect(80).1 >= PORTS);
 }
 
+#[test]
+fn destinations_without_ports_are_remembered_however_many_there_are_and_cost_little_in_all() {
+    const FEW: usize = 1_000;
+    const DESTINATIONS: u16 = 40;
+
+    let mut client = Client::new(|_| true);
+    client.sockets.set_free_ports((5_000..).take(FEW).collect());
+    for to in 0..DESTINATIONS {
+        assert!((0..FEW).all(|_| client.connect(1 + to).0.is_ok()), "there are more");
+    }
+    let mut refuse_all = |round: u64| {
+        client.now = Instant::from_micros(2_000_000 + 10_000 * round);
+        let looked_at: Vec<_> = (0..DESTINATIONS).map(|to| client.connect(1 + to)).collect();
+        assert!(looked_at.iter().all(|(outcome, _)| *outcome == Err(OpenError::NoPort)));
+        let cut = client.sockets.counters().port_searches_cut;
+        (looked_at.iter().map(|(_, looked_at)| looked_at).sum::<usize>(), cut)
+    };
+    let (first, cut) = refuse_all(0);
+    assert!(first >= FEW * usize::from(DESTINATIONS) && cut == 0, "{first}");
+    assert_eq!(refuse_all(0), (0, 0), "all of them are known");
+    // When they are not known any more, again and again. A million ports are looked at in a second, and some for each connection.
+    let (sums, cuts): (Vec<_>, Vec<_>) = (1..=30).map(&mut refuse_all).unzip();
+    let sum: usize = sums.iter().sum();
+    assert!(sum < 300_000 + 270_000 + 30 * usize::from(DESTINATIONS) * 320, "{sum}");
+    assert!(cuts.last().is_some_and(|cut| *cut > 100), "{cuts:?}");
+    assert_eq!(client.sockets.counters().ports_exhausted, 32 * u64::from(DESTINATIONS));
+    let other = client.connect(500);
+    assert_eq!((other.0.is_ok(), other.1), (true, 1), "others have theirs");
+}
+
+#[test]
+fn no_more_destinations_are_remembered_than_may_be() {
+    let mut client = Client::new(|_| true);
+    client.sockets.set_free_ports([5_000].into_iter().collect());
+    let mut refused = |to| {
+        let _ = client.connect(to);
+        client.connect(to)
+    };
+    (0..1_024).for_each(|to| assert_eq!(refused(1 + to), (Err(OpenError::NoPort), 2)));
+    assert_eq!(refused(2_000), (Err(OpenError::NoPort), 2));
+    assert_eq!(client.connect(2_000), (Err(OpenError::NoPort), 0));
+    assert_eq!(client.connect(1_024), (Err(OpenError::NoPort), 0));
+    assert_eq!(client.connect(1), (Err(OpenError::NoPort), 2), "the first one had to go");
+}
+
 /// As one who listens there has a port, too.
 #[test]
 fn a_port_that_nobody_listens_at_any_more_is_for_connections_again() {

@@ -196,7 +196,7 @@ impl Driver {
                 continue;
             }
             let (at, room) = place.expect("it was provided");
-            let mut bytes = vec![0; used.written as usize];
+            let mut bytes = vec![0; used.written.expect("it says so") as usize];
             assert!(bytes.len() <= room, "no more was written than there was room for");
             self.memory.read(at, &mut bytes);
             let (mut packet, missing) = self.begun.take().unwrap_or_else(|| {

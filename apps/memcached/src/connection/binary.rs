@@ -1,0 +1,77 @@
+//! Requests of the binary protocol.
+
+use sunstar::net::Error;
+use sunstar::prelude::*;
+use sunstar_memcache::{BinaryRequest, BinaryStatus, BinaryTag, Operation, Output, Request, Value};
+
+use super::{Session, VERSION};
+use crate::server::Counters;
+use crate::stats;
+
+impl Session<'_> {
+    /// Does what is asked for, or puts it to what waits for other shards.
+    pub(super) async fn take_packet(&mut self, request: BinaryRequest) -> Result<(), Error> {
+        match request {
+            BinaryRequest::Item(command, key, value) => {
+                self.operate_with(Operation::Binary(command), &key, value).await;
+            }
+            BinaryRequest::Noop(tag) | BinaryRequest::Quit { tag, is_quiet: false } => self.tell_done(tag),
+            BinaryRequest::Quit { is_quiet: true, .. } => {}
+            BinaryRequest::Version(tag) => self.tell(|output| {
+                output.put_packet(tag, BinaryStatus::Ok, 0, &[], &[], VERSION.len());
+                output.put(VERSION);
+            }),
+            BinaryRequest::Refused { tag, status, stale } => {
+                let is_too_large = status == BinaryStatus::TooLarge;
+                Counters::add(&self.server.counters.too_large, usize::from(is_too_large));
+                if let Some(key) = stale {
+                    self.operate(Operation::Forget, &key, Value::new());
+                }
+                self.tell(|output| output.put_packet_status(tag, status));
+            }
+            BinaryRequest::Flush { tag, exptime, is_quiet } => {
+                self.finish().await?;
+                self.administrate(Request::FlushAll { exptime: exptime.into(), noreply: true }).await?;
+                if !is_quiet {
+                    self.tell_done(tag);
+                }
+            }
+            BinaryRequest::Stats(tag, parameters) => {
+                self.finish().await?;
+                self.tell_figures(tag, &parameters).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_done(&mut self, tag: BinaryTag) {
+        self.tell(|output| output.put_packet_status(tag, BinaryStatus::Ok));
+    }
+
+    /// A packet for each figure, and one without key behind them.
+    async fn tell_figures(&mut self, tag: BinaryTag, parameters: &[u8]) -> Result<(), Error> {
+        let mut lines = Output::new(&self.server.endpoint);
+        stats::answer(self.server, parameters, &mut lines).await?;
+        let mut buffers: Vec<Buffer> = Vec::new();
+        lines.poll_transmit(&mut buffers);
+        for line in buffers.concat().split(|byte| *byte == b'\n') {
+            if line.starts_with(b"ERROR") || line.starts_with(b"CLIENT_ERROR") {
+                self.output.put_packet_status(tag, BinaryStatus::NotFound);
+                return Ok(());
+            }
+            let figure = line.strip_prefix(b"STAT ").and_then(|figure| figure.strip_suffix(b"\r"));
+            if let Some((name, value)) = figure.and_then(|figure| split(figure)) {
+                self.output.put_packet(tag, BinaryStatus::Ok, 0, &[], name, value.len());
+                self.output.put(value);
+            }
+        }
+        self.tell_done(tag);
+        Ok(())
+    }
+}
+
+/// What stands before the first space, and behind it.
+fn split(figure: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = figure.iter().position(|byte| *byte == b' ')?;
+    Some((&figure[..space], &figure[space + 1..]))
+}

@@ -1,0 +1,116 @@
+//! Requests in datagrams: what is answered, and how much of it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::server::{Memcached, PATIENCE, with_each};
+
+/// A client that sends datagrams.
+pub(super) struct Datagrams {
+    socket: UdpSocket,
+    asked: u16,
+}
+
+impl Datagrams {
+    /// From an address of its own, of which it has no connection unless it is the usual one.
+    fn new(from: &str, port: u16) -> Self {
+        Self::connect(from, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    pub(super) fn connect(from: &str, to: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((from, 0)).expect("there are ports");
+        socket.connect(to).expect("there is a way");
+        socket.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
+        Self { socket, asked: 0 }
+    }
+
+    pub(super) fn send(&mut self, text: &str) {
+        self.asked += 1;
+        let [high, low] = self.asked.to_be_bytes();
+        let datagram = [&[high, low, 0, 0, 0, 1, 0, 0], text.as_bytes()].concat();
+        self.socket.send(&datagram).expect("it is taken");
+    }
+
+    /// The answer to the request that was sent last, put together from its datagrams.
+    fn receive(&mut self) -> String {
+        let mut parts: Vec<Option<Vec<u8>>> = Vec::new();
+        while parts.is_empty() || parts.iter().any(Option::is_none) {
+            let mut bytes = [0; 2048];
+            let len = self.socket.recv(&mut bytes).expect("an answer comes");
+            let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+            assert!((8..=1400).contains(&len) && (word(0), word(6)) == (self.asked, 0), "{:?}", &bytes[..8]);
+            parts.resize(word(4).into(), None);
+            parts[usize::from(word(2))] = Some(bytes[8..len].to_vec());
+        }
+        String::from_utf8(parts.into_iter().flatten().flatten().collect()).expect("text")
+    }
+
+    pub(super) fn ask(&mut self, question: &str, answer: &str) {
+        self.send(question);
+        assert_eq!(self.receive(), answer, "{question:?}");
+    }
+}
+
+/// A port that nobody has.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("there are ports").port()
+}
+
+#[test]
+fn datagrams_are_answered_in_frames() {
+    with_each(|setup| {
+        let port = free_port();
+        let server = Memcached::start(setup, &["-U", &port.to_string()]);
+        let mut witness = server.client();
+        let value = "x".repeat(100_000);
+        witness.ask(format!("set a 0 0 100000\r\n{value}\r\nset b 5 0 2\r\nhi\r\n"), "STORED\r\nSTORED\r\n");
+        let mut client = Datagrams::new("127.0.0.1", port);
+        for key in ["b", "b  "] {
+            client.ask(&format!("get {key}\r\n"), "VALUE b 5 2\r\nhi\r\nEND\r\n");
+        }
+        client.ask("get a b\r\n", &format!("VALUE a 0 100000\r\n{value}\r\nVALUE b 5 2\r\nhi\r\nEND\r\n"));
+        client.ask("set c 0 0 1\r\nx\r\nget c\r\ndelete c\r\n", "STORED\r\nVALUE c 0 1\r\nx\r\nEND\r\nDELETED\r\n");
+        client.ask("mg b v k\r\n", "VA 2 kb\r\nhi\r\n");
+        // What is not whole is not answered: the answer to the next one comes.
+        client.send("get b");
+        client.socket.send(&[0, 7, 0, 0, 0, 2, 0, 0, b'g']).expect("it is taken");
+        client.socket.send(&[0, 7]).expect("it is taken");
+        client.ask("get none\r\n", "END\r\n");
+        // Nobody is answered without bound.
+        client.send(&format!("get{}\r\n", " a".repeat(30)));
+        client.ask("get none\r\n", "END\r\n");
+        assert_eq!((witness.figure("datagrams_refused"), witness.figure("datagrams_withheld")), (2, 1));
+        server.stop();
+    });
+}
+
+/// Whoever names another's address as his own must not have that one sent more than he has sent himself.
+#[test]
+fn an_address_without_connection_gets_no_more_than_it_sends() {
+    with_each(|setup| {
+        let port = free_port();
+        let server = Memcached::start(setup, &["-U", &port.to_string()]);
+        let mut witness = server.client();
+        witness.ask("set a 0 0 60\r\n012345678901234567890123456789012345678901234567890123456789\r\n", "STORED\r\n");
+        let mut client = Datagrams::new("127.0.0.2", port);
+        client.ask("get none\r\n", "END\r\n");
+        client.send("get a\r\n");
+        client.send("version\r\n");
+        client.ask("get none\r\n", "END\r\n");
+        assert_eq!(witness.figure("datagrams_withheld"), 2);
+        let item = "VALUE a 0 60\r\n012345678901234567890123456789012345678901234567890123456789\r\nEND\r\n";
+        client.ask(&format!("get a{}\r\n", " ".repeat(item.len())), item);
+        // The witness's address is known, until it goes.
+        let mut known = Datagrams::new("127.0.0.1", port);
+        known.ask("get a\r\n", item);
+        drop(witness);
+        known.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it is no zero");
+        let mut bytes = [0; 2048];
+        // Connections end when the server has seen that.
+        while {
+            known.send("get a\r\n");
+            known.socket.recv(&mut bytes).is_ok()
+        } {}
+        server.stop();
+    });
+}
