@@ -4,7 +4,33 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use super::datagrams::{Datagrams, free_port};
 use super::server::{Client, Memcached, with_each, with_shards};
+
+/// What begins a request that stores a value of so many bytes, which follow it: in the text protocol, by a meta command, or in a packet.
+fn set(protocol: usize, key: &str, len: usize) -> Vec<u8> {
+    match protocol % 3 {
+        0 => format!("set {key} 0 0 {len}\r\n").into(),
+        1 => format!("ms {key} {len}\r\n").into(),
+        _ => packet(0x01, &[0; 8], key, len),
+    }
+}
+
+/// A request for the item `a`.
+fn get(protocol: usize) -> Vec<u8> {
+    match protocol % 3 {
+        0 => b"get a\r\n".into(),
+        1 => b"mg a v\r\n".into(),
+        _ => packet(0x00, &[], "a", 0),
+    }
+}
+
+fn packet(opcode: u8, extras: &[u8], key: &str, value_bytes: usize) -> Vec<u8> {
+    let body = u32::try_from(extras.len() + key.len() + value_bytes).expect("it is short");
+    let lengths = [key.len(), extras.len()].map(|len| u8::try_from(len).expect("they are short"));
+    let front = [0x80, opcode, 0, lengths[0], lengths[1], 0, 0, 0];
+    [&front, &body.to_be_bytes()[..], &[0; 12], extras, key.as_bytes()].concat()
+}
 
 #[test]
 fn mistakes_are_told_and_the_connection_goes_on() {
@@ -39,10 +65,17 @@ fn clients_that_vanish_or_stall_leave_nothing_behind() {
         let server = Memcached::start(setup, &[]);
         let mut witness = server.client();
         witness.ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
-        let stalled: Vec<_> = (0..20)
+        let begun = |protocol, len| [&set(protocol, "b", len), &b"xx"[..]].concat();
+        let stalled: Vec<_> = (0..32)
             .map(|number| {
                 let mut client = server.client();
-                client.send(["get a", "set b 0 0 100000\r\nxxx", "set b 0 0 3\r\nab", ""][number % 4]);
+                client.send(match number % 8 {
+                    0 => b"get a".to_vec(),
+                    // A part of a packet's header.
+                    1 => vec![0x80; 10],
+                    2..5 => begun(number, 100_000),
+                    _ => begun(number, 3),
+                });
                 client
             })
             .collect();
@@ -116,7 +149,8 @@ fn values_under_way_are_bounded() {
         let clients: Vec<_> = (0..10)
             .map(|number| {
                 let mut client = server.client();
-                client.send(format!("set a{number} 0 0 900000\r\n{begun}"));
+                client.send(set(number, &format!("a{number}"), 900_000));
+                client.send(&begun);
                 client
             })
             .collect();
@@ -147,7 +181,7 @@ fn announcements_take_no_memory() {
         let silent: Vec<_> = (0..32)
             .map(|number| {
                 let mut client = server.client();
-                client.send(format!("set a{number} 0 0 1000000\r\nx"));
+                client.send([&set(number, &format!("a{number}"), 1_000_000), &b"x"[..]].concat());
                 client
             })
             .collect();
@@ -164,25 +198,27 @@ fn announcements_take_no_memory() {
 }
 
 /// A client that asks for more than its connection takes, and reads nothing.
-fn deaf(server: &Memcached) -> Client<TcpStream> {
+fn deaf(server: &Memcached, protocol: usize) -> Client<TcpStream> {
     let mut client = server.client();
-    client.send("get a\r\n".repeat(30));
+    client.send(get(protocol).repeat(30));
     client
 }
 
-/// Values that are replaced while clients don't take them count for the memory; when they are too many, those clients are ended.
+/// Values that are replaced while clients don't take them count for the memory; when they are too many, those clients are ended, and
+/// their address is no longer one of a client.
 #[test]
 fn who_takes_no_answers_does_not_use_up_the_memory() {
     with_each(|setup| {
-        let server = Memcached::start(setup, &["--cache-memory", "16M"]);
+        let port = free_port();
+        let server = Memcached::start(setup, &["--cache-memory", "16M", "-U", &port.to_string()]);
         let mut witness = server.client();
         let value = "x".repeat(900_000);
         let set = format!("set a 0 0 900000 noreply\r\n{value}\r\n");
         witness.ask(&set, "");
         let before = server.resident_bytes();
         let clients: Vec<_> = (0..40)
-            .map(|_| {
-                let client = deaf(&server);
+            .map(|number| {
+                let client = deaf(&server, number);
                 // It is refused when there is no memory.
                 witness.send(format!("{set}mn\r\n"));
                 let _ = witness.lines_until("MN");
@@ -198,7 +234,8 @@ fn who_takes_no_answers_does_not_use_up_the_memory() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         witness.ask(format!("set a 0 0 900000\r\n{value}\r\n"), "STORED\r\n");
-        drop(clients);
+        drop((clients, witness));
+        Datagrams::new("127.0.0.1", port).wait_until_unknown();
         server.stop();
     });
 }

@@ -1,7 +1,8 @@
 //! Requests in datagrams: what is answered, and how much of it.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::server::{Memcached, PATIENCE, with_each};
 
@@ -13,7 +14,7 @@ pub(super) struct Datagrams {
 
 impl Datagrams {
     /// From an address of its own, of which it has no connection unless it is the usual one.
-    fn new(from: &str, port: u16) -> Self {
+    pub(super) fn new(from: &str, port: u16) -> Self {
         Self::connect(from, SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
@@ -45,6 +46,20 @@ impl Datagrams {
         String::from_utf8(parts.into_iter().flatten().flatten().collect()).expect("text")
     }
 
+    /// Asks until an answer that is longer than the question does not come. Connections end when the server has seen that.
+    pub(super) fn wait_until_unknown(&mut self) {
+        self.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it is no zero");
+        let deadline = Instant::now() + PATIENCE;
+        let mut bytes = [0; 2048];
+        while {
+            self.send("version\r\n");
+            self.socket.recv(&mut bytes).is_ok()
+        } {
+            assert!(Instant::now() < deadline, "the address is still known");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(super) fn ask(&mut self, question: &str, answer: &str) {
         self.send(question);
         assert_eq!(self.receive(), answer, "{question:?}");
@@ -52,7 +67,7 @@ impl Datagrams {
 }
 
 /// A port that nobody has.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("there are ports").port()
 }
 
@@ -104,13 +119,7 @@ fn an_address_without_connection_gets_no_more_than_it_sends() {
         let mut known = Datagrams::new("127.0.0.1", port);
         known.ask("get a\r\n", item);
         drop(witness);
-        known.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it is no zero");
-        let mut bytes = [0; 2048];
-        // Connections end when the server has seen that.
-        while {
-            known.send("get a\r\n");
-            known.socket.recv(&mut bytes).is_ok()
-        } {}
+        known.wait_until_unknown();
         server.stop();
     });
 }
