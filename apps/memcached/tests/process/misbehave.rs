@@ -111,18 +111,23 @@ impl Drop for End<'_> {
 #[derive(Debug)]
 struct Levels {
     connections: u64,
+    /// Of values that are gone and that answers have.
+    held_bytes: u64,
     descriptors: usize,
     resident_bytes: usize,
 }
 
 impl Levels {
     fn of(server: &Memcached) -> Self {
-        let connections = server.client().figure("curr_connections");
-        Self { connections, descriptors: server.descriptors(), resident_bytes: server.resident_bytes() }
+        let mut client = server.client();
+        let [connections, held_bytes] = ["curr_connections", "held_bytes"].map(|name| client.figure(name));
+        drop(client);
+        Self { connections, held_bytes, descriptors: server.descriptors(), resident_bytes: server.resident_bytes() }
     }
 
     fn are_reached(&self, now: &Self) -> bool {
         now.connections <= self.connections
+            && now.held_bytes <= self.held_bytes
             && now.descriptors <= self.descriptors
             && now.resident_bytes <= self.resident_bytes + LEFT_BYTES
     }
