@@ -44,8 +44,7 @@ impl Expiry {
     pub fn new(exptime: i64, now_s: u32) -> Self {
         Self(match exptime {
             0 => 0,
-            // The first second there was has passed.
-            ..0 => 1,
+            ..0 => 1, // The first second there was has passed.
             1..=MAX_RELATIVE_S => now_s.saturating_add(u32::try_from(exptime).unwrap_or(u32::MAX)),
             absolute => u32::try_from(absolute).unwrap_or(u32::MAX),
         })
@@ -124,9 +123,8 @@ pub enum Counted {
 
 /// The items of one shard, in memory that is bounded.
 ///
-/// Small values lie behind their keys in pages of 64 KiB that are cut into chunks of one size, others in memory of their own,
-/// so that they can be handed out without being copied. When there is no memory left, what has not been asked for lately makes
-/// room. The time is an argument everywhere, in seconds since 1970; it must not go backwards.
+/// Small values lie behind their keys in pages of 64 KiB that are cut into chunks of one size, others in memory of their own, to be handed out
+/// uncopied. What has not been asked for lately makes room. The time is an argument everywhere, in seconds since 1970; it never goes backwards.
 ///
 /// ```
 /// use sunstar_memcache::{Expiry, KeyHash, StorageVerb, Store, Stored, Value};

@@ -6,6 +6,7 @@ mod corpus;
 mod datagrams;
 mod frames;
 mod meta;
+mod numbers;
 mod packets;
 mod pieces;
 mod properties;
