@@ -3,6 +3,8 @@
 
 #[path = "../../crates/memcache/src/tests/answered.rs"]
 mod answered;
+#[path = "../../crates/memcache/src/tests/numbers.rs"]
+mod numbers;
 #[path = "../../crates/memcache/src/tests/pieces.rs"]
 mod pieces;
 

@@ -24,7 +24,7 @@ const LARGE_BYTES: usize = LARGE_FRAMES * (LARGE_FRAME_BYTES + LARGE_HEADROOM_BY
 const LARGE_POOL: PoolOptions =
     PoolOptions { frame_bytes: LARGE_FRAME_BYTES, headroom_bytes: LARGE_HEADROOM_BYTES, limit_frames: LARGE_FRAMES };
 
-/// Whether so many of them are held that the packets in them are to be copied.
-const fn is_short(held_frames: usize) -> bool {
-    held_frames > LARGE_FRAMES / 2
+/// Whether so many of them are held that the packets in them are to be copied, when so many are not there any more.
+const fn is_short(held_frames: usize, retired_frames: usize) -> bool {
+    held_frames > (LARGE_FRAMES - retired_frames) / 2
 }

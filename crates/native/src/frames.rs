@@ -51,7 +51,9 @@ impl<Q: Queue> Queue for Frames<Q> {
     fn rx_burst(&mut self, now: Instant, out: &mut VecDeque<Packet>, max: usize) -> Result<usize, QueueError> {
         let before = out.len();
         let result = self.inner.rx_burst(now, out, max);
-        let kept_bytes = if self.pool.counters().in_use_frames > self.half {
+        let frames = self.pool.counters();
+        // Of those that are left, if some were retired.
+        let kept_bytes = if frames.in_use_frames > self.half + frames.retired_frames / 2 {
             0
         } else if self.inner.is_short_of_large_frames() {
             self.pool.frame_memory_bytes()
@@ -134,6 +136,25 @@ mod tests {
             let mut arrived = VecDeque::new();
             there.rx_burst(Instant::ORIGIN, &mut arrived, 1).expect("the link is there");
             assert_eq!(arrived[0].buffers()[0], b"a packet");
+            assert_eq!(there.copies().copies(), copied);
+        }
+    }
+
+    #[test]
+    fn packets_stay_in_their_frames_when_others_were_retired() {
+        let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 0, limit_frames: 8 };
+        let pool = Rc::new(Pool::new(options).expect("there is memory"));
+        let (mut here, there) = link(LinkOptions::default());
+        let mut there = Frames::new(there, Rc::clone(&pool), options.limit_frames);
+        (0..4).for_each(|_| pool.take().expect("there is a free one").freeze().retire());
+        let mut held = Vec::new();
+        for copied in [0, 0, 1] {
+            let mut frame = pool.take().expect("there is a free one");
+            frame.extend_from_slice(b"a packet").expect("it fits");
+            let sent = Packet::from(frame.freeze());
+            held.push(sent.buffers()[0].clone());
+            here.tx_burst(Instant::ORIGIN, &mut VecDeque::from([sent])).expect("the link is there");
+            there.rx_burst(Instant::ORIGIN, &mut VecDeque::new(), 1).expect("the link is there");
             assert_eq!(there.copies().copies(), copied);
         }
     }

@@ -169,7 +169,7 @@ const TCP: &[Figure<TcpCounters>] = &[
     ),
     Figure::counter(
         "sunstar_tcp_cut_port_searches_total",
-        "Connections for which not all ports were looked at, since that was done too often of late.",
+        "Connections that were not opened though not all ports were looked at, since that was done too often of late.",
         |of| of.port_searches_cut,
     ),
     Figure::counter("sunstar_tcp_resets_sent_total", "Resets that were sent.", |of| of.resets_sent),

@@ -38,6 +38,8 @@ pub struct PoolOptions {
 pub struct PoolCounters {
     /// Frames that are out, and those that were [retired](crate::Buffer::retire).
     pub in_use_frames: usize,
+    /// Those of them that were retired: nobody holds them, and they never come back.
+    pub retired_frames: usize,
     /// The most frames that have been out at the same time.
     pub high_water_frames: usize,
     /// Bytes taken for frames and their headers; they are kept until [`Pool::free_unused_memory`], or until the pool and all its frames
@@ -105,6 +107,7 @@ struct Core {
     fresh: Cell<usize>,
     slabs: RefCell<Vec<Slab>>,
     in_use: Cell<usize>,
+    retired: Cell<usize>,
     high_water: Cell<usize>,
     exhausted: Cell<u64>,
 }
@@ -166,6 +169,7 @@ impl Pool {
             fresh: Cell::new(0),
             slabs: RefCell::new(Vec::new()),
             in_use: Cell::new(0),
+            retired: Cell::new(0),
             high_water: Cell::new(0),
             exhausted: Cell::new(0),
         };
@@ -202,6 +206,7 @@ impl Pool {
     pub fn counters(&self) -> PoolCounters {
         PoolCounters {
             in_use_frames: self.core.in_use.get(),
+            retired_frames: self.core.retired.get(),
             high_water_frames: self.core.high_water.get(),
             reserved_bytes: self.core.slabs.borrow().len() * (self.core.slab.size() + self.core.headers.size()),
             exhausted: self.core.exhausted.get(),
@@ -337,7 +342,9 @@ unsafe fn release_frame(block: NonNull<Block>) {
     let header = unsafe { frame.as_ref() };
     // SAFETY: `take` put one count there, and the frame is released once per `take`.
     let core = unsafe { Rc::from_raw(header.core.get()) };
-    if !header.block.is_retired() {
+    if header.block.is_retired() {
+        core.retired.set(core.retired.get() + 1);
+    } else {
         header.next_free.set(core.free.replace(Some(frame)));
         core.in_use.set(core.in_use.get() - 1);
     }

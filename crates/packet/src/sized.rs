@@ -85,6 +85,7 @@ impl SizedPools {
         let mut sum = PoolCounters { exhausted: self.failures.get(), ..PoolCounters::default() };
         for counters in self.pools.iter().map(Pool::counters) {
             sum.in_use_frames += counters.in_use_frames;
+            sum.retired_frames += counters.retired_frames;
             sum.high_water_frames += counters.high_water_frames;
             sum.reserved_bytes += counters.reserved_bytes;
         }

@@ -82,3 +82,23 @@ fn what_was_due_before_the_end_is_sent_if_somebody_has_time_and_else_told() {
         assert!(tally.latencies.max().abs_diff(98_500_000) < 100_000, "{}", tally.latencies.max());
     });
 }
+
+#[test]
+fn what_is_sent_late_by_nobody_elses_fault_is_told() {
+    on_a_shard(|| {
+        let load = late();
+        load.wait_for_request(0);
+        load.give_out();
+        let given = load.take().tally.lateness;
+        assert!(given.len() == 1 && given.min() >= 990_000_000, "{}", given.min());
+        // This one has a connection only now, but was due while nobody looked.
+        let now = lowres::now();
+        assert!(load.take_request(1, now, now).is_some());
+        let taken = load.take().tally.lateness;
+        assert!(taken.len() == 1 && taken.min() >= 990_000_000, "{}", taken.min());
+        // Nobody but the server kept this one waiting.
+        load.paced.set(Instant::ORIGIN);
+        assert!(load.take_request(1, now, now).is_some());
+        assert_eq!(load.take().tally.lateness.max(), 0);
+    });
+}

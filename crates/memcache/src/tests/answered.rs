@@ -3,7 +3,8 @@
 use sunstar_memcache::{ClientEvent, Endpoint, Limits, RetrievalCommand, StorageCommand, StorageVerb};
 use sunstar_packet::Buffer;
 
-use super::pieces::{LIMITS, numbers_were_sent, seeded, split};
+use super::numbers::numbers_were_sent;
+use super::pieces::{LIMITS, seeded, split};
 
 /// The longest value that a client takes.
 const CLIENT_VALUE_BYTES: usize = 60;

@@ -7,6 +7,7 @@ mod datagrams;
 mod frames;
 mod joining;
 mod meta;
+mod numbers;
 mod packets;
 mod pieces;
 mod properties;

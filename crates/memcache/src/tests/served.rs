@@ -3,7 +3,8 @@
 use sunstar_memcache::{BinaryRequest, Endpoint, MAX_KEY_BYTES, MetaCommand, Request};
 use sunstar_packet::Buffer;
 
-use super::pieces::{LIMITS, numbers_were_sent, seeded, split};
+use super::numbers::numbers_were_sent;
+use super::pieces::{LIMITS, seeded, split};
 
 thread_local! {
     /// Made once: the frames of an endpoint are a large piece of memory.

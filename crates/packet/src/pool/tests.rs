@@ -235,9 +235,11 @@ fn what_is_retired_is_never_handed_out_again_and_keeps_nothing_of_the_pool() {
     let [one, other, third] = [0; 3].map(|_| pool.take().expect("below the limit").freeze());
     let (place, kept) = (one.as_ptr(), one.clone());
     one.retire();
+    assert_eq!(pool.counters().retired_frames, 0, "somebody has it still");
     drop(kept);
     drop((other, third));
-    assert_eq!(pool.counters().in_use_frames, 1, "it is not there to be used");
+    let counters = pool.counters();
+    assert_eq!((counters.in_use_frames, counters.retired_frames), (1, 1), "it is not there to be used");
     let left: Vec<_> = (0..3).map_while(|_| pool.take()).collect();
     assert!(left.len() == 2 && left.iter().all(|frame| frame.as_ptr() != place));
     drop(left);

@@ -66,7 +66,7 @@ pub struct Counters {
     pub connects: u64,
     /// Connections that were not opened, since all ports for their destination were in use.
     pub ports_exhausted: u64,
-    /// How often not all ports were looked at, since that was done too often of late: some may have been free.
+    /// Connections that were not opened though not all ports were looked at, since that was done too often of late: some may have been free.
     pub port_searches_cut: u64,
     /// Segments of no connection, for ports on which nobody listens, or that were refused: a reset was sent.
     pub resets_sent: u64,

@@ -200,8 +200,9 @@ impl<M: PacketMemory> Receiver<M> {
 
     /// How many large frames are out and not in the ring: packets that were received lie in them.
     pub fn held_large_frames(&self) -> usize {
-        let out = self.large.as_ref().map_or(0, |large| large.counters().in_use_frames);
-        out.saturating_sub(self.posted_large)
+        let counters = self.large.as_ref().map(|large| large.counters()).unwrap_or_default();
+        // Those that lay in the ring of an earlier session may have been retired.
+        counters.in_use_frames.saturating_sub(counters.retired_frames + self.posted_large)
     }
 
     /// Ends it though the device may go on writing into the frames of the ring, which are therefore never used again. `note` is told where each of

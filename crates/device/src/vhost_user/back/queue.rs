@@ -273,7 +273,7 @@ impl Queue for BackQueue {
     }
 
     fn is_short_of_large_frames(&self) -> bool {
-        self.state.large.as_ref().is_some_and(|large| is_short(large.counters().in_use_frames))
+        self.state.large.as_ref().is_some_and(|large| is_short(large.counters().in_use_frames, 0))
     }
 
     fn free_unused_memory(&mut self) {

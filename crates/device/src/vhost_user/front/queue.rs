@@ -307,7 +307,8 @@ impl Queue for FrontQueue {
     }
 
     fn is_short_of_large_frames(&self) -> bool {
-        self.rings.as_ref().is_some_and(|rings| is_short(rings.receiver.held_large_frames()))
+        let retired = self.large.counters().retired_frames;
+        self.rings.as_ref().is_some_and(|rings| is_short(rings.receiver.held_large_frames(), retired))
     }
 
     fn free_unused_memory(&mut self) {

@@ -66,7 +66,9 @@ impl Connection {
                 Some(last) => last.try_append(data).err(),
                 None => Some(data),
             };
-            unsent.extend(apart);
+            if let Some(data) = apart {
+                unsent.push_back(data);
+            }
         }
         Ok(())
     }

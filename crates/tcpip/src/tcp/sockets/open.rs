@@ -19,7 +19,7 @@ use crate::time::Instant;
 pub enum OpenError {
     /// The address is in use (`EADDRINUSE`).
     InUse,
-    /// All ports to this destination are in use (`EADDRNOTAVAIL`).
+    /// All ports to this destination are in use, or almost all, and none was found that is free (`EADDRNOTAVAIL`).
     NoPort,
     /// There are as many connections as may be (`ENOBUFS`).
     Full,
@@ -37,7 +37,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InUse => "the address is in use",
-            Self::NoPort => "all ports for this destination are in use",
+            Self::NoPort => "no free port was found for this destination",
             Self::Full => "there are as many connections as may be",
             Self::Mixed => "source and destination are of different versions of IP",
             Self::NoRoute => "there is no way to the destination",

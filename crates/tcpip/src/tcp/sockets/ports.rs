@@ -144,7 +144,8 @@ impl Sockets {
     ///
     /// How many are looked at does not depend on how many there are, but on what part of them is in use: where several in a row are, it
     /// goes on at a place drawn by lot. When even that finds none again and again all are looked at, unless that was done too often of late for
-    /// whichever destinations; and if none is found, none is looked at for this destination for a while.
+    /// whichever destinations: then some may be free, and whoever tries again has others looked at. If all are in use, none is looked at for this
+    /// destination for a while.
     pub(super) fn choose_port(&mut self, now: Instant, flow: &FourTuple) -> Option<u16> {
         if self.ports.is_exhausted(now, flow) {
             self.counters.ports_exhausted += 1;
@@ -167,7 +168,7 @@ impl Sockets {
         for searched in 0..count {
             if searched % SEARCHED == 0 && !self.ports.searches.take(now) {
                 self.counters.port_searches_cut += 1;
-                break;
+                return None;
             }
             let candidate = self.ports.next(offset, flow);
             if let Some(candidate) = candidate.filter(|candidate| !self.is_used(candidate)) {

@@ -279,6 +279,30 @@ fn memory_of_queues_that_have_gone_is_free_when_the_next_back_end_comes() {
     }
 }
 
+#[test]
+fn large_frames_that_are_never_used_again_are_not_held() {
+    let scene = Scene::new();
+    let listener = scene.listen();
+    let (mut front, mut back) = scene.meet(&listener, ALL);
+    let mut queue = scene.queue(&mut front, 0);
+    for round in 1..=3 {
+        for _ in 0..400 {
+            back.give(0, &[0; 20_000]);
+            assert_eq!(receive(&mut *queue).len(), 1);
+        }
+        back.give(0, &[0; 20_000]);
+        let held = receive(&mut *queue);
+        assert!(!queue.is_short_of_large_frames(), "{} packet is held", held.len());
+        // It is asked to stop, and does not.
+        back.session.fall_silent();
+        back.session.say(&[0xff; 12]);
+        let again = back::accept(&listener, ALL, 1, &scene.memory);
+        back = again.join().expect("the thread ends").expect("they agree");
+        meet_again(&mut *queue, round);
+    }
+    assert!(scene.pool.counters().retired_frames > 250, "there were no large ones in the end");
+}
+
 /// A back end of two pairs that refuses a ring, and answers to so many requests to stop before it closes the connection. Answers with the rings
 /// that it was asked to stop.
 fn refuse(stream: UnixStream, refused: u32, stops: usize) -> Vec<u32> {

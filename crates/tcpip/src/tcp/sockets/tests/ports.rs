@@ -117,9 +117,33 @@ fn destinations_without_ports_are_remembered_however_many_there_are_and_cost_lit
     let sum: usize = sums.iter().sum();
     assert!(sum < 300_000 + 270_000 + 30 * usize::from(DESTINATIONS) * 320, "{sum}");
     assert!(cuts.last().is_some_and(|cut| *cut > 100), "{cuts:?}");
-    assert_eq!(client.sockets.counters().ports_exhausted, 32 * u64::from(DESTINATIONS));
+    let counters = client.sockets.counters();
+    assert_eq!(counters.ports_exhausted + counters.port_searches_cut, 32 * u64::from(DESTINATIONS));
     let other = client.connect(500);
     assert_eq!((other.0.is_ok(), other.1), (true, 1), "others have theirs");
+}
+
+/// One port of some thousands is free, so that mostly none is among those that are always looked at.
+#[test]
+fn a_destination_whose_search_was_cut_has_its_ports_all_the_same() {
+    let mut client = Client::new(|_| true);
+    for (number, port) in FreePorts::default().all_from(0).enumerate() {
+        client.connect_from(port, 80).expect("nobody has it");
+        if number % 5_000 != 1_234 {
+            client.connect_from(port, 81).expect("nobody has it");
+        }
+    }
+    while client.sockets.counters().port_searches_cut == 0 {
+        client.now = client.now + Duration::from_millis(11);
+        assert_eq!(client.connect(80).0, Err(OpenError::NoPort));
+    }
+    let before = client.sockets.counters();
+    let mut tries = core::iter::from_fn(|| Some(client.connect(81).0.is_ok()));
+    let failed = tries.by_ref().take(1_000).take_while(|is_found| !is_found).count();
+    assert!((1..1_000).contains(&failed), "{failed}, {before:?}");
+    let after = client.sockets.counters();
+    assert_eq!(after.ports_exhausted, before.ports_exhausted, "some are free");
+    assert_eq!(after.port_searches_cut, before.port_searches_cut + failed as u64);
 }
 
 #[test]
