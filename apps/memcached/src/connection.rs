@@ -195,7 +195,9 @@ impl Session<'_> {
                 if let Some(key) = stale {
                     self.operate(Operation::Forget, &key, Value::new());
                 }
-                if !noreply {
+                // An answer is no command. Were it answered in its turn, two servers that take each other for clients would never end.
+                let is_answer = self.client.is_none() && refusal == Refusal::UnknownCommand;
+                if !noreply && !is_answer {
                     self.tell(|output| output.put_refusal(refusal));
                 }
             }

@@ -91,6 +91,9 @@ fn datagrams_are_answered_in_frames() {
         client.socket.send(&[0, 7, 0, 0, 0, 2, 0, 0, b'g']).expect("it is taken");
         client.socket.send(&[0, 7]).expect("it is taken");
         client.ask("get none\r\n", "END\r\n");
+        // Neither is what answers: two servers would go on for ever.
+        client.send("ERROR\r\n");
+        client.ask("get none\r\n", "END\r\n");
         // Nobody is answered without bound.
         client.send(&format!("get{}\r\n", " a".repeat(30)));
         client.ask("get none\r\n", "END\r\n");
