@@ -98,7 +98,7 @@ fn store(verb: StorageVerb, line: &Buffer, words: &[&[u8]], limits: &Limits) -> 
     }
     let noreply = is_noreply(words);
     let refused = |refusal, stale| Request::Refused { refusal, noreply, stale };
-    let Some(len) = unsigned(words[4]).and_then(|len| usize::try_from(len).ok()).filter(|len| *len <= MAX_VALUE_BYTES)
+    let Some(len) = signed(words[4]).and_then(|len| usize::try_from(len).ok()).filter(|len| *len <= MAX_VALUE_BYTES)
     else {
         return Parsed::Request(refused(Refusal::BadFormat, None));
     };

@@ -66,7 +66,7 @@ fn check_words(verb: MetaVerb, words: &[&[u8]]) -> Result<(), Refusal> {
 }
 
 fn store(verb: MetaVerb, line: &Buffer, words: &[&[u8]], limits: &Limits) -> Parsed {
-    let len = words.get(2).and_then(|len| unsigned(len)).and_then(|len| usize::try_from(len).ok());
+    let len = words.get(2).and_then(|len| signed(len)).and_then(|len| usize::try_from(len).ok());
     let Some(len) = len.filter(|len| *len <= MAX_VALUE_BYTES) else {
         return Parsed::Request(refused(check_words(verb, words).err().unwrap_or(Refusal::BadFormat)));
     };

@@ -167,6 +167,7 @@ const CLASSIC: &[&str] = &[
     "set a 0 0\r\n",
     "set a 0 0 1 2 3\r\n",
     "set a 0 0 -1\r\n",
+    "set a 0 0 +9\r\nflush_all\r\n",
     "set a 0 0 x\r\n",
     "set a 0 0 1x\r\n",
     "set a 0 0 2147483647\r\n",
