@@ -42,10 +42,13 @@ fn conversation() -> Option<Value> {
 fn serve(store: &mut Store, request: Request, answers: &mut Output) {
     match request {
         Request::Store(StorageCommand { verb, key, flags, exptime, noreply }, value) => {
-            store.execute(&Operation::Store { verb, flags, exptime, noreply }, &key, &value, 1, answers);
+            let key = store.key(&key);
+            store.execute(&Operation::Store { verb, flags, exptime, noreply }, key, &value, 1, answers);
         }
         Request::Retrieve { command, keys, .. } => {
-            keys.iter().for_each(|key| store.execute(&Operation::Retrieve(command), key, &Value::new(), 1, answers));
+            for key in keys.iter() {
+                store.execute(&Operation::Retrieve(command), store.key(key), &Value::new(), 1, answers);
+            }
             answers.put_reply(&Reply::End);
         }
         _ => {}
