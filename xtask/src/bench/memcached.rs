@@ -95,7 +95,7 @@ fn measure(contest: Contest, options: &Options) -> Result<Table> {
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
         for who in who.iter().cycle().skip(round % who.len()).take(who.len()) {
-            let result = load::measure(contest, *who, &load, options.seconds);
+            let result = load::measure(*who, &load, options.seconds);
             match &result {
                 Ok(figures) => println!("{:<16} {:<28} {figures:?}", contest.name(), who.name()),
                 Err(error) => println!("{:<16} {:<28} FAILED: {error:#}", contest.name(), who.name()),
@@ -112,6 +112,6 @@ fn measure(contest: Contest, options: &Options) -> Result<Table> {
 /// As many requests per second as the original answers on one processor.
 fn peak(seconds: f64) -> Result<f64> {
     let load = Contest::Single.load(None);
-    let figures = load::measure(Contest::Single, Who::Original, &load, seconds).context("the original's peak")?;
+    let figures = load::measure(Who::Original, &load, seconds).context("the original's peak")?;
     Ok(figures.rate)
 }

@@ -53,10 +53,6 @@ impl Contest {
         }
     }
 
-    pub(super) fn is_native(self) -> bool {
-        matches!(self, Self::Native | Self::NativePipelined)
-    }
-
     /// The load; at this rate if it is an open loop.
     pub(super) fn load(self, rate: Option<f64>) -> Load {
         let single = Load { pipeline: 1, gets: 0.9, multiget: 1, rate };
@@ -86,6 +82,13 @@ impl Contest {
             Self::Native | Self::NativePipelined => ("requests per second", |figures| figures.rate),
             Self::OpenLoop => ("99.9th percentile", |figures| figures.p999_us),
         }
+    }
+
+    /// Whether a round counts in which this one's load was the limit: only where what is compared is the server's own time.
+    pub(super) fn is_void(self, who: Who, figures: &Figures) -> bool {
+        let is_of_server = matches!(self, Self::Single | Self::Pipelined | Self::Multiget);
+        // Both ends of that one share both processors: all that it can do is what is measured.
+        figures.is_load_limit && !is_of_server && who != Who::OriginalOnBoth
     }
 
     pub(super) fn bars(self) -> Vec<Bar> {

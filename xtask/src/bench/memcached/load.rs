@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::contest::Contest;
 use super::server::{Server, Setup, Who, built};
 use super::{KEY_BYTES, VALUE_BYTES};
 use crate::bench::bypass::process::Process;
@@ -47,6 +46,8 @@ pub(super) struct Figures {
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
     pub(super) p999_us: f64,
+    /// Whether the load had no time left, or sent much later than it should have: what was measured may be what it can do.
+    pub(super) is_load_limit: bool,
 }
 
 impl Load {
@@ -79,7 +80,7 @@ impl Load {
 ///
 /// # Errors
 /// If the server or the load fails, or an answer is missing or wrong.
-pub(super) fn measure(contest: Contest, who: Who, load: &Load, seconds: f64) -> Result<Figures> {
+pub(super) fn measure(who: Who, load: &Load, seconds: f64) -> Result<Figures> {
     let polls = load.rate.is_some();
     let setup = Setup { memory_mib: MEMORY_MIB, polls, multiget: load.multiget, shards: 1 };
     let server = Server::start(who, setup)?;
@@ -90,7 +91,7 @@ pub(super) fn measure(contest: Contest, who: Who, load: &Load, seconds: f64) -> 
     }
     if who == Who::Floor {
         seawreck.arg("--no-verify");
-    } else if contest.is_native() {
+    } else if who == Who::Native {
         seawreck.arg("--fill");
     } else {
         fill(who, &server, KEYS)?;
@@ -100,7 +101,7 @@ pub(super) fn measure(contest: Contest, who: Who, load: &Load, seconds: f64) -> 
     let report = report(&seawreck, Duration::from_secs_f64(2.0 * seconds) + PATIENCE)?;
     let (server_s, load_s) = (server.cpu_seconds()? - server_before, own_seconds() - load_before);
     // What is polled for without a kernel is no time per request, and the keys were stored within it.
-    let (server_s, load_s) = if contest.is_native() { (f64::NAN, f64::NAN) } else { (server_s, load_s) };
+    let (server_s, load_s) = if who == Who::Native { (f64::NAN, f64::NAN) } else { (server_s, load_s) };
     figures(&report, server_s, load_s)
 }
 
@@ -140,6 +141,10 @@ fn figures(report: &Value, server_s: f64, load_s: f64) -> Result<Figures> {
         let value = report.pointer(pointer).and_then(Value::as_f64);
         value.with_context(|| format!("the load tells no {pointer}"))
     };
+    let is = |name: &str| {
+        let value = report["load_side"][name].as_bool();
+        value.with_context(|| format!("the load does not tell whether it {name}"))
+    };
     let (requests, elapsed_s) = (number("/requests")?, number("/elapsed_s")?);
     let percentile = |name: &str| number(&format!("/latency_ns/percentiles/{name}")).map(|nanos| nanos / 1e3);
     Ok(Figures {
@@ -151,5 +156,6 @@ fn figures(report: &Value, server_s: f64, load_s: f64) -> Result<Figures> {
         p50_us: percentile("50")?,
         p99_us: percentile("99")?,
         p999_us: percentile("99.9")?,
+        is_load_limit: is("is_saturated")? || is("is_late")?,
     })
 }

@@ -69,11 +69,18 @@ impl Table {
         let (what, _) = self.contest.value();
         for bar in self.contest.bars() {
             let (measured, met) = match self.ratio(&bar) {
+                None if self.void_rounds(bar.who) + self.void_rounds(bar.to) > 0 => ("void".to_owned(), "–"),
                 None => ("not measured".to_owned(), "–"),
                 Some(ratio) => (format!("{ratio:.3}"), if bar.is_met_by(ratio) { "yes" } else { "**no**" }),
             };
             let (who, to) = (bar.who.name(), bar.to.name());
             line(text, format_args!("| {what}, {who} to {to} | {} | {measured} | {met} |", bar.text()));
+        }
+        for row in &self.rows {
+            let (void, of, who) = (self.void_rounds(row.who), row.rounds.len(), row.who.name());
+            if void > 0 {
+                line(text, format_args!("\nVoid, since the load was the limit: {void} of {of} rounds of {who}."));
+            }
         }
         if let Some(ratio) = self.ratio_of(Who::Floor, Who::Original) {
             line(text, format_args!("\nThe floor's ratio to memcached: {ratio:.3}."));
@@ -88,8 +95,16 @@ impl Table {
     fn ratio_of(&self, who: Who, to: Who) -> Option<f64> {
         let (_, value) = self.contest.value();
         let row = |who| self.rows.iter().find(|row| row.who == who);
+        let counted = |who, figures: &Option<Figures>| figures.filter(|figures| !self.contest.is_void(who, figures));
         let rounds = row(who)?.rounds.iter().zip(&row(to)?.rounds);
-        median(rounds.filter_map(|(who, to)| Some(value(who.as_ref()?) / value(to.as_ref()?))).collect())
+        let ratio = |(one, other)| Some(value(&counted(who, one)?) / value(&counted(to, other)?));
+        median(rounds.filter_map(ratio).collect())
+    }
+
+    /// Rounds of one that don't count.
+    fn void_rounds(&self, who: Who) -> usize {
+        let rounds = self.rows.iter().filter(|row| row.who == who).flat_map(|row| row.rounds.iter().flatten());
+        rounds.filter(|figures| self.contest.is_void(who, figures)).count()
     }
 }
 
@@ -148,7 +163,31 @@ mod tests {
             p50_us: 1.0,
             p99_us: 1.0,
             p999_us: 1.0,
+            is_load_limit: false,
         }
+    }
+
+    #[test]
+    fn rounds_in_which_the_load_was_the_limit_are_void() {
+        let limited = |rate| Figures { is_load_limit: true, ..figures(1.0, rate) };
+        let mut table = Table::new(Contest::Native, &Contest::Native.load(None));
+        for (ours, theirs) in [(limited(900.0), figures(1.0, 100.0)), (figures(1.0, 450.0), figures(1.0, 100.0))] {
+            table.add(Who::Native, Ok(ours));
+            table.add(Who::Original, Ok(theirs));
+            table.add(Who::OriginalOnBoth, Ok(limited(100.0)));
+        }
+        let text = table.markdown();
+        assert!(text.contains("to memcached | ≥ 4 | 4.500 | yes |"), "{text}");
+        assert!(text.contains("to memcached on both processors | ≥ 4 | 4.500 | yes |"), "{text}");
+        assert!(text.contains("limit: 1 of 2 rounds of sunstar, vhost-user."), "{text}");
+        let mut table = Table::new(Contest::OpenLoop, &Contest::OpenLoop.load(None));
+        table.add(Who::IoUring, Ok(limited(1.0)));
+        table.add(Who::Original, Ok(figures(1.0, 1.0)));
+        assert!(table.markdown().contains("| ≤ 1 | void | – |"));
+        let mut table = Table::new(Contest::Single, &Contest::Single.load(None));
+        table.add(Who::IoUring, Ok(limited(1.0)));
+        table.add(Who::Original, Ok(figures(2.0, 1.0)));
+        assert!(table.markdown().contains("| ≤ 0.85 | 0.500 | yes |"), "what is compared is the server's time");
     }
 
     #[test]
