@@ -58,15 +58,24 @@ pub(super) struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
     Native,
+    /// Only beside floods, where a packet's way to the stack is most of what it costs.
+    Xdp,
     Kernel,
 }
 
 impl Side {
-    const ALL: [Self; 2] = [Self::Native, Self::Kernel];
+    /// Who is asked that.
+    fn all(contest: Contest) -> &'static [Self] {
+        match contest {
+            Contest::Flood { .. } => &[Self::Native, Self::Xdp, Self::Kernel],
+            _ => &[Self::Native, Self::Kernel],
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native, TAP",
+            Self::Xdp => "native, AF_XDP",
             Self::Kernel => "kernel, veth",
         }
     }
@@ -183,7 +192,8 @@ fn measure_all(world: &World, contests: &[Contest], options: &Options) -> Result
     for round in 0..options.rounds as usize {
         let watch = Watch::start();
         for &contest in contests {
-            for side in Side::ALL.into_iter().cycle().skip(round % 2).take(2) {
+            let sides = Side::all(contest);
+            for &side in sides.iter().cycle().skip(round % sides.len()).take(sides.len()) {
                 let what = || format!("{} under {}", side.name(), contest.name());
                 match contest {
                     Contest::Loss { per_mille, path } => {

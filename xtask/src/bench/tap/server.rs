@@ -1,4 +1,4 @@
-//! httpd, on its own stack behind the TAP or on the kernel's sockets behind the pair of interfaces.
+//! httpd, on its own stack behind the TAP or by AF_XDP, or on the kernel's sockets behind the pair of interfaces.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::world::{KERNEL, NATIVE, NATIVE_GATEWAY, TAP, World};
+use super::world::{KERNEL, NATIVE, NATIVE_GATEWAY, TAP, World, XDP, XDP_GATEWAY, XDP_THERE};
 use super::{SERVER_CPU, Side};
 use crate::bench::namespace::bound;
 use crate::command::{program, target_dir};
@@ -62,21 +62,17 @@ impl Server {
         httpd.args(["--blocked-reactor-notify-ms", "0"]).arg("--root").arg(files()?).args(arguments);
         let mut command = match side {
             Side::Native => {
-                httpd.args([
-                    "--network-stack",
-                    "native",
-                    "--device",
-                    &format!("tap:{TAP}"),
-                    "--host-ipv4-addr",
-                    NATIVE,
-                    "--gw-ipv4-addr",
-                    NATIVE_GATEWAY,
-                ]);
+                httpd.args(native(&format!("tap:{TAP}"), NATIVE, NATIVE_GATEWAY));
                 if per_mille > 0 {
                     let faults = format!("drop={},seed={seed}", f64::from(per_mille) / 1e3);
                     httpd.args(["--fault", &faults]);
                 }
                 httpd
+            }
+            Side::Xdp => {
+                // The kernel leaves checksums to a device that fills none in: what lies between is memory.
+                httpd.args(native(&format!("xdp:{XDP_THERE},checksum=ignore"), XDP, XDP_GATEWAY));
+                world.there(&httpd)
             }
             Side::Kernel => {
                 httpd.args(["--address", KERNEL]);
@@ -159,6 +155,10 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn native<'a>(device: &'a str, address: &'a str, gateway: &'a str) -> [&'a str; 8] {
+    ["--network-stack", "native", "--device", device, "--host-ipv4-addr", address, "--gw-ipv4-addr", gateway]
 }
 
 /// Makes the directory with the file.

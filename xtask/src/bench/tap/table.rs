@@ -191,8 +191,8 @@ impl Floods {
         }
         let mut text = "\n## Connections beside a flood of SYNs\n\n".to_owned();
         text.push_str(
-            "What the kernel's server takes for a SYN is not all here: its side of the pair receives on the processor of who sends. Behind the \
-             TAP it is a read and a write each.\n\n",
+            "What a server behind a pair takes for a SYN is not all here: the pair receives on the processor of who sends. Behind the TAP it is \
+             a read and a write each.\n\n",
         );
         text.push_str(
             "| stack | SYNs/s | server µs/SYN | server busy, with | asked, not served | p50 ms without, with | p99 ms without, with | \

@@ -1,5 +1,6 @@
 //! The network: this process's namespace with the load client, and at the other ends of two links the native stack, behind a TAP,
-//! and the kernel's, in a namespace of its own behind a pair of virtual Ethernet interfaces.
+//! and the kernel's, in a namespace of its own behind a pair of virtual Ethernet interfaces; and the native stack by AF_XDP there, behind
+//! another pair.
 
 use std::cell::Cell;
 use std::fs;
@@ -27,6 +28,14 @@ const PAIR_CLIENT: &str = "10.8.0.1/24";
 const PAIR_SERVER: &str = "10.8.0.2/24";
 const PAIR_NETWORK: &str = "10.8.0.0/24";
 pub(super) const KERNEL: &str = "10.8.0.2";
+/// The pair for AF_XDP, with one queue, the client's address there, and the native stack's.
+const XDP_HERE: &str = "veth2";
+pub(super) const XDP_THERE: &str = "veth3";
+const XDP_CLIENT: &str = "10.7.0.1/24";
+pub(super) const XDP: &str = "10.7.0.2";
+pub(super) const XDP_GATEWAY: &str = "10.7.0.1";
+
+const ONE_QUEUE: &str = "numrxqueues 1 numtxqueues 1";
 
 const FIRST_PORT: u16 = 10_000;
 
@@ -60,6 +69,9 @@ impl World {
             format!("link add {HERE} type veth peer name {THERE} netns {there}"),
             format!("addr add {PAIR_CLIENT} dev {HERE}"),
             format!("link set {HERE} up"),
+            format!("link add {XDP_HERE} {ONE_QUEUE} type veth peer name {XDP_THERE} {ONE_QUEUE} netns {there}"),
+            format!("addr add {XDP_CLIENT} dev {XDP_HERE}"),
+            format!("link set {XDP_HERE} up"),
             // What is sent to those from whom the flood comes ends here without more ado.
             format!("route add blackhole {STRANGERS}"),
         ] {
@@ -68,6 +80,7 @@ impl World {
         for arguments in [
             format!("addr add {PAIR_SERVER} dev {THERE}"),
             format!("link set {THERE} up"),
+            format!("link set {XDP_THERE} up"),
             // By the route, since a namespace may not choose any as its default.
             format!("route replace {PAIR_NETWORK} dev {THERE} congctl {CONGESTION}"),
             format!("route add default via {KERNEL_GATEWAY}"),
