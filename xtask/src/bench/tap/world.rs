@@ -72,11 +72,18 @@ impl World {
             format!("link add {XDP_HERE} {ONE_QUEUE} type veth peer name {XDP_THERE} {ONE_QUEUE} netns {there}"),
             format!("addr add {XDP_CLIENT} dev {XDP_HERE}"),
             format!("link set {XDP_HERE} up"),
-            // What is sent to those from whom the flood comes ends here without more ado.
+            // So the stacks look for nobody else when they answer the flood.
             format!("route add blackhole {STRANGERS}"),
         ] {
             do_it(&mut words("ip", &arguments))?;
         }
+        // What is sent to those from whom the flood comes ends here without more ado: on a real network others would have it, and here it
+        // takes the time of the processor that sends it.
+        let chain = |name: &str| {
+            format!("chain {name} {{ type filter hook ingress device {name} priority 0; ip daddr {STRANGERS} drop; }}")
+        };
+        let chains = [TAP, HERE, XDP_HERE].map(chain).join("\n");
+        do_it(&mut program("nft", &[&format!("table netdev strangers {{ {chains}\n }}")]))?;
         for arguments in [
             format!("addr add {PAIR_SERVER} dev {THERE}"),
             format!("link set {THERE} up"),
@@ -120,7 +127,7 @@ impl World {
                 _ => format!("iifname {name} numgen random mod 1000 < {per_mille} drop;"),
             };
             let chain = format!("chain in {{ type filter hook prerouting priority -300; {rule} }}");
-            program("nft", &[&format!("flush ruleset; table ip loss {{ {chain}\n }}")])
+            program("nft", &[&format!("table ip loss; flush table ip loss; table ip loss {{ {chain}\n }}")])
         };
         do_it(&mut nft(HERE))?;
         do_it(&mut self.there(&nft(THERE)))
