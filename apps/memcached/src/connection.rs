@@ -60,6 +60,11 @@ pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served)
                 break;
             }
             server.look_ahead(requests.iter().filter_map(Request::key));
+            if let [request] = &requests[..]
+                && let Some(key) = request.key()
+            {
+                server.look_ahead_with_others(key).await;
+            }
             for request in requests.drain(..) {
                 session.take(request).await?;
             }

@@ -25,6 +25,7 @@
 //! - If all that is left is held, values are refused (`store_no_memory`).
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod batch;
 mod clock;
 mod connection;

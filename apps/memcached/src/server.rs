@@ -18,6 +18,7 @@ use sunstar::net::{self, Address, Listener, ListenerOptions};
 use sunstar::prelude::*;
 use sunstar_memcache::{Endpoint, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
 
+use crate::ahead::Ahead;
 use crate::clock::Clock;
 use crate::connection::{self, GRACE};
 use crate::connections::{Connections, Served};
@@ -92,6 +93,7 @@ pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
     pub(crate) store: RefCell<Store>,
     pub(crate) counters: Counters,
+    ahead: Ahead,
     pub(crate) udp: udp::Udp,
     pub(crate) published: OnceCell<Registration>,
     peers: OnceCell<Sharded<Server>>,
@@ -125,6 +127,7 @@ impl Server {
             endpoint: Endpoint::new(limits),
             store: RefCell::new(store),
             counters: Counters::default(),
+            ahead: Ahead::default(),
             udp: udp::Udp::default(),
             published: OnceCell::new(),
             peers: OnceCell::new(),
@@ -183,6 +186,14 @@ impl Server {
         }
         let here = shard_id();
         self.store.borrow().look_ahead(keys.filter(|key| self.shard_of(*key) == here));
+    }
+
+    /// Fetches what is needed to find the item of a key that is here, together with those of other connections.
+    pub(crate) async fn look_ahead_with_others(&self, key: &[u8]) {
+        let key = self.key(key);
+        if shard_count() == 1 || self.shard_of(key) == shard_id() {
+            self.ahead.join(&self.store, key).await;
+        }
     }
 
     /// The second since 1970 on the clock of items, which never goes backwards.

@@ -22,7 +22,7 @@ const FETCHED_BYTES: usize = 4 * LINE_BYTES;
 
 impl Store {
     /// Fetches what is needed to find the items of these keys, the first [`KEYS_AHEAD`] of them. It changes nothing, and is worth its time
-    /// for two keys or more.
+    /// for two keys or more. Of a key without bytes no more is known than its hash, and what its bucket has first is taken for its item.
     pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = Key<'k>>) {
         let mut ahead = [(0, Key::with_hash(&[], 0)); KEYS_AHEAD];
         let mut count = 0;
@@ -42,6 +42,7 @@ impl Store {
         // If that is another one, the next.
         for (id, key) in ahead {
             if let Some(first) = chunk(*id)
+                && !key.bytes().is_empty()
                 && item::key(first) != key.bytes()
                 && let Some(next) = chunk(item::CHAIN.of(first))
             {

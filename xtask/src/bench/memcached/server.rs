@@ -85,7 +85,8 @@ impl Who {
             Self::IoUring => ours(setup, "io_uring"),
             Self::Epoll => ours(setup, "epoll"),
             Self::Native => {
-                let mut command = ours(setup, "epoll");
+                // Both ends look for packets all the time, as they do by default.
+                let mut command = ours(Setup { polls: true, ..setup }, "epoll");
                 command.args(device("server")).args(["--host-ipv4-addr", NATIVE_SERVER]);
                 command
             }
