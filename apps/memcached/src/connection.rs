@@ -2,6 +2,7 @@
 
 mod binary;
 pub(crate) mod datagram;
+mod list;
 
 use std::future::poll_fn;
 use std::iter;
@@ -211,11 +212,11 @@ impl Session<'_> {
             Request::MetaNoop => self.tell(|output| output.put(b"MN\r\n")),
             Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
             Request::Verbosity { noreply } => self.done(noreply),
-            Request::FlushAll { .. } | Request::Stats(_) | Request::CacheMemlimit { .. } => {
-                self.finish().await?;
-                self.administrate(request).await?;
-            }
             Request::Quit => {}
+            concerns_all => {
+                self.finish().await?;
+                self.administrate(concerns_all).await?;
+            }
         }
         self.pause().await
     }
@@ -239,6 +240,14 @@ impl Session<'_> {
                 self.done(noreply);
             }
             Request::Stats(parameters) => stats::answer(self.server, &parameters, &mut self.output).await?,
+            Request::List { form, classes } => self.list(form, classes).await?,
+            Request::Crawl { noreply } => {
+                peers
+                    .invoke_on_all(|server: Rc<Server>| async move { server.crawl().await })
+                    .await
+                    .map_err(|_| Error::Stopped)?;
+                self.done(noreply);
+            }
             _ => {}
         }
         Ok(())

@@ -23,6 +23,22 @@
 //! - What answers still hold is not evicted, since that would free nothing (`lrutail_reflocked`). When they hold more than an eighth of
 //!   the memory in values that are gone, clients that have taken nothing for two seconds are ended (`slow_ended`).
 //! - If all that is left is held, values are refused (`store_no_memory`).
+//!
+//! # Datagrams
+//!
+//! Who sends a datagram (`--udp-port`) can name any address as his own, and what answers it goes there.
+//!
+//! - An answer has fewer bytes than its request, both with their frame headers. Spaces before its end make a request longer.
+//! - While a connection from the same address is served, an answer may be longer, up to 48 datagrams of 1400 bytes. Each shard answers
+//!   an address by `--udp-budget` bytes a second in such answers, and by a second's worth at once, or one answer if that is more. A
+//!   new connection brings no new budget.
+//! - What may not be answered is withheld and counted (`datagrams_withheld`, or `datagrams_over_budget` if it is the budget).
+//! - What changes items is done only if the longest answer that it may have could be sent (`datagrams_not_done`), so that nothing is
+//!   done and then withheld. For what answers with items too, as `gat` does, that is 48 datagrams: it takes an address with a
+//!   connection, and only what is longer than that is done and withheld. Meta commands count as changes, since they may say who is to
+//!   renew an item.
+//! - An unknown command is not answered: it may be the answer of another server.
+//! - With `-s` there are no datagrams.
 #![forbid(unsafe_code)]
 
 mod ahead;
@@ -61,6 +77,10 @@ struct Args {
     /// The port to take datagrams at; 0 for none
     #[arg(short = 'U', long, value_name = "PORT", default_value_t = 0, value_parser = options::port, allow_negative_numbers = true)]
     udp_port: u16,
+    /// What each shard may answer an address by datagrams beyond what it was asked, while a connection from there is served: bytes a
+    /// second, or with a suffix K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = options::bytes)]
+    udp_budget: usize,
     /// Answer datagrams that get an item of their shard before the network sees them, on the native stack
     #[arg(long)]
     udp_in_hook: bool,
@@ -85,7 +105,11 @@ async fn serve(args: Args) -> Result<(), Error> {
         }
     };
     let port = asked.inet().map(|address| address.port());
-    let settings = Settings::new(args.limits.checked(shard_count())?, port, args.udp_port);
+    if args.unix_socket.is_some() && args.udp_port != 0 {
+        // Who listens at a path alone has no connection that an address could be known by.
+        return Err(Error::usage("--unix-socket listens at a path alone, which --udp-port does not go with"));
+    }
+    let settings = Settings::new(args.limits.checked(shard_count())?, port, args.udp_port, args.udp_budget);
     let servers = Sharded::start(move || async move { Server::new(settings) }).await?;
     servers.invoke_on_all(move |server| async move { server.join(servers) }).await?;
     let published: Result<Vec<_>, _> =

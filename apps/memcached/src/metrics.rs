@@ -127,7 +127,7 @@ pub(crate) fn publish(server: &Rc<Server>) -> Result<(), RegisterError> {
         readings.show_figures(FIGURES, &[], &store.figures());
         readings.show_figures(CONNECTIONS, &[], &server.counters);
         readings.show_figures(VALUES, &[], &server.endpoint.counters());
-        readings.show_figures(udp::FIGURES, &[], &server.udp.counters);
+        readings.show_figures(udp::FIGURES, &[], &server.udp);
     })?;
     let _ = server.published.set(registration);
     Ok(())

@@ -67,7 +67,7 @@ fn mebibytes(text: &str) -> Result<usize, String> {
     size(text, MIB)
 }
 
-fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     size(text, 1)
 }
 

@@ -1,5 +1,6 @@
 //! A shard's server: its items, its connections, its end.
 
+mod budget;
 mod hook;
 mod sources;
 pub(crate) mod udp;
@@ -46,17 +47,19 @@ pub(crate) struct Settings {
     pub(crate) port: Option<u16>,
     /// 0 for none.
     pub(crate) udp_port: u16,
+    /// What each shard may answer an address by datagrams beyond what it was asked, in bytes a second.
+    pub(crate) udp_budget: usize,
     hash: KeyHash,
     pub(crate) clock: Clock,
 }
 
 impl Settings {
     /// With a secret of its own.
-    pub(crate) fn new(bounds: Bounds, port: Option<u16>, udp_port: u16) -> Self {
+    pub(crate) fn new(bounds: Bounds, port: Option<u16>, udp_port: u16, udp_budget: usize) -> Self {
         let mut secret = [[0; 8]; 2];
         current::entropy(secret.as_flattened_mut());
         let (hash, clock) = (KeyHash::new(secret.map(u64::from_le_bytes)), Clock::start());
-        Self { bounds, port, udp_port, hash, clock }
+        Self { bounds, port, udp_port, udp_budget, hash, clock }
     }
 }
 
@@ -129,6 +132,7 @@ impl Server {
             counters: Counters::default(),
             ahead: Ahead::default(),
             udp: udp::Udp::default(),
+            udp: udp::Udp::new(settings.bounds.connections, settings.udp_budget),
             published: OnceCell::new(),
             peers: OnceCell::new(),
             address: OnceCell::new(),
@@ -316,6 +320,15 @@ impl Server {
                 // If other shards have stopped, so will this one.
                 let _ = self.peers().invoke_on_all(end_slow).await;
             }
+        }
+    }
+
+    /// Looks for dead items everywhere.
+    pub(crate) async fn crawl(&self) {
+        let pages = self.store.borrow().pages();
+        for _ in 0..pages {
+            self.store.borrow_mut().poll(self.now_s());
+            maybe_yield().await;
         }
     }
 

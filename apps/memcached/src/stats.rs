@@ -37,7 +37,8 @@ struct Snapshot {
     bytes_written: u64,
     foreign: u64,
     batches: u64,
-    datagrams: [u64; 4],
+    datagrams: [u64; 6],
+    sources_left_out: u64,
 }
 
 impl Snapshot {
@@ -61,6 +62,7 @@ impl Snapshot {
             foreign: counters.foreign.get(),
             batches: counters.batches.get(),
             datagrams: server.udp.counters.all(),
+            sources_left_out: server.udp.sources.left_out(),
         }
     }
 }
@@ -161,10 +163,18 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     for (place, name) in DATAGRAMS.iter().enumerate() {
         put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
     }
+    put(output, "udp_sources_left_out", sum(|shard| shard.sources_left_out));
 }
 
 /// What is counted of datagrams.
-const DATAGRAMS: [&str; 4] = ["datagrams", "datagrams_refused", "datagrams_withheld", "datagrams_in_hook"];
+const DATAGRAMS: [&str; 6] = [
+    "datagrams",
+    "datagrams_refused",
+    "datagrams_withheld",
+    "datagrams_over_budget",
+    "datagrams_not_done",
+    "datagrams_in_hook",
+];
 
 /// What stores count, under memcached's names.
 type Named = (&'static str, fn(&StoreCounters) -> u64);

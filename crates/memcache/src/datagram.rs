@@ -42,7 +42,7 @@ impl RequestId {
     /// What an answer of so many bytes takes in datagrams, in bytes; `None` if it is longer than [`MAX_DATAGRAM_REPLY_BYTES`].
     pub fn frames_bytes(reply_bytes: usize) -> Option<usize> {
         let count = reply_bytes.div_ceil(MAX_DATAGRAM_BYTES - FRAME_HEADER_BYTES);
-        (reply_bytes <= MAX_DATAGRAM_REPLY_BYTES).then_some(reply_bytes + count * FRAME_HEADER_BYTES)
+        (reply_bytes <= MAX_DATAGRAM_REPLY_BYTES).then(|| reply_bytes + count * FRAME_HEADER_BYTES)
     }
 
     /// An answer in datagrams, which are none if it has no bytes, or too many.

@@ -26,6 +26,7 @@ mod binary;
 mod client;
 mod command;
 mod datagram;
+mod effect;
 mod endpoint;
 mod execute;
 mod input;
@@ -50,11 +51,11 @@ pub use datagram::{FRAME_HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DATAGRAM_REPLY_BY
 pub use endpoint::{Counters, Endpoint};
 pub use execute::Operation;
 pub use input::InputFull;
-pub use limits::{FREE_VALUE_BYTES, ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use limits::{FREE_VALUE_BYTES, ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES, counted_item_bytes};
 pub use meta::{MetaCommand, MetaMode, MetaVerb};
 pub use output::{COPIED_VALUE_BYTES, Output};
 pub use reply::{Refusal, Reply};
-pub use request::{Keys, Request};
+pub use request::{Keys, ListForm, Request};
 pub use server::ServerConnection;
 pub use store::{
     ClassCounters, ClassFigures, Counted, Expiry, Found, FoundValue, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES,

@@ -14,8 +14,8 @@ pub struct Limits {
     /// A line, with its end. A server answers longer ones by `CLIENT_ERROR line too long` and ends the connection, but takes the
     /// keys of a `get` of any length in parts. For a client they are an error.
     pub line_bytes: usize,
-    /// An item: its key, its value, and [`ITEM_OVERHEAD_BYTES`]. A server answers larger ones by `SERVER_ERROR object too large for
-    /// cache` and skips them. For a client longer values are an error.
+    /// An item, as [`counted_item_bytes`] counts it. A server answers larger ones by `SERVER_ERROR object too large for cache` and
+    /// skips them. For a client longer values are an error.
     pub item_bytes: usize,
     /// Memory of values that did not come in one buffer and are not complete, of all connections together. It is taken as bytes come,
     /// 64 KiB at a time. A server answers a value for which there is none by `SERVER_ERROR out of memory storing object` and skips it;
@@ -25,9 +25,17 @@ pub struct Limits {
     pub requests_in_flight: usize,
 }
 
-/// What an item has besides key and value, in bytes, as far as its size is bounded: so values of a whole mebibyte are too large by
-/// default, as they are for memcached.
-pub const ITEM_OVERHEAD_BYTES: usize = 50;
+/// What an item has besides key and value, in bytes, where its size is bounded: what it is for memcached, so that the largest value is
+/// the same.
+pub const ITEM_OVERHEAD_BYTES: usize = 59;
+
+/// What an item has besides that if its flags are not 0.
+const FLAGS_BYTES: usize = 4;
+
+/// The size of an item as far as it is bounded, in bytes. What it takes in memory is less.
+pub const fn counted_item_bytes(key_bytes: usize, value_bytes: usize, flags: u32) -> usize {
+    ITEM_OVERHEAD_BYTES + key_bytes + value_bytes + if flags == 0 { 0 } else { FLAGS_BYTES }
+}
 
 /// Values up to this, in bytes, are put together whatever else is under way.
 pub const FREE_VALUE_BYTES: usize = 16 << 10;

@@ -42,11 +42,15 @@ pub(crate) fn unsigned(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// Reads a number that is not negative, before which a plus may stand: peers may write it so.
+pub(crate) fn natural(text: &[u8]) -> Option<u64> {
+    unsigned(text.strip_prefix(b"+").unwrap_or(text))
+}
+
 /// Reads a number that may have a sign.
 pub(crate) fn signed(text: &[u8]) -> Option<i64> {
     match text {
         [b'-', digits @ ..] => 0_i64.checked_sub_unsigned(unsigned(digits)?),
-        [b'+', digits @ ..] => unsigned(digits)?.try_into().ok(),
-        digits => unsigned(digits)?.try_into().ok(),
+        _ => natural(text)?.try_into().ok(),
     }
 }

@@ -91,6 +91,20 @@ pub enum Refusal {
     BadMetaDelta,
     /// What is to be sent back is longer than 31 bytes.
     OpaqueTooLong,
+    /// A client can't stop the server.
+    NoShutdown,
+    /// There is no log that a client may watch.
+    NoWatching,
+    /// A client can't move pages to other classes.
+    NoReassignment,
+    /// There is nothing that could be set so.
+    NoSetting,
+    /// What looks for dead items does so already.
+    CrawlerRuns,
+    /// It can't be stopped.
+    CrawlerStays,
+    /// There is no such class.
+    BadClass,
 }
 
 impl Refusal {
@@ -123,6 +137,13 @@ impl Refusal {
             Self::BadInitial => "CLIENT_ERROR invalid numeric initial value",
             Self::BadMetaDelta => "CLIENT_ERROR invalid numeric delta value",
             Self::OpaqueTooLong => "CLIENT_ERROR opaque token too long",
+            Self::NoShutdown => "ERROR: shutdown not enabled",
+            Self::NoWatching => "CLIENT_ERROR watch commands not allowed",
+            Self::NoReassignment => "CLIENT_ERROR slab reassignment disabled",
+            Self::NoSetting => "CLIENT_ERROR there is no such setting",
+            Self::CrawlerRuns => "ERROR failed to start lru crawler thread",
+            Self::CrawlerStays => "ERROR failed to stop lru crawler thread",
+            Self::BadClass => "BADCLASS invalid class id",
         }
     }
 }

@@ -74,6 +74,18 @@ pub enum Request {
         /// Whether to keep silent about it.
         noreply: bool,
     },
+    /// To tell of all items, or of those of some classes.
+    List {
+        /// What is told of each.
+        form: ListForm,
+        /// The classes whose bits are set, that with the number 1 the second lowest.
+        classes: u64,
+    },
+    /// To look for dead items now.
+    Crawl {
+        /// Whether to keep silent about it.
+        noreply: bool,
+    },
     /// To do what a meta command says with the item of this key; the value is that of `ms`.
     Meta(Box<MetaCommand>, Buffer, Value),
     /// What a client of the binary protocol asks for.
@@ -91,6 +103,15 @@ pub enum Request {
         /// The item that must go, since a value could not be stored that would have replaced it.
         stale: Option<Buffer>,
     },
+}
+
+/// What is told of each item when all are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListForm {
+    /// What is known of it, with its key as in URIs.
+    Facts,
+    /// The meta command that gets it.
+    Requests,
 }
 
 impl Request {
@@ -127,6 +148,12 @@ impl Keys {
     pub fn buffer(&self, key: &[u8]) -> Buffer {
         self.0.slice_of(key).unwrap_or_else(|| Buffer::copy_from_slice(key))
     }
+}
+
+/// Whether a key can stand in a line: what was sent in base64 or by the binary protocol may have any bytes, and must not become lines of
+/// its own.
+pub(crate) fn is_word(key: &[u8]) -> bool {
+    key.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
 }
 
 /// The words of a line, which are separated by any number of spaces.

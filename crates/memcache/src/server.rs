@@ -2,6 +2,7 @@
 
 mod binary;
 mod line;
+mod maintenance;
 mod meta;
 
 use alloc::boxed::Box;

@@ -42,7 +42,7 @@ use slab::{ItemId, NO_ITEM, Slabs};
 
 use crate::command::{Direction, StorageVerb};
 use crate::limits::MAX_VALUE_BYTES;
-use crate::number::{Decimal, unsigned};
+use crate::number::{Decimal, natural};
 use crate::value::Value;
 
 /// The items of one shard, in memory that is bounded.
@@ -71,7 +71,7 @@ pub struct Store {
     buckets: Buckets,
     lru: Lru,
     limit_bytes: usize,
-    /// Of one item, as [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) says.
+    /// Of one item, as [`counted_item_bytes`](crate::counted_item_bytes) says.
     item_limit_bytes: usize,
     /// Memory within the limit that somebody else uses.
     lent_bytes: usize,
@@ -123,9 +123,8 @@ impl Store {
         }
     }
 
-    /// Refuses items whose key, value and [`ITEM_OVERHEAD_BYTES`](crate::ITEM_OVERHEAD_BYTES) are more than this, at most
-    /// [`MAX_VALUE_BYTES`], which is what they may be otherwise. For what grows: whoever reads requests has refused those that are too
-    /// large as they come.
+    /// Refuses items that [`counted_item_bytes`](crate::counted_item_bytes) finds larger than this, at most [`MAX_VALUE_BYTES`],
+    /// which is what they may be otherwise. For what grows: whoever reads requests has refused those that are too large as they come.
     pub fn set_item_limit(&mut self, bytes: usize) {
         self.item_limit_bytes = bytes.min(MAX_VALUE_BYTES);
     }
@@ -430,10 +429,10 @@ impl Store {
         if item::has(self.slabs.chunk(id), item::LARGE) { self.slabs.classes() } else { self.slabs.class_of(id) }
     }
 
-    /// The number that an item is; spaces may follow it.
+    /// The number that an item is; spaces may surround it.
     fn number(&self, id: ItemId) -> Option<u64> {
         let FoundValue::Small(text) = self.found(id).value else { return None };
-        unsigned(text.trim_ascii_end())
+        natural(text.trim_ascii())
     }
 
     /// Puts an item that was made where it is found.

@@ -8,6 +8,30 @@ use super::Session;
 use crate::batch::Batch;
 use crate::server::Server;
 
+/// What a datagram may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It changes no items.
+    None,
+    /// It may change some.
+    Change {
+        /// How long the answer may be at most; `None` if items are a part of it.
+        longest_answer_bytes: Option<usize>,
+    },
+}
+
+/// What the requests of a datagram may do. They are read for that and not kept, since a datagram can have thousands.
+pub(crate) fn effect(server: &Server, request: &Buffer) -> Effect {
+    let mut connection = server.endpoint.accept();
+    connection.handle_input(request.clone()).expect("nothing came before");
+    let (mut changes_items, mut longest_answer_bytes) = (false, Some(0));
+    while let Some(request) = connection.poll_request() {
+        changes_items |= request.changes_items();
+        longest_answer_bytes = longest_answer_bytes.zip(request.longest_answer_bytes()).map(|(sum, bytes)| sum + bytes);
+    }
+    if changes_items { Effect::Change { longest_answer_bytes } } else { Effect::None }
+}
+
 /// Does what is asked for, and answers with what is to be sent. A request that is not whole is none.
 ///
 /// # Errors

@@ -58,8 +58,7 @@ impl Server {
         self.count_received(request.payload.len());
         Counters::add(&self.counters.operations, 1);
         Counters::add(&self.udp.counters.answered_in_hook, 1);
-        if !self.may_answer(request.src, request.payload.len(), output.len() - FRAME_HEADER_BYTES) {
-            self.withhold();
+        if !self.may_answer(request.src, request.payload.len(), 0, output.len() - FRAME_HEADER_BYTES) {
             return Some(None);
         }
         Counters::add(&self.counters.bytes_written, output.len());

@@ -1,34 +1,133 @@
-//! Which addresses are those of clients: of them a connection is there, which nobody has who has made up his address.
+//! Which addresses are those of clients, and how much each may be answered: of them a connection is there, which nobody has who has
+//! made up his address.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
+use sunstar::executor::time::Instant;
+use sunstar::executor::timer::lowres;
 use sunstar::net::Address;
 
 use super::Server;
+use super::budget::{Budget, Rate};
 
-/// The addresses of all shards' connections, and how many each has. There are as many as connections at most.
+/// So many addresses whose connections have ended are remembered while their budgets fill, so that a new connection brings no new one.
+const LEAVING: usize = 4096;
+
+/// They are looked at after so long.
+const LEAVE_AFTER: Duration = Duration::from_secs(1);
+
+/// The addresses of all shards' connections, as many as there may be, and of some that have ended. An address for which there is no
+/// room is that of a stranger.
+pub(crate) struct Sources {
+    rate: Rate,
+    most: usize,
+    table: RefCell<Table>,
+    /// How often there was no room for one.
+    left_out: Cell<u64>,
+}
+
 #[derive(Default)]
-pub(crate) struct Sources(RefCell<BTreeMap<IpAddr, u32>>);
+struct Table {
+    sources: BTreeMap<IpAddr, Source>,
+    /// Those that had no connection lately, each once, in the order of the times at which they are looked at.
+    leaving: VecDeque<(Instant, IpAddr)>,
+}
+
+struct Source {
+    connections: u32,
+    budget: Budget,
+    /// It is among those that leave.
+    is_leaving: bool,
+}
+
+/// Whether an answer may go to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paid {
+    /// It may, and was taken from its budget.
+    Yes,
+    /// Too little is left of its budget.
+    Short,
+    /// No connection from there is served.
+    Stranger,
+}
 
 impl Sources {
-    /// Whether a connection from there is served.
-    pub(crate) fn has(&self, address: IpAddr) -> bool {
-        self.0.borrow().contains_key(&address.to_canonical())
+    /// For so many connections, and answers at this rate.
+    pub(crate) fn new(connections: usize, bytes_per_s: usize) -> Self {
+        Self {
+            rate: Rate::new(bytes_per_s),
+            most: connections + LEAVING,
+            table: RefCell::default(),
+            left_out: Cell::new(0),
+        }
     }
 
-    fn add(&self, address: IpAddr) {
-        *self.0.borrow_mut().entry(address).or_default() += 1;
+    /// How often an address was not taken in since there was no room.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out.get()
     }
 
-    fn remove(&self, address: IpAddr) {
-        let mut counts = self.0.borrow_mut();
-        if let Some(count) = counts.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&address);
+    /// Takes so many bytes from an address's budget, if it has one.
+    pub(super) fn pay(&self, address: IpAddr, bytes: usize, now: Instant) -> Paid {
+        let mut table = self.table.borrow_mut();
+        let source = table.sources.get_mut(&address.to_canonical());
+        let Some(source) = source.filter(|source| source.connections > 0) else { return Paid::Stranger };
+        if source.budget.take(self.rate, bytes, now) { Paid::Yes } else { Paid::Short }
+    }
+
+    /// Puts back what was paid and not needed.
+    pub(super) fn give_back(&self, address: IpAddr, bytes: usize) {
+        if let Some(source) = self.table.borrow_mut().sources.get_mut(&address.to_canonical()) {
+            source.budget.give_back(self.rate, bytes);
+        }
+    }
+
+    fn add(&self, address: IpAddr, now: Instant) {
+        let mut table = self.table.borrow_mut();
+        table.forget(self.rate, now);
+        if let Some(source) = table.sources.get_mut(&address) {
+            source.connections += 1;
+        } else if table.sources.len() < self.most {
+            let budget = Budget::full(self.rate, now);
+            table.sources.insert(address, Source { connections: 1, budget, is_leaving: false });
+        } else {
+            self.left_out.update(|count| count + 1);
+        }
+    }
+
+    fn remove(&self, address: IpAddr, now: Instant) {
+        let mut table = self.table.borrow_mut();
+        table.forget(self.rate, now);
+        let Some(source) = table.sources.get_mut(&address) else { return };
+        // One may have been left out, while another one of its address was not.
+        source.connections = source.connections.saturating_sub(1);
+        if source.connections > 0 || source.is_leaving {
+            return;
+        }
+        if source.budget.is_full(self.rate, now) {
+            table.sources.remove(&address);
+        } else {
+            source.is_leaving = true;
+            table.leaving.push_back((now + LEAVE_AFTER, address));
+        }
+    }
+}
+
+impl Table {
+    /// Forgets some addresses that have neither a connection nor anything to fill up.
+    fn forget(&mut self, rate: Rate, now: Instant) {
+        while let Some((_, address)) = self.leaving.pop_front_if(|(at, _)| *at <= now) {
+            let Some(source) = self.sources.get_mut(&address) else { continue };
+            if source.connections > 0 {
+                source.is_leaving = false;
+            } else if source.budget.is_full(rate, now) {
+                self.sources.remove(&address);
+            } else {
+                self.leaving.push_back((now + LEAVE_AFTER, address));
             }
         }
     }
@@ -41,9 +140,77 @@ impl Server {
         let Some(peer) = peer.filter(|_| self.settings.udp_port != 0) else { return serve.await };
         let peers = self.peers();
         // It fails when all ends.
-        let _ = peers.invoke_on_all(move |server: Rc<Self>| async move { server.udp.sources.add(peer) }).await;
+        let add = move |server: Rc<Self>| async move { server.udp.sources.add(peer, lowres::now()) };
+        let _ = peers.invoke_on_all(add).await;
         let served = serve.await;
-        let _ = peers.invoke_on_all(move |server: Rc<Self>| async move { server.udp.sources.remove(peer) }).await;
+        let remove = move |server: Rc<Self>| async move { server.udp.sources.remove(peer, lowres::now()) };
+        let _ = peers.invoke_on_all(remove).await;
         served
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::server::budget::MOST_ANSWER_BYTES;
+
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn who_has_a_connection_has_a_budget_and_nobody_else() {
+        let sources = Sources::new(2, 1);
+        assert_eq!(sources.pay(A, 1, at(0)), Paid::Stranger);
+        (0..2).for_each(|_| sources.add(A, at(0)));
+        let mapped = IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped());
+        assert_eq!(sources.pay(mapped, MOST_ANSWER_BYTES - 10, at(0)), Paid::Yes);
+        assert_eq!((sources.pay(A, 11, at(0)), sources.pay(A, 10, at(0))), (Paid::Short, Paid::Yes));
+        sources.give_back(A, 5);
+        sources.remove(A, at(0));
+        assert_eq!((sources.pay(A, 6, at(0)), sources.pay(A, 5, at(0))), (Paid::Short, Paid::Yes));
+        sources.remove(A, at(0));
+        assert_eq!(sources.pay(A, 1, at(100_000)), Paid::Stranger);
+    }
+
+    /// Who opens one connection after the other is answered no more than who keeps one.
+    #[test]
+    fn a_new_connection_brings_no_new_budget() {
+        let sources = Sources::new(2, MOST_ANSWER_BYTES / 4);
+        sources.add(A, at(0));
+        assert_eq!(sources.pay(A, MOST_ANSWER_BYTES, at(0)), Paid::Yes);
+        for ms in 1..=3_000 {
+            sources.remove(A, at(ms));
+            sources.add(A, at(ms));
+            assert_eq!(sources.pay(A, MOST_ANSWER_BYTES, at(ms)), Paid::Short, "after {ms} ms");
+        }
+        sources.remove(A, at(3_000));
+        assert_eq!((sources.table.borrow().sources.len(), sources.table.borrow().leaving.len()), (1, 1));
+        // When nothing is missing it is forgotten.
+        let other = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        sources.add(other, at(6_000));
+        sources.remove(other, at(6_000));
+        assert!(sources.table.borrow().sources.is_empty() && sources.table.borrow().leaving.is_empty());
+    }
+
+    #[test]
+    fn an_address_without_room_is_that_of_a_stranger() {
+        let sources = Sources::new(1, 1);
+        let address = |number: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("it is small")));
+        for number in 0..=LEAVING {
+            sources.add(address(number), at(0));
+            assert_eq!(sources.pay(address(number), 1, at(0)), Paid::Yes);
+            sources.remove(address(number), at(0));
+        }
+        sources.add(A, at(0));
+        assert_eq!((sources.pay(A, 1, at(0)), sources.left_out()), (Paid::Stranger, 1));
+        sources.remove(A, at(0));
+        // The others have what they lacked.
+        sources.add(A, at(2_000));
+        assert_eq!((sources.pay(A, 1, at(2_000)), sources.left_out()), (Paid::Yes, 1));
     }
 }

@@ -1,9 +1,13 @@
 //! Requests in datagrams.
 //!
 //! Who sends a datagram can name any address as his own, and what answers it goes there. Servers that answer more than they are
-//! asked are how one host with little bandwidth buries another one. So an answer has no more bytes than its request, unless a
-//! connection from the same address is served, which shows that somebody is there who wants to talk with this server; a request can
-//! be made longer by spaces before its end. What is withheld is counted.
+//! asked are how one host with little bandwidth buries another one. So an answer has fewer bytes than its request, by which two servers
+//! that answer each other come to an end too. A request can be made longer by spaces before its end.
+//!
+//! While a connection from the same address is served, somebody is there who wants to talk with this server. Then an answer may be
+//! longer, up to 48 datagrams, as far as the address has a budget: so many bytes a second on each shard.
+//!
+//! What changes items is done only if it is certain before that its answer may be sent. What is withheld or not done is counted.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -15,27 +19,32 @@ use sunstar::executor::TaskBuilder;
 use sunstar::executor::combine::when_all;
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::with_abort;
+use sunstar::executor::timer::lowres;
 use sunstar::metrics::Figure;
 use sunstar::net::socket::DatagramOptions;
 use sunstar::net::{self, DatagramReceiver, UdpSocket};
 use sunstar::prelude::*;
-use sunstar_memcache::{FRAME_HEADER_BYTES, MAX_DATAGRAM_REPLY_BYTES, RequestId};
+use sunstar_memcache::{FRAME_HEADER_BYTES, RequestId, single_get};
 
-use super::sources::Sources;
+use super::budget::MOST_ANSWER_BYTES;
+use super::sources::{Paid, Sources};
 use super::{Counters as ServerCounters, Server};
-use crate::connection;
+use crate::connection::datagram::{self, Effect};
 
 /// So many datagrams are answered together at most, so that what they ask of other shards goes there at the same time.
 const TOGETHER: usize = 16;
 
-/// An answer may be as long as the largest item, and so much more.
-const BESIDE_ITEM_BYTES: usize = 64 << 10;
-
 /// What the datagrams of a shard are served with.
-#[derive(Default)]
 pub(crate) struct Udp {
     pub(crate) counters: Counters,
     pub(crate) sources: Sources,
+}
+
+impl Udp {
+    /// For so many connections, and answers at this rate.
+    pub(crate) fn new(connections: usize, bytes_per_s: usize) -> Self {
+        Self { counters: Counters::default(), sources: Sources::new(connections, bytes_per_s) }
+    }
 }
 
 /// What answers a datagram, and to whom it goes.
@@ -53,33 +62,55 @@ pub(crate) struct Counters {
     pub(crate) refused: Cell<u64>,
     /// Answers that were not sent since they are longer than they may be.
     pub(crate) withheld: Cell<u64>,
+    /// Answers that were not sent since too little was left of their address's budget.
+    pub(crate) over_budget: Cell<u64>,
+    /// Requests for changes that were not done since it was not certain that they could be answered.
+    pub(crate) not_done: Cell<u64>,
     /// Those that were answered before the network has seen them.
     pub(crate) answered_in_hook: Cell<u64>,
 }
 
 impl Counters {
     /// All of them, in the order in which they stand there.
-    pub(crate) fn all(&self) -> [u64; 4] {
-        [&self.received, &self.refused, &self.withheld, &self.answered_in_hook].map(Cell::get)
+    pub(crate) fn all(&self) -> [u64; 6] {
+        let Self { received, refused, withheld, over_budget, not_done, answered_in_hook } = self;
+        [received, refused, withheld, over_budget, not_done, answered_in_hook].map(Cell::get)
     }
 }
 
-pub(crate) const FIGURES: &[Figure<Counters>] = &[
-    Figure::counter("sunstar_memcached_datagrams_total", "Datagrams that were received.", |of| of.received.get()),
+pub(crate) const FIGURES: &[Figure<Udp>] = &[
+    Figure::counter("sunstar_memcached_datagrams_total", "Datagrams that were received.", |of| {
+        of.counters.received.get()
+    }),
     Figure::counter(
         "sunstar_memcached_datagrams_refused_total",
         "Datagrams without a frame header, or with a part of a request.",
-        |of| of.refused.get(),
+        |of| of.counters.refused.get(),
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_withheld_total",
         "Answers that were not sent since they are longer than they may be.",
-        |of| of.withheld.get(),
+        |of| of.counters.withheld.get(),
+    ),
+    Figure::counter(
+        "sunstar_memcached_datagrams_over_budget_total",
+        "Answers that were not sent since too little was left of what their address may be answered.",
+        |of| of.counters.over_budget.get(),
+    ),
+    Figure::counter(
+        "sunstar_memcached_datagrams_not_done_total",
+        "Requests for changes that were not done since it was not certain that they could be answered.",
+        |of| of.counters.not_done.get(),
+    ),
+    Figure::counter(
+        "sunstar_memcached_udp_sources_left_out_total",
+        "Connections whose address was not noted, so that datagrams from there are a stranger's.",
+        |of| of.sources.left_out(),
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_in_hook_total",
         "Datagrams that were answered by a packet filter, before the network has seen them.",
-        |of| of.answered_in_hook.get(),
+        |of| of.counters.answered_in_hook.get(),
     ),
 ];
 
@@ -127,13 +158,20 @@ impl Server {
             ServerCounters::add(&self.udp.counters.refused, 1);
             return None;
         };
+        let is_single_get = single_get(&datagram).is_some();
         datagram.advance(FRAME_HEADER_BYTES);
-        let limit_bytes = (self.settings.bounds.item_bytes + BESIDE_ITEM_BYTES).min(MAX_DATAGRAM_REPLY_BYTES);
-        let answered = connection::datagram::answer(self, datagram, limit_bytes).await.ok();
-        let Some(mut output) = answered.filter(|output| self.may_answer(peer, len, output.len())) else {
-            self.withhold();
+        let effect = if is_single_get { Effect::None } else { datagram::effect(self, &datagram) };
+        let Some(paid_bytes) = self.pay_before(effect, peer, len) else {
+            ServerCounters::add(&self.udp.counters.not_done, 1);
             return None;
         };
+        let answered = datagram::answer(self, datagram, MOST_ANSWER_BYTES).await;
+        // How much too long it is does not matter.
+        let reply_bytes = answered.as_ref().map_or(usize::MAX, |output| output.len());
+        if !self.may_answer(peer, len, paid_bytes, reply_bytes) {
+            return None;
+        }
+        let mut output = answered.ok()?;
         let mut reply: Vec<Buffer> = Vec::new();
         output.poll_transmit(&mut reply);
         Some(Answer { id, reply, peer })
@@ -144,14 +182,46 @@ impl Server {
         ServerCounters::add(&self.counters.bytes_read, bytes);
     }
 
-    pub(super) fn withhold(&self) {
-        ServerCounters::add(&self.udp.counters.withheld, 1);
+    /// Pays for the longest answer that a datagram of so many bytes may have, if it changes items: answers how much that was, and `None`
+    /// if the datagram must not be done. What answers with items may turn out to be longer than any answer may be.
+    fn pay_before(&self, effect: Effect, peer: SocketAddr, asked_bytes: usize) -> Option<usize> {
+        let bytes = match effect {
+            Effect::None => return Some(0),
+            Effect::Change { longest_answer_bytes: None } => MOST_ANSWER_BYTES,
+            Effect::Change { longest_answer_bytes: Some(bytes) } => match RequestId::frames_bytes(bytes)? {
+                bytes if bytes < asked_bytes => return Some(0),
+                bytes => bytes,
+            },
+        };
+        let is_paid = bytes <= MOST_ANSWER_BYTES && self.udp.sources.pay(peer.ip(), bytes, lowres::now()) == Paid::Yes;
+        is_paid.then_some(bytes)
     }
 
-    /// Whether a datagram of so many bytes from there may be answered by so many bytes, which are put into frames.
-    pub(super) fn may_answer(&self, peer: SocketAddr, asked_bytes: usize, reply_bytes: usize) -> bool {
-        let answer_bytes = RequestId::frames_bytes(reply_bytes);
-        answer_bytes.is_some_and(|bytes| bytes <= asked_bytes || self.udp.sources.has(peer.ip()))
+    /// Whether a datagram of so many bytes from there may be answered by so many bytes, which are put into frames, when so many were paid
+    /// for before. What is not needed of those goes back.
+    pub(super) fn may_answer(
+        &self,
+        peer: SocketAddr,
+        asked_bytes: usize,
+        paid_bytes: usize,
+        reply_bytes: usize,
+    ) -> bool {
+        let Udp { counters, sources } = &self.udp;
+        let bytes = RequestId::frames_bytes(reply_bytes).unwrap_or(usize::MAX);
+        let needed_bytes = if bytes < asked_bytes { 0 } else { bytes };
+        if needed_bytes <= paid_bytes {
+            sources.give_back(peer.ip(), paid_bytes - needed_bytes);
+            return true;
+        }
+        sources.give_back(peer.ip(), paid_bytes);
+        let paid =
+            if bytes > MOST_ANSWER_BYTES { Paid::Stranger } else { sources.pay(peer.ip(), bytes, lowres::now()) };
+        match paid {
+            Paid::Yes => return true,
+            Paid::Short => ServerCounters::add(&counters.over_budget, 1),
+            Paid::Stranger => ServerCounters::add(&counters.withheld, 1),
+        }
+        false
     }
 }
 

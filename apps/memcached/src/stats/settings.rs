@@ -12,6 +12,7 @@ pub(super) fn put_all(server: &Server, output: &mut Output) {
     put(output, "maxconns", bounds.connections);
     put(output, "tcpport", server.settings.port.unwrap_or(0));
     put(output, "udpport", server.settings.udp_port);
+    put(output, "udp_budget", server.settings.udp_budget);
     put(output, "verbosity", 0);
     put(output, "evictions", "on");
     if let Some(address) = server.address() {
@@ -30,7 +31,7 @@ pub(super) fn put_all(server: &Server, output: &mut Output) {
     put(output, "key_size_max", MAX_KEY_BYTES);
     put(output, "binding_protocol", "auto-negotiate");
     put(output, "hash_algorithm", "siphash13");
-    put(output, "slab_reassign", "yes");
+    put(output, "slab_reassign", "no");
     put(output, "lru_crawler", "yes");
     put(output, "lru_maintainer_thread", "yes");
     put(output, "lru_segmented", "yes");

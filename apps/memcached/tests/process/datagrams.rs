@@ -46,6 +46,13 @@ impl Datagrams {
         String::from_utf8(parts.into_iter().flatten().flatten().collect()).expect("text")
     }
 
+    /// Asks for what is not answered.
+    fn ask_in_vain(&mut self, question: &str) {
+        self.send(question);
+        // What would have answered it would have come before.
+        self.ask("get none\r\n", "END\r\n");
+    }
+
     /// Asks until an answer that is longer than the question does not come. Connections end when the server has seen that.
     pub(super) fn wait_until_unknown(&mut self) {
         self.socket.set_read_timeout(Some(Duration::from_millis(50))).expect("it is no zero");
@@ -77,13 +84,13 @@ fn datagrams_are_answered_in_frames() {
         let port = free_port();
         let server = Memcached::start(setup, &["-U", &port.to_string()]);
         let mut witness = server.client();
-        let value = "x".repeat(100_000);
-        witness.ask(format!("set a 0 0 100000\r\n{value}\r\nset b 5 0 2\r\nhi\r\n"), "STORED\r\nSTORED\r\n");
+        let value = "x".repeat(60_000);
+        witness.ask(format!("set a 0 0 60000\r\n{value}\r\nset b 5 0 2\r\nhi\r\n"), "STORED\r\nSTORED\r\n");
         let mut client = Datagrams::new("127.0.0.1", port);
         for key in ["b", "b  "] {
             client.ask(&format!("get {key}\r\n"), "VALUE b 5 2\r\nhi\r\nEND\r\n");
         }
-        client.ask("get a b\r\n", &format!("VALUE a 0 100000\r\n{value}\r\nVALUE b 5 2\r\nhi\r\nEND\r\n"));
+        client.ask("get a b\r\n", &format!("VALUE a 0 60000\r\n{value}\r\nVALUE b 5 2\r\nhi\r\nEND\r\n"));
         client.ask("set c 0 0 1\r\nx\r\nget c\r\ndelete c\r\n", "STORED\r\nVALUE c 0 1\r\nx\r\nEND\r\nDELETED\r\n");
         client.ask("mg b v k\r\n", "VA 2 kb\r\nhi\r\n");
         // What is not whole is not answered: the answer to the next one comes.
@@ -92,11 +99,9 @@ fn datagrams_are_answered_in_frames() {
         client.socket.send(&[0, 7]).expect("it is taken");
         client.ask("get none\r\n", "END\r\n");
         // Neither is what answers: two servers would go on for ever.
-        client.send("ERROR\r\n");
-        client.ask("get none\r\n", "END\r\n");
-        // Nobody is answered without bound.
-        client.send(&format!("get{}\r\n", " a".repeat(30)));
-        client.ask("get none\r\n", "END\r\n");
+        client.ask_in_vain("ERROR\r\n");
+        // Nobody is answered by more than 48 datagrams.
+        client.ask_in_vain("get a b b a\r\n");
         assert_eq!((witness.figure("datagrams_refused"), witness.figure("datagrams_withheld")), (2, 1));
         server.stop();
     });
@@ -112,9 +117,8 @@ fn an_address_without_connection_gets_no_more_than_it_sends() {
         witness.ask("set a 0 0 60\r\n012345678901234567890123456789012345678901234567890123456789\r\n", "STORED\r\n");
         let mut client = Datagrams::new("127.0.0.2", port);
         client.ask("get none\r\n", "END\r\n");
-        client.send("get a\r\n");
-        client.send("version\r\n");
-        client.ask("get none\r\n", "END\r\n");
+        client.ask_in_vain("get a\r\n");
+        client.ask_in_vain("version\r\n");
         assert_eq!(witness.figure("datagrams_withheld"), 2);
         let item = "VALUE a 0 60\r\n012345678901234567890123456789012345678901234567890123456789\r\nEND\r\n";
         client.ask(&format!("get a{}\r\n", " ".repeat(item.len())), item);
@@ -123,6 +127,69 @@ fn an_address_without_connection_gets_no_more_than_it_sends() {
         known.ask("get a\r\n", item);
         drop(witness);
         known.wait_until_unknown();
+        server.stop();
+    });
+}
+
+/// What an address is answered beyond what it has sent is bounded, however many connections it opens.
+#[test]
+fn an_address_with_a_connection_has_a_budget() {
+    with_each(|setup| {
+        let port = free_port();
+        // It fills by a byte a second, and begins with one answer of the longest kind, of 67,200 bytes.
+        let server = Memcached::start(setup, &["-U", &port.to_string(), "--udp-budget", "1"]);
+        let mut witness = server.client();
+        let value = "x".repeat(60_000);
+        witness.ask(format!("set a 0 0 60000\r\n{value}\r\nset b 0 0 2\r\nhi\r\n"), "STORED\r\nSTORED\r\n");
+        // Each socket belongs to one shard, and each shard has a budget: all is asked by one.
+        let mut client = Datagrams::new("127.0.0.1", port);
+        client.ask("get a\r\n", &format!("VALUE a 0 60000\r\n{value}\r\nEND\r\n"));
+        client.ask_in_vain("get a\r\n");
+        client.ask("get b\r\n", "VALUE b 0 2\r\nhi\r\nEND\r\n");
+        assert_eq!((witness.figure("datagrams_over_budget"), witness.figure("datagrams_withheld")), (1, 0));
+        drop(witness);
+        client.wait_until_unknown();
+        let mut witness = server.client();
+        witness.ask("mn\r\n", "MN\r\n");
+        client.ask_in_vain("get a\r\n");
+        assert_eq!((witness.figure("datagrams_over_budget"), witness.figure("udp_sources_left_out")), (2, 0));
+        server.stop();
+    });
+}
+
+/// Who gets no answer must not wonder whether it was done.
+#[test]
+fn what_may_not_be_answered_is_not_done() {
+    with_each(|setup| {
+        let port = free_port();
+        let server = Memcached::start(setup, &["-U", &port.to_string()]);
+        let mut witness = server.client();
+        witness.ask("set n 0 0 9\r\n999999999\r\n", "STORED\r\n");
+        let mut stranger = Datagrams::new("127.0.0.2", port);
+        for question in
+            ["incr n 1\r\n", "delete n\r\n", "gat 100 n\r\n", "mg n T100\r\n", "flush_all noreply\r\nget n\r\n"]
+        {
+            stranger.ask_in_vain(question);
+        }
+        witness.ask("mg n v t\r\n", "VA 9 t-1\r\n999999999\r\n");
+        assert_eq!((witness.figure("datagrams_not_done"), witness.figure("datagrams_withheld")), (5, 0));
+        let spaces = " ".repeat(70);
+        stranger.ask(&format!("incr n 1{spaces}\r\n"), "1000000000\r\n");
+        // What wants no answer gets one that is short enough.
+        stranger.ask_in_vain("incr n 1 noreply\r\n");
+        witness.ask("get n\r\n", "VALUE n 0 10\r\n1000000001\r\nEND\r\n");
+        let mut known = Datagrams::new("127.0.0.1", port);
+        known.ask("incr n 1\r\n", "1000000002\r\n");
+        known.ask("gat 100 n\r\n", "VALUE n 0 10\r\n1000000002\r\nEND\r\n");
+        assert_eq!(witness.figure("datagrams_not_done"), 5);
+        server.stop();
+        // Neither does one that is known have anything done when nothing is left to answer it.
+        let server = Memcached::start(setup, &["-U", &port.to_string(), "--udp-budget", "0"]);
+        let mut witness = server.client();
+        witness.ask("set n 0 0 1\r\n1\r\n", "STORED\r\n");
+        Datagrams::new("127.0.0.1", port).ask_in_vain("incr n 1\r\n");
+        witness.ask("get n\r\n", "VALUE n 0 1\r\n1\r\nEND\r\n");
+        assert_eq!(witness.figure("datagrams_not_done"), 1);
         server.stop();
     });
 }

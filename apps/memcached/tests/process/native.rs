@@ -61,6 +61,31 @@ fn a_packet_filter_answers_for_the_items_of_its_shard() {
 }
 
 #[test]
+fn a_packet_filter_keeps_to_the_budget_of_an_address() {
+    with_shards(|setup| {
+        in_namespace(move || {
+            let server = native(setup, &["-U", "11211", "--udp-in-hook", "--udp-budget", "1"]);
+            let mut witness = server.client();
+            let value = "x".repeat(1_000);
+            witness.ask(format!("set a 0 0 1000\r\n{value}\r\n"), "STORED\r\n");
+            let mut client = Datagrams::connect("10.9.0.1", server.address());
+            let answer = format!("VALUE a 0 1000\r\n{value}\r\nEND\r\n");
+            // Each shard that answers has 67,200 bytes of it for this address, and this socket is one shard's.
+            for _ in 0..65 {
+                client.ask("get a\r\n", &answer);
+            }
+            for _ in 0..10 {
+                client.send("get a\r\n");
+            }
+            client.ask("get none\r\n", "END\r\n");
+            let figures = ["datagrams_over_budget", "datagrams_withheld"].map(|name| witness.figure(name));
+            assert_eq!(figures, [10, 0]);
+            server.stop();
+        });
+    });
+}
+
+#[test]
 fn datagrams_come_by_the_native_stack_too() {
     with_shards(|setup| {
         in_namespace(move || {

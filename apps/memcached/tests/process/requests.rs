@@ -297,12 +297,51 @@ fn prometheus_sees_what_every_shard_does() {
     });
 }
 
+/// Tools read these.
+#[test]
+fn all_items_can_be_told() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        for number in 0..2_000 {
+            client.send(format!("set key{number} 0 0 1 noreply\r\nx\r\n"));
+        }
+        client.ask("ms AP8gYQ== 1 b T1000\r\nx\r\nset dead 0 -1 1\r\nx\r\nget key7\r\n", {
+            "HD\r\nSTORED\r\nVALUE key7 0 1\r\nx\r\nEND\r\n"
+        });
+        client.send("lru_crawler metadump all\r\n");
+        // Only the last line ends as others do.
+        let told = client.line();
+        let mut keys: Vec<String> = told.lines().map(str::to_owned).collect();
+        assert_eq!((keys.pop().as_deref(), keys.len()), (Some("END"), 2_001));
+        let of = |name: &str| {
+            let start = format!("key={name} ");
+            keys.iter().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name} is missing")).clone()
+        };
+        assert!(
+            of("%00%FF%20a").contains(" exp=1")
+                && of("key7").contains(" exp=-1 ")
+                && of("key7").contains(" fetch=yes ")
+        );
+        assert!(of("key8").contains(" fetch=no ") && of("key8").ends_with(" size=43"), "{}", of("key8"));
+        client.send("lru_crawler mgdump hash\r\n");
+        keys = client.lines_until("EN");
+        assert!(
+            keys.len() == 2_001 && keys.contains(&"mg key7".to_owned()) && keys.contains(&"mg AP8gYQ== b".to_owned())
+        );
+        client.ask("lru_crawler metadump 62,63\r\nlru_crawler metadump 0\r\n", "END\r\nBADCLASS invalid class id\r\n");
+        client.ask("lru_crawler crawl all\r\nlru_crawler crawl all noreply\r\n", "OK\r\n");
+        assert_eq!((client.figure("curr_items"), client.figure("expired_unfetched")), (2_001, 1));
+        server.stop();
+    });
+}
+
 #[test]
 fn a_unix_socket_is_served() {
     with_each(|setup| {
         let folder = tempfile::tempdir().expect("there is room");
         let path = folder.path().join("memcached.sock");
-        let server = Memcached::run(setup, &["-s", path.to_str().expect("a plain path")]);
+        let server = Memcached::run(setup, &["-s", path.to_str().expect("a plain path"), "-U", "0"]);
         let mut client = Client(UnixStream::connect(&path).expect("it listens"));
         client.ask("set a 0 0 1\r\nx\r\nget a\r\n", "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
         server.stop();
@@ -320,6 +359,8 @@ fn what_makes_no_sense_is_said() {
             (&["--port", "65536"], "it must be a whole number from 0 to 65535"),
             (&["--max-connections", "0"], "0 is not in 1.."),
             (&["--udp-in-hook"], "--udp-in-hook needs --udp-port"),
+            (&["-s", "/nowhere/socket", "-U", "11299"], "--unix-socket listens at a path alone"),
+            (&["--udp-budget", "x"], "it must be a number, as 64M or 1G"),
             (&["--port", "0", "-U", "11299", "--udp-in-hook"], "--udp-in-hook needs --network-stack native"),
         ] {
             let output = command(setup, arguments).output().expect("it runs");

@@ -9,6 +9,7 @@ use crate::meta::{MetaCommand, MetaVerb};
 use crate::number::Decimal;
 use crate::output::Output;
 use crate::reply::Refusal;
+use crate::request::is_word;
 use crate::store::{Counted, Expiry, Key, MetaCounted, MetaItem, Store, Stored};
 use crate::value::Value;
 
@@ -188,7 +189,7 @@ impl Answer<'_> {
     }
 
     fn tell_key(&mut self, is_binary: bool) {
-        let is_binary = is_binary || !self.is_word();
+        let is_binary = is_binary || !is_word(self.key);
         self.output.put(b" k");
         self.put_key(is_binary);
         if is_binary {
@@ -196,13 +197,8 @@ impl Answer<'_> {
         }
     }
 
-    /// Whether the key can stand in a line: what the binary protocol has stored may have any, and must not become lines of its own.
-    fn is_word(&self) -> bool {
-        self.key.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
-    }
-
     fn put_key(&mut self, is_binary: bool) {
-        if !is_binary && self.is_word() {
+        if !is_binary && is_word(self.key) {
             return self.output.put(self.key);
         }
         let mut text = [0; CODED_KEY_BYTES];

@@ -8,7 +8,7 @@ use crate::binary::{
 };
 use crate::command::{Direction, StorageVerb};
 use crate::input::Block;
-use crate::limits::{ITEM_OVERHEAD_BYTES, MAX_KEY_BYTES};
+use crate::limits::{MAX_KEY_BYTES, counted_item_bytes};
 use crate::request::Request;
 use crate::value::Value;
 
@@ -167,6 +167,11 @@ impl ServerConnection {
             return Some(self.refuse_packet(tag, BinaryStatus::UnknownCommand, None));
         };
         if !command.fits(&header) {
+            if command == Command::Verbosity {
+                // Without a level it is none of the commands that memcached knows, which are few enough to go on.
+                self.reading = Reading::Packet(Packet::Skipped(body_bytes));
+                return Some(self.refuse_packet(tag, BinaryStatus::UnknownCommand, None));
+            }
             return Some(self.end_packets(tag, BinaryStatus::InvalidArguments));
         }
         self.reading = Reading::Packet(Packet::Front(header, command));
@@ -194,10 +199,10 @@ impl ServerConnection {
             other => return Some(Request::Binary(self.no_item(other, tag, is_quiet, number(0), key))),
         };
         let command = BinaryCommand { tag, verb, is_quiet, cas };
-        let BinaryVerb::Store { .. } = verb else {
+        let BinaryVerb::Store { flags, .. } = verb else {
             return Some(Request::Binary(BinaryRequest::Item(command, key, Value::new())));
         };
-        if value_bytes + key.len() + ITEM_OVERHEAD_BYTES > self.endpoint.limits().item_bytes {
+        if counted_item_bytes(key.len(), value_bytes, flags) > self.endpoint.limits().item_bytes {
             return Some(self.skip_value(&command, key, value_bytes, BinaryStatus::TooLarge));
         }
         let key = self.input.key_before(key, value_bytes);

@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
 use crate::command::{Direction, RetrievalCommand, StorageCommand, StorageVerb};
-use crate::limits::{ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::limits::{Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES, counted_item_bytes};
 use crate::meta::MetaCommand;
-use crate::number::{signed, unsigned};
+use crate::number::{natural, signed};
 use crate::reply::Refusal;
 use crate::request::{Keys, Request, words};
-use crate::server::meta;
+use crate::server::{maintenance, meta};
 
 /// As many words as any command but those with keys has, and one.
 const WORDS: usize = 8;
@@ -105,7 +105,7 @@ fn store(verb: StorageVerb, line: &Buffer, words: &[&[u8]], limits: &Limits) -> 
     let Some(command) = storage_command(verb, line, words, noreply) else {
         return Parsed::RefusedValue(refused(Refusal::BadFormat, None), len);
     };
-    if len + command.key.len() + ITEM_OVERHEAD_BYTES > limits.item_bytes {
+    if counted_item_bytes(command.key.len(), len, command.flags) > limits.item_bytes {
         let stale = (verb == StorageVerb::Set).then(|| command.key.clone());
         return Parsed::RefusedValue(refused(Refusal::TooLarge, stale), len);
     }
@@ -117,7 +117,7 @@ fn storage_command(verb: StorageVerb, line: &Buffer, words: &[&[u8]], noreply: b
     let flags = signed(words[2])?.try_into().ok()?;
     let exptime = signed(words[3])?;
     let verb = match verb {
-        StorageVerb::Cas(_) => StorageVerb::Cas(unsigned(words[5])?),
+        StorageVerb::Cas(_) => StorageVerb::Cas(natural(words[5])?),
         verb => verb,
     };
     Some(StorageCommand { verb, key, flags, exptime, noreply })
@@ -147,12 +147,12 @@ fn other(line: &Buffer, words: &[&[u8]]) -> Result<Request, Refusal> {
         },
         [b"version", ..] => Request::Version,
         [b"verbosity", b"noreply"] => Request::Verbosity { noreply },
-        [b"verbosity", level] | [b"verbosity", level, _] => match unsigned(level) {
+        [b"verbosity", level] | [b"verbosity", level, _] => match natural(level) {
             Some(_) => Request::Verbosity { noreply },
             None => silent(Refusal::BadFormat),
         },
         [b"stats", ..] => Request::Stats(parameters(line, words)),
-        [b"cache_memlimit", limit] | [b"cache_memlimit", limit, _] => match unsigned(limit) {
+        [b"cache_memlimit", limit] | [b"cache_memlimit", limit, _] => match natural(limit) {
             None => silent(Refusal::UnknownCommand),
             Some(..LEAST_MEMLIMIT) => silent(Refusal::MemlimitTooSmall),
             Some(mebibytes @ ..=MOST_MEMLIMIT) => Request::CacheMemlimit { mebibytes, noreply },
@@ -161,14 +161,14 @@ fn other(line: &Buffer, words: &[&[u8]]) -> Result<Request, Refusal> {
         [b"quit", ..] => Request::Quit,
         // A browser was led here, and what follows its line may be chosen to be commands.
         _ if is_http(line) => Request::Quit,
-        _ => return Err(Refusal::UnknownCommand),
+        _ => return maintenance::parse(words, noreply).ok_or(Refusal::UnknownCommand),
     })
 }
 
 fn count(direction: Direction, line: &Buffer, words: &[&[u8]], noreply: bool) -> Result<Request, Refusal> {
     let ([name, delta] | [name, delta, _]) = words else { return Err(Refusal::UnknownCommand) };
     let request = key(line, name).and_then(|key| {
-        let by = unsigned(delta).ok_or(Refusal::BadDelta)?;
+        let by = natural(delta).ok_or(Refusal::BadDelta)?;
         Ok(Request::Count { direction, key, by, noreply })
     });
     Ok(request.unwrap_or_else(|refusal| Request::Refused { refusal, noreply, stale: None }))

@@ -4,17 +4,22 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use smallvec::SmallVec;
 use sunstar_packet::Buffer;
 
 use super::line::{Parsed, refused};
 use crate::command::Direction;
-use crate::limits::{ITEM_OVERHEAD_BYTES, Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::limits::{Limits, MAX_KEY_BYTES, MAX_VALUE_BYTES, counted_item_bytes};
 use crate::meta::{MAX_OPAQUE_BYTES, MetaCommand, MetaMode, MetaVerb, TOLD};
-use crate::number::{signed, unsigned};
+use crate::number::{natural, signed};
 use crate::reply::Refusal;
 use crate::request::{Request, words};
+
+/// Base64 with padding. What its last letter has besides the bytes of the key is left out, as memcached does.
+const CODING: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// Words of a line at most: command, key and flags.
 const WORDS: usize = 19;
@@ -74,7 +79,7 @@ fn store(verb: MetaVerb, line: &Buffer, words: &[&[u8]], limits: &Limits) -> Par
         Ok(read) => read,
         Err(refusal) => return Parsed::RefusedValue(refused(refusal), len),
     };
-    if len + key.len() + ITEM_OVERHEAD_BYTES > limits.item_bytes {
+    if counted_item_bytes(key.len(), len, command.flags) > limits.item_bytes {
         let stale = command.replaces_anything().then_some(key);
         let refusal = Refusal::TooLarge;
         return Parsed::RefusedValue(Request::Refused { refusal, noreply: false, stale }, len);
@@ -141,13 +146,13 @@ fn read_flag(command: &mut MetaCommand, letter: u8, token: &[u8]) -> Result<(), 
         b'T' => command.exptime = time()?,
         b'N' => command.vivify = time()?,
         b'R' => command.recache = time()?,
-        b'C' => command.cas = Some(unsigned(token).ok_or(Refusal::BadToken)?),
+        b'C' => command.cas = Some(natural(token).ok_or(Refusal::BadToken)?),
         b'F' => {
-            let flags = unsigned(token).and_then(|flags| flags.try_into().ok());
+            let flags = natural(token).and_then(|flags| flags.try_into().ok());
             command.flags = flags.ok_or(Refusal::BadFormat)?;
         }
-        b'J' => command.initial = unsigned(token).ok_or(Refusal::BadInitial)?,
-        b'D' => command.delta = unsigned(token).ok_or(Refusal::BadMetaDelta)?,
+        b'J' => command.initial = natural(token).ok_or(Refusal::BadInitial)?,
+        b'D' => command.delta = natural(token).ok_or(Refusal::BadMetaDelta)?,
         b'M' if token.len() != 1 => return Err(Refusal::BadModeLength),
         b'O' => command.opaque = token.into(),
         // The last two are for proxies.
@@ -181,6 +186,6 @@ fn check_opaque(command: &MetaCommand) -> Result<(), Refusal> {
 
 /// A key that was sent in base64.
 fn decoded(text: &[u8]) -> Option<Buffer> {
-    let bytes: Vec<u8> = STANDARD.decode(text).ok()?;
+    let bytes: Vec<u8> = CODING.decode(text).ok()?;
     (!bytes.is_empty()).then(|| Buffer::from(bytes))
 }

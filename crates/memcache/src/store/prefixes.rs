@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
+use crate::request::is_word;
+
 /// What ends a prefix; a key without it has none.
 const DELIMITER: u8 = b':';
 
-/// So many prefixes are told apart. What has another one is counted as nothing.
+/// So many prefixes are told apart. What has another one is counted as nothing, and so is one that no line can carry.
 const PREFIXES: usize = 4096;
 
 /// What was done with the items of one prefix.
@@ -60,6 +62,9 @@ impl Prefixes {
     fn count_in(&mut self, key: &[u8], count: impl FnOnce(&mut PrefixCounters)) {
         let Some(end) = memchr::memchr(DELIMITER, key) else { return };
         let prefix = &key[..end];
+        if !is_word(prefix) {
+            return;
+        }
         if let Some(counters) = self.counters.get_mut(prefix) {
             count(counters);
         } else if self.counters.len() < PREFIXES {

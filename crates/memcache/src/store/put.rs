@@ -3,7 +3,7 @@
 use super::item::{self, New};
 use super::slab::{ItemId, LARGE_VALUE_BYTES};
 use super::{Expiry, Found, FoundValue, Key, Store, Stored, large};
-use crate::limits::ITEM_OVERHEAD_BYTES;
+use crate::limits::counted_item_bytes;
 use crate::value::Value;
 
 /// What an item is to have.
@@ -20,7 +20,7 @@ pub(super) struct Fresh<'a> {
 impl Store {
     /// Stores a value that was received, unless it is too large.
     pub(super) fn put_received(&mut self, key: Key<'_>, old: Option<ItemId>, fresh: Fresh<'_>, now_s: u32) -> Stored {
-        let refused = self.refusal(key, fresh.value.len());
+        let refused = self.refusal(key, fresh.value.len(), fresh.flags);
         if let Some(refused) = refused {
             old.filter(|_| fresh.is_set).into_iter().for_each(|id| self.remove(id));
             return refused;
@@ -38,7 +38,7 @@ impl Store {
     pub(super) fn extend(&mut self, key: Key<'_>, id: ItemId, value: &Value, is_behind: bool, now_s: u32) -> Stored {
         let Found { flags, expiry, value: old, .. } = self.found(id);
         let len = old.len() + value.len();
-        if !planted::is("memcache_grows_unbounded") && self.refusal(key, len).is_some() {
+        if !planted::is("memcache_grows_unbounded") && self.refusal(key, len, flags).is_some() {
             return Stored::NotStored;
         }
         let joined = match (self.found(id).value, is_behind) {
@@ -55,8 +55,8 @@ impl Store {
     }
 
     /// Why an item with a value of this length can't be stored whatever else goes.
-    fn refusal(&mut self, key: Key<'_>, value_bytes: usize) -> Option<Stored> {
-        if key.bytes().len() + value_bytes + ITEM_OVERHEAD_BYTES > self.item_limit_bytes {
+    fn refusal(&mut self, key: Key<'_>, value_bytes: usize, flags: u32) -> Option<Stored> {
+        if counted_item_bytes(key.bytes().len(), value_bytes, flags) > self.item_limit_bytes {
             self.counters.too_large += 1;
             return Some(Stored::TooLarge);
         }

@@ -103,7 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
     let content = || {
         prop_oneof![
             2 => vec(any::<u8>(), 0..100),
-            2 => "[0-9]{1,20} {0,2}".prop_map(String::into_bytes),
+            2 => " {0,1}[+]{0,1}[0-9]{1,20} {0,2}".prop_map(String::into_bytes),
             1 => (any::<u8>(), 3900..4300_usize).prop_map(|(byte, len)| std::vec![byte; len]),
             1 => (any::<u8>(), 60_000..140_000_usize).prop_map(|(byte, len)| std::vec![byte; len]),
         ]
@@ -181,8 +181,9 @@ impl Model {
         let text = str::from_utf8(&item.bytes)
             .ok()
             .filter(|text| text.len() < LARGE_VALUE_BYTES)
-            .map(|text| text.trim_ascii_end());
-        let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            .map(|text| text.trim_ascii());
+        let digits = text.map(|text| text.strip_prefix('+').unwrap_or(text));
+        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(number) = digits.and_then(|text| text.parse::<u64>().ok()) else { return Counted::NotANumber };
         let number = match direction {
             Direction::Increment => number.wrapping_add(by),

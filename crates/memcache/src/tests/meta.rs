@@ -135,6 +135,8 @@ fn keys_in_base64_are_told_so() {
         ("mg foo k v", "VA 3 kZm9v b|bar|"),
         ("me foo", "ME Zm9v exp=-1 la=0 cas=1 fetch=yes cls=1 size=44|"),
         ("ms AAo= 1 b\r\nx", "HD|"),
+        // What is left over of the last letter belongs to no byte.
+        ("mg AAp= b k s", "HD kAAo= b s1|"),
         ("md AAo= b k", "HD kAAo= b|"),
         ("mg Zm9 b", "CLIENT_ERROR error decoding key|"),
     ]);

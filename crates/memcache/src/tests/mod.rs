@@ -4,6 +4,7 @@ mod answered;
 mod client;
 mod corpus;
 mod datagrams;
+mod effects;
 mod frames;
 mod joining;
 mod meta;

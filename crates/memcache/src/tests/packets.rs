@@ -116,30 +116,35 @@ fn plain(mut input: &[u8]) -> Vec<String> {
             seen.extend(["end".to_owned(), "over".to_owned()]);
             return seen;
         }
-        let fault = match shape(opcode) {
+        let shape = shape(opcode);
+        let fits = shape.is_some_and(|(extras, key, value)| {
+            extras.contains(&extras_bytes)
+                && key.is_none_or(|has_key| has_key == (key_bytes > 0))
+                && (value || key_bytes + extras_bytes == body)
+        });
+        // This one is unknown if it does not fit.
+        let shape = shape.filter(|_| fits || opcode != 0x1b);
+        let fault = match shape {
             _ if key_bytes + extras_bytes > body => Some(0x81),
             _ if key_bytes > 250 => Some(4),
-            Some((extras, key, value)) => {
-                let fits = extras.contains(&extras_bytes)
-                    && key.is_none_or(|has_key| has_key == (key_bytes > 0))
-                    && (value || key_bytes + extras_bytes == body);
-                (!fits).then_some(4)
-            }
-            None => None,
+            Some(_) if !fits => Some(4),
+            _ => None,
         };
         if let Some(code) = fault {
             refuse(code);
             seen.push("over".to_owned());
             return seen;
         }
-        if shape(opcode).is_none() {
+        if shape.is_none() {
             refuse(0x81);
         } else if rest.len() < key_bytes + extras_bytes {
             return seen;
         } else {
             let value_bytes = body - key_bytes - extras_bytes;
-            let has_value = shape(opcode).is_some_and(|(.., has_value)| has_value);
-            if has_value && value_bytes + key_bytes + 50 > LIMITS.item_bytes {
+            let has_value = shape.is_some_and(|(.., has_value)| has_value);
+            let has_flags = extras_bytes == 8 && rest[..4] != [0; 4];
+            let overhead = if has_flags { 63 } else { 59 };
+            if has_value && value_bytes + key_bytes + overhead > LIMITS.item_bytes {
                 refuse(3);
             } else if rest.len() < body {
                 return seen;

@@ -199,6 +199,25 @@ fn what_grows_has_a_limit_in_each_protocol() {
     }
 }
 
+/// Flags are a part of an item only if they are not 0. So it is for memcached.
+#[test]
+fn the_largest_value_is_that_of_memcached() {
+    let mut world = World::new(Limits::DEFAULT);
+    for (flags, most) in [(0, 1_048_516), (5, 1_048_512)] {
+        for (len, answers) in [(most, ["STORED", "HD"]), (most + 1, ["SERVER_ERROR object too large for cache"; 2])] {
+            for (line, answer) in [format!("set a {flags} 0 {len}"), format!("ms a {len} F{flags}")].iter().zip(answers)
+            {
+                let told = world.ask(&[line.as_bytes(), b"\r\n", &vec![b'x'; len], b"\r\n"].concat());
+                assert_eq!(told, format!("{answer}\r\n").as_bytes(), "{line}");
+            }
+            let mut packet = packet(0x01, 8, 0, &vec![b'x'; len]);
+            packet[27] = flags;
+            let told = if answers[0] == "STORED" { Told::Stored } else { Told::TooLarge };
+            assert_eq!(Protocol::Binary.told(&world.ask(&packet)), told, "{flags} {len}");
+        }
+    }
+}
+
 #[test]
 fn what_comes_in_parts_takes_memory_as_it_comes_in_each_protocol() {
     for protocol in Protocol::ALL {

@@ -82,6 +82,15 @@ fn every_command_is_read() {
     );
 }
 
+#[test]
+fn numbers_may_have_a_plus() {
+    assert_eq!(told("incr k +1\r\ndecr k +0\r\ncas k +7 +0 +1 +9\r\nx\r\n"), ["incr 1", "decr 0", "cas 1"]);
+    assert_eq!(told("verbosity +1\r\ncache_memlimit +64\r\n").len(), 2);
+    for line in ["incr k ++1", "incr k +", "incr k -1", "incr k 1+", "incr k +18446744073709551616"] {
+        assert_eq!(told(format!("{line}\r\n")), ["CLIENT_ERROR invalid numeric delta argument"], "{line}");
+    }
+}
+
 /// What memcached 1.6 answers, but that values of refused commands are skipped and not read as commands.
 #[test]
 fn what_is_malformed_is_refused_as_memcached_does() {
@@ -132,6 +141,36 @@ fn what_is_malformed_is_refused_as_memcached_does() {
         ("cache_memlimit 1000000001", "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes"),
     ] {
         assert_eq!(told(format!("{line}\r\nversion\r\n")), [answer, "Version"], "{line:.50}");
+    }
+}
+
+#[test]
+fn what_is_done_by_hand_elsewhere_is_answered() {
+    const SETTING: &str = "CLIENT_ERROR there is no such setting";
+    const CLASS: &str = "BADCLASS invalid class id";
+    for (line, answer) in [
+        ("shutdown", "ERROR: shutdown not enabled"),
+        ("watch", "CLIENT_ERROR watch commands not allowed"),
+        ("watch fetchers mutations", "CLIENT_ERROR watch commands not allowed"),
+        ("slabs reassign 1 2", "CLIENT_ERROR slab reassignment disabled"),
+        ("slabs automove 1", SETTING),
+        ("slabs", "ERROR"),
+        ("lru mode flat", SETTING),
+        ("lru tune 10 25 0.1 2.0", SETTING),
+        ("lru what", "ERROR"),
+        ("lru_crawler enable", "ERROR failed to start lru crawler thread"),
+        ("lru_crawler disable", "ERROR failed to stop lru crawler thread"),
+        ("lru_crawler sleep 100", SETTING),
+        ("lru_crawler crawl 0", CLASS),
+        ("lru_crawler crawl 1,2", "Crawl { noreply: false }"),
+        ("lru_crawler crawl all noreply", "Crawl { noreply: true }"),
+        ("lru_crawler metadump 1,3", "List { form: Facts, classes: 10 }"),
+        ("lru_crawler metadump 64", CLASS),
+        ("lru_crawler metadump 1,,2", CLASS),
+        ("lru_crawler mgdump all", "List { form: Requests, classes: 18446744073709551615 }"),
+        ("lru_crawler", "ERROR"),
+    ] {
+        assert_eq!(told(format!("{line}\r\nversion\r\n")), [answer, "Version"], "{line}");
     }
 }
 

@@ -24,6 +24,15 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
         "STORED\r\n13\r\n",
         "STORED\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\n",
     ),
+    (
+        "set a 0 0 1\r\n1\r\nincr a -0\r\n",
+        "STORED\r\n1\r\n",
+        "STORED\r\nCLIENT_ERROR invalid numeric delta argument\r\n",
+    ),
+    // What base64 does not have is no part of a key.
+    ("mg Zm9v! b k\r\n", "EN kZm9v b\r\n", "CLIENT_ERROR error decoding key\r\n"),
+    // A key that no line can carry as it is becomes no part of one, whoever has stored it.
+    ("ms a\u{7f}b 1\r\nx\r\nmg a\u{7f}b k\r\n", "HD\r\nHD ka\u{7f}b\r\n", "HD\r\nHD kYX9i b\r\n"),
     // What was refused has done nothing.
     (
         "md a\r\nmg a N0 O12345678901234567890123456789012\r\nmg a\r\n",
@@ -53,6 +62,29 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
         "HD\r\nSERVER_ERROR object too large for cache\r\nEN\r\n",
         "HD\r\nSERVER_ERROR object too large for cache\r\nVA 1\r\nx\r\n",
     ),
+    // The store looks after itself, and a client has no say in that.
+    (
+        "slabs reassign 1 2\r\n",
+        "NOSPARE source class has no spare pages\r\n",
+        "CLIENT_ERROR slab reassignment disabled\r\n",
+    ),
+    ("slabs automove 1\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    ("lru mode segmented\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    ("lru tune 10 25 0.1 2.0\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    ("lru temp_ttl 60\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    ("lru_crawler sleep 100\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    ("lru_crawler tocrawl 5\r\n", "OK\r\n", "CLIENT_ERROR there is no such setting\r\n"),
+    // What was asked for before does not stand in the way.
+    (
+        "lru_crawler what\r\nlru_crawler metadump x\r\n",
+        "ERROR\r\nERROR cannot pipeline other commands before metadump\r\n",
+        "ERROR\r\nBADCLASS invalid class id\r\n",
+    ),
+    ("lru_crawler disable\r\n", "OK\r\n", "ERROR failed to stop lru crawler thread\r\n"),
+    // A later version of it has this one.
+    ("flush_all\r\nlru_crawler mgdump all\r\n", "OK\r\nERROR\r\n", "OK\r\nEN\r\n"),
+    // What happens here is not told while it happens.
+    ("watch what\r\n", "ERROR\r\n", "CLIENT_ERROR watch commands not allowed\r\n"),
     // What no command line can be is told, and not only the end of the connection.
     ("TAIL", "(end)", "CLIENT_ERROR line too long\r\n(end)"),
 ];

@@ -103,9 +103,12 @@ const META: &[&str] = &[
     "ma n c v\r\n",
     "ma n C{cas} v c k\r\nma n C1 v k O8\r\nma n C0 v\r\nma none C7\r\n",
     "ms t 2\r\nxx\r\nma t\r\nma t q\r\nms t 0\r\n\r\nma t\r\nma t C5\r\nma n D18446744073709551615 v\r\nma n Jx\r\nma n Dx\r\n",
+    "ma p N0 J+5 v\r\nma p D+2 v\r\nma p D++2\r\nms p 1 F+7 T+0\r\n9\r\nmg p f t c\r\n",
+    "ma p C+{cas} v c\r\nms p +1\r\n9\r\nmg p v\r\n",
     // Keys in base64.
     "ms Zm9v 3 b k\r\nbar\r\nmg Zm9v b k v\r\nmg foo k v\r\nget foo\r\nmg Zm9v b\r\nme Zm9v b\r\nmd Zm9v b k\r\nmg Zm9v b k O1\r\n",
     "ms AAECAwQF 1 b\r\nx\r\nmg AAECAwQF b k\r\nma AAECAwQF b k\r\nmd AAECAwQF b k q\r\nmg AAECAwQF b k\r\nma AAECAwQF b k\r\n",
+    "ms Zh== 1 b k\r\nx\r\nmg Zg== b k v\r\nmg f k v\r\nms Zm9= 1 b k\r\ny\r\nmg Zm8= b k v\r\nmd Zn== b k\r\nmg f k\r\n",
     "mg Zm9 b\r\nmg = b\r\nmg ==== b\r\nme Zm9 b\r\nms Zm9 2 b\r\nhi\r\nmd Zm9 b\r\nma Zm9 b\r\n",
     // What is malformed.
     "mg a v v\r\nmg a !\r\nmg a vv\r\nmg a Tx\r\nmg a T\r\nmg a Nx Rx\r\nmg a Cx\r\nmg a Fx\r\nmg a Tx Fx\r\nmg a Fx Tx\r\n",
@@ -185,6 +188,10 @@ const CLASSIC: &[&str] = &[
     "incr none 1\r\ndecr none 1\r\nincr n\r\nincr n x\r\nincr n -1\r\ndecr n 18446744073709551616\r\nincr n 1 2 3\r\nincr n 1 what\r\n",
     "incr n 1 noreply\r\nincr none 1 noreply\r\nincr n x noreply\r\nget n\r\nset t 0 0 2\r\nxx\r\nincr t 1\r\nincr t 1 noreply\r\n",
     "set t 0 0 0\r\n\r\nincr t 1\r\nset t 0 0 20\r\n18446744073709551616\r\nincr t 1\r\nset t 0 0 3\r\n7  \r\nincr t 1\r\nget t\r\n",
+    "set b 0 0 1\r\n5\r\nincr b +1\r\ndecr b +0\r\nincr b ++1\r\nincr b +\r\nincr b +-1\r\nmg b c\r\n",
+    "cas b 0 0 1 +{cas}\r\n7\r\nget b\r\nset b +3 +0 +1\r\n7\r\nget b\r\nverbosity +1\r\ncache_memlimit +64\r\n",
+    "set b 0 0 3\r\n 05\r\nincr b 1\r\nget b\r\nset b 0 0 2\r\n+5\r\nincr b 1\r\nget b\r\nset b 0 0 5\r\n \u{c}+5 \r\nincr b 7\r\nget b\r\n",
+    "set b 0 0 3\r\n+-5\r\nincr b 1\r\nset b 0 0 3\r\n+ 5\r\nincr b 1\r\nset b 0 0 1\r\n+\r\nincr b 1\r\nset b 0 0 3\r\n   \r\nincr b 1\r\n",
     "touch a 1000\r\ntouch none 1\r\ntouch a x\r\ntouch a\r\ntouch a 1 2 3\r\ntouch a 0 noreply\r\ntouch a x noreply\r\nmg a t\r\n",
     "gat 1000 a none t\r\ngats 0 a\r\nmg a t\r\ngat 0\r\ngat x a\r\ngat -1 a\r\nget a\r\n",
     "delete a\r\ndelete a\r\nset a 0 0 1\r\nx\r\ndelete a noreply\r\nget a\r\ndelete a 0\r\ndelete a 0 noreply\r\ndelete a 10\r\n",
@@ -196,6 +203,11 @@ const CLASSIC: &[&str] = &[
     "flush_all noreply\r\nget f\r\nset f 0 0 1\r\nx\r\nflush_all\r\nget f\r\nflush_all -1\r\nflush_all 0 noreply\r\n",
     "stats detail\r\nstats detail what\r\nstats detail off\r\nstats reset\r\nstats nothing\r\n",
     "mn\r\nmn what\r\n",
+    // What is done by hand there.
+    "shutdown\r\nshutdown graceful\r\nslabs\r\nslabs what\r\nslabs reassign\r\nslabs reassign 1\r\nslabs automove\r\nlru\r\nlru what\r\n",
+    "lru_crawler\r\nlru_crawler what\r\nlru_crawler enable\r\nlru_crawler crawl\r\nlru_crawler crawl x\r\nlru_crawler metadump\r\n",
+    "lru_crawler metadump x\r\n\tlru_crawler metadump 64\r\n\tlru_crawler metadump 1,x\r\n\tlru_crawler crawl all\r\n",
+    "lru_crawler sleep\r\nlru_crawler tocrawl\r\n",
     "get   a    b\r\n  get a\r\n",
     "get a\nget a\n",
     "quit\r\nset q 0 0 1\r\nx\r\n",
@@ -235,6 +247,33 @@ fn commands_are_answered_as_memcached_does() {
                 format!("  get{}\r\n", " n none".repeat(30)),
             ],
         );
+        both.stop();
+    });
+}
+
+/// By what it may have besides: flags, and a longer key.
+#[test]
+#[ignore = "needs memcached"]
+fn the_largest_value_is_that_of_memcached() {
+    with_shards(|setup| {
+        let both = Both::start(setup);
+        let text = "x".repeat(1 << 20);
+        for (key, flags, most) in [("a", 0, 1_048_516), ("a", 5, 1_048_512), ("key", 0, 1_048_514)] {
+            for len in [most, most + 1] {
+                let (value, rest) = (&text[..len], &text[..len - 2]);
+                same(
+                    &both,
+                    &[
+                        format!("set {key} {flags} 0 {len}\r\n{value}\r\nmg {key} s f\r\n"),
+                        format!("ms {key} {len} F{flags}\r\n{value}\r\nmg {key} s f\r\n"),
+                        format!(
+                            "set {key} {flags} 0 {}\r\n{rest}\r\nappend {key} 0 0 2\r\nyy\r\nmg {key} s f\r\n",
+                            len - 2
+                        ),
+                    ],
+                );
+            }
+        }
         both.stop();
     });
 }

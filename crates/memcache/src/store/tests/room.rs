@@ -1,7 +1,7 @@
 //! Who makes room for whom: values that somebody still has, items that grow, and how much is done at a time.
 
 use super::*;
-use crate::ITEM_OVERHEAD_BYTES;
+use crate::{ITEM_OVERHEAD_BYTES, ListForm};
 
 /// A reference to a large value, as an answer has it.
 fn lent(store: &mut Store, name: &str) -> Value {
@@ -69,6 +69,32 @@ fn what_would_free_nothing_does_not_go() {
     }
     store.check();
     assert!(store.free_memory(4 << 20, START + 3) > 3 << 20 && get(&mut store, "wanted", START + 3).is_none());
+}
+
+/// Lines tell keys as they are, so they tell only those that lines can have.
+#[test]
+fn keys_that_are_no_words_are_not_told_in_lines() {
+    let mut store = store_of(1 << 20);
+    store.count_prefixes(true);
+    for name in ["b:1", "c\r\nITEM d:1", " :1", "\u{7f}:1"] {
+        set(&mut store, name, b"x", START);
+    }
+    let mut told = Vec::new();
+    for class in 0..=store.slabs.classes() {
+        store.dump(class, START, |key, _, _| {
+            told.push(key.to_vec());
+            true
+        });
+    }
+    assert_eq!(told, [b"b:1"]);
+    assert!(store.prefixes().map(|(prefix, _)| prefix).eq([b"b"]));
+    let mut text = Vec::new();
+    assert_eq!(store.list(None, (ListForm::Requests, u64::MAX), START, &mut text), Some(0));
+    let mut lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.sort_unstable();
+    let coded: [&[u8]; 4] = [b"mg IDox b\r\n", b"mg Yw0KSVRFTSBkOjE= b\r\n", b"mg b:1\r\n", b"mg fzox b\r\n"];
+    assert_eq!(lines, coded);
+    assert_eq!(store.list(Some(0), (ListForm::Facts, u64::MAX), START, &mut text), None);
 }
 
 #[test]

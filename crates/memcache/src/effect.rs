@@ -1,0 +1,118 @@
+//! What a request may do, and how long its answer may become, before either is known: for who may not answer at any length.
+
+use crate::binary::{BinaryRequest, BinaryStatus, BinaryVerb, HEADER_BYTES};
+use crate::limits::MAX_KEY_BYTES;
+use crate::meta::{MetaCommand, MetaVerb};
+use crate::reply::Refusal;
+use crate::request::Request;
+
+const LINE_END_BYTES: usize = 2;
+
+/// The longest number, in digits.
+const NUMBER_BYTES: usize = 20;
+
+/// The extras of an answer of the binary protocol, or a number.
+const PACKET_EXTRAS_BYTES: usize = 8;
+
+/// The longest key in base64, and what says that it is so.
+const CODED_KEY_BYTES: usize = MAX_KEY_BYTES.div_ceil(3) * 4 + 2;
+
+impl Request {
+    /// Whether it may change items, or who of the clients is told to renew one: what must not happen if nobody learns of it.
+    pub fn changes_items(&self) -> bool {
+        match self {
+            Self::Store(..)
+            | Self::Delete { .. }
+            | Self::Count { .. }
+            | Self::Touch { .. }
+            | Self::FlushAll { .. }
+            | Self::CacheMemlimit { .. } => true,
+            Self::Retrieve { command, .. } => command.exptime.is_some(),
+            // Even one that only asks for an item may be told to renew it, as nobody else is then.
+            Self::Meta(command, ..) => command.verb != MetaVerb::Debug,
+            Self::Refused { stale, .. } | Self::Binary(BinaryRequest::Refused { stale, .. }) => stale.is_some(),
+            Self::Binary(BinaryRequest::Item(command, ..)) => !matches!(command.verb, BinaryVerb::Get { .. }),
+            Self::Binary(BinaryRequest::Flush { .. }) => true,
+            Self::Version
+            | Self::Verbosity { .. }
+            | Self::Stats(_)
+            | Self::List { .. }
+            // What is dead is no item.
+            | Self::Crawl { .. }
+            | Self::MetaNoop
+            | Self::Quit => false,
+            Self::Binary(
+                BinaryRequest::Noop(_)
+                | BinaryRequest::Version(_)
+                | BinaryRequest::Stats(..)
+                | BinaryRequest::Quit { .. },
+            ) => false,
+        }
+    }
+
+    /// How long its answer may be at most, in bytes; `None` if it has items, figures or a version, which may be as long as they like.
+    pub fn longest_answer_bytes(&self) -> Option<usize> {
+        let line = |refusal: Refusal| refusal.line().len() + LINE_END_BYTES;
+        Some(match self {
+            Self::Store(command, _) if command.noreply => 0,
+            Self::Delete { noreply: true, .. }
+            | Self::Count { noreply: true, .. }
+            | Self::Touch { noreply: true, .. }
+            | Self::FlushAll { noreply: true, .. }
+            | Self::Verbosity { noreply: true }
+            | Self::Crawl { noreply: true }
+            | Self::CacheMemlimit { noreply: true, .. }
+            | Self::Refused { noreply: true, .. }
+            | Self::Quit => 0,
+            Self::Store(..) => line(Refusal::NoMemory).max(line(Refusal::TooLarge)),
+            Self::Delete { .. } | Self::Touch { .. } => "NOT_FOUND".len() + LINE_END_BYTES,
+            Self::Count { .. } => line(Refusal::NotANumber).max(line(Refusal::NoMemory)),
+            Self::FlushAll { .. }
+            | Self::Verbosity { .. }
+            | Self::Crawl { .. }
+            | Self::CacheMemlimit { .. }
+            | Self::MetaNoop => "OK".len() + LINE_END_BYTES,
+            Self::Refused { refusal, .. } => line(*refusal),
+            Self::Meta(command, ..) => return longest_meta(command),
+            Self::Binary(request) => return longest_packet(request),
+            Self::Retrieve { .. } | Self::Version | Self::Stats(_) | Self::List { .. } => return None,
+        })
+    }
+}
+
+fn longest_meta(command: &MetaCommand) -> Option<usize> {
+    let value_bytes = match command.verb {
+        MetaVerb::Debug => return None,
+        MetaVerb::Get if command.wants_value => return None,
+        // How long it is, and the number itself.
+        MetaVerb::Count(_) if command.wants_value => 1 + NUMBER_BYTES + NUMBER_BYTES + LINE_END_BYTES,
+        _ => 0,
+    };
+    let told: usize = command.order.iter().map(|flag| 2 + told_bytes(*flag, command)).sum();
+    let answer = "HD Z X W".len() + told + LINE_END_BYTES + value_bytes;
+    let refusal = Refusal::NotANumber.line().len().max(Refusal::NoMemory.line().len()) + LINE_END_BYTES;
+    Some(answer.max(refusal))
+}
+
+/// What may stand behind a flag in an answer.
+fn told_bytes(flag: u8, command: &MetaCommand) -> usize {
+    match flag {
+        b'k' => CODED_KEY_BYTES,
+        b'O' => command.opaque.len(),
+        _ => NUMBER_BYTES,
+    }
+}
+
+fn longest_packet(request: &BinaryRequest) -> Option<usize> {
+    let status = |status: BinaryStatus| HEADER_BYTES + status.text().len();
+    Some(match request {
+        BinaryRequest::Item(command, ..) => match command.verb {
+            BinaryVerb::Get { .. } | BinaryVerb::GetAndTouch { .. } => return None,
+            _ => status(BinaryStatus::NotANumber).max(HEADER_BYTES + PACKET_EXTRAS_BYTES),
+        },
+        BinaryRequest::Quit { is_quiet: true, .. } | BinaryRequest::Flush { is_quiet: true, .. } => 0,
+        BinaryRequest::Flush { .. } | BinaryRequest::Noop(_) | BinaryRequest::Quit { .. } => HEADER_BYTES,
+        BinaryRequest::Refused { status: refused, .. } => status(*refused),
+        BinaryRequest::Version(_) | BinaryRequest::Stats(..) => return None,
+    })
+}
