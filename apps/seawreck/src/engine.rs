@@ -27,7 +27,7 @@ use crate::fault::Fault;
 use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
-use departures::Departures;
+use departures::{Burst, Departures};
 use slot::Slot;
 
 /// Connections of a shard that are being made at the same time. More would overflow queues on the way, and what is lost there is sent again
@@ -86,6 +86,10 @@ pub(crate) struct Load<P: Protocol> {
     started: Cell<usize>,
     /// Connections that are open.
     open: Cell<usize>,
+    /// Whether it ended before each request had the time that it may take.
+    is_cut_short: Cell<bool>,
+    /// The longest latency until what was counted was taken last, in nanoseconds.
+    longest: Cell<u64>,
     connecting: Rc<Semaphore>,
     /// Holds one for each connection's task.
     tasks: Rc<Gate>,
@@ -115,7 +119,7 @@ impl<P: Protocol> Load<P> {
             });
             let departures = Departures::new(move || {
                 if let Some(load) = leaving.upgrade() {
-                    load.departures.leave();
+                    load.leave(lowres::now());
                 }
             });
             Self {
@@ -135,6 +139,8 @@ impl<P: Protocol> Load<P> {
                 departures,
                 started: Cell::new(0),
                 open: Cell::new(0),
+                is_cut_short: Cell::new(false),
+                longest: Cell::new(0),
                 connecting: Rc::new(Semaphore::new(CONNECTING)),
                 tasks: Rc::new(Gate::new()),
                 plan,
@@ -206,7 +212,9 @@ impl<P: Protocol> Load<P> {
 
     /// Answers what was counted since it was asked last.
     pub(crate) fn take(&self) -> Taken {
-        Taken { open: self.open.get(), tally: self.tally.replace(Tally::new()), times: time_stats() }
+        let tally = self.tally.replace(Tally::new());
+        self.longest.set(self.longest.get().max(tally.latencies.max()));
+        Taken { open: self.open.get(), tally, times: time_stats() }
     }
 
     /// What the protocol has counted.
@@ -221,23 +229,29 @@ impl<P: Protocol> Load<P> {
             self.give_out();
         }
         self.phase.set(Phase::Draining);
-        if let Some(schedule) = &mut *self.schedule.borrow_mut() {
-            let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
-            let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
-            let tally = &mut *self.tally.borrow_mut();
-            for due in due.take(most) {
-                tally.unsent += 1;
-                tally.give_up(end - due);
-            }
-        }
+        self.end.set(end);
         self.wake_all();
     }
 
-    /// Ends all connections, whatever they wait for.
-    pub(crate) async fn cut(self: Rc<Self>) {
+    /// Ends all connections, whatever they wait for. `is_cut_short` says that this is before each had the time that it may take.
+    pub(crate) async fn cut(self: Rc<Self>, is_cut_short: bool) {
+        self.is_cut_short.set(is_cut_short);
+        self.leave_unsent(lowres::now());
         self.phase.set(Phase::Over);
         self.wake_all();
         self.tasks.close().await;
+    }
+
+    /// Takes note of requests that were due before the end, and had no connection until `now`.
+    fn leave_unsent(&self, now: Instant) {
+        let (mut schedule, end) = (self.schedule.borrow_mut(), self.end.get());
+        let Some(schedule) = &mut *schedule else { return };
+        let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+        for due in due.take(most) {
+            self.tally.borrow_mut().unsent += 1;
+            self.give_up_at_end(now - due);
+        }
     }
 
     fn wake_all(&self) {
@@ -270,17 +284,33 @@ impl<P: Protocol> Load<P> {
         }
     }
 
-    /// Takes a request that connection `number`, free `since`, is to send now; answers by when it is due.
+    /// Takes a request that connection `number` is to send now; answers by when it is due.
     ///
     /// Whoever takes one is not idle any more, and is given no other one.
     #[inline]
-    fn take_request(&self, number: usize, since: Instant, now: Instant) -> Option<Instant> {
+    fn take_request(&self, number: usize, now: Instant) -> Option<Instant> {
         let due = self.next_due(now)?;
         self.slots[number].is_idle.set(false);
-        if self.plan.arrivals.is_some() && self.is_measured(due) {
-            self.tally.borrow_mut().late((now - due.max(since)).max(self.paced.get() - due));
-        }
         Some(due)
+    }
+
+    /// A request is sent on a connection that is free `since`; answers in a closed loop with what it leaves.
+    #[inline]
+    fn depart(&self, due: Instant, since: Instant) -> Option<Burst> {
+        if self.plan.arrivals.is_none() {
+            return Some(self.departures.join());
+        }
+        if self.is_measured(due) {
+            // Until the pacer fired, it waited in spite of connections that were free; from then on, for one.
+            let paced = self.paced.get();
+            self.departures.join_late(if due < paced { due + (since - paced) } else { due.max(since) });
+        }
+        None
+    }
+
+    /// A round begins: what was sent in the one before leaves.
+    fn leave(&self, now: Instant) {
+        self.departures.leave(now, |by| self.tally.borrow_mut().late(by));
     }
 
     /// Takes the next request, if it may be sent now; answers by when it is due.
@@ -340,7 +370,7 @@ impl<P: Protocol> Load<P> {
             if !slot.is_idle.get() {
                 continue;
             }
-            match self.take_request(number, Instant::ORIGIN, now) {
+            match self.take_request(number, now) {
                 Some(due) => {
                     slot.given.set(Some(due));
                     slot.wake();
@@ -356,16 +386,25 @@ impl<P: Protocol> Load<P> {
     /// A connection has ended for good, and with it what it was to send.
     fn give_up(&self, number: usize, carried: Option<Instant>) {
         let given = self.slots[number].given.take();
-        self.leave_unanswered(carried.into_iter().chain(given));
+        carried.into_iter().chain(given).for_each(|due| self.leave_unanswered(due));
     }
 
-    /// Requests that nobody waits for any more.
-    fn leave_unanswered(&self, dues: impl Iterator<Item = Instant>) {
-        let now = lowres::now();
-        let tally = &mut *self.tally.borrow_mut();
-        for due in dues.filter(|due| self.is_measured(*due)) {
-            tally.unanswered += 1;
-            tally.give_up(now - due);
+    /// A request that nobody waits for any more since the load is over.
+    fn leave_unanswered(&self, due: Instant) {
+        if self.is_measured(due) {
+            self.tally.borrow_mut().unanswered += 1;
+            self.give_up_at_end(lowres::now() - due);
+        }
+    }
+
+    /// A request has waited so long when the load is over. If that came too soon for it, nobody knows how long it would have taken, but perhaps that
+    /// it is longer than any other.
+    fn give_up_at_end(&self, waited: Duration) {
+        let mut tally = self.tally.borrow_mut();
+        if !self.is_cut_short.get() {
+            tally.give_up(waited);
+        } else if waited > Duration::from_nanos(self.longest.get().max(tally.latencies.max())) {
+            tally.lose();
         }
     }
 
@@ -375,15 +414,18 @@ impl<P: Protocol> Load<P> {
         due >= self.begin.get()
     }
 
-    /// Requests whose answers will not come. That they were waited for too long is a latency, how soon something else went wrong is none.
-    fn fail(&self, fault: Fault, dues: impl Iterator<Item = Instant>) {
-        let now = lowres::now();
-        let tally = &mut *self.tally.borrow_mut();
-        for due in dues.filter(|due| self.is_measured(*due)) {
-            tally.fail(fault, 1);
-            if fault == Fault::TimedOut {
-                tally.give_up(now - due);
-            }
+    /// A request whose answer will not come. How soon something went wrong is no latency, but that it took too long is one, if the request `has_expired`
+    /// itself: if only an older one has, on whose connection it was, nobody knows how long it would have taken.
+    fn fail(&self, fault: Fault, due: Instant, has_expired: bool) {
+        if !self.is_measured(due) {
+            return;
+        }
+        let mut tally = self.tally.borrow_mut();
+        tally.fail(fault, 1);
+        match (fault, has_expired) {
+            (Fault::TimedOut, true) => tally.give_up(lowres::now() - due),
+            (Fault::TimedOut, false) => tally.lose(),
+            _ => {}
         }
     }
 }

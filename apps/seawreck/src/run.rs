@@ -74,8 +74,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn new(at: Duration, len: Duration, open: usize, tally: &Tally) -> Self {
-        let latencies = &tally.latencies;
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile));
+        let latencies = [0.5, 0.99, 0.999, 1.0].map(|quantile| tally.latency_at(quantile));
         Self {
             at_s: at.as_secs_f64(),
             len_s: len.as_secs_f64(),
@@ -84,7 +83,7 @@ impl Row {
             open,
             received_bytes: tally.received_bytes,
             sent_bytes: tally.sent_bytes,
-            latencies: [p50, p99, p999, latencies.max()],
+            latencies,
             is_draining: false,
         }
     }
@@ -294,13 +293,14 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         let rest = self.gather().await?;
         let load_side = self.load_side.clone();
         self.loads.map(move |load| async move { load.0.drain(end) }).await?;
+        let mut is_cut_short = why != Why::Done;
         if why == Why::Done {
             let drained = self.finished();
             let patience = sleep(self.plan.timeout);
             // Who asks for the end, or has had enough time, is not waited for.
-            let _ = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await;
+            is_cut_short = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await.is_err();
         }
-        self.loads.map(|load| Rc::clone(&load.0).cut()).await?;
+        self.loads.map(move |load| Rc::clone(&load.0).cut(is_cut_short)).await?;
         let drained = self.gather().await?;
         if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
             // What is counted ends with the last of it.
