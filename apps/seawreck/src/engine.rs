@@ -33,6 +33,8 @@ use slot::Slot;
 /// Connections of a shard that are being made at the same time. More would overflow queues on the way, and what is lost there is sent again
 /// after a second.
 const CONNECTING: usize = 128;
+/// Connections of a shard that were held and that are asked at the same time. All at once would be a burst that measures itself.
+const ASKED_AT_ONCE: usize = 256;
 /// How many times within a timeout it is looked for connections that have waited for too long, and how long between at most and at least.
 const LOOKS: u32 = 20;
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
@@ -69,8 +71,10 @@ pub(crate) struct Load<P: Protocol> {
     end: Cell<Instant>,
     /// Requests that may still be sent.
     left: Cell<u64>,
-    /// Whether the connections are kept though nothing may be sent.
-    is_holding: Cell<bool>,
+    /// Whether connections are kept though nothing may be sent, until they are released.
+    is_holding: bool,
+    /// How many of them have been.
+    released: Cell<usize>,
     /// In an open loop, once it has begun.
     schedule: RefCell<Option<Schedule>>,
     /// Fires when the next request is due, while somebody has nothing to send.
@@ -129,7 +133,8 @@ impl<P: Protocol> Load<P> {
                 begin: Cell::new(Instant::FAR_FUTURE),
                 end: Cell::new(Instant::FAR_FUTURE),
                 left: Cell::new(if plan.is_idle { 0 } else { share.requests.unwrap_or(u64::MAX) }),
-                is_holding: Cell::new(plan.is_idle),
+                is_holding: plan.is_idle,
+                released: Cell::new(0),
                 schedule: RefCell::new(None),
                 pacer,
                 paced: Cell::new(Instant::ORIGIN),
@@ -170,6 +175,9 @@ impl<P: Protocol> Load<P> {
             let load = Rc::clone(&self);
             spawn(async move {
                 connection::run(&load, number, permit).await;
+                if load.slots[number].is_released.get() {
+                    load.release();
+                }
                 drop(holder);
             });
         }
@@ -192,12 +200,19 @@ impl<P: Protocol> Load<P> {
         self.wake_all();
     }
 
-    /// Has each connection ask once; then it ends.
-    pub(crate) fn ask_each(&self, now: Instant) {
+    /// Has each connection ask once, some at a time; then it ends.
+    pub(crate) fn ask_each(&self) {
         self.end.set(Instant::FAR_FUTURE);
-        self.slots.iter().for_each(|slot| slot.given.set(Some(now)));
-        self.is_holding.set(false);
-        self.wake_all();
+        (0..ASKED_AT_ONCE).for_each(|_| self.release());
+    }
+
+    /// Has the next connection that is held ask once, and end then.
+    fn release(&self) {
+        let Some(slot) = self.slots.get(self.released.get()) else { return };
+        self.released.set(self.released.get() + 1);
+        slot.is_released.set(true);
+        slot.given.set(Some(lowres::now()));
+        slot.wake();
     }
 
     /// Waits until all connections have ended, because no request is left to be sent and all answers have come.
@@ -332,7 +347,13 @@ impl<P: Protocol> Load<P> {
     /// Whether no request will be sent any more.
     #[inline]
     fn has_ended(&self) -> bool {
-        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding.get())
+        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding)
+    }
+
+    /// Whether a connection will send no request any more but one that it was given.
+    #[inline]
+    fn is_done(&self, number: usize) -> bool {
+        self.has_ended() || self.slots[number].is_released.get()
     }
 
     /// A connection could send, but nothing is due.

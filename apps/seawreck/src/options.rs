@@ -117,7 +117,7 @@ pub(crate) struct Args {
     /// tcp: what the server does with what is sent: echo it; sink, take it without an answer; source, send without being asked
     #[arg(long, value_name = "WHAT", default_value = "echo", value_parser = ["echo", "sink", "source"])]
     server: String,
-    /// Ask nothing for --duration, and then once on each connection
+    /// Ask nothing for --duration, and then once on each connection, on 256 of each shard at the same time
     #[arg(long, conflicts_with_all = ["rate", "requests", "requests_per_connection", "ramp"])]
     idle: bool,
 

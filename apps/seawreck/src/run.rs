@@ -178,14 +178,33 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         let why = self.watch(finished).await?;
         if self.plan.is_idle && why == Why::Done {
             self.held = Some(self.last);
-            let now = self.last;
-            self.loads.map(move |load| async move { load.0.ask_each(now) }).await?;
-            // Each has the time of an answer, and of a connection if it has lost its own.
-            let patience = now + self.plan.timeout + self.plan.connect_timeout;
-            let mut finished = Some(self.finished());
-            return Ok(self.wait(patience, &mut finished).await.unwrap_or(Why::Done));
+            self.loads.map(|load| async move { load.0.ask_each() }).await?;
+            return self.wait_for_each().await;
         }
         Ok(why)
+    }
+
+    /// Waits until all connections that were held have been asked and answered.
+    async fn wait_for_each(&mut self) -> Result<Why, SubmitError> {
+        // Each has the time of an answer, and of a connection if it has lost its own. How many others are before it depends on how many there are.
+        let patience = self.plan.timeout + self.plan.connect_timeout;
+        let (open, mut finished) = (self.open, Some(self.finished()));
+        loop {
+            if let Some(why) = self.wait(now() + patience, &mut finished).await {
+                return Ok(why);
+            }
+            let more = self.collect().await?;
+            // What counts is how many were held.
+            self.open = open;
+            let has_any = more.good() + more.bad() + more.unanswered > 0;
+            match &mut self.pending {
+                Some(pending) => pending.add(&more),
+                None => self.pending = Some(more),
+            }
+            if !has_any {
+                return Ok(Why::Done);
+            }
+        }
     }
 
     /// When the time is over that is measured.

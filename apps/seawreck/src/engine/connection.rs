@@ -65,7 +65,7 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
         // What was given to a connection that has just ended is still to be sent, by the next one. It was given no more than that.
         carried = ending.given.or_else(|| slot.given.take());
         match ending.fault {
-            _ if load.has_ended() && carried.is_none() => return,
+            _ if load.is_done(number) && carried.is_none() => return,
             None => pause = FIRST_PAUSE,
             Some(fault) => {
                 if let Some(due) = carried.take() {
@@ -126,7 +126,7 @@ async fn unless_over<P: Protocol, F: Future>(load: &Load<P>, number: usize, futu
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         load.slots[number].keep_waker(cx);
-        if load.has_ended() {
+        if load.is_done(number) {
             return Poll::Ready(None);
         }
         future.as_mut().poll(cx).map(Some)

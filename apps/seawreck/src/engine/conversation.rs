@@ -141,7 +141,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             // The server has said that it closes, so that is waited for, as long as for an answer.
             if self.is_closing {
                 slot.wait_until(Some(now + load.plan.timeout));
-            } else if self.left == 0 || (load.has_ended() && slot.given.get().is_none()) {
+            } else if self.left == 0 || (load.is_done(self.number) && slot.given.get().is_none()) {
                 return Ok(true);
             }
         }
@@ -177,8 +177,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
                 // Since then it has waited for a connection.
                 Asked { due, at: now, burst: None }
             } else if let Some(due) = slot.given.take() {
-                load.depart(due, Instant::ORIGIN);
-                Asked { due, at: now, burst: None }
+                Asked { due, at: now, burst: load.depart(due, Instant::ORIGIN) }
             } else if let Some(due) = load.take_request(self.number, now) {
                 let burst = load.depart(due, self.free_since);
                 // The load may have begun later than the round.
@@ -276,7 +275,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         if !P::ASKS {
             return if self.load.has_ended() { Ok(()) } else { Err(Fault::ClosedEarly) };
         }
-        if !self.is_closing && self.left > 0 && !self.load.has_ended() {
+        if !self.is_closing && self.left > 0 && !self.load.is_done(self.number) {
             self.load.tally.borrow_mut().closed_idle += 1;
             // Who lets nobody ask is not asked again at once.
             if !self.was_answered {

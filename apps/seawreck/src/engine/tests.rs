@@ -8,10 +8,10 @@ use crate::plan::{Arrivals, Transport};
 use crate::protocol::in_buffer;
 use crate::protocol::ping_pong::Echo;
 
-/// A load of two connections on one shard in which a thousand requests are due.
-fn late() -> Rc<Load<Echo>> {
+/// What a load of two connections does that sends a thousand requests a second.
+fn plan() -> Plan {
     let arrivals = Arrivals { rate: Rate::constant(1000.0), spacing: Spacing::Constant };
-    let plan = Plan {
+    Plan {
         target: ([127, 0, 0, 1], 9).into(),
         from: Vec::new(),
         transport: Transport::Tcp,
@@ -27,9 +27,17 @@ fn late() -> Rc<Load<Echo>> {
         timeout: Duration::from_secs(1),
         is_idle: false,
         seed: 1,
-    };
+    }
+}
+
+fn load(plan: Plan) -> Rc<Load<Echo>> {
     let share = plan.share(0, 1);
-    let load = Load::new(Echo::new(1, in_buffer), plan, share);
+    Load::new(Echo::new(1, in_buffer), plan, share)
+}
+
+/// The same on one shard, when a thousand requests are due.
+fn late() -> Rc<Load<Echo>> {
+    let load = load(plan());
     let begin = Instant::from_nanos(lowres::now().as_nanos() - 1_000_000_000);
     load.send(begin, begin, Instant::FAR_FUTURE);
     load
@@ -152,5 +160,22 @@ fn what_is_sent_late_by_nobody_elses_fault_is_told() {
         load.give_out();
         assert!(load.paced.get() >= lowres::now() && load.slots[0].given.take().is_some());
         assert!(lateness(&load, 900).is_empty(), "it has no more than been given");
+    });
+}
+
+#[test]
+fn connections_that_were_held_are_asked_some_at_a_time() {
+    on_a_shard(|| {
+        let connections = ASKED_AT_ONCE + 2;
+        let load = load(Plan { connections, requests_per_connection: None, arrivals: None, is_idle: true, ..plan() });
+        let now = lowres::now();
+        load.send(now, now, Instant::FAR_FUTURE);
+        let asked = || load.slots.iter().filter(|slot| slot.given.get().is_some()).count();
+        assert_eq!((asked(), load.is_done(0), load.has_ended()), (0, false, false));
+        load.ask_each();
+        assert_eq!((asked(), load.is_done(0), load.is_done(connections - 1)), (ASKED_AT_ONCE, true, false));
+        // Whenever one has ended, the next one is.
+        (0..ASKED_AT_ONCE).for_each(|_| load.release());
+        assert_eq!((asked(), load.is_done(connections - 1)), (connections, true));
     });
 }
