@@ -27,12 +27,14 @@ use crate::fault::Fault;
 use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
 use crate::tally::Tally;
-use departures::Departures;
+use departures::{Burst, Departures};
 use slot::Slot;
 
 /// Connections of a shard that are being made at the same time. More would overflow queues on the way, and what is lost there is sent again
 /// after a second.
 const CONNECTING: usize = 128;
+/// Connections of a shard that were held and that are asked at the same time. All at once would be a burst that measures itself.
+const ASKED_AT_ONCE: usize = 256;
 /// How many times within a timeout it is looked for connections that have waited for too long, and how long between at most and at least.
 const LOOKS: u32 = 20;
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
@@ -69,8 +71,10 @@ pub(crate) struct Load<P: Protocol> {
     end: Cell<Instant>,
     /// Requests that may still be sent.
     left: Cell<u64>,
-    /// Whether the connections are kept though nothing may be sent.
-    is_holding: Cell<bool>,
+    /// Whether connections are kept though nothing may be sent, until they are released.
+    is_holding: bool,
+    /// How many of them have been.
+    released: Cell<usize>,
     /// In an open loop, once it has begun.
     schedule: RefCell<Option<Schedule>>,
     /// Fires when the next request is due, while somebody has nothing to send.
@@ -86,6 +90,10 @@ pub(crate) struct Load<P: Protocol> {
     started: Cell<usize>,
     /// Connections that are open.
     open: Cell<usize>,
+    /// Whether it ended before each request had the time that it may take.
+    is_cut_short: Cell<bool>,
+    /// The longest latency until what was counted was taken last, in nanoseconds.
+    longest: Cell<u64>,
     connecting: Rc<Semaphore>,
     /// Holds one for each connection's task.
     tasks: Rc<Gate>,
@@ -115,7 +123,7 @@ impl<P: Protocol> Load<P> {
             });
             let departures = Departures::new(move || {
                 if let Some(load) = leaving.upgrade() {
-                    load.departures.leave();
+                    load.leave(lowres::now());
                 }
             });
             Self {
@@ -125,7 +133,8 @@ impl<P: Protocol> Load<P> {
                 begin: Cell::new(Instant::FAR_FUTURE),
                 end: Cell::new(Instant::FAR_FUTURE),
                 left: Cell::new(if plan.is_idle { 0 } else { share.requests.unwrap_or(u64::MAX) }),
-                is_holding: Cell::new(plan.is_idle),
+                is_holding: plan.is_idle,
+                released: Cell::new(0),
                 schedule: RefCell::new(None),
                 pacer,
                 paced: Cell::new(Instant::ORIGIN),
@@ -135,6 +144,8 @@ impl<P: Protocol> Load<P> {
                 departures,
                 started: Cell::new(0),
                 open: Cell::new(0),
+                is_cut_short: Cell::new(false),
+                longest: Cell::new(0),
                 connecting: Rc::new(Semaphore::new(CONNECTING)),
                 tasks: Rc::new(Gate::new()),
                 plan,
@@ -164,6 +175,9 @@ impl<P: Protocol> Load<P> {
             let load = Rc::clone(&self);
             spawn(async move {
                 connection::run(&load, number, permit).await;
+                if load.slots[number].is_released.get() {
+                    load.release();
+                }
                 drop(holder);
             });
         }
@@ -186,12 +200,19 @@ impl<P: Protocol> Load<P> {
         self.wake_all();
     }
 
-    /// Has each connection ask once; then it ends.
-    pub(crate) fn ask_each(&self, now: Instant) {
+    /// Has each connection ask once, some at a time; then it ends.
+    pub(crate) fn ask_each(&self) {
         self.end.set(Instant::FAR_FUTURE);
-        self.slots.iter().for_each(|slot| slot.given.set(Some(now)));
-        self.is_holding.set(false);
-        self.wake_all();
+        (0..ASKED_AT_ONCE).for_each(|_| self.release());
+    }
+
+    /// Has the next connection that is held ask once, and end then.
+    fn release(&self) {
+        let Some(slot) = self.slots.get(self.released.get()) else { return };
+        self.released.set(self.released.get() + 1);
+        slot.is_released.set(true);
+        slot.given.set(Some(lowres::now()));
+        slot.wake();
     }
 
     /// Waits until all connections have ended, because no request is left to be sent and all answers have come.
@@ -206,7 +227,9 @@ impl<P: Protocol> Load<P> {
 
     /// Answers what was counted since it was asked last.
     pub(crate) fn take(&self) -> Taken {
-        Taken { open: self.open.get(), tally: self.tally.replace(Tally::new()), times: time_stats() }
+        let tally = self.tally.replace(Tally::new());
+        self.longest.set(self.longest.get().max(tally.latencies.max()));
+        Taken { open: self.open.get(), tally, times: time_stats() }
     }
 
     /// What the protocol has counted.
@@ -221,23 +244,29 @@ impl<P: Protocol> Load<P> {
             self.give_out();
         }
         self.phase.set(Phase::Draining);
-        if let Some(schedule) = &mut *self.schedule.borrow_mut() {
-            let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
-            let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
-            let tally = &mut *self.tally.borrow_mut();
-            for due in due.take(most) {
-                tally.unsent += 1;
-                tally.give_up(end - due);
-            }
-        }
+        self.end.set(end);
         self.wake_all();
     }
 
-    /// Ends all connections, whatever they wait for.
-    pub(crate) async fn cut(self: Rc<Self>) {
+    /// Ends all connections, whatever they wait for. `is_cut_short` says that this is before each had the time that it may take.
+    pub(crate) async fn cut(self: Rc<Self>, is_cut_short: bool) {
+        self.is_cut_short.set(is_cut_short);
+        self.leave_unsent(lowres::now());
         self.phase.set(Phase::Over);
         self.wake_all();
         self.tasks.close().await;
+    }
+
+    /// Takes note of requests that were due before the end, and had no connection until `now`.
+    fn leave_unsent(&self, now: Instant) {
+        let (mut schedule, end) = (self.schedule.borrow_mut(), self.end.get());
+        let Some(schedule) = &mut *schedule else { return };
+        let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
+        for due in due.take(most) {
+            self.tally.borrow_mut().unsent += 1;
+            self.give_up_at_end(now - due);
+        }
     }
 
     fn wake_all(&self) {
@@ -270,17 +299,33 @@ impl<P: Protocol> Load<P> {
         }
     }
 
-    /// Takes a request that connection `number`, free `since`, is to send now; answers by when it is due.
+    /// Takes a request that connection `number` is to send now; answers by when it is due.
     ///
     /// Whoever takes one is not idle any more, and is given no other one.
     #[inline]
-    fn take_request(&self, number: usize, since: Instant, now: Instant) -> Option<Instant> {
+    fn take_request(&self, number: usize, now: Instant) -> Option<Instant> {
         let due = self.next_due(now)?;
         self.slots[number].is_idle.set(false);
-        if self.plan.arrivals.is_some() && self.is_measured(due) {
-            self.tally.borrow_mut().late((now - due.max(since)).max(self.paced.get() - due));
-        }
         Some(due)
+    }
+
+    /// A request is sent on a connection that is free `since`; answers in a closed loop with what it leaves.
+    #[inline]
+    fn depart(&self, due: Instant, since: Instant) -> Option<Burst> {
+        if self.plan.arrivals.is_none() {
+            return Some(self.departures.join());
+        }
+        if self.is_measured(due) {
+            // Until the pacer fired, it waited in spite of connections that were free; from then on, for one.
+            let paced = self.paced.get();
+            self.departures.join_late(if due < paced { due + (since - paced) } else { due.max(since) });
+        }
+        None
+    }
+
+    /// A round begins: what was sent in the one before leaves.
+    fn leave(&self, now: Instant) {
+        self.departures.leave(now, |by| self.tally.borrow_mut().late(by));
     }
 
     /// Takes the next request, if it may be sent now; answers by when it is due.
@@ -302,7 +347,13 @@ impl<P: Protocol> Load<P> {
     /// Whether no request will be sent any more.
     #[inline]
     fn has_ended(&self) -> bool {
-        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding.get())
+        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding)
+    }
+
+    /// Whether a connection will send no request any more but one that it was given.
+    #[inline]
+    fn is_done(&self, number: usize) -> bool {
+        self.has_ended() || self.slots[number].is_released.get()
     }
 
     /// A connection could send, but nothing is due.
@@ -340,7 +391,7 @@ impl<P: Protocol> Load<P> {
             if !slot.is_idle.get() {
                 continue;
             }
-            match self.take_request(number, Instant::ORIGIN, now) {
+            match self.take_request(number, now) {
                 Some(due) => {
                     slot.given.set(Some(due));
                     slot.wake();
@@ -356,16 +407,25 @@ impl<P: Protocol> Load<P> {
     /// A connection has ended for good, and with it what it was to send.
     fn give_up(&self, number: usize, carried: Option<Instant>) {
         let given = self.slots[number].given.take();
-        self.leave_unanswered(carried.into_iter().chain(given));
+        carried.into_iter().chain(given).for_each(|due| self.leave_unanswered(due));
     }
 
-    /// Requests that nobody waits for any more.
-    fn leave_unanswered(&self, dues: impl Iterator<Item = Instant>) {
-        let now = lowres::now();
-        let tally = &mut *self.tally.borrow_mut();
-        for due in dues.filter(|due| self.is_measured(*due)) {
-            tally.unanswered += 1;
-            tally.give_up(now - due);
+    /// A request that nobody waits for any more since the load is over.
+    fn leave_unanswered(&self, due: Instant) {
+        if self.is_measured(due) {
+            self.tally.borrow_mut().unanswered += 1;
+            self.give_up_at_end(lowres::now() - due);
+        }
+    }
+
+    /// A request has waited so long when the load is over. If that came too soon for it, nobody knows how long it would have taken, but perhaps that
+    /// it is longer than any other.
+    fn give_up_at_end(&self, waited: Duration) {
+        let mut tally = self.tally.borrow_mut();
+        if !self.is_cut_short.get() {
+            tally.give_up(waited);
+        } else if waited > Duration::from_nanos(self.longest.get().max(tally.latencies.max())) {
+            tally.lose();
         }
     }
 
@@ -375,15 +435,18 @@ impl<P: Protocol> Load<P> {
         due >= self.begin.get()
     }
 
-    /// Requests whose answers will not come. That they were waited for too long is a latency, how soon something else went wrong is none.
-    fn fail(&self, fault: Fault, dues: impl Iterator<Item = Instant>) {
-        let now = lowres::now();
-        let tally = &mut *self.tally.borrow_mut();
-        for due in dues.filter(|due| self.is_measured(*due)) {
-            tally.fail(fault, 1);
-            if fault == Fault::TimedOut {
-                tally.give_up(now - due);
-            }
+    /// A request whose answer will not come. How soon something went wrong is no latency, but that it took too long is one, if the request `has_expired`
+    /// itself: if only an older one has, on whose connection it was, nobody knows how long it would have taken.
+    fn fail(&self, fault: Fault, due: Instant, has_expired: bool) {
+        if !self.is_measured(due) {
+            return;
+        }
+        let mut tally = self.tally.borrow_mut();
+        tally.fail(fault, 1);
+        match (fault, has_expired) {
+            (Fault::TimedOut, true) => tally.give_up(lowres::now() - due),
+            (Fault::TimedOut, false) => tally.lose(),
+            _ => {}
         }
     }
 }

@@ -61,9 +61,10 @@ impl Outcome {
     /// Whether latencies of an open loop are to a large part seawreck's own: of every hundred requests one was sent so late by itself as is half of
     /// what the slowest took.
     pub(crate) fn is_late(&self) -> bool {
-        let at_99 = |times: &hdrhistogram::Histogram<u64>| Duration::from_nanos(times.value_at_quantile(0.99));
-        let lateness = at_99(&self.total.lateness);
-        !self.total.lateness.is_empty() && lateness >= LATE && lateness * 2 >= at_99(&self.total.latencies)
+        let total = &self.total;
+        let lateness = Duration::from_nanos(total.lateness.value_at_quantile(0.99));
+        let latency = Duration::from_nanos(total.latency_at(0.99));
+        !total.lateness.is_empty() && lateness >= LATE && lateness * 2 >= latency
     }
 }
 

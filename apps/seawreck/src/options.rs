@@ -22,7 +22,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The most connections and requests under way on each that may be asked for.
 const MAX_CONNECTIONS: usize = 1 << 24;
 const MAX_PIPELINE: usize = 1024;
-/// The most datagrams under way: they are told apart by one byte.
+/// The most datagrams under way on a socket: they are told apart by numbers, of which an echo has but 255.
 const MAX_DATAGRAMS: usize = 100;
 /// The largest message of a ping-pong over a stream, and over datagrams in any network.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -35,8 +35,11 @@ const ENDINGS: &str = "Exit code:
      be measured. The report is written all the same, and one line on standard error says what it was.
   2  what was asked for makes no sense
 
-Latencies count requests that were answered well, and those that were given up (no answer in time or at the end, or not sent for want of a
-free connection) with the time for which they had waited by then. A WARNING says so, also where seawreck itself had no time left.";
+Latencies count requests that were answered well, and those that were given up (no answer within --timeout, or due and not sent for want of a
+free connection until the end) with the time for which they had waited by then. Requests that are given up too soon to tell, because an older
+one on the same connection had no answer in time, have no latency, but the percentiles count them as slower than all others; and so with those that had no
+answer when it was interrupted, if they had waited longer than any other took. Then what stands at the highest percentiles is less than
+it took. A WARNING says so, also where seawreck itself had no time left.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = ENDINGS)]
@@ -54,7 +57,7 @@ pub(crate) struct Args {
     /// A local address to connect from; several in turn, for more connections than one has ports for
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Vec<IpAddr>,
-    /// Requests under way on each connection at the same time
+    /// Requests under way on each connection at the same time, 1024 at most; 100 over UDP, where an answer that is lost holds up no other one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<1, MAX_PIPELINE>)]
     pipeline: usize,
     /// Requests after which a connection is ended and another one made; 1 for a new connection for each
@@ -114,7 +117,7 @@ pub(crate) struct Args {
     /// tcp: what the server does with what is sent: echo it; sink, take it without an answer; source, send without being asked
     #[arg(long, value_name = "WHAT", default_value = "echo", value_parser = ["echo", "sink", "source"])]
     server: String,
-    /// Ask nothing for --duration, and then once on each connection
+    /// Ask nothing for --duration, and then once on each connection, on 256 of each shard at the same time
     #[arg(long, conflicts_with_all = ["rate", "requests", "requests_per_connection", "ramp"])]
     idle: bool,
 
@@ -282,6 +285,10 @@ impl Args {
             let mix = self.memcached.mix()?;
             return Ok((host, port, What::Memcache { mix, fills: self.memcached.fill }));
         }
+        let is_udp = matches!(scheme, "udp" | "memcached-udp");
+        if is_udp && self.pipeline > MAX_DATAGRAMS {
+            return Err(format!("over UDP --pipeline is {MAX_DATAGRAMS} at most"));
+        }
         if scheme == "memcached-udp" {
             let mix = self.memcached.mix_of_datagrams(MAX_DATAGRAM)?;
             return Ok((host, port, What::MemcacheDatagrams { mix, fills: self.memcached.fill }));
@@ -297,8 +304,8 @@ impl Args {
                 _ => Ok((host, port, What::Source)),
             };
         }
-        if self.size > MAX_DATAGRAM || self.pipeline > MAX_DATAGRAMS {
-            return Err(format!("over UDP --size is {MAX_DATAGRAM} at most and --pipeline {MAX_DATAGRAMS}"));
+        if self.size > MAX_DATAGRAM {
+            return Err(format!("over UDP --size is {MAX_DATAGRAM} at most"));
         }
         Ok((host, port, What::EchoDatagrams { size: self.size }))
     }

@@ -3,6 +3,7 @@
 pub(crate) mod flow;
 pub(crate) mod http;
 pub(crate) mod memcache;
+mod numbers;
 pub(crate) mod ping_pong;
 
 use sunstar::net::allocate_buffer;
@@ -12,11 +13,15 @@ use crate::fault::Fault;
 
 /// A protocol of requests and answers, for all connections of a shard.
 ///
-/// The engine knows when to ask; the protocol makes the bytes of requests and finds the ends of answers, which come in the order of the
-/// requests. It reads no clock and sends nothing itself.
+/// The engine knows when to ask; the protocol makes the bytes of requests and finds the ends of answers. It reads no clock and sends nothing
+/// itself.
 pub(crate) trait Protocol: 'static {
     /// Whether there are requests and answers; otherwise bytes flow, and only their number matters.
     const ASKS: bool = true;
+
+    /// Whether answers come in the order of the requests, so that none comes any more where one is missing. Otherwise each comes or is missing by
+    /// itself, and [`Protocol::forget`] tells of those that are not waited for any longer.
+    const IS_ORDERED: bool = true;
 
     /// What is remembered of one connection.
     type Session;
@@ -34,6 +39,11 @@ pub(crate) trait Protocol: 'static {
     /// # Errors
     /// If they are no answer: then the connection is of no use any more.
     fn hear(&self, session: &mut Self::Session, bytes: &mut Buffer) -> Result<Heard, Fault>;
+
+    /// Nobody waits any more for the answer to the oldest request that has none.
+    fn forget(&self, session: &mut Self::Session) {
+        let _ = session;
+    }
 
     /// The answer that [`Protocol::hear`] or [`Protocol::hear_end`] has just found is one to a request that is measured.
     fn measured(&self, session: &Self::Session) {
@@ -64,6 +74,8 @@ pub(crate) enum Heard {
     More,
     /// An answer ends.
     Answer {
+        /// How many requests without an answer are older than the one that it is for.
+        place: usize,
         verdict: Verdict,
         /// Whether the server ends the connection after it.
         is_last: bool,

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 
 use crate::fault::{Fault, KINDS};
 use crate::run::{Outcome, Why};
-use crate::tally::Tally;
+use crate::tally::{Tally, at_quantile};
 
 /// The parts of a hundred at which latencies are shown.
 pub(crate) const PERCENTILES: [(&str, f64); 8] = [
@@ -40,9 +40,9 @@ pub(crate) fn per_second(count: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() { 0.0 } else { count as f64 / elapsed.as_secs_f64() }
 }
 
-/// The times at [`PERCENTILES`], in nanoseconds.
-pub(crate) fn at_percentiles(times: &Histogram<u64>) -> impl Iterator<Item = (&'static str, u64)> {
-    PERCENTILES.into_iter().map(|(name, quantile)| (name, times.value_at_quantile(quantile).min(times.max())))
+/// What stands at [`PERCENTILES`] of some times and so many longer ones, in nanoseconds.
+pub(crate) fn at_percentiles(times: &Histogram<u64>, longer: u64) -> impl Iterator<Item = (&'static str, u64)> {
+    PERCENTILES.into_iter().map(move |(name, quantile)| (name, at_quantile(times, longer, quantile)))
 }
 
 impl Outcome {
@@ -87,6 +87,16 @@ impl Outcome {
             warnings.push(format!(
                 "{} requests had no answer when they were given up; the latencies count them with the time for which they had waited by then",
                 human::count(total.given_up)
+            ));
+        }
+        if total.lost > 0 {
+            let (known, lost) = (total.latencies.len(), total.lost);
+            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+            let percent = known as f64 / (known + lost) as f64 * 100.0;
+            warnings.push(format!(
+                "{} requests were given up too soon to tell how long they would have taken, with an older one on the same connection or by the end; \
+                 the percentiles count them as the slowest, and what stands above {percent:.3} % is less than it took",
+                human::count(lost)
             ));
         }
         let other = total.bad() - total.failed[Fault::TimedOut as usize];

@@ -74,8 +74,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn new(at: Duration, len: Duration, open: usize, tally: &Tally) -> Self {
-        let latencies = &tally.latencies;
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile));
+        let latencies = [0.5, 0.99, 0.999, 1.0].map(|quantile| tally.latency_at(quantile));
         Self {
             at_s: at.as_secs_f64(),
             len_s: len.as_secs_f64(),
@@ -84,7 +83,7 @@ impl Row {
             open,
             received_bytes: tally.received_bytes,
             sent_bytes: tally.sent_bytes,
-            latencies: [p50, p99, p999, latencies.max()],
+            latencies,
             is_draining: false,
         }
     }
@@ -179,14 +178,33 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         let why = self.watch(finished).await?;
         if self.plan.is_idle && why == Why::Done {
             self.held = Some(self.last);
-            let now = self.last;
-            self.loads.map(move |load| async move { load.0.ask_each(now) }).await?;
-            // Each has the time of an answer, and of a connection if it has lost its own.
-            let patience = now + self.plan.timeout + self.plan.connect_timeout;
-            let mut finished = Some(self.finished());
-            return Ok(self.wait(patience, &mut finished).await.unwrap_or(Why::Done));
+            self.loads.map(|load| async move { load.0.ask_each() }).await?;
+            return self.wait_for_each().await;
         }
         Ok(why)
+    }
+
+    /// Waits until all connections that were held have been asked and answered.
+    async fn wait_for_each(&mut self) -> Result<Why, SubmitError> {
+        // Each has the time of an answer, and of a connection if it has lost its own. How many others are before it depends on how many there are.
+        let patience = self.plan.timeout + self.plan.connect_timeout;
+        let (open, mut finished) = (self.open, Some(self.finished()));
+        loop {
+            if let Some(why) = self.wait(now() + patience, &mut finished).await {
+                return Ok(why);
+            }
+            let more = self.collect().await?;
+            // What counts is how many were held.
+            self.open = open;
+            let has_any = more.good() + more.bad() + more.unanswered > 0;
+            match &mut self.pending {
+                Some(pending) => pending.add(&more),
+                None => self.pending = Some(more),
+            }
+            if !has_any {
+                return Ok(Why::Done);
+            }
+        }
     }
 
     /// When the time is over that is measured.
@@ -294,13 +312,14 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         let rest = self.gather().await?;
         let load_side = self.load_side.clone();
         self.loads.map(move |load| async move { load.0.drain(end) }).await?;
+        let mut is_cut_short = why != Why::Done;
         if why == Why::Done {
             let drained = self.finished();
             let patience = sleep(self.plan.timeout);
             // Who asks for the end, or has had enough time, is not waited for.
-            let _ = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await;
+            is_cut_short = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await.is_err();
         }
-        self.loads.map(|load| Rc::clone(&load.0).cut()).await?;
+        self.loads.map(move |load| Rc::clone(&load.0).cut(is_cut_short)).await?;
         let drained = self.gather().await?;
         if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
             // What is counted ends with the last of it.

@@ -22,6 +22,9 @@ pub(crate) struct Tally {
     pub(crate) latencies: Histogram<u64>,
     /// How many of them were given up.
     pub(crate) given_up: u64,
+    /// Requests that were given up too soon to tell how long they would have taken. They count as slower than all others: if what they had waited
+    /// counted, latencies would fall when things get worse.
+    pub(crate) lost: u64,
     /// How much later than it could have requests of an open loop were sent by seawreck itself, in nanoseconds: after they were due, while there
     /// was a free connection.
     pub(crate) lateness: Histogram<u64>,
@@ -50,6 +53,7 @@ impl Tally {
         Self {
             latencies: times(DIGITS),
             given_up: 0,
+            lost: 0,
             lateness: times(OWN_DIGITS),
             lag: times(OWN_DIGITS),
             connects: times(DIGITS),
@@ -74,6 +78,17 @@ impl Tally {
     pub(crate) fn give_up(&mut self, waited: Duration) {
         self.latencies.saturating_record(nanos(waited));
         self.given_up += 1;
+    }
+
+    /// Takes note of a request that is given up, and of which nobody knows how long it would have taken.
+    pub(crate) fn lose(&mut self) {
+        self.lost += 1;
+    }
+
+    /// The latency at a part of the requests, between zero and one, in nanoseconds: the longest that is known where it is that of a request that
+    /// was lost.
+    pub(crate) fn latency_at(&self, quantile: f64) -> u64 {
+        at_quantile(&self.latencies, self.lost, quantile)
     }
 
     /// Takes note of how late a request is sent by seawreck's fault.
@@ -120,6 +135,7 @@ impl Tally {
         let _ = self.lateness.add(&other.lateness);
         let _ = self.lag.add(&other.lag);
         self.given_up += other.given_up;
+        self.lost += other.lost;
         let add =
             |to: &mut [u64; KINDS], from: &[u64; KINDS]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         add(&mut self.failed, &other.failed);
@@ -131,6 +147,14 @@ impl Tally {
         self.sent_bytes += other.sent_bytes;
         self.last_answer = self.last_answer.max(other.last_answer);
     }
+}
+
+/// What stands at a part, between zero and one, of some times and of so many more of which it is only known that they are longer.
+#[expect(clippy::cast_precision_loss, reason = "a histogram's places are no finer")]
+pub(crate) fn at_quantile(times: &Histogram<u64>, longer: u64, quantile: f64) -> u64 {
+    let known = times.len();
+    let of_known = if longer == 0 { quantile } else { quantile * (known + longer) as f64 / known.max(1) as f64 };
+    times.value_at_quantile(of_known.min(1.0)).min(times.max())
 }
 
 fn times(digits: u8) -> Histogram<u64> {
@@ -159,6 +183,21 @@ mod tests {
         assert_eq!(tally.good(), 1, "what is too long counts as the longest");
     }
 
+    #[test]
+    fn what_is_lost_counts_as_slower_than_all_that_is_known() {
+        let mut tally = Tally::new();
+        (1..=100).for_each(|millis| tally.answer(Duration::from_millis(millis)));
+        let millis = |tally: &Tally, quantile| tally.latency_at(quantile) / 1_000_000;
+        assert_eq!([0.5, 0.8, 1.0].map(|quantile| millis(&tally, quantile)), [50, 80, 100]);
+        (0..25).for_each(|_| tally.lose());
+        // A fifth of all is lost.
+        assert_eq!([0.4, 0.72, 0.8, 0.9, 1.0].map(|quantile| millis(&tally, quantile)), [50, 90, 100, 100, 100]);
+        assert_eq!((tally.good(), tally.latencies.len()), (100, 100));
+        let mut none = Tally::new();
+        none.lose();
+        assert_eq!(none.latency_at(0.5), 0);
+    }
+
     proptest! {
         #[test]
         fn parts_that_are_added_are_the_whole(parts in prop::collection::vec(prop::collection::vec(1_u64..1 << 40, 0..40), 1..5)) {
@@ -169,6 +208,9 @@ mod tests {
                     tally.fail(Fault::Reset, nanos % 3);
                     if nanos % 5 == 0 {
                         tally.give_up(Duration::from_nanos(nanos));
+                    }
+                    if nanos % 7 == 0 {
+                        tally.lose();
                     }
                     tally.late(Duration::from_nanos(nanos));
                     tally.lag(Duration::from_nanos(nanos));
@@ -182,7 +224,7 @@ mod tests {
             parts.iter().for_each(|part| sum.add(&count(part)));
             prop_assert_eq!((&sum.latencies, &sum.lateness, &sum.lag), (&whole.latencies, &whole.lateness, &whole.lag));
             prop_assert_eq!((sum.good(), sum.bad(), sum.received_bytes), (whole.good(), whole.bad(), whole.received_bytes));
-            prop_assert_eq!(sum.last_answer, whole.last_answer);
+            prop_assert_eq!((sum.last_answer, sum.given_up, sum.lost), (whole.last_answer, whole.given_up, whole.lost));
         }
     }
 }

@@ -65,11 +65,11 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
         // What was given to a connection that has just ended is still to be sent, by the next one. It was given no more than that.
         carried = ending.given.or_else(|| slot.given.take());
         match ending.fault {
-            _ if load.has_ended() && carried.is_none() => return,
+            _ if load.is_done(number) && carried.is_none() => return,
             None => pause = FIRST_PAUSE,
             Some(fault) => {
                 if let Some(due) = carried.take() {
-                    load.fail(fault, std::iter::once(due));
+                    load.fail(fault, due, true);
                 }
                 if unless_over(load, number, sleep(pause)).await.is_none() {
                     return load.give_up(number, None);
@@ -86,7 +86,10 @@ async fn next_request<P: Protocol>(load: &Load<P>, number: usize) -> Option<Inst
     let since = lowres::now();
     std::future::poll_fn(|cx| {
         slot.keep_waker(cx);
-        if let Some(due) = slot.given.take().or_else(|| load.take_request(number, since, lowres::now())) {
+        let given = slot.given.take().map(|due| (due, Instant::ORIGIN));
+        if let Some((due, since)) = given.or_else(|| Some((load.take_request(number, lowres::now())?, since))) {
+            // From then on it waits for a connection, and that is the server's.
+            load.depart(due, since);
             return Poll::Ready(Some(due));
         }
         if load.has_ended() {
@@ -123,7 +126,7 @@ async fn unless_over<P: Protocol, F: Future>(load: &Load<P>, number: usize, futu
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         load.slots[number].keep_waker(cx);
-        if load.has_ended() {
+        if load.is_done(number) {
             return Poll::Ready(None);
         }
         future.as_mut().poll(cx).map(Some)

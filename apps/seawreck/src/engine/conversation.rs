@@ -41,7 +41,7 @@ struct Asked {
     due: Instant,
     /// When it was sent.
     at: Instant,
-    /// With what it left, if it was due when it was sent and not before.
+    /// With what it left, in a closed loop: there it was due when it was sent and not before.
     burst: Option<Burst>,
 }
 
@@ -72,11 +72,11 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     /// Goes on until the connection or the load ends.
     pub(super) async fn run(mut self) -> Ending {
         let fault = std::future::poll_fn(|cx| self.poll(cx)).await.err();
-        if !self.asked.is_empty() {
-            let dues = self.asked.iter().map(|asked| asked.due);
+        let now = lowres::now();
+        for asked in &self.asked {
             match fault {
-                Some(fault) => self.load.fail(fault, dues),
-                None => self.load.leave_unanswered(dues),
+                Some(fault) => self.load.fail(fault, asked.due, asked.at + self.load.plan.timeout <= now),
+                None => self.load.leave_unanswered(asked.due),
             }
         }
         Ending { fault, given: self.given }
@@ -85,10 +85,13 @@ impl<'a, P: Protocol> Conversation<'a, P> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let slot = &self.load.slots[self.number];
         slot.keep_waker(cx);
-        if slot.take_overdue() {
-            return Poll::Ready(Err(Fault::TimedOut));
-        }
         let round = lowres::now();
+        if slot.take_overdue() {
+            if P::IS_ORDERED {
+                return Poll::Ready(Err(Fault::TimedOut));
+            }
+            self.forget(round);
+        }
         for _ in 0..BUFFERS_PER_TURN {
             if self.send(cx, round)? {
                 return Poll::Ready(Ok(()));
@@ -104,6 +107,19 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Gives up requests that have waited for too long, and none of the others.
+    #[cold]
+    fn forget(&mut self, now: Instant) {
+        let is_full = self.asked.len() == self.load.plan.pipeline;
+        while let Some(asked) = self.asked.pop_front_if(|asked| asked.at + self.load.plan.timeout <= now) {
+            self.load.protocol.forget(&mut self.session);
+            self.load.fail(Fault::TimedOut, asked.due, true);
+            if is_full {
+                self.free_since = now;
+            }
+        }
     }
 
     /// Sends what may be sent; answers whether nothing is left to do here.
@@ -125,7 +141,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             // The server has said that it closes, so that is waited for, as long as for an answer.
             if self.is_closing {
                 slot.wait_until(Some(now + load.plan.timeout));
-            } else if self.left == 0 || (load.has_ended() && slot.given.get().is_none()) {
+            } else if self.left == 0 || (load.is_done(self.number) && slot.given.get().is_none()) {
                 return Ok(true);
             }
         }
@@ -157,10 +173,13 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         let before = self.asked.len();
         let room = if self.left < room as u64 { usize::try_from(self.left).unwrap_or(room) } else { room };
         while self.asked.len() < before + room {
-            let asked = if let Some(due) = self.given.take().or_else(|| slot.given.take()) {
+            let asked = if let Some(due) = self.given.take() {
+                // Since then it has waited for a connection.
                 Asked { due, at: now, burst: None }
-            } else if let Some(due) = load.take_request(self.number, self.free_since, now) {
-                let burst = load.plan.arrivals.is_none().then(|| load.departures.join());
+            } else if let Some(due) = slot.given.take() {
+                Asked { due, at: now, burst: load.depart(due, Instant::ORIGIN) }
+            } else if let Some(due) = load.take_request(self.number, now) {
+                let burst = load.depart(due, self.free_since);
                 // The load may have begun later than the round.
                 Asked { due, at: due.max(now), burst }
             } else {
@@ -204,10 +223,11 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         loop {
             match load.protocol.hear(&mut self.session, &mut bytes)? {
                 Heard::More => return Ok(()),
-                Heard::Answer { verdict, is_last } => {
-                    // Nobody has asked for more.
+                Heard::Answer { place, verdict, is_last } => {
                     let is_full = self.asked.len() == load.plan.pipeline;
-                    let asked = self.asked.pop_front().ok_or(Fault::BadAnswer)?;
+                    let asked = if place == 0 { self.asked.pop_front() } else { self.asked.remove(place) };
+                    // Nobody has asked for more.
+                    let asked = asked.ok_or(Fault::BadAnswer)?;
                     if is_full {
                         self.free_since = now;
                     }
@@ -255,7 +275,7 @@ impl<'a, P: Protocol> Conversation<'a, P> {
         if !P::ASKS {
             return if self.load.has_ended() { Ok(()) } else { Err(Fault::ClosedEarly) };
         }
-        if !self.is_closing && self.left > 0 && !self.load.has_ended() {
+        if !self.is_closing && self.left > 0 && !self.load.is_done(self.number) {
             self.load.tally.borrow_mut().closed_idle += 1;
             // Who lets nobody ask is not asked again at once.
             if !self.was_answered {

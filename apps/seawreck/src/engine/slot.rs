@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) given: Cell<Option<Instant>>,
     /// Whether it stands in the list of those who have nothing to send.
     pub(super) is_idle: Cell<bool>,
+    /// Whether it was held, and has been given a request now, which is its last one.
+    pub(super) is_released: Cell<bool>,
     is_overdue: Cell<bool>,
 }
 

@@ -94,7 +94,7 @@ impl Protocol for Http {
             Some(end) => {
                 bytes.advance(end);
                 let (verdict, is_last) = (self.verdict(answer.status()), !answer.keeps_alive());
-                Heard::Answer { verdict, is_last }
+                Heard::Answer { place: 0, verdict, is_last }
             }
             None => Heard::More,
         })

@@ -66,6 +66,13 @@ pub(crate) struct Session {
     answered: Answered,
 }
 
+impl Session {
+    /// Whether the oldest request that is not answered is a get.
+    fn gets(&self) -> bool {
+        self.asked.front().is_some_and(|keys| *keys > 0)
+    }
+}
+
 /// What was answered last.
 #[derive(Clone, Copy, Debug, Default)]
 struct Answered {
@@ -134,6 +141,14 @@ impl Memcache {
         item.value == self.pattern[self.mix.keys.value(key)]
     }
 
+    /// Takes note of an answer that is measured.
+    fn count(&self, answered: Answered) {
+        let Answered { is_get, hits, misses } = answered;
+        add(if is_get { &self.counts.gets } else { &self.counts.sets }, 1);
+        add(&self.counts.hits, hits.into());
+        add(&self.counts.misses, misses.into());
+    }
+
     fn on_reply(session: &mut Session, reply: &Reply) -> Result<Verdict, Fault> {
         let keys = session.asked.pop_front().ok_or(Fault::BadAnswer)?;
         let (items, has_wrong_value) =
@@ -197,7 +212,7 @@ impl Protocol for Memcache {
                 }
                 Some(ClientEvent::Reply(reply)) => {
                     let verdict = Self::on_reply(session, &reply)?;
-                    return Ok(Heard::Answer { verdict, is_last: false });
+                    return Ok(Heard::Answer { place: 0, verdict, is_last: false });
                 }
                 Some(ClientEvent::Figure(..) | ClientEvent::Error(_)) => return Err(Fault::BadAnswer),
             }
@@ -205,10 +220,7 @@ impl Protocol for Memcache {
     }
 
     fn measured(&self, session: &Session) {
-        let Answered { is_get, hits, misses } = session.answered;
-        add(if is_get { &self.counts.gets } else { &self.counts.sets }, 1);
-        add(&self.counts.hits, hits.into());
-        add(&self.counts.misses, misses.into());
+        self.count(session.answered);
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use sunstar::packet::Buffer;
 
+use super::numbers::Numbered;
 use super::{Heard, Protocol, Verdict};
 use crate::fault::Fault;
 
@@ -60,21 +61,14 @@ impl Protocol for Echo {
             return Ok(Heard::More);
         }
         session.0 = 0;
-        Ok(Heard::Answer { verdict: Verdict::Good, is_last: false })
+        Ok(Heard::Answer { place: 0, verdict: Verdict::Good, is_last: false })
     }
 }
 
-/// Over datagrams. Each has a number, by which an answer that comes too late is not taken for that to a later one.
+/// Over datagrams. Each has a number, by which an answer is that to one request and to no other.
 pub(crate) struct EchoDatagrams {
     messages: Vec<Buffer>,
     next: Cell<u8>,
-}
-
-/// The number of the next answer, if anything was sent.
-#[derive(Default)]
-pub(crate) struct Expected {
-    next_sent: u8,
-    next_heard: u8,
 }
 
 impl EchoDatagrams {
@@ -86,32 +80,36 @@ impl EchoDatagrams {
 }
 
 impl Protocol for EchoDatagrams {
-    type Session = Expected;
+    const IS_ORDERED: bool = false;
 
-    fn session(&self) -> Expected {
+    type Session = Numbered<()>;
+
+    fn session(&self) -> Numbered<()> {
         // Sockets that follow each other may have the same port.
         let first = self.next.get();
         self.next.set((first + NUMBERS / 3) % NUMBERS);
-        Expected { next_sent: first, next_heard: first }
+        Numbered::new(first.into(), u16::from(NUMBERS) - 1)
     }
 
-    fn ask(&self, session: &mut Expected, count: usize, _is_last: bool, mut send: impl FnMut(Buffer)) {
-        for _ in 0..count {
-            send(self.messages[usize::from(session.next_sent)].clone());
-            session.next_sent = (session.next_sent + 1) % NUMBERS;
-        }
+    fn ask(&self, session: &mut Numbered<()>, count: usize, _is_last: bool, mut send: impl FnMut(Buffer)) {
+        (0..count).for_each(|_| send(self.messages[usize::from(session.ask(()))].clone()));
     }
 
-    fn hear(&self, session: &mut Expected, bytes: &mut Buffer) -> Result<Heard, Fault> {
+    fn hear(&self, session: &mut Numbered<()>, bytes: &mut Buffer) -> Result<Heard, Fault> {
         // A datagram is heard as a whole.
         let bytes = std::mem::take(bytes);
-        if bytes.first() != Some(&session.next_heard) {
+        let Some((number, place)) = bytes.first().and_then(|number| Some((*number, session.place((*number).into())?)))
+        else {
             return Ok(Heard::More);
-        }
-        let is_whole = bytes == self.messages[usize::from(session.next_heard)][..];
-        session.next_heard = (session.next_heard + 1) % NUMBERS;
+        };
+        session.answered(place);
+        let is_whole = bytes == self.messages[usize::from(number)][..];
         let verdict = if is_whole { Verdict::Good } else { Verdict::Bad(Fault::WrongBytes) };
-        Ok(Heard::Answer { verdict, is_last: false })
+        Ok(Heard::Answer { place, verdict, is_last: false })
+    }
+
+    fn forget(&self, session: &mut Numbered<()>) {
+        session.forget(0);
     }
 }
 
@@ -143,19 +141,38 @@ mod tests {
         assert_eq!(echo.hear(&mut echo.session(), &mut Buffer::from_static(b"\x00\x02")), Err(Fault::WrongBytes));
     }
 
+    fn answer(place: usize, verdict: Verdict) -> Result<Heard, Fault> {
+        Ok(Heard::Answer { place, verdict, is_last: false })
+    }
+
+    #[test]
+    fn a_datagram_is_the_answer_to_its_own_request_whatever_is_lost_and_overtaken() {
+        let echo = EchoDatagrams::new(10, Buffer::copy_from_slice);
+        let mut session = echo.session();
+        for _ in 0..100 {
+            let [first, second, third, fourth] = &sent(&echo, &mut session, 4)[..] else {
+                panic!("four were asked for")
+            };
+            assert_eq!(echo.hear(&mut session, &mut third.clone()), answer(2, Verdict::Good));
+            assert_eq!(echo.hear(&mut session, &mut second.clone()), answer(1, Verdict::Good));
+            // The first one is given up, and comes then.
+            echo.forget(&mut session);
+            assert_eq!(echo.hear(&mut session, &mut first.clone()), Ok(Heard::More));
+            assert_eq!(echo.hear(&mut session, &mut fourth.clone()), answer(0, Verdict::Good));
+        }
+    }
+
     #[test]
     fn a_late_datagram_is_nobodys_answer() {
         let echo = EchoDatagrams::new(10, Buffer::copy_from_slice);
         let mut session = echo.session();
         for round in 0..1000 {
             let [first, second] = &sent(&echo, &mut session, 2)[..] else { panic!("two were asked for") };
-            let good = Heard::Answer { verdict: Verdict::Good, is_last: false };
-            assert_eq!(echo.hear(&mut session, &mut first.clone()), Ok(good), "{round}");
+            assert_eq!(echo.hear(&mut session, &mut first.clone()), answer(0, Verdict::Good), "{round}");
             assert_eq!(echo.hear(&mut session, &mut first.clone()), Ok(Heard::More));
-            assert_eq!(echo.hear(&mut session, &mut second.clone()), Ok(good));
+            assert_eq!(echo.hear(&mut session, &mut second.clone()), answer(0, Verdict::Good));
         }
         let [message] = &sent(&echo, &mut session, 1)[..] else { panic!("one was asked for") };
-        let bad = Heard::Answer { verdict: Verdict::Bad(Fault::WrongBytes), is_last: false };
-        assert_eq!(echo.hear(&mut session, &mut message.slice(..9)), Ok(bad));
+        assert_eq!(echo.hear(&mut session, &mut message.slice(..9)), answer(0, Verdict::Bad(Fault::WrongBytes)));
     }
 }

@@ -60,7 +60,7 @@ fn warnings(outcome: &Outcome) -> String {
 /// The figures that are looked at first.
 fn tiles(outcome: &Outcome) -> String {
     let total = &outcome.total;
-    let at = |quantile| time(Duration::from_nanos(total.latencies.value_at_quantile(quantile)));
+    let at = |quantile| time(Duration::from_nanos(total.latency_at(quantile)));
     let rate = per_second(total.good(), outcome.elapsed);
     let failed = total.bad() + total.unsent + total.unanswered;
     let mut tiles = vec![
@@ -83,16 +83,16 @@ fn tiles(outcome: &Outcome) -> String {
 
 /// The latency at each part of the requests, the slowest of which have as much room as all others.
 fn latency(outcome: &Outcome) -> String {
-    let latencies = &outcome.total.latencies;
-    if latencies.is_empty() {
+    let total = &outcome.total;
+    if total.latencies.is_empty() {
         return String::new();
     }
     // Ten times fewer requests are slower with each step to the right: at 1 those of 90 %, at 5 those of 99.999 %.
-    let most = (latencies.len() as f64).log10().clamp(1.0, 6.0);
+    let most = (total.latencies.len() as f64).log10().clamp(1.0, 6.0);
     let steps = (most * 24.0).ceil();
     let point = |step: f64| {
         let nines = most * step / steps;
-        (nines, latencies.value_at_quantile(1.0 - 0.1_f64.powf(nines)) as f64)
+        (nines, total.latency_at(1.0 - 0.1_f64.powf(nines)) as f64)
     };
     let mut points = Vec::new();
     let mut step = 0.0;
@@ -116,7 +116,7 @@ fn latency(outcome: &Outcome) -> String {
         series: vec![Series { name: "latency".to_owned(), class: "a", points }],
         is_logarithmic: true,
     };
-    let rows = at_percentiles(latencies).fold(String::new(), |mut rows, (name, nanos)| {
+    let rows = at_percentiles(&total.latencies, total.lost).fold(String::new(), |mut rows, (name, nanos)| {
         let nanos = time(Duration::from_nanos(nanos));
         write!(rows, "<tr><th>{name} %</th><td>{nanos}</td></tr>").expect("a string takes everything");
         rows

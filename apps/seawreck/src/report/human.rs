@@ -40,7 +40,7 @@ fn measured(text: &mut String, description: &Description, outcome: &Outcome) {
         let deviation = Duration::from_secs_f64(latencies.stdev() / 1e9);
         let least = Duration::from_nanos(latencies.min());
         line(format_args!("  latency      least {}, mean {}, deviation {}", time(least), time(mean), time(deviation)));
-        for (name, nanos) in at_percentiles(latencies) {
+        for (name, nanos) in at_percentiles(latencies, total.lost) {
             line(format_args!("    {name:>8} % {:>10}", time(Duration::from_nanos(nanos))));
         }
     }

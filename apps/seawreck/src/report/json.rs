@@ -36,16 +36,17 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "connections_open": outcome.open,
         "connections_failed": faults(&total.unconnected),
         "connections_closed_idle": total.closed_idle,
-        "latency_ns": times(&total.latencies),
+        "latency_ns": times(&total.latencies, total.lost),
         "latency_given_up": total.given_up,
-        "latency_corrected_ns": corrected(outcome).as_ref().map(times),
-        "connect_ns": times(&total.connects),
+        "latency_lost": total.lost,
+        "latency_corrected_ns": corrected(outcome).map(|latencies| times(&latencies, total.lost)),
+        "connect_ns": times(&total.connects, 0),
         "load_side": {
             "is_saturated": outcome.load_side.is_saturated(),
             "is_late": outcome.is_late(),
             "busy": outcome.load_side.busiest().map(|(_, share)| share),
-            "lag_ns": times(&total.lag),
-            "lateness_ns": times(&total.lateness),
+            "lag_ns": times(&total.lag, 0),
+            "lateness_ns": times(&total.lateness, 0),
         },
         "warnings": outcome.warnings(),
         "seconds": outcome.series.iter().map(second).collect::<Vec<_>>(),
@@ -61,12 +62,13 @@ fn corrected(outcome: &Outcome) -> Option<Histogram<u64>> {
     (latencies.max() / interval < MOST_CORRECTED).then(|| latencies.clone_correct(interval))
 }
 
-fn times(times: &Histogram<u64>) -> Value {
+/// Of so many longer ones only the percentiles know.
+fn times(times: &Histogram<u64>, longer: u64) -> Value {
     if times.is_empty() {
         return Value::Null;
     }
     let percentiles: Map<String, Value> =
-        at_percentiles(times).map(|(name, nanos)| (name.to_owned(), nanos.into())).collect();
+        at_percentiles(times, longer).map(|(name, nanos)| (name.to_owned(), nanos.into())).collect();
     json!({
         "count": times.len(),
         "min": times.min(),

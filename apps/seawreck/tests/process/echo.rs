@@ -99,6 +99,38 @@ fn datagrams_that_are_lost_or_changed_are_told() {
 }
 
 #[test]
+fn a_datagram_that_is_lost_or_overtaken_costs_only_its_own_request() {
+    with_each(|backend, shards| {
+        let loses = echoes("127.0.0.1:0", |number, _| number % 20 != 9);
+        let common = ["-n", "200", "--connections", "2", "--pipeline", "16", "--timeout", "2s"];
+        let seen = report_of_failure(backend, shards, &[&common[..], &[&loses]].concat());
+        let lost = vec![("requests_failed/timed_out".to_owned(), 10)];
+        assert_eq!((seen.count("/requests"), seen.faults()), (190, lost));
+        assert_eq!((seen.count("/latency_given_up"), seen.count("/latency_lost")), (10, 0));
+        assert_eq!(seen.count("/connections"), 2, "they go on");
+        let url = swaps();
+        let seen = report(backend, shards, &["-n", "200", "--connections", "1", "--pipeline", "16", &url]);
+        assert_eq!((seen.count("/requests"), seen.faults()), (200, vec![]));
+    });
+}
+
+/// A server of UDP that answers the second of two datagrams first.
+fn swaps() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it has one");
+    thread::spawn(move || {
+        let mut bytes = [[0; 1024]; 2];
+        while let Ok((first, peer)) = socket.recv_from(&mut bytes[0])
+            && let Ok((second, _)) = socket.recv_from(&mut bytes[1])
+        {
+            let _ = socket.send_to(&bytes[1][..second], peer);
+            let _ = socket.send_to(&bytes[0][..first], peer);
+        }
+    });
+    format!("udp://{address}")
+}
+
+#[test]
 fn nobody_who_answers_datagrams_is_told() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let address = socket.local_addr().expect("it has one");

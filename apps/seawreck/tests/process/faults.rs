@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,13 @@ use rustix::process::Signal;
 use super::httpd::Httpd;
 use super::seawreck::{Seawreck, command, report, report_of_failure, run, with_each};
 use super::server::{answer, converse, serve};
+
+/// Keeps a connection of a server without an answer.
+fn stand_still() -> ! {
+    loop {
+        thread::park();
+    }
+}
 
 /// The faults of a run that asks 30 times.
 fn faults(backend: &str, shards: usize, url: &str) -> Vec<(String, u64)> {
@@ -43,6 +52,62 @@ fn an_answer_that_never_comes_is_timed_out() {
         assert_eq!(seen.faults(), [("requests_failed/timed_out".to_owned(), 30)]);
         assert_eq!((seen.count("/requests"), seen.count("/latency_ns/count")), (0, 30));
         assert!(seen.count("/latency_ns/min") >= 299_000_000, "{seen:?}");
+    });
+}
+
+#[test]
+fn who_is_given_up_with_an_older_request_counts_as_slower_than_all_others() {
+    with_each(|backend, shards| {
+        // It answers ten and then nobody.
+        let address = serve(|stream| {
+            let mut count = 0;
+            converse(stream, move |_| {
+                count += 1;
+                if count > 10 { stand_still() } else { answer("200 OK", "x") }
+            });
+        });
+        let url = format!("http://{address}/");
+        let rate = ["--rate", "200", "-d", "500ms", "--connections", "1", "--pipeline", "64", "--timeout", "300ms"];
+        let seen = report_of_failure(backend, shards, &[&rate[..], &[&url]].concat());
+        // Those that were sent after the first one without an answer had not all the time that they may take.
+        let (given_up, lost) = (seen.count("/latency_given_up"), seen.count("/latency_lost"));
+        assert!(given_up >= 1 && lost > given_up, "{seen:?}");
+        assert_eq!(seen.count("/latency_ns/count"), seen.count("/requests") + given_up);
+        assert!(seen.count("/requests") + given_up + lost >= 60, "{seen:?}");
+        assert!(seen.latency("50") >= Duration::from_millis(299), "{seen:?}");
+        let warnings = seen.0["warnings"].as_array().expect("there are some");
+        assert!(warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("given up too soon"))));
+    });
+}
+
+#[test]
+fn an_interrupt_makes_no_latencies_of_what_is_under_way() {
+    with_each(|backend, shards| {
+        let silent = Arc::new(AtomicUsize::new(0));
+        let of_all = Arc::clone(&silent);
+        let address = serve(move |stream| {
+            let (mut count, silent) = (0, Arc::clone(&of_all));
+            converse(stream, move |_| {
+                count += 1;
+                if count > 100 {
+                    silent.fetch_add(1, Ordering::SeqCst);
+                    stand_still();
+                }
+                answer("200 OK", "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let arguments = ["-d", "1h", "--timeout", "1h", "--connections", "4", "--json", "-", &url];
+        let seawreck = Seawreck::start(&mut command(backend, shards, &arguments));
+        while silent.load(Ordering::SeqCst) < 4 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        seawreck.signal(Signal::INT);
+        let ended = seawreck.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let seen = ended.report();
+        assert_eq!((seen.count("/requests"), seen.count("/latency_ns/count")), (400, 400), "{seen:?}");
+        assert_eq!((seen.count("/requests_unanswered"), seen.count("/latency_given_up")), (4, 0));
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::httpd::Httpd;
-use super::seawreck::{Report, report, run, with_each};
+use super::seawreck::{Report, report, report_of_failure, run, with_each};
 use super::server::serve;
 
 fn sum(report: &Report, what: &str) -> u64 {
@@ -56,6 +56,18 @@ fn idle_connections_are_held_and_answered_afterwards() {
         assert_eq!((seen.count("/requests"), seen.faults()), (500, vec![]));
         assert_eq!((seen.count("/requests_unanswered"), httpd.answered("200")), (0, 500));
         assert_eq!(seen.number("/seconds/0/requests"), 0.0, "nothing is asked while they are held");
+    });
+}
+
+#[test]
+fn connections_that_are_lost_when_they_are_asked_hold_up_no_other_ones() {
+    with_each(|backend, shards| {
+        let address = serve(|mut stream| drop(stream.read(&mut [0; 4096])));
+        let url = format!("http://{address}/");
+        // More than are asked at the same time.
+        let seen = report_of_failure(backend, shards, &["--idle", "--connections", "600", "-d", "500ms", &url]);
+        assert_eq!((seen.count("/connections_open"), seen.count("/requests")), (600, 0));
+        assert_eq!(seen.faults(), [("requests_failed/closed_early".to_owned(), 600)]);
     });
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::seawreck::{PATIENCE, report, report_of_open_loop, run, with_each};
+use super::seawreck::{PATIENCE, report, report_of_failure, report_of_open_loop, run, with_each};
 use super::server::serve;
 
 /// memcached while it runs. It is killed with the value.
@@ -205,6 +205,46 @@ fn memcached_is_asked_over_udp() {
             assert_eq!((seen.count("/requests"), seen.faults()), (200, vec![]));
             assert_eq!((seen.count("/protocol/gets"), seen.count("/protocol/misses")), (200, misses));
         }
+    });
+}
+
+/// A server of UDP that has no key either. Of twenty requests it answers the first one after the second, the fifth with nonsense, and the ninth not.
+fn is_unreliable() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it has one");
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        let mut kept = None;
+        for number in 0.. {
+            let Ok((_, peer)) = socket.recv_from(&mut bytes) else { return };
+            let answer = |text: &[u8]| [&bytes[..2], &[0, 0, 0, 1, 0, 0], text].concat();
+            match number % 20 {
+                0 => kept = Some(answer(b"END\r\n")),
+                4 => drop(socket.send_to(&answer(b"hello\r\n"), peer)),
+                8 => {}
+                _ => {
+                    let _ = socket.send_to(&answer(b"END\r\n"), peer);
+                    kept.take().map(|kept| socket.send_to(&kept, peer));
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_lost_overtaken_or_malformed_over_udp_costs_only_its_own_request() {
+    with_each(|backend, shards| {
+        let url = format!("memcached-udp://{}", is_unreliable());
+        // More than are lost may be under way.
+        let arguments = ["-n", "400", "--connections", "1", "--pipeline", "64", "--gets", "1", "--timeout", "2s", &url];
+        let seen = report_of_failure(backend, shards, &arguments);
+        let faults = ["bad_answer", "timed_out"].map(|kind| (format!("requests_failed/{kind}"), 20));
+        assert_eq!((seen.count("/requests"), seen.faults()), (360, faults.to_vec()));
+        assert_eq!((seen.count("/latency_given_up"), seen.count("/latency_lost")), (20, 0));
+        let figures = ["gets", "sets", "hits", "misses"].map(|name| seen.count(&format!("/protocol/{name}")));
+        assert_eq!(figures, [380, 0, 0, 360]);
+        assert_eq!(seen.count("/connections"), 1, "it goes on");
     });
 }
 

@@ -68,6 +68,7 @@ fn the_rate_is_kept_and_the_server_has_seen_as_many() {
             assert!(expected.contains(&requests), "{requests}");
             assert_eq!(httpd.answered("200"), report.count("/requests"));
             assert_eq!(report.faults(), vec![]);
+            assert_eq!(report.count("/load_side/lateness_ns/count"), report.count("/requests"));
         }
     });
 }
@@ -91,6 +92,8 @@ fn what_a_slow_server_has_no_connection_for_is_told() {
         assert_eq!((report.count("/latency_ns/count"), report.count("/latency_given_up")), (200, unsent));
         let warnings = report.0["warnings"].as_array().expect("there are some");
         assert!(warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("had no answer"))));
+        // How late each was that was sent is told, and how late by the server's fault is not.
+        assert_eq!(report.count("/load_side/lateness_ns/count"), answered);
         // The last one that was sent was due long before.
         assert!(report.latency("100") > Duration::from_millis(900), "{report:?}");
     });

@@ -23,7 +23,9 @@ fn what_makes_no_sense_is_refused_in_one_line() {
         (&["tcp://127.0.0.1"], "\"tcp://127.0.0.1\" is not tcp://HOST:PORT"),
         (&["udp://a:1", "udp://b:1"], "udp:// takes one URL"),
         (&["tcp://127.0.0.1:1", "--data", "x"], "tcp:// has no methods, headers, bodies and statuses"),
-        (&["udp://127.0.0.1:1", "--size", "100k"], "over UDP --size is 65000 at most and --pipeline 100"),
+        (&["udp://127.0.0.1:1", "--size", "100k"], "over UDP --size is 65000 at most"),
+        (&["udp://127.0.0.1:1", "--pipeline", "101"], "over UDP --pipeline is 100 at most"),
+        (&["memcached-udp://127.0.0.1:1", "--pipeline", "101"], "over UDP --pipeline is 100 at most"),
         (
             &["memcached-udp://127.0.0.1:1", "--value-bytes", "64k"],
             "over UDP a request has 65000 bytes at most, and some would have 65632",

@@ -141,7 +141,9 @@ fn each_request_may_have_a_connection_of_its_own() {
         assert_eq!(ends, 3, "the last one of each says so");
 
         let rate = ["--rate", "200", "-d", "1s", "--requests-per-connection", "1", &httpd.url("/")];
-        is_good(&report(backend, shards, &rate), 200);
+        let seen = report(backend, shards, &rate);
+        is_good(&seen, 200);
+        assert_eq!(seen.count("/load_side/lateness_ns/count"), 200);
     });
 }
 

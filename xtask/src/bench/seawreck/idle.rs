@@ -65,7 +65,16 @@ fn table(connections: u32, few: &Held, many: &Held) -> Result<String> {
         seconds("/connect_ns/percentiles/50"),
         seconds("/connect_ns/max")
     )?;
-    writeln!(text, "| s until the last was answered | {:.3} | | |", seconds("/latency_ns/max"))?;
+    // What follows the time for which they were held.
+    let last = many.report["seconds"].as_array().and_then(|rows| rows.last());
+    let asking_s = last.and_then(|row| row["len_s"].as_f64()).context("the report has no seconds")?;
+    writeln!(text, "| s until the last was answered | {asking_s:.3} | | |")?;
+    writeln!(
+        text,
+        "| s for each answer, at 50 % and at most | {:.6}, {:.6} | | |",
+        seconds("/latency_ns/percentiles/50"),
+        seconds("/latency_ns/max")
+    )?;
     for (what, at) in [("requests", "requests_failed"), ("connections", "connections_failed")] {
         let kinds = many.report[at].as_object().context("the report tells no failures")?;
         let failed: u64 = kinds.values().filter_map(Value::as_u64).sum();
@@ -180,7 +189,8 @@ mod tests {
     fn the_table_says_what_each_takes_and_what_is_missing() {
         let report = json!({
             "connections_open": 1010, "requests": 1009, "connections": 1010,
-            "connect_ns": { "percentiles": { "50": 2_000_000 }, "max": 1_000_000_000 }, "latency_ns": { "max": 500_000_000 },
+            "connect_ns": { "percentiles": { "50": 2_000_000 }, "max": 1_000_000_000 },
+            "latency_ns": { "percentiles": { "50": 100_000 }, "max": 500_000_000 }, "seconds": [{ "len_s": 1.0 }, { "len_s": 2.5 }],
             "requests_failed": { "timed_out": 1, "reset": 0 }, "connections_failed": { "refused": 0 },
         });
         let few = Held { server_bytes: 1_000_000, load_bytes: 2_000_000, report: report.clone() };
@@ -191,6 +201,8 @@ mod tests {
             "| answered afterwards | 1009 | 1010 | **no** |",
             "| bytes of httpd's own memory for each | 1500 | | |",
             "| bytes of seawreck's own memory for each | 700 | | |",
+            "| s until the last was answered | 2.500 | | |",
+            "| s for each answer, at 50 % and at most | 0.000100, 0.500000 | | |",
             "| requests that failed | 1 | 0 | **no** |",
             "| connections that failed | 0 | 0 | yes |",
         ] {

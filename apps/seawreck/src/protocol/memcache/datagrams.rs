@@ -3,9 +3,10 @@
 
 use sunstar::packet::Buffer;
 
-use super::{Memcache, Mix};
+use super::{Answered, Memcache, Mix};
 use crate::fault::Fault;
-use crate::protocol::{Heard, Protocol, in_buffer};
+use crate::protocol::numbers::Numbered;
+use crate::protocol::{Heard, Protocol, Verdict, in_buffer};
 
 /// The number of the request, that of the part, how many parts there are, and two bytes that are reserved.
 const HEADER_BYTES: usize = 8;
@@ -15,11 +16,17 @@ pub(crate) struct Datagrams {
     commands: Memcache,
 }
 
-/// A socket. What belongs to the oldest request without answer is heard, and its parts in their order; what is lost or overtaken is missing.
+/// A socket.
 pub(crate) struct Session {
+    asked: Numbered<Asked>,
+    /// For requests to come; as many as were under way at the same time have one at most.
+    spares: Vec<super::Session>,
+    answered: Answered,
+}
+
+/// A request without answer. The parts of its answer are heard in their order; if one is lost or overtaken, so is the answer.
+struct Asked {
     commands: super::Session,
-    next_asked: u16,
-    next_heard: u16,
     next_part: u16,
 }
 
@@ -35,23 +42,38 @@ impl Datagrams {
     }
 }
 
+impl Session {
+    /// Takes note of an answer, or of something of which nothing can be made.
+    fn end(&mut self, place: usize) {
+        let Some(Asked { commands, .. }) = self.asked.answered(place) else { return };
+        self.answered = commands.answered;
+        // Who has heard nonsense, or more than an answer, hears nothing else any more.
+        if commands.connection.is_idle() {
+            self.spares.push(commands);
+        }
+    }
+}
+
 impl Protocol for Datagrams {
+    const IS_ORDERED: bool = false;
+
     type Session = Session;
 
     fn session(&self) -> Session {
         // Sockets that follow each other may have the same port, and what comes late for the one is nothing for the other.
-        let first = self.commands.draw_u16();
-        Session { commands: self.commands.session(), next_asked: first, next_heard: first, next_part: 0 }
+        let asked = Numbered::new(self.commands.draw_u16(), u16::MAX);
+        Session { asked, spares: Vec::new(), answered: Answered::default() }
     }
 
     fn ask(&self, session: &mut Session, count: usize, is_last: bool, mut send: impl FnMut(Buffer)) {
         let mut datagram = Vec::new();
         for _ in 0..count {
+            let mut commands = session.spares.pop().unwrap_or_else(|| self.commands.session());
             datagram.clear();
-            let [high, low] = session.next_asked.to_be_bytes();
-            datagram.extend([high, low, 0, 0, 0, 1, 0, 0]);
-            session.next_asked = session.next_asked.wrapping_add(1);
-            self.commands.ask(&mut session.commands, 1, is_last, |bytes| datagram.extend_from_slice(&bytes));
+            datagram.extend([0; HEADER_BYTES]);
+            self.commands.ask(&mut commands, 1, is_last, |bytes| datagram.extend_from_slice(&bytes));
+            let [high, low] = session.asked.ask(Asked { commands, next_part: 0 }).to_be_bytes();
+            datagram[..HEADER_BYTES].copy_from_slice(&[high, low, 0, 0, 0, 1, 0, 0]);
             send(in_buffer(&datagram));
         }
     }
@@ -63,23 +85,33 @@ impl Protocol for Datagrams {
             return if bytes.is_empty() { Ok(Heard::More) } else { Err(Fault::BadAnswer) };
         };
         let [request, part, parts] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
-        if (request, part) != (session.next_heard, session.next_part) {
+        let Some(place) = session.asked.place(request) else { return Ok(Heard::More) };
+        let asked = session.asked.at(place);
+        if part != asked.next_part {
             return Ok(Heard::More);
         }
         bytes.advance(HEADER_BYTES);
         // memcached numbers the parts of each item by themselves.
-        session.next_part = if part.saturating_add(1) >= parts { 0 } else { part + 1 };
-        match self.commands.hear(&mut session.commands, &mut bytes)? {
-            Heard::More => Ok(Heard::More),
-            answer @ Heard::Answer { .. } => {
-                (session.next_heard, session.next_part) = (request.wrapping_add(1), 0);
-                Ok(answer)
+        asked.next_part = if part.saturating_add(1) >= parts { 0 } else { part + 1 };
+        let verdict = match self.commands.hear(&mut asked.commands, &mut bytes) {
+            Ok(Heard::More) => return Ok(Heard::More),
+            Ok(Heard::Answer { verdict, .. }) => verdict,
+            // It is known to whom this nonsense was said.
+            Err(fault) => {
+                asked.commands.answered = Answered { is_get: asked.commands.gets(), ..Answered::default() };
+                Verdict::Bad(fault)
             }
-        }
+        };
+        session.end(place);
+        Ok(Heard::Answer { place, verdict, is_last: false })
+    }
+
+    fn forget(&self, session: &mut Session) {
+        session.asked.forget(0);
     }
 
     fn measured(&self, session: &Session) {
-        self.commands.measured(&session.commands);
+        self.commands.count(session.answered);
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {
