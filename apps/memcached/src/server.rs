@@ -131,7 +131,6 @@ impl Server {
             store: RefCell::new(store),
             counters: Counters::default(),
             ahead: Ahead::default(),
-            udp: udp::Udp::default(),
             udp: udp::Udp::new(settings.bounds.connections, settings.udp_budget),
             published: OnceCell::new(),
             peers: OnceCell::new(),

@@ -4,6 +4,7 @@
 //! does not depend on the server (an open loop). `--help` shows the rest.
 #![forbid(unsafe_code)]
 
+mod acquaintance;
 mod arrivals;
 mod engine;
 mod fault;
@@ -69,6 +70,8 @@ async fn load(args: Args) -> Result<(), Error> {
             drop(spawn(blocking(move || eprintln!("{line}"))));
         }
     };
+    let is_stranger = !matches!(wish.what, What::MemcacheDatagrams { is_introduced: true, .. });
+    let _acquaintance = if is_stranger { Vec::new() } else { acquaintance::make(&plan).await? };
     let asks = !matches!(wish.what, What::Sink { .. } | What::Source);
     match &wish.what {
         What::Memcache { mix, fills: true } => {
@@ -76,7 +79,7 @@ async fn load(args: Args) -> Result<(), Error> {
             let make = move |_: &Plan, share: &Share| Memcache::filling(&of_all, share.requests_before, in_buffer);
             fill(&plan, mix, plan.pipeline.max(FILLING), make, &mut stop).await?;
         }
-        What::MemcacheDatagrams { mix, fills: true } => {
+        What::MemcacheDatagrams { mix, fills: true, .. } => {
             let of_all = mix.clone();
             let make = move |_: &Plan, share: &Share| Datagrams::filling(&of_all, share.requests_before);
             // Who sends more than is taken loses it.

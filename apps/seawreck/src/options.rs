@@ -173,6 +173,8 @@ pub(crate) enum What {
     MemcacheDatagrams {
         mix: Mix,
         fills: bool,
+        /// Whether a connection is there besides.
+        is_introduced: bool,
     },
     Sink {
         size: usize,
@@ -291,7 +293,8 @@ impl Args {
         }
         if scheme == "memcached-udp" {
             let mix = self.memcached.mix_of_datagrams(MAX_DATAGRAM)?;
-            return Ok((host, port, What::MemcacheDatagrams { mix, fills: self.memcached.fill }));
+            let memcache::Memcached { fill, hold_connection, .. } = self.memcached;
+            return Ok((host, port, What::MemcacheDatagrams { mix, fills: fill, is_introduced: hold_connection }));
         }
         if scheme == "tcp" {
             if self.size > MAX_MESSAGE {

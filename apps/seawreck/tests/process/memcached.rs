@@ -180,6 +180,12 @@ fn what_does_not_fit_is_refused() {
 fn has_nothing() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let address = socket.local_addr().expect("it has one");
+    answer_all(socket);
+    address
+}
+
+/// Does so until the test is over.
+fn answer_all(socket: UdpSocket) {
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok((count, peer)) = socket.recv_from(&mut bytes) {
@@ -192,7 +198,6 @@ fn has_nothing() -> SocketAddr {
             }
         }
     });
-    address
 }
 
 #[test]
@@ -245,6 +250,44 @@ fn what_is_lost_overtaken_or_malformed_over_udp_costs_only_its_own_request() {
         let figures = ["gets", "sets", "hits", "misses"].map(|name| seen.count(&format!("/protocol/{name}")));
         assert_eq!(figures, [380, 0, 0, 360]);
         assert_eq!(seen.count("/connections"), 1, "it goes on");
+    });
+}
+
+/// A listener and a socket for datagrams whose ports have the same number.
+fn same_port() -> (TcpListener, UdpSocket) {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        // Somebody else may have it for datagrams.
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().expect("it has one")) {
+            return (listener, socket);
+        }
+    }
+}
+
+#[test]
+fn who_asks_over_udp_introduces_himself_if_wanted() {
+    with_each(|backend, shards| {
+        let (listener, socket) = same_port();
+        let address = listener.local_addr().expect("it has one");
+        let is_known = thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().expect("somebody comes");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("he asks");
+            stream.write_all(b"VERSION 1\r\n").expect("he listens");
+            socket.set_nonblocking(true).expect("it is possible");
+            let early = socket.recv_from(&mut [0; 64]).is_ok();
+            socket.set_nonblocking(false).expect("it is possible");
+            answer_all(socket);
+            // He stays until he has all answers.
+            let left = stream.read(&mut [0; 64]).expect("he ends in order");
+            (peer.ip() == address.ip() && line == "version\r\n" && left == 0, early)
+        });
+        let url = format!("memcached-udp://{address}");
+        let seen = report(backend, shards, &["-n", "50", "--gets", "1", "--hold-connection", &url]);
+        assert_eq!((seen.count("/requests"), seen.faults()), (50, vec![]));
+        assert_eq!(is_known.join().expect("it was served"), (true, false));
+        let ended = run(backend, shards, &["-n", "50", "--hold-connection", &url]);
+        assert!(ended.errors.contains("no connection beside the datagrams"), "{ended:?}");
     });
 }
 
