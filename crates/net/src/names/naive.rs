@@ -43,12 +43,12 @@ impl Row {
     }
 
     pub(crate) fn owner(&self, message: &[u8]) -> Option<Labels> {
-        name_at(message, self.owner, 0).map(|(name, _)| name)
+        name_at(message, self.owner).map(|(name, _)| name)
     }
 
     /// The name that begins so many bytes into the data and takes the rest of it.
     fn name(&self, message: &[u8], offset: usize) -> Option<Labels> {
-        name_at(message, self.data.start + offset, 0).filter(|(_, end)| *end == self.data.end).map(|(name, _)| name)
+        name_at(message, self.data.start + offset).filter(|(_, end)| *end == self.data.end).map(|(name, _)| name)
     }
 }
 
@@ -61,25 +61,30 @@ fn u32_at(message: &[u8], at: usize) -> Option<u32> {
 }
 
 /// A name of at most 255 bytes behind at most 128 pointers, each of which leads back, and where it ends.
-fn name_at(message: &[u8], at: usize, jumps: usize) -> Option<(Labels, usize)> {
-    let labels_and_end = match usize::from(*message.get(at)?) {
-        0 => (Vec::new(), at + 1),
+fn name_at(message: &[u8], at: usize) -> Option<(Labels, usize)> {
+    rest_of_name(message, at, 0, 255)
+}
+
+/// The same behind so many pointers, with so many bytes left: both also bound how deep it calls itself.
+fn rest_of_name(message: &[u8], at: usize, jumps: usize, left: usize) -> Option<(Labels, usize)> {
+    match usize::from(*message.get(at)?) {
+        0 => (left > 0).then(|| (Vec::new(), at + 1)),
         len @ 1..64 => {
             let label = message.get(at + 1..at + 1 + len)?.to_ascii_lowercase();
-            let (mut labels, end) = name_at(message, at + 1 + len, jumps)?;
+            let left = left.checked_sub(1 + len)?;
+            let (mut labels, end) = rest_of_name(message, at + 1 + len, jumps, left)?;
             labels.insert(0, label);
-            (labels, end)
+            Some((labels, end))
         }
         192.. => {
             let target = usize::from(u16_at(message, at)? - 0xc000);
-            let (labels, _) =
-                Some(()).filter(|()| target < at && jumps < 128).and_then(|()| name_at(message, target, jumps + 1))?;
-            (labels, at + 2)
+            let (labels, _) = Some(())
+                .filter(|()| target < at && jumps < 128)
+                .and_then(|()| rest_of_name(message, target, jumps + 1, left))?;
+            Some((labels, at + 2))
         }
-        _ => return None,
-    };
-    let bytes: usize = 1 + labels_and_end.0.iter().map(|label| 1 + label.len()).sum::<usize>();
-    Some(labels_and_end).filter(|_| bytes <= 255)
+        _ => None,
+    }
 }
 
 /// Where a name ends, wherever its pointer leads.
@@ -128,7 +133,7 @@ fn expected(message: &[u8], asked: &str, kind: u16) -> Option<Reply> {
     let is_truncated = flags & 0x0200 != 0;
     let mut begin = None;
     if questions == 1 {
-        let question = name_at(message, 12, 0)
+        let question = name_at(message, 12)
             .and_then(|(name, end)| Some((name, u16_at(message, end)?, u16_at(message, end + 2)?, end + 4)));
         match question {
             Some((name, of_kind, class, end)) if name == asked && of_kind == kind && class == 1 => begin = Some(end),
@@ -173,8 +178,8 @@ impl Found {
             }
         }
         if let Some(row) = authorities.iter().find(|row| row.kind == 6) {
-            let (_, second) = name_at(message, row.data.start, 0)?;
-            let (_, numbers) = name_at(message, second, 0)?;
+            let (_, second) = name_at(message, row.data.start)?;
+            let (_, numbers) = name_at(message, second)?;
             let minimum = u32_at(message, numbers + 16).filter(|_| numbers + 20 == row.data.end)?;
             found.nothing = Some((row.owner(message)?, minimum.min(row.ttl()).min(3_600)));
         }
