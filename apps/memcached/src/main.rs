@@ -74,7 +74,8 @@ struct Args {
     /// Listen on a Unix socket at this path and not on a port
     #[arg(short = 's', long, value_name = "PATH", conflicts_with = "address")]
     unix_socket: Option<PathBuf>,
-    /// The port to take datagrams at; 0 for none
+    /// The port to take datagrams at; 0 for none. An answer has fewer bytes than its request, or comes out of --udp-budget and has 48
+    /// datagrams at most
     #[arg(short = 'U', long, value_name = "PORT", default_value_t = 0, value_parser = options::port, allow_negative_numbers = true)]
     udp_port: u16,
     /// What each shard may answer an address by datagrams beyond what it was asked, while a connection from there is served: bytes a

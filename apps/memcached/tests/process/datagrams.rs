@@ -107,9 +107,9 @@ fn datagrams_are_answered_in_frames() {
     });
 }
 
-/// Whoever names another's address as his own must not have that one sent more than he has sent himself.
+/// Whoever names another's address as his own must not have that one sent as much as he has sent himself.
 #[test]
-fn an_address_without_connection_gets_no_more_than_it_sends() {
+fn an_address_without_connection_gets_less_than_it_sends() {
     with_each(|setup| {
         let port = free_port();
         let server = Memcached::start(setup, &["-U", &port.to_string()]);
@@ -119,7 +119,9 @@ fn an_address_without_connection_gets_no_more_than_it_sends() {
         client.ask("get none\r\n", "END\r\n");
         client.ask_in_vain("get a\r\n");
         client.ask_in_vain("version\r\n");
-        assert_eq!(witness.figure("datagrams_withheld"), 2);
+        // As long as the request is too long: two servers would go on for ever.
+        client.ask_in_vain("mn\r\n");
+        assert_eq!(witness.figure("datagrams_withheld"), 3);
         let item = "VALUE a 0 60\r\n012345678901234567890123456789012345678901234567890123456789\r\nEND\r\n";
         client.ask(&format!("get a{}\r\n", " ".repeat(item.len())), item);
         // The witness's address is known, until it goes.

@@ -1,33 +1,40 @@
 //! What a server makes of any packets of the binary protocol, beside a plain way to read them: the check behind a fuzz target and
 //! properties.
 
-use sunstar_memcache::{BinaryRequest, Endpoint, KeyHash, Operation, Output, Request, Store};
+use sunstar_memcache::{BinaryRequest, Endpoint, KeyHash, Limits, Operation, Output, Request, Store};
 use sunstar_packet::Buffer;
 
 use super::pieces::{LIMITS, seeded, split};
 
+/// Of items that are so small that inputs of some hundred bytes have larger ones, and what follows those.
+const SMALL: Limits = Limits { item_bytes: 80, ..LIMITS };
+
 thread_local! {
     /// Made once: the frames of an endpoint are a large piece of memory.
-    static SMALL: Endpoint = Endpoint::new(LIMITS);
+    static ENDPOINTS: [Endpoint; 2] = [SMALL, LIMITS].map(Endpoint::new);
 }
 
-/// Reads eight bytes as a seed and the others as input of a server, whole, split by the seed, and byte by byte.
+/// Reads eight bytes as a seed and the others as input of a server, whole, split by the seed, and byte by byte. The first byte also says
+/// how large items may be.
 pub(crate) fn check_packets(bytes: &[u8]) {
     let (seed, input) = seeded(bytes);
     let mut input = input.to_vec();
     // So begins who speaks this protocol.
     input.iter_mut().take(1).for_each(|first| *first = 0x80);
-    let expected = plain(&input);
-    assert_eq!(serve(&[&input]), expected, "packets");
-    assert_eq!(serve(&split(&input, seed)), expected, "packets split by {seed:#x}");
-    assert_eq!(serve(&input.chunks(1).collect::<Vec<_>>()), expected, "packets byte by byte");
-    SMALL.with(|endpoint| assert_eq!(endpoint.counters().pending_value_bytes, 0, "memory of values is kept"));
+    ENDPOINTS.with(|endpoints| {
+        let endpoint = &endpoints[usize::from(seed % 2 == 1)];
+        let expected = plain(&input, endpoint.limits().item_bytes);
+        assert_eq!(serve(endpoint, &[&input]), expected, "packets");
+        assert_eq!(serve(endpoint, &split(&input, seed)), expected, "packets split by {seed:#x}");
+        assert_eq!(serve(endpoint, &input.chunks(1).collect::<Vec<_>>()), expected, "packets byte by byte");
+        assert_eq!(endpoint.counters().pending_value_bytes, 0, "memory of values is kept");
+    });
 }
 
-fn serve(pieces: &[&[u8]]) -> Vec<String> {
-    let mut connection = SMALL.with(Endpoint::accept);
+fn serve(endpoint: &Endpoint, pieces: &[&[u8]]) -> Vec<String> {
+    let mut connection = endpoint.accept();
     let (mut seen, mut store) = (Vec::new(), Store::new(KeyHash::new([1, 2]), 1 << 20));
-    let mut output = SMALL.with(Output::new);
+    let mut output = Output::new(endpoint);
     for piece in pieces {
         connection.handle_input(Buffer::copy_from_slice(piece)).expect("all before was looked at");
         while let Some(request) = connection.poll_request() {
@@ -103,7 +110,7 @@ fn shape(opcode: u8) -> Option<(&'static [usize], Option<bool>, bool)> {
 }
 
 /// The same, by looking at all of it at once.
-fn plain(mut input: &[u8]) -> Vec<String> {
+fn plain(mut input: &[u8], item_bytes: usize) -> Vec<String> {
     let mut seen = Vec::new();
     while let Some((header, rest)) = input.split_first_chunk::<24>() {
         let opcode = header[1];
@@ -144,7 +151,7 @@ fn plain(mut input: &[u8]) -> Vec<String> {
             let has_value = shape.is_some_and(|(.., has_value)| has_value);
             let has_flags = extras_bytes == 8 && rest[..4] != [0; 4];
             let overhead = if has_flags { 63 } else { 59 };
-            if has_value && value_bytes + key_bytes + overhead > LIMITS.item_bytes {
+            if has_value && value_bytes + key_bytes + overhead > item_bytes {
                 refuse(3);
             } else if rest.len() < body {
                 return seen;
