@@ -96,7 +96,10 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             if self.send(cx, round)? {
                 return Poll::Ready(Ok(()));
             }
-            let Poll::Ready(bytes) = self.link.poll_read(cx) else { return Poll::Pending };
+            let Poll::Ready(bytes) = self.link.poll_read(cx) else {
+                self.expect(round);
+                return Poll::Pending;
+            };
             let bytes = bytes?;
             // It may have come since the round began.
             let now = now();
@@ -105,8 +108,22 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             }
             self.take_in(bytes, now)?;
         }
+        self.expect(round);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Says until when an answer is waited for, if there is one to come.
+    #[inline]
+    fn expect(&self, now: Instant) {
+        let since = match self.asked.front() {
+            Some(asked) => Some(asked.at),
+            // The server has said that it closes, so that is waited for, as long as for an answer.
+            None if self.is_closing => Some(now),
+            None => None,
+        };
+        let deadline = since.map(|since| since + self.load.plan.timeout);
+        self.load.slots[self.number].wait_until(deadline);
     }
 
     /// Gives up requests that have waited for too long, and none of the others.
@@ -136,14 +153,11 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             writable?;
             self.ask(room, now);
         }
-        slot.wait_until(self.asked.front().map(|asked| asked.at + load.plan.timeout));
-        if self.asked.is_empty() {
-            // The server has said that it closes, so that is waited for, as long as for an answer.
-            if self.is_closing {
-                slot.wait_until(Some(now + load.plan.timeout));
-            } else if self.left == 0 || (load.is_done(self.number) && slot.given.get().is_none()) {
-                return Ok(true);
-            }
+        if self.asked.is_empty()
+            && !self.is_closing
+            && (self.left == 0 || (load.is_done(self.number) && slot.given.get().is_none()))
+        {
+            return Ok(true);
         }
         Ok(load.phase.get() == Phase::Over)
     }

@@ -16,6 +16,8 @@ use request::Requests;
 /// HTTP/1.1 on all connections of a shard.
 pub(crate) struct Http {
     requests: Vec<Prepared>,
+    /// How often a request stands in the bytes that are kept of it.
+    times: usize,
     /// Which of them is next.
     next: Cell<usize>,
     is_head: bool,
@@ -43,6 +45,7 @@ impl Http {
         });
         Self {
             requests: prepared.collect(),
+            times,
             next: Cell::new(0),
             is_head: requests.is_head,
             expected_status: requests.expected_status,
@@ -73,12 +76,13 @@ impl Protocol for Http {
         if is_last {
             send(self.next().last.clone());
         } else if let [only] = &*self.requests {
-            let whole = only.kept.len() / only.len_bytes;
-            for _ in 0..count / whole {
+            let mut left = count;
+            while left >= self.times {
                 send(only.kept.clone());
+                left -= self.times;
             }
-            if !count.is_multiple_of(whole) {
-                send(only.kept.slice(..count % whole * only.len_bytes));
+            if left > 0 {
+                send(only.kept.slice(..left * only.len_bytes));
             }
         } else {
             (0..count).for_each(|_| send(self.next().kept.clone()));
