@@ -4,19 +4,22 @@
 //! A shard answers as many of them as make some output, and sends the rest back: whoever asked for it waits for the client then. So no
 //! more of answers is under way than one connection may have, whatever it asks for.
 
+mod part;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use sunstar::executor::ShardId;
 use sunstar::executor::combine::when_all;
-use sunstar::executor::{IntoForeign, ShardId};
 use sunstar::net::Error;
-use sunstar::packet::ForeignBuffer;
 use sunstar::prelude::*;
-use sunstar_memcache::{COPIED_VALUE_BYTES, Endpoint, Key, Operation, Output, Value};
+use sunstar_memcache::{Endpoint, Key, Operation, Output, Value};
 
 use crate::connection::OUTPUT_BYTES;
 use crate::server::{Counters, Server};
+use part::Part;
+pub(crate) use part::Spares;
 
 /// Operations that wait for other shards at the same time, of one connection.
 const OPERATIONS: usize = 64;
@@ -24,11 +27,16 @@ const OPERATIONS: usize = 64;
 /// Values may have so many bytes then, and one more.
 const VALUE_BYTES: usize = 256 << 10;
 
+/// Answers of another shard that lie in one buffer are passed on as they lie if they are this long. Fewer bytes would keep too much of
+/// its memory from being used again, and are copied.
+const LENT_BYTES: usize = 2048;
+
 /// What waits for other shards, and what has to wait behind it.
 pub(crate) struct Batch {
     /// Whose answer follows: a shard's next one.
     order: VecDeque<ShardId>,
-    parts: Vec<Part>,
+    #[expect(clippy::vec_box, reason = "they cross as they lie: a message has room for a pointer and not for a part")]
+    parts: Vec<Box<Part>>,
     /// The answers of other shards.
     arrived: Vec<Arrived>,
     /// The answers of this shard, and how long each is.
@@ -37,38 +45,6 @@ pub(crate) struct Batch {
     /// Of values that wait, here and in all batches of the shard.
     value_bytes: usize,
     under_way: Rc<Cell<usize>>,
-}
-
-/// What goes to one shard.
-struct Part {
-    shard: ShardId,
-    operations: VecDeque<Foreign>,
-    /// Keys and small values of them, one behind the other.
-    bytes: Vec<u8>,
-}
-
-/// An operation on its way.
-struct Foreign {
-    operation: Operation,
-    hash: u64,
-    key_bytes: usize,
-    value: ForeignValue,
-}
-
-enum ForeignValue {
-    /// So many bytes behind the key.
-    Small(usize),
-    /// In the memory to which it came. The shard that keeps it copies it: the heap gives each thread memory of its own, and what one
-    /// shard frees another does not use. If shards kept what others have, all of them could have nearly all of the memory for items.
-    Large(Vec<ForeignBuffer>),
-}
-
-/// Answers on their way back, and how long each is.
-struct Answers {
-    buffers: Vec<ForeignBuffer>,
-    lengths: VecDeque<usize>,
-    /// What is to be asked for again.
-    rest: Option<Part>,
 }
 
 impl Batch {
@@ -107,55 +83,84 @@ impl Batch {
     }
 
     /// Puts an operation to those that go to a shard.
-    pub(crate) fn send_there(&mut self, shard: ShardId, operation: Operation, key: Key<'_>, value: Value) {
+    pub(crate) fn send_there(
+        &mut self,
+        server: &Server,
+        shard: ShardId,
+        operation: Operation,
+        key: Key<'_>,
+        value: Value,
+    ) {
         let at = self.parts.iter().position(|part| part.shard == shard);
         let at = at.unwrap_or_else(|| {
-            self.parts.push(Part { shard, operations: VecDeque::new(), bytes: Vec::new() });
+            self.parts.push(server.spares.take(shard));
             self.parts.len() - 1
         });
-        let part = &mut self.parts[at];
-        part.bytes.extend_from_slice(key.bytes());
         self.value_bytes += value.len();
         self.under_way.update(|bytes| bytes + value.len());
-        let value = if value.len() <= COPIED_VALUE_BYTES {
-            value.pieces().iter().for_each(|piece| part.bytes.extend_from_slice(piece));
-            ForeignValue::Small(value.len())
-        } else {
-            ForeignValue::Large(value.into_pieces().map(Buffer::into_foreign_here).collect())
-        };
-        part.operations.push_back(Foreign { operation, hash: key.hash(), key_bytes: key.bytes().len(), value });
+        self.parts[at].push(operation, key, value);
         self.order.push_back(shard);
     }
 
     /// Sends operations, waits for answers, and writes those whose turn it is. What waits after that is to be sent for again, when the
     /// client has taken what was written.
     pub(crate) async fn advance(&mut self, server: &Server, output: &mut Output) -> Result<(), Error> {
-        let parts = std::mem::take(&mut self.parts);
-        Counters::add(&server.counters.batches, parts.len());
-        let ask = |part: Part| {
-            let shard = part.shard;
-            let peers = server.peers();
-            async move {
-                let asked = peers.invoke_on(shard, move |server| async move { part.run(&server).await });
-                asked.await.map(|answers| (shard, answers))
-            }
+        Counters::add(&server.counters.batches, self.parts.len());
+        let ask = |mut part: Box<Part>| {
+            let asked = server.peers().invoke_on(part.shard, move |server| async move {
+                part.run(&server).await;
+                part
+            });
+            async move { asked.await.map_err(|_| Error::Stopped) }
         };
-        let answered = when_all(parts.into_iter().map(ask).collect::<Vec<_>>()).await;
-        self.forget_values();
-        self.take_local();
-        for answers in answered {
-            let (shard, answers) = answers.map_err(|_| Error::Stopped)?;
-            Counters::add(&server.counters.foreign, answers.lengths.len());
-            let buffers = answers.buffers.into_iter().map(ForeignBuffer::into_buffer);
-            self.of(shard).extend(buffers, answers.lengths);
-            self.parts.extend(answers.rest);
+        if self.parts.len() > 1 {
+            let asked: Vec<_> = self.parts.drain(..).map(ask).collect();
+            let answered = when_all(asked).await;
+            self.begin_answering();
+            for part in answered {
+                self.take_answers(server, part?);
+            }
+        } else if let Some(part) = self.parts.pop() {
+            let part = ask(part).await;
+            self.begin_answering();
+            self.take_answers(server, part?);
         }
-        while let Some(shard) = self.order.front().copied()
-            && self.next_of(shard).write_next(output)
-        {
-            self.order.pop_front();
-        }
+        self.write(output);
         Ok(())
+    }
+
+    /// Takes note that values are where they belong, and of what this shard has answered meanwhile.
+    fn begin_answering(&mut self) {
+        self.forget_values();
+        let mut buffers: Vec<Buffer> = Vec::new();
+        self.here.poll_transmit(&mut buffers);
+        let mut here_lengths = std::mem::take(&mut self.lengths);
+        let here = self.of(shard_id());
+        here.buffers.extend(buffers);
+        here.lengths.append(&mut here_lengths);
+    }
+
+    /// Takes what another shard has answered. What that one had no room for is to be asked for again.
+    fn take_answers(&mut self, server: &Server, mut part: Box<Part>) {
+        let Arrived { buffers, lengths, .. } = self.of(part.shard);
+        Counters::add(&server.counters.foreign, part.take_answers(buffers, lengths));
+        if part.is_empty() {
+            server.spares.keep(part);
+        } else {
+            self.parts.push(part);
+        }
+    }
+
+    /// Writes the answers whose turn it is.
+    fn write(&mut self, output: &mut Output) {
+        while let Some(shard) = self.order.front().copied() {
+            let in_a_row = self.order.iter().take_while(|other| **other == shard).count();
+            let count = self.next_of(shard).write(in_a_row, output);
+            self.order.drain(..count);
+            if count < in_a_row {
+                return;
+            }
+        }
     }
 
     /// The answers of which the next one follows, if it is that of this shard.
@@ -177,14 +182,6 @@ impl Batch {
         &mut self.arrived[at]
     }
 
-    fn take_local(&mut self) {
-        let mut buffers: Vec<Buffer> = Vec::new();
-        self.here.poll_transmit(&mut buffers);
-        let lengths = std::mem::take(&mut self.lengths);
-        self.of(shard_id()).extend(buffers, lengths);
-    }
-
-    /// Takes note that values are where they belong.
     fn forget_values(&mut self) {
         let bytes = std::mem::take(&mut self.value_bytes);
         self.under_way.update(|sum| sum - bytes);
@@ -197,40 +194,6 @@ impl Drop for Batch {
     }
 }
 
-impl Part {
-    /// Does the operations on the shard to which they have come.
-    async fn run(mut self, server: &Server) -> Answers {
-        let mut bytes = Buffer::from(self.bytes);
-        let mut output = Output::new(&server.endpoint);
-        let mut lengths = VecDeque::with_capacity(self.operations.len());
-        while output.len() < OUTPUT_BYTES
-            && let Some(Foreign { operation, hash, key_bytes, value }) = self.operations.pop_front()
-        {
-            let key = bytes.split_to(key_bytes);
-            let value = match value {
-                ForeignValue::Small(len) => Value::from(bytes.split_to(len)),
-                ForeignValue::Large(pieces) => joined(pieces),
-            };
-            let before = output.len();
-            server.prepare_for(&value).await;
-            let key = Key::with_hash(&key, hash);
-            server.store.borrow_mut().execute(&operation, key, &value, server.now_s(), &mut output);
-            lengths.push_back(output.len() - before);
-        }
-        let mut buffers: Vec<Buffer> = Vec::new();
-        output.poll_transmit(&mut buffers);
-        let buffers = buffers.into_iter().map(Buffer::into_foreign_here).collect();
-        let rest = (!self.operations.is_empty()).then(|| Self { bytes: bytes.to_vec(), ..self });
-        Answers { buffers, lengths, rest }
-    }
-}
-
-fn joined(pieces: Vec<ForeignBuffer>) -> Value {
-    let mut value = Value::new();
-    pieces.into_iter().for_each(|piece| value.push(piece.into_buffer()));
-    value
-}
-
 /// The answers of one shard.
 struct Arrived {
     shard: ShardId,
@@ -239,14 +202,10 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn extend(&mut self, buffers: impl IntoIterator<Item = Buffer>, lengths: VecDeque<usize>) {
-        self.buffers.extend(buffers);
-        self.lengths.extend(lengths);
-    }
-
-    /// Writes the next answer, if there is one.
-    fn write_next(&mut self, output: &mut Output) -> bool {
-        let Some(mut left) = self.lengths.pop_front() else { return false };
+    /// Writes the next ones, so many if they are there, and tells how many those were.
+    fn write(&mut self, count: usize, output: &mut Output) -> usize {
+        let count = count.min(self.lengths.len());
+        let mut left: usize = self.lengths.drain(..count).sum();
         while left > 0 {
             let front = self.buffers.front_mut().expect("the answers are as long as was said");
             let taken = front.split_to(left.min(front.len()));
@@ -254,8 +213,12 @@ impl Arrived {
                 self.buffers.pop_front();
             }
             left -= taken.len();
-            output.push(taken);
+            if taken.len() < LENT_BYTES {
+                output.put(&taken);
+            } else {
+                output.push(taken);
+            }
         }
-        true
+        count
     }
 }

@@ -273,7 +273,7 @@ impl Session<'_> {
             let mut store = server.store.borrow_mut();
             batch.answer_here(output, |output| store.execute(&operation, key, &value, *now_s, output));
         } else {
-            batch.send_there(shard, operation, key, value);
+            batch.send_there(server, shard, operation, key, value);
         }
     }
 

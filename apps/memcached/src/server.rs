@@ -20,6 +20,7 @@ use sunstar::prelude::*;
 use sunstar_memcache::{Endpoint, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
 
 use crate::ahead::Ahead;
+use crate::batch::Spares;
 use crate::clock::Clock;
 use crate::connection::{self, GRACE};
 use crate::connections::{Connections, Served};
@@ -105,6 +106,7 @@ pub(crate) struct Server {
     pub(crate) connections: Connections,
     /// Bytes of values that wait for other shards.
     pub(crate) under_way: Rc<Cell<usize>>,
+    pub(crate) spares: Spares,
     /// What the store has been told about memory that is used beside it.
     lent_bytes: Cell<usize>,
     stop: AbortSource,
@@ -138,6 +140,7 @@ impl Server {
             last_s: Cell::new(0),
             connections: Connections::default(),
             under_way: Rc::default(),
+            spares: Spares::default(),
             lent_bytes: Cell::new(0),
             stop: AbortSource::new(),
             inside: Rc::new(Gate::new()),
@@ -340,6 +343,7 @@ impl Server {
 impl Reserve for Server {
     fn free_unused_memory(&self) {
         self.endpoint.free_unused_memory();
+        self.spares.free();
     }
 }
 

@@ -8,6 +8,8 @@ const DEPTH: u32 = 16;
 const KEYS: u32 = 32;
 /// What the original can be beaten by without a kernel in between.
 const NATIVE_BAR: f64 = 4.0;
+/// What a packet filter that answers saves.
+const FILTER_BAR: f64 = 1.3;
 
 /// A load that all servers get in turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub(super) enum Contest {
     Native,
     /// The same with several under way.
     NativePipelined,
+    /// Gets in datagrams, over a device without a kernel: answered by a packet filter, or by the socket.
+    Filter,
     /// At half of the rate that the original can answer.
     OpenLoop,
 }
@@ -39,8 +43,15 @@ pub(super) enum Demand {
 }
 
 impl Contest {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Single, Self::Pipelined, Self::Multiget, Self::Native, Self::NativePipelined, Self::OpenLoop];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Single,
+        Self::Pipelined,
+        Self::Multiget,
+        Self::Native,
+        Self::NativePipelined,
+        Self::Filter,
+        Self::OpenLoop,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -49,6 +60,7 @@ impl Contest {
             Self::Multiget => "multiget",
             Self::Native => "native",
             Self::NativePipelined => "native pipelined",
+            Self::Filter => "filter",
             Self::OpenLoop => "open loop",
         }
     }
@@ -60,12 +72,15 @@ impl Contest {
             Self::Single | Self::Native | Self::OpenLoop => single,
             Self::Pipelined | Self::NativePipelined => Load { pipeline: DEPTH, ..single },
             Self::Multiget => Load { multiget: KEYS, ..single },
+            // A filter answers nothing else.
+            Self::Filter => Load { gets: 1.0, ..single },
         }
     }
 
     pub(super) fn contestants(self) -> Vec<Who> {
         match self {
             Self::Native | Self::NativePipelined => vec![Who::Native, Who::Original, Who::OriginalOnBoth],
+            Self::Filter => vec![Who::NativeFilter, Who::NativeSocket],
             Self::OpenLoop => vec![Who::IoUring, Who::Epoll, Who::Original],
             Self::Single | Self::Pipelined | Self::Multiget => {
                 vec![Who::IoUring, Who::Epoll, Who::Original, Who::Floor]
@@ -80,13 +95,15 @@ impl Contest {
                 ("processor time per request", |figures| figures.server_us)
             }
             Self::Native | Self::NativePipelined => ("requests per second", |figures| figures.rate),
+            // That is the rate where the server is the limit, and says the same where the load is.
+            Self::Filter => ("requests per second of the server's processor time", |figures| 1e6 / figures.server_us),
             Self::OpenLoop => ("99.9th percentile", |figures| figures.p999_us),
         }
     }
 
     /// Whether a round counts in which this one's load was the limit: only where what is compared is the server's own time.
     pub(super) fn is_void(self, who: Who, figures: &Figures) -> bool {
-        let is_of_server = matches!(self, Self::Single | Self::Pipelined | Self::Multiget);
+        let is_of_server = matches!(self, Self::Single | Self::Pipelined | Self::Multiget | Self::Filter);
         // Both ends of that one share both processors: all that it can do is what is measured.
         figures.is_load_limit && !is_of_server && who != Who::OriginalOnBoth
     }
@@ -103,6 +120,9 @@ impl Contest {
             Self::Pipelined => of_each(0.25),
             Self::Multiget => of_each(0.45),
             Self::OpenLoop => of_each(1.0),
+            Self::Filter => {
+                vec![Bar { who: Who::NativeFilter, to: Who::NativeSocket, demand: Demand::AtLeast(FILTER_BAR) }]
+            }
             Self::Native | Self::NativePipelined => [Who::Original, Who::OriginalOnBoth]
                 .map(|to| Bar { who: Who::Native, to, demand: Demand::AtLeast(NATIVE_BAR) })
                 .into_iter()

@@ -67,22 +67,40 @@ impl Client {
         Ok(Self { connections, answer_bytes, input: vec![0; answer_bytes * DEPTH] })
     }
 
-    /// Asks on all connections at the same time, so often, and answers how many operations that were.
+    /// Asks so often on all connections, and answers how many operations that were. While answers are read on one connection requests are
+    /// under way on all others, so that the server has always something to do.
     ///
     /// # Errors
     /// If the server does not answer as it should.
     pub(super) fn run(&mut self, place: Where, times: usize) -> Result<usize> {
-        for _ in 0..times {
+        let place = usize::from(place == Where::There);
+        for (stream, batches) in &mut self.connections {
+            stream.write_all(&batches[place])?;
+        }
+        for turn in 1..=times {
             for (stream, batches) in &mut self.connections {
-                stream.write_all(&batches[usize::from(place == Where::There)])?;
-            }
-            for (stream, _) in &mut self.connections {
-                stream.read_exact(&mut self.input).context("an answer is missing")?;
-                let ends = self.input.chunks_exact(self.answer_bytes).filter(|answer| answer.ends_with(b"END\r\n"));
-                ensure!(ends.count() == DEPTH, "an answer is not as long as it should be");
+                hear(stream, &mut self.input, self.answer_bytes)?;
+                if turn < times {
+                    stream.write_all(&batches[place])?;
+                }
             }
         }
         Ok(times * CONNECTIONS * DEPTH)
+    }
+
+    /// Asks so often for one item on one connection, when the answer before is there.
+    ///
+    /// # Errors
+    /// If the server does not answer as it should.
+    pub(super) fn run_alone(&mut self, place: Where, times: usize) -> Result<usize> {
+        let (stream, batches) = &mut self.connections[0];
+        let batch = &batches[usize::from(place == Where::There)];
+        let request = &batch[..batch.len() / DEPTH];
+        for _ in 0..times {
+            stream.write_all(request)?;
+            hear(stream, &mut self.input[..self.answer_bytes], self.answer_bytes)?;
+        }
+        Ok(times)
     }
 }
 
@@ -91,6 +109,14 @@ fn connect(server: &Server) -> Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(stream)
+}
+
+/// Reads as many answers as there is room for.
+fn hear(stream: &mut TcpStream, input: &mut [u8], answer_bytes: usize) -> Result<()> {
+    stream.read_exact(input).context("an answer is missing")?;
+    let is_whole = input.chunks_exact(answer_bytes).all(|answer| answer.ends_with(b"END\r\n"));
+    ensure!(is_whole, "an answer is not as long as it should be");
+    Ok(())
 }
 
 fn get(key: &str) -> String {

@@ -85,7 +85,7 @@ pub(super) fn measure(who: Who, load: &Load, seconds: f64) -> Result<Figures> {
     let setup = Setup { memory_mib: MEMORY_MIB, polls, multiget: load.multiget, shards: 1 };
     let server = Server::start(who, setup)?;
     let mut seawreck = seawreck(who, &server, KEYS);
-    if !polls && who != Who::Native {
+    if !polls && !who.is_native() {
         // So it is seen whether it has time left, and it takes none from a server on the same core.
         seawreck.args(["--idle-poll-time-us", "0"]);
     }
@@ -100,8 +100,9 @@ pub(super) fn measure(who: Who, load: &Load, seconds: f64) -> Result<Figures> {
     let (server_before, load_before) = (server.cpu_seconds()?, own_seconds());
     let report = report(&seawreck, Duration::from_secs_f64(2.0 * seconds) + PATIENCE)?;
     let (server_s, load_s) = (server.cpu_seconds()? - server_before, own_seconds() - load_before);
-    // What is polled for without a kernel is no time per request, and the keys were stored within it.
-    let (server_s, load_s) = if who == Who::Native { (f64::NAN, f64::NAN) } else { (server_s, load_s) };
+    // The load polls where there is no kernel, and keys that were stored meanwhile are no requests.
+    let server_s = if who == Who::Native { f64::NAN } else { server_s };
+    let load_s = if who.is_native() { f64::NAN } else { load_s };
     figures(&report, server_s, load_s)
 }
 
@@ -121,7 +122,11 @@ fn seawreck(who: Who, server: &Server, keys: u64) -> Command {
     command.arg(built("seawreck").get_program()).args(options);
     command.args(["--blocked-reactor-notify-ms", "0", "--json", "-", "--progress", "never"]);
     command.args(["--keys", &keys.to_string(), "--key-bytes", &KEY_BYTES.to_string()]);
-    command.args(["--value-bytes", &VALUE_BYTES.to_string(), &format!("memcached://{}", server.address)]);
+    command.args(["--value-bytes", &VALUE_BYTES.to_string(), &format!("{}://{}", who.scheme(), server.address)]);
+    if who.takes_datagrams() {
+        // Strangers get no answers that are longer than their questions.
+        command.arg("--hold-connection");
+    }
     command
 }
 

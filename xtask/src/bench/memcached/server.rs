@@ -33,6 +33,9 @@ pub(super) enum Who {
     Epoll,
     /// Ours on its own network.
     Native,
+    /// The same, asked by datagrams: by a socket, and by a packet filter before the network sees them.
+    NativeSocket,
+    NativeFilter,
     /// memcached, with one worker on the server's processor.
     Original,
     /// memcached with two workers, and the load too, on both processors.
@@ -59,10 +62,26 @@ impl Who {
             Self::IoUring => "sunstar, io_uring",
             Self::Epoll => "sunstar, epoll",
             Self::Native => "sunstar, vhost-user",
+            Self::NativeSocket => "sunstar, UDP socket",
+            Self::NativeFilter => "sunstar, packet filter",
             Self::Original => "memcached",
             Self::OriginalOnBoth => "memcached on both processors",
             Self::Floor => "floor",
         }
+    }
+
+    /// Whether both ends are ours, without a kernel in between.
+    pub(super) fn is_native(self) -> bool {
+        matches!(self, Self::Native | Self::NativeSocket | Self::NativeFilter)
+    }
+
+    pub(super) fn takes_datagrams(self) -> bool {
+        matches!(self, Self::NativeSocket | Self::NativeFilter)
+    }
+
+    /// How it is asked, as URLs say it.
+    pub(super) fn scheme(self) -> &'static str {
+        if self.takes_datagrams() { "memcached-udp" } else { "memcached" }
     }
 
     /// The options of whoever loads it: its processors, and its network.
@@ -71,7 +90,7 @@ impl Who {
         let both = format!("{SERVER_CPU},{LOAD_CPU}");
         match self {
             Self::OriginalOnBoth => (both.clone(), words(&format!("--smp 2 --cpuset {both}"))),
-            Self::Native => (LOAD_CPU.to_string(), {
+            _ if self.is_native() => (LOAD_CPU.to_string(), {
                 let mut options = words(&format!("--smp 1 --cpuset {LOAD_CPU} --host-ipv4-addr {NATIVE_LOAD}"));
                 options.extend(device("back"));
                 options
@@ -84,10 +103,14 @@ impl Who {
         let mut command = match self {
             Self::IoUring => ours(setup, "io_uring"),
             Self::Epoll => ours(setup, "epoll"),
-            Self::Native => {
+            Self::Native | Self::NativeSocket | Self::NativeFilter => {
                 // Both ends look for packets all the time, as they do by default.
                 let mut command = ours(Setup { polls: true, ..setup }, "epoll");
                 command.args(device("server")).args(["--host-ipv4-addr", NATIVE_SERVER]);
+                if self.takes_datagrams() {
+                    command.args(["--udp-port", &PORT.to_string()]);
+                }
+                command.args((self == Self::NativeFilter).then_some("--udp-in-hook"));
                 command
             }
             Self::Original | Self::OriginalOnBoth => original(self, setup.memory_mib),
@@ -103,7 +126,7 @@ impl Who {
             _ if setup.shards > 1 => format!("{SERVER_CPU},{LOAD_CPU}"),
             _ => SERVER_CPU.to_string(),
         };
-        if matches!(self, Self::IoUring | Self::Epoll | Self::Native) {
+        if self.is_native() || matches!(self, Self::IoUring | Self::Epoll) {
             command.args(["--smp", &setup.shards.to_string(), "--cpuset", &cpus]);
         }
         let mut pinned = program("taskset", &["-c", &cpus]);
@@ -161,7 +184,7 @@ impl Server {
     pub(super) fn start_by(who: Who, setup: Setup, by: &[String]) -> Result<Self> {
         fs::create_dir_all(target_dir("bench"))?;
         let command = who.command(setup, by);
-        let is_native = who == Who::Native;
+        let is_native = who.is_native();
         let ip = if is_native { NATIVE_SERVER } else { "127.0.0.1" };
         let address = SocketAddr::new(ip.parse()?, PORT);
         let deadline = Instant::now() + PATIENCE;
@@ -200,6 +223,20 @@ impl Server {
         let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
         let ticks = fields.and_then(|fields| fields.map(|field| field.parse::<f64>().ok()).sum::<Option<f64>>());
         Ok(ticks.context("reading its times")? / TICKS_PER_SECOND)
+    }
+
+    /// How often its threads have waited for something to do.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(super) fn sleeps(&self) -> Result<f64> {
+        let mut sleeps = 0.0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid())).context("reading its threads")? {
+            let status = fs::read_to_string(thread?.path().join("status")).context("reading a thread's figures")?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += line.context("a thread never waits")?.trim().parse::<f64>()?;
+        }
+        Ok(sleeps)
     }
 
     /// The memory that it occupies, in bytes.
