@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use sunstar::executor::yield_now;
 use sunstar_memcache::{KEYS_AHEAD, Key, Store};
 
-/// A store of fewer pages is in the processor's caches anyway.
-const PAGES: usize = 2;
+/// A store of fewer pages, which is a MiB, is in the processor's caches anyway.
+const PAGES: usize = 16;
 
 /// Keys that connections of a shard are about to ask for, at most [`KEYS_AHEAD`].
 #[derive(Default)]
@@ -19,30 +19,27 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Lets others leave their keys, and fetches what is needed to find the items of all of them.
-    pub(crate) async fn join(&self, store: &RefCell<Store>, key: Key<'_>) {
+    /// Lets others leave their keys, and fetches what is needed to find the items of all of them; answers how many it has fetched for.
+    pub(crate) async fn join(&self, store: &RefCell<Store>, key: Key<'_>) -> usize {
         if store.borrow().pages() < PAGES {
-            return;
+            return 0;
         }
-        self.leave(store, key);
+        let left = self.leave(store, key);
         yield_now().await;
-        self.look(store);
+        left + self.look(store)
     }
 
-    fn leave(&self, store: &RefCell<Store>, key: Key<'_>) {
+    fn leave(&self, store: &RefCell<Store>, key: Key<'_>) -> usize {
         self.hashes.borrow_mut().push(key.hash());
-        if self.hashes.borrow().len() == KEYS_AHEAD {
-            self.look(store);
-        }
+        if self.hashes.borrow().len() == KEYS_AHEAD { self.look(store) } else { 0 }
     }
 
-    /// Fetches what all need that have left their keys, and answers how many those are. One alone may as well wait when it asks.
+    /// Fetches what all need that have left their keys, and answers how many it was. One alone may as well wait when it asks.
     fn look(&self, store: &RefCell<Store>) -> usize {
         let mut hashes = self.hashes.borrow_mut();
-        if hashes.len() > 1 {
-            store.borrow().look_ahead(hashes.iter().map(|hash| Key::with_hash(&[], *hash)));
-        }
-        hashes.drain(..).count()
+        let count = if hashes.len() > 1 { hashes.len() } else { 0 };
+        store.borrow().look_ahead_by_hash(hashes.drain(..).filter(|_| count > 0));
+        count
     }
 }
 
@@ -59,11 +56,10 @@ mod tests {
         let (ahead, hash) = (Ahead::default(), KeyHash::new([1, 2]));
         let store = RefCell::new(Store::new(hash, 1 << 20));
         let leave = |name: &str| ahead.leave(&store, hash.key(name.as_bytes()));
-        ["one", "two", "three"].into_iter().for_each(leave);
+        assert_eq!(["one", "two", "three"].map(leave), [0; 3]);
         assert_eq!([ahead.look(&store), ahead.look(&store)], [3, 0]);
-        (0..KEYS_AHEAD).for_each(|number| leave(&number.to_string()));
+        assert_eq!((0..KEYS_AHEAD).map(|number| leave(&number.to_string())).sum::<usize>(), KEYS_AHEAD);
         assert_eq!(ahead.look(&store), 0, "the last that there was room for has looked");
-        leave("one");
-        assert_eq!(ahead.look(&store), 1);
+        assert_eq!((leave("one"), ahead.look(&store)), (0, 0), "one alone has nothing to be fetched together with");
     }
 }

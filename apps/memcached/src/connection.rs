@@ -65,6 +65,7 @@ pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served)
                 && let Some(key) = request.key()
             {
                 server.look_ahead_with_others(key).await;
+                session.now_s = server.now_s();
             }
             for request in requests.drain(..) {
                 session.take(request).await?;

@@ -79,6 +79,11 @@ const CONNECTIONS: &[Figure<Counters>] = &[
     Figure::counter("sunstar_memcached_foreign_batches_total", "Messages that carried them.", |counters| {
         counters.batches.get()
     }),
+    Figure::counter(
+        "sunstar_memcached_fetched_together_total",
+        "Operations whose items were fetched from memory together with those of other connections.",
+        |counters| counters.fetched_together.get(),
+    ),
 ];
 
 const fn requests(

@@ -77,6 +77,8 @@ pub(crate) struct Counters {
     pub(crate) foreign: Cell<u64>,
     /// Messages that carried them.
     pub(crate) batches: Cell<u64>,
+    /// Operations whose items were fetched from memory together with those of other connections.
+    pub(crate) fetched_together: Cell<u64>,
     /// Values that were skipped since their items would have been too large.
     pub(crate) too_large: Cell<u64>,
     /// Connections that were ended since their clients did not take large values while memory was wanted.
@@ -197,8 +199,9 @@ impl Server {
     /// Fetches what is needed to find the item of a key that is here, together with those of other connections.
     pub(crate) async fn look_ahead_with_others(&self, key: &[u8]) {
         let key = self.key(key);
-        if shard_count() == 1 || self.shard_of(key) == shard_id() {
-            self.ahead.join(&self.store, key).await;
+        // Who is alone would wait for nobody.
+        if self.counters.live.get() > 1 && (shard_count() == 1 || self.shard_of(key) == shard_id()) {
+            Counters::add(&self.counters.fetched_together, self.ahead.join(&self.store, key).await);
         }
     }
 

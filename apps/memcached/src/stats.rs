@@ -36,6 +36,7 @@ struct Snapshot {
     bytes_read: u64,
     bytes_written: u64,
     foreign: u64,
+    fetched_together: u64,
     batches: u64,
     datagrams: [u64; 6],
     sources_left_out: u64,
@@ -60,6 +61,7 @@ impl Snapshot {
             bytes_read: counters.bytes_read.get(),
             bytes_written: counters.bytes_written.get(),
             foreign: counters.foreign.get(),
+            fetched_together: counters.fetched_together.get(),
             batches: counters.batches.get(),
             datagrams: server.udp.counters.all(),
             sources_left_out: server.udp.sources.left_out(),
@@ -160,6 +162,7 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     put(output, "cut_off", sum(|shard| shard.cut_off));
     put(output, "foreign_operations", sum(|shard| shard.foreign));
     put(output, "foreign_batches", sum(|shard| shard.batches));
+    put(output, "fetched_together", sum(|shard| shard.fetched_together));
     for (place, name) in DATAGRAMS.iter().enumerate() {
         put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
     }

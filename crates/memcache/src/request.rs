@@ -120,6 +120,7 @@ impl Request {
         match self {
             Self::Store(command, _) => Some(&command.key),
             Self::Retrieve { keys, .. } => keys.only(),
+            Self::Binary(BinaryRequest::Item(_, key, _)) => Some(key),
             Self::Delete { key, .. } | Self::Count { key, .. } | Self::Touch { key, .. } | Self::Meta(_, key, _) => {
                 Some(key)
             }

@@ -261,6 +261,32 @@ fn what_grows_too_large_is_refused_and_stays() {
     });
 }
 
+/// Connections with a request each that are served in the same round. Which those are is for the kernel to say, so they ask until some are.
+#[test]
+fn items_of_several_connections_are_fetched_together() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        // More than the processor's caches are taken to hold.
+        let value = "x".repeat(1000);
+        for number in 0..4000 {
+            client.send(format!("set key{number} 0 0 1000 noreply\r\n{value}\r\n"));
+        }
+        client.ask("mn\r\n", "MN\r\n");
+        assert_eq!(client.figure("fetched_together"), 0, "it was alone");
+        let mut others: Vec<_> = (0..16).map(|_| server.client()).collect();
+        while client.figure("fetched_together") == 0 {
+            for (number, other) in others.iter_mut().enumerate() {
+                other.send(format!("get key{number}\r\n"));
+            }
+            for (number, other) in others.iter_mut().enumerate() {
+                other.expect(format!("VALUE key{number} 0 1000\r\n{value}\r\nEND\r\n"));
+            }
+        }
+        server.stop();
+    });
+}
+
 #[test]
 fn prometheus_sees_what_every_shard_does() {
     with_each(|setup| {

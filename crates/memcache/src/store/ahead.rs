@@ -8,7 +8,7 @@
 use core::hint::black_box;
 
 use super::item;
-use super::slab::NO_ITEM;
+use super::slab::{ItemId, NO_ITEM};
 use super::{Key, Store};
 
 /// So many keys are looked at together. More of their items would push each other out of the cache nearest to the processor.
@@ -22,34 +22,51 @@ const FETCHED_BYTES: usize = 4 * LINE_BYTES;
 
 impl Store {
     /// Fetches what is needed to find the items of these keys, the first [`KEYS_AHEAD`] of them. It changes nothing, and is worth its time
-    /// for two keys or more. Of a key without bytes no more is known than its hash, and what its bucket has first is taken for its item.
+    /// for two keys or more.
     pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = Key<'k>>) {
-        let mut ahead = [(0, Key::with_hash(&[], 0)); KEYS_AHEAD];
-        let mut count = 0;
-        for (place, key) in ahead.iter_mut().zip(keys) {
-            *place = (self.buckets.of(key.low()), key);
+        let (mut all, mut count) = ([Key::with_hash(&[], 0); KEYS_AHEAD], 0);
+        for (place, key) in all.iter_mut().zip(keys) {
+            *place = key;
             count += 1;
         }
-        let ahead = &mut ahead[..count];
-        // From the bucket's number to its first item.
-        ahead.iter_mut().for_each(|(place, _)| *place = self.buckets.first(*place));
-        let touch = |chunk: &[u8]| {
-            let lines = chunk.iter().take(FETCHED_BYTES).step_by(LINE_BYTES);
-            black_box(lines.fold(0, |sum, byte| sum ^ byte));
-        };
-        let chunk = |id| (id != NO_ITEM).then(|| self.slabs.chunk(id));
-        ahead.iter().filter_map(|(id, _)| chunk(*id)).for_each(touch);
-        // If that is another one, the next.
-        for (id, key) in ahead {
-            if let Some(first) = chunk(*id)
-                && !key.bytes().is_empty()
+        let keys = &all[..count];
+        // If the first of a bucket is another one, the next.
+        for (id, key) in self.fetch_first(keys.iter().copied()).into_iter().zip(keys) {
+            if let Some(first) = self.chunk(id)
                 && item::key(first) != key.bytes()
-                && let Some(next) = chunk(item::CHAIN.of(first))
+                && let Some(next) = self.chunk(item::CHAIN.of(first))
             {
                 touch(next);
             }
         }
     }
+
+    /// The same for keys of which no more is kept than their hashes: what is first in a bucket is taken for the item.
+    pub fn look_ahead_by_hash(&self, hashes: impl Iterator<Item = u64>) {
+        self.fetch_first(hashes.map(|hash| Key::with_hash(&[], hash)));
+    }
+
+    /// What is first in the buckets of keys.
+    fn fetch_first<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> [ItemId; KEYS_AHEAD] {
+        let (mut places, mut count) = ([NO_ITEM; KEYS_AHEAD], 0);
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = self.buckets.of(key.low());
+            count += 1;
+        }
+        // From the bucket's number to its first item.
+        places[..count].iter_mut().for_each(|place| *place = self.buckets.first(*place));
+        places[..count].iter().filter_map(|id| self.chunk(*id)).for_each(touch);
+        places
+    }
+
+    fn chunk(&self, id: ItemId) -> Option<&[u8]> {
+        (id != NO_ITEM).then(|| self.slabs.chunk(id))
+    }
+}
+
+fn touch(chunk: &[u8]) {
+    let lines = chunk.iter().take(FETCHED_BYTES).step_by(LINE_BYTES);
+    black_box(lines.fold(0, |sum, byte| sum ^ byte));
 }
 
 #[cfg(test)]
@@ -85,5 +102,8 @@ mod tests {
         look(&store);
         assert_eq!((store.figures(), *store.counters()), before);
         store.look_ahead(core::iter::empty());
+        store.look_ahead_by_hash(core::iter::empty());
+        store.look_ahead_by_hash(names.iter().map(|name| hash.key(name.as_bytes()).hash()));
+        assert_eq!((store.figures(), *store.counters()), before);
     }
 }

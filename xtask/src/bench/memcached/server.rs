@@ -108,7 +108,8 @@ impl Who {
                 let mut command = ours(Setup { polls: true, ..setup }, "epoll");
                 command.args(device("server")).args(["--host-ipv4-addr", NATIVE_SERVER]);
                 if self.takes_datagrams() {
-                    command.args(["--udp-port", &PORT.to_string()]);
+                    // What an address may be answered in a second is not what is measured.
+                    command.args(["--udp-port", &PORT.to_string(), "--udp-budget", "1G"]);
                 }
                 command.args((self == Self::NativeFilter).then_some("--udp-in-hook"));
                 command
