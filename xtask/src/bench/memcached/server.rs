@@ -104,8 +104,9 @@ impl Who {
             Self::IoUring => ours(setup, "io_uring"),
             Self::Epoll => ours(setup, "epoll"),
             Self::Native | Self::NativeSocket | Self::NativeFilter => {
-                // Both ends look for packets all the time, as they do by default.
-                let mut command = ours(Setup { polls: true, ..setup }, "epoll");
+                // Where rates are compared both ends look for packets all the time, as they do by default.
+                let polls = setup.polls || self == Self::Native;
+                let mut command = ours(Setup { polls, ..setup }, "epoll");
                 command.args(device("server")).args(["--host-ipv4-addr", NATIVE_SERVER]);
                 if self.takes_datagrams() {
                     // What an address may be answered in a second is not what is measured.
