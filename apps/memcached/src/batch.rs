@@ -121,7 +121,8 @@ impl Batch {
                 self.take_answers(server, part?);
             }
         } else if let Some(part) = self.parts.pop() {
-            let part = ask(part).await;
+            // Within the connection's task it would have memory of each connection, whether it asks or not.
+            let part = Box::pin(ask(part)).await;
             self.begin_answering();
             self.take_answers(server, part?);
         }
