@@ -203,9 +203,14 @@ impl UdpSockets {
         Some(id)
     }
 
-    /// Whether an address is free.
+    /// Whether nobody has the port at this address, or at all of them; nor, for all of them, at any. Who is connected has it too: with
+    /// the same port another could not be connected with the same remote end.
     pub(crate) fn is_free(&self, local: SocketAddr) -> bool {
-        !self.bound.contains_key(&(local.port(), local.ip(), None))
+        let (ip, least) = (local.ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let of_port =
+            self.bound.range((local.port(), least, None)..).take_while(|((port, ..), _)| *port == local.port());
+        let mut others = of_port.map(|((_, other, _), _)| *other).filter(|other| other.is_ipv4() == ip.is_ipv4());
+        !others.any(|other| other == ip || other.is_unspecified() || ip.is_unspecified())
     }
 
     pub(crate) fn bind(&mut self, local: SocketAddr, options: UdpOptions) -> Result<UdpId, OpenError> {

@@ -227,3 +227,25 @@ fn a_port_is_found_as_long_as_one_is_free() {
         assert_eq!(refused.err(), Some(OpenError::NoPort));
     }
 }
+
+#[test]
+fn a_port_that_somebody_has_who_is_connected_is_not_free() {
+    for drawn in 0..20 {
+        let mut script = Script::with_peer();
+        script.stack.next_udp_port = drawn;
+        script.stack.udp().set_free_ports((6_000..=6_002).collect());
+        let mut port = |ip| {
+            let socket = bind(&mut script, ip, 0);
+            script.stack.udp_connect(socket, (PEER, 1_000).into()).expect("nobody else is");
+            script.stack.udp().local(socket).expect("it is ours").port()
+        };
+        let mut ports = [port(ANY), port(US), port(ANY)];
+        ports.sort_unstable();
+        assert_eq!(ports, [6_000, 6_001, 6_002], "{drawn}");
+        let all = [ANY, US].map(|ip| script.stack.udp_bind((ip, 0).into(), UdpOptions::DEFAULT).err());
+        assert_eq!(all, [Some(OpenError::NoPort); 2]);
+        // That is another one.
+        let socket = script.stack.udp_bind((Ipv6Addr::UNSPECIFIED, 0).into(), UdpOptions::DEFAULT);
+        assert!(socket.is_ok(), "{socket:?}");
+    }
+}
