@@ -4,13 +4,13 @@ mod answer;
 mod chunks;
 pub(crate) mod request;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use sunstar::packet::Buffer;
 
 use super::{Heard, Protocol, Verdict, in_buffer};
 use crate::fault::Fault;
-use answer::Answer;
+use answer::{Answer, Known};
 use request::Requests;
 
 /// HTTP/1.1 on all connections of a shard.
@@ -22,6 +22,7 @@ pub(crate) struct Http {
     next: Cell<usize>,
     is_head: bool,
     expected_status: Option<u16>,
+    known: RefCell<Known>,
 }
 
 /// The bytes of a request.
@@ -49,6 +50,7 @@ impl Http {
             next: Cell::new(0),
             is_head: requests.is_head,
             expected_status: requests.expected_status,
+            known: RefCell::default(),
         }
     }
 
@@ -94,7 +96,7 @@ impl Protocol for Http {
         if bytes.is_empty() {
             return Ok(Heard::More);
         }
-        Ok(match answer.take(bytes)? {
+        Ok(match answer.take(bytes, &mut self.known.borrow_mut())? {
             Some(end) => {
                 bytes.advance(end);
                 let (verdict, is_last) = (self.verdict(answer.status()), !answer.keeps_alive());

@@ -10,6 +10,8 @@ use crate::fault::Fault;
 
 /// The longest head that is taken.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The longest head that is remembered, so that the next one that is the same need not be parsed.
+const MAX_KNOWN_BYTES: usize = 1024;
 /// The most header fields that are taken.
 const MAX_FIELDS: usize = 128;
 
@@ -33,7 +35,15 @@ enum Reading {
     UntilClose,
 }
 
+/// The head that was parsed last on a shard: servers mostly say the same again, until their date changes.
+#[derive(Default)]
+pub(super) struct Known {
+    bytes: Vec<u8>,
+    head: Option<Head>,
+}
+
 /// What a head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     len_bytes: usize,
     status: u16,
@@ -63,12 +73,12 @@ impl Answer {
 
     /// Takes bytes until an answer ends; answers after how many of them, if it does.
     #[inline]
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    pub(super) fn take(&mut self, bytes: &[u8], known: &mut Known) -> Result<Option<usize>, Fault> {
         let mut at = 0;
         loop {
             let rest = &bytes[at..];
             let end = match &mut self.reading {
-                Reading::Head => match self.take_head(rest)? {
+                Reading::Head => match self.take_head(rest, known)? {
                     Some(end) => {
                         at += end;
                         // Interim answers stand before the one that was asked for (RFC 9110 §15.2).
@@ -98,13 +108,13 @@ impl Answer {
 
     /// Takes a head, if its end is there; answers how many of the bytes belong to it.
     #[inline]
-    fn take_head(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    fn take_head(&mut self, bytes: &[u8], known: &mut Known) -> Result<Option<usize>, Fault> {
         if bytes.is_empty() {
             return Ok(None);
         }
         let before = self.partial.len();
         let parsed = if before == 0 {
-            parse(bytes)?
+            known.parse(bytes)?
         } else {
             self.partial.extend_from_slice(bytes);
             parse(&self.partial)?
@@ -121,6 +131,25 @@ impl Answer {
         self.reading = if has_body { head.body } else { Reading::Head };
         self.keeps_alive = head.keeps_alive && self.reading != Reading::UntilClose;
         Ok(Some(head.len_bytes - before))
+    }
+}
+
+impl Known {
+    /// As [`parse`], which sees nothing but the head's own bytes: where they are the same, so is what they say.
+    #[inline]
+    fn parse(&mut self, bytes: &[u8]) -> Result<Option<Head>, Fault> {
+        if let Some(head) = self.head
+            && bytes.starts_with(&self.bytes)
+        {
+            return Ok(Some(head));
+        }
+        let parsed = parse(bytes)?;
+        if let Some(head) = parsed.filter(|head| head.len_bytes <= MAX_KNOWN_BYTES) {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&bytes[..head.len_bytes]);
+            self.head = Some(head);
+        }
+        Ok(parsed)
     }
 }
 

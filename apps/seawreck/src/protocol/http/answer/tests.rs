@@ -4,12 +4,12 @@ use super::*;
 
 /// The ends of answers in bytes that come in pieces of this length, with the status, and whether the connection stays.
 fn ends(bytes: &[u8], piece_bytes: usize, is_head: bool) -> Result<Vec<(usize, u16, bool)>, Fault> {
-    let (mut answer, mut ends) = (Answer::new(is_head), Vec::new());
+    let (mut answer, mut known, mut ends) = (Answer::new(is_head), Known::default(), Vec::new());
     let mut begin = 0;
     for piece in bytes.chunks(piece_bytes) {
         let mut at = 0;
         while at < piece.len() {
-            let Some(end) = answer.take(&piece[at..])? else { break };
+            let Some(end) = answer.take(&piece[at..], &mut known)? else { break };
             at += end;
             ends.push((begin + at, answer.status(), answer.keeps_alive()));
         }
@@ -62,10 +62,10 @@ fn answers_to_head_have_no_body() {
 #[test]
 fn a_body_without_length_ends_with_the_connection() {
     let mut answer = Answer::new(false);
-    assert_eq!(answer.take(b"HTTP/1.1 200 OK\r\n\r\nhello"), Ok(None));
+    assert_eq!(answer.take(b"HTTP/1.1 200 OK\r\n\r\nhello", &mut Known::default()), Ok(None));
     assert!(answer.ends_with_connection() && !answer.keeps_alive());
     let mut answer = Answer::new(false);
-    assert_eq!(answer.take(&KEPT.as_bytes()[..KEPT.len() - 1]), Ok(None));
+    assert_eq!(answer.take(&KEPT.as_bytes()[..KEPT.len() - 1], &mut Known::default()), Ok(None));
     assert!(!answer.ends_with_connection());
 }
 
@@ -90,4 +90,25 @@ fn what_is_no_answer_is_refused() {
     }
     let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD_BYTES));
     assert_eq!(ends(endless.as_bytes(), 4096, false), Err(Fault::BadAnswer));
+}
+
+#[test]
+fn a_head_that_is_the_same_is_known_and_any_other_one_is_not() {
+    let mut known = Known::default();
+    let mut parsed = |text: &str| {
+        let head = known.parse(text.as_bytes());
+        assert_eq!(head, parse(text.as_bytes()), "{text}");
+        known.bytes.len()
+    };
+    let head_bytes = KEPT.len() - 5;
+    assert_eq!(parsed(KEPT), head_bytes);
+    assert_eq!(parsed(&KEPT.replace("hello", "HELLO")), head_bytes);
+    // What is no head, or none yet, is not remembered.
+    assert_eq!(parsed(&KEPT[..head_bytes - 1]), head_bytes);
+    assert_eq!(parsed("hello\r\n\r\n"), head_bytes);
+    assert_eq!(parsed(&KEPT.replace(": 5", ": 6")), head_bytes);
+    assert_eq!(parsed(&KEPT.replace("200", "404")), head_bytes);
+    assert_eq!(parsed(NONE), NONE.len());
+    let long = KEPT.replace("Server: x", &format!("Server: {}", "x".repeat(MAX_KNOWN_BYTES)));
+    assert_eq!((parsed(&long), parsed(KEPT)), (NONE.len(), head_bytes));
 }
