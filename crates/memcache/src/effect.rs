@@ -4,7 +4,7 @@ use crate::binary::{BinaryRequest, BinaryStatus, BinaryVerb, HEADER_BYTES};
 use crate::limits::MAX_KEY_BYTES;
 use crate::meta::{MetaCommand, MetaVerb};
 use crate::reply::Refusal;
-use crate::request::Request;
+use crate::request::{Request, words};
 
 const LINE_END_BYTES: usize = 2;
 
@@ -50,6 +50,17 @@ impl Request {
         }
     }
 
+    /// Whether all that is stored may be looked at for it, or all of some size, however short it and its answer are.
+    pub fn looks_at_everything(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Crawl { .. } => true,
+            Self::Stats(parameters) | Self::Binary(BinaryRequest::Stats(_, parameters)) => {
+                matches!(words(parameters).next(), Some(b"sizes" | b"cachedump"))
+            }
+            _ => false,
+        }
+    }
+
     /// How long its answer may be at most, in bytes; `None` if it has items, figures or a version, which may be as long as they like.
     pub fn longest_answer_bytes(&self) -> Option<usize> {
         let line = |refusal: Refusal| refusal.line().len() + LINE_END_BYTES;
@@ -67,11 +78,10 @@ impl Request {
             Self::Store(..) => line(Refusal::NoMemory).max(line(Refusal::TooLarge)),
             Self::Delete { .. } | Self::Touch { .. } => "NOT_FOUND".len() + LINE_END_BYTES,
             Self::Count { .. } => line(Refusal::NotANumber).max(line(Refusal::NoMemory)),
-            Self::FlushAll { .. }
-            | Self::Verbosity { .. }
-            | Self::Crawl { .. }
-            | Self::CacheMemlimit { .. }
-            | Self::MetaNoop => "OK".len() + LINE_END_BYTES,
+            Self::Crawl { .. } => line(Refusal::CrawlerBusy),
+            Self::FlushAll { .. } | Self::Verbosity { .. } | Self::CacheMemlimit { .. } | Self::MetaNoop => {
+                "OK".len() + LINE_END_BYTES
+            }
             Self::Refused { refusal, .. } => line(*refusal),
             Self::Meta(command, ..) => return longest_meta(command),
             Self::Binary(request) => return longest_packet(request),

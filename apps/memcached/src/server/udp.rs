@@ -7,7 +7,8 @@
 //! While a connection from the same address is served, somebody is there who wants to talk with this server. Then an answer may be
 //! longer, up to 48 datagrams, as far as the address has a budget: so many bytes a second on each shard.
 //!
-//! What changes items is done only if it is certain before that its answer may be sent. What is withheld or not done is counted.
+//! What changes items is done only if it is certain before that its answer may be sent. What looks at all that is stored is not done at all:
+//! a datagram of some bytes would keep all shards busy for as long as there are items. What is withheld or not done is counted.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -64,7 +65,7 @@ pub(crate) struct Counters {
     pub(crate) withheld: Cell<u64>,
     /// Answers that were not sent since too little was left of their address's budget.
     pub(crate) over_budget: Cell<u64>,
-    /// Requests for changes that were not done since it was not certain that they could be answered.
+    /// Datagrams that were not done: changes of which it was not certain that they could be answered, and what looks at all that is stored.
     pub(crate) not_done: Cell<u64>,
     /// Those that were answered before the network has seen them.
     pub(crate) answered_in_hook: Cell<u64>,
@@ -99,7 +100,7 @@ pub(crate) const FIGURES: &[Figure<Udp>] = &[
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_not_done_total",
-        "Requests for changes that were not done since it was not certain that they could be answered.",
+        "Changes that were not done since it was not certain that they could be answered, and looks at all items.",
         |of| of.counters.not_done.get(),
     ),
     Figure::counter(
@@ -137,7 +138,9 @@ impl Server {
                 Ok(Ok(first)) => waiting(receiver, first).await,
             };
             let answers: Vec<_> = requests.into_iter().map(|(datagram, peer)| self.answer(datagram, peer)).collect();
-            for Answer { id, reply, peer } in when_all(answers).await.into_iter().flatten() {
+            // They wait for other shards, which may take longer than a stop should.
+            let Ok(answers) = with_abort(&self.stop, when_all(answers)).await else { return };
+            for Answer { id, reply, peer } in answers.into_iter().flatten() {
                 for frame in id.frames(&reply) {
                     ServerCounters::add(&self.counters.bytes_written, frame.len());
                     // What became of earlier ones matters to nobody.
@@ -187,6 +190,7 @@ impl Server {
     fn pay_before(&self, effect: Effect, peer: SocketAddr, asked_bytes: usize) -> Option<usize> {
         let bytes = match effect {
             Effect::None => return Some(0),
+            Effect::LooksAtEverything => return None,
             Effect::Change { longest_answer_bytes: None } => MOST_ANSWER_BYTES,
             Effect::Change { longest_answer_bytes: Some(bytes) } => match RequestId::frames_bytes(bytes)? {
                 bytes if bytes < asked_bytes => return Some(0),

@@ -159,6 +159,31 @@ fn an_address_with_a_connection_has_a_budget() {
     });
 }
 
+/// Some bytes of a stranger must not keep all shards busy for as long as there are items, and neither need those of a client.
+#[test]
+fn what_looks_at_all_that_is_stored_is_not_done() {
+    with_each(|setup| {
+        let port = free_port();
+        let server = Memcached::start(setup, &["-U", &port.to_string()]);
+        let mut witness = server.client();
+        witness.ask("set a 0 0 1\r\nx\r\n", "STORED\r\n");
+        let questions = [
+            "lru_crawler crawl all\r\n",
+            "get none\r\nlru_crawler crawl all noreply\r\n",
+            "lru_crawler metadump 63\r\n",
+            "lru_crawler mgdump all\r\n",
+            "stats sizes\r\n",
+            "stats cachedump 1 0\r\n",
+        ];
+        for from in ["127.0.0.2", "127.0.0.1"] {
+            let mut client = Datagrams::new(from, port);
+            questions.iter().for_each(|question| client.ask_in_vain(question));
+        }
+        assert_eq!((witness.figure("datagrams_not_done"), witness.figure("datagrams_withheld")), (12, 0));
+        server.stop();
+    });
+}
+
 /// Who gets no answer must not wonder whether it was done.
 #[test]
 fn what_may_not_be_answered_is_not_done() {
