@@ -1,5 +1,9 @@
+use std::cell::Cell;
+
 use sunstar::executor::combine::when_all;
+use sunstar::executor::{spawn, yield_now};
 use sunstar::reactor::{Config, run};
+use sunstar_memcache::ListForm;
 
 use super::*;
 use crate::options::Bounds;
@@ -40,5 +44,41 @@ fn dead_items_are_looked_for_once_at_a_time() {
         let busy = "BUSY currently processing crawler request\r\n";
         assert_eq!(when_all(vec![ask(), ask(), ask()]).await, ["OK\r\n", busy, busy]);
         assert_eq!(ask().await, "OK\r\n");
+    });
+}
+
+/// Whoever lists: nobody, of classes that no item has.
+fn lister(server: &Server) -> Session<'_> {
+    let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint, &server.under_way));
+    Session { server, client: None, limit_bytes: usize::MAX, output, batch, now_s: server.now_s() }
+}
+
+#[test]
+fn others_have_their_turns_while_all_items_are_listed() {
+    on_a_shard(|server| async move {
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let other = spawn(async move {
+            while counted.get() < usize::MAX {
+                counted.update(|turns| turns.saturating_add(1));
+                yield_now().await;
+            }
+        });
+        yield_now().await;
+        let (before, pages) = (turns.get(), server.store.borrow().pages());
+        assert!(pages > 20, "{pages} pages");
+        lister(&server).list(ListForm::Facts, 0).await.expect("nobody stops");
+        let turns_given = turns.replace(usize::MAX) - before;
+        other.await.expect("it ends");
+        assert!(turns_given >= pages / 2, "{turns_given} turns in {pages} pages");
+    });
+}
+
+#[test]
+fn a_list_of_all_items_ends_when_the_server_stops() {
+    on_a_shard(|server| async move {
+        server.stop().request_abort();
+        let ended = lister(&server).list(ListForm::Requests, 0).await;
+        assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     });
 }
