@@ -134,7 +134,7 @@ impl Server {
             store: RefCell::new(store),
             counters: Counters::default(),
             ahead: Ahead::default(),
-            udp: udp::Udp::new(settings.bounds.connections, settings.udp_budget),
+            udp: udp::Udp::new(settings.udp_budget),
             is_crawled: Cell::new(false),
             published: OnceCell::new(),
             peers: OnceCell::new(),

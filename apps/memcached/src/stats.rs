@@ -38,7 +38,7 @@ struct Snapshot {
     foreign: u64,
     batches: u64,
     datagrams: [u64; 6],
-    sources_left_out: u64,
+    sources_forgotten: u64,
 }
 
 impl Snapshot {
@@ -62,7 +62,7 @@ impl Snapshot {
             foreign: counters.foreign.get(),
             batches: counters.batches.get(),
             datagrams: server.udp.counters.all(),
-            sources_left_out: server.udp.sources.left_out(),
+            sources_forgotten: server.udp.sources.forgotten(),
         }
     }
 }
@@ -163,7 +163,7 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     for (place, name) in DATAGRAMS.iter().enumerate() {
         put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
     }
-    put(output, "udp_sources_left_out", sum(|shard| shard.sources_left_out));
+    put(output, "udp_sources_forgotten", sum(|shard| shard.sources_forgotten));
 }
 
 /// What is counted of datagrams.

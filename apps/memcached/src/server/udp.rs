@@ -42,9 +42,9 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// For so many connections, and answers at this rate.
-    pub(crate) fn new(connections: usize, bytes_per_s: usize) -> Self {
-        Self { counters: Counters::default(), sources: Sources::new(connections, bytes_per_s) }
+    /// For answers at this rate.
+    pub(crate) fn new(bytes_per_s: usize) -> Self {
+        Self { counters: Counters::default(), sources: Sources::new(bytes_per_s) }
     }
 }
 
@@ -104,9 +104,9 @@ pub(crate) const FIGURES: &[Figure<Udp>] = &[
         |of| of.counters.not_done.get(),
     ),
     Figure::counter(
-        "sunstar_memcached_udp_sources_left_out_total",
-        "Connections whose address was not noted, so that datagrams from there are a stranger's.",
-        |of| of.sources.left_out(),
+        "sunstar_memcached_udp_sources_forgotten_total",
+        "Addresses without connection that were forgotten before their budgets were full, since too many had left.",
+        |of| of.sources.forgotten(),
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_in_hook_total",

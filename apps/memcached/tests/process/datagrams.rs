@@ -154,7 +154,7 @@ fn an_address_with_a_connection_has_a_budget() {
         let mut witness = server.client();
         witness.ask("mn\r\n", "MN\r\n");
         client.ask_in_vain("get a\r\n");
-        assert_eq!((witness.figure("datagrams_over_budget"), witness.figure("udp_sources_left_out")), (2, 0));
+        assert_eq!((witness.figure("datagrams_over_budget"), witness.figure("udp_sources_forgotten")), (2, 0));
         server.stop();
     });
 }
