@@ -1,5 +1,6 @@
 //! Requests in datagrams: what is answered, and how much of it.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -195,6 +196,38 @@ fn what_looks_at_all_that_is_stored_is_not_done() {
             questions.iter().for_each(|question| client.ask_in_vain(question));
         }
         assert_eq!((witness.figure("datagrams_not_done"), witness.figure("datagrams_withheld")), (12, 0));
+        server.stop();
+    });
+}
+
+/// What several requests might be answered by is more than there is, what they are answered by is nothing.
+#[test]
+fn many_requests_at_once_are_done_if_each_alone_is() {
+    with_each(|setup| {
+        let port = free_port();
+        // For one answer of the longest kind.
+        let server = Memcached::start(setup, &["-U", &port.to_string(), "--udp-budget", "1"]);
+        let mut witness = server.client();
+        witness.ask("mn\r\n", "MN\r\n");
+        let mut client = Datagrams::new("127.0.0.1", port);
+        for round in 0..50 {
+            let mut missing: BTreeSet<u16> = (0..16)
+                .map(|number| {
+                    let key = format!("key{}", round * 16 + number);
+                    client.send(&if number % 4 == 0 {
+                        format!("gat 100 {key}\r\n")
+                    } else {
+                        format!("mg {key} v\r\n")
+                    });
+                    client.asked
+                })
+                .collect();
+            while !missing.is_empty() {
+                let (number, answer) = client.receive_any();
+                assert!(missing.remove(&number) && ["EN\r\n", "END\r\n"].contains(&answer.as_str()), "{answer}");
+            }
+        }
+        assert_eq!(["datagrams_not_done", "datagrams_over_budget"].map(|name| witness.figure(name)), [0, 0]);
         server.stop();
     });
 }
