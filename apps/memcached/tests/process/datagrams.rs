@@ -242,7 +242,7 @@ fn what_may_not_be_answered_is_not_done() {
         witness.ask("set n 0 0 9\r\n999999999\r\n", "STORED\r\n");
         let mut stranger = Datagrams::new("127.0.0.2", port);
         for question in
-            ["incr n 1\r\n", "delete n\r\n", "gat 100 n\r\n", "mg n T100\r\n", "flush_all noreply\r\nget n\r\n"]
+            ["incr n 1\r\n", "delete n\r\n", "gat 100 n\r\n", "mg n s T100\r\n", "flush_all noreply\r\nget n\r\n"]
         {
             stranger.ask_in_vain(question);
         }
@@ -250,6 +250,10 @@ fn what_may_not_be_answered_is_not_done() {
         assert_eq!((witness.figure("datagrams_not_done"), witness.figure("datagrams_withheld")), (5, 0));
         let spaces = " ".repeat(70);
         stranger.ask(&format!("incr n 1{spaces}\r\n"), "1000000000\r\n");
+        // The longest answer is "HD X W", and "NF".
+        stranger.ask("mg n   \r\n", "HD\r\n");
+        stranger.ask("mg none N0\r\n", "HD W\r\n");
+        stranger.ask("md none\r\n", "HD\r\n");
         // What wants no answer gets one that is short enough.
         stranger.ask_in_vain("incr n 1 noreply\r\n");
         witness.ask("get n\r\n", "VALUE n 0 10\r\n1000000001\r\nEND\r\n");
