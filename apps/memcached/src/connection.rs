@@ -3,6 +3,8 @@
 mod binary;
 pub(crate) mod datagram;
 mod list;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::iter;
@@ -243,11 +245,11 @@ impl Session<'_> {
             Request::Stats(parameters) => stats::answer(self.server, &parameters, &mut self.output).await?,
             Request::List { form, classes } => self.list(form, classes).await?,
             Request::Crawl { noreply } => {
-                peers
-                    .invoke_on_all(|server: Rc<Server>| async move { server.crawl().await })
-                    .await
-                    .map_err(|_| Error::Stopped)?;
-                self.done(noreply);
+                if self.server.crawl().await? {
+                    self.done(noreply);
+                } else if !noreply {
+                    self.tell(|output| output.put_refusal(Refusal::CrawlerBusy));
+                }
             }
             _ => {}
         }

@@ -31,12 +31,14 @@
 //! - An answer has fewer bytes than its request, both with their frame headers. Spaces before its end make a request longer.
 //! - While a connection from the same address is served, an answer may be longer, up to 48 datagrams of 1400 bytes. Each shard answers
 //!   an address by `--udp-budget` bytes a second in such answers, and by a second's worth at once, or one answer if that is more. A
-//!   new connection brings no new budget.
+//!   new connection brings no new budget, but where 4096 other addresses have left since (`udp_sources_forgotten`).
 //! - What may not be answered is withheld and counted (`datagrams_withheld`, or `datagrams_over_budget` if it is the budget).
 //! - What changes items is done only if the longest answer that it may have could be sent (`datagrams_not_done`), so that nothing is
 //!   done and then withheld. For what answers with items too, as `gat` does, that is 48 datagrams: it takes an address with a
-//!   connection, and only what is longer than that is done and withheld. Meta commands count as changes, since they may say who is to
-//!   renew an item.
+//!   connection, and only what is longer than that is done and withheld. Such requests are done one after the other, and what they
+//!   don't need of that goes back. Meta commands count as changes, since they may say who is to renew an item.
+//! - What looks at all that is stored is not done (`datagrams_not_done`): `lru_crawler` with `crawl`, `metadump` or `mgdump`, and `stats` with
+//!   `sizes` or `cachedump`.
 //! - An unknown command is not answered: it may be the answer of another server.
 //! - With `-s` there are no datagrams.
 #![forbid(unsafe_code)]

@@ -1,6 +1,7 @@
 //! A shard's server: its items, its connections, its end.
 
 mod budget;
+mod crawl;
 mod hook;
 mod sources;
 pub(crate) mod udp;
@@ -101,6 +102,8 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     ahead: Ahead,
     pub(crate) udp: udp::Udp,
+    /// All shards are looked over for dead items; the first one knows.
+    is_crawled: Cell<bool>,
     pub(crate) published: OnceCell<Registration>,
     peers: OnceCell<Sharded<Server>>,
     address: OnceCell<Address>,
@@ -135,7 +138,8 @@ impl Server {
             store: RefCell::new(store),
             counters: Counters::default(),
             ahead: Ahead::default(),
-            udp: udp::Udp::new(settings.bounds.connections, settings.udp_budget),
+            udp: udp::Udp::new(settings.udp_budget),
+            is_crawled: Cell::new(false),
             published: OnceCell::new(),
             peers: OnceCell::new(),
             address: OnceCell::new(),
@@ -325,15 +329,6 @@ impl Server {
                 // If other shards have stopped, so will this one.
                 let _ = self.peers().invoke_on_all(end_slow).await;
             }
-        }
-    }
-
-    /// Looks for dead items everywhere.
-    pub(crate) async fn crawl(&self) {
-        let pages = self.store.borrow().pages();
-        for _ in 0..pages {
-            self.store.borrow_mut().poll(self.now_s());
-            maybe_yield().await;
         }
     }
 

@@ -39,7 +39,7 @@ struct Snapshot {
     fetched_together: u64,
     batches: u64,
     datagrams: [u64; 6],
-    sources_left_out: u64,
+    sources_forgotten: u64,
 }
 
 impl Snapshot {
@@ -64,7 +64,7 @@ impl Snapshot {
             fetched_together: counters.fetched_together.get(),
             batches: counters.batches.get(),
             datagrams: server.udp.counters.all(),
-            sources_left_out: server.udp.sources.left_out(),
+            sources_forgotten: server.udp.sources.forgotten(),
         }
     }
 }
@@ -166,7 +166,7 @@ fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
     for (place, name) in DATAGRAMS.iter().enumerate() {
         put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
     }
-    put(output, "udp_sources_left_out", sum(|shard| shard.sources_left_out));
+    put(output, "udp_sources_forgotten", sum(|shard| shard.sources_forgotten));
 }
 
 /// What is counted of datagrams.

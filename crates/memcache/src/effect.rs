@@ -1,10 +1,9 @@
 //! What a request may do, and how long its answer may become, before either is known: for who may not answer at any length.
 
 use crate::binary::{BinaryRequest, BinaryStatus, BinaryVerb, HEADER_BYTES};
-use crate::limits::MAX_KEY_BYTES;
 use crate::meta::{MetaCommand, MetaVerb};
 use crate::reply::Refusal;
-use crate::request::Request;
+use crate::request::{Request, words};
 
 const LINE_END_BYTES: usize = 2;
 
@@ -13,9 +12,6 @@ const NUMBER_BYTES: usize = 20;
 
 /// The extras of an answer of the binary protocol, or a number.
 const PACKET_EXTRAS_BYTES: usize = 8;
-
-/// The longest key in base64, and what says that it is so.
-const CODED_KEY_BYTES: usize = MAX_KEY_BYTES.div_ceil(3) * 4 + 2;
 
 impl Request {
     /// Whether it may change items, or who of the clients is told to renew one: what must not happen if nobody learns of it.
@@ -50,6 +46,17 @@ impl Request {
         }
     }
 
+    /// Whether all that is stored may be looked at for it, or all of some size, however short it and its answer are.
+    pub fn looks_at_everything(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Crawl { .. } => true,
+            Self::Stats(parameters) | Self::Binary(BinaryRequest::Stats(_, parameters)) => {
+                matches!(words(parameters).next(), Some(b"sizes" | b"cachedump"))
+            }
+            _ => false,
+        }
+    }
+
     /// How long its answer may be at most, in bytes; `None` if it has items, figures or a version, which may be as long as they like.
     pub fn longest_answer_bytes(&self) -> Option<usize> {
         let line = |refusal: Refusal| refusal.line().len() + LINE_END_BYTES;
@@ -67,40 +74,48 @@ impl Request {
             Self::Store(..) => line(Refusal::NoMemory).max(line(Refusal::TooLarge)),
             Self::Delete { .. } | Self::Touch { .. } => "NOT_FOUND".len() + LINE_END_BYTES,
             Self::Count { .. } => line(Refusal::NotANumber).max(line(Refusal::NoMemory)),
-            Self::FlushAll { .. }
-            | Self::Verbosity { .. }
-            | Self::Crawl { .. }
-            | Self::CacheMemlimit { .. }
-            | Self::MetaNoop => "OK".len() + LINE_END_BYTES,
+            Self::Crawl { .. } => line(Refusal::CrawlerBusy),
+            Self::FlushAll { .. } | Self::Verbosity { .. } | Self::CacheMemlimit { .. } | Self::MetaNoop => {
+                "OK".len() + LINE_END_BYTES
+            }
             Self::Refused { refusal, .. } => line(*refusal),
-            Self::Meta(command, ..) => return longest_meta(command),
+            Self::Meta(command, key, _) => return longest_meta(command, key),
             Self::Binary(request) => return longest_packet(request),
             Self::Retrieve { .. } | Self::Version | Self::Stats(_) | Self::List { .. } => return None,
         })
     }
 }
 
-fn longest_meta(command: &MetaCommand) -> Option<usize> {
-    let value_bytes = match command.verb {
+fn longest_meta(command: &MetaCommand, key: &[u8]) -> Option<usize> {
+    let line = |refusal: Refusal| refusal.line().len() + LINE_END_BYTES;
+    let told: usize = command.order.iter().map(|flag| told_bytes(*flag, command, key)).sum();
+    let answer = "HD".len() + told + LINE_END_BYTES;
+    Some(match command.verb {
         MetaVerb::Debug => return None,
         MetaVerb::Get if command.wants_value => return None,
-        // How long it is, and the number itself.
-        MetaVerb::Count(_) if command.wants_value => 1 + NUMBER_BYTES + NUMBER_BYTES + LINE_END_BYTES,
-        _ => 0,
-    };
-    let told: usize = command.order.iter().map(|flag| 2 + told_bytes(*flag, command)).sum();
-    let answer = "HD Z X W".len() + told + LINE_END_BYTES + value_bytes;
-    let refusal = Refusal::NotANumber.line().len().max(Refusal::NoMemory.line().len()) + LINE_END_BYTES;
-    Some(answer.max(refusal))
+        // Who is told to renew an item is not told that somebody else was.
+        MetaVerb::Get => answer + " Z X".len(),
+        MetaVerb::Delete => answer,
+        MetaVerb::Store(_) => answer.max(line(Refusal::NoMemory)).max(line(Refusal::TooLarge)),
+        MetaVerb::Count(_) => {
+            // How long it is, and the number itself.
+            let value_bytes = if command.wants_value { " 20".len() + NUMBER_BYTES + LINE_END_BYTES } else { 0 };
+            (answer + value_bytes).max(line(Refusal::NotANumber)).max(line(Refusal::NoMemory))
+        }
+    })
 }
 
-/// What may stand behind a flag in an answer.
-fn told_bytes(flag: u8, command: &MetaCommand) -> usize {
-    match flag {
-        b'k' => CODED_KEY_BYTES,
+/// What a flag may add to an answer, with its name.
+fn told_bytes(flag: u8, command: &MetaCommand, key: &[u8]) -> usize {
+    let told = match flag {
+        b'T' | b'N' | b'R' => return 0,
+        // In base64, and what says that it is so.
+        b'k' => key.len().div_ceil(3) * 4 + " b".len(),
         b'O' => command.opaque.len(),
+        b'h' => 1,
         _ => NUMBER_BYTES,
-    }
+    };
+    2 + told
 }
 
 fn longest_packet(request: &BinaryRequest) -> Option<usize> {

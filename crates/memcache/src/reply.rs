@@ -103,6 +103,8 @@ pub enum Refusal {
     CrawlerRuns,
     /// It can't be stopped.
     CrawlerStays,
+    /// It looks for somebody else just now.
+    CrawlerBusy,
     /// There is no such class.
     BadClass,
 }
@@ -143,6 +145,7 @@ impl Refusal {
             Self::NoSetting => "CLIENT_ERROR there is no such setting",
             Self::CrawlerRuns => "ERROR failed to start lru crawler thread",
             Self::CrawlerStays => "ERROR failed to stop lru crawler thread",
+            Self::CrawlerBusy => "BUSY currently processing crawler request",
             Self::BadClass => "BADCLASS invalid class id",
         }
     }

@@ -11,8 +11,10 @@ use crate::server::Server;
 /// What a datagram may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It changes no items.
+    /// It changes no items, and what it takes is soon done.
     None,
+    /// All that is stored is looked at for it, however short it is.
+    LooksAtEverything,
     /// It may change some.
     Change {
         /// How long the answer may be at most; `None` if items are a part of it.
@@ -26,6 +28,9 @@ pub(crate) fn effect(server: &Server, request: &Buffer) -> Effect {
     connection.handle_input(request.clone()).expect("nothing came before");
     let (mut changes_items, mut longest_answer_bytes) = (false, Some(0));
     while let Some(request) = connection.poll_request() {
+        if request.looks_at_everything() {
+            return Effect::LooksAtEverything;
+        }
         changes_items |= request.changes_items();
         longest_answer_bytes = longest_answer_bytes.zip(request.longest_answer_bytes()).map(|(sum, bytes)| sum + bytes);
     }

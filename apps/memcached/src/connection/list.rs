@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use sunstar::executor::maybe_yield;
 use sunstar::net::Error;
 use sunstar::prelude::*;
 use sunstar_memcache::ListForm;
@@ -11,6 +12,9 @@ use crate::server::Server;
 
 impl Session<'_> {
     /// Tells of all items of these classes, one shard after the other.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the server stops meanwhile: nobody is told that this was all.
     pub(super) async fn list(&mut self, form: ListForm, classes: u64) -> Result<(), Error> {
         for shard in ShardId::all(shard_count()) {
             let mut place = None;
@@ -24,6 +28,11 @@ impl Session<'_> {
                 let Some((next, text)) = page else { break };
                 self.output.put(&text);
                 self.pause().await?;
+                // Items of other classes, or of this shard, give no reason to wait.
+                maybe_yield().await;
+                if self.server.stop().abort_requested() {
+                    return Err(Error::Stopped);
+                }
                 place = Some(next);
             }
         }

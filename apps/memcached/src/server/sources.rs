@@ -2,6 +2,7 @@
 //! made up his address.
 
 use std::cell::{Cell, RefCell};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,26 +15,25 @@ use sunstar::net::Address;
 use super::Server;
 use super::budget::{Budget, Rate};
 
-/// So many addresses whose connections have ended are remembered while their budgets fill, so that a new connection brings no new one.
+/// So many addresses whose connections have ended are remembered while their budgets fill, so that a new connection brings no new one. Of
+/// more the first ones are forgotten.
 const LEAVING: usize = 4096;
 
 /// They are looked at after so long.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
 
-/// The addresses of all shards' connections, as many as there may be, and of some that have ended. An address for which there is no
-/// room is that of a stranger.
+/// The addresses of all shards' connections, of which there are no more than may be served, and of some that have ended.
 pub(crate) struct Sources {
     rate: Rate,
-    most: usize,
     table: RefCell<Table>,
-    /// How often there was no room for one.
-    left_out: Cell<u64>,
+    /// How many were forgotten before their budgets were full.
+    forgotten: Cell<u64>,
 }
 
 #[derive(Default)]
 struct Table {
     sources: BTreeMap<IpAddr, Source>,
-    /// Those that had no connection lately, each once, in the order of the times at which they are looked at.
+    /// Those that had no connection lately, each once, in the order of the times at which they are looked at; [`LEAVING`] at most.
     leaving: VecDeque<(Instant, IpAddr)>,
 }
 
@@ -56,19 +56,14 @@ pub(super) enum Paid {
 }
 
 impl Sources {
-    /// For so many connections, and answers at this rate.
-    pub(crate) fn new(connections: usize, bytes_per_s: usize) -> Self {
-        Self {
-            rate: Rate::new(bytes_per_s),
-            most: connections + LEAVING,
-            table: RefCell::default(),
-            left_out: Cell::new(0),
-        }
+    /// For answers at this rate.
+    pub(crate) fn new(bytes_per_s: usize) -> Self {
+        Self { rate: Rate::new(bytes_per_s), table: RefCell::default(), forgotten: Cell::new(0) }
     }
 
-    /// How often an address was not taken in since there was no room.
-    pub(crate) fn left_out(&self) -> u64 {
-        self.left_out.get()
+    /// How many addresses were forgotten before their budgets were full, since too many others left.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten.get()
     }
 
     /// Takes so many bytes from an address's budget, if it has one.
@@ -89,22 +84,16 @@ impl Sources {
     fn add(&self, address: IpAddr, now: Instant) {
         let mut table = self.table.borrow_mut();
         table.forget(self.rate, now);
-        if let Some(source) = table.sources.get_mut(&address) {
-            source.connections += 1;
-        } else if table.sources.len() < self.most {
-            let budget = Budget::full(self.rate, now);
-            table.sources.insert(address, Source { connections: 1, budget, is_leaving: false });
-        } else {
-            self.left_out.update(|count| count + 1);
-        }
+        let new = || Source { connections: 0, budget: Budget::full(self.rate, now), is_leaving: false };
+        table.sources.entry(address).or_insert_with(new).connections += 1;
     }
 
+    /// Lets go what [`add`](Self::add) has taken in.
     fn remove(&self, address: IpAddr, now: Instant) {
         let mut table = self.table.borrow_mut();
         table.forget(self.rate, now);
         let Some(source) = table.sources.get_mut(&address) else { return };
-        // One may have been left out, while another one of its address was not.
-        source.connections = source.connections.saturating_sub(1);
+        source.connections -= 1;
         if source.connections > 0 || source.is_leaving {
             return;
         }
@@ -113,6 +102,9 @@ impl Sources {
         } else {
             source.is_leaving = true;
             table.leaving.push_back((now + LEAVE_AFTER, address));
+            if table.leaving.len() > LEAVING && table.forget_first() {
+                self.forgotten.update(|count| count + 1);
+            }
         }
     }
 }
@@ -131,6 +123,18 @@ impl Table {
             }
         }
     }
+
+    /// Looks after the first one no longer; answers whether it is forgotten, since it has no connection.
+    fn forget_first(&mut self) -> bool {
+        let Some((_, address)) = self.leaving.pop_front() else { return false };
+        let Entry::Occupied(mut first) = self.sources.entry(address) else { return false };
+        if first.get().connections > 0 {
+            first.get_mut().is_leaving = false;
+            return false;
+        }
+        first.remove();
+        true
+    }
 }
 
 impl Server {
@@ -139,12 +143,14 @@ impl Server {
         let peer = peer.and_then(|address| address.inet()).map(|peer| peer.ip().to_canonical());
         let Some(peer) = peer.filter(|_| self.settings.udp_port != 0) else { return serve.await };
         let peers = self.peers();
-        // It fails when all ends.
         let add = move |server: Rc<Self>| async move { server.udp.sources.add(peer, lowres::now()) };
-        let _ = peers.invoke_on_all(add).await;
+        // It fails when all ends.
+        let is_known = peers.invoke_on_all(add).await.is_ok();
         let served = serve.await;
-        let remove = move |server: Rc<Self>| async move { server.udp.sources.remove(peer, lowres::now()) };
-        let _ = peers.invoke_on_all(remove).await;
+        if is_known {
+            let remove = move |server: Rc<Self>| async move { server.udp.sources.remove(peer, lowres::now()) };
+            let _ = peers.invoke_on_all(remove).await;
+        }
         served
     }
 }
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn who_has_a_connection_has_a_budget_and_nobody_else() {
-        let sources = Sources::new(2, 1);
+        let sources = Sources::new(1);
         assert_eq!(sources.pay(A, 1, at(0)), Paid::Stranger);
         (0..2).for_each(|_| sources.add(A, at(0)));
         let mapped = IpAddr::V6(Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped());
@@ -180,7 +186,7 @@ mod tests {
     /// Who opens one connection after the other is answered no more than who keeps one.
     #[test]
     fn a_new_connection_brings_no_new_budget() {
-        let sources = Sources::new(2, MOST_ANSWER_BYTES / 4);
+        let sources = Sources::new(MOST_ANSWER_BYTES / 4);
         sources.add(A, at(0));
         assert_eq!(sources.pay(A, MOST_ANSWER_BYTES, at(0)), Paid::Yes);
         for ms in 1..=3_000 {
@@ -197,20 +203,42 @@ mod tests {
         assert!(sources.table.borrow().sources.is_empty() && sources.table.borrow().leaving.is_empty());
     }
 
+    /// However many leave: who has a connection is no stranger.
     #[test]
-    fn an_address_without_room_is_that_of_a_stranger() {
-        let sources = Sources::new(1, 1);
+    fn those_that_leave_take_no_room_from_those_that_come() {
+        let sources = Sources::new(1);
         let address = |number: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("it is small")));
-        for number in 0..=LEAVING {
+        for number in 0..LEAVING + 4 {
             sources.add(address(number), at(0));
-            assert_eq!(sources.pay(address(number), 1, at(0)), Paid::Yes);
+            assert_eq!(sources.pay(address(number), MOST_ANSWER_BYTES, at(0)), Paid::Yes);
             sources.remove(address(number), at(0));
         }
-        sources.add(A, at(0));
-        assert_eq!((sources.pay(A, 1, at(0)), sources.left_out()), (Paid::Stranger, 1));
-        sources.remove(A, at(0));
-        // The others have what they lacked.
-        sources.add(A, at(2_000));
-        assert_eq!((sources.pay(A, 1, at(2_000)), sources.left_out()), (Paid::Yes, 1));
+        let lens = || (sources.table.borrow().sources.len(), sources.table.borrow().leaving.len());
+        assert_eq!((lens(), sources.forgotten()), ((LEAVING, LEAVING), 4));
+        // The first one that is left is back, and keeps what it has used up.
+        sources.add(address(4), at(0));
+        let others = [A, address(LEAVING + 4)];
+        for other in others {
+            sources.add(other, at(0));
+            assert_eq!(sources.pay(other, MOST_ANSWER_BYTES, at(0)), Paid::Yes, "{other}");
+        }
+        assert_eq!((lens(), sources.forgotten()), ((LEAVING + 2, LEAVING), 4));
+        others.iter().for_each(|other| sources.remove(*other, at(0)));
+        assert_eq!((lens(), sources.forgotten()), ((LEAVING + 1, LEAVING), 5));
+        for (number, paid) in [(3, Paid::Yes), (4, Paid::Short), (5, Paid::Yes), (6, Paid::Short)] {
+            sources.add(address(number), at(0));
+            assert_eq!(sources.pay(address(number), 1, at(0)), paid, "{number}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_known_until_its_last_connection_ends() {
+        let sources = Sources::new(0);
+        (0..3).for_each(|_| sources.add(A, at(0)));
+        for _ in 0..3 {
+            assert_eq!(sources.pay(A, 1, at(0)), Paid::Short);
+            sources.remove(A, at(0));
+        }
+        assert_eq!(sources.pay(A, 1, at(0)), Paid::Stranger);
     }
 }

@@ -7,10 +7,12 @@
 //! While a connection from the same address is served, somebody is there who wants to talk with this server. Then an answer may be
 //! longer, up to 48 datagrams, as far as the address has a budget: so many bytes a second on each shard.
 //!
-//! What changes items is done only if it is certain before that its answer may be sent. What is withheld or not done is counted.
+//! What changes items is done only if it is certain before that its answer may be sent. What looks at all that is stored is not done at all:
+//! a datagram of some bytes would keep all shards busy for as long as there are items. What is withheld or not done is counted.
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::iter;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,11 +20,11 @@ use std::task::Poll;
 use sunstar::executor::TaskBuilder;
 use sunstar::executor::combine::when_all;
 use sunstar::executor::maybe_yield;
-use sunstar::executor::sync::with_abort;
+use sunstar::executor::sync::{Aborted, with_abort};
 use sunstar::executor::timer::lowres;
 use sunstar::metrics::Figure;
 use sunstar::net::socket::DatagramOptions;
-use sunstar::net::{self, DatagramReceiver, UdpSocket};
+use sunstar::net::{self, DatagramReceiver, DatagramSender, UdpSocket};
 use sunstar::prelude::*;
 use sunstar_memcache::{FRAME_HEADER_BYTES, RequestId, single_get};
 
@@ -41,9 +43,28 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// For so many connections, and answers at this rate.
-    pub(crate) fn new(connections: usize, bytes_per_s: usize) -> Self {
-        Self { counters: Counters::default(), sources: Sources::new(connections, bytes_per_s) }
+    /// For answers at this rate.
+    pub(crate) fn new(bytes_per_s: usize) -> Self {
+        Self { counters: Counters::default(), sources: Sources::new(bytes_per_s) }
+    }
+}
+
+/// What a datagram asks for.
+struct Asked {
+    id: RequestId,
+    requests: Buffer,
+    peer: SocketAddr,
+    /// So many bytes the datagram has.
+    asked_bytes: usize,
+    /// So many are paid for before it is done, and given back as far as they are not needed.
+    reserved_bytes: usize,
+}
+
+impl Asked {
+    /// Whether nothing is answered together with it. Those that are take no more out of a budget at the same time than the longest answer,
+    /// however little of it they need in the end: who has that much left has all of them done.
+    fn is_alone(&self) -> bool {
+        self.reserved_bytes > MOST_ANSWER_BYTES / TOGETHER
     }
 }
 
@@ -64,7 +85,7 @@ pub(crate) struct Counters {
     pub(crate) withheld: Cell<u64>,
     /// Answers that were not sent since too little was left of their address's budget.
     pub(crate) over_budget: Cell<u64>,
-    /// Requests for changes that were not done since it was not certain that they could be answered.
+    /// Datagrams that were not done: changes of which it was not certain that they could be answered, and what looks at all that is stored.
     pub(crate) not_done: Cell<u64>,
     /// Those that were answered before the network has seen them.
     pub(crate) answered_in_hook: Cell<u64>,
@@ -99,13 +120,13 @@ pub(crate) const FIGURES: &[Figure<Udp>] = &[
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_not_done_total",
-        "Requests for changes that were not done since it was not certain that they could be answered.",
+        "Changes that were not done since it was not certain that they could be answered, and looks at all items.",
         |of| of.counters.not_done.get(),
     ),
     Figure::counter(
-        "sunstar_memcached_udp_sources_left_out_total",
-        "Connections whose address was not noted, so that datagrams from there are a stranger's.",
-        |of| of.sources.left_out(),
+        "sunstar_memcached_udp_sources_forgotten_total",
+        "Addresses without connection that were forgotten before their budgets were full, since too many had left.",
+        |of| of.sources.forgotten(),
     ),
     Figure::counter(
         "sunstar_memcached_datagrams_in_hook_total",
@@ -136,12 +157,17 @@ impl Server {
                 Ok(Err(_)) => Vec::new(),
                 Ok(Ok(first)) => waiting(receiver, first).await,
             };
-            let answers: Vec<_> = requests.into_iter().map(|(datagram, peer)| self.answer(datagram, peer)).collect();
-            for Answer { id, reply, peer } in when_all(answers).await.into_iter().flatten() {
-                for frame in id.frames(&reply) {
-                    ServerCounters::add(&self.counters.bytes_written, frame.len());
-                    // What became of earlier ones matters to nobody.
-                    if with_abort(&self.stop, sender.send_to(frame, peer)).await.is_err() {
+            let mut asked = requests.into_iter().filter_map(|(datagram, peer)| self.look(datagram, peer)).peekable();
+            while let Some(first) = asked.next() {
+                let mut together = vec![first];
+                if !together[0].is_alone() {
+                    together.extend(iter::from_fn(|| asked.next_if(|next| !next.is_alone())));
+                }
+                let answers: Vec<_> = together.into_iter().map(|asked| self.answer(asked)).collect();
+                // They wait for other shards, which may take longer than a stop should.
+                let Ok(answers) = with_abort(&self.stop, when_all(answers)).await else { return };
+                for answer in answers.into_iter().flatten() {
+                    if self.send(sender, answer).await.is_err() {
                         return;
                     }
                 }
@@ -150,10 +176,19 @@ impl Server {
         }
     }
 
-    /// What answers a datagram, if anything does.
-    async fn answer(&self, mut datagram: Buffer, peer: SocketAddr) -> Option<Answer> {
-        let len = datagram.len();
-        self.count_received(len);
+    async fn send(&self, sender: &mut DatagramSender<SocketAddr>, answer: Answer) -> Result<(), Aborted> {
+        for frame in answer.id.frames(&answer.reply) {
+            ServerCounters::add(&self.counters.bytes_written, frame.len());
+            // What became of earlier ones matters to nobody.
+            let _ = with_abort(&self.stop, sender.send_to(frame, answer.peer)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is asked for by a datagram, if that may be done as far as it can be seen before.
+    fn look(&self, mut datagram: Buffer, peer: SocketAddr) -> Option<Asked> {
+        let asked_bytes = datagram.len();
+        self.count_received(asked_bytes);
         let Some(id) = RequestId::of(&datagram) else {
             ServerCounters::add(&self.udp.counters.refused, 1);
             return None;
@@ -161,14 +196,25 @@ impl Server {
         let is_single_get = single_get(&datagram).is_some();
         datagram.advance(FRAME_HEADER_BYTES);
         let effect = if is_single_get { Effect::None } else { datagram::effect(self, &datagram) };
-        let Some(paid_bytes) = self.pay_before(effect, peer, len) else {
+        let Some(reserved_bytes) = reserved_bytes(effect, asked_bytes) else {
             ServerCounters::add(&self.udp.counters.not_done, 1);
             return None;
         };
-        let answered = datagram::answer(self, datagram, MOST_ANSWER_BYTES).await;
+        Some(Asked { id, requests: datagram, peer, asked_bytes, reserved_bytes })
+    }
+
+    /// What answers a datagram, if anything does.
+    async fn answer(&self, asked: Asked) -> Option<Answer> {
+        let Asked { id, requests, peer, asked_bytes, reserved_bytes } = asked;
+        let sources = &self.udp.sources;
+        if reserved_bytes > 0 && sources.pay(peer.ip(), reserved_bytes, lowres::now()) != Paid::Yes {
+            ServerCounters::add(&self.udp.counters.not_done, 1);
+            return None;
+        }
+        let answered = datagram::answer(self, requests, MOST_ANSWER_BYTES).await;
         // How much too long it is does not matter.
         let reply_bytes = answered.as_ref().map_or(usize::MAX, |output| output.len());
-        if !self.may_answer(peer, len, paid_bytes, reply_bytes) {
+        if !self.may_answer(peer, asked_bytes, reserved_bytes, reply_bytes) {
             return None;
         }
         let mut output = answered.ok()?;
@@ -180,21 +226,6 @@ impl Server {
     pub(super) fn count_received(&self, bytes: usize) {
         ServerCounters::add(&self.udp.counters.received, 1);
         ServerCounters::add(&self.counters.bytes_read, bytes);
-    }
-
-    /// Pays for the longest answer that a datagram of so many bytes may have, if it changes items: answers how much that was, and `None`
-    /// if the datagram must not be done. What answers with items may turn out to be longer than any answer may be.
-    fn pay_before(&self, effect: Effect, peer: SocketAddr, asked_bytes: usize) -> Option<usize> {
-        let bytes = match effect {
-            Effect::None => return Some(0),
-            Effect::Change { longest_answer_bytes: None } => MOST_ANSWER_BYTES,
-            Effect::Change { longest_answer_bytes: Some(bytes) } => match RequestId::frames_bytes(bytes)? {
-                bytes if bytes < asked_bytes => return Some(0),
-                bytes => bytes,
-            },
-        };
-        let is_paid = bytes <= MOST_ANSWER_BYTES && self.udp.sources.pay(peer.ip(), bytes, lowres::now()) == Paid::Yes;
-        is_paid.then_some(bytes)
     }
 
     /// Whether a datagram of so many bytes from there may be answered by so many bytes, which are put into frames, when so many were paid
@@ -223,6 +254,19 @@ impl Server {
         }
         false
     }
+}
+
+/// What is to be paid for before a datagram of so many bytes is done; `None` if it must not be done. If it changes items, that is its
+/// longest answer, since it must not turn out too late that nobody may be told. What answers with items may do so by as much as any answer
+/// may have.
+fn reserved_bytes(effect: Effect, asked_bytes: usize) -> Option<usize> {
+    let bytes = match effect {
+        Effect::None => return Some(0),
+        Effect::LooksAtEverything => return None,
+        Effect::Change { longest_answer_bytes: None } => MOST_ANSWER_BYTES,
+        Effect::Change { longest_answer_bytes: Some(bytes) } => RequestId::frames_bytes(bytes)?,
+    };
+    if bytes < asked_bytes { Some(0) } else { Some(bytes).filter(|bytes| *bytes <= MOST_ANSWER_BYTES) }
 }
 
 /// A datagram that has come, and those that wait behind it.

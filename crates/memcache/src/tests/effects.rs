@@ -220,6 +220,32 @@ proptest! {
 }
 
 #[test]
+fn what_looks_at_all_that_is_stored_is_known_before() {
+    let endpoint = Endpoint::new(Limits::DEFAULT);
+    let looks = |bytes: &[u8]| {
+        let mut connection = endpoint.accept();
+        connection.handle_input(Buffer::copy_from_slice(bytes)).expect("nothing came before");
+        connection.poll_request().expect("it is whole").looks_at_everything()
+    };
+    for text in [
+        "lru_crawler crawl all\r\n",
+        "lru_crawler crawl 63 noreply\r\n",
+        "lru_crawler metadump 63\r\n",
+        "lru_crawler mgdump hash\r\n",
+        "stats sizes\r\n",
+        "stats   cachedump 1 0\r\n",
+    ] {
+        assert!(looks(text.as_bytes()), "{text}");
+    }
+    for text in ["stats\r\n", "stats items\r\n", "stats sizes_enable\r\n", "get sizes\r\n", "flush_all\r\n"] {
+        assert!(!looks(text.as_bytes()), "{text}");
+    }
+    let stats = 0x10;
+    assert!(looks(&packet(stats, 0, "sizes", "")) && looks(&packet(stats, 0, "cachedump 1 0", "")));
+    assert!(!looks(&packet(stats, 0, "items", "")));
+}
+
+#[test]
 fn what_may_not_be_known_before_is_said_to_be_unknown() {
     let endpoint = Endpoint::new(Limits::DEFAULT);
     let known = |text: &str| {
@@ -233,6 +259,12 @@ fn what_may_not_be_known_before_is_said_to_be_unknown() {
         ("gat 0 a\r\n", (true, None)),
         ("mg a v\r\n", (true, None)),
         ("mg a v N0\r\n", (true, None)),
+        ("mg a\r\n", (true, Some("HD X W\r\n".len()))),
+        ("mg a T0 N0 R0 h\r\n", (true, Some("HD h1 X W\r\n".len()))),
+        ("mg a k\r\n", (true, Some("HD kAAAA b X W\r\n".len()))),
+        ("md a\r\n", (true, Some("HD\r\n".len()))),
+        ("ms a 1\r\n7\r\n", (true, Some(Refusal::NoMemory.line().len() + 2))),
+        ("ma a v\r\n", (true, Some(Refusal::NotANumber.line().len() + 2))),
         ("me a\r\n", (false, None)),
         ("stats\r\n", (false, None)),
         ("version\r\n", (false, None)),
@@ -240,6 +272,7 @@ fn what_may_not_be_known_before_is_said_to_be_unknown() {
         ("flush_all\r\n", (true, Some(4))),
         ("flush_all noreply\r\n", (true, Some(0))),
         ("cache_memlimit 64\r\n", (true, Some(4))),
+        ("lru_crawler crawl all\r\n", (false, Some(Refusal::CrawlerBusy.line().len() + 2))),
         ("incr a 1\r\n", (true, Some(Refusal::NotANumber.line().len() + 2))),
         ("delete a\r\n", (true, Some(11))),
         // What it should have replaced goes.
