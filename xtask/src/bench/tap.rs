@@ -243,9 +243,17 @@ fn at_once(world: &World, side: Side, count: u32) -> Result<Crowd> {
     Ok(crowd)
 }
 
+/// What clients see of a server as it is by default, and the processor time of one that does not look for work before it sleeps: the time
+/// in which it only looks belongs to no SYN.
 fn flood(world: &World, side: Side, options: &Options) -> Result<Flooded> {
-    // Processor time in which it only looks whether anything has come belongs to no SYN.
-    let mut server = Server::start_with(world, side, 0, 0, &["--idle-poll-time-us", "0"])?;
+    let seen = flood_on(world, side, options, &[])?;
+    let counted = flood_on(world, side, options, &["--idle-poll-time-us", "0"])?;
+    let with = Phase { server_busy: counted.with.server_busy, ..seen.with };
+    Ok(Flooded { with, server_us_per_syn: counted.server_us_per_syn, ..seen })
+}
+
+fn flood_on(world: &World, side: Side, options: &Options, of_server: &[&str]) -> Result<Flooded> {
+    let mut server = Server::start_with(world, side, 0, 0, of_server)?;
     let arguments = ["--rate", &FLOODED_RATE.to_string(), "--syns", &options.syns.to_string()];
     let flooded = load_with(&mut server, "syn-flood", CONNECTIONS, "/", &options.seconds.to_string(), &arguments)?;
     server.stop()?;

@@ -192,7 +192,8 @@ impl Floods {
         let mut text = "\n## Connections beside a flood of SYNs\n\n".to_owned();
         text.push_str(
             "What a server behind a pair takes for a SYN is not all here: the pair receives on the processor of who sends. Behind the TAP it is \
-             a read and a write each.\n\n",
+             a read and a write each. Processor time is that of a run in which the server does not look for work before it sleeps, as it does \
+             by default.\n\n",
         );
         text.push_str(
             "| stack | SYNs/s | server µs/SYN | server busy, with | asked, not served | p50 ms without, with | p99 ms without, with | \
