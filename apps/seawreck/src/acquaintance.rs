@@ -1,7 +1,7 @@
 //! Connections by which a server knows that somebody is at the addresses that datagrams come from.
 //!
-//! Whoever sends a datagram can name any address as his own, so a server may answer an address without connection with no more than it
-//! was sent.
+//! Whoever sends a datagram can name any address as his own, so a server may answer an address without connection with less than it
+//! was sent, or not at all.
 
 use std::net::SocketAddr;
 

@@ -15,6 +15,7 @@ use crate::arrivals::{Rate, Spacing};
 use crate::plan::{Arrivals, Plan, Transport};
 use crate::protocol::http::request::{Parts, Requests};
 use crate::protocol::memcache::Mix;
+use crate::protocol::numbers::MOST_UNDER_WAY;
 use quantity::{count, rates, size, span, whole};
 
 /// How long a load is, if nothing else ends it.
@@ -22,8 +23,6 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The most connections and requests under way on each that may be asked for.
 const MAX_CONNECTIONS: usize = 1 << 24;
 const MAX_PIPELINE: usize = 1024;
-/// The most datagrams under way on a socket: they are told apart by numbers, of which an echo has but 255.
-const MAX_DATAGRAMS: usize = 100;
 /// The largest message of a ping-pong over a stream, and over datagrams in any network.
 const MAX_MESSAGE: usize = 1 << 20;
 const MAX_DATAGRAM: usize = 65_000;
@@ -91,7 +90,7 @@ pub(crate) struct Args {
     /// For a connection to be made
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span)]
     connect_timeout: Duration,
-    /// For an answer, from when its request was sent; then the connection is ended
+    /// For an answer, from when its request was sent; then the connection is ended, but over UDP only the request is given up
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span)]
     timeout: Duration,
 
@@ -288,8 +287,8 @@ impl Args {
             return Ok((host, port, What::Memcache { mix, fills: self.memcached.fill }));
         }
         let is_udp = matches!(scheme, "udp" | "memcached-udp");
-        if is_udp && self.pipeline > MAX_DATAGRAMS {
-            return Err(format!("over UDP --pipeline is {MAX_DATAGRAMS} at most"));
+        if is_udp && self.pipeline > MOST_UNDER_WAY {
+            return Err(format!("over UDP --pipeline is {MOST_UNDER_WAY} at most"));
         }
         if scheme == "memcached-udp" {
             let mix = self.memcached.mix_of_datagrams(MAX_DATAGRAM)?;

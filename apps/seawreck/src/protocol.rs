@@ -3,7 +3,7 @@
 pub(crate) mod flow;
 pub(crate) mod http;
 pub(crate) mod memcache;
-mod numbers;
+pub(crate) mod numbers;
 pub(crate) mod ping_pong;
 
 use sunstar::net::allocate_buffer;

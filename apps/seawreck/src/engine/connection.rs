@@ -38,6 +38,8 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
         }
         let begun = lowres::now();
         let connected = connect(load, number, begun).await;
+        // What waits while nobody can be connected to has all the time that it may take; what a connection was given when it ends has not.
+        let has_expired = matches!(connected, Some(Err(_)));
         permit = permit.and(None);
         let ending = match connected {
             Some(Ok(link)) => {
@@ -69,7 +71,7 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
             None => pause = FIRST_PAUSE,
             Some(fault) => {
                 if let Some(due) = carried.take() {
-                    load.fail(fault, due, true);
+                    load.fail(fault, due, has_expired);
                 }
                 if unless_over(load, number, sleep(pause)).await.is_none() {
                     return load.give_up(number, None);

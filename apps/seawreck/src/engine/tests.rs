@@ -1,3 +1,4 @@
+use std::net::TcpListener;
 use std::time::Duration;
 
 use sunstar::reactor::{Config, run};
@@ -128,6 +129,48 @@ fn who_is_given_up_with_an_older_one_has_no_latency() {
         assert_eq!((tally.given_up, tally.lost, tally.latencies.len()), (1, 1, 1));
         assert!(tally.latencies.min() >= 999_000_000, "{}", tally.latencies.min());
     });
+}
+
+#[test]
+fn what_was_just_given_to_a_connection_that_ends_counts_not_with_next_to_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let target = silent.local_addr().expect("it has one");
+    let config = Config { smp: Some(1), overprovisioned: true, ..Config::default() };
+    let test = move || async move {
+        // Nothing is due but what is given here.
+        let arrivals = Some(Arrivals { rate: Rate::constant(1e-6), spacing: Spacing::Constant });
+        let timeout = Duration::from_secs(3600);
+        let rare =
+            Plan { target, connections: 1, pipeline: 4, requests_per_connection: None, arrivals, timeout, ..plan() };
+        let load = load(rare);
+        Rc::clone(&load).open().await;
+        let now = lowres::now();
+        load.send(now, now, Instant::FAR_FUTURE);
+        let slot = &load.slots[0];
+        let give = || {
+            slot.is_idle.set(false);
+            slot.given.set(Some(lowres::now()));
+            slot.wake();
+        };
+        while !slot.is_idle.get() {
+            lowres::sleep(Duration::from_millis(1)).await;
+        }
+        give();
+        while !slot.is_idle.get() {
+            lowres::sleep(Duration::from_millis(1)).await;
+        }
+        // The first one is found to have waited for too long in the round in which the second one is due.
+        slot.look_after(Instant::FAR_FUTURE);
+        give();
+        while load.tally.borrow().bad() < 2 {
+            lowres::sleep(Duration::from_millis(1)).await;
+        }
+        let tally = load.take().tally;
+        assert_eq!((tally.failed[Fault::TimedOut as usize], tally.given_up, tally.lost), (2, 0, 2));
+        load.drain(lowres::now());
+        load.cut(true).await;
+    };
+    run(config, test).expect("a shard runs");
 }
 
 /// How late the requests were that have left, in milliseconds.

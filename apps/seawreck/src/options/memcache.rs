@@ -39,8 +39,8 @@ pub(crate) struct Memcached {
     /// memcached: store all keys before
     #[arg(long)]
     pub(super) fill: bool,
-    /// memcached over UDP: hold a connection to the same port over TCP meanwhile; without one a server may answer with no more bytes than it
-    /// was sent
+    /// memcached over UDP: hold a connection to the same port over TCP meanwhile; without one a server may answer with fewer bytes than it
+    /// was sent only
     #[arg(long)]
     pub(super) hold_connection: bool,
     /// memcached: don't look at the values

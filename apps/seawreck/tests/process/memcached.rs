@@ -273,10 +273,11 @@ fn who_asks_over_udp_introduces_himself_if_wanted() {
             let (mut stream, peer) = listener.accept().expect("somebody comes");
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).expect("he asks");
-            stream.write_all(b"VERSION 1\r\n").expect("he listens");
+            // As soon as he has his answer he may send datagrams.
             socket.set_nonblocking(true).expect("it is possible");
             let early = socket.recv_from(&mut [0; 64]).is_ok();
             socket.set_nonblocking(false).expect("it is possible");
+            stream.write_all(b"VERSION 1\r\n").expect("he listens");
             answer_all(socket);
             // He stays until he has all answers.
             let left = stream.read(&mut [0; 64]).expect("he ends in order");
