@@ -90,10 +90,9 @@ pub(crate) struct Load<P: Protocol> {
     started: Cell<usize>,
     /// Connections that are open.
     open: Cell<usize>,
-    /// Whether it ended before each request had the time that it may take.
-    is_cut_short: Cell<bool>,
-    /// The longest latency until what was counted was taken last, in nanoseconds.
-    longest: Cell<u64>,
+    /// What has no answer at the end has a latency if it has waited for so long: for longer than others took where it ended before each had the time
+    /// that it may take.
+    known: Cell<Duration>,
     connecting: Rc<Semaphore>,
     /// Holds one for each connection's task.
     tasks: Rc<Gate>,
@@ -144,8 +143,7 @@ impl<P: Protocol> Load<P> {
                 departures,
                 started: Cell::new(0),
                 open: Cell::new(0),
-                is_cut_short: Cell::new(false),
-                longest: Cell::new(0),
+                known: Cell::new(Duration::ZERO),
                 connecting: Rc::new(Semaphore::new(CONNECTING)),
                 tasks: Rc::new(Gate::new()),
                 plan,
@@ -228,7 +226,6 @@ impl<P: Protocol> Load<P> {
     /// Answers what was counted since it was asked last.
     pub(crate) fn take(&self) -> Taken {
         let tally = self.tally.replace(Tally::new());
-        self.longest.set(self.longest.get().max(tally.latencies.max()));
         Taken { open: self.open.get(), tally, times: time_stats() }
     }
 
@@ -248,9 +245,10 @@ impl<P: Protocol> Load<P> {
         self.wake_all();
     }
 
-    /// Ends all connections, whatever they wait for. `is_cut_short` says that this is before each had the time that it may take.
-    pub(crate) async fn cut(self: Rc<Self>, is_cut_short: bool) {
-        self.is_cut_short.set(is_cut_short);
+    /// Ends all connections, whatever they wait for. What has waited for less than `known` has no latency: that is zero if each has had the time that
+    /// it may take, and else the longest that is known.
+    pub(crate) async fn cut(self: Rc<Self>, known: Duration) {
+        self.known.set(known);
         self.leave_unsent(lowres::now());
         self.phase.set(Phase::Over);
         self.wake_all();
@@ -264,8 +262,10 @@ impl<P: Protocol> Load<P> {
         let due = std::iter::from_fn(|| schedule.take(end)).filter(|due| self.is_measured(*due) && *due < end);
         let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX);
         for due in due.take(most) {
-            self.tally.borrow_mut().unsent += 1;
-            self.give_up_at_end(now - due);
+            let mut tally = self.tally.borrow_mut();
+            tally.unsent += 1;
+            // As with each that found a connection: what it has waited for one is latency.
+            tally.give_up(now - due);
         }
     }
 
@@ -413,19 +413,14 @@ impl<P: Protocol> Load<P> {
     /// A request that nobody waits for any more since the load is over.
     fn leave_unanswered(&self, due: Instant) {
         if self.is_measured(due) {
-            self.tally.borrow_mut().unanswered += 1;
-            self.give_up_at_end(lowres::now() - due);
-        }
-    }
-
-    /// A request has waited so long when the load is over. If that came too soon for it, nobody knows how long it would have taken, but perhaps that
-    /// it is longer than any other.
-    fn give_up_at_end(&self, waited: Duration) {
-        let mut tally = self.tally.borrow_mut();
-        if !self.is_cut_short.get() {
-            tally.give_up(waited);
-        } else if waited > Duration::from_nanos(self.longest.get().max(tally.latencies.max())) {
-            tally.lose();
+            let (mut tally, waited) = (self.tally.borrow_mut(), lowres::now() - due);
+            tally.unanswered += 1;
+            // How long it would have taken is not known, but that it is no less: it makes nothing shorter than it is if it is among the longest.
+            if waited >= self.known.get() {
+                tally.give_up(waited);
+            } else {
+                tally.unknown += 1;
+            }
         }
     }
 

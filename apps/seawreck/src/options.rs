@@ -36,9 +36,9 @@ const ENDINGS: &str = "Exit code:
 
 Latencies count requests that were answered well, and those that were given up (no answer within --timeout, or due and not sent for want of a
 free connection until the end) with the time for which they had waited by then. Requests that are given up too soon to tell, because an older
-one on the same connection had no answer in time, have no latency, but the percentiles count them as slower than all others; and so with those that had no
-answer when it was interrupted, if they had waited longer than any other took. Then what stands at the highest percentiles is less than
-it took. A WARNING says so, also where seawreck itself had no time left.";
+one on the same connection had no answer in time, have no latency, but the percentiles count them as slower than all others: then what stands at the
+highest is less than it took. When it is interrupted, requests without an answer count with what they have waited if that is longer than any other
+took, and else not at all. A WARNING says so, also where seawreck itself had no time left.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = ENDINGS)]

@@ -94,9 +94,15 @@ impl Outcome {
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
             let percent = known as f64 / (known + lost) as f64 * 100.0;
             warnings.push(format!(
-                "{} requests were given up too soon to tell how long they would have taken, with an older one on the same connection or by the end; \
-                 the percentiles count them as the slowest, and what stands above {percent:.3} % is less than it took",
+                "{} requests were given up too soon to tell how long they would have taken, with an older one on the same connection; \
+                 the percentiles count them as the slowest, and what stands above {percent:.3} % is less than it took; mean and deviation leave them out",
                 human::count(lost)
+            ));
+        }
+        if total.unknown > 0 {
+            warnings.push(format!(
+                "{} requests were not asked, or had waited no longer than others took, when it ended before its time; the latencies do not count them",
+                human::count(total.unknown)
             ));
         }
         let other = total.bad() - total.failed[Fault::TimedOut as usize];

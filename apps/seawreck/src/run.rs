@@ -12,6 +12,7 @@ use sunstar::executor::{Instant, SubmitError};
 use sunstar::prelude::*;
 
 use crate::engine::{Load, Taken};
+use crate::fault::Fault;
 use crate::load_side::LoadSide;
 use crate::plan::{Plan, Share};
 use crate::protocol::Protocol;
@@ -196,13 +197,14 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
             let more = self.collect().await?;
             // What counts is how many were held.
             self.open = open;
-            let has_any = more.good() + more.bad() + more.unanswered > 0;
+            // A server that answers to nobody would be waited for as many times as there are such groups.
+            let has_any = more.good() + more.bad() > more.failed[Fault::TimedOut as usize];
             match &mut self.pending {
                 Some(pending) => pending.add(&more),
                 None => self.pending = Some(more),
             }
             if !has_any {
-                return Ok(Why::Done);
+                return Ok(Why::Stalled);
             }
         }
     }
@@ -319,8 +321,11 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
             // Who asks for the end, or has had enough time, is not waited for.
             is_cut_short = with_deadline(&mut *self.stop, with_deadline(patience, drained)).await.is_err();
         }
-        self.loads.map(move |load| Rc::clone(&load.0).cut(is_cut_short)).await?;
-        let drained = self.gather().await?;
+        let mut drained = self.gather().await?;
+        let longest = Duration::from_nanos(self.total.latencies.max());
+        let known = if is_cut_short { longest } else { Duration::ZERO };
+        self.loads.map(move |load| Rc::clone(&load.0).cut(known)).await?;
+        drained.add(&self.gather().await?);
         if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
             // What is counted ends with the last of it.
             end = end.min(self.total.last_answer);

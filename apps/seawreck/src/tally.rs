@@ -25,6 +25,9 @@ pub(crate) struct Tally {
     /// Requests that were given up too soon to tell how long they would have taken. They count as slower than all others: if what they had waited
     /// counted, latencies would fall when things get worse.
     pub(crate) lost: u64,
+    /// Requests without an answer when it ended before its time, of which nothing is known: they had waited no longer than others took, or were
+    /// never asked.
+    pub(crate) unknown: u64,
     /// How much later than it could have requests of an open loop were sent by seawreck itself, in nanoseconds: after they were due, while there
     /// was a free connection.
     pub(crate) lateness: Histogram<u64>,
@@ -54,6 +57,7 @@ impl Tally {
             latencies: times(DIGITS),
             given_up: 0,
             lost: 0,
+            unknown: 0,
             lateness: times(OWN_DIGITS),
             lag: times(OWN_DIGITS),
             connects: times(DIGITS),
@@ -136,6 +140,7 @@ impl Tally {
         let _ = self.lag.add(&other.lag);
         self.given_up += other.given_up;
         self.lost += other.lost;
+        self.unknown += other.unknown;
         let add =
             |to: &mut [u64; KINDS], from: &[u64; KINDS]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         add(&mut self.failed, &other.failed);

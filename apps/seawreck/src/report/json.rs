@@ -39,6 +39,7 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "latency_ns": times(&total.latencies, total.lost),
         "latency_given_up": total.given_up,
         "latency_lost": total.lost,
+        "latency_unknown": total.unknown,
         "latency_corrected_ns": corrected(outcome).map(|latencies| times(&latencies, total.lost)),
         "connect_ns": times(&total.connects, 0),
         "load_side": {

@@ -81,7 +81,7 @@ fn who_is_given_up_with_an_older_request_counts_as_slower_than_all_others() {
 }
 
 #[test]
-fn an_interrupt_makes_no_latencies_of_what_is_under_way() {
+fn an_interrupt_counts_what_is_under_way_only_if_it_has_waited_longest() {
     with_each(|backend, shards| {
         let silent = Arc::new(AtomicUsize::new(0));
         let of_all = Arc::clone(&silent);
@@ -106,8 +106,13 @@ fn an_interrupt_makes_no_latencies_of_what_is_under_way() {
         let ended = seawreck.end();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let seen = ended.report();
-        assert_eq!((seen.count("/requests"), seen.count("/latency_ns/count")), (400, 400), "{seen:?}");
-        assert_eq!((seen.count("/requests_unanswered"), seen.count("/latency_given_up")), (4, 0));
+        let (given_up, unknown) = (seen.count("/latency_given_up"), seen.count("/latency_unknown"));
+        assert_eq!((seen.count("/requests"), seen.count("/latency_ns/count")), (400, 400 + given_up), "{seen:?}");
+        assert_eq!((seen.count("/requests_unanswered"), given_up + unknown, seen.count("/latency_lost")), (4, 4, 0));
+        let warnings = seen.0["warnings"].as_array().expect("it is a list");
+        let tells =
+            warnings.iter().any(|text| text.as_str().is_some_and(|text| text.contains("ended before its time")));
+        assert_eq!(tells, unknown > 0, "{seen:?}");
     });
 }
 

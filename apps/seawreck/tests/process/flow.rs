@@ -1,6 +1,7 @@
 //! Bytes in one direction, and connections over which nothing goes.
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,6 +69,21 @@ fn connections_that_are_lost_when_they_are_asked_hold_up_no_other_ones() {
         let seen = report_of_failure(backend, shards, &["--idle", "--connections", "600", "-d", "500ms", &url]);
         assert_eq!((seen.count("/connections_open"), seen.count("/requests")), (600, 0));
         assert_eq!(seen.faults(), [("requests_failed/closed_early".to_owned(), 600)]);
+    });
+}
+
+/// Who is asked some at a time is not waited for that often.
+#[test]
+fn a_server_that_answers_nobody_any_more_ends_it() {
+    with_each(|backend, shards| {
+        let silent = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let url = format!("udp://{}", silent.local_addr().expect("it has one"));
+        let patience = ["--timeout", "300ms", "--connect-timeout", "300ms"];
+        let load = ["--idle", "--connections", "1500", "-d", "300ms", &url];
+        let seen = report_of_failure(backend, shards, &[&patience[..], &load].concat());
+        assert_eq!((&seen.0["ended"], seen.count("/requests")), (&"stalled".into(), 0));
+        assert_eq!(seen.count("/connections_open"), 1500);
+        assert!(seen.count("/requests_failed/timed_out") < 1500, "{seen:?}");
     });
 }
 

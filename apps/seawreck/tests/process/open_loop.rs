@@ -1,5 +1,6 @@
 //! Requests at a rate that does not depend on the server.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,44 @@ fn a_closed_loop_does_not_show_it_so() {
     let report = report("epoll", 1, &["-n", "3000", "--connections", "8", &format!("http://{address}/")]);
     assert!(report.latency("100") >= Duration::from_millis(900), "{report:?}");
     assert!(report.latency("99") < Duration::from_millis(800), "{report:?}");
+}
+
+#[test]
+fn a_stall_shows_though_it_is_interrupted() {
+    with_each(|backend, shards| {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let of_all = Arc::clone(&answered);
+        let address = serve(move |stream| {
+            let answered = Arc::clone(&of_all);
+            converse(stream, move |_| {
+                if answered.fetch_add(1, Ordering::SeqCst) < 200 {
+                    return answer("200 OK", "x");
+                }
+                loop {
+                    std::thread::park();
+                }
+            });
+        });
+        let url = format!("http://{address}/");
+        let arguments = ["--rate", "400", "-d", "1h", "--timeout", "1h", "--connections", "8", "--json", "-", &url];
+        let seawreck = Seawreck::start(&mut command(backend, shards, &arguments));
+        let begun = Instant::now();
+        while answered.load(Ordering::SeqCst) <= 200 {
+            assert!(begun.elapsed() < PATIENCE, "it does not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Two thirds of all are due meanwhile.
+        std::thread::sleep(Duration::from_secs(1));
+        seawreck.signal(Signal::INT);
+        let report = seawreck.end().report();
+        assert!(report.latency("90") > Duration::from_millis(700), "{report:?}");
+        assert!(report.latency("100") > Duration::from_millis(900), "{report:?}");
+        let (unsent, given_up) = (report.count("/requests_unsent"), report.count("/latency_given_up"));
+        assert!(unsent >= 300 && given_up >= unsent, "{report:?}");
+        // Each is in the percentiles or told.
+        let all = report.count("/latency_ns/count") + report.count("/latency_unknown");
+        assert_eq!(all, 200 + unsent + report.count("/requests_unanswered"), "{report:?}");
+    });
 }
 
 #[test]
