@@ -55,10 +55,8 @@ pub(super) async fn run<P: Protocol>(load: &Load<P>, number: usize, permit: Owne
                 load.tally.borrow_mut().unconnect(fault);
                 Ending { fault: Some(fault), given: carried.take() }
             }
-            None => {
-                // Nobody will know what would have come of it.
-                return load.give_up(number, carried);
-            }
+            // Nobody will know what would have come of it.
+            None => return load.give_up(number, carried),
         };
         let slot = &load.slots[number];
         slot.wait_until(None);
