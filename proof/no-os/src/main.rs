@@ -9,6 +9,7 @@ mod buffers;
 mod cache;
 mod http;
 mod memory;
+mod rings;
 mod segments;
 mod sockets;
 mod tasks;
@@ -22,6 +23,7 @@ const CHECKS: &[fn() -> bool] = &[
     cache::items_are_stored_and_found,
     http::requests_are_answered,
     http::dates_are_written,
+    rings::chains_go_there_and_back,
     segments::checksums_are_those_of_the_rfc,
     segments::segments_are_built_and_read,
     segments::streams_are_carried,
