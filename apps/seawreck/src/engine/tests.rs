@@ -96,7 +96,7 @@ fn what_was_due_before_the_end_is_sent_if_somebody_has_time_and_else_told() {
 }
 
 #[test]
-fn who_ends_it_before_its_time_measures_nothing_by_that() {
+fn who_ends_it_before_its_time_measures_only_what_is_known_to_be_long() {
     on_a_shard(|| {
         let load = late();
         let end = load.begin.get() + Duration::from_millis(100);
