@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{IoSliceMut, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -12,7 +13,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Advice, fadvise};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use sunstar_executor::{spawn, yield_now};
 use sunstar_net::Error;
 use sunstar_packet::Buffer;
@@ -22,25 +23,36 @@ use crate::support::*;
 
 const COLD_BYTES: usize = 1 << 20;
 
+/// How often a file is written anew. The kernel keeps one in memory that something else of it holds just then.
+const ATTEMPTS: u32 = 100;
+
 /// A file that is on a disk and not in memory, if the file system lets it be.
 fn cold_file() -> Option<Rc<dyn Any>> {
-    let probe = evicted_file();
-    let mut byte = [0];
-    let answer = preadv2(&probe, &mut [IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT);
-    if answer != Err(Errno::AGAIN) {
-        println!("the file system keeps files in memory");
-        return None;
+    for _ in 0..ATTEMPTS {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&pattern(0, COLD_BYTES)).expect("there is room");
+        file.sync_all().expect("it can be written");
+        fadvise(&file, 0, None, Advice::DontNeed).expect("it is a file");
+        if resident_pages(&file) == 0 {
+            return Some(Rc::new(file));
+        }
     }
-    // The question has the kernel read the file, so it is not asked of this one.
-    Some(Rc::new(evicted_file()))
+    println!("the file system keeps files in memory");
+    None
 }
 
-fn evicted_file() -> File {
-    let mut file = tempfile::tempfile().expect("a file");
-    file.write_all(&pattern(0, COLD_BYTES)).expect("there is room");
-    file.sync_all().expect("it can be written");
-    fadvise(&file, 0, None, Advice::DontNeed).expect("it is a file");
-    file
+/// How many of the file's pages are in memory, which reads none of them.
+fn resident_pages(file: &File) -> usize {
+    // Pages may be larger, so that fewer bytes are written.
+    let mut pages = vec![0; COLD_BYTES / 4096];
+    // SAFETY: the kernel chooses where the file is mapped, and says of each page of it one byte; nobody reads what is mapped.
+    unsafe {
+        let flags = MapFlags::SHARED;
+        let address = mmap(null_mut(), COLD_BYTES, ProtFlags::READ, flags, file, 0).expect("it is a file");
+        assert_eq!(libc::mincore(address, COLD_BYTES, pages.as_mut_ptr()), 0);
+        munmap(address, COLD_BYTES).expect("it is mapped");
+    }
+    pages.iter().filter(|&&page| page & 1 != 0).count()
 }
 
 #[test]
