@@ -51,7 +51,7 @@ enum Phase {
     Opening,
     /// Requests are sent.
     Sending,
-    /// No more requests are sent; answers are waited for.
+    /// No more requests are sent but those of an open loop that were due before; answers are waited for.
     Draining,
     /// Nothing is waited for.
     Over,
@@ -206,7 +206,9 @@ impl<P: Protocol> Load<P> {
 
     /// Has the next connection that is held ask once, and end then.
     fn release(&self) {
-        let Some(slot) = self.slots.get(self.released.get()) else { return };
+        // At the end each that has waited would have the next one wait.
+        let is_asking = self.phase.get() == Phase::Sending;
+        let Some(slot) = self.slots.get(self.released.get()).filter(|_| is_asking) else { return };
         self.released.set(self.released.get() + 1);
         slot.is_released.set(true);
         slot.given.set(Some(lowres::now()));
@@ -234,14 +236,12 @@ impl<P: Protocol> Load<P> {
         self.protocol.figures()
     }
 
-    /// Sends no more from `end` on.
+    /// Sends no more that is due at `end` or later.
     pub(crate) fn drain(&self, end: Instant) {
-        if self.phase.get() == Phase::Sending {
-            // What was due just before, and has a connection, is late but not lost.
-            self.give_out();
-        }
         self.phase.set(Phase::Draining);
         self.end.set(end);
+        // What was due before is late but not lost, if it finds a connection.
+        self.give_out();
         self.wake_all();
     }
 
@@ -250,6 +250,9 @@ impl<P: Protocol> Load<P> {
     pub(crate) async fn cut(self: Rc<Self>, known: Duration) {
         self.known.set(known);
         self.leave_unsent(lowres::now());
+        if self.is_holding {
+            self.tally.borrow_mut().unasked += (self.slots.len() - self.released.get()) as u64;
+        }
         self.phase.set(Phase::Over);
         self.wake_all();
         self.tasks.close().await;
@@ -331,11 +334,12 @@ impl<P: Protocol> Load<P> {
     /// Takes the next request, if it may be sent now; answers by when it is due.
     #[inline]
     fn next_due(&self, now: Instant) -> Option<Instant> {
-        if self.phase.get() != Phase::Sending || self.left.get() == 0 {
+        let is_sending = self.phase.get() == Phase::Sending;
+        if self.left.get() == 0 || !(is_sending || self.phase.get() == Phase::Draining) {
             return None;
         }
         let due = match &mut *self.schedule.borrow_mut() {
-            None if now >= self.end.get() => return None,
+            None if !is_sending || now >= self.end.get() => return None,
             None => now.max(self.since.get()),
             Some(schedule) if schedule.next() >= self.end.get() => return None,
             Some(schedule) => schedule.take(now)?,
@@ -347,7 +351,17 @@ impl<P: Protocol> Load<P> {
     /// Whether no request will be sent any more.
     #[inline]
     fn has_ended(&self) -> bool {
-        self.phase.get() > Phase::Sending || (self.left.get() == 0 && !self.is_holding)
+        match self.phase.get() {
+            Phase::Over => true,
+            Phase::Draining => !self.has_more_due(),
+            Phase::Opening | Phase::Sending => self.left.get() == 0 && !self.is_holding,
+        }
+    }
+
+    /// Whether requests were due before the end that nobody has sent yet.
+    #[cold]
+    fn has_more_due(&self) -> bool {
+        self.left.get() > 0 && self.schedule.borrow().as_ref().is_some_and(|schedule| schedule.next() < self.end.get())
     }
 
     /// Whether a connection will send no request any more but one that it was given.

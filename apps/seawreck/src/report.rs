@@ -53,7 +53,8 @@ impl Outcome {
         let Tally { failed, unconnected, .. } = &self.total;
         let has_worked = self.total.good() > 0 || (!asks && self.total.sent_bytes + self.total.received_bytes > 0);
         let is_stopped = self.why == Why::Stopped;
-        let bad = self.total.bad() + if is_stopped { 0 } else { self.total.unanswered + self.total.unsent };
+        let undone = self.total.unanswered + self.total.unsent + self.total.unasked;
+        let bad = self.total.bad() + if is_stopped { 0 } else { undone };
         match (most(unconnected), most(failed)) {
             (Some(fault), None) if !has_worked => Some(format!("no connection could be made: {}", fault.words())),
             (_, Some(fault)) if !has_worked => Some(format!("no request was answered well: {}", fault.words())),

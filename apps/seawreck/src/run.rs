@@ -326,11 +326,16 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         let known = if is_cut_short { longest } else { Duration::ZERO };
         self.loads.map(move |load| Rc::clone(&load.0).cut(known)).await?;
         drained.add(&self.gather().await?);
+        let nominal = end;
+        if self.plan.arrivals.is_some() && drained.sent_bytes > 0 {
+            // What was due before the end and was sent after it took time that is not in the plan.
+            end = end.max(self.total.last_answer);
+        }
         if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
             // What is counted ends with the last of it.
             end = end.min(self.total.last_answer);
         }
-        self.add_rest(end, open, &rest);
+        self.add_rest(end.min(nominal), open, &rest);
         self.add_drained(&drained);
         let mut figures: Vec<(&'static str, u64)> = Vec::new();
         for (name, count) in self.loads.map(|load| async move { load.0.figures() }).await?.into_iter().flatten() {

@@ -43,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) unanswered: u64,
     /// Requests that were due, but for which there was no free connection until the end.
     pub(crate) unsent: u64,
+    /// Connections that were held, or were to be, and that nobody got round to asking.
+    pub(crate) unasked: u64,
     /// Connections without a request under way that the server has closed.
     pub(crate) closed_idle: u64,
     pub(crate) received_bytes: u64,
@@ -65,6 +67,7 @@ impl Tally {
             unconnected: [0; KINDS],
             unanswered: 0,
             unsent: 0,
+            unasked: 0,
             closed_idle: 0,
             received_bytes: 0,
             sent_bytes: 0,
@@ -147,6 +150,7 @@ impl Tally {
         add(&mut self.unconnected, &other.unconnected);
         self.unanswered += other.unanswered;
         self.unsent += other.unsent;
+        self.unasked += other.unasked;
         self.closed_idle += other.closed_idle;
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;

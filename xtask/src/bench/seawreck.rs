@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Only contests whose name contains this (may be repeated): closed, one, open, memcached, idle
+    /// Only contests whose name contains this (may be repeated): closed, one, delayed, open, memcached, idle
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// How many connections are held in `idle`
@@ -41,17 +41,20 @@ enum Contest {
     Closed,
     /// Request after request on one connection.
     One,
+    /// The same as `Closed` at a server whose latencies are known.
+    Delayed,
     /// At a rate that leaves both sides time.
     Open,
 }
 
 impl Contest {
-    const ALL: [Self; 3] = [Self::Closed, Self::One, Self::Open];
+    const ALL: [Self; 4] = [Self::Closed, Self::One, Self::Delayed, Self::Open];
 
     fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::One => "one",
+            Self::Delayed => "delayed",
             Self::Open => "open",
         }
     }
@@ -60,13 +63,17 @@ impl Contest {
         match self {
             Self::Closed => "httpd, 64 connections, request after request".to_owned(),
             Self::One => "httpd, 1 connection, request after request".to_owned(),
+            Self::Delayed => {
+                "a server that waits for 2 ms with 60 of 100 requests, 3 with 37 and 4 with 3; 64 connections, request after request"
+                    .to_owned()
+            }
             Self::Open => format!("httpd, {OPEN_RATE} requests/s on 64 connections"),
         }
     }
 
     fn connections(self) -> u32 {
         match self {
-            Self::Closed | Self::Open => 64,
+            Self::Closed | Self::Delayed | Self::Open => 64,
             Self::One => 1,
         }
     }
@@ -84,7 +91,7 @@ impl Contest {
                 Generator::Wrk,
                 Generator::H2load,
             ],
-            Self::One => &[Generator::SeawreckEpoll, Generator::SeawreckUring, Generator::Wrk],
+            Self::One | Self::Delayed => &[Generator::SeawreckEpoll, Generator::SeawreckUring, Generator::Wrk],
             Self::Open => &[Generator::SeawreckEpoll, Generator::SeawreckUring, Generator::H2load],
         }
     }

@@ -62,7 +62,7 @@ fn tiles(outcome: &Outcome) -> String {
     let total = &outcome.total;
     let at = |quantile| time(Duration::from_nanos(total.latency_at(quantile)));
     let rate = per_second(total.good(), outcome.elapsed);
-    let failed = total.bad() + total.unsent + total.unanswered;
+    let failed = total.bad() + total.unsent + total.unanswered + total.unasked;
     let mut tiles = vec![
         ("requests per second", format!("{rate:.0}"), format!("{} answered well", count(total.good()))),
         ("median latency", at(0.5), format!("99 %: {}", at(0.99))),
@@ -171,6 +171,7 @@ fn faults(outcome: &Outcome) -> String {
     kinds("requests", &total.failed);
     row("requests that were due and not sent", total.unsent);
     row("requests without an answer at the end", total.unanswered);
+    row("connections that were held and not asked", total.unasked);
     row("connections closed by the server between requests", total.closed_idle);
     if rows.is_empty() {
         return "<section><h2>Failures</h2><p class=\"none\">None.</p></section>".to_owned();

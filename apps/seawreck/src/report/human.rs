@@ -74,6 +74,9 @@ fn misfortunes(text: &mut String, outcome: &Outcome) {
             count(total.unsent)
         ));
     }
+    if total.unasked > 0 {
+        line(format_args!("  connections that were held and not asked: {}", count(total.unasked)));
+    }
     if total.unanswered > 0 {
         line(format_args!("  requests without an answer at the end: {}", count(total.unanswered)));
     }

@@ -36,6 +36,7 @@ pub(crate) fn report(description: &Description, outcome: &Outcome) -> Value {
         "connections_open": outcome.open,
         "connections_failed": faults(&total.unconnected),
         "connections_closed_idle": total.closed_idle,
+        "connections_unasked": total.unasked,
         "latency_ns": times(&total.latencies, total.lost),
         "latency_given_up": total.given_up,
         "latency_lost": total.lost,

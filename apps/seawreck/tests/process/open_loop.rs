@@ -112,29 +112,48 @@ fn the_rate_is_kept_and_the_server_has_seen_as_many() {
     });
 }
 
+/// A server of which each connection is answered twenty times a second.
+fn slow() -> String {
+    let address = serve(|stream| {
+        converse(stream, |_| {
+            std::thread::sleep(Duration::from_millis(50));
+            answer("200 OK", "x")
+        });
+    });
+    format!("http://{address}/")
+}
+
 #[test]
 fn what_a_slow_server_has_no_connection_for_is_told() {
     with_each(|backend, shards| {
-        // Two connections, each of which is answered twenty times a second.
-        let address = serve(|stream| {
-            converse(stream, |_| {
-                std::thread::sleep(Duration::from_millis(50));
-                answer("200 OK", "x")
-            });
-        });
-        let url = format!("http://{address}/");
-        let report = report_of_failure(backend, shards, &["--rate", "100", "-d", "2s", "--connections", "2", &url]);
-        let (answered, unsent) = (report.count("/requests"), report.count("/requests_unsent"));
-        assert_eq!(answered + unsent, 200, "{report:?}");
-        assert!(unsent > 100, "{unsent}");
+        let arguments = ["--rate", "100", "-d", "2s", "--connections", "2", "--timeout", "1s", &slow()];
+        let report = report_of_failure(backend, shards, &arguments);
+        let [answered, unsent, unanswered] =
+            ["/requests", "/requests_unsent", "/requests_unanswered"].map(|name| report.count(name));
+        assert_eq!(answered + unsent + unanswered, 200, "{report:?}");
+        assert!(unsent > 50, "{unsent}");
         // They count with what they have waited until the end, and it is told.
-        assert_eq!((report.count("/latency_ns/count"), report.count("/latency_given_up")), (200, unsent));
+        let given_up = report.count("/latency_given_up");
+        assert_eq!((report.count("/latency_ns/count"), given_up), (200, unsent + unanswered));
         let warnings = report.0["warnings"].as_array().expect("there are some");
         assert!(warnings.iter().any(|warning| warning.as_str().is_some_and(|text| text.contains("had no answer"))));
         // How late each was that was sent is told, and how late by the server's fault is not.
-        assert_eq!(report.count("/load_side/lateness_ns/count"), answered);
+        assert_eq!(report.count("/load_side/lateness_ns/count"), answered + unanswered);
         // The last one that was sent was due long before.
         assert!(report.latency("100") > Duration::from_millis(900), "{report:?}");
+    });
+}
+
+#[test]
+fn what_was_due_is_sent_as_long_as_answers_may_come() {
+    with_each(|backend, shards| {
+        let arguments = ["--rate", "50", "-d", "2s", "--connections", "2", "--timeout", "1m", &slow()];
+        let report = report_of_open_loop(backend, shards, &arguments);
+        assert_eq!((report.count("/requests"), report.count("/requests_unsent")), (100, 0), "{report:?}");
+        // Two connections take 2.5 seconds for it, and that is the time that counts.
+        assert!(report.number("/elapsed_s") >= 2.45, "{report:?}");
+        assert!(report.number("/requests_per_second") <= 40.9, "{report:?}");
+        assert!(report.latency("100") >= Duration::from_millis(400), "{report:?}");
     });
 }
 

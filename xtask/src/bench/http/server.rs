@@ -34,11 +34,11 @@ impl Server {
     /// # Errors
     /// If it can't be started or does not listen.
     pub(super) fn start(peer: &Peer, load: Load, cpu: usize) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+        let address = free_address()?;
         let cpu = cpu.to_string();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let root = files()?;
-        let mut command = match peer {
+        let command = match peer {
             Peer::Floor => floor(address, load),
             Peer::Nginx => nginx(address, load, &root)?,
             Peer::IoUring => httpd(address, load, &cpu, "io_uring", &root),
@@ -46,11 +46,14 @@ impl Server {
             Peer::Rust(runtime) => runtime.command(&ip, &port, &cpu),
             Peer::Given(given) => given.command(&ip, &port, &cpu)?,
         };
-        let mut pinned = program("taskset", &["-c", &cpu]);
+        Self::pinned(command, address, &cpu, matches!(peer, Peer::Nginx))
+    }
+
+    fn pinned(command: Command, address: SocketAddr, cpu: &str, has_worker: bool) -> Result<Self> {
+        let mut pinned = program("taskset", &["-c", cpu]);
         pinned.arg(command.get_program()).args(command.get_args());
-        command = pinned;
-        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let mut server = Self { child, address, has_worker: matches!(peer, Peer::Nginx) };
+        let child = pinned.spawn().with_context(|| format!("starting {pinned:?}"))?;
+        let mut server = Self { child, address, has_worker };
         server.wait_until_it_listens()?;
         Ok(server)
     }
@@ -61,6 +64,17 @@ impl Server {
     /// As for [`Server::start`].
     pub(in crate::bench) fn httpd(cpu: usize) -> Result<Self> {
         Self::start(&Peer::Epoll, Load::KeepAlive, cpu)
+    }
+
+    /// A server that answers each request after a time that is known.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub(in crate::bench) fn delayed(cpu: usize) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = built("http-delayed");
+        command.args(["--address", &address.to_string()]);
+        Self::pinned(command, address, &cpu.to_string(), false)
     }
 
     fn wait_until_it_listens(&mut self) -> Result<()> {
@@ -122,6 +136,10 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?)
 }
 
 fn floor(address: SocketAddr, load: Load) -> Command {

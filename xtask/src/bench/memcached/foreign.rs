@@ -64,6 +64,8 @@ pub(super) fn contest(options: &Options) -> Result<String> {
                 costs[usize::from(place == Where::There)].push(cost);
             }
         }
+        // What it has used is this program's only when it has ended.
+        drop((client, server));
         noise.push(watch.cores_used_by_others());
     }
     let noisy = noise.iter().filter(|&&cores| cores > NOISY_CORES).count();

@@ -82,7 +82,7 @@ pub(super) fn of(contest: Contest) -> Vec<Bar> {
                 [wrk, bare].into_iter().chain(as_wrk(who))
             })
             .collect(),
-        Contest::One => as_wrk(epoll).into_iter().chain(as_wrk(uring)).collect(),
+        Contest::One | Contest::Delayed => as_wrk(epoll).into_iter().chain(as_wrk(uring)).collect(),
         Contest::Open => of_three(epoll, Generator::H2load, Value::Latency).into(),
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn contest(contest: Contest, options: &Options) -> Result<String> {
 }
 
 fn measure(contest: Contest, generator: Generator, seconds: u32) -> Result<Figures> {
-    let server = Server::httpd(SERVER_CPU)?;
+    let server = if contest == Contest::Delayed { Server::delayed(SERVER_CPU) } else { Server::httpd(SERVER_CPU) }?;
     let (release, pids) = (target_dir("release"), server.pids()?);
     let mut command = program(&release.join("generators").to_string_lossy(), &[generator.word()]);
     command.arg("--seawreck").arg(release.join("seawreck"));

@@ -63,6 +63,7 @@ fn faults_are_told_by_kind() {
     outcome.total.fail(Fault::Reset, 1_500);
     outcome.total.unconnect(Fault::Refused);
     (outcome.total.unsent, outcome.total.unanswered, outcome.total.closed_idle) = (7, 8, 9);
+    outcome.total.unasked = 6;
     let text = summary(&description(), &outcome);
     for words in [
         "measured, until it was stopped",
@@ -70,6 +71,7 @@ fn faults_are_told_by_kind() {
         "connections that failed: 1 refused",
         "for want of a free connection: 7",
         "without an answer at the end: 8",
+        "that were held and not asked: 6",
         "9 closed by the server between requests",
     ] {
         assert!(text.contains(words), "{words}: {text}");
