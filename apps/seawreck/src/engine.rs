@@ -67,7 +67,7 @@ pub(crate) struct Load<P: Protocol> {
     since: Cell<Instant>,
     /// From when on requests are measured: those that were due before are not.
     begin: Cell<Instant>,
-    /// From when on no more are sent.
+    /// What is due from then on is not sent.
     end: Cell<Instant>,
     /// Requests that may still be sent.
     left: Cell<u64>,
@@ -238,10 +238,12 @@ impl<P: Protocol> Load<P> {
 
     /// Sends no more that is due at `end` or later.
     pub(crate) fn drain(&self, end: Instant) {
+        if self.phase.get() == Phase::Sending && self.slots.iter().any(|slot| slot.is_idle.get()) {
+            // What was due just before has waited though there was a connection. What waits for one is not late by seawreck's fault.
+            self.give_out();
+        }
         self.phase.set(Phase::Draining);
         self.end.set(end);
-        // What was due before is late but not lost, if it finds a connection.
-        self.give_out();
         self.wake_all();
     }
 
@@ -290,11 +292,11 @@ impl<P: Protocol> Load<P> {
     /// Looks how late the shard is when something is to happen, at times that it does not choose.
     async fn watch_rounds(self: Rc<Self>) {
         let mut next = lowres::now();
-        while self.phase.get() == Phase::Sending {
+        while self.phase.get() < Phase::Over {
             next += PROBE;
             sleep_until(next).await;
             let now = now();
-            if self.phase.get() == Phase::Sending && self.is_measured(next) {
+            if self.phase.get() < Phase::Over && self.is_measured(next) {
                 self.tally.borrow_mut().lag(now - next);
             }
             // What was missed is one delay, and not many.

@@ -30,12 +30,12 @@ const MAX_DATAGRAM: usize = 65_000;
 /// What stands below the options.
 const ENDINGS: &str = "Exit code:
   0  all requests that were measured were answered well, or it was interrupted and none had failed
-  1  some requests failed, timed out, were not sent in time or had no answer at the end; some connections could not be made; or nothing could
-     be measured. The report is written all the same, and one line on standard error says what it was.
+  1  some requests failed, timed out, were not sent or had no answer within --timeout after the end; some connections could not be made; or
+     nothing could be measured. The report is written all the same, and one line on standard error says what it was.
   2  what was asked for makes no sense
 
 Latencies count requests that were answered well, and those that were given up (no answer within --timeout, or due and not sent for want of a
-free connection until the end) with the time for which they had waited by then. Requests that are given up too soon to tell, because an older
+free connection until --timeout after the end) with the time for which they had waited by then. Requests that are given up too soon to tell, because an older
 one on the same connection had no answer in time, have no latency, but the percentiles count them as slower than all others: then what stands at the
 highest is less than it took. When it is interrupted, requests without an answer count with what they have waited if that is longer than any other
 took, and else not at all. A WARNING says so, also where seawreck itself had no time left.";
@@ -63,7 +63,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = count)]
     requests_per_connection: Option<u64>,
 
-    /// How long to measure, as in 500ms, 30s, 5m [default: 10s, any time with --requests]
+    /// How long to measure, as in 500ms, 30s, 5m. Answers are waited for afterwards, --timeout at most; what --rate had due before and found no
+    /// connection in time is sent meanwhile, and that time counts [default: 10s, any time with --requests]
     #[arg(short, long, value_name = "TIME", value_parser = span)]
     duration: Option<Duration>,
     /// Requests in all, as in 1000, 50k, 2m; then it ends

@@ -69,7 +69,7 @@ pub(crate) struct Row {
     pub(crate) sent_bytes: u64,
     /// Latencies at 50, 99 and 99.9 percent, and the longest, in nanoseconds.
     pub(crate) latencies: [u64; 4],
-    /// Whether nothing was sent any more, and only waited for.
+    /// Whether it is what came after the end, when answers were waited for.
     pub(crate) is_draining: bool,
 }
 
@@ -327,10 +327,8 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         self.loads.map(move |load| Rc::clone(&load.0).cut(known)).await?;
         drained.add(&self.gather().await?);
         let nominal = end;
-        if self.plan.arrivals.is_some() && drained.sent_bytes > 0 {
-            // What was due before the end and was sent after it took time that is not in the plan.
-            end = end.max(self.total.last_answer);
-        }
+        // What was due before the end and was sent after it took time that is not in the plan.
+        end = end.max(self.total.last_overdue);
         if self.plan.requests.is_some() && why == Why::Done && self.total.unanswered == 0 {
             // What is counted ends with the last of it.
             end = end.min(self.total.last_answer);
@@ -378,7 +376,7 @@ impl<P: Protocol, S: Future<Output = ()> + Unpin, T: FnMut(&Row)> Course<'_, P, 
         }
     }
 
-    /// Takes note of what came when nothing was sent any more, which tells nothing of any second before.
+    /// Takes note of what came after the end, which tells nothing of any second before.
     fn add_drained(&mut self, tally: &Tally) {
         let has_any = tally.good() + tally.bad() + tally.received_bytes + tally.sent_bytes > 0;
         if has_any && !self.series.is_empty() {

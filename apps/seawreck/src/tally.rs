@@ -41,7 +41,7 @@ pub(crate) struct Tally {
     pub(crate) unconnected: [u64; KINDS],
     /// Requests whose answer had not come when the end was there.
     pub(crate) unanswered: u64,
-    /// Requests that were due, but for which there was no free connection until the end.
+    /// Requests that were due before the end, but for which there was no free connection as long as answers were waited for.
     pub(crate) unsent: u64,
     /// Connections that were held, or were to be, and that nobody got round to asking.
     pub(crate) unasked: u64,
@@ -51,6 +51,8 @@ pub(crate) struct Tally {
     pub(crate) sent_bytes: u64,
     /// When the last answer came.
     pub(crate) last_answer: Instant,
+    /// The same of those requests that were due before the end and sent after it.
+    pub(crate) last_overdue: Instant,
 }
 
 impl Tally {
@@ -72,6 +74,7 @@ impl Tally {
             received_bytes: 0,
             sent_bytes: 0,
             last_answer: Instant::ORIGIN,
+            last_overdue: Instant::ORIGIN,
         }
     }
 
@@ -155,6 +158,7 @@ impl Tally {
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
         self.last_answer = self.last_answer.max(other.last_answer);
+        self.last_overdue = self.last_overdue.max(other.last_overdue);
     }
 }
 

@@ -272,6 +272,9 @@ impl<'a, P: Protocol> Conversation<'a, P> {
             Verdict::Bad(fault) => tally.fail(fault, 1),
         }
         tally.last_answer = now;
+        if load.phase.get() == Phase::Draining && load.plan.arrivals.is_some() && asked.at >= load.end.get() {
+            tally.last_overdue = now;
+        }
         load.protocol.measured(&self.session);
     }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod datagrams;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,6 +62,10 @@ pub(crate) struct Session {
     connection: ClientConnection,
     /// Of each request that is not answered: how many keys it gets, none if it sets one.
     asked: VecDeque<u32>,
+    /// The keys of those requests for which no item has come yet, if values are looked at.
+    keys: VecDeque<u64>,
+    /// How many keys of the oldest request are not in there any more.
+    passed: u32,
     /// Items of the oldest request that have come.
     items: u32,
     has_wrong_value: bool,
@@ -70,6 +76,21 @@ impl Session {
     /// Whether the oldest request that is not answered is a get.
     fn gets(&self) -> bool {
         self.asked.front().is_some_and(|keys| *keys > 0)
+    }
+
+    /// Takes the next of the oldest request's keys, whose items come in the order of the keys.
+    fn next_key(&mut self) -> Option<u64> {
+        let keys = *self.asked.front()?;
+        if self.passed == keys {
+            return None;
+        }
+        self.passed += 1;
+        self.keys.pop_front()
+    }
+
+    /// Whether this is the item of a key that was asked for. Those before it were missed.
+    fn passes(&mut self, key: u64) -> bool {
+        std::iter::from_fn(|| self.next_key()).any(|next| next == key)
     }
 }
 
@@ -120,25 +141,28 @@ impl Memcache {
         session.asked.push_back(0);
     }
 
-    fn get(&self, session: &mut Session, random: &mut SmallRng) {
+    fn get(&self, session: &mut Session, keys: impl Iterator<Item = u64>) {
         let (scratch, _) = &mut *self.scratch.borrow_mut();
         scratch.clear();
-        for _ in 0..self.mix.keys_per_get {
-            self.mix.keys.write(self.popularity.draw(random), scratch);
+        for key in keys {
+            self.mix.keys.write(key, scratch);
+            if self.mix.verifies {
+                session.keys.push_back(key);
+            }
         }
         let keys = scratch.chunks_exact(self.mix.keys.len_bytes);
+        session.asked.push_back(u32::try_from(keys.len()).unwrap_or(u32::MAX));
         let retrieved = session.connection.retrieve(RetrievalCommand::GET, keys);
         retrieved.expect("the options let no key be malformed");
-        session.asked.push_back(u32::try_from(self.mix.keys_per_get).unwrap_or(u32::MAX));
     }
 
-    /// Whether an item has the value that its key wants.
-    fn is_right(&self, item: &Item) -> bool {
+    /// Whether an item was asked for and has the value that its key wants.
+    fn is_right(&self, session: &mut Session, item: &Item) -> bool {
         if !self.mix.verifies {
             return true;
         }
         let Some(key) = self.mix.keys.read(&item.key) else { return false };
-        item.value == self.pattern[self.mix.keys.value(key)]
+        session.passes(key) && item.value == self.pattern[self.mix.keys.value(key)]
     }
 
     /// Takes note of an answer that is measured.
@@ -150,6 +174,8 @@ impl Memcache {
     }
 
     fn on_reply(session: &mut Session, reply: &Reply) -> Result<Verdict, Fault> {
+        while session.next_key().is_some() {}
+        session.passed = 0;
         let keys = session.asked.pop_front().ok_or(Fault::BadAnswer)?;
         let (items, has_wrong_value) =
             (std::mem::take(&mut session.items), std::mem::take(&mut session.has_wrong_value));
@@ -176,6 +202,8 @@ impl Protocol for Memcache {
         Session {
             connection: self.endpoint.connect(),
             asked: VecDeque::new(),
+            keys: VecDeque::new(),
+            passed: 0,
             items: 0,
             has_wrong_value: false,
             answered: Answered::default(),
@@ -188,7 +216,8 @@ impl Protocol for Memcache {
             if let Some(next) = &self.filling {
                 self.set(session, next.replace(next.get() + 1) % self.mix.keys.count);
             } else if random.random::<f64>() < self.mix.gets {
-                self.get(session, random);
+                let keys = std::iter::repeat_with(|| self.popularity.draw(random));
+                self.get(session, keys.take(self.mix.keys_per_get));
             } else {
                 self.set(session, self.popularity.draw(random));
             }
@@ -208,7 +237,7 @@ impl Protocol for Memcache {
                 None => return Ok(Heard::More),
                 Some(ClientEvent::Item(item)) => {
                     session.items += 1;
-                    session.has_wrong_value |= !self.is_right(&item);
+                    session.has_wrong_value |= !self.is_right(session, &item);
                 }
                 Some(ClientEvent::Reply(reply)) => {
                     let verdict = Self::on_reply(session, &reply)?;

@@ -1,7 +1,8 @@
 //! Servers that misbehave, and the end before its time.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -39,6 +40,31 @@ fn nobody_who_listens_ends_it_with_one_line() {
         assert_eq!(ended.errors, line);
         assert!(ended.output.contains("connections that failed: ") && ended.output.contains(" refused\n"), "{ended:?}");
         assert!(begun.elapsed() < Duration::from_secs(9), "it does not go on for ten seconds");
+    });
+}
+
+/// A listener that takes up nobody, with a queue that is full: who connects is not answered.
+fn full() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    // A second call makes the queue shorter; it holds one more than is said.
+    // SAFETY: a plain system call.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().expect("it has one");
+    let queued = TcpStream::connect(address).expect("there is room for one");
+    (listener, vec![queued])
+}
+
+#[test]
+fn who_takes_up_no_connection_is_told_apart_from_who_refuses_them() {
+    with_each(|backend, shards| {
+        let (listener, _queued) = full();
+        let url = format!("http://{}/", listener.local_addr().expect("it has one"));
+        let arguments = ["-d", "1s", "--connections", "3", "--connect-timeout", "300ms", "--json", "-", &url];
+        let ended = run(backend, shards, &arguments);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.errors.contains("no connection could be made: timed out"), "{ended:?}");
+        let faults = ended.report().faults();
+        assert!(matches!(&faults[..], [(kind, 3..)] if kind == "connections_failed/timed_out"), "{faults:?}");
     });
 }
 
@@ -274,16 +300,38 @@ fn a_browser_shows_the_page_as_it_is_meant() {
     let path = page.to_str().expect("it is text");
     assert_eq!(run("epoll", 1, &["-d", "3500ms", "--html", path, &httpd.url("/")]).code, Some(0));
     // A browser closes what is left open and moves what stands where it may not: then it shows something else than what was written.
-    let mut browser = std::process::Command::new("chromium");
-    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
-    browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display())).arg(format!("file://{path}"));
-    let output = browser.output().expect("chromium is installed");
-    let shown = String::from_utf8(output.stdout).expect("it is text");
+    let browse = |path: &str, width: u32| {
+        let mut browser = std::process::Command::new("chromium");
+        browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+        browser.arg(format!("--window-size={width},900")).arg(format!("file://{path}"));
+        browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+        let output = browser.output().expect("chromium is installed");
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    let shown = browse(path, 1100);
     let written = std::fs::read_to_string(&page).expect("it was written");
     for tag in ["section", "svg", "path", "line", "text", "tr", "td", "strong"] {
         let count = |page: &str| page.matches(&format!("<{tag}")).count();
         assert_eq!(count(&shown), count(&written), "{tag}: {shown}");
         assert!(count(&shown) > 0, "{tag}: {shown}");
+    }
+    // Nothing lies outside its picture or over something else, on a wide screen and on a narrow one; and that is seen where it does.
+    let looked_at = folder.path().join("looked at.html");
+    let look = |page: &str, width: u32| {
+        std::fs::write(&looked_at, page.to_owned() + include_str!("look.html")).expect("there is room");
+        browse(looked_at.to_str().expect("it is text"), width)
+    };
+    for width in [400, 1100, 2000] {
+        let page = look(&written, width);
+        assert!(page.contains("data-wrong=\"[]\""), "{width}: {page}");
+    }
+    let (begin, end) = (written.find("<style>").expect("it has one"), written.find("</style>").expect("it ends"));
+    for broken in [
+        written[..begin].to_owned() + &written[end..],
+        written.replacen("<text x=\"", "<text x=\"9", 1),
+        written.replace("<section", "<section style=\"margin-top: -50px\""),
+    ] {
+        assert!(!look(&broken, 1100).contains("data-wrong=\"[]\""), "it is broken: {broken}");
     }
 }
 

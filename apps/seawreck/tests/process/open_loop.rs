@@ -154,6 +154,30 @@ fn what_was_due_is_sent_as_long_as_answers_may_come() {
         assert!(report.number("/elapsed_s") >= 2.45, "{report:?}");
         assert!(report.number("/requests_per_second") <= 40.9, "{report:?}");
         assert!(report.latency("100") >= Duration::from_millis(400), "{report:?}");
+        // Nothing was late by seawreck's own fault.
+        let lateness = Duration::from_nanos(report.count("/load_side/lateness_ns/percentiles/50"));
+        assert!(lateness < Duration::from_millis(50), "{report:?}");
+    });
+}
+
+#[test]
+fn what_was_sent_in_time_and_is_answered_late_makes_the_time_no_longer() {
+    with_each(|backend, shards| {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let address = serve(move |stream| {
+            let requests = Arc::clone(&requests);
+            converse(stream, move |_| {
+                if requests.fetch_add(1, Ordering::SeqCst) == 50 {
+                    std::thread::sleep(Duration::from_millis(2500));
+                }
+                answer("200 OK", "x")
+            });
+        });
+        let url = format!("http://{address}/");
+        let report = report_of_open_loop(backend, shards, &["--rate", "100", "-d", "1s", "--connections", "8", &url]);
+        assert_eq!((report.count("/requests"), report.faults()), (100, vec![]));
+        assert!(report.latency("100") >= Duration::from_millis(2500), "{report:?}");
+        assert!(report.number("/elapsed_s") < 2.0, "{report:?}");
     });
 }
 

@@ -6,8 +6,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Zipf};
 
-/// Values begin at one of so many places of the pattern. It is prime, and so no multiple of anything that goes wrong.
-const PLACES: u16 = 251;
+/// Values begin at one of so many places of the pattern, and are all different that begin at different ones if they are not short. It is prime,
+/// and so no multiple of anything that goes wrong.
+const PLACES: u16 = 65_521;
 
 /// The keys, which are numbers in decimal, and the lengths of their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Keys {
     /// Bytes of which each value is a part.
     pub(super) fn pattern(&self) -> Vec<u8> {
         (0..PLACES)
-            .map(|at| b'!' + u8::try_from(at % 89).unwrap_or_default())
+            .map(|at| b'!' + u8::try_from(hash(at.into()) % 89).unwrap_or_default())
             .cycle()
             .take(self.longest_value() + usize::from(PLACES))
             .collect()
@@ -55,12 +56,16 @@ impl Keys {
     /// Which part of the pattern a key's value is.
     pub(super) fn value(&self, number: u64) -> Range<usize> {
         let (shortest, longest) = self.value_bytes;
-        // Lengths differ between neighbours, however few there are (Fibonacci hashing).
-        let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        // Lengths differ between neighbours, however few there are.
         let lengths = (longest - shortest + 1) as u64;
         let begin = usize::try_from(number % u64::from(PLACES)).unwrap_or_default();
-        begin..begin + shortest + usize::try_from(hash % lengths).unwrap_or_default()
+        begin..begin + shortest + usize::try_from(hash(number) % lengths).unwrap_or_default()
     }
+}
+
+/// Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+const fn hash(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 /// How often each key is asked for.
@@ -119,11 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_have_other_values() {
+    fn other_keys_have_other_values() {
         let keys = Keys { count: 1000, len_bytes: 20, value_bytes: (100, 100) };
         let pattern = keys.pattern();
         let value = |number| &pattern[keys.value(number)];
         assert!((1..1000).all(|number| value(number) != value(number - 1)));
+        let all: std::collections::BTreeSet<&[u8]> = (0..1000).map(value).collect();
+        assert_eq!(all.len(), 1000);
         let keys = Keys { value_bytes: (10, 19), ..keys };
         for len in 10..20 {
             let count = (0..1000).filter(|number| keys.value(*number).len() == len).count();
