@@ -31,7 +31,9 @@ const TARGETS: &[(&str, u32)] = &[
     ("told", 300),
     ("uri", 300),
     ("vhost_user", 200),
+    ("vhost_user_front", 24),
     ("virtio", 300),
+    ("virtio_driver", 300),
     ("wire", 200),
 ];
 

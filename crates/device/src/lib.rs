@@ -106,6 +106,9 @@ pub use trace::{Summary, Trace};
 #[doc(hidden)]
 pub use vhost_user::back::fuzzed::check as check_vhost_user;
 pub use vhost_user::back::{BackError, BackOptions, VhostUserBack};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use vhost_user::front::fuzzed::check as check_vhost_user_front;
 pub use vhost_user::front::{FrontError, FrontOptions, Ring, SessionError, VhostUserFront};
 pub use vhost_user::options::{MAX_VHOST_USER_QUEUES, Rss, VhostUserOptionError};
 pub use vhost_user::socket::SocketError;

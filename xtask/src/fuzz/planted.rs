@@ -112,6 +112,11 @@ const BUGS: &[Target] = &[
         &["vhost_user_any_bell", "vhost_user_files_ignored", "vhost_user_ring_kept", "vhost_user_short_file"],
     ),
     (
+        "vhost_user_front",
+        DEVICE,
+        &["vhost_user_always_left", "vhost_user_answer_files", "vhost_user_any_answer", "vhost_user_refusal_passed"],
+    ),
+    (
         "virtio",
         VIRTIO,
         &[
@@ -120,6 +125,18 @@ const BUGS: &[Target] = &[
             "virtio_net_starved_lost",
             "virtio_net_verified_believed",
             "virtio_round_kept",
+        ],
+    ),
+    (
+        "virtio_driver",
+        VIRTIO,
+        &[
+            "virtio_index_believed",
+            "virtio_net_broken_filled",
+            "virtio_net_place_believed",
+            "virtio_net_room_ignored",
+            "virtio_packed_any_chain",
+            "virtio_used_twice",
         ],
     ),
     ("wire", WIRE, &["option_length_zero", "padding_kept", "vlan_unchecked"]),

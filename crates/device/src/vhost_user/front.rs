@@ -1,6 +1,8 @@
 //! The front end: a back end that is another process (a switch, a hypervisor's network) is driven as the NIC of a virtual machine is.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod link;
 mod options;
 mod place;

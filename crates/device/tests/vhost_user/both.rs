@@ -13,7 +13,11 @@ use sunstar_device::{
 };
 use sunstar_packet::{Packet, Pool, PoolOptions};
 
+use crate::large_pages::LargePages;
 use crate::support::{NOW, bytes, empty, packet, receive, send, until, wait};
+
+/// What the front end shares.
+const MEMORY_BYTES: usize = 64 << 20;
 
 fn options() -> PoolOptions {
     PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_000 }
@@ -25,7 +29,11 @@ fn back(path: &Path) -> Box<dyn Queue> {
 }
 
 fn front(options: &FrontOptions) -> (Box<dyn Queue>, Rc<Pool>) {
-    let mut device = VhostUserFront::open(options, SharedMemory::new(64 << 20).unwrap()).unwrap();
+    front_with(options, SharedMemory::new(MEMORY_BYTES).unwrap())
+}
+
+fn front_with(options: &FrontOptions, memory: Arc<SharedMemory>) -> (Box<dyn Queue>, Rc<Pool>) {
+    let mut device = VhostUserFront::open(options, memory).unwrap();
     let queue = device.take_queue(0).unwrap();
     let pool = Rc::new(queue.pool(self::options()).unwrap());
     (queue.attach(Rc::clone(&pool)).unwrap(), pool)
@@ -74,6 +82,65 @@ fn packets_of_all_sizes_go_both_ways() {
         front.free_unused_memory();
         assert!(pool.counters().in_use_frames <= 257);
     }
+}
+
+/// Of which kinds the pages are in which files of this process's own lie, that are mapped and as long as what is shared.
+fn page_kinds() -> Vec<String> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut is_shared, mut kinds) = (false, Vec::new());
+    for line in maps.lines() {
+        let first = line.split(' ').next().unwrap_or_default();
+        if let Some((from, to)) = first.split_once('-') {
+            let [from, to] = [from, to].map(|address| usize::from_str_radix(address, 16).unwrap());
+            is_shared = to - from == MEMORY_BYTES && line.contains("/memfd:sunstar");
+        } else if let Some(kind) = line.strip_prefix("KernelPageSize:").filter(|_| is_shared) {
+            kinds.push(kind.trim().to_owned());
+        }
+    }
+    kinds
+}
+
+/// Sends packets of many sizes there and back, the last ones from the frames in which they came.
+fn exchange(front: &mut dyn Queue, back: &mut dyn Queue) {
+    meet(front, back);
+    for (number, len) in (0..200).zip([6, 1_460, 9_000, 60_000].into_iter().cycle()) {
+        let sent = packet(number, len);
+        let expected = bytes(&sent);
+        send(front, sent);
+        let there = receive(back);
+        assert!(bytes(&there) == expected, "packet {number} of {len} bytes");
+        send(back, there);
+        let here = receive(front);
+        assert!(bytes(&here) == expected, "packet {number} of {len} bytes");
+        send(front, here);
+        assert!(bytes(&receive(back)) == expected, "packet {number} of {len} bytes");
+    }
+}
+
+#[test]
+fn memory_in_large_pages_is_shared_as_any_other() {
+    let Some(pages) = LargePages::new() else { return };
+    let memory = pages
+        .make((MEMORY_BYTES >> 21) as u64, || SharedMemory::new(MEMORY_BYTES).ok().filter(|memory| memory.is_huge()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut back = back(&path);
+    let (mut front, _pool) = front_with(&FrontOptions::new(&path), memory);
+    exchange(&mut *front, &mut *back);
+    // Each side has mapped it.
+    assert!(page_kinds().iter().filter(|kind| *kind == "2048 kB").count() >= 2, "{:?}", page_kinds());
+}
+
+/// No machine has as many large pages: they are had for all of the memory, or not at all.
+#[test]
+fn memory_without_enough_large_pages_is_shared_in_ordinary_ones() {
+    let memory = SharedMemory::new(1 << 40).unwrap();
+    assert!(!memory.is_huge());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut back = back(&path);
+    let (mut front, _pool) = front_with(&FrontOptions::new(&path), memory);
+    exchange(&mut *front, &mut *back);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod back;
 mod both;
 mod dpdk;
 mod failures;
+mod large_pages;
 mod rust_vmm;
 mod several;
 mod support;

@@ -67,7 +67,8 @@ pub fn decode(header: &[u8; HEADER_BYTES], packet: &Packet) -> Result<Offload, M
     if flags & NEEDS_CSUM != 0 {
         let csum_start = u32::from(u16::from_le_bytes([start_0, start_1]));
         let csum_offset = u16::from_le_bytes([offset_0, offset_1]);
-        if csum_start as usize + usize::from(csum_offset) + 2 > packet.len() {
+        let end = csum_start as usize + usize::from(csum_offset) + 2;
+        if end > packet.len() && !planted::is("virtio_net_place_believed") {
             return Err(Malformed);
         }
         offload.checksum = Checksum::Partial { csum_start, csum_offset };

@@ -142,7 +142,10 @@ impl<M: PacketMemory> Receiver<M> {
             came.drain(..).for_each(|used| self.take_in(used, out));
         }
         self.came = came;
-        self.fill();
+        // What a broken ring says of a frame that comes into it now would be believed.
+        if result.is_ok() || planted::is("virtio_net_broken_filled") {
+            self.fill();
+        }
         result.map(|()| out.len() - before)
     }
 

@@ -15,11 +15,12 @@ use sunstar_packet::{Buffer, Checksum, MAX_BUFFERS, Offload, Packet, Pool, PoolO
 use super::*;
 use crate::testing::memory;
 use crate::{
-    Chain, DeviceQueue, DriverQueue, IndirectTables, MappedRange, Memory, MemoryMap, PacketMemory, QueueOptions, Taken,
-    packed, split,
+    Broken, Chain, DeviceQueue, DriverQueue, IndirectTables, MappedRange, Memory, MemoryMap, PacketMemory,
+    QueueOptions, Taken, packed, split,
 };
 
 mod frames;
+mod hostile;
 
 const BASE: u64 = 0x4000_0000;
 const BYTES: usize = 5 << 20;
@@ -528,4 +529,22 @@ proptest! {
         drop((packets, receiver, transmitter));
         prop_assert_eq!(pool.counters().in_use_frames, 0);
     }
+
+    #[test]
+    fn net_random_devices_harm_nobody(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        hostile::check(&bytes);
+    }
+}
+
+#[test]
+fn the_corpus_holds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/virtio_driver");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("the corpus is in the tree") {
+        let path = entry.expect("it is readable").path();
+        let bytes = std::fs::read(&path).expect("it is readable");
+        assert!(std::panic::catch_unwind(|| hostile::check(&bytes)).is_ok(), "{} fails", path.display());
+        count += 1;
+    }
+    assert!(count > 5, "the corpus is there");
 }

@@ -17,6 +17,7 @@ use crate::queue::{AttachError, Counters, Readiness};
 use crate::vhost_user::options::Rss;
 use back::{ALL, Back};
 
+mod answers;
 mod back;
 mod leaving;
 

@@ -101,3 +101,21 @@ fn a_receiver_without_frames_says_so_and_goes_on_when_there_are_some() {
     let (driver, _) = world.queue(PLAIN);
     assert!(Receiver::new(driver, RING, 0, world.shared.clone(), heap).is_err());
 }
+
+/// What the ring says of a chain that is not out would else be believed of the next frame that gets its number.
+#[test]
+fn a_broken_ring_gets_no_more_frames() {
+    let mut world = World::new();
+    let pool = world.pool(2_048, 1_000);
+    let (mut receiver, mut rx) = world.receiver(PLAIN, features::MRG_RXBUF, &pool);
+    let _ = receiver.publish();
+    assert!(world.give_packet(&mut rx, [0; HEADER_BYTES], b"came"));
+    // The first chain was used, and again.
+    world.areas[2].write(4 + 8, &[0; 8]);
+    world.areas[2].write(2, &2_u16.to_le_bytes());
+    let mut packets = VecDeque::new();
+    for _ in 0..2 {
+        assert_eq!(receiver.receive(&mut packets, 32), Err(Broken::NotAvailable(0)));
+        assert_eq!((packets.len(), pool.counters().in_use_frames), (1, usize::from(RING)));
+    }
+}

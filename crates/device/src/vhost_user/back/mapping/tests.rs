@@ -1,6 +1,14 @@
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::*;
+use crate::shared_memory::SharedMemory;
+use large_pages::LargePages;
+
+#[path = "../../../../tests/vhost_user/large_pages.rs"]
+mod large_pages;
+
+/// Bytes of a large page.
+const LARGE: u64 = 2 << 20;
 
 #[test]
 fn a_part_of_a_file_is_mapped_for_both() {
@@ -38,4 +46,25 @@ fn what_is_shorter_or_no_memory_is_refused() {
     assert!(matches!(map(&socket, 0, 1), Err(MappingError::NotMemory)));
     let program = std::fs::File::open("/proc/self/status").expect("it is there");
     assert!(matches!(map(&program, 0, 1), Err(MappingError::NotMemory)));
+}
+
+/// They can only be mapped as a whole, and taken away in spite of seals.
+#[test]
+fn a_part_of_a_file_of_large_pages_is_mapped_for_both() {
+    let Some(pages) = LargePages::new() else { return };
+    let bytes = 4 * usize::try_from(LARGE).expect("small");
+    let file = pages.make(4, || SharedMemory::new(bytes).ok().filter(|memory| memory.is_huge()));
+    let system = rustix::fs::fstatfs(&*file).expect("it is a file").f_type.cast_unsigned();
+    assert_eq!(system as u64, HUGETLBFS);
+    let whole = map(&*file, 0, 4 * LARGE).expect("it is mapped");
+    // Over the end of a page, and at no page's beginning.
+    let part = map(&*file, 2 * LARGE - 0x10, 0x20).expect("it is mapped");
+    assert!(!whole.is_sealed && !part.is_sealed);
+    assert_eq!(part.memory.len(), 0x20);
+    whole.memory.write(2 * bytes / 4 - 2, b"shared");
+    let mut read = [0; 6];
+    part.memory.read(0xe, &mut read);
+    assert_eq!(&read, b"shared");
+    let error = map(&*file, 4 * LARGE - 1, 2).expect_err("it is refused").to_string();
+    assert_eq!(error, "its file has 8388608 bytes, and 8388607 + 2 of it are to be shared");
 }
