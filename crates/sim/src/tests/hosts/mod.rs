@@ -4,6 +4,7 @@ mod attacker;
 mod attacks;
 mod black_holes;
 mod faults;
+mod frames;
 mod goodput;
 mod links;
 mod sweep;
