@@ -169,13 +169,13 @@ pub(super) const FINDERS: &[Finder] = &[
         bugs: &[
             "answers_refused",
             "hash_unkeyed",
-            "mss_believed",
             "neighbours_unprotected",
             "reports_unbounded",
             "resets_unbounded",
         ],
     },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
+    Finder { package: SIM, kind: Unit, tests: "sim_sweep_fairness", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep_black_holes", bugs: &["black_hole_unseen"] },
     Finder { package: TCPIP, kind: Unit, tests: "connection::tests::searching", bugs: &["probe_is_congestion"] },
@@ -311,7 +311,6 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("time_wait_unbounded", TCPIP),
     ("window_not_reduced", TCPIP),
     ("hash_unkeyed", TCPIP),
-    ("mss_believed", TCPIP),
     ("neighbours_unprotected", TCPIP),
 ];
 

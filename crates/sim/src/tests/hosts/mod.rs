@@ -3,6 +3,7 @@
 mod attacker;
 mod attacks;
 mod black_holes;
+mod fairness;
 mod faults;
 mod frames;
 mod goodput;
