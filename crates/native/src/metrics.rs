@@ -35,6 +35,11 @@ const STACK: &[Figure<StackCounters>] = &[
         "Answers that were sent where they were asked for, since as many neighbours were looked for as may be.",
         |of| of.answers_sent_back,
     ),
+    Figure::counter(
+        "sunstar_tcpip_displaced_neighbours_total",
+        "Neighbours that were forgotten for others, since as many were known as may be.",
+        |of| of.neighbours_displaced,
+    ),
     Figure::counter("sunstar_tcpip_arp_replies_sent_total", "ARP replies that were sent.", |of| of.arp_replies_sent),
     Figure::counter(
         "sunstar_tcpip_arp_conflicts_total",
@@ -254,6 +259,21 @@ const TCP: &[Figure<TcpCounters>] = &[
         "sunstar_tcp_held_back_senders_total",
         "How often somebody got little room to send, since all connections together hold as much as they may.",
         |of| of.senders_held_back,
+    ),
+    Figure::counter(
+        "sunstar_tcp_timed_out_total",
+        "Connections that ended since the other side had not acknowledged or taken anything in time.",
+        |of| of.timed_out,
+    ),
+    Figure::counter(
+        "sunstar_tcp_raised_mss_total",
+        "Attempts to connect that asked for smaller segments than are sent to anybody.",
+        |of| of.small_mss_raised,
+    ),
+    Figure::gauge(
+        "sunstar_tcp_longest_probe_slots",
+        "How far behind its place in the table of connections an entry was ever put.",
+        |of| of.longest_probe,
     ),
 ];
 

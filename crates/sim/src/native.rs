@@ -243,6 +243,15 @@ impl Sim {
         self.ether.counters_of(link)
     }
 
+    /// The networks of a host's shards, to see what they count and how full they are; none while the host is down.
+    ///
+    /// # Panics
+    /// If there is no host with this name and a native network.
+    pub fn networks_of(&self, name: &str) -> impl Iterator<Item = &Network> {
+        let native = self.hosts[self.native_number(name)].native.as_ref();
+        native.into_iter().flat_map(|native| &native.shards).map(|shard| &shard.network)
+    }
+
     /// Demands that the world ends within so much time from now on: progress, after [`Sim::heal`].
     pub fn limit_time(&mut self, rest: Duration) {
         self.options.time_limit = (self.now() - sunstar_executor::Instant::ORIGIN) + rest;

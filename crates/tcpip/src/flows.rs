@@ -32,6 +32,7 @@ pub struct Flows {
     old: Table,
     moved: usize,
     limit: usize,
+    longest_probe: usize,
 }
 
 /// As many are in the table as may be.
@@ -49,7 +50,7 @@ impl core::error::Error for Full {}
 impl Flows {
     /// A table for at most `limit` entries; it takes memory as it fills.
     pub fn new(limit: usize) -> Self {
-        Self { slots: Table::default(), old: Table::default(), moved: 0, limit }
+        Self { slots: Table::default(), old: Table::default(), moved: 0, limit, longest_probe: 0 }
     }
 
     /// How many entries there are.
@@ -60,6 +61,11 @@ impl Flows {
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many slots behind the one where it belongs an entry was ever put at most: what looking for it costs.
+    pub fn longest_probe(&self) -> usize {
+        self.longest_probe
     }
 
     /// The place with this hash for which `is_it` holds.
@@ -101,7 +107,7 @@ impl Flows {
             self.grow();
         }
         self.move_some();
-        self.slots.add(Slot { tag: hash, place });
+        self.add(Slot { tag: hash, place });
         Ok(())
     }
 
@@ -136,7 +142,7 @@ impl Flows {
         let wanted = if self.is_empty() { 0 } else { (self.len() * 2).next_power_of_two().max(MIN_SLOTS) };
         if wanted < self.slots.slots.len() {
             let larger = core::mem::replace(&mut self.slots, Table::with_slots(wanted));
-            larger.slots.iter().filter(|slot| !slot.is_free()).for_each(|slot| self.slots.add(*slot));
+            larger.slots.iter().filter(|slot| !slot.is_free()).for_each(|slot| self.add(*slot));
         }
     }
 
@@ -162,9 +168,14 @@ impl Flows {
                 self.moved += 1;
             } else {
                 self.old.remove(self.moved);
-                self.slots.add(slot);
+                self.add(slot);
             }
         }
+    }
+
+    fn add(&mut self, slot: Slot) {
+        let probe = self.slots.add(slot);
+        self.longest_probe = self.longest_probe.max(probe);
     }
 }
 
@@ -223,13 +234,16 @@ impl Table {
         }
     }
 
-    fn add(&mut self, slot: Slot) {
-        let mut at = self.home(slot.tag);
+    /// Answers how many slots behind its home that is.
+    fn add(&mut self, slot: Slot) -> usize {
+        let home = self.home(slot.tag);
+        let mut at = home;
         while !self.slots[at].is_free() {
             at = self.next(at);
         }
         self.slots[at] = slot;
         self.used += 1;
+        at.wrapping_sub(home) & (self.slots.len() - 1)
     }
 
     /// Frees a slot, and moves back into it what would no longer be found behind a free one.

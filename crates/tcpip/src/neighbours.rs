@@ -171,6 +171,8 @@ pub(crate) struct Neighbours {
     /// Places of strangers, in the order in which they are forgotten.
     strangers: BTreeMap<Stranger, u32>,
     next_stranger: u64,
+    /// Neighbours that were forgotten for others.
+    displaced: u64,
     asks: TokenBucket,
     answer_asks: TokenBucket,
     datagram_asks: TokenBucket,
@@ -192,6 +194,7 @@ impl Neighbours {
             uses: 0,
             strangers: BTreeMap::new(),
             next_stranger: 0,
+            displaced: 0,
             asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
             answer_asks: TokenBucket::new(ANSWER_ASK_INTERVAL, ANSWER_ASK_BURST),
             datagram_asks: TokenBucket::new(ASK_INTERVAL, ASK_BURST),
@@ -256,6 +259,11 @@ impl Neighbours {
     /// How many neighbours are known or asked for.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many were forgotten for others, since there were as many as may be.
+    pub(crate) fn displaced(&self) -> u64 {
+        self.displaced
     }
 
     /// The address of a neighbour, if it is known and need not be asked for.
@@ -529,6 +537,7 @@ impl Neighbours {
     fn forget(&mut self, place: Option<u32>) {
         let Some(place) = place else { return };
         let Some(key) = self.entries.get(place).map(|entry| entry.key) else { return };
+        self.displaced += 1;
         for Waiting { packet, back } in self.remove(place) {
             match back {
                 Some(mac) => self.given_up.back.push((key, mac, packet)),

@@ -162,6 +162,8 @@ pub struct Counters {
     pub changes_refused: u64,
     /// Answers that were sent to the station from which that came what they answer, since as many neighbours were asked for as may be.
     pub answers_sent_back: u64,
+    /// Neighbours that were forgotten for others, since as many were known or asked for as may be.
+    pub neighbours_displaced: u64,
     /// Packets that filters have consumed.
     pub packets_consumed: u64,
     /// Packets that filters have answered.
@@ -370,7 +372,7 @@ impl Stack {
 
     /// What was counted.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { neighbours_displaced: self.neighbours.displaced(), ..self.counters }
     }
 
     /// What was dropped.

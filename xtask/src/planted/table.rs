@@ -166,9 +166,16 @@ pub(super) const FINDERS: &[Finder] = &[
         package: SIM,
         kind: Unit,
         tests: "sim_sweep_attacks",
-        bugs: &["answers_refused", "reports_unbounded", "resets_unbounded"],
+        bugs: &[
+            "answers_refused",
+            "hash_unkeyed",
+            "neighbours_unprotected",
+            "reports_unbounded",
+            "resets_unbounded",
+        ],
     },
     Finder { package: SIM, kind: Unit, tests: "flows_share_fairly", bugs: &["window_not_reduced"] },
+    Finder { package: SIM, kind: Unit, tests: "sim_sweep_fairness", bugs: &["window_not_reduced"] },
     Finder { package: SIM, kind: Unit, tests: "a_hostile_line", bugs: &["sim_queue_unbounded"] },
     Finder { package: SIM, kind: Unit, tests: "sim_sweep_black_holes", bugs: &["black_hole_unseen"] },
     Finder { package: TCPIP, kind: Unit, tests: "connection::tests::searching", bugs: &["probe_is_congestion"] },
@@ -303,6 +310,8 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("resets_unbounded", TCPIP),
     ("time_wait_unbounded", TCPIP),
     ("window_not_reduced", TCPIP),
+    ("hash_unkeyed", TCPIP),
+    ("neighbours_unprotected", TCPIP),
 ];
 
 const NET: &str = "sunstar-net";

@@ -1,6 +1,8 @@
 //! httpd as a process, with each driver, on one shard and on two.
 
 mod abuse;
+#[path = "../../../../crates/sim/src/tests/hosts/attacker.rs"]
+mod attacker;
 mod attacks;
 mod black_holes;
 mod client;
@@ -8,6 +10,9 @@ mod crowd;
 mod dhcp;
 mod dhcpv6;
 mod files;
+#[path = "../../../../crates/sim/src/tests/hosts/frames.rs"]
+mod frames;
+mod hostile;
 mod ipv6;
 mod memory;
 mod metrics;

@@ -19,6 +19,18 @@ fn finds_what_was_inserted() {
 }
 
 #[test]
+fn long_probes_are_told() {
+    let mut flows = Flows::new(100);
+    for place in 0..10 {
+        flows.insert(7, place).expect("there is room");
+        assert_eq!(flows.longest_probe(), place as usize);
+    }
+    flows.insert(40, 10).expect("there is room");
+    flows.remove(7, 3);
+    assert_eq!(flows.longest_probe(), 9, "the longest that ever was");
+}
+
+#[test]
 fn refuses_more_than_its_limit() {
     let mut flows = Flows::new(2);
     assert_eq!([flows.insert(1, 1), flows.insert(2, 2), flows.insert(3, 3)], [Ok(()), Ok(()), Err(Full)]);

@@ -148,14 +148,15 @@ impl Agreement {
     pub(super) fn mss(&self, ours: &Options, theirs: &TcpOptions) -> u16 {
         /// RFC 9293 §3.7.1: what is taken by who does not say.
         const DEFAULT_MSS: u16 = 536;
-        /// As in Linux (`TCP_MIN_SND_MSS`): who takes less would have us send more headers than bytes.
-        const LEAST_MSS: u16 = 48;
         let options = if self.has_timestamps { 12 } else { 0 };
         let theirs = theirs.mss.map_or(DEFAULT_MSS, Into::into);
         let theirs = if planted::is("mss_believed") { theirs } else { theirs.max(LEAST_MSS) };
         theirs.min(ours.mss).max(options + 1) - options
     }
 }
+
+/// As in Linux (`TCP_MIN_SND_MSS`): who takes less would have us send more headers than bytes.
+pub(in crate::tcp) const LEAST_MSS: u16 = 48;
 
 /// How a connection was opened from the other side.
 #[derive(Clone, Copy, Debug)]

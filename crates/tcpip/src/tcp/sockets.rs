@@ -110,6 +110,12 @@ pub struct Counters {
     pub orphans_reset: u64,
     /// How often somebody asked for room to send and got little, since all connections together hold as much as they may.
     pub senders_held_back: u64,
+    /// Connections that ended since the other side had not acknowledged or taken anything in time.
+    pub timed_out: u64,
+    /// SYNs that asked for smaller segments than are sent to anybody.
+    pub small_mss_raised: u64,
+    /// By how many slots an entry of the table of flows was ever put behind where it belongs, at most. It does not grow with floods.
+    pub longest_probe: u64,
 }
 
 /// How full everything is.
@@ -301,7 +307,7 @@ impl Sockets {
 
     /// What was counted.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { longest_probe: self.flows.longest_probe() as u64, ..self.counters }
     }
 
     /// How many connections there are, half-open ones, and ones that are over.

@@ -1,20 +1,14 @@
-//! A hostile station: what it sends, and how it opens connections of its own.
+//! A hostile station: what it sends, and how it opens connections of its own. Frames go in and out; who has it carries them.
+//!
+//! Nothing here knows the simulator: tests over real links attack in the same ways.
 
-use std::net::Ipv4Addr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sunstar_wire::checksum::{Fill, Sum, pseudo_header_v4};
-use sunstar_wire::{
-    Arp, ArpOperation, EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, SackBlock, Seq, TcpFlags,
-    TcpHeader, TcpSegment, Vlan,
-};
+use sunstar_wire::{MacAddr, SackBlock, Seq, TcpFlags, TcpHeader};
 
-use crate::{Random, Sim, StationId};
+use super::frames::{self, Heard};
 
-/// Where it is at home.
-const HOME: Ipv4Addr = Ipv4Addr::new(10, 66, 6, 6);
-/// Bytes of the headers of Ethernet and IP before a segment.
-const BEFORE_TCP: usize = 34;
-const ETHERNET_BYTES: usize = 14;
 /// Ports from here on are those of its connections.
 const FIRST_PORT: u16 = 20_000;
 
@@ -33,6 +27,8 @@ pub(super) enum Attack {
     TinySegments,
     /// Reports that every second byte has arrived (CVE-2019-11477).
     Reports,
+    /// The same of connections that ask for segments of a few bytes (CVE-2019-11479).
+    SmallSegments,
     /// Requests on many connections whose windows stay closed.
     ClosedWindows,
     /// Fragments of packets that are never whole.
@@ -44,13 +40,14 @@ pub(super) enum Attack {
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Syns,
         Self::OwnSyns,
         Self::Acknowledgements,
         Self::OutOfWindow,
         Self::TinySegments,
         Self::Reports,
+        Self::SmallSegments,
         Self::ClosedWindows,
         Self::Fragments,
         Self::Neighbours,
@@ -58,226 +55,289 @@ impl Attack {
     ];
 
     /// How many connections of its own it needs.
-    fn connections(self) -> u16 {
+    pub(super) fn connections(self) -> u16 {
         match self {
             Self::OutOfWindow | Self::TinySegments | Self::Reports => 1,
+            Self::SmallSegments => 10,
             Self::ClosedWindows => 100,
             _ => 0,
         }
     }
+
+    /// The largest segment that it says to take.
+    fn mss(self) -> u16 {
+        if self == Self::SmallSegments { 8 } else { 1_460 }
+    }
+}
+
+/// Whom it attacks.
+pub(super) struct Target {
+    pub(super) victim: IpAddr,
+    pub(super) port: u16,
+    /// Those in whose names it speaks.
+    pub(super) clients: Vec<IpAddr>,
+    /// What has the victim answer on a connection, and of how many bytes of the answer something can be reported.
+    pub(super) request: Vec<u8>,
+    pub(super) answer_bytes: u32,
 }
 
 /// A connection of its own that the victim has answered.
 #[derive(Clone, Copy)]
 struct Peer {
     port: u16,
-    /// The victim's first byte.
+    /// The victim's SYN.
     theirs: Seq,
+    /// The end of what has come.
+    heard: Seq,
 }
 
-/// The first byte of each of its streams.
-const OURS: Seq = Seq::new(1_000_001);
+/// The SYN of each of its streams.
+const OURS: Seq = Seq::new(1_000_000);
+
+/// What went over its cable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) sent: u64,
+    pub(super) heard: u64,
+}
 
 pub(super) struct Attacker {
-    station: StationId,
-    victim: Ipv4Addr,
+    attack: Attack,
+    mac: MacAddr,
+    /// Where it is at home.
+    home: IpAddr,
+    target: Target,
     /// Known when the victim has answered.
     victim_mac: Option<MacAddr>,
-    port: u16,
-    clients: Vec<Ipv4Addr>,
-    attack: Attack,
-    random: Random,
     peers: Vec<Peer>,
     count: u32,
+    state: u64,
+    out: VecDeque<Vec<u8>>,
+    pub(super) traffic: Traffic,
 }
 
 impl Attacker {
-    pub(super) fn new(
-        station: StationId,
-        (victim, port): (Ipv4Addr, u16),
-        clients: Vec<Ipv4Addr>,
-        attack: Attack,
-        random: Random,
-    ) -> Self {
-        Self { station, victim, victim_mac: None, port, clients, attack, random, peers: Vec::new(), count: 0 }
+    pub(super) fn new(attack: Attack, mac: MacAddr, target: Target, seed: u64) -> Self {
+        let home = match target.victim {
+            IpAddr::V4(victim) => Ipv4Addr::new(victim.octets()[0], 66, 6, 6).into(),
+            IpAddr::V6(_) => of_the_link(target.victim, 0x6666, 6),
+        };
+        let (peers, out, traffic) = (Vec::new(), VecDeque::new(), Traffic::default());
+        Self { attack, mac, home, target, victim_mac: None, peers, count: 0, state: seed, out, traffic }
     }
 
+    /// The next frame that it sends.
+    pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let frame = self.out.pop_front()?;
+        self.traffic.sent += 1;
+        Some(frame)
+    }
+
+    /// Any number (SplitMix64).
     fn number(&mut self) -> u32 {
-        u32::try_from(self.random.below(1 << 32)).expect("32 bits")
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u32::try_from((mixed ^ (mixed >> 31)) >> 32).expect("32 bits")
     }
 
     fn port(&mut self) -> u16 {
-        u16::try_from(self.random.below(1 << 16)).expect("16 bits")
+        u16::try_from(self.number() >> 16).expect("16 bits")
     }
 
-    /// An address of the link that nobody has, and not that of all stations.
-    fn stranger(&mut self) -> Ipv4Addr {
-        let [_, high, low, last] = self.number().to_be_bytes();
-        Ipv4Addr::new(10, 128 | high >> 2, low, last)
+    /// An address of the link that nobody has.
+    fn stranger(&mut self) -> IpAddr {
+        of_the_link(self.target.victim, 0, self.number())
     }
 
-    /// Asks for the victim, which so learns where it is, and opens its connections.
-    pub(super) fn begin(&mut self, sim: &mut Sim) {
-        let request = Arp::request(sim.station_address(self.station), HOME, self.victim);
-        self.frame(sim, EtherType::ARP, MacAddr::BROADCAST, &[&request.to_bytes()]);
-        sim.run_for(std::time::Duration::from_millis(10)).unwrap();
-        self.listen(sim);
-        assert!(self.victim_mac.is_some(), "the victim has answered");
-        // Each shard of the victim asks where it is, and then answers; some of what waits for that is lost.
-        for _ in 0..4 {
-            for port in (FIRST_PORT..).take(self.attack.connections().into()) {
-                if self.peers.iter().all(|peer| peer.port != port) {
-                    let mut syn = self.header(port, TcpFlags::SYN, OURS + u32::MAX, Seq::new(0));
-                    syn.options.mss = 1_460.try_into().ok();
-                    syn.options.is_sack_permitted = true;
-                    self.tcp(sim, HOME, &syn, &[]);
-                }
+    /// Asks for the victim, which so learns where it is.
+    pub(super) fn ask(&mut self) {
+        self.out.push_back(frames::question(self.mac, self.mac, self.home, self.target.victim));
+    }
+
+    /// Asks for those of its connections that were not answered.
+    pub(super) fn open(&mut self) {
+        for port in (FIRST_PORT..).take(self.attack.connections().into()) {
+            if self.peers.iter().all(|peer| peer.port != port) {
+                let mut syn = self.header(port, TcpFlags::SYN, OURS, Seq::new(0));
+                syn.options.is_sack_permitted = true;
+                self.segment(self.home, &syn, &[]);
             }
-            sim.run_for(std::time::Duration::from_millis(10)).unwrap();
-            self.listen(sim);
         }
-        assert_eq!(self.peers.len(), usize::from(self.attack.connections()));
+    }
+
+    /// Whether the victim has answered all that it has to before the attack begins.
+    pub(super) fn is_ready(&self) -> bool {
+        self.victim_mac.is_some() && self.peers.len() == usize::from(self.attack.connections())
+    }
+
+    /// Confirms its connections, and asks for something on them.
+    pub(super) fn confirm(&mut self) {
         for peer in self.peers.clone() {
+            let header = self.header(peer.port, TcpFlags::ACK, OURS + 1, peer.theirs + 1);
             let (window, request) = match self.attack {
-                Attack::ClosedWindows => (0, 1_400),
-                Attack::Reports => (65_000, 1_400),
-                _ => (65_000, 0),
+                Attack::ClosedWindows => (0, self.target.request.clone()),
+                Attack::Reports | Attack::SmallSegments => (65_000, self.target.request.clone()),
+                _ => (65_000, Vec::new()),
             };
-            let header = self.header(peer.port, TcpFlags::ACK, OURS, peer.theirs);
-            self.tcp(sim, HOME, &TcpHeader { window, ..header }, &vec![b'x'; request]);
+            self.segment(self.home, &TcpHeader { window, ..header }, &request);
         }
     }
 
-    /// Notes what has come: where the victim is, and its answers.
-    fn listen(&mut self, sim: &mut Sim) {
-        while let Some(frame) = sim.received_frame(self.station) {
-            if frame.len() < BEFORE_TCP {
-                continue;
+    /// Takes in a frame that has come: where the victim is, its answers, and whom it looks for.
+    pub(super) fn hear(&mut self, frame: &[u8]) {
+        self.traffic.heard += 1;
+        let Some((mac, heard)) = frames::read(frame, self.home) else { return };
+        match heard {
+            Heard::Question { mac, from: IpAddr::V4(from) } => {
+                let IpAddr::V4(home) = self.home else { return };
+                let question = sunstar_wire::Arp::request(mac, from, home);
+                let reply = question.reply(self.mac).to_bytes();
+                self.out.push_back(frames::frame([self.mac, mac], sunstar_wire::EtherType::ARP, &reply));
             }
-            // An ARP packet has the sender's address behind its hardware address.
-            if frame[12..14] == [8, 6] && frame[28..32] == self.victim.octets() {
-                self.victim_mac = Some(MacAddr(frame[6..12].try_into().expect("six bytes")));
+            Heard::Question { mac, from } => {
+                self.out.push_back(frames::announcement([self.mac, mac], from, self.home, self.mac, true));
             }
-            if let Ok(asked) = Arp::parse(&frame[ETHERNET_BYTES..])
-                && frame[12..14] == [8, 6]
-                && asked.tpa == HOME
-                && asked.operation == ArpOperation::Request
-            {
-                let reply = asked.reply(sim.station_address(self.station));
-                self.frame(sim, EtherType::ARP, asked.sha, &[&reply.to_bytes()]);
+            Heard::Segment { src, header, len } if src == self.target.victim => {
+                self.victim_mac = Some(mac);
+                self.on_segment(&header, len);
             }
-            let is_tcp = frame[12..14] == [8, 0] && frame[23] == 6;
-            let Ok(segment) = TcpSegment::parse(&frame[BEFORE_TCP..]) else { continue };
-            let header = segment.header();
-            if is_tcp
-                && header.flags.contains(TcpFlags::SYN)
-                && !self.peers.iter().any(|peer| peer.port == header.dst_port)
-            {
-                self.peers.push(Peer { port: header.dst_port, theirs: header.seq + 1 });
+            Heard::Other { src: Some(src) } if src == self.target.victim => self.victim_mac = Some(mac),
+            Heard::Segment { .. } | Heard::Other { .. } => {}
+        }
+    }
+
+    fn on_segment(&mut self, header: &TcpHeader, len: usize) {
+        let end = header.seq + u32::try_from(len).expect("short");
+        let peer = self.peers.iter_mut().find(|peer| peer.port == header.dst_port);
+        match peer {
+            Some(peer) if end.is_after(peer.heard) => peer.heard = end,
+            None if header.flags.contains(TcpFlags::SYN) && header.dst_port >= FIRST_PORT => {
+                self.peers.push(Peer { port: header.dst_port, theirs: header.seq, heard: header.seq + 1 });
             }
+            _ => {}
         }
     }
 
     fn header(&self, src_port: u16, flags: TcpFlags, seq: Seq, ack: Seq) -> TcpHeader {
-        TcpHeader { flags, seq, ack, window: 65_000, ..TcpHeader::new(src_port, self.port) }
+        let mut header = TcpHeader { flags, seq, ack, window: 65_000, ..TcpHeader::new(src_port, self.target.port) };
+        if flags == TcpFlags::SYN {
+            header.options.mss = self.attack.mss().try_into().ok();
+        }
+        header
     }
 
-    fn frame(&mut self, sim: &mut Sim, ethertype: EtherType, dst: MacAddr, parts: &[&[u8]]) {
-        let src = sim.station_address(self.station);
-        let header = EthernetHeader { dst, src, vlan: Vlan::Untagged, ethertype }.to_bytes();
-        sim.send_frame(self.station, &[&header[..], &parts.concat()].concat());
+    fn macs(&self) -> [MacAddr; 2] {
+        [self.mac, self.victim_mac.expect("it was asked")]
     }
 
-    fn ip(&mut self, sim: &mut Sim, header: &Ipv4Header, payload: &[u8]) {
-        let ip = header.to_bytes(payload.len()).expect("short");
-        let dst = self.victim_mac.expect("it was asked");
-        self.frame(sim, EtherType::IPV4, dst, &[&ip, payload]);
-    }
-
-    fn tcp(&mut self, sim: &mut Sim, src: Ipv4Addr, header: &TcpHeader, payload: &[u8]) {
-        let len = u16::try_from(header.header_len() + payload.len()).expect("short");
-        let pseudo = pseudo_header_v4(src, self.victim, IpProtocol::TCP, len);
-        let tcp = header.to_bytes(Fill::Complete(pseudo + Sum::of(payload)));
-        self.ip(sim, &Ipv4Header::new(IpProtocol::TCP, src, self.victim), &[&tcp, payload].concat());
+    fn segment(&mut self, src: IpAddr, header: &TcpHeader, payload: &[u8]) {
+        self.out.push_back(frames::segment(self.macs(), [src, self.target.victim], header, payload));
     }
 
     /// Sends one more.
-    pub(super) fn send(&mut self, sim: &mut Sim) {
+    pub(super) fn send(&mut self) {
         self.count += 1;
         match self.attack {
-            Attack::Syns | Attack::OwnSyns | Attack::LikeSums => self.send_syn(sim),
+            Attack::Syns | Attack::OwnSyns | Attack::LikeSums => self.send_syn(),
             Attack::Acknowledgements => {
                 let (src, port) = (self.stranger(), self.port());
                 let [seq, ack] = [self.number(), self.number()].map(Seq::new);
                 let header = self.header(port, TcpFlags::ACK, seq, ack);
-                self.tcp(sim, src, &header, &[]);
+                self.segment(src, &header, &[]);
             }
             Attack::OutOfWindow => {
                 let flags = [TcpFlags::ACK, TcpFlags::RST, TcpFlags::SYN, TcpFlags::RST | TcpFlags::ACK];
-                let flags = flags[self.random.index(4)];
+                let flags = flags[self.number() as usize % 4];
                 let [seq, ack] = [self.number(), self.number()].map(Seq::new);
                 let (src, port) = if self.count.is_multiple_of(2) {
-                    (HOME, self.peers[0].port)
+                    (self.home, FIRST_PORT)
                 } else {
-                    (self.clients[self.random.index(self.clients.len())], self.port())
+                    let client = self.number() as usize % self.target.clients.len();
+                    (self.target.clients[client], self.port())
                 };
                 let header = self.header(port, flags, seq, ack);
-                self.tcp(sim, src, &header, &[]);
+                self.segment(src, &header, &[]);
             }
-            Attack::TinySegments | Attack::Reports | Attack::ClosedWindows => self.send_on_connection(sim),
+            Attack::TinySegments | Attack::Reports | Attack::SmallSegments | Attack::ClosedWindows => {
+                self.send_on_connection();
+            }
             Attack::Fragments => {
                 let (src, identification) = (self.stranger(), self.port());
-                let offset = u16::try_from(8 * self.random.below(1_000)).expect("short");
-                let fragment = Fragment::new(offset, true).expect("a multiple of eight");
-                let header = Ipv4Header {
-                    fragment,
-                    identification,
-                    dont_fragment: false,
-                    ..Ipv4Header::new(IpProtocol::UDP, src, self.victim)
-                };
-                self.ip(sim, &header, &[0; 64]);
+                let offset = 8 * (self.port() % 1_000);
+                let fragment = frames::fragment(self.macs(), [src, self.target.victim], identification, offset);
+                self.out.push_back(fragment);
             }
-            Attack::Neighbours => {
-                let (src, [_, _, high, low]) = (self.stranger(), self.number().to_be_bytes());
-                let request = Arp::request(MacAddr([6, 6, 6, 6, high, low]), src, self.victim);
-                self.frame(sim, EtherType::ARP, MacAddr::BROADCAST, &[&request.to_bytes()]);
-            }
+            Attack::Neighbours => self.send_neighbour(),
         }
     }
 
-    fn send_syn(&mut self, sim: &mut Sim) {
-        let seq = Seq::new(self.number());
-        let (src, port) = match self.attack {
-            Attack::OwnSyns => (HOME, self.port()),
-            Attack::LikeSums => {
-                let port = self.port();
-                (Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 0)) + u32::from(u16::MAX - port)), port)
-            }
-            _ => (self.stranger(), self.port()),
-        };
-        let mut header = self.header(port, TcpFlags::SYN, seq, Seq::new(0));
-        header.options.mss = 1_460.try_into().ok();
-        self.tcp(sim, src, &header, &[]);
+    /// Asks for the victim in the name of somebody who is not there; by IPv6 such ones also tell of themselves.
+    fn send_neighbour(&mut self) {
+        let (stranger, [_, _, high, low]) = (self.stranger(), self.number().to_be_bytes());
+        let told = MacAddr([6, 6, 6, 6, high, low]);
+        self.out.push_back(if stranger.is_ipv6() && self.count.is_multiple_of(2) {
+            frames::announcement(self.macs(), self.target.victim, stranger, told, true)
+        } else {
+            frames::question(self.mac, told, stranger, self.target.victim)
+        });
     }
 
-    fn send_on_connection(&mut self, sim: &mut Sim) {
+    fn send_syn(&mut self) {
+        let (seq, port) = (Seq::new(self.number()), self.port());
+        let src = match self.attack {
+            Attack::OwnSyns => self.home,
+            Attack::LikeSums => of_the_link(self.target.victim, 0, u32::from(u16::MAX - port)),
+            _ => self.stranger(),
+        };
+        let header = self.header(port, TcpFlags::SYN, seq, Seq::new(0));
+        self.segment(src, &header, &[]);
+    }
+
+    fn send_on_connection(&mut self) {
         let peer = self.peers[self.count as usize % self.peers.len()];
-        let mut header = self.header(peer.port, TcpFlags::ACK, OURS, peer.theirs);
+        let requested = u32::try_from(self.target.request.len()).expect("short");
+        let mut header = self.header(peer.port, TcpFlags::ACK, OURS + 1 + requested, peer.theirs + 1);
+        let hole = |from: Seq, count: u32| Some(SackBlock { left: from + 2 * count, right: from + (2 * count + 1) });
         match self.attack {
             Attack::TinySegments => {
-                header.seq = OURS + 1 + 2 * (self.count % 30_000);
-                self.tcp(sim, HOME, &header, b"x");
+                header.seq = OURS + 2 + 2 * (self.count % 30_000);
+                self.segment(self.home, &header, b"x");
             }
             Attack::Reports => {
-                header.seq = OURS + 1_400;
-                let hole = peer.theirs + 1 + 2 * (self.count % 699);
-                header.options.sack = [SackBlock { left: hole, right: hole + 1 }].into_iter().collect();
-                self.tcp(sim, HOME, &header, &[]);
+                let holes = self.target.answer_bytes / 2 - 1;
+                header.options.sack = hole(peer.theirs + 2, self.count % holes).into_iter().collect();
+                self.segment(self.home, &header, &[]);
             }
-            _ => {
-                header.seq = OURS + 1_400;
-                self.tcp(sim, HOME, &TcpHeader { window: 0, ..header }, &[]);
+            Attack::SmallSegments => {
+                // Now and then it takes all, so that more come.
+                let round = self.count / u32::try_from(self.peers.len()).expect("few");
+                if round.is_multiple_of(16) {
+                    header.ack = peer.heard;
+                } else {
+                    let end = peer.heard - (peer.theirs + 1);
+                    let from = peer.theirs + 1 + end.saturating_sub(400);
+                    header.ack = from;
+                    header.options.sack = hole(from + 1, round % 200).into_iter().collect();
+                }
+                self.segment(self.home, &header, &[]);
             }
+            _ => self.segment(self.home, &TcpHeader { window: 0, ..header }, &[]),
+        }
+    }
+}
+
+/// One of very many addresses of the victim's link that no host has.
+fn of_the_link(victim: IpAddr, kind: u16, number: u32) -> IpAddr {
+    match victim {
+        IpAddr::V4(victim) => {
+            let first = u32::from(Ipv4Addr::new(victim.octets()[0], 128, 0, 0));
+            Ipv4Addr::from(first + (number & 0x3f_ffff)).into()
+        }
+        IpAddr::V6(victim) => {
+            let [a, b, c, d, ..] = victim.segments();
+            let [high, low] = [number >> 16, number & 0xffff].map(|word| u16::try_from(word).expect("16 bits"));
+            Ipv6Addr::new(a, b, c, d, 0x66, kind, high, low).into()
         }
     }
 }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::fairness::jain;
 use crate::tests::support::*;
 use crate::{Chance, LinkOptions, NativeOptions, PortOptions, Sim, SimOptions};
 
@@ -103,9 +104,8 @@ fn fairness() -> f64 {
     }
     sim.run_for(Duration::from_secs(60)).unwrap();
     let shares = [counts[0].get(), counts[1].get()].map(|bytes| bytes as f64);
-    let sum: f64 = shares.iter().sum();
-    assert!(sum * 8.0 > 0.9 * 600e6, "the line is in use: {shares:?}");
-    sum * sum / (2.0 * shares.iter().map(|share| share * share).sum::<f64>())
+    assert!(shares.iter().sum::<f64>() * 8.0 > 0.9 * 600e6, "the line is in use: {shares:?}");
+    jain(&shares)
 }
 
 #[test]

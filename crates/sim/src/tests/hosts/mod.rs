@@ -3,7 +3,9 @@
 mod attacker;
 mod attacks;
 mod black_holes;
+mod fairness;
 mod faults;
+mod frames;
 mod goodput;
 mod links;
 mod sweep;

@@ -6,7 +6,7 @@ use sunstar_wire::{AddressPair, FastOpenOption, FourTuple, Seq, TcpFlags, TcpHea
 use super::listen::Listener;
 use super::{Event, Origin, Place, SocketId, Sockets, Waiting, bound_at};
 use crate::neighbours::{Errand, Station};
-use crate::tcp::connection::{Connection, Reply, Segment, State};
+use crate::tcp::connection::{Connection, Failure, LEAST_MSS, Reply, Segment, State};
 use crate::tcp::fast_open::Decision;
 use crate::tcp::half_open::{self, HalfOpen};
 use crate::tcp::time_wait;
@@ -118,11 +118,14 @@ impl Sockets {
             let Some(entry) = self.connections.get_mut(place) else { continue };
             let state = entry.connection.state();
             if entry.connection.is_abandoned(now) {
+                self.counters.timed_out += 1;
                 self.abort_place(now, place, None);
                 continue;
             }
             entry.connection.handle_timeout(now);
             let has_ended = entry.connection.state() != state;
+            let is_silent = entry.connection.failure() == Some(Failure::TimedOut);
+            self.counters.timed_out += u64::from(has_ended && is_silent);
             // What it wants to send sets its timer anew.
             self.after_change(now, place);
             if has_ended {
@@ -303,6 +306,7 @@ impl Sockets {
     fn on_syn(&mut self, now: Instant, flow: FourTuple, at: u32, segment: &Segment, origin: Origin) {
         let syn = &segment.header;
         let Some(listener) = self.listeners.get(at) else { return };
+        self.counters.small_mss_raised += u64::from(syn.options.mss.is_some_and(|mss| mss.get() < LEAST_MSS));
         if !listener.has_room() {
             self.counters.syns_dropped += 1;
             return;

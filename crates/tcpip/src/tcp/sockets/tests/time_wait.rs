@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sunstar_wire::{FourTuple, Seq, TcpFlags, TcpHeader};
 
-use super::{Limits, ListenerId, Options, SocketId, Sockets, Two};
+use super::{Limits, ListenerId, Options, SocketId, Sockets, TIME_WAIT, Two};
 use crate::tcp::connection::{Outgoing, Segment, State};
 use crate::tcp::secret::Secret;
 use crate::tcp::sockets::Place;
@@ -31,6 +31,35 @@ fn reopen(two: &mut Two, flow: &FourTuple) -> (SocketId, FourTuple, Outgoing) {
     assert!(two.carry(0));
     let (flow, answer) = two.stacks[1].poll_transmit(two.now, 1_000).expect("an answer");
     (id, flow, answer)
+}
+
+/// As many are remembered as may be; those that end afterwards are forgotten at once, and counted.
+#[test]
+fn those_beyond_the_limit_are_forgotten_at_once() {
+    let (mut two, listener) = Two::listening(Limits { time_wait: 2, ..Limits::DEFAULT }, 8);
+    let mut flows = Vec::new();
+    for ended in 1..=5 {
+        let client = two.connect();
+        two.run();
+        flows.push(two.stacks[0].flow(client).expect("it is ours"));
+        let server = two.stacks[1].accept(listener).expect("the connection is open");
+        two.stacks[1].release(two.now, server);
+        two.run();
+        two.stacks[0].release(two.now, client);
+        two.run();
+        let counts = two.stacks[1].counts();
+        assert_eq!((counts, two.stacks[1].levels().flows), ([0, 0, ended.min(2)], ended.min(2)));
+        assert_eq!(two.stacks[1].counters().time_wait_dropped, ended.saturating_sub(2) as u64);
+    }
+    // What comes late for one that is forgotten is for nobody; for one that is not, it is known.
+    for (flow, resets) in [(flows[4], 1), (flows[0], 1)] {
+        let header = TcpHeader { flags: TcpFlags::FIN | TcpFlags::ACK, seq: Seq::new(1), ..TcpHeader::default() };
+        two.stacks[1].handle_segment(two.now, flow, Segment { header, ..Segment::default() });
+        assert_eq!(two.stacks[1].counters().resets_sent, resets);
+    }
+    // Their places are free when their time is over.
+    two.wait(TIME_WAIT + Duration::from_secs(1));
+    assert_eq!((two.stacks[1].counts(), two.stacks[1].counters().time_wait_dropped), ([0; 3], 3));
 }
 
 /// RFC 9293 §3.10.7.4: a SYN that is not heard gets the last acknowledgement again, and all is remembered as before.
