@@ -1,5 +1,5 @@
-//! google/packetdrill's scripts against Sunstar's sockets, or against the kernel. The tool and its scripts are the user's: nothing of them
-//! is in the repository.
+//! packetdrill's scripts against Sunstar's sockets, or against the kernel. google/packetdrill and its scripts are the user's: nothing of them
+//! is in the repository, which has scripts of its own.
 
 mod scripts;
 mod tools;
@@ -29,8 +29,8 @@ pub(crate) struct Options {
     /// The tool, built from its sources
     #[arg(long, value_name = "FILE")]
     bin: PathBuf,
-    /// The folder of scripts, with all folders in it
-    #[arg(long, value_name = "DIR")]
+    /// The folder of scripts, with all folders in it; without it the repository's own ones
+    #[arg(long, value_name = "DIR", default_value_os_t = root().join("crates/packetdrill/scripts"))]
     scripts: PathBuf,
     /// Run against the kernel, each script in a network namespace of its own
     #[arg(long)]

@@ -286,17 +286,21 @@ impl Machine {
     /// Lets time pass up to a point.
     pub(crate) fn sleep(&self, micros: u64) {
         let until = self.micros() + micros;
+        self.pause_for_ended(micros);
         let mut world = self.enter();
-        if micros > 1 && core::mem::take(&mut world.has_ended) {
-            // It takes note of what has come of its call while the script waits: the tool's lock is free only then.
-            drop(world);
-            thread::sleep(PAUSE);
-            world = self.enter();
-        }
         while let Some(due) = world.deadline().filter(|due| due.as_micros() <= until) {
             world = self.pass(world, due);
         }
         self.clock.fetch_max(until, Ordering::Relaxed);
+        drop(world);
+        self.pause_for_ended(micros);
+    }
+
+    /// A thread whose call has ended takes note of what has come of it while the script waits: the tool's lock is free only then.
+    fn pause_for_ended(&self, micros: u64) {
+        if micros > 1 && core::mem::take(&mut self.enter().has_ended) {
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Lets time pass to where something is due, and that happen.

@@ -1,13 +1,13 @@
 //! The plug-in as packetdrill uses it: loaded by its file, driven through the structure of functions, with packets made here.
 
-use std::ffi::{CString, c_int, c_void};
-use std::mem::MaybeUninit;
-use std::path::PathBuf;
+mod plug_in;
+
+use std::ffi::{c_int, c_void};
 use std::thread;
 
-use libc::{AF_INET, SOCK_STREAM, sockaddr_in, timeval};
+use libc::{AF_INET, SOCK_STREAM, sockaddr_in};
+use plug_in::Host;
 use sunstar_packet::Buffer;
-use sunstar_packetdrill::interface::{Interface, Userdata};
 use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
 use sunstar_wire::{AddressPair, IpProtocol, Ipv4Header, Ipv4Packet, Seq, TcpFlags, TcpHeader, TcpOptions, TcpSegment};
 
@@ -15,56 +15,8 @@ const OURS: [u8; 4] = [192, 168, 0, 1];
 const THEIRS: [u8; 4] = [192, 0, 2, 1];
 const PORT: u16 = 8_080;
 
-type Init = unsafe extern "C" fn(*const i8, *mut Interface);
-
-/// The functions, and what each of them gets first.
-#[derive(Clone, Copy)]
-struct Host {
-    functions: Interface,
-}
-
-// SAFETY: the functions may be called by several threads; nothing else is in it.
-unsafe impl Send for Host {}
-
-/// The library that cargo has built beside this test.
-fn library() -> PathBuf {
-    let test = std::env::current_exe().expect("the test is a file");
-    let folder = test.parent().expect("it lies in a folder");
-    let name = "libsunstar_packetdrill.so";
-    let beside = folder.join(name);
-    if beside.exists() { beside } else { folder.parent().expect("deps lies in a folder").join(name) }
-}
-
-fn load() -> Host {
-    let path = CString::new(library().into_os_string().into_encoded_bytes()).expect("a path");
-    // SAFETY: the library is our own, and is never unloaded.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL | libc::RTLD_NODELETE) };
-    assert!(!handle.is_null(), "the library can be loaded");
-    // SAFETY: the name is a C string.
-    let symbol = unsafe { libc::dlsym(handle, c"packetdrill_interface_init".as_ptr()) };
-    assert!(!symbol.is_null(), "it has the one symbol");
-    // SAFETY: that is the symbol's type.
-    let init = unsafe { std::mem::transmute::<*mut c_void, Init>(symbol) };
-    let mut functions = MaybeUninit::<Interface>::uninit();
-    // SAFETY: there is room for the functions, which it fills in.
-    let functions = unsafe {
-        init(c"ipv4=192.168.0.1/16".as_ptr(), functions.as_mut_ptr());
-        functions.assume_init()
-    };
-    Host { functions }
-}
-
+/// A peer, in packets.
 impl Host {
-    fn data(self) -> Userdata {
-        self.functions.userdata
-    }
-
-    fn micros(self) -> i64 {
-        let mut time = timeval { tv_sec: 0, tv_usec: 0 };
-        assert_eq!((self.functions.gettimeofday)(self.data(), &mut time, std::ptr::null_mut()), 0);
-        time.tv_sec * 1_000_000 + time.tv_usec
-    }
-
     /// Sends a packet to the stack.
     fn inject(self, header: TcpHeader, payload: &[u8]) {
         let addresses = AddressPair::V4 { src: THEIRS.into(), dst: OURS.into() };
@@ -113,7 +65,7 @@ fn errno() -> i32 {
 /// One after the other, since there is one world for a process.
 #[test]
 fn a_script_of_calls_and_packets() {
-    let host = load();
+    let host = plug_in::load("ipv4=192.168.0.1/16");
     let listener = host.listener();
     assert_eq!(time_passes_when_it_is_waited_for(host), 0);
     let accepted = a_call_that_blocks_ends_in_its_time(host, listener);

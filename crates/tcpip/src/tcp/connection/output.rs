@@ -215,8 +215,9 @@ impl Connection {
         let len = self.unsent_bytes.min(room).min(record);
         // Dividing takes long.
         let len = if len > outgoing.mss { len.min(self.burst_len(max_len, outgoing.mss)) } else { len };
-        // Several segments at once are full ones, unless nothing follows.
-        let odd = if len > outgoing.mss && len < self.unsent_bytes.min(record) { len % outgoing.mss } else { 0 };
+        // Several segments at once are full ones, unless nothing follows, and the last one may be small.
+        let is_cut = len > outgoing.mss && (len < self.unsent_bytes.min(record) || self.is_end_held(len, outgoing.mss));
+        let odd = if is_cut { len % outgoing.mss } else { 0 };
         let len = len - odd;
         if len > 0 && len == record || self.is_worth_sending(len, congestion, outgoing.mss) {
             if len > 0 && self.is_held_by_pace(now) {
@@ -265,11 +266,19 @@ impl Connection {
         if ends_stream && (len == 0 || congestion > 0 || self.in_flight() == 0) {
             return true;
         }
-        if (self.may_send_little || self.must_push && is_last) && len > 0 {
-            return true;
-        }
+        len >= mss || len > 0 && self.is_worth_sending_alone(len, is_last)
+    }
+
+    /// The same of a few bytes that are no full segment, and perhaps the last ones that wait.
+    fn is_worth_sending_alone(&self, len: u32, is_last: bool) -> bool {
         let may_be_small = !self.is_corked && (self.options.is_no_delay || !self.has_small_in_flight());
-        len >= mss || (len > 0 && (is_last && may_be_small || len >= self.max_snd_wnd / 2))
+        self.may_send_little || is_last && (self.must_push || may_be_small) || len >= self.max_snd_wnd / 2
+    }
+
+    /// Whether the end of what waits, which makes no full segment behind others, is to wait for more bytes or for an acknowledgement.
+    fn is_end_held(&self, len: u32, mss: u32) -> bool {
+        let end = len % mss;
+        end > 0 && len < self.record_len() && self.fin != Fin::Queued && !self.is_worth_sending_alone(end, true)
     }
 
     /// The payload of a full segment that leaves now, beside what it reports (RFC 6691 §2).

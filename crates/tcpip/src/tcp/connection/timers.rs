@@ -175,7 +175,7 @@ impl Connection {
             self.look_for_black_hole(now);
         }
         self.rto.on_timeout();
-        self.set_timer(Purpose::Timeout, now + self.rto.timeout());
+        self.set_timer(Purpose::Timeout, self.within_user_timeout(now, now + self.rto.timeout()));
     }
 
     fn on_persist_timeout(&mut self, now: Instant) {
@@ -192,13 +192,23 @@ impl Connection {
             self.announce_urgent();
         }
         self.rto.on_timeout();
-        self.set_timer(Purpose::Persist, now + self.rto.timeout());
+        self.set_timer(Purpose::Persist, self.within_user_timeout(now, now + self.rto.timeout()));
+    }
+
+    /// When the application has waited long enough (RFC 5482), if it has said how long that is.
+    fn user_timeout_at(&self) -> Option<Instant> {
+        // What was sent late is not overdue because the other side had nothing to say before.
+        let since = self.queues.as_ref().map_or(self.last_heard_at, |queues| queues.busy_since.max(self.last_heard_at));
+        self.options.user_timeout.map(|limit| since + limit)
     }
 
     fn is_user_timeout_over(&self, now: Instant) -> bool {
-        // What was sent late is not overdue because the other side had nothing to say before.
-        let since = self.queues.as_ref().map_or(self.last_heard_at, |queues| queues.busy_since.max(self.last_heard_at));
-        self.options.user_timeout.is_some_and(|limit| now - since >= limit)
+        self.user_timeout_at().is_some_and(|end| end <= now)
+    }
+
+    /// A time to wait until, or the application's if that comes before: it is not to be told late because we ask ever more seldom.
+    fn within_user_timeout(&self, now: Instant, deadline: Instant) -> Instant {
+        self.user_timeout_at().filter(|end| *end > now).map_or(deadline, |end| end.min(deadline))
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {

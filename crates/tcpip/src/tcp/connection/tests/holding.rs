@@ -23,6 +23,25 @@ fn corked_bytes_wait_to_be_a_segment() {
     assert_eq!(script.sent_data(), [(1_501, 100)]);
 }
 
+/// Of segments that leave as one the last is not smaller than if each left alone (RFC 9293 §3.7.4; tcp(7), `TCP_CORK`).
+#[test]
+fn the_end_of_a_burst_waits_as_it_would_alone() {
+    let burst = |script: &mut Script| script.connection.poll_transmit(script.now, 60_000).map(|sent| sent.len);
+    let plain = || Script::established(Options { burst_segments: 10, ..PLAIN });
+    let mut script = plain();
+    script.connection.set_corked(true);
+    script.send(1, 2_500);
+    assert_eq!([burst(&mut script), burst(&mut script)], [Some(2_000), None]);
+    script.connection.set_corked(false);
+    assert_eq!([burst(&mut script), burst(&mut script)], [Some(500), None]);
+    script.send(2_501, 2_500);
+    assert_eq!([burst(&mut script), burst(&mut script)], [Some(2_000), None], "a small one is under way");
+
+    let mut script = plain();
+    script.send(1, 2_500);
+    assert_eq!([burst(&mut script), burst(&mut script)], [Some(2_500), None], "none is");
+}
+
 /// What ends the stream leaves with it.
 #[test]
 fn the_end_lifts_the_cork() {
