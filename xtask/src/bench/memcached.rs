@@ -52,7 +52,8 @@ impl Options {
     }
 }
 
-/// Runs everything and prints the tables; they also go to `memcached.md` in `target/bench`.
+/// Runs everything and prints the tables; they also go to `memcached.md` in `target/bench`, and those of a run of everything to
+/// `docs/benchmarks.md`.
 ///
 /// # Errors
 /// If a program can't be built or is missing, there may be no network namespace, or our own server or the load fails.
@@ -67,7 +68,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         return namespace::enter(&[&world::PROGRAMS[..], &[("memcached", "memcached")]].concat());
     }
     world::set_up()?;
-    let mut text = page::head(&machine::command_line())?;
+    let mut text = page::brief_head(&machine::command_line())?;
     text.push_str(&format!(
         "- memcached: {}\n- rounds: {} of {} s, interleaved, order rotated; server on processor {SERVER_CPU}, load (seawreck) on \
          {LOAD_CPU}; keys of {KEY_BYTES} bytes, values of {VALUE_BYTES}\n",
@@ -84,7 +85,13 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if options.asks_for(FOREIGN) {
         text.push_str(&foreign::contest(options)?);
     }
-    page::write("memcached.md", &text)
+    page::write("memcached.md", &text)?;
+    // Only a whole one takes the place of a whole one.
+    if options.only.is_empty() {
+        page::publish("memcached", &page::as_section("memcached beside the original", &text))
+    } else {
+        Ok(())
+    }
 }
 
 fn measure(contest: Contest, options: &Options) -> Result<Table> {

@@ -100,7 +100,8 @@ impl Contest {
 /// Requests per second of the open loop, which are whole ones on each connection.
 const OPEN_RATE: u32 = 19_200;
 
-/// Runs everything and prints the tables; they also go to `seawreck.md` in `target/bench`.
+/// Runs everything and prints the tables; they also go to `seawreck.md` in `target/bench`, and those of a run of everything to
+/// `docs/benchmarks.md`.
 ///
 /// # Errors
 /// If a program can't be built, or a server or a load generator fails.
@@ -111,7 +112,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     ensure!(!contests.is_empty() || has_memcached || has_idle, "no contest's name contains any of {:?}", options.only);
     let packages = ["--package", "httpd", "--package", "seawreck", "--package", "sunstar-bench-http"];
     ensure!(run_program(cargo(&["build", "--release"]).args(packages))?.success, "the programs don't build");
-    let mut text = page::head(&machine::command_line())?;
+    let mut text = page::brief_head(&machine::command_line())?;
     text.push_str(&format!(
         "- rounds: {} of {} s, interleaved, order rotated; server on processor {SERVER_CPU}, load generator on {LOAD_CPU}; nobody polls while idle\n",
         options.rounds, options.seconds
@@ -128,5 +129,11 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if has_idle {
         text.push_str(&idle::contest(options.connections)?);
     }
-    page::write("seawreck.md", &text)
+    page::write("seawreck.md", &text)?;
+    // Only a whole one takes the place of a whole one.
+    if options.only.is_empty() {
+        page::publish("seawreck", &page::as_section("seawreck beside other load generators", &text))
+    } else {
+        Ok(())
+    }
 }

@@ -10,15 +10,10 @@ use super::pair::{CPUS, scaling};
 use super::plot::{Plot, Series};
 use super::table::{Row, Table};
 use super::{Options, forward, world};
-use crate::bench::machine;
+use crate::bench::{machine, page};
 use crate::command::root;
 
-const PAGE: &str = "docs/benchmarks.md";
 const PLOTS: &str = "docs/benchmarks";
-/// Between these the page is the command's; the rest of it is people's.
-const BEGIN: &str = "<!-- written by cargo xtask bench bypass: begin -->\n";
-const END: &str = "<!-- written by cargo xtask bench bypass: end -->\n";
-const HEAD: &str = "# Benchmarks\n\nHow each is run is in [bench/README.md](../bench/README.md).\n\n";
 
 /// What the tables show.
 const COLUMNS: &str = "- tables: with each is said whom the first of it is compared with by the bars; \"the first's by it\" is the first one's figure \
@@ -200,9 +195,7 @@ fn forwarding(text: &mut String, tables: &[&Table]) {
 /// # Errors
 /// If a file can't be written.
 pub(super) fn publish(section: &str, tables: &[Table]) -> Result<()> {
-    let path = root().join(PAGE);
-    let page = fs::read_to_string(&path).unwrap_or_else(|_| HEAD.to_owned());
-    fs::write(&path, with_section(&page, section)).with_context(|| format!("writing {PAGE}"))?;
+    page::publish("bypass", section)?;
     fs::create_dir_all(root().join(PLOTS)).with_context(|| format!("making {PLOTS}"))?;
     for group in Group::ALL {
         if let Some(name) = group.plot() {
@@ -210,17 +203,8 @@ pub(super) fn publish(section: &str, tables: &[Table]) -> Result<()> {
             fs::write(&path, plot(group, tables).svg()).with_context(|| format!("writing {}", path.display()))?;
         }
     }
-    println!("written to {PAGE} and {PLOTS}");
+    println!("plots written to {PLOTS}");
     Ok(())
-}
-
-/// The page with this section in the place of the one before.
-fn with_section(page: &str, section: &str) -> String {
-    let ours = format!("{BEGIN}{section}{END}");
-    match (page.split_once(BEGIN), page.split_once(END)) {
-        (Some((before, _)), Some((_, after))) => format!("{before}{ours}{after}"),
-        _ => format!("{page}{ours}"),
-    }
 }
 
 fn plot(group: Group, tables: &[Table]) -> Plot {
@@ -250,7 +234,7 @@ fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 mod tests {
     use anyhow::anyhow;
 
-    use super::{BEGIN, END, Table, bars, figures, with_section};
+    use super::{Table, bars, figures};
     use crate::bench::bypass::contest::{Contest, Contestant, Group};
     use crate::bench::bypass::pair::Figures;
 
@@ -276,12 +260,5 @@ mod tests {
         let missing = told(Err(anyhow!("it is not installed")));
         assert!(missing.contains("in the same run | not measured | – |"), "{missing}");
         assert!(missing.contains("| 64 | DPDK's testpmd | not measured: it is not installed | | | |"), "{missing}");
-    }
-
-    #[test]
-    fn a_section_takes_the_place_of_the_one_before_and_of_nothing_else() {
-        let first = with_section("# Title\n", "one\n");
-        assert_eq!(first, format!("# Title\n{BEGIN}one\n{END}"));
-        assert_eq!(with_section(&format!("{first}more\n"), "two\n"), format!("# Title\n{BEGIN}two\n{END}more\n"));
     }
 }
