@@ -1,7 +1,7 @@
-//! httpd on the native stack with VLANs on one TAP, in a network namespace for each test.
+//! httpd on the native stack with VLANs on one device, a TAP or either end of vhost-user, in a network namespace for each test.
 //!
 //! Not every kernel knows VLANs. So a switch of the test gives each VLAN an interface of the kernel without tags: a bridge joins httpd's TAP with
-//! that of the switch, so that the kernel carries tagged frames with all that is left to be done for them.
+//! that of the switch, so that the kernel carries tagged frames with all that is left to be done for them. The other end of vhost-user is the switch's own.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,13 +9,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
-use sunstar_device::{DetachedQueue, Device, Queue, Tap, TapOptions};
+use sunstar_device::{
+    BackOptions, DetachedQueue, Device, FrontOptions, Queue, SharedMemory, Tap, TapOptions, VhostUserBack,
+    VhostUserFront,
+};
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, Checksum, Packet, Pool, PoolOptions};
+use sunstar_packet::{Buffer, Checksum, Packet, PoolOptions};
 
 use super::client::{Client, HELLO};
 use super::dhcp::{Server, wait_until};
@@ -30,7 +33,16 @@ const TAG_BYTES: u32 = 4;
 /// What gives each VLAN an interface, while it lives.
 struct Switch {
     is_over: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     worker: Option<JoinHandle<()>>,
+}
+
+/// Frames that have come from httpd.
+#[derive(Default)]
+struct Seen {
+    /// With the tag of one of the VLANs.
+    tagged: AtomicU64,
+    others: AtomicU64,
 }
 
 impl Switch {
@@ -39,20 +51,25 @@ impl Switch {
         ip("tuntap add dev tap0 mode tap multi_queue");
         ip("link add name br0 type bridge mcast_snooping 0");
         let trunk = open("trunk");
-        let lanes: Vec<_> = vlans.iter().map(|vlan| (*vlan, open(&format!("lane{vlan}")))).collect();
         for name in ["tap0", "trunk"] {
             ip(&format!("link set {name} master br0 up"));
         }
         ip("addr add 10.9.0.1/24 dev br0");
         ip("link set br0 up");
+        Self::at(trunk, vlans)
+    }
+
+    /// The same without what has no tag, where a device leads to httpd.
+    fn at(trunk: DetachedQueue, vlans: &[u16]) -> Self {
+        let lanes: Vec<_> = vlans.iter().map(|vlan| (*vlan, open(&format!("lane{vlan}")))).collect();
         for vlan in vlans {
             ip(&format!("addr add 10.9.{vlan}.1/24 dev lane{vlan}"));
             ip(&format!("addr add 2001:db8:0:{vlan}::1/64 dev lane{vlan} nodad"));
         }
-        let is_over = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&is_over);
-        let worker = spawn(move || carry(trunk, lanes, &flag));
-        Self { is_over, worker: Some(worker) }
+        let (is_over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+        let (flag, counts) = (Arc::clone(&is_over), Arc::clone(&seen));
+        let worker = spawn(move || carry(trunk, lanes, &flag, &counts));
+        Self { is_over, seen, worker: Some(worker) }
     }
 }
 
@@ -71,20 +88,24 @@ fn open(name: &str) -> DetachedQueue {
 
 fn attach(queue: DetachedQueue) -> Box<dyn Queue> {
     let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 4_096 };
-    queue.attach(Rc::new(Pool::new(options).expect("there is memory"))).expect("frames are large enough")
+    let pool = queue.pool(options).expect("there is memory");
+    queue.attach(Rc::new(pool)).expect("frames are large enough")
 }
 
 /// Carries frames between the trunk and the lanes.
-fn carry(trunk: DetachedQueue, lanes: Vec<(u16, DetachedQueue)>, is_over: &AtomicBool) {
+fn carry(trunk: DetachedQueue, lanes: Vec<(u16, DetachedQueue)>, is_over: &AtomicBool, seen: &Seen) {
     let mut trunk = attach(trunk);
     let mut lanes: Vec<_> = lanes.into_iter().map(|(vlan, queue)| (vlan, attach(queue), VecDeque::new())).collect();
     let (mut fresh, mut to_trunk) = (VecDeque::new(), VecDeque::new());
     while !is_over.load(Ordering::Relaxed) {
         let mut is_idle = trunk.rx_burst(Instant::ORIGIN, &mut fresh, 128).expect("it is there") == 0;
-        for (vlan, packet) in fresh.drain(..).filter_map(|packet: Packet| without_tag(&packet)) {
-            if let Some((.., out)) = lanes.iter_mut().find(|(lane, ..)| *lane == vlan) {
-                out.push_back(packet);
-            }
+        for packet in fresh.drain(..).map(|packet: Packet| without_tag(&packet)) {
+            let lane = packet.and_then(|(vlan, packet)| {
+                let lane = lanes.iter_mut().find(|(lane, ..)| *lane == vlan);
+                lane.map(|(.., out)| out.push_back(packet))
+            });
+            let count = if lane.is_some() { &seen.tagged } else { &seen.others };
+            count.fetch_add(1, Ordering::Relaxed);
         }
         for (vlan, queue, out) in &mut lanes {
             queue.tx_burst(Instant::ORIGIN, out).expect("it is there");
@@ -252,5 +273,47 @@ fn frames_of_other_vlans_are_dropped_and_counted() {
         let strangers = || figure(httpd.address, "sunstar_device_drops_total", "reason=\"rx_other_vlan\"");
         wait_until(|| strangers() >= 2.0, || "nothing is counted".to_owned());
         httpd.stop();
+    });
+}
+
+/// The end of a vhost-user device that is the switch's, of which httpd is the other one.
+fn vhost_user(socket: &Path, is_back: bool) -> DetachedQueue {
+    if is_back {
+        let options = BackOptions { is_server: true, ..BackOptions::new(socket) };
+        let mut back = VhostUserBack::open(&options).expect("the folder is new");
+        return back.take_queue(0).expect("it has one");
+    }
+    let memory = SharedMemory::new(VhostUserFront::memory_bytes(1) + (64 << 20)).expect("there is memory");
+    let mut front = VhostUserFront::open(&FrontOptions::new(socket), memory).expect("the back end listens");
+    front.take_queue(0).expect("it has one")
+}
+
+/// Two VLANs at either end, from one and two shards: each frame that leaves has the tag of its own. As a front end httpd also does without
+/// offloads; with a back end that has none the driver completes checksums, which the switch does not.
+#[test]
+fn httpd_serves_in_vlans_by_vhost_user() {
+    in_namespace(|| {
+        let root = root("vlan-vhost-user");
+        let addresses = ["10.9.5.2", "10.9.7.2"].map(|address| ["--host-ipv4-addr", address]).concat();
+        for (shards, is_httpd_back, offload) in [(1, false, "on"), (2, false, "off"), (1, true, "on"), (2, true, "on")]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let socket = folder.path().join("socket");
+            let device = format!("vhost-user:{}", socket.display());
+            // It is the back end that listens.
+            let before = (!is_httpd_back).then(|| Switch::at(vhost_user(&socket, true), &[5, 7]));
+            let end = if is_httpd_back { ",back,server" } else { "" };
+            let [first, second] = [format!("{device}{end},offload={offload},vlan=5"), format!("{device},vlan=7")];
+            let httpd = Httpd::run(native(shards, &[&first, &second], &addresses).arg("--root").arg(&root));
+            let switch = before.unwrap_or_else(|| Switch::at(vhost_user(&socket, false), &[5, 7]));
+            for third in [5, 7] {
+                let address = Ipv4Addr::new(10, 9, third, 2).into();
+                exercise(SocketAddr::new(address, httpd.address.port()), &content(3_000_000));
+            }
+            let [tagged, others] =
+                [&switch.seen.tagged, &switch.seen.others].map(|count| count.load(Ordering::Relaxed));
+            assert!(tagged > 100 && others == 0, "{tagged} frames have a tag, {others} have none");
+            httpd.stop();
+        }
     });
 }

@@ -138,6 +138,7 @@ fn serves(queues: usize, setup: Setup) {
             let address = SocketAddr::new(STACK_V4.into(), address.port());
             let received = figure(address, "sunstar_device_received_packets_total", "near");
             assert!(received > 1_000.0, "{received}");
+            check_forwarding(address, queues, setup.shards);
         });
         speak_with_the_neighbour(&peer, NEIGHBOUR_V4.into());
         speak_with_the_neighbour(&peer, NEIGHBOUR_V6.into());
@@ -146,6 +147,25 @@ fn serves(queues: usize, setup: Setup) {
         assert!(!is_attached());
         speak_with_the_neighbour(&peer, NEIGHBOUR_V4.into());
     });
+}
+
+/// What comes to another shard than its flow's is passed on, once; what a shard without a queue sends, another one sends for it.
+fn check_forwarding(address: SocketAddr, queues: usize, shards: usize) {
+    // Of so many flows some come elsewhere, by queues that the interface chooses, if there is an elsewhere.
+    for _ in 0..40 {
+        ask(address);
+    }
+    let is = |name| figure(address, name, "near");
+    // In this order: each packet is received before it is forwarded.
+    let forwarded = is("sunstar_native_forwarded_packets_total");
+    let received = is("sunstar_device_received_packets_total");
+    let elsewhere = is("sunstar_native_sent_elsewhere_packets_total");
+    let sent = is("sunstar_device_sent_packets_total");
+    let told = format!("{forwarded} of {received} packets forwarded, {elsewhere} of {sent} sent elsewhere");
+    assert_eq!(forwarded > 0.0, shards > 1, "{told}");
+    assert_eq!(elsewhere > 0.0, shards > queues, "{told}");
+    assert!(forwarded < received && elsewhere < sent, "{told}");
+    assert_eq!(is("sunstar_native_unforwarded_packets_total"), 0.0);
 }
 
 #[test]

@@ -137,7 +137,10 @@ impl FromStr for DeviceOptions {
                 Kind::VhostUserBack(others.parse().map_err(|error: BackError| error.to_string())?)
             }
             "vhost-user" => Kind::VhostUser(others.parse().map_err(|error: FrontError| error.to_string())?),
-            "xdp" if !vlans.is_empty() => return Err("AF_XDP has no VLANs".to_owned()),
+            "xdp" if !vlans.is_empty() => {
+                let why = "tags are taken out of frames before the stack sees them, by the interface or by the kernel";
+                return Err(format!("AF_XDP has no VLANs: {why}"));
+            }
             "xdp" => Kind::Xdp(others.parse().map_err(|error: XdpError| error.to_string())?),
             _ => {
                 let what = "there are tap:NAME, vhost-user:PATH and xdp:IFNAME";

@@ -203,7 +203,11 @@ fn interfaces_for_af_xdp_are_checked() {
             "invalid value 'xdp:x,mtu=9000' for '--device <DEVICE>': \"mtu=9000\" is no option of AF_XDP: there are queues=N, \
              checksum=ignore, mac=shared, tcp=PORTS and udp=PORTS",
         ),
-        (["--device", "xdp:x,vlan=5"], "invalid value 'xdp:x,vlan=5' for '--device <DEVICE>': AF_XDP has no VLANs"),
+        (
+            ["--device", "xdp:x,vlan=5"],
+            "invalid value 'xdp:x,vlan=5' for '--device <DEVICE>': AF_XDP has no VLANs: tags are taken out of frames before the stack sees them, \
+             by the interface or by the kernel",
+        ),
     ] {
         assert_eq!(refusal(&arguments), line);
     }
