@@ -245,6 +245,9 @@ impl State {
             && let Some(reader) = waiters.reader()
         {
             wakes.push(reader);
+            if planted::is("writer_forgotten") {
+                return;
+            }
         }
         if let Some(writer) = waiters.writer(connection.unacknowledged()) {
             wakes.push(writer);
@@ -279,8 +282,9 @@ impl State {
 
     /// When something is due though nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stack =
-            self.stack.deadline().map(|deadline| Instant::from_nanos(deadline.as_micros().saturating_mul(1_000)));
+        let early_nanos = if planted::is("deadline_early") { 1_000 } else { 0 };
+        let nanos = |deadline: time::Instant| deadline.as_micros().saturating_mul(1_000).saturating_sub(early_nanos);
+        let stack = self.stack.deadline().map(|deadline| Instant::from_nanos(nanos(deadline)));
         let devices = self.ports.iter().filter_map(Port::deadline);
         stack.into_iter().chain(devices).min()
     }

@@ -130,7 +130,7 @@ pub struct SimOptions {
     pub task_quota: Duration,
     /// A world that lives longer has failed. One hour unless it is set.
     pub time_limit: Duration,
-    /// So many rounds while nothing arrives and no timer is due are too many: somebody turns in circles.
+    /// So many rounds while nothing arrives are too many, unless they take a minute of virtual time: somebody turns in circles.
     pub futile_rounds: u64,
     /// How long after the end of its main function a host's tasks may still run before they count as leaked.
     pub linger: Duration,

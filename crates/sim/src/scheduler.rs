@@ -1,6 +1,7 @@
 //! Who runs next, and when time passes.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use sunstar_executor::{Instant, Round};
 
@@ -10,6 +11,9 @@ use crate::options::draw_time;
 use crate::sim::Sim;
 use crate::trace::Record;
 use crate::world::{Event, Signal};
+
+/// Timers that ring are no sign of progress unless so much time has passed: one that is always due rings all the time.
+const FUTILE_TIME: Duration = Duration::from_secs(60);
 
 impl Sim {
     /// Runs a round of one of the shards that are ready; or, if none is, lets time pass until the next event. Answers false
@@ -166,11 +170,11 @@ impl Sim {
             Event::Timer(shard) => self.alarm(shard),
             Event::HostEnd(host) => return self.end_host(host),
             Event::Frames(direction) => {
-                self.futile_rounds = 0;
+                self.note_progress();
                 self.ether.arrive(direction);
             }
             Event::Network(event) => {
-                self.futile_rounds = 0;
+                self.note_progress();
                 let network = Rc::clone(&self.network);
                 network.handle(event);
             }
@@ -178,16 +182,25 @@ impl Sim {
         Ok(())
     }
 
+    /// Something has come of what was done.
+    fn note_progress(&mut self) {
+        self.futile_rounds = 0;
+        self.progress_at = self.world.now();
+    }
+
     /// What a shard waits for is due; void alarms have been taken out before.
     fn alarm(&mut self, index: usize) {
         self.shards[index].alarms.pop();
-        self.futile_rounds = 0;
+        // Alarms alone are no progress if they ring as often as somebody turns in circles.
+        if self.world.now() - self.progress_at >= FUTILE_TIME {
+            self.note_progress();
+        }
         self.make_ready(index);
     }
 
     /// The time of what is left of a host is over.
     fn end_host(&mut self, number: usize) -> Result<(), Failure> {
-        self.futile_rounds = 0;
+        self.note_progress();
         let state = &self.hosts[number];
         if state.phase != Phase::Ending {
             return Ok(());

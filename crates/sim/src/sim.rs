@@ -41,6 +41,8 @@ pub struct Sim {
     pub(crate) random: Random,
     pub(crate) rounds: u64,
     pub(crate) futile_rounds: u64,
+    /// When the futile rounds began to be counted.
+    pub(crate) progress_at: Instant,
     /// Kept for its memory.
     pub(crate) woken: Vec<usize>,
 }
@@ -68,6 +70,7 @@ impl Sim {
             random: Random::stream(seed, SCHEDULER_STREAM),
             rounds: 0,
             futile_rounds: 0,
+            progress_at: Instant::ORIGIN,
             woken: Vec::new(),
         };
         if let Some(path) = env::var_os(TRACE_VARIABLE)

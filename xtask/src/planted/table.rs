@@ -165,6 +165,23 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder {
         package: SIM,
         kind: Unit,
+        tests: "sim_sweep_streams",
+        bugs: &[
+            "closed_window_unasked",
+            "deadline_early",
+            "end_untold",
+            "lost_skipped",
+            "old_bytes_kept",
+            "overlap_kept",
+            "tcp_unverified",
+            "timer_not_rearmed",
+            "trimmed_short",
+            "writer_forgotten",
+        ],
+    },
+    Finder {
+        package: SIM,
+        kind: Unit,
         tests: "sim_sweep_attacks",
         bugs: &["answers_refused", "hash_unkeyed", "neighbours_unprotected", "reports_unbounded", "resets_unbounded"],
     },
@@ -306,6 +323,15 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("window_not_reduced", TCPIP),
     ("hash_unkeyed", TCPIP),
     ("neighbours_unprotected", TCPIP),
+    ("closed_window_unasked", TCPIP),
+    ("deadline_early", "sunstar-native"),
+    ("lost_skipped", TCPIP),
+    ("old_bytes_kept", TCPIP),
+    ("overlap_kept", TCPIP),
+    ("tcp_unverified", TCPIP),
+    ("timer_not_rearmed", TCPIP),
+    ("trimmed_short", TCPIP),
+    ("writer_forgotten", "sunstar-native"),
 ];
 
 const NET: &str = "sunstar-net";

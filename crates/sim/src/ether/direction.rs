@@ -28,6 +28,8 @@ pub struct LinkCounters {
     pub swallowed: u64,
     /// Doubled.
     pub duplicated: u64,
+    /// Of which a part came before.
+    pub overlapping: u64,
     /// Overtaken by those behind.
     pub reordered: u64,
     /// With a wrong bit.
@@ -45,6 +47,7 @@ impl LinkCounters {
             lost: self.lost + other.lost,
             swallowed: self.swallowed + other.swallowed,
             duplicated: self.duplicated + other.duplicated,
+            overlapping: self.overlapping + other.overlapping,
             reordered: self.reordered + other.reordered,
             corrupted: self.corrupted + other.corrupted,
         }
@@ -150,7 +153,7 @@ impl Direction {
 
     /// A frame has been put on the line, and is not lost.
     fn carry(&mut self, left: Instant, mut frame: Frame) {
-        let LinkOptions { latency, jitter, corruption, duplication, reorder, .. } = self.options;
+        let LinkOptions { latency, jitter, corruption, duplication, overlap, reorder, .. } = self.options;
         if corruption.happens(&mut self.random)
             && let Some(damaged) = frame.damaged(&mut self.random)
         {
@@ -165,6 +168,12 @@ impl Direction {
             self.counters.duplicated += 1;
             let later = draw_time(&mut self.random, &self.options.reorder_by);
             self.hold(due + later, frame.clone());
+        }
+        if overlap.happens(&mut self.random)
+            && let Some(part) = frame.part(&mut self.random)
+        {
+            self.counters.overlapping += 1;
+            self.hold(due, part);
         }
         if reorder.happens(&mut self.random) {
             self.counters.reordered += 1;

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use sunstar_packet::{Checksum, Packet};
-use sunstar_wire::checksum::Sum;
+use sunstar_wire::checksum::{Fill, Sum, pseudo_header};
+use sunstar_wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TcpFlags, TcpHeader, TcpSegment};
 
 use crate::random::Random;
 use crate::trace;
@@ -96,6 +97,44 @@ impl Frame {
         bytes[ETHERNET_BYTES + bit / 8] ^= 1 << (bit % 8);
         let (bytes, from_host) = (Rc::from(bytes), self.from_host);
         Some(Self { bytes, from_host, checksum: Checksum::Complete, is_damaged: true })
+    }
+
+    /// The same with a part of the bytes of its segment; none if that has fewer than two, or does more than bring bytes.
+    pub(super) fn part(&self, random: &mut Random) -> Option<Self> {
+        let bytes = self.completed();
+        let (ethernet, packet) = bytes.split_at_checked(ETHERNET_BYTES).filter(|_| !self.is_damaged)?;
+        let (v4, v6) = (Ipv4Packet::parse(packet), Ipv6Packet::parse(packet));
+        let (addresses, payload) = match ethernet[12..] {
+            [0x08, 0x00] => {
+                let packet = v4.as_ref().ok().filter(|packet| packet.protocol() == IpProtocol::TCP)?;
+                (packet.addresses(), packet.payload())
+            }
+            [0x86, 0xdd] => {
+                let packet = v6.as_ref().ok().filter(|packet| packet.next_header() == IpProtocol::TCP)?;
+                (packet.addresses(), packet.payload())
+            }
+            _ => return None,
+        };
+        let segment = TcpSegment::parse(payload).ok()?;
+        let header = segment.header();
+        let brings_bytes = header.flags == TcpFlags::ACK || header.flags == TcpFlags::ACK | TcpFlags::PSH;
+        let len = segment.payload().len();
+        if !brings_bytes || len < 2 || !segment.has_valid_checksum(addresses) {
+            return None;
+        }
+        let cut = 1 + random.index(len - 1);
+        let range = if random.below(2) == 0 { 0..cut } else { cut..len };
+        let header = TcpHeader { seq: header.seq + u32::try_from(range.start).ok()?, ..header };
+        let part = &segment.payload()[range];
+        let tcp_bytes = u32::try_from(header.header_len() + part.len()).ok()?;
+        let sum = pseudo_header(addresses, IpProtocol::TCP, tcp_bytes) + Sum::of(part);
+        let tcp = header.to_bytes(Fill::Complete(sum));
+        let ip = match (v4, v6) {
+            (Ok(packet), _) => packet.header().to_bytes(tcp.len() + part.len()).ok()?.to_vec(),
+            (_, packet) => packet.ok()?.header().to_bytes(tcp.len() + part.len()).ok()?.to_vec(),
+        };
+        let made = [ethernet, &ip, &tcp, part].concat();
+        Some(Self { from_host: self.from_host, ..Self::made(&made) })
     }
 
     /// The bytes with their checksum.

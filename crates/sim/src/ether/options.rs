@@ -46,6 +46,8 @@ pub struct LinkOptions {
     pub reorder_by: RangeInclusive<Duration>,
     /// How often a frame arrives twice.
     pub duplication: Chance,
+    /// How often a part of a segment of TCP arrives before all of it does, as from stacks that send again in other pieces.
+    pub overlap: Chance,
     /// How often a frame arrives with a wrong bit, behind the Ethernet header of a packet of IP.
     pub corruption: Chance,
     /// Longer IP packets vanish, and nobody is told: a black hole.
@@ -66,6 +68,7 @@ impl Default for LinkOptions {
             reorder: Chance::NEVER,
             reorder_by: Duration::ZERO..=Duration::ZERO,
             duplication: Chance::NEVER,
+            overlap: Chance::NEVER,
             corruption: Chance::NEVER,
             black_hole_bytes: None,
         }
@@ -111,6 +114,7 @@ impl LinkOptions {
             reorder: fault(random, 17),
             reorder_by: Duration::ZERO..=micros(reorder_us),
             duplication: fault(random, 16),
+            overlap: Chance::NEVER,
             corruption: fault(random, 15),
             black_hole_bytes: None,
         }

@@ -42,6 +42,23 @@ fn a_deadlock_names_who_waits_for_what() {
 }
 
 #[test]
+fn a_timer_that_is_always_due_is_a_circle() {
+    let world = |period| {
+        let mut sim = Sim::with_options(1, SimOptions { futile_rounds: 1_000, ..SimOptions::default() });
+        sim.host("busy", 1, move || async move {
+            for _ in 0..10_000 {
+                sleep(period).await;
+            }
+        });
+        sim.limit_time(Duration::from_secs(20_000));
+        sim
+    };
+    let (failure, text) = failure(world(Duration::from_micros(1)));
+    assert!(matches!(failure, Failure::Livelock(_)) && text.contains("\"main\""), "{text}");
+    world(Duration::from_secs(1)).run().unwrap();
+}
+
+#[test]
 fn who_turns_in_circles_is_found_whether_time_passes_or_not() {
     for cost_us in [0, 5] {
         let cost = Duration::from_micros(cost_us);

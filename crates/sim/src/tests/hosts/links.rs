@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::fairness::jain;
 use crate::tests::support::*;
-use crate::{Chance, LinkOptions, NativeOptions, PortOptions, Sim, SimOptions};
+use crate::{Chance, LinkCounters, LinkOptions, NativeOptions, PortOptions, Sim, SimOptions};
 
 /// A world of a server and a client on one switch; the server's cable is the line.
 fn transfer(seed: u64, line: LinkOptions, bytes: usize) -> (Duration, crate::Report) {
@@ -57,15 +57,17 @@ fn a_hostile_line_is_survived() {
     let line = LinkOptions {
         loss: percent,
         duplication: percent,
+        overlap: percent,
         reorder: percent,
         reorder_by: Duration::ZERO..=Duration::from_millis(5),
         corruption: percent,
         jitter: Duration::from_millis(1),
-        ..LinkOptions::line(20_000_000, Duration::from_millis(2), 20_000)
+        ..LinkOptions::line(20_000_000, Duration::from_millis(2), 12_000)
     };
     let (_, report) = transfer(2, line, 1_000_000);
     let links = report.links;
-    for count in [links.lost, links.duplicated, links.reordered, links.corrupted, links.overflowed] {
+    let LinkCounters { lost, duplicated, overlapping, reordered, corrupted, overflowed, .. } = links;
+    for count in [lost, duplicated, overlapping, reordered, corrupted, overflowed] {
         assert!(count > 0, "{links:?}");
     }
     assert_eq!(transfer(2, LinkOptions::default(), 1_000).1, transfer(2, LinkOptions::default(), 1_000).1);

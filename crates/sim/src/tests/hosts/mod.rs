@@ -8,4 +8,5 @@ mod faults;
 mod frames;
 mod goodput;
 mod links;
+mod streams;
 mod sweep;

@@ -115,6 +115,9 @@ impl Connection {
             return;
         }
         let running = self.retransmit_timer.take();
+        if self.is_given_up_silently() {
+            return;
+        }
         if self.is_opening() || self.in_flight() + self.lost() > 0 {
             let timeout = now.after_micros(self.rto.timeout_micros());
             match self.probe_deadline(now) {
@@ -122,7 +125,7 @@ impl Connection {
                 Some(probe) => self.set_timer(Purpose::Probe, probe.min(timeout)),
                 None => self.set_timer(Purpose::Timeout, timeout),
             }
-        } else if self.unsent_bytes > 0 || self.fin == Fin::Queued {
+        } else if (self.unsent_bytes > 0 || self.fin == Fin::Queued) && !planted::is("closed_window_unasked") {
             // Nothing is under way and something is held back: only the other side's window can have done that.
             let deadline = now.after_micros(self.rto.timeout_micros());
             // What would fit is not put off by whatever else the other side says (RFC 9293 §3.8.6.2.1, override timeout).
@@ -175,7 +178,14 @@ impl Connection {
             self.look_for_black_hole(now);
         }
         self.rto.on_timeout();
-        self.set_timer(Purpose::Timeout, self.within_user_timeout(now, now + self.rto.timeout()));
+        if !self.is_given_up_silently() {
+            self.set_timer(Purpose::Timeout, self.within_user_timeout(now, now + self.rto.timeout()));
+        }
+    }
+
+    /// Never, but for a bug.
+    fn is_given_up_silently(&self) -> bool {
+        self.timeouts >= 3 && planted::is("timer_not_rearmed")
     }
 
     fn on_persist_timeout(&mut self, now: Instant) {
