@@ -165,6 +165,12 @@ pub(super) const FINDERS: &[Finder] = &[
     Finder {
         package: SIM,
         kind: Unit,
+        tests: "sim_sweep_configured",
+        bugs: &["dhcp_lease_not_prolonged", "filter_answer_lost", "prefix_not_prolonged", "vlan_tag_kept"],
+    },
+    Finder {
+        package: SIM,
+        kind: Unit,
         tests: "sim_sweep_attacks",
         bugs: &["answers_refused", "reports_unbounded", "resets_unbounded"],
     },
@@ -298,10 +304,14 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("answers_refused", TCPIP),
     ("end_untold", "sunstar-native"),
     ("black_hole_unseen", TCPIP),
+    ("dhcp_lease_not_prolonged", TCPIP),
+    ("filter_answer_lost", TCPIP),
     ("leaked_flow", TCPIP),
+    ("prefix_not_prolonged", TCPIP),
     ("reports_unbounded", TCPIP),
     ("resets_unbounded", TCPIP),
     ("time_wait_unbounded", TCPIP),
+    ("vlan_tag_kept", DEVICE),
     ("window_not_reduced", TCPIP),
 ];
 
