@@ -122,6 +122,7 @@ fn fill(reply: &mut Packet<'_>, name: &str, kind: TYPE, is_tcp: bool, always: Op
         ("circle.test", _) => Some(vec![RData::CNAME(CNAME(own("circles.test")))]),
         ("circles.test", _) => Some(vec![RData::CNAME(CNAME(own("circle.test")))]),
         ("_http._tcp.test", TYPE::SRV) => Some(vec![srv(8_080, 2, "two.test"), srv(80, 1, "one.test")]),
+        ("_gone._tcp.test", TYPE::SRV) => Some(vec![srv(0, 0, "")]),
         ("1.2.0.192.in-addr.arpa", TYPE::PTR) => Some(vec![RData::PTR(PTR(own("one.test")))]),
         ("one.test" | "two.test" | "many.test" | "dual.test", _) => Some(Vec::new()),
         _ => None,
