@@ -107,6 +107,7 @@ fn untag(packet: &mut Packet) -> Option<Option<u16>> {
     packet.copy_to_slice(0, &mut header[..len]).ok()?;
     let [addresses @ .., a, b, tci_0, tci_1, c, d, _, _] = header;
     match [a, b] {
+        CUSTOMER if planted::is("vlan_tag_kept") => Some(of(u16::from_be_bytes([tci_0, tci_1]) & 0xfff)),
         CUSTOMER if packet.len() >= ADDRESS_BYTES + TAG_BYTES + 2 && ![CUSTOMER, PROVIDER].contains(&[c, d]) => {
             packet.trim_front(addresses.len() + TAG_BYTES).ok()?;
             packet.prepend(&addresses).ok()?;

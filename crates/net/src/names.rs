@@ -258,6 +258,10 @@ impl Resolver {
     pub async fn services(&self, name: &str) -> Result<Vec<Service>, NameError> {
         let answer = self.state.search(name, RecordKind::Srv).await?;
         let mut services: Vec<Service> = answer.iter().filter_map(message::Data::service).collect();
+        // A target that is the root says that there is no such service (RFC 2782); it is no host's name, and was left out.
+        if services.is_empty() {
+            return Err(NameError::NoData);
+        }
         order::draw(&mut services, exchange::random);
         Ok(services)
     }

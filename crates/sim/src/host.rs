@@ -39,13 +39,15 @@ pub fn resolve(name: &str) -> Option<Ipv4Addr> {
     local::get::<SimStack>()?.network().resolve(name)
 }
 
-/// The address of IPv6 of a host of the current world, by its name. Only hosts with native networks are reached by it.
+/// The address of IPv6 of a host of the current world, by its name. Only hosts with native networks are reached by it. Of one that makes
+/// it itself it is the newest one.
 ///
 /// # Panics
 /// Outside of any shard.
 #[track_caller]
 pub fn resolve_v6(name: &str) -> Option<Ipv6Addr> {
-    resolve(name).map(address_v6)
+    let v4 = resolve(name)?;
+    Some(local::get::<SimStack>()?.network().made_v6(v4).unwrap_or_else(|| address_v6(v4)))
 }
 
 /// How far a host is.

@@ -86,6 +86,9 @@
 //! # Ok::<(), sunstar_sim::SimError>(())
 //! ```
 //!
+//! Addresses are there from the beginning, or come from a [gateway](GatewayOptions): leases of DHCP that are to be prolonged, and prefixes of
+//! IPv6. Devices may be [interfaces of a VLAN](PortOptions::vlan).
+//!
 //! Frames that no host makes come from a [station](Sim::station): strangers and attackers of a test's own.
 //!
 //! What stack and device count, and how full they are, is told by the shard's `sunstar_native::Network::current`. The example `key_value`
@@ -146,7 +149,7 @@ mod world;
 pub use ether::{Burst, LanId, LinkCounters, LinkId, LinkOptions, PortOptions, StationId};
 pub use failure::{Failure, SimError};
 pub use host::{Host, resolve, resolve_v6};
-pub use native::NativeOptions;
+pub use native::{GatewayOptions, NativeOptions};
 pub use network::NetworkCounters;
 pub use options::{Chance, NetworkOptions, SimOptions};
 pub use random::Random;

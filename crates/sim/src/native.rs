@@ -1,21 +1,24 @@
 //! Hosts whose network is Sunstar's own TCP/IP, over simulated wires.
 
 mod checks;
+mod configuration;
+mod gateway;
 mod options;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sunstar_device::{Capabilities, Queue};
 use sunstar_executor::{Executor, JoinHandle, TaskBuilder};
-use sunstar_native::{Frames, InterfaceId, Network, Prefix, SharedDevice, Spread};
+use sunstar_native::{Frames, InterfaceId, Network, SharedDevice, Spread};
 use sunstar_net::socket;
 use sunstar_packet::{Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
+pub use gateway::GatewayOptions;
 pub use options::NativeOptions;
 
 use crate::ether::{Ether, LanId, LinkCounters, LinkId, LinkOptions, NicId, PortOptions};
@@ -26,9 +29,6 @@ use crate::trace::Record;
 
 /// Room for headers before what is received.
 const HEADROOM_BYTES: usize = 64;
-
-/// No link that carries IPv6 takes less.
-const MIN_MTU_V6_BYTES: usize = 1_280;
 
 /// Bytes of an Ethernet header with tags.
 const LINK_HEADER_BYTES: usize = 22;
@@ -50,6 +50,8 @@ pub(crate) struct Native {
 /// A shard's network, and the frames in which it receives.
 struct NativeShard {
     network: Network,
+    /// Its interface of the first device.
+    first: InterfaceId,
     pools: Vec<Rc<Pool>>,
 }
 
@@ -282,13 +284,14 @@ impl Native {
                 if let Some(spread) = &spread {
                     network = network.with_spread(Arc::clone(spread));
                 }
-                let mut pools = Vec::new();
+                let (mut pools, mut first) = (Vec::new(), None);
                 for (port, options) in self.options.ports.iter().enumerate() {
                     let queue = (index < options.queues).then(|| {
                         let pool = Rc::new(pool(options));
                         pools.push(Rc::clone(&pool));
                         let queue = ether.queue(self.nics[port], Rc::clone(&shard.io), index, Rc::clone(&pool));
-                        Box::new(Frames::new(queue, pool, options.pool_frames)) as Box<dyn Queue>
+                        let queue = Box::new(Frames::new(queue, pool, options.pool_frames));
+                        self.behind(port, options.vlan, queue)
                     });
                     let interface = match (devices.get_mut(port), queue) {
                         (Some((device, capabilities)), Some(queue)) => {
@@ -302,23 +305,18 @@ impl Native {
                         (None, queue) => network.add_queue("nic", queue.expect("the only shard has a queue"), None),
                     };
                     let interface = interface.expect("there is room for interfaces");
-                    add_addresses(&network, interface, self.addresses[port], options.mtu_bytes);
+                    first = first.or(Some(interface));
+                    self.add_addresses(&network, interface, port);
                 }
                 network.start();
                 socket::install(Rc::new(network.clone()));
-                self.shards.push(NativeShard { network, pools });
+                let first = first.expect("a host with a network has a device");
+                self.shards.push(NativeShard { network, first, pools });
             });
         }
-    }
-}
-
-/// Gives an interface its addresses; that of IPv6 if the link takes its packets (RFC 8200 §5).
-fn add_addresses(network: &Network, interface: InterfaceId, address: Ipv4Addr, mtu_bytes: usize) {
-    let v4 = Prefix::new(IpAddr::V4(address), 8).expect("8 bits are fewer than 32");
-    network.add_address(interface, v4).expect("a host may have it");
-    if mtu_bytes >= MIN_MTU_V6_BYTES {
-        let v6 = Prefix::new(IpAddr::V6(address_v6(address)), 64).expect("64 bits are fewer than 128");
-        network.add_address(interface, v6).expect("a host may have it");
+        if let Some(executor) = shards.first().and_then(|shard| shard.executor.as_ref()) {
+            executor.enter(|| self.configure());
+        }
     }
 }
 

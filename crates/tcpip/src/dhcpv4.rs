@@ -419,6 +419,9 @@ impl Client {
         if !is_server || new.ip() != old.ip() {
             return None;
         }
+        if planted::is("dhcp_lease_not_prolonged") {
+            self.asked_at = self.leased_at;
+        }
         self.bind(now, Box::new(new));
         Some(())
     }

@@ -85,6 +85,51 @@ fn ipv6_comes_first_and_ipv4_a_quarter_of_a_second_later() {
     });
 }
 
+/// Connects to a host of both versions, of which the addresses of IPv6 are told so many milliseconds later than the others, or never.
+/// Answers when the first attempt was, in milliseconds from the beginning, and all of them from the first one.
+fn with_late_v6(delay: Option<u64>) -> (u128, Vec<(bool, u128)>) {
+    let seen = Rc::<RefCell<_>>::default();
+    let told = Rc::clone(&seen);
+    run([Script::slow_v6(delay.map(Duration::from_millis)), Script::silent()], move || async move {
+        let begin = now();
+        let fate = |ip: IpAddr| if ip.is_ipv6() { Fate::Silent } else { Fate::Works };
+        let (peer, attempts) = connect("dual.test", fate).await;
+        assert_eq!(peer, Ok(at("first")));
+        // What comes last ends it.
+        let since_last = attempts.last().expect("there is one").1;
+        *told.borrow_mut() = ((now() - begin).as_millis() - since_last, attempts);
+    });
+    seen.take()
+}
+
+/// RFC 8305 §3: addresses of IPv4 that come first wait 50 ms for those of IPv6, and no longer.
+#[test]
+fn late_addresses_of_ipv6_are_waited_for_a_moment() {
+    let (together, attempts) = with_late_v6(Some(0));
+    assert!(matches!(attempts[..], [(true, 0), (false, 250..252)]), "{attempts:?}");
+
+    let (first, attempts) = with_late_v6(Some(30));
+    assert!(matches!(attempts[..], [(true, 0), (false, 250..252)]), "within the time: {attempts:?}");
+    assert!((30..34).contains(&(first - together)), "at once when they are there: {first}, {together}");
+
+    for delay in [Some(80), None] {
+        let (first, attempts) = with_late_v6(delay);
+        assert!(matches!(attempts[..], [(false, 0)]), "{delay:?}: {attempts:?}");
+        assert!((50..54).contains(&(first - together)), "{delay:?}: {first}, {together}");
+    }
+}
+
+/// Addresses of IPv6 that come when one of IPv4 is being tried are the next ones.
+#[test]
+fn addresses_of_ipv6_that_come_too_late_are_tried_next() {
+    run([Script::slow_v6(Some(Duration::from_millis(80))), Script::silent()], || async {
+        let fate = |ip: IpAddr| if ip.is_ipv6() { Fate::Works } else { Fate::Silent };
+        let (peer, attempts) = connect("dual.test", fate).await;
+        assert_eq!(peer, Ok(at("first")));
+        assert!(matches!(attempts[..], [(false, 0), (true, 250..252)]), "{attempts:?}");
+    });
+}
+
 #[test]
 fn nobody_waits_for_ever() {
     for name in ["two.test", "192.0.2.1"] {

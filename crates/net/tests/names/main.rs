@@ -77,6 +77,11 @@ fn services_aliases_and_names_of_addresses() {
         let services = resolver.services("_http._tcp.test").await.unwrap();
         let targets: Vec<_> = services.iter().map(|service| (&*service.target, service.port)).collect();
         assert_eq!(targets, [("one.test", 80), ("two.test", 8_080)]);
+        assert_eq!(
+            resolver.services("_gone._tcp.test").await.err(),
+            Some(NameError::NoData),
+            "it is said that there is none"
+        );
         assert_eq!(*resolver.names_of(ip(1)).await.unwrap(), ["one.test".into()]);
         // Each of which has to be asked for.
         assert_eq!(resolver.addresses("alias3.test").await.unwrap(), [ip(1)]);

@@ -1,5 +1,6 @@
 //! Name servers that do what a script says.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use simple_dns::rdata::{A, AAAA, CNAME, PTR, RData, SOA, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
-use sunstar_executor::spawn;
-use sunstar_executor::timer::sleep;
+use sunstar_executor::combine::with_timeout;
+use sunstar_executor::timer::{now, sleep};
+use sunstar_executor::{Instant, spawn};
 use sunstar_net::names::{Hosts, Servers};
 use sunstar_net::{ListenerOptions, Resolver, ResolverOptions, TcpListener, UdpSocket};
 use sunstar_sim::{Sim, SimOptions};
@@ -27,6 +29,8 @@ pub(crate) struct Script {
     always: Option<IpAddr>,
     /// How long it takes to answer.
     delay: Duration,
+    /// How much longer for addresses of IPv6; none if it never does.
+    delay_v6: Option<Duration>,
 }
 
 impl Script {
@@ -38,6 +42,7 @@ impl Script {
             is_old: false,
             always: None,
             delay: Duration::ZERO,
+            delay_v6: Some(Duration::ZERO),
         }
     }
 
@@ -63,6 +68,11 @@ impl Script {
 
     pub(crate) fn slow(self, delay: Duration) -> Self {
         Self { delay, ..self }
+    }
+
+    /// Tells addresses of IPv6 so much later than others, or not at all.
+    pub(crate) fn slow_v6(delay_v6: Option<Duration>) -> Self {
+        Self { delay_v6, ..Self::honest() }
     }
 
     pub(crate) fn old() -> Self {
@@ -112,6 +122,7 @@ fn fill(reply: &mut Packet<'_>, name: &str, kind: TYPE, is_tcp: bool, always: Op
         ("circle.test", _) => Some(vec![RData::CNAME(CNAME(own("circles.test")))]),
         ("circles.test", _) => Some(vec![RData::CNAME(CNAME(own("circle.test")))]),
         ("_http._tcp.test", TYPE::SRV) => Some(vec![srv(8_080, 2, "two.test"), srv(80, 1, "one.test")]),
+        ("_gone._tcp.test", TYPE::SRV) => Some(vec![srv(0, 0, "")]),
         ("1.2.0.192.in-addr.arpa", TYPE::PTR) => Some(vec![RData::PTR(PTR(own("one.test")))]),
         ("one.test" | "two.test" | "many.test" | "dual.test", _) => Some(Vec::new()),
         _ => None,
@@ -140,7 +151,22 @@ async fn serve(script: Script) {
     let mut socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53).into()).expect("it is free");
     // Of another port, as somebody who guesses.
     let mut other = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 54).into()).expect("it is free");
-    while let Ok((question, from)) = socket.recv_from().await {
+    // Answers that are late, the first one first.
+    let mut late = VecDeque::new();
+    loop {
+        let patience = late.front().map_or(Duration::MAX, |(at, ..): &(Instant, Vec<u8>, SocketAddr)| *at - now());
+        let Ok(received) = with_timeout(patience, socket.recv_from()).await else {
+            if let Some((_, answer, from)) = late.pop_front() {
+                let _ = socket.send_to(answer, from).await;
+            }
+            continue;
+        };
+        let Ok((question, from)) = received else { return };
+        if asks_v6(&question) && script.delay_v6 != Some(Duration::ZERO) {
+            let answer = script.answer(&question, false);
+            late.extend(script.delay_v6.zip(answer).map(|(delay, answer)| (now() + delay, answer, from)));
+            continue;
+        }
         for lie in 0..script.lies {
             let mut answer = Script::liar(Ipv4Addr::UNSPECIFIED.into()).answer(&question, false).expect("it answers");
             match lie % 3 {
@@ -159,6 +185,11 @@ async fn serve(script: Script) {
             let _ = socket.send_to(answer, from).await;
         }
     }
+}
+
+fn asks_v6(question: &[u8]) -> bool {
+    let asked = Packet::parse(question).expect("it is one");
+    matches!(asked.questions[0].qtype, QTYPE::TYPE(TYPE::AAAA))
 }
 
 async fn serve_tcp(script: Script) {

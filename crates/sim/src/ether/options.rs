@@ -135,6 +135,8 @@ pub struct PortOptions {
     pub queues: usize,
     /// The longest IP packet in bytes.
     pub mtu_bytes: usize,
+    /// The VLAN whose interface it is (IEEE 802.1Q), from 1 to 4,094; none for frames without a tag.
+    pub vlan: Option<u16>,
     /// What the device does for what is sent. Of large packets of TCP it cuts those that are named here.
     pub tx_offloads: Offloads,
     /// Whether the device verifies checksums of what is received.
@@ -154,6 +156,7 @@ impl PortOptions {
             down: LinkOptions::default(),
             queues: 1,
             mtu_bytes: 1_500,
+            vlan: None,
             tx_offloads: Offloads::NONE,
             verifies_checksums: false,
             ring_frames: 1_024,
@@ -171,6 +174,7 @@ impl PortOptions {
             down: LinkOptions::drawn(random),
             queues: 1 + random.index(shards.max(1)),
             mtu_bytes: [1_500, 1_500, 576, 1_280, 9_000][random.index(5)],
+            vlan: None,
             tx_offloads: Offloads { checksum, tso4: tso, tso6: tso, ..Offloads::NONE },
             verifies_checksums: random.below(2) == 0,
             ring_frames: 8 << random.between(0, 7),

@@ -4,6 +4,7 @@ use sunstar_native::NetworkOptions;
 use sunstar_tcpip::tcp::congestion::AlgorithmName;
 use sunstar_tcpip::tcp::connection;
 
+use super::gateway::GatewayOptions;
 use crate::ether::{LanId, PortOptions};
 use crate::random::Random;
 
@@ -17,18 +18,33 @@ pub struct NativeOptions {
     pub ports: Vec<PortOptions>,
     /// Its TCP/IP.
     pub network: NetworkOptions,
+    /// Whether it asks a DHCP server for its address of IPv4 on the first device, which is the one that [`resolve`](crate::resolve) tells.
+    pub asks_dhcp: bool,
+    /// Whether it makes its address of IPv6 on the first device of what a router advertises (RFC 4862). [`resolve_v6`](crate::resolve_v6)
+    /// tells it when there is one.
+    pub follows_routers: bool,
+    /// What it gives others.
+    pub gateway: Option<GatewayOptions>,
 }
 
 impl NativeOptions {
     /// A host of one shard with these devices.
     pub fn new(ports: impl IntoIterator<Item = PortOptions>) -> Self {
-        Self { shards: 1, ports: ports.into_iter().collect(), network: NetworkOptions::DEFAULT }
+        Self {
+            shards: 1,
+            ports: ports.into_iter().collect(),
+            network: NetworkOptions::DEFAULT,
+            asks_dhcp: false,
+            follows_routers: false,
+            gateway: None,
+        }
     }
 
     /// Options drawn at random, for a host with a device on a local network, or two.
     pub fn drawn(random: &mut Random, lan: LanId) -> Self {
         let shards = 1 + random.index(3);
-        let ports = (0..1 + u64::from(random.below(4) == 0)).map(|_| PortOptions::drawn(random, lan, shards)).collect();
+        let count = 1 + u64::from(random.below(4) == 0);
+        let ports: Vec<_> = (0..count).map(|_| PortOptions::drawn(random, lan, shards)).collect();
         let size = |random: &mut Random| 2_048 << random.between(0, 8);
         let (receive_capacity, send_capacity) = (size(random), size(random));
         let mut network = NetworkOptions::DEFAULT;
@@ -49,6 +65,6 @@ impl NativeOptions {
         network.limits.tcp.time_wait = 2 << random.between(0, 8);
         network.limits.tcp.replies = 2 << random.between(0, 8);
         network.limits.outgoing_packets = 16 << random.between(0, 8);
-        Self { shards, ports, network }
+        Self { shards, network, ..Self::new(ports) }
     }
 }

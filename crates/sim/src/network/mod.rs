@@ -11,7 +11,7 @@ mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,13 @@ pub(crate) struct Network {
     pub(crate) gauges: Rc<Gauges>,
     counters: Cell<NetworkCounters>,
     violation: RefCell<Option<String>>,
+    /// Addresses of IPv6 that hosts have made themselves, by the one of IPv4 that each has from the beginning.
+    made_v6: RefCell<BTreeMap<Ipv4Addr, Ipv6Addr>>,
+}
+
+/// The address of the host with a number.
+pub(crate) fn host_address(number: usize) -> Ipv4Addr {
+    HostNet::address(number)
 }
 
 impl Network {
@@ -120,7 +127,18 @@ impl Network {
             gauges: Rc::default(),
             counters: Cell::default(),
             violation: RefCell::default(),
+            made_v6: RefCell::default(),
         }
+    }
+
+    /// A host has made itself an address.
+    pub(crate) fn note_v6(&self, host: Ipv4Addr, address: Ipv6Addr) {
+        self.made_v6.borrow_mut().insert(host, address);
+    }
+
+    /// The newest address that a host has made itself.
+    pub(crate) fn made_v6(&self, host: Ipv4Addr) -> Option<Ipv6Addr> {
+        self.made_v6.borrow().get(&host).copied()
     }
 
     /// Gives the next host its place in the network.

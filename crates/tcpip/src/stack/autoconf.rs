@@ -318,7 +318,7 @@ impl Stack {
             };
             chosen.what.preferred_until = preferred_until;
             let floor = now + TWO_HOURS;
-            if is_believed {
+            if is_believed && !planted::is("prefix_not_prolonged") {
                 chosen.until = until;
             } else if chosen.until.is_none_or(|known| known > floor) {
                 chosen.until = Some(floor);

@@ -3,6 +3,7 @@
 mod attacker;
 mod attacks;
 mod black_holes;
+mod configured;
 mod fairness;
 mod faults;
 mod frames;

@@ -13,6 +13,7 @@ use sunstar_executor::{current, invoke_on_all, spawn, submit_to};
 use sunstar_net::socket::{DatagramOptions, DatagramSocket, Keepalive, stack};
 use sunstar_net::{Address, Error, ListenerOptions, StreamOption, TcpListener, TcpStream};
 
+use crate::tests::hosts::configured::{self, Configured};
 use crate::tests::support::*;
 use crate::tests::sweep::{pattern, pause, read_back, send, size};
 use crate::{
@@ -41,33 +42,47 @@ const HOSTS: u64 = 4_000;
 
 /// Who there is, by name.
 struct Names {
+    gateway: Option<String>,
     servers: Vec<String>,
     clients: Vec<String>,
 }
 
 impl Names {
     fn all(&self) -> Vec<&str> {
-        self.servers.iter().chain(&self.clients).map(String::as_str).collect()
+        self.servers.iter().chain(&self.clients).chain(&self.gateway).map(String::as_str).collect()
     }
 }
 
 /// Runs the world of a seed.
 pub(super) fn world(seed: u64, parts: &Parts) -> Result<Report, SimError> {
+    world_with(seed, parts, None)
+}
+
+/// The same, where hosts may be configured in other ways than by hand.
+pub(super) fn world_with(seed: u64, parts: &Parts, configured: Option<Configured>) -> Result<Report, SimError> {
     let mut random = Random::stream(seed, SHAPE);
     let mut sim = Sim::with_options(seed, SimOptions::drawn(seed));
     let lans = lans(&mut sim, &mut random, parts);
     let is_healed = Rc::new(Cell::new(false));
     let has_v6 = random.below(2) == 0;
-    let names = Names {
+    let mut names = Names {
+        gateway: None,
         servers: (0..random.between(1, 2)).map(|number| format!("server-{number}")).collect(),
         clients: (0..random.between(1, 3)).map(|number| format!("client-{number}")).collect(),
     };
     for (number, name) in (HOSTS..).zip(&names.servers) {
-        let options = options(&lans, seed, number, has_v6, parts);
-        sim.native_background_host(name, options, serve);
+        let mut options = options(&lans, seed, number, has_v6, parts);
+        configured.iter().for_each(|configured| configured.adjust(&mut options, seed, number, has_v6));
+        let filters = configured.as_ref().and_then(|configured| configured.filters(seed, number));
+        sim.native_background_host(name, options, move || serve(filters.clone()));
+    }
+    if let Some(configured) = &configured {
+        let options = options(&lans, seed, HOSTS + 200, has_v6, parts);
+        names.gateway = Some(configured.add_gateway(&mut sim, options));
     }
     for (number, name) in (HOSTS + 100..).zip(&names.clients) {
-        let options = options(&lans, seed, number, has_v6, parts);
+        let mut options = options(&lans, seed, number, has_v6, parts);
+        configured.iter().for_each(|configured| configured.adjust(&mut options, seed, number, has_v6));
         let count = Random::stream(seed, number + 500).between(1, 6);
         let clients = (0..count).filter(|client| parts.next(format_args!("task {client} of {name}"))).collect();
         let plan = Plan {
@@ -77,16 +92,18 @@ pub(super) fn world(seed: u64, parts: &Parts) -> Result<Report, SimError> {
             servers: names.servers.clone(),
             has_v6,
             is_healed: Rc::clone(&is_healed),
+            configured: configured.clone(),
         };
         sim.native_host(name, options, move || run_clients(plan.clone()));
     }
     disturb(&mut sim, seed, &names, parts)?;
     sim.heal();
     is_healed.set(true);
+    configured.iter().for_each(Configured::heal);
     names.all().into_iter().for_each(|name| {
         sim.restart(name);
     });
-    sim.limit_time(PATIENCE);
+    sim.limit_time(PATIENCE + configured.as_ref().map_or(Duration::ZERO, Configured::patience));
     sim.run()
 }
 
@@ -152,7 +169,8 @@ fn disturb(sim: &mut Sim, seed: u64, names: &Names, parts: &Parts) -> Result<(),
 }
 
 /// Sends back what comes, on all shards.
-async fn serve() {
+pub(super) async fn serve(filters: Option<configured::Filters>) {
+    configured::install(filters).await;
     let serving = invoke_on_all(move || async {
         drop(spawn(serve_datagrams(Ipv4Addr::UNSPECIFIED.into())));
         drop(spawn(serve_datagrams(Ipv6Addr::UNSPECIFIED.into())));
@@ -206,9 +224,12 @@ struct Plan {
     servers: Vec<String>,
     has_v6: bool,
     is_healed: Rc<Cell<bool>>,
+    configured: Option<Configured>,
 }
 
 async fn run_clients(plan: Plan) {
+    let filters = plan.configured.as_ref().and_then(|configured| configured.filters(plan.seed, plan.host));
+    configured::install(filters).await;
     let mut clients = Vec::new();
     for &number in &plan.clients {
         let mut random = Random::stream(plan.seed, (plan.host << 16) + number);
@@ -225,8 +246,15 @@ async fn run_clients(plan: Plan) {
         sleep(Duration::from_secs(1)).await;
     }
     let mut random = Random::stream(plan.seed, plan.host << 32);
+    if let Some(configured) = &plan.configured {
+        configured.settle().await;
+    }
     for server in &plan.servers {
-        reach(&address(server, plan.has_v6, &mut random), &mut random).await;
+        let to = address(server, plan.has_v6, &mut random);
+        reach(&to, &mut random).await;
+        if let Some(configured) = &plan.configured {
+            configured.hold(&to).await;
+        }
     }
 }
 
@@ -263,6 +291,8 @@ fn is_expected(error: Error) -> bool {
             | Error::HostUnreachable
             // An address of IPv6 is a second old before it is used.
             | Error::NetworkUnreachable
+            // Nor is one there before DHCP has ended, or a router has spoken.
+            | Error::AddressNotAvailable
     )
 }
 
