@@ -34,4 +34,4 @@ pub use for_each::{map_reduce, max_concurrent_for_each, parallel_for_each};
 pub use repeat::{do_until, keep_doing, repeat, repeat_until_value};
 pub use when_all::{Concurrent, ConcurrentFallible, when_all, when_all_succeed};
 
-pub(crate) use deadline::unless;
+pub(crate) use deadline::Unless;

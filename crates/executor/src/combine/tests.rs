@@ -12,7 +12,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::sync::test_executor::{TestTask, block_on, yield_once};
-use crate::sync::{Promise, Promised, Semaphore, promise};
+use crate::sync::{AbortSource, Promise, Promised, Semaphore, promise, with_abort};
 use crate::testing::{self, TestWorld, settle};
 
 fn promises<T>(count: usize) -> (Vec<Option<Promise<T>>>, Vec<Promised<T>>) {
@@ -145,6 +145,21 @@ fn a_deadline_drops_the_future() {
     drop(timer);
     assert_eq!(limited.finish().unwrap_err(), TimedOut);
     assert_eq!(semaphore.waiters(), 0);
+}
+
+/// Nested in each other they must not multiply.
+#[test]
+fn what_limits_a_future_holds_it_once() {
+    const BYTES: usize = 1024;
+    let large = async || {
+        let held = [0_u8; BYTES];
+        yield_once().await;
+        std::hint::black_box(&held);
+    };
+    let source = AbortSource::new();
+    let limited = with_deadline(pending::<()>(), with_abort(&source, with_deadline(pending::<()>(), large())));
+    assert!(size_of_val(&limited) < 2 * BYTES, "it has {} bytes", size_of_val(&limited));
+    assert_eq!(block_on(limited), Ok(Ok(Ok(()))));
 }
 
 #[test]

@@ -6,9 +6,11 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::Future;
 use core::ops::Deref;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use super::wait_list::{WaitList, Waitable, Waiter};
-use crate::combine::unless;
+use crate::combine::Unless;
 
 /// Abort was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +85,11 @@ impl AbortSource {
 
     /// Waits until abort is requested.
     pub async fn aborted(&self) {
-        Waiter::new(self, ()).await;
+        self.waiter().await;
+    }
+
+    fn waiter(&self) -> Waiter<'_, Self> {
+        Waiter::new(self, ())
     }
 
     /// Has `callback` called when abort is requested, unless the subscription is dropped before.
@@ -176,7 +182,30 @@ impl<A: Deref<Target = AbortSource>> fmt::Debug for Subscription<A> {
 ///
 /// # Errors
 /// [`Aborted`] if abort came first; if it came before the first poll, `future` has not run at all.
-pub async fn with_abort<F: Future>(source: &AbortSource, future: F) -> Result<F::Output, Aborted> {
-    source.check()?;
-    unless(source.aborted(), future).await.ok_or(Aborted)
+pub fn with_abort<F: Future>(source: &AbortSource, future: F) -> impl Future<Output = Result<F::Output, Aborted>> {
+    WithAbort { unchecked: Some(source), running: Unless::new(source.waiter(), future, Aborted) }
+}
+
+/// As [`Unless`], which lets the future run before it looks at the end.
+struct WithAbort<'a, E, F> {
+    /// What is to be looked at before the first poll.
+    unchecked: Option<&'a AbortSource>,
+    running: Unless<E, F, Aborted>,
+}
+
+impl<E: Future, F: Future> Future for WithAbort<'_, E, F> {
+    type Output = Result<F::Output, Aborted>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `running` is pinned with its owner: nothing moves it out of it, it has no `Drop` of its own, and it is `Unpin` only if
+        // this field is.
+        let (unchecked, running) = unsafe {
+            let this = self.get_unchecked_mut();
+            (&mut this.unchecked, Pin::new_unchecked(&mut this.running))
+        };
+        if let Some(source) = unchecked.take() {
+            source.check()?;
+        }
+        running.poll(cx)
+    }
 }
