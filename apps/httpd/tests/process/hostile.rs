@@ -13,7 +13,7 @@ use sunstar_device::{DetachedQueue, Device, Offloads, Queue, Tap, TapOptions};
 use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
 use sunstar_wire::MacAddr;
 
-use super::attacker::{Attack, Attacker, Target};
+use super::attacker::{Attack, Attacker, Target, Traffic};
 use super::attacks::{FUSE, GROWTH_KIB, check_bounds};
 use super::client::{Client, HELLO};
 use super::files;
@@ -92,7 +92,7 @@ impl Cable {
 }
 
 /// The whole of an attack.
-fn run_attacker(queue: DetachedQueue, mut attacker: Attacker, frames: u32) {
+fn run_attacker(queue: DetachedQueue, mut attacker: Attacker, frames: u32) -> Traffic {
     let mut cable = Cable::new(queue);
     let begun = Instant::now();
     attacker.ask();
@@ -113,6 +113,7 @@ fn run_attacker(queue: DetachedQueue, mut attacker: Attacker, frames: u32) {
         (0..AT_ONCE).for_each(|_| attacker.send());
     }
     cable.carry(&mut attacker);
+    attacker.traffic
 }
 
 /// Clients of both versions, one that keeps its connection and others that open new ones, are served while the station attacks. Meanwhile
@@ -148,6 +149,8 @@ fn beside(setup: Setup, attack: Attack, is_v6: bool, look: impl Fn(SocketAddr)) 
             assert!(begun.elapsed() < 2 * FUSE, "the attack does not end; {served} were served");
         }
         assert!(served > 0);
+        let traffic = attacker.join().expect("it has no failure");
+        assert!(attack != Attack::SmallSegments || traffic.largest >= Attack::LEAST_SEGMENT, "{traffic:?}");
     });
     check_bounds(&mut kept, attack.connections());
     let grown_kib = httpd.resident_kib().saturating_sub(before_kib);

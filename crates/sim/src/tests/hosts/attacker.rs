@@ -68,6 +68,9 @@ impl Attack {
     fn mss(self) -> u16 {
         if self == Self::SmallSegments { 8 } else { 1_460 }
     }
+
+    /// Of how many bytes segments are that it is sent, if it asks for small ones: fewer than this is not worth its headers.
+    pub(super) const LEAST_SEGMENT: usize = 48;
 }
 
 /// Whom it attacks.
@@ -99,6 +102,8 @@ const OURS: Seq = Seq::new(1_000_000);
 pub(super) struct Traffic {
     pub(super) sent: u64,
     pub(super) heard: u64,
+    /// Bytes of the largest segment that it was sent.
+    pub(super) largest: usize,
 }
 
 pub(super) struct Attacker {
@@ -208,6 +213,7 @@ impl Attacker {
     }
 
     fn on_segment(&mut self, header: &TcpHeader, len: usize) {
+        self.traffic.largest = self.traffic.largest.max(len);
         let end = header.seq + u32::try_from(len).expect("short");
         let peer = self.peers.iter_mut().find(|peer| peer.port == header.dst_port);
         match peer {

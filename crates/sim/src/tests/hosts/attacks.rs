@@ -97,6 +97,7 @@ fn world(seed: u64) -> Result<Report, SimError> {
     let traffic = attacker.traffic;
     let most = traffic.sent + QUESTIONS * shards as u64;
     assert!(traffic.sent >= FRAMES && traffic.heard <= most, "{attack:?}: {traffic:?}");
+    assert!(attack != Attack::SmallSegments || traffic.largest >= Attack::LEAST_SEGMENT, "{traffic:?}");
     // The server gives up those who take nothing.
     sim.run_for(2 * USER_TIMEOUT)?;
     let seen = Seen::all(&sim);
