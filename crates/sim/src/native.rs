@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunstar_device::{Capabilities, Queue};
+use sunstar_device::{Capabilities, MAX_VLAN, Queue};
 use sunstar_executor::{Executor, JoinHandle, TaskBuilder};
 use sunstar_native::{Frames, InterfaceId, Network, SharedDevice, Spread};
 use sunstar_net::socket;
@@ -76,7 +76,7 @@ impl Sim {
     /// packets of 1,280 bytes.
     ///
     /// # Panics
-    /// As [`Sim::host`]; and if the options name no device, or more queues than shards.
+    /// As [`Sim::host`]; and if the options name no device, more queues than shards, a VLAN that can't be, or a gateway of several shards.
     pub fn native_host<F, M>(&mut self, name: &str, options: NativeOptions, main: F) -> Host
     where
         F: Fn() -> M + 'static,
@@ -104,6 +104,9 @@ impl Sim {
     {
         assert!(!options.ports.is_empty(), "a host with a network has a device");
         assert!(options.ports.iter().all(|port| (1..=options.shards).contains(&port.queues)), "a queue is a shard's");
+        let is_vlan = |port: &PortOptions| port.vlan.is_none_or(|vlan| (1..=MAX_VLAN).contains(&vlan));
+        assert!(options.ports.iter().all(is_vlan), "VLANs are numbered from 1 to {MAX_VLAN}");
+        assert!(options.gateway.is_none() || options.shards == 1, "a gateway has one shard");
         let number = self.hosts.len();
         let (mut nics, mut links) = (Vec::new(), Vec::new());
         for (port, port_options) in options.ports.iter().enumerate() {

@@ -8,7 +8,8 @@ use sunstar_packet::{BufferMut, Packet};
 use sunstar_wire::checksum::{Sum, pseudo_header_v6};
 use sunstar_wire::{
     GroupQuery, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, Icmpv6Packet, IpProtocol, Ipv4Header, Ipv4Options,
-    Ipv6Header, MLD_REPORTS_TO, OldGroupMessage, igmp_report, ipv6_router_alert, mld_report,
+    Ipv6Extension, Ipv6Extensions, Ipv6Header, MLD_REPORTS_TO, OldGroupMessage, igmp_report, ipv6_router_alert,
+    mld_report,
 };
 
 use super::input::Arrived;
@@ -377,7 +378,7 @@ impl Stack {
             return Ok(());
         }
         let Ok(query) = GroupQuery::parse_mld(&view) else { return Err(DropReason::GroupQuery) };
-        if !head.header.src.is_unicast_link_local() {
+        if !head.header.src.is_unicast_link_local() || !has_router_alert(head) {
             return Err(DropReason::GroupQuery);
         }
         let is_listened = query.group.is_unspecified() || self.is_told(arrived.interface, query.group.into());
@@ -418,6 +419,15 @@ impl Stack {
         let most = u64::try_from(max_response.min(MAX_RESPONSE).as_micros()).unwrap_or(0);
         Duration::from_micros(self.secret.draw(&mut self.draws) % (most + 1))
     }
+}
+
+/// Whether a packet says that routers are to look at it, and why: multicast listeners (RFC 2711 §2.1).
+fn has_router_alert(head: &HeadV6) -> bool {
+    const OF_LISTENERS: [u8; 2] = [0, 0];
+
+    let first = Ipv6Extensions::behind_fixed(head.header.next_header, &head.extensions).next();
+    let Some(Ok(Ipv6Extension::HopByHop(mut options))) = first else { return false };
+    options.any(|option| option.is_ok_and(|option| option.is_router_alert() && option.data == OF_LISTENERS))
 }
 
 /// Whether routers have anything to do with a group.

@@ -6,6 +6,7 @@ use core::time::Duration;
 use sunstar_wire::checksum::Sum;
 use sunstar_wire::{
     EtherType, GroupRecord, IGMP_REPORTS_TO, Icmpv6Header, IpProtocol, Ipv4Header, Ipv6Header, MLD_REPORTS_TO, MacAddr,
+    ipv6_router_alert,
 };
 
 use super::{ALL_NODES, PEER_LOCAL, Script, US_LOCAL, US_SOLICITED, icmp, other_than_discovery, prefix};
@@ -192,10 +193,18 @@ fn questions_are_answered() {
     let body = [&[0; 16][..], &[2, 125, 0, 0]].concat();
     let query = Icmpv6Header::Other { kind: 130, code: 0, rest: [0x27, 0x10, 0, 0] };
     let message = icmp((PEER_LOCAL, ALL_NODES), &query, &body);
-    let header = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::ICMPV6, PEER_LOCAL, ALL_NODES) };
-    script.ip_v6(&Ipv6Header { hop_limit: 64, ..header }, &message);
-    assert_eq!(script.dropped(DropReason::GroupQuery), 1);
-    script.ip_v6(&header, &message);
+    let bare = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::ICMPV6, PEER_LOCAL, ALL_NODES) };
+    let header = Ipv6Header { next_header: IpProtocol::HOP_BY_HOP, ..bare };
+    let alerted = [&ipv6_router_alert(IpProtocol::ICMPV6)[..], &message].concat();
+    script.ip_v6(&Ipv6Header { hop_limit: 64, ..header }, &alerted);
+    assert_eq!(script.dropped(DropReason::GroupQuery), 1, "from afar");
+    script.ip_v6(&bare, &message);
+    assert_eq!(script.dropped(DropReason::GroupQuery), 2, "without a router alert");
+    let mut other = alerted.clone();
+    other[5] = 1;
+    script.ip_v6(&header, &other);
+    assert_eq!(script.dropped(DropReason::GroupQuery), 3, "with that of something else");
+    script.ip_v6(&header, &alerted);
     assert_eq!(script.sent().len(), 0, "at some moment");
     script.wait(Duration::from_secs(10));
     let records = mld_records(&other_than_discovery(script.sent()));

@@ -6,7 +6,7 @@ use core::time::Duration;
 use sunstar_wire::checksum::Sum;
 use sunstar_wire::{
     EtherType, IGMP_REPORTS_TO, Icmpv6Header, IpProtocol, Ipv4Header, Ipv6Header, MLD_REPORTS_TO, MacAddr,
-    OldGroupMessage,
+    OldGroupMessage, ipv6_router_alert,
 };
 
 use super::{ALL_NODES, PEER_LOCAL, Script, US_SOLICITED, icmp, other_than_discovery};
@@ -36,8 +36,8 @@ fn asks_igmp(script: &mut Script, tenths: u8, group: Ipv4Addr) {
 
 fn gets_mld(script: &mut Script, dst: Ipv6Addr, header: &Icmpv6Header, group: Ipv6Addr) {
     let message = icmp((PEER_LOCAL, dst), header, &group.octets());
-    let ip = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::ICMPV6, PEER_LOCAL, dst) };
-    script.ip_v6(&ip, &message);
+    let ip = Ipv6Header { hop_limit: 1, ..Ipv6Header::new(IpProtocol::HOP_BY_HOP, PEER_LOCAL, dst) };
+    script.ip_v6(&ip, &[&ipv6_router_alert(IpProtocol::ICMPV6)[..], &message].concat());
 }
 
 const MLD_QUERY: Icmpv6Header = Icmpv6Header::Other { kind: 130, code: 0, rest: [0x27, 0x10, 0, 0] };
