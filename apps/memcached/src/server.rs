@@ -395,6 +395,6 @@ mod tests {
         fn bytes<F>(_: impl Fn(Live, Stream) -> F) -> usize {
             size_of::<F>()
         }
-        assert!(bytes(Live::serve) <= 1408, "it has {} bytes", bytes(Live::serve));
+        assert!(bytes(Live::serve) <= 1088, "it has {} bytes", bytes(Live::serve));
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use sunstar_bench_common::gates::{self, Gate, Work};
 use sunstar_memcache::{
-    BinaryRequest, Endpoint, Expiry, KEYS_AHEAD, KeyHash, Limits, Operation, Output, Reply, Request, ServerConnection,
+    BinaryRequest, Endpoint, Expiry, KEYS_AHEAD, KeyHash, Limits, Operation, Output, Request, ServerConnection,
     StorageVerb, Store, Value,
 };
 use sunstar_packet::Buffer;
