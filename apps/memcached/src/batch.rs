@@ -31,10 +31,19 @@ const VALUE_BYTES: usize = 256 << 10;
 /// its memory from being used again, and are copied.
 const LENT_BYTES: usize = 2048;
 
+/// Answers in a row that are of one shard: its next ones.
+#[derive(Clone, Copy)]
+struct Row {
+    shard: ShardId,
+    count: usize,
+}
+
 /// What waits for other shards, and what has to wait behind it.
 pub(crate) struct Batch {
-    /// Whose answer follows: a shard's next one.
-    order: VecDeque<ShardId>,
+    /// Whose answers follow.
+    order: VecDeque<Row>,
+    /// How many those are.
+    waiting: usize,
     #[expect(clippy::vec_box, reason = "they cross as they lie: a message has room for a pointer and not for a part")]
     parts: Vec<Box<Part>>,
     /// The answers of other shards.
@@ -52,6 +61,7 @@ impl Batch {
     pub(crate) fn new(endpoint: &Endpoint, under_way: &Rc<Cell<usize>>) -> Self {
         Self {
             order: VecDeque::new(),
+            waiting: 0,
             parts: Vec::new(),
             arrived: Vec::new(),
             here: Output::new(endpoint),
@@ -67,7 +77,7 @@ impl Batch {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.order.len() >= OPERATIONS || self.value_bytes >= VALUE_BYTES || self.here.len() >= OUTPUT_BYTES
+        self.waiting >= OPERATIONS || self.value_bytes >= VALUE_BYTES || self.here.len() >= OUTPUT_BYTES
     }
 
     /// Lets something be answered at once: into the output, or behind what waits.
@@ -78,7 +88,7 @@ impl Batch {
         }
         let before = self.here.len();
         answer(&mut self.here);
-        self.order.push_back(shard_id());
+        self.expect(shard_id());
         self.lengths.push_back(self.here.len() - before);
     }
 
@@ -99,7 +109,16 @@ impl Batch {
         self.value_bytes += value.len();
         self.under_way.update(|bytes| bytes + value.len());
         self.parts[at].push(operation, key, value);
-        self.order.push_back(shard);
+        self.expect(shard);
+    }
+
+    /// Puts a shard's next answer behind those that are expected.
+    fn expect(&mut self, shard: ShardId) {
+        self.waiting += 1;
+        match self.order.back_mut() {
+            Some(last) if last.shard == shard => last.count += 1,
+            _ => self.order.push_back(Row { shard, count: 1 }),
+        }
     }
 
     /// Sends operations, waits for answers, and writes those whose turn it is. What waits after that is to be sent for again, when the
@@ -107,24 +126,22 @@ impl Batch {
     pub(crate) async fn advance(&mut self, server: &Server, output: &mut Output) -> Result<(), Error> {
         Counters::add(&server.counters.batches, self.parts.len());
         let ask = |mut part: Box<Part>| {
-            let asked = server.peers().invoke_on(part.shard, move |server| async move {
+            server.peers().invoke_on(part.shard, move |server| async move {
                 part.run(&server).await;
                 part
-            });
-            async move { asked.await.map_err(|_| Error::Stopped) }
+            })
         };
         if self.parts.len() > 1 {
             let asked: Vec<_> = self.parts.drain(..).map(ask).collect();
             let answered = when_all(asked).await;
             self.begin_answering();
             for part in answered {
-                self.take_answers(server, part?);
+                self.take_answers(server, part.map_err(|_| Error::Stopped)?);
             }
         } else if let Some(part) = self.parts.pop() {
-            // Within the connection's task it would have memory of each connection, whether it asks or not.
-            let part = Box::pin(ask(part)).await;
+            let part = ask(part).await;
             self.begin_answering();
-            self.take_answers(server, part?);
+            self.take_answers(server, part.map_err(|_| Error::Stopped)?);
         }
         self.write(output);
         Ok(())
@@ -133,6 +150,9 @@ impl Batch {
     /// Takes note that values are where they belong, and of what this shard has answered meanwhile.
     fn begin_answering(&mut self) {
         self.forget_values();
+        if self.lengths.is_empty() {
+            return;
+        }
         let mut buffers: Vec<Buffer> = Vec::new();
         self.here.poll_transmit(&mut buffers);
         let mut here_lengths = std::mem::take(&mut self.lengths);
@@ -154,13 +174,14 @@ impl Batch {
 
     /// Writes the answers whose turn it is.
     fn write(&mut self, output: &mut Output) {
-        while let Some(shard) = self.order.front().copied() {
-            let in_a_row = self.order.iter().take_while(|other| **other == shard).count();
-            let count = self.next_of(shard).write(in_a_row, output);
-            self.order.drain(..count);
-            if count < in_a_row {
+        while let Some(Row { shard, count }) = self.order.front().copied() {
+            let written = self.next_of(shard).write(count, output);
+            self.waiting -= written;
+            if written < count {
+                self.order[0].count -= written;
                 return;
             }
+            self.order.pop_front();
         }
     }
 

@@ -8,6 +8,7 @@ mod tests;
 
 use std::future::poll_fn;
 use std::iter;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -18,7 +19,10 @@ use sunstar::executor::sync::with_abort;
 use sunstar::executor::timer::lowres;
 use sunstar::net::{Error, Stream};
 use sunstar::prelude::*;
-use sunstar_memcache::{Expiry, KEYS_AHEAD, LARGE_VALUE_BYTES, Operation, Output, Refusal, Reply, Request, Value};
+use sunstar_memcache::{
+    Expiry, KEYS_AHEAD, Key, Keys, LARGE_VALUE_BYTES, Operation, Output, Refusal, Reply, Request, RetrievalCommand,
+    Value,
+};
 
 use crate::batch::Batch;
 use crate::connections::Served;
@@ -58,32 +62,56 @@ pub(crate) async fn serve(server: &Server, stream: &mut Stream, served: &Served)
         session.now_s = server.now_s();
         served.last_s.set(session.now_s);
         loop {
-            requests.extend(iter::from_fn(|| connection.poll_request()).take(KEYS_AHEAD));
+            let asked = iter::from_fn(|| connection.poll_request()).take(KEYS_AHEAD);
+            requests.extend(asked.map(|request| Asked::new(server, request)));
             if requests.is_empty() {
                 break;
             }
-            server.look_ahead(requests.iter().filter_map(Request::key));
-            if let [request] = &requests[..]
-                && let Some(key) = request.key()
+            server.look_ahead(requests.iter().filter_map(Asked::key));
+            if let [asked] = &requests[..]
+                && let Some(key) = asked.key()
             {
                 server.look_ahead_with_others(key).await;
                 session.now_s = server.now_s();
             }
-            for request in requests.drain(..) {
-                session.take(request).await?;
+            let mut asked = requests.drain(..);
+            while let Some(wait) = session.take_all(&mut asked) {
+                wait.await?;
             }
         }
         // What many at once have needed an idle connection does not keep.
         requests.shrink_to(KEPT_REQUESTS);
         if connection.is_over() {
-            return session.end().await;
+            return Box::pin(session.end()).await;
         }
-        session.finish().await?;
+        if !session.batch.is_empty() {
+            Box::pin(session.finish()).await?;
+        }
         server.settle().await;
         session.send().await?;
         maybe_yield().await;
     }
 }
+
+/// A request, with the hash of its key if it is for one item: it is needed to look ahead, to find the shard, and to find the item.
+struct Asked {
+    request: Request,
+    hash: u64,
+}
+
+impl Asked {
+    fn new(server: &Server, request: Request) -> Self {
+        let hash = request.key().map_or(0, |key| server.key(key).hash());
+        Self { request, hash }
+    }
+
+    fn key(&self) -> Option<Key<'_>> {
+        self.request.key().map(|key| Key::with_hash(key, self.hash))
+    }
+}
+
+/// Somebody is waited for.
+type Wait<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 
 struct Session<'a> {
     server: &'a Server,
@@ -163,8 +191,30 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Does what is asked for, or puts it to what waits for other shards.
-    async fn take(&mut self, request: Request) -> Result<(), Error> {
+    /// Does what is asked for until others have to be waited for; answers that wait, after which it is to be called again. It is held apart
+    /// from the connection's own future, which has no memory for it while it is idle.
+    fn take_all(&mut self, asked: &mut impl Iterator<Item = Asked>) -> Option<Wait<'_>> {
+        for asked in asked {
+            if let Some(left) = self.take_at_once(asked) {
+                return Some(Box::pin(self.take_slowly(left)));
+            }
+            if self.has_to_pause() {
+                return Some(Box::pin(self.pause()));
+            }
+        }
+        None
+    }
+
+    /// Does what is asked for, or puts it to what waits for other shards. What is not soon done, or has to wait before it is, comes back.
+    #[inline]
+    fn take_at_once(&mut self, asked: Asked) -> Option<Asked> {
+        let is_large = asked.request.value().is_some_and(|value| value.len() >= LARGE_VALUE_BYTES);
+        if is_large { Some(asked) } else { self.take_now(asked) }
+    }
+
+    fn take_now(&mut self, asked: Asked) -> Option<Asked> {
+        let Asked { request, hash } = asked;
+        let hashed = |key| Key::with_hash(key, hash);
         match request {
             Request::Store(command, value) => {
                 let operation = Operation::Store {
@@ -173,55 +223,87 @@ impl Session<'_> {
                     exptime: command.exptime,
                     noreply: command.noreply,
                 };
-                self.operate_with(operation, &command.key, value).await;
+                self.operate(operation, hashed(&command.key), value);
             }
             Request::Retrieve { command, keys, is_last } => {
-                let mut keys = keys.iter();
-                loop {
-                    self.server.look_ahead(keys.clone());
-                    let mut group = keys.by_ref().take(KEYS_AHEAD).peekable();
-                    if group.peek().is_none() {
-                        break;
-                    }
-                    for key in group {
-                        self.operate(Operation::Retrieve(command), key, Value::new());
-                        self.pause().await?;
-                    }
-                }
-                if is_last {
-                    self.tell(|output| output.put_reply(&Reply::End));
-                }
+                let Some(key) = keys.only() else {
+                    return Some(Asked { request: Request::Retrieve { command, keys, is_last }, hash });
+                };
+                self.operate(retrieval(command, is_last), hashed(key), Value::new());
             }
-            Request::Delete { key, noreply } => self.operate(Operation::Delete { noreply }, &key, Value::new()),
+            Request::Delete { key, noreply } => self.operate(Operation::Delete { noreply }, hashed(&key), Value::new()),
             Request::Count { direction, key, by, noreply } => {
-                self.operate(Operation::Count { direction, by, noreply }, &key, Value::new());
+                self.operate(Operation::Count { direction, by, noreply }, hashed(&key), Value::new());
             }
             Request::Touch { key, exptime, noreply } => {
-                self.operate(Operation::Touch { exptime, noreply }, &key, Value::new());
+                self.operate(Operation::Touch { exptime, noreply }, hashed(&key), Value::new());
             }
-            Request::Refused { refusal, noreply, stale } => {
-                Counters::add(&self.server.counters.too_large, usize::from(refusal == Refusal::TooLarge));
-                if let Some(key) = stale {
-                    self.operate(Operation::Forget, &key, Value::new());
-                }
-                // An answer is no command. Were it answered in its turn, two servers that take each other for clients would never end.
-                let is_answer = self.client.is_none() && refusal == Refusal::UnknownCommand;
-                if !noreply && !is_answer {
-                    self.tell(|output| output.put_refusal(refusal));
-                }
+            Request::Refused { refusal, noreply, stale } => self.refuse(refusal, noreply, stale),
+            Request::Meta(command, key, value) => self.operate(Operation::Meta(command), hashed(&key), value),
+            Request::Binary(request) => {
+                let left = self.take_packet_now(request, hash)?;
+                return Some(Asked { request: Request::Binary(left), hash });
             }
-            Request::Meta(command, key, value) => self.operate_with(Operation::Meta(command), &key, value).await,
-            Request::Binary(request) => self.take_packet(request).await?,
             Request::MetaNoop => self.tell(|output| output.put(b"MN\r\n")),
             Request::Version => self.tell(|output| output.put_reply(&Reply::Version(Buffer::from_static(VERSION)))),
             Request::Verbosity { noreply } => self.done(noreply),
             Request::Quit => {}
+            concerns_all => return Some(Asked { request: concerns_all, hash }),
+        }
+        None
+    }
+
+    /// Does what has come back.
+    async fn take_slowly(&mut self, asked: Asked) -> Result<(), Error> {
+        if let Some(value) = asked.request.value() {
+            self.server.prepare_for(value).await;
+            self.now_s = self.server.now_s();
+            let left = self.take_now(asked);
+            debug_assert!(left.is_none(), "what has a value is for one item");
+            return self.pause().await;
+        }
+        match asked.request {
+            Request::Retrieve { command, keys, is_last } => self.retrieve(command, &keys, is_last).await?,
+            Request::Binary(request) => self.take_packet_slowly(request).await?,
             concerns_all => {
                 self.finish().await?;
                 self.administrate(concerns_all).await?;
             }
         }
         self.pause().await
+    }
+
+    /// Answers with several items, or none.
+    async fn retrieve(&mut self, command: RetrievalCommand, keys: &Keys, is_last: bool) -> Result<(), Error> {
+        let mut keys = keys.iter().peekable();
+        if keys.peek().is_none() && is_last {
+            self.tell(|output| output.put_reply(&Reply::End));
+        }
+        let mut group = Vec::with_capacity(KEYS_AHEAD);
+        while keys.peek().is_some() {
+            group.extend(keys.by_ref().take(KEYS_AHEAD).map(|key| self.server.key(key)));
+            self.server.look_ahead(group.iter().copied());
+            let (last, ends) = (group.len() - 1, is_last && keys.peek().is_none());
+            for (index, key) in group.drain(..).enumerate() {
+                self.operate(retrieval(command, ends && index == last), key, Value::new());
+                if self.has_to_pause() {
+                    self.pause().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal, noreply: bool, stale: Option<Buffer>) {
+        Counters::add(&self.server.counters.too_large, usize::from(refusal == Refusal::TooLarge));
+        if let Some(key) = stale {
+            self.operate(Operation::Forget, self.server.key(&key), Value::new());
+        }
+        // An answer is no command. Were it answered in its turn, two servers that take each other for clients would never end.
+        let is_answer = self.client.is_none() && refusal == Refusal::UnknownCommand;
+        if !noreply && !is_answer {
+            self.tell(|output| output.put_refusal(refusal));
+        }
     }
 
     /// What concerns all shards.
@@ -256,21 +338,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Does something with an item and a value, when there is room for that.
-    async fn operate_with(&mut self, operation: Operation, key: &[u8], value: Value) {
-        if value.len() >= LARGE_VALUE_BYTES {
-            self.server.prepare_for(&value).await;
-            self.now_s = self.server.now_s();
-        }
-        self.operate(operation, key, value);
-    }
-
     /// Does something with an item, here or where it is.
-    fn operate(&mut self, mut operation: Operation, key: &[u8], value: Value) {
+    fn operate(&mut self, mut operation: Operation, key: Key<'_>, value: Value) {
         let Self { server, output, batch, now_s, .. } = self;
         Counters::add(&server.counters.operations, 1);
         operation.convert_times(|exptime| server.settings.clock.exptime(exptime));
-        let (key, here) = (server.key(key), shard_id());
+        let here = shard_id();
         let shard = if shard_count() == 1 { here } else { server.shard_of(key) };
         if shard == here {
             let mut store = server.store.borrow_mut();
@@ -289,6 +362,11 @@ impl Session<'_> {
         if !noreply {
             self.tell(|output| output.put_reply(&Reply::Ok));
         }
+    }
+
+    /// Whether others are to be waited for before anything else is done.
+    fn has_to_pause(&self) -> bool {
+        self.batch.is_full() || self.output.len() >= OUTPUT_BYTES
     }
 
     /// Waits for other shards if as much is under way as may be, and for the client if there is much to be sent.
@@ -328,4 +406,9 @@ impl Session<'_> {
         self.now_s = self.server.now_s();
         Ok(())
     }
+}
+
+/// To answer with an item, as the last one or not.
+fn retrieval(command: RetrievalCommand, is_last: bool) -> Operation {
+    if is_last { Operation::RetrieveLast(command) } else { Operation::Retrieve(command) }
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use sunstar::executor::combine::with_timeout;
 use sunstar::executor::maybe_yield;
-use sunstar::executor::sync::{AbortSource, Semaphore, with_abort};
+use sunstar::executor::sync::{AbortSource, Gate, GateHolder, Semaphore, with_abort};
 use sunstar::executor::timer::{lowres, sleep};
 use sunstar::executor::{Reserve, TaskBuilder, add_reserve, current};
 use sunstar::metrics::Registration;
-use sunstar::net::{self, Address, Listener, ListenerOptions};
+use sunstar::net::{self, Address, Listener, ListenerOptions, Stream};
 use sunstar::prelude::*;
-use sunstar_memcache::{Endpoint, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
+use sunstar_memcache::{Endpoint, Key, KeyHash, LARGE_VALUE_BYTES, Limits, Store, Value};
 
 use crate::ahead::Ahead;
 use crate::batch::Spares;
@@ -188,11 +188,10 @@ impl Server {
     }
 
     /// Fetches what is needed to find the items of these keys, as far as they are here and not too many, if there are several.
-    pub(crate) fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) {
+    pub(crate) fn look_ahead<'k>(&self, keys: impl Iterator<Item = Key<'k>> + Clone) {
         if keys.clone().nth(1).is_none() {
             return;
         }
-        let keys = keys.take(KEYS_AHEAD).map(|key| self.key(key));
         if shard_count() == 1 {
             return self.store.borrow().look_ahead(keys);
         }
@@ -201,8 +200,7 @@ impl Server {
     }
 
     /// Fetches what is needed to find the item of a key that is here, together with those of other connections.
-    pub(crate) async fn look_ahead_with_others(&self, key: &[u8]) {
-        let key = self.key(key);
+    pub(crate) async fn look_ahead_with_others(&self, key: Key<'_>) {
         // Who is alone would wait for nobody.
         if self.counters.live.get() > 1 && (shard_count() == 1 || self.shard_of(key) == shard_id()) {
             Counters::add(&self.counters.fetched_together, self.ahead.join(&self.store, key).await);
@@ -247,28 +245,8 @@ impl Server {
             let Ok(Ok(stream)) = with_abort(&self.stop, listener.accept()).await else { return };
             let Ok(inside) = self.inside.enter_owned() else { return };
             place.forget();
-            let server = Rc::clone(&self);
-            TaskBuilder::new().name("memcached connection").spawn(async move {
-                let _inside = inside;
-                let live = Live::new(server, stream.peer_address().ok());
-                let mut stream = stream;
-                // The peer's end is no news, and so are its errors.
-                let peer = live.served.peer.clone();
-                let served = async {
-                    let served = connection::serve(&live.server, &mut stream, &live.served);
-                    let ended = with_abort(&live.served.end, served).await;
-                    if ended.is_err() {
-                        stream.abort();
-                    }
-                    ended
-                };
-                let ended = live.server.known(peer, served).await;
-                if let Ok(Err(_)) = ended
-                    && planted::is("memcached_connection_kept")
-                {
-                    std::future::pending().await
-                }
-            });
+            let live = Live::new(Rc::clone(&self), inside, stream.peer_address().ok());
+            TaskBuilder::new().name("memcached connection").spawn(live.serve(stream));
             maybe_yield().await;
         }
     }
@@ -363,14 +341,39 @@ impl Service for Server {
 struct Live {
     server: Rc<Server>,
     served: Rc<Served>,
+    _inside: GateHolder<Rc<Gate>>,
 }
 
 impl Live {
-    fn new(server: Rc<Server>, peer: Option<Address>) -> Self {
+    fn new(server: Rc<Server>, inside: GateHolder<Rc<Gate>>, peer: Option<Address>) -> Self {
         Counters::add(&server.counters.connections, 1);
         Counters::add(&server.counters.live, 1);
         let served = server.connections.enter(peer, server.now_s());
-        Self { server, served }
+        Self { server, served, _inside: inside }
+    }
+
+    /// Serves it until its end. The peer's end is no news, and so are its errors.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "what an async function is given lies in its future twice, what a block takes once"
+    )]
+    fn serve(self, mut stream: Stream) -> impl Future<Output = ()> {
+        async move {
+            let source = self.server.make_known(self.served.peer.as_ref()).await;
+            let served = &self.served;
+            let ended = with_abort(&served.end, connection::serve(&self.server, &mut stream, served)).await;
+            if ended.is_err() {
+                stream.abort();
+            }
+            if let Some(source) = source {
+                self.server.forget(source).await;
+            }
+            if let Ok(Err(_)) = ended
+                && planted::is("memcached_connection_kept")
+            {
+                std::future::pending().await
+            }
+        }
     }
 }
 
@@ -379,5 +382,19 @@ impl Drop for Live {
         self.server.connections.leave(&self.served);
         self.server.counters.live.update(|live| live - 1);
         self.server.room.add_units(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is copied when it is spawned, and an idle connection has all of it.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        fn bytes<F>(_: impl Fn(Live, Stream) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(bytes(Live::serve) <= 1088, "it has {} bytes", bytes(Live::serve));
     }
 }

@@ -9,7 +9,7 @@ use crate::binary::BinaryCommand;
 use crate::command::{Direction, RetrievalCommand, StorageVerb};
 use crate::meta::MetaCommand;
 use crate::output::{COPIED_VALUE_BYTES, Output};
-use crate::reply::{Refusal, Reply};
+use crate::reply::{END, Refusal, Reply};
 use crate::store::{Counted, Expiry, FoundValue, Key, Store, Stored};
 use crate::value::Value;
 
@@ -18,6 +18,8 @@ use crate::value::Value;
 pub enum Operation {
     /// To answer with the item, if it is there. The end of such answers is the caller's.
     Retrieve(RetrievalCommand),
+    /// The same, and to end such answers.
+    RetrieveLast(RetrievalCommand),
     /// To store a value.
     Store {
         /// What is demanded.
@@ -63,7 +65,7 @@ impl Operation {
     pub fn convert_times(&mut self, convert: impl Fn(i64) -> i64) {
         let times = match self {
             Self::Store { exptime, .. } | Self::Touch { exptime, .. } => [Some(exptime), None, None],
-            Self::Retrieve(command) => [command.exptime.as_mut(), None, None],
+            Self::Retrieve(command) | Self::RetrieveLast(command) => [command.exptime.as_mut(), None, None],
             Self::Meta(command) => {
                 let MetaCommand { exptime, vivify, recache, .. } = &mut **command;
                 [exptime.as_mut(), vivify.as_mut(), recache.as_mut()]
@@ -82,7 +84,8 @@ impl Store {
         let (reply, noreply) = match *operation {
             Operation::Meta(ref command) => return self.execute_meta(command, key, value, now_s, output),
             Operation::Binary(ref command) => return self.execute_binary(command, key, value, now_s, output),
-            Operation::Retrieve(command) => return self.retrieve(command, key, now_s, output),
+            Operation::Retrieve(command) => return self.retrieve(command, key, now_s, b"", output),
+            Operation::RetrieveLast(command) => return self.retrieve(command, key, now_s, END, output),
             Operation::Store { verb, flags, exptime, noreply } => {
                 let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);
                 let reply = match stored {
@@ -120,27 +123,28 @@ impl Store {
         }
     }
 
-    fn retrieve(&mut self, command: RetrievalCommand, key: Key<'_>, now_s: u32, output: &mut Output) {
+    /// Writes the item, and behind it what is to follow whether it is there or not.
+    fn retrieve(&mut self, command: RetrievalCommand, key: Key<'_>, now_s: u32, behind: &[u8], output: &mut Output) {
         let found = match command.exptime {
             None => self.get(key, now_s),
             Some(exptime) => self.get_and_touch(key, Expiry::new(exptime, now_s), now_s),
         };
-        let Some(found) = found else { return };
+        let Some(found) = found else { return output.put(behind) };
         output.put_item(key.bytes(), found.flags, command.with_cas.then_some(found.cas), found.value.len());
-        output.put_found(&found.value);
+        output.put_found(&found.value, behind);
     }
 }
 
 impl Output {
-    /// Writes the value of an item, and its end.
+    /// Writes the value of an item, its end, and what is to follow.
     #[inline]
-    fn put_found(&mut self, value: &FoundValue<'_>) {
+    fn put_found(&mut self, value: &FoundValue<'_>, behind: &[u8]) {
         match value {
-            FoundValue::Small(bytes) => self.put_all([bytes, b"\r\n"]),
+            FoundValue::Small(bytes) => self.put_all([bytes, b"\r\n", behind]),
             FoundValue::Large(value) => {
                 debug_assert!(value.len() > COPIED_VALUE_BYTES, "it would be copied after all");
                 self.push_value((*value).clone());
-                self.put(b"\r\n");
+                self.put_all([b"\r\n", behind]);
             }
         }
     }

@@ -5,6 +5,9 @@ use sunstar_packet::Buffer;
 use crate::number::Decimal;
 use crate::output::Output;
 
+/// What ends items and figures.
+pub(crate) const END: &[u8] = b"END\r\n";
+
 /// The answer to a request. Each request that is not quiet has one, which follows items and figures if it has such.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -163,7 +166,7 @@ impl Output {
             Reply::Touched => self.put(b"TOUCHED\r\n"),
             Reply::Number(number) => self.put_all([Decimal::new(*number).as_bytes(), b"\r\n"]),
             Reply::Ok => self.put(b"OK\r\n"),
-            Reply::End => self.put(b"END\r\n"),
+            Reply::End => self.put(END),
             Reply::Version(version) => self.put_all([b"VERSION ", version, b"\r\n"]),
             Reply::Error => self.put(b"ERROR\r\n"),
             Reply::ClientError(text) => self.put_all([b"CLIENT_ERROR ", text, b"\r\n"]),

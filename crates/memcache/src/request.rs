@@ -115,6 +115,16 @@ pub enum ListForm {
 }
 
 impl Request {
+    /// The value, of a request that may have one; it may be empty.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Store(_, value) | Self::Meta(_, _, value) | Self::Binary(BinaryRequest::Item(_, _, value)) => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
     /// The key, of a request for one item; `None` if it concerns several items, or none.
     pub fn key(&self) -> Option<&[u8]> {
         match self {
@@ -131,23 +141,37 @@ impl Request {
 
 /// Keys of one retrieval command, none of them empty or too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys(pub(crate) Buffer);
+pub struct Keys {
+    bytes: Buffer,
+    is_one: bool,
+}
 
 impl Keys {
+    /// Those of a part of a line, of which the first word is known to have so many bytes and to stand at the beginning.
+    pub(crate) fn with_first(bytes: Buffer, first_bytes: usize) -> Self {
+        let is_one = first_bytes > 0 && first_bytes == bytes.len();
+        Self { bytes, is_one }
+    }
+
+    /// Those of a part of a line.
+    pub(crate) fn new(bytes: Buffer) -> Self {
+        let is_one = !bytes.is_empty() && memchr::memchr(b' ', &bytes).is_none();
+        Self { bytes, is_one }
+    }
+
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        words(&self.0)
+        words(&self.bytes)
     }
 
     /// The key, if there is but one.
     pub fn only(&self) -> Option<&[u8]> {
-        let is_one = !self.0.is_empty() && memchr::memchr(b' ', &self.0).is_none();
-        is_one.then_some(&self.0)
+        self.is_one.then_some(&self.bytes)
     }
 
     /// The key that was found by [`iter`](Self::iter) as a part of what was received.
     pub fn buffer(&self, key: &[u8]) -> Buffer {
-        self.0.slice_of(key).unwrap_or_else(|| Buffer::copy_from_slice(key))
+        self.bytes.slice_of(key).unwrap_or_else(|| Buffer::copy_from_slice(key))
     }
 }
 

@@ -191,7 +191,7 @@ impl ServerConnection {
                 None => return Some(self.end_refused(Refusal::LineTooLong)),
             },
         };
-        let keys = Keys(part);
+        let keys = Keys::new(part);
         if keys.iter().any(|key| key.len() > MAX_KEY_BYTES) {
             // What is left of the line would be taken for commands.
             return Some(self.end_refused(Refusal::BadFormat));

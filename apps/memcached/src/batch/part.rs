@@ -72,7 +72,9 @@ impl Part {
     /// Puts an operation behind the others.
     pub(super) fn push(&mut self, operation: Operation, key: Key<'_>, value: Value) {
         let has_value = !value.is_empty();
-        let value = if value.len() <= COPIED_VALUE_BYTES {
+        let value = if !has_value {
+            ForeignValue::Small(0)
+        } else if value.len() <= COPIED_VALUE_BYTES {
             value.pieces().iter().for_each(|piece| self.values.extend_from_slice(piece));
             ForeignValue::Small(value.len())
         } else {
@@ -100,6 +102,7 @@ impl Part {
             let Foreign { hash, key_bytes, deed, .. } = self.operations[self.done];
             let Deed { operation, value } = &mut self.deeds[usize::from(deed)];
             let value = match value {
+                ForeignValue::Small(0) => Value::new(),
                 ForeignValue::Small(len) => Value::from(values.split_to(*len)),
                 ForeignValue::Large(pieces) => joined(mem::take(pieces)),
             };

@@ -2,18 +2,18 @@
 
 use sunstar::net::Error;
 use sunstar::prelude::*;
-use sunstar_memcache::{BinaryRequest, BinaryStatus, BinaryTag, Operation, Output, Request, Value};
+use sunstar_memcache::{BinaryRequest, BinaryStatus, BinaryTag, Key, Operation, Output, Request, Value};
 
 use super::{Session, VERSION};
 use crate::server::Counters;
 use crate::stats;
 
 impl Session<'_> {
-    /// Does what is asked for, or puts it to what waits for other shards.
-    pub(super) async fn take_packet(&mut self, request: BinaryRequest) -> Result<(), Error> {
+    /// As [`Session::take_now`].
+    pub(super) fn take_packet_now(&mut self, request: BinaryRequest, hash: u64) -> Option<BinaryRequest> {
         match request {
             BinaryRequest::Item(command, key, value) => {
-                self.operate_with(Operation::Binary(command), &key, value).await;
+                self.operate(Operation::Binary(command), Key::with_hash(&key, hash), value);
             }
             BinaryRequest::Noop(tag) | BinaryRequest::Quit { tag, is_quiet: false } => self.tell_done(tag),
             BinaryRequest::Quit { is_quiet: true, .. } => {}
@@ -25,21 +25,27 @@ impl Session<'_> {
                 let is_too_large = status == BinaryStatus::TooLarge;
                 Counters::add(&self.server.counters.too_large, usize::from(is_too_large));
                 if let Some(key) = stale {
-                    self.operate(Operation::Forget, &key, Value::new());
+                    self.operate(Operation::Forget, self.server.key(&key), Value::new());
                 }
                 self.tell(|output| output.put_packet_status(tag, status));
             }
+            concerns_all @ (BinaryRequest::Flush { .. } | BinaryRequest::Stats(..)) => return Some(concerns_all),
+        }
+        None
+    }
+
+    /// Does what that gave back.
+    pub(super) async fn take_packet_slowly(&mut self, request: BinaryRequest) -> Result<(), Error> {
+        self.finish().await?;
+        match request {
             BinaryRequest::Flush { tag, exptime, is_quiet } => {
-                self.finish().await?;
                 self.administrate(Request::FlushAll { exptime: exptime.into(), noreply: true }).await?;
                 if !is_quiet {
                     self.tell_done(tag);
                 }
             }
-            BinaryRequest::Stats(tag, parameters) => {
-                self.finish().await?;
-                self.tell_figures(tag, &parameters).await?;
-            }
+            BinaryRequest::Stats(tag, parameters) => self.tell_figures(tag, &parameters).await?,
+            _ => {}
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Requests that come in a datagram.
 
+use std::iter;
+
 use sunstar::net::Error;
 use sunstar::prelude::*;
 use sunstar_memcache::Output;
 
-use super::Session;
+use super::{Asked, Session};
 use crate::batch::Batch;
 use crate::server::Server;
 
@@ -46,8 +48,9 @@ pub(crate) async fn answer(server: &Server, request: Buffer, limit_bytes: usize)
     let (output, batch) = (Output::new(&server.endpoint), Batch::new(&server.endpoint, &server.under_way));
     let mut session = Session { server, client: None, limit_bytes, output, batch, now_s: server.now_s() };
     connection.handle_input(request).expect("nothing came before");
-    while let Some(request) = connection.poll_request() {
-        session.take(request).await?;
+    let mut asked = iter::from_fn(|| connection.poll_request()).map(|request| Asked::new(server, request));
+    while let Some(wait) = session.take_all(&mut asked) {
+        wait.await?;
     }
     session.finish().await?;
     session.send().await?;

@@ -9,9 +9,7 @@ use sunstar::native_stack::Network;
 use sunstar::native_stack::filter::{Direction, Filtered, Request, TooManyFilters, Verdict};
 use sunstar::packet::Packet;
 use sunstar::prelude::*;
-use sunstar_memcache::{
-    FRAME_HEADER_BYTES, MAX_DATAGRAM_BYTES, Operation, Output, Reply, RequestId, Value, single_get,
-};
+use sunstar_memcache::{FRAME_HEADER_BYTES, MAX_DATAGRAM_BYTES, Operation, Output, RequestId, Value, single_get};
 
 use super::{Counters, Server};
 
@@ -49,8 +47,7 @@ impl Server {
         let mut store = self.store.try_borrow_mut().ok()?;
         let mut output = Output::new(&self.endpoint);
         output.put(&id.header(0, 1));
-        store.execute(&Operation::Retrieve(command), key, &Value::new(), self.now_s(), &mut output);
-        output.put_reply(&Reply::End);
+        store.execute(&Operation::RetrieveLast(command), key, &Value::new(), self.now_s(), &mut output);
         // It is looked for once more then, and counted twice.
         if output.len() > MAX_DATAGRAM_BYTES {
             return None;

@@ -138,20 +138,18 @@ impl Table {
 }
 
 impl Server {
-    /// Lets all shards know of a connection for as long as this takes, if they want to know.
-    pub(super) async fn known<T>(&self, peer: Option<Address>, serve: impl Future<Output = T>) -> T {
-        let peer = peer.and_then(|address| address.inet()).map(|peer| peer.ip().to_canonical());
-        let Some(peer) = peer.filter(|_| self.settings.udp_port != 0) else { return serve.await };
-        let peers = self.peers();
+    /// Lets all shards know of a connection, if they want to; answers whom they are to [forget](Self::forget).
+    pub(super) async fn make_known(&self, peer: Option<&Address>) -> Option<IpAddr> {
+        let peer = peer.filter(|_| self.settings.udp_port != 0)?.inet()?.ip().to_canonical();
         let add = move |server: Rc<Self>| async move { server.udp.sources.add(peer, lowres::now()) };
-        // It fails when all ends.
-        let is_known = peers.invoke_on_all(add).await.is_ok();
-        let served = serve.await;
-        if is_known {
-            let remove = move |server: Rc<Self>| async move { server.udp.sources.remove(peer, lowres::now()) };
-            let _ = peers.invoke_on_all(remove).await;
-        }
-        served
+        // Within the connection's task it would have memory of it for as long as that lasts. It fails when all ends.
+        Box::pin(self.peers().invoke_on_all(add)).await.is_ok().then_some(peer)
+    }
+
+    /// Lets them forget it.
+    pub(super) async fn forget(&self, peer: IpAddr) {
+        let remove = move |server: Rc<Self>| async move { server.udp.sources.remove(peer, lowres::now()) };
+        let _ = Box::pin(self.peers().invoke_on_all(remove)).await;
     }
 }
 

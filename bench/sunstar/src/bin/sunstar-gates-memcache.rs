@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use sunstar_bench_common::gates::{self, Gate, Work};
 use sunstar_memcache::{
-    BinaryRequest, Endpoint, Expiry, KEYS_AHEAD, KeyHash, Limits, Operation, Output, Reply, Request, ServerConnection,
+    BinaryRequest, Endpoint, Expiry, KEYS_AHEAD, KeyHash, Limits, Operation, Output, Request, ServerConnection,
     StorageVerb, Store, Value,
 };
 use sunstar_packet::Buffer;
@@ -111,9 +111,13 @@ impl Shard {
                 if keys.clone().nth(1).is_some() {
                     self.store.look_ahead(keys.clone());
                 }
-                let operation = Operation::Retrieve(command);
-                keys.for_each(|key| self.store.execute(&operation, key, &Value::new(), NOW_S, &mut self.output));
-                self.output.put_reply(&Reply::End);
+                let mut keys = keys.peekable();
+                while let Some(key) = keys.next() {
+                    let is_last = keys.peek().is_none();
+                    let operation =
+                        if is_last { Operation::RetrieveLast(command) } else { Operation::Retrieve(command) };
+                    self.store.execute(&operation, key, &Value::new(), NOW_S, &mut self.output);
+                }
             }
             Request::Store(command, value) => {
                 let operation = Operation::Store {

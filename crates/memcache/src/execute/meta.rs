@@ -90,7 +90,7 @@ impl Answer<'_> {
         }
         self.output.put(b"\r\n");
         if self.command.wants_value {
-            self.output.put_found(&item.value);
+            self.output.put_found(&item.value, b"");
         }
     }
 

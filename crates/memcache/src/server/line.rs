@@ -47,9 +47,10 @@ pub(super) fn retrieval(name: &[u8]) -> Option<RetrievalCommand> {
 
 /// Reads a line without its end.
 pub(super) fn parse(line: &Buffer, limits: &Limits) -> Parsed {
-    let name = words(line).next().unwrap_or_default();
+    let mut parameters = words(line);
+    let name = parameters.next().unwrap_or_default();
     if let Some(command) = retrieval(name) {
-        return Parsed::Request(retrieve(command, line).unwrap_or_else(refused));
+        return Parsed::Request(retrieve(command, line, parameters).unwrap_or_else(refused));
     }
     if let [b'm', letter] = *name {
         return meta::parse(letter, line, limits);
@@ -71,24 +72,25 @@ pub(super) fn refused(refusal: Refusal) -> Request {
     Request::Refused { refusal, noreply: false, stale: None }
 }
 
-fn retrieve(command: RetrievalCommand, line: &Buffer) -> Result<Request, Refusal> {
-    let mut words = words(line);
-    words.next();
+fn retrieve<'a>(
+    command: RetrievalCommand,
+    line: &Buffer,
+    mut words: impl Iterator<Item = &'a [u8]>,
+) -> Result<Request, Refusal> {
     let exptime = match command.exptime {
         None => None,
         Some(_) => Some(signed(words.next().ok_or(Refusal::UnknownCommand)?).ok_or(Refusal::BadExptime)?),
     };
     let command = RetrievalCommand { exptime, ..command };
-    let mut keys = words.clone();
     // `gat` without keys asks for none; `get` without any is unknown.
-    let Some(first) = keys.next() else {
-        let keys = Keys(Buffer::new());
+    let Some(first) = words.next() else {
+        let keys = Keys::new(Buffer::new());
         return exptime.map(|_| Request::Retrieve { command, keys, is_last: true }).ok_or(Refusal::UnknownCommand);
     };
-    if first.len() > MAX_KEY_BYTES || keys.any(|key| key.len() > MAX_KEY_BYTES) {
+    if first.len() > MAX_KEY_BYTES || words.any(|key| key.len() > MAX_KEY_BYTES) {
         return Err(Refusal::BadFormat);
     }
-    Ok(Request::Retrieve { command, keys: Keys(from(line, first)), is_last: true })
+    Ok(Request::Retrieve { command, keys: Keys::with_first(from(line, first), first.len()), is_last: true })
 }
 
 fn store(verb: StorageVerb, line: &Buffer, words: &[&[u8]], limits: &Limits) -> Parsed {

@@ -3,8 +3,9 @@
 use sunstar_packet::Buffer;
 
 use crate::{
-    BinaryCommand, BinaryRequest, BinaryTag, BinaryVerb, Direction, Endpoint, ITEM_OVERHEAD_BYTES, KeyHash, Limits,
-    MetaCommand, MetaVerb, Operation, Output, Request, RetrievalCommand, ServerConnection, StorageVerb, Store, Value,
+    BinaryCommand, BinaryRequest, BinaryTag, BinaryVerb, Direction, Endpoint, ITEM_OVERHEAD_BYTES, KeyHash,
+    LARGE_VALUE_BYTES, Limits, MetaCommand, MetaVerb, Operation, Output, Request, RetrievalCommand, ServerConnection,
+    StorageVerb, Store, Value,
 };
 
 const NOW: u32 = 1_700_000_000;
@@ -317,9 +318,11 @@ fn all_times_of_all_operations_are_converted() {
     let (verb, flags, noreply, with_key) = (StorageVerb::Set, 7, false, false);
     let count = |exptime| BinaryVerb::Count { direction: Direction::Increment, by: 1, initial: 1, exptime };
     let retrieve = |exptime| Operation::Retrieve(RetrievalCommand { with_cas: false, exptime });
+    let retrieve_last = |exptime| Operation::RetrieveLast(RetrievalCommand { with_cas: false, exptime });
     for (mut operation, converted) in [
         (retrieve(Some(1)), retrieve(Some(-1))),
         (retrieve(None), retrieve(None)),
+        (retrieve_last(Some(1)), retrieve_last(Some(-1))),
         (Operation::Touch { exptime: 1, noreply }, Operation::Touch { exptime: -1, noreply }),
         (Operation::Store { verb, flags, exptime: 1, noreply }, Operation::Store { verb, flags, exptime: -1, noreply }),
         (Operation::Meta(Box::new(meta)), Operation::Meta(Box::new(later))),
@@ -336,5 +339,23 @@ fn all_times_of_all_operations_are_converted() {
     ] {
         operation.convert_times(|time| -time);
         assert_eq!(operation, converted);
+    }
+}
+
+#[test]
+fn the_last_item_ends_the_answer_whether_it_is_there_or_not() {
+    let mut world = World::new(Limits::DEFAULT);
+    world.ask(b"set small 0 0 1\r\na\r\n");
+    let large = "x".repeat(LARGE_VALUE_BYTES);
+    world.ask(format!("set large 0 0 {LARGE_VALUE_BYTES}\r\n{large}\r\n").as_bytes());
+    let found = format!("VALUE large 0 {LARGE_VALUE_BYTES}\r\n{large}\r\nEND\r\n");
+    for (key, answer) in [("small", "VALUE small 0 1\r\na\r\nEND\r\n"), ("large", &found), ("none", "END\r\n")] {
+        let mut output = Output::new(&world.endpoint);
+        let (operation, none) = (Operation::RetrieveLast(RetrievalCommand::GET), Value::new());
+        let key = world.store.key(key.as_bytes());
+        world.store.execute(&operation, key, &none, NOW, &mut output);
+        let mut out: Vec<Buffer> = Vec::new();
+        output.poll_transmit(&mut out);
+        assert_eq!(out.concat(), answer.as_bytes());
     }
 }

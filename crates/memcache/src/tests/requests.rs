@@ -274,6 +274,18 @@ fn a_value_is_a_part_of_what_was_received() {
 }
 
 #[test]
+fn a_key_without_others_is_known_as_such() {
+    for (line, only) in
+        [("get a\r\n", Some("a")), ("gat 1 b\r\n", Some("b")), ("get a b\r\n", None), ("gat 1\r\n", None)]
+    {
+        let mut server = server();
+        server.handle_input(Buffer::from(line)).unwrap();
+        let Some(Request::Retrieve { keys, .. }) = server.poll_request() else { panic!("{line}") };
+        assert_eq!(keys.only(), only.map(str::as_bytes), "{line}");
+    }
+}
+
+#[test]
 fn answers_are_written_as_the_protocol_says() {
     let mut output = Output::new(&Endpoint::new(Limits::DEFAULT));
     output.put_item(b"k", 7, None, 2);
