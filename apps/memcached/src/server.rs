@@ -124,7 +124,7 @@ impl Server {
     pub(crate) fn new(settings: Settings) -> Self {
         let shards = shard_count();
         let memory_bytes = settings.bounds.memory_bytes / shards;
-        let room = settings.bounds.connections.div_ceil(shards);
+        let room = settings.bounds.connections_of(shard_id().index(), shards);
         let limits = Limits {
             item_bytes: settings.bounds.item_bytes,
             pending_value_bytes: (memory_bytes / PENDING_PART).max(settings.bounds.item_bytes),
