@@ -7,7 +7,7 @@ const HEADER_BYTES: usize = 24;
 
 /// A request.
 #[derive(Clone, Default)]
-struct Packet {
+pub(super) struct Packet {
     opcode: u8,
     extras: Vec<u8>,
     key: Vec<u8>,
@@ -26,9 +26,13 @@ enum Cas {
 }
 
 impl Packet {
-    fn new(opcode: u8, extras: &[u8], key: &str, value: &str) -> Self {
+    pub(super) fn new(opcode: u8, extras: &[u8], key: &str, value: &str) -> Self {
         let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
         Self { opcode, extras: extras.to_vec(), key, value, cas: Cas::Any }
+    }
+
+    pub(super) fn with_wrong_cas(self) -> Self {
+        Self { cas: Cas::Wrong, ..self }
     }
 
     fn bytes(&self, cas: u64, opaque: u32) -> Vec<u8> {
@@ -43,7 +47,7 @@ impl Packet {
 
 impl Side {
     /// Sends a packet, and answers with what comes back, without unique numbers.
-    fn put(&mut self, packet: &Packet) -> Vec<u8> {
+    pub(super) fn put(&mut self, packet: &Packet) -> Vec<u8> {
         let cas = match packet.cas {
             Cas::Any => 0,
             Cas::Seen => self.cas,
@@ -88,12 +92,12 @@ fn same(both: &Both, packets: &[Packet]) {
 }
 
 /// Flags and a time.
-fn set_extras(flags: u32, exptime: u32) -> Vec<u8> {
+pub(super) fn set_extras(flags: u32, exptime: u32) -> Vec<u8> {
     [flags.to_be_bytes(), exptime.to_be_bytes()].concat()
 }
 
 /// What is added, what it begins with, and a time.
-fn count_extras(by: u64, initial: u64, exptime: u32) -> Vec<u8> {
+pub(super) fn count_extras(by: u64, initial: u64, exptime: u32) -> Vec<u8> {
     [&by.to_be_bytes()[..], &initial.to_be_bytes(), &exptime.to_be_bytes()].concat()
 }
 
