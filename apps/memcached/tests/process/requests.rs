@@ -222,7 +222,26 @@ fn keys_are_counted_by_their_prefixes_while_somebody_wants_that() {
         client.ask("stats detail dump\r\n", {
             "PREFIX other get 0 hit 0 set 0 del 1\r\nPREFIX users get 2 hit 1 set 20 del 1\r\nEND\r\n"
         });
+        // As packets say it: all in one figure. What tells keys they don't have.
+        let mut packets = server.client();
+        let ask = |key: &str| {
+            let key_bytes = u8::try_from(key.len()).expect("it is short");
+            [&[0x80, 0x10, 0, key_bytes, 0, 0, 0, 0, 0, 0, 0, key_bytes][..], &[0; 12], key.as_bytes()].concat()
+        };
+        let answer = |status: u8, key: &str, value: &str| {
+            let len = |text: &str| u8::try_from(text.len()).expect("it is short");
+            let body = len(key) + len(value);
+            let header = [0x81, 0x10, 0, len(key), 0, 0, 0, status, 0, 0, 0, body];
+            [&header[..], &[0; 12], key.as_bytes(), value.as_bytes()].concat()
+        };
+        let told = "PREFIX other get 0 hit 0 set 0 del 1\r\nPREFIX users get 2 hit 1 set 20 del 1\r\nEND\r\n";
+        packets.send(ask("detail dump"));
+        packets.expect([answer(0, "detailed", told), answer(0, "", "")].concat());
+        packets.send(ask("cachedump 1 0"));
+        packets.expect(answer(1, "", "Not found"));
         client.ask("stats reset\r\nstats detail dump\r\n", "RESET\r\nEND\r\n");
+        packets.send(ask("detail dump"));
+        packets.expect([answer(0, "detailed", "END\r\n"), answer(0, "", "")].concat());
         server.stop();
     });
 }

@@ -190,6 +190,30 @@ fn malformed() -> Vec<Packet> {
     ]
 }
 
+/// What is told of prefixes; of keys nothing is.
+fn told() -> Vec<Packet> {
+    let ask = |what: &str| Packet::new(0x10, &[], what, "");
+    let get = |key: &str| Packet::new(0x00, &[], key, "");
+    let dump = || ask("detail dump");
+    vec![
+        ask("reset"),
+        dump(),
+        ask("detail on"),
+        get("a:1"),
+        Packet::new(0x01, &set_extras(0, 0), "a:2", "x"),
+        get("a:2"),
+        get("none"),
+        dump(),
+        ask("detail off"),
+        get("a:1"),
+        dump(),
+        ask("detail"),
+        ask("detail what"),
+        ask("cachedump 1 0"),
+        ask("cachedump"),
+    ]
+}
+
 #[test]
 #[ignore = "needs memcached"]
 fn packets_are_answered_as_memcached_does() {
@@ -197,6 +221,7 @@ fn packets_are_answered_as_memcached_does() {
         let both = Both::start(setup);
         same(&both, &script());
         same(&both, &malformed());
+        same(&both, &told());
         for seed in 0..4 {
             println!("seed {seed}");
             let mut random = Random(seed);
