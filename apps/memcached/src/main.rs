@@ -166,14 +166,14 @@ async fn take_datagrams(servers: Sharded<Server>, args: &Args) -> Result<(), Err
     listening.map_err(|error| Error::listening(Address::from(address), error))?;
     if is_hooked {
         let hooked: Result<Vec<()>, _> =
-            servers.map(move |server| async move { hook(&server, port) }).await?.into_iter().collect();
+            servers.map(move |server| async move { hook(&server, address) }).await?.into_iter().collect();
         hooked?;
     }
     log::info!("taking datagrams at {address}");
     Ok(())
 }
 
-fn hook(server: &Rc<Server>, port: u16) -> Result<(), Error> {
+fn hook(server: &Rc<Server>, address: SocketAddr) -> Result<(), Error> {
     let network = Network::current().ok_or_else(|| Error::usage("--udp-in-hook needs --network-stack native"))?;
-    server.hook(&network, port).map_err(Error::failure)
+    server.hook(&network, address).map_err(Error::failure)
 }
