@@ -24,6 +24,22 @@
 //!   the memory in values that are gone, clients that have taken nothing for two seconds are ended (`slow_ended`).
 //! - If all that is left is held, values are refused (`store_no_memory`).
 //!
+//! # Statistics
+//!
+//! `stats` has memcached's names for what memcached has too, and counts it alike. `stats reset` lets all that is counted begin anew, as
+//! memcached does; what Prometheus is shown goes on. `stats shards` tells some of it of each shard.
+//!
+//! - Where more connections come than may be (`--max-connections`), they wait: `listen_disabled_num` tells how often a shard has stopped to
+//!   accept, whether somebody waited or not, `time_in_listen_disabled_us` for how long, and `accepting_conns` is 0 while all shards have.
+//!   Nobody is rejected (`rejected_connections` is 0), and nobody has to say who he is (`auth_cmds` and `auth_errors` are 0).
+//! - `store_too_large` counts packets, and values that would have grown too large, too; memcached does not. `reclaimed` and
+//!   `expired_unfetched` count dead items that somebody looked for or that were found when there was time, too.
+//! - What there is nothing of here is missing: other libraries' figures (`libevent`), memory of connections that is kept for others
+//!   (`response_obj_*`, `read_buf_*`, `reserved_fds`), turns that a connection gives up (`conn_yields`: it does after each), threads that
+//!   move items (`lru_maintainer_juggles`, `moves_*`, `lru_bumps_dropped`, `crawler_*`, `direct_reclaims`, `slab_reassign_*`,
+//!   `slab_global_page_pool`), `evicted_active` (active items are not told apart when they go), `malloc_fails`, logs that are watched (`log_*`), and
+//!   `unexpected_napi_ids` and `round_robin_fallback`.
+//!
 //! # Datagrams
 //!
 //! Who sends a datagram (`--udp-port`) can name any address as his own, and what answers it goes there.
@@ -48,6 +64,7 @@ mod batch;
 mod clock;
 mod connection;
 mod connections;
+mod figures;
 mod metrics;
 mod options;
 mod server;
@@ -149,14 +166,14 @@ async fn take_datagrams(servers: Sharded<Server>, args: &Args) -> Result<(), Err
     listening.map_err(|error| Error::listening(Address::from(address), error))?;
     if is_hooked {
         let hooked: Result<Vec<()>, _> =
-            servers.map(move |server| async move { hook(&server, port) }).await?.into_iter().collect();
+            servers.map(move |server| async move { hook(&server, address) }).await?.into_iter().collect();
         hooked?;
     }
     log::info!("taking datagrams at {address}");
     Ok(())
 }
 
-fn hook(server: &Rc<Server>, port: u16) -> Result<(), Error> {
+fn hook(server: &Rc<Server>, address: SocketAddr) -> Result<(), Error> {
     let network = Network::current().ok_or_else(|| Error::usage("--udp-in-hook needs --network-stack native"))?;
-    server.hook(&network, port).map_err(Error::failure)
+    server.hook(&network, address).map_err(Error::failure)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Limits {
     /// The largest item, key and value: bytes, or with a suffix K, M or G
     #[arg(short = 'I', long, value_name = "SIZE", default_value = "1M", value_parser = bytes)]
     max_item_size: usize,
-    /// Connections that are served at the same time, all shards together; others wait
+    /// Connections that are served at the same time, all shards together and each its part, which is one at least; others wait
     #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
 }
@@ -35,12 +35,19 @@ pub(crate) struct Bounds {
     pub(crate) connections: usize,
 }
 
+impl Bounds {
+    /// How many connections this shard of so many serves at the same time: all shards together as many as is said.
+    pub(crate) fn connections_of(self, shard: usize, shards: usize) -> usize {
+        self.connections / shards + usize::from(shard < self.connections % shards)
+    }
+}
+
 impl Limits {
     /// Whether they fit each other and the number of shards.
     ///
     /// # Errors
     /// If an item of the largest size may be more than half of a shard's part of the memory, or that part is less than
-    /// [`MIN_MEMORY_BYTES`].
+    /// [`MIN_MEMORY_BYTES`], or there are fewer connections than shards.
     pub(crate) fn checked(self, shards: usize) -> Result<Bounds, Error> {
         let Self { cache_memory, max_item_size, max_connections } = self;
         if !(1024..=MAX_ITEM_BYTES).contains(&max_item_size) {
@@ -55,7 +62,13 @@ impl Limits {
                  --max-item-size ({item}K)"
             )));
         }
-        Ok(Bounds { memory_bytes, item_bytes: max_item_size, connections: max_connections as usize })
+        let connections = max_connections as usize;
+        if connections < shards {
+            return Err(Error::usage(format_args!(
+                "--max-connections must be at least {shards}: each of {shards} shards serves a part of them"
+            )));
+        }
+        Ok(Bounds { memory_bytes, item_bytes: max_item_size, connections })
     }
 }
 
@@ -88,7 +101,7 @@ mod tests {
     use super::*;
 
     fn checked(cache_memory: Option<usize>, max_item_size: usize, shards: usize) -> Result<usize, String> {
-        let limits = Limits { cache_memory, max_item_size, max_connections: 1 };
+        let limits = Limits { cache_memory, max_item_size, max_connections: 1024 };
         limits.checked(shards).map(|bounds| bounds.memory_bytes).map_err(|error| error.to_string())
     }
 
@@ -103,6 +116,21 @@ mod tests {
         assert!(error.contains("at least 66M") && error.contains("33 shards"), "{error}");
         let error = checked(Some(MIB), 1024, 2).expect_err("it is too little");
         assert!(error.contains("at least 2M"), "{error}");
+    }
+
+    #[test]
+    fn shards_serve_as_many_connections_together_as_is_said() {
+        for (connections, shards, parts) in
+            [(1, 1, &[1][..]), (2, 2, &[1, 1]), (3, 2, &[2, 1]), (10, 4, &[3, 3, 2, 2]), (11, 3, &[4, 4, 3])]
+        {
+            let limits = Limits { cache_memory: None, max_item_size: MIB, max_connections: connections };
+            let bounds = limits.checked(shards).unwrap_or_else(|error| panic!("{error}"));
+            let of: Vec<usize> = (0..shards).map(|shard| bounds.connections_of(shard, shards)).collect();
+            assert_eq!(of, parts, "{connections} on {shards} shards");
+        }
+        let limits = Limits { cache_memory: None, max_item_size: MIB, max_connections: 7 };
+        let error = limits.checked(8).expect_err("one shard would serve nobody").to_string();
+        assert!(error.contains("--max-connections must be at least 8"), "{error}");
     }
 
     #[test]

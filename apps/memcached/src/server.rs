@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use sunstar::executor::combine::with_timeout;
 use sunstar::executor::maybe_yield;
-use sunstar::executor::sync::{AbortSource, Gate, GateHolder, Semaphore, with_abort};
-use sunstar::executor::timer::{lowres, sleep};
+use sunstar::executor::sync::{AbortSource, Gate, GateHolder, Permit, Semaphore, with_abort};
+use sunstar::executor::time::Instant;
+use sunstar::executor::timer::{self, lowres, sleep};
 use sunstar::executor::{Reserve, TaskBuilder, add_reserve, current};
 use sunstar::metrics::Registration;
 use sunstar::net::{self, Address, Listener, ListenerOptions, Stream};
@@ -25,6 +26,7 @@ use crate::batch::Spares;
 use crate::clock::Clock;
 use crate::connection::{self, GRACE};
 use crate::connections::{Connections, Served};
+use crate::figures::{Base, ROWS, Snapshot};
 use crate::options::Bounds;
 
 /// The store looks for dead items this often.
@@ -66,11 +68,16 @@ impl Settings {
 }
 
 /// What a shard has counted beside its store.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: Cell<u64>,
     pub(crate) live: Cell<u64>,
+    /// How often no connections were accepted for a time, since as many as may be were served.
     pub(crate) held_back: Cell<u64>,
+    /// How long that was, in microseconds, but for the time that has not ended.
+    pub(crate) held_back_us: Cell<u64>,
+    /// Since when none are accepted.
+    pub(crate) held_since: Cell<Option<Instant>>,
     pub(crate) bytes_read: Cell<u64>,
     pub(crate) bytes_written: Cell<u64>,
     pub(crate) operations: Cell<u64>,
@@ -86,6 +93,12 @@ pub(crate) struct Counters {
     pub(crate) slow_ended: Cell<u64>,
     /// Connections that were ended since their clients did not take the last answers in time.
     pub(crate) cut_off: Cell<u64>,
+    /// Looks for dead items that clients have asked for.
+    pub(crate) crawls: Cell<u64>,
+    /// Connections that were not told to who asked for all.
+    pub(crate) conns_left_out: Cell<u64>,
+    /// Dumps of a class that were too long to be told in full.
+    pub(crate) cachedumps_cut: Cell<u64>,
 }
 
 impl Counters {
@@ -105,6 +118,8 @@ pub(crate) struct Server {
     /// All shards are looked over for dead items; the first one knows.
     is_crawled: Cell<bool>,
     pub(crate) published: OnceCell<Registration>,
+    /// What `stats` begins to count from.
+    pub(crate) base: Cell<Base>,
     peers: OnceCell<Sharded<Server>>,
     address: OnceCell<Address>,
     last_s: Cell<u32>,
@@ -124,7 +139,7 @@ impl Server {
     pub(crate) fn new(settings: Settings) -> Self {
         let shards = shard_count();
         let memory_bytes = settings.bounds.memory_bytes / shards;
-        let room = settings.bounds.connections.div_ceil(shards);
+        let room = settings.bounds.connections_of(shard_id().index(), shards);
         let limits = Limits {
             item_bytes: settings.bounds.item_bytes,
             pending_value_bytes: (memory_bytes / PENDING_PART).max(settings.bounds.item_bytes),
@@ -141,6 +156,7 @@ impl Server {
             udp: udp::Udp::new(settings.udp_budget),
             is_crawled: Cell::new(false),
             published: OnceCell::new(),
+            base: Cell::new([0; ROWS.len()]),
             peers: OnceCell::new(),
             address: OnceCell::new(),
             last_s: Cell::new(0),
@@ -238,10 +254,7 @@ impl Server {
 
     async fn accept(self: Rc<Self>, mut listener: Listener) {
         loop {
-            if self.room.available_units() == 0 {
-                Counters::add(&self.counters.held_back, 1);
-            }
-            let Ok(place) = self.room.acquire_unless(&self.stop, 1).await else { return };
+            let Some(place) = self.place().await else { return };
             let Ok(Ok(stream)) = with_abort(&self.stop, listener.accept()).await else { return };
             let Ok(inside) = self.inside.enter_owned() else { return };
             place.forget();
@@ -249,6 +262,31 @@ impl Server {
             TaskBuilder::new().name("memcached connection").spawn(live.serve(stream));
             maybe_yield().await;
         }
+    }
+
+    /// Waits until one more connection may be served; `None` if the server stops.
+    async fn place(&self) -> Option<Permit<&Semaphore>> {
+        if self.room.available_units() > 0 {
+            return self.room.acquire_unless(&self.stop, 1).await.ok();
+        }
+        Counters::add(&self.counters.held_back, 1);
+        let since = timer::now();
+        self.counters.held_since.set(Some(since));
+        let place = self.room.acquire_unless(&self.stop, 1).await.ok();
+        self.counters.held_since.set(None);
+        let held_us = timer::now().saturating_duration_since(since).as_micros();
+        Counters::add(&self.counters.held_back_us, usize::try_from(held_us).unwrap_or(usize::MAX));
+        place
+    }
+
+    /// Begins `stats` anew. What Prometheus is shown goes on.
+    pub(crate) fn reset_stats(&self) {
+        self.base.set(Snapshot::of(self).base());
+        self.store.borrow_mut().reset_class_counters();
+    }
+
+    pub(crate) fn is_crawled(&self) -> bool {
+        self.is_crawled.get()
     }
 
     /// Makes room for a value that this shard may store, a part of it at a time. Others have their turns meanwhile; when it is done,

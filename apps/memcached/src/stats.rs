@@ -11,63 +11,14 @@ use std::rc::Rc;
 use sunstar::executor::timer::unix_time;
 use sunstar::net::Error;
 use sunstar::prelude::*;
-use sunstar_memcache::{ClassFigures, Output, Refusal, Reply, StoreCounters, StoreFigures};
+use sunstar_memcache::{Output, Refusal, Reply};
 
 use crate::connection::VERSION;
+use crate::figures::{ROWS, Row, Snapshot};
 use crate::server::Server;
 
 /// Classes may have numbers up to this, as those of memcached.
 const CLASSES: usize = 63;
-
-/// What a shard has and has done.
-#[derive(Default)]
-struct Snapshot {
-    store: StoreCounters,
-    figures: StoreFigures,
-    classes: Vec<(usize, ClassFigures)>,
-    connections: u64,
-    live: u64,
-    held_back: u64,
-    values_refused: u64,
-    values_given_up: u64,
-    too_large: u64,
-    slow_ended: u64,
-    cut_off: u64,
-    bytes_read: u64,
-    bytes_written: u64,
-    foreign: u64,
-    fetched_together: u64,
-    batches: u64,
-    datagrams: [u64; 6],
-    sources_forgotten: u64,
-}
-
-impl Snapshot {
-    fn of(server: &Server) -> Self {
-        let store = server.store.borrow();
-        let counters = &server.counters;
-        Self {
-            store: *store.counters(),
-            figures: store.figures(),
-            classes: store.classes(server.now_s()).collect(),
-            connections: counters.connections.get(),
-            live: counters.live.get(),
-            held_back: counters.held_back.get(),
-            values_refused: server.endpoint.counters().values_refused,
-            values_given_up: server.endpoint.counters().values_given_up,
-            too_large: counters.too_large.get(),
-            slow_ended: counters.slow_ended.get(),
-            cut_off: counters.cut_off.get(),
-            bytes_read: counters.bytes_read.get(),
-            bytes_written: counters.bytes_written.get(),
-            foreign: counters.foreign.get(),
-            fetched_together: counters.fetched_together.get(),
-            batches: counters.batches.get(),
-            datagrams: server.udp.counters.all(),
-            sources_forgotten: server.udp.sources.forgotten(),
-        }
-    }
-}
 
 /// Answers one `stats` command.
 pub(crate) async fn answer(server: &Server, parameters: &[u8], output: &mut Output) -> Result<(), Error> {
@@ -75,8 +26,8 @@ pub(crate) async fn answer(server: &Server, parameters: &[u8], output: &mut Outp
     match words[..] {
         [] => general(server, &snapshots(server).await?, output),
         [b"settings"] => settings::put_all(server, output),
-        [b"items"] => classes::items(&snapshots(server).await?, output),
-        [b"slabs"] => classes::slabs(&snapshots(server).await?, output),
+        [b"items"] => classes::items(&with_classes(server).await?, output),
+        [b"slabs"] => classes::slabs(&with_classes(server).await?, output),
         [b"shards"] => shards(&snapshots(server).await?, output),
         [b"conns"] => connections::put_all(server, output).await?,
         [b"sizes"] => keys::sizes(server, output).await?,
@@ -89,7 +40,7 @@ pub(crate) async fn answer(server: &Server, parameters: &[u8], output: &mut Outp
         },
         [b"cachedump", ..] => return wrong(output, "bad command line"),
         [b"reset"] => {
-            let reset = |server: Rc<Server>| async move { server.store.borrow_mut().reset_counters() };
+            let reset = |server: Rc<Server>| async move { server.reset_stats() };
             server.peers().invoke_on_all(reset).await.map_err(|_| Error::Stopped)?;
             output.put(b"RESET\r\n");
             return Ok(());
@@ -127,99 +78,90 @@ async fn snapshots(server: &Server) -> Result<Vec<Snapshot>, Error> {
     server.peers().map(|server| async move { Snapshot::of(&server) }).await.map_err(|_| Error::Stopped)
 }
 
+async fn with_classes(server: &Server) -> Result<Vec<Snapshot>, Error> {
+    server.peers().map(|server| async move { Snapshot::with_classes(&server) }).await.map_err(|_| Error::Stopped)
+}
+
 fn put(output: &mut Output, name: &str, value: impl Display) {
     output.put_figure(name.as_bytes(), value.to_string().as_bytes());
 }
 
 fn general(server: &Server, shards: &[Snapshot], output: &mut Output) {
-    let sum = |of: fn(&Snapshot) -> u64| shards.iter().map(of).sum::<u64>();
     put(output, "pid", std::process::id());
     put(output, "uptime", server.settings.clock.uptime_s());
     put(output, "time", unix_time().as_secs());
     output.put_figure(b"version", VERSION);
     put(output, "pointer_size", usize::BITS);
+    processor_time(output);
     put(output, "max_connections", server.settings.bounds.connections);
-    put(output, "curr_connections", sum(|shard| shard.live));
-    put(output, "total_connections", sum(|shard| shard.connections));
-    put(output, "accepting_conns", 1);
-    put(output, "listen_disabled_num", sum(|shard| shard.held_back));
     put(output, "threads", shards.len());
-    for (name, of) in STORE {
-        put(output, name, shards.iter().map(|shard| of(&shard.store)).sum::<u64>());
+    for (at, row) in ROWS.iter().enumerate() {
+        put(output, row.name, Row::of_all(at, shards));
     }
-    put(output, "store_too_large", sum(|shard| shard.store.too_large + shard.too_large));
-    put(output, "bytes_read", sum(|shard| shard.bytes_read));
-    put(output, "bytes_written", sum(|shard| shard.bytes_written));
-    put(output, "limit_maxbytes", sum(|shard| shard.figures.limit_bytes as u64));
-    put(output, "bytes", sum(|shard| shard.figures.item_bytes as u64));
-    put(output, "curr_items", sum(|shard| shard.figures.items as u64));
-    put(output, "hash_bytes", sum(|shard| shard.figures.hash_bytes as u64));
-    put(output, "memory_bytes", sum(|shard| shard.figures.memory_bytes as u64));
-    put(output, "held_bytes", sum(|shard| shard.figures.held_bytes as u64));
-    put(output, "values_refused", sum(|shard| shard.values_refused));
-    put(output, "values_given_up", sum(|shard| shard.values_given_up));
-    put(output, "slow_ended", sum(|shard| shard.slow_ended));
-    put(output, "cut_off", sum(|shard| shard.cut_off));
-    put(output, "foreign_operations", sum(|shard| shard.foreign));
-    put(output, "foreign_batches", sum(|shard| shard.batches));
-    put(output, "fetched_together", sum(|shard| shard.fetched_together));
-    for (place, name) in DATAGRAMS.iter().enumerate() {
-        put(output, name, shards.iter().map(|shard| shard.datagrams[place]).sum::<u64>());
+    for (name, parts) in SUMS {
+        put(output, name, parts.iter().map(|part| Row::of_all(Row::at(part), shards)).sum::<u64>());
     }
-    put(output, "udp_sources_forgotten", sum(|shard| shard.sources_forgotten));
+    let buckets: u32 = shards.iter().map(|shard| shard.figures.buckets).sum();
+    put(output, "hash_power_level", buckets.max(1).ilog2());
+    // It grows by a bucket at a time.
+    put(output, "hash_is_expanding", 0);
+    // Whom there is no room for waits, and nobody has to say who he is.
+    for name in ["rejected_connections", "auth_cmds", "auth_errors"] {
+        put(output, name, 0);
+    }
 }
 
-/// What is counted of datagrams.
-const DATAGRAMS: [&str; 6] = [
-    "datagrams",
-    "datagrams_refused",
-    "datagrams_withheld",
-    "datagrams_over_budget",
-    "datagrams_not_done",
-    "datagrams_in_hook",
+/// Figures that are sums of others.
+const SUMS: &[(&str, &[&str])] = &[
+    ("cmd_get", &["get_hits", "get_misses"]),
+    ("cmd_touch", &["touch_hits", "touch_misses"]),
+    // There is nothing of a connection that is gone.
+    ("connection_structures", &["curr_connections"]),
 ];
 
-/// What stores count, under memcached's names.
-type Named = (&'static str, fn(&StoreCounters) -> u64);
+/// How long processors have worked for the process, as exactly as the kernel tells, if it does.
+fn processor_time(output: &mut Output) {
+    let told = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in brackets, may have spaces.
+    let Some((_, behind)) = told.rsplit_once(") ") else { return };
+    let ticks: Vec<u64> = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse().ok()).collect();
+    let [user, system] = ticks[..] else { return };
+    let second = rustix::param::clock_ticks_per_second();
+    for (name, ticks) in [("rusage_user", user), ("rusage_system", system)] {
+        put(output, name, format_args!("{}.{:06}", ticks / second, ticks % second * 1_000_000 / second));
+    }
+}
 
-const STORE: &[Named] = &[
-    ("cmd_get", |counters| counters.get_hits + counters.get_misses),
-    ("cmd_set", |counters| counters.sets),
-    ("cmd_flush", |counters| counters.flushes),
-    ("cmd_touch", |counters| counters.touch_hits + counters.touch_misses),
-    ("get_hits", |counters| counters.get_hits),
-    ("get_misses", |counters| counters.get_misses),
-    ("get_expired", |counters| counters.get_expired),
-    ("get_flushed", |counters| counters.get_flushed),
-    ("delete_misses", |counters| counters.delete_misses),
-    ("delete_hits", |counters| counters.delete_hits),
-    ("incr_misses", |counters| counters.incr_misses),
-    ("incr_hits", |counters| counters.incr_hits),
-    ("decr_misses", |counters| counters.decr_misses),
-    ("decr_hits", |counters| counters.decr_hits),
-    ("cas_misses", |counters| counters.cas_misses),
-    ("cas_hits", |counters| counters.cas_hits),
-    ("cas_badval", |counters| counters.cas_badval),
-    ("touch_hits", |counters| counters.touch_hits),
-    ("touch_misses", |counters| counters.touch_misses),
-    ("store_no_memory", |counters| counters.no_memory),
-    ("store_copied", |counters| counters.copied),
-    ("lrutail_reflocked", |counters| counters.passed_over),
-    ("total_items", |counters| counters.stored_items),
-    ("evictions", |counters| counters.evictions),
-    ("evicted_unfetched", |counters| counters.evicted_unfetched),
-    ("reclaimed", |counters| counters.reclaimed),
-    ("expired_unfetched", |counters| counters.expired_unfetched),
-    ("slabs_moved", |counters| counters.pages_moved),
+/// What is told of single shards.
+const OF_SHARDS: &[&str] = &[
+    "curr_items",
+    "bytes",
+    "memory_bytes",
+    "limit_maxbytes",
+    "get_hits",
+    "get_misses",
+    "cmd_set",
+    "evictions",
+    "curr_connections",
+    "accepting_conns",
+    "foreign_operations",
 ];
 
 fn shards(shards: &[Snapshot], output: &mut Output) {
     for (number, shard) in shards.iter().enumerate() {
-        put(output, &format!("shard:{number}:curr_items"), shard.figures.items);
-        put(output, &format!("shard:{number}:memory_bytes"), shard.figures.memory_bytes);
-        put(output, &format!("shard:{number}:limit_maxbytes"), shard.figures.limit_bytes);
-        put(output, &format!("shard:{number}:evictions"), shard.store.evictions);
-        put(output, &format!("shard:{number}:curr_connections"), shard.live);
-        put(output, &format!("shard:{number}:foreign_operations"), shard.foreign);
+        for name in OF_SHARDS {
+            put(output, &format!("shard:{number}:{name}"), Row::told(Row::at(name), shard));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_rows_is_there() {
+        let named = SUMS.iter().flat_map(|(_, parts)| parts.iter());
+        named.chain(OF_SHARDS).for_each(|name| assert_eq!(ROWS[Row::at(name)].name, *name));
     }
 }

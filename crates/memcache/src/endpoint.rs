@@ -33,6 +33,7 @@ struct Shared {
     joined_values: Cell<u64>,
     values_refused: Cell<u64>,
     errors: Cell<u64>,
+    bad_chunks: Cell<u64>,
 }
 
 /// What the connections of an endpoint have done.
@@ -48,6 +49,8 @@ pub struct Counters {
     pub values_given_up: u64,
     /// Requests or answers that are none, see [`Refusal`](crate::Refusal) and [`ReplyError`](crate::ReplyError).
     pub errors: u64,
+    /// Those of them that are values without an end.
+    pub bad_chunks: u64,
     /// Memory of incomplete values, in bytes.
     pub pending_value_bytes: usize,
     /// The frames of output. Those that were taken from the heap instead are its `exhausted`.
@@ -68,6 +71,7 @@ impl Endpoint {
             joined_values: Cell::new(0),
             values_refused: Cell::new(0),
             errors: Cell::new(0),
+            bad_chunks: Cell::new(0),
         }))
     }
 
@@ -83,6 +87,7 @@ impl Endpoint {
             joined_values: self.0.joined_values.get(),
             values_refused: self.0.values_refused.get(),
             errors: self.0.errors.get(),
+            bad_chunks: self.0.bad_chunks.get(),
             values_given_up: self.0.pending.given_up(),
             pending_value_bytes: self.0.pending.bytes(),
             frames: self.0.frames.counters(),
@@ -120,6 +125,11 @@ impl Endpoint {
 
     pub(crate) fn count_error(&self) {
         self.0.errors.update(|count| count + 1);
+    }
+
+    /// A value without an end is an error too.
+    pub(crate) fn count_bad_chunk(&self) {
+        self.0.bad_chunks.update(|count| count + 1);
     }
 
     pub(crate) fn count_refused_value(&self) {

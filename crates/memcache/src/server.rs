@@ -212,7 +212,10 @@ impl ServerConnection {
                 };
                 return Some(Request::Store(command, value));
             }
-            Block::Unended => (Refusal::BadDataChunk, 0),
+            Block::Unended => {
+                self.endpoint.count_bad_chunk();
+                (Refusal::BadDataChunk, 0)
+            }
             Block::NoMemory(left) => (Refusal::NoMemory, left),
         };
         self.endpoint.count_error();
@@ -239,7 +242,10 @@ impl ServerConnection {
                 };
                 return Some(Request::Meta(command, key, value));
             }
-            Block::Unended => (Reading::Line, refused(Refusal::BadDataChunk, None)),
+            Block::Unended => {
+                self.endpoint.count_bad_chunk();
+                (Reading::Line, refused(Refusal::BadDataChunk, None))
+            }
             Block::NoMemory(left) => (Reading::Skipped(left), refused(Refusal::NoMemory, stale)),
         };
         self.endpoint.count_error();

@@ -143,9 +143,10 @@ impl Store {
 
     /// The item of this key, which expires anew.
     pub fn get_and_touch(&mut self, key: Key<'_>, expiry: Expiry, now_s: u32) -> Option<Found<'_>> {
-        let id = self.fetch(key, now_s);
+        let id = self.look_up(key, now_s);
         self.count_touch(id);
         let id = id?;
+        self.mark(id, now_s);
         item::EXPIRES.set(self.slabs.chunk_mut(id), expiry.0);
         Some(self.found(id))
     }
@@ -224,23 +225,25 @@ impl Store {
     ///
     /// Of a number that gets shorter, the rest of the value becomes spaces.
     pub fn count(&mut self, direction: Direction, key: Key<'_>, by: u64, now_s: u32) -> Counted {
-        let id = self.live(key, now_s);
-        let counter = match (direction, id.is_some()) {
-            (Direction::Increment, true) => &mut self.counters.incr_hits,
-            (Direction::Increment, false) => &mut self.counters.incr_misses,
-            (Direction::Decrement, true) => &mut self.counters.decr_hits,
-            (Direction::Decrement, false) => &mut self.counters.decr_misses,
+        let Some(id) = self.live(key, now_s) else {
+            match direction {
+                Direction::Increment => self.counters.incr_misses += 1,
+                Direction::Decrement => self.counters.decr_misses += 1,
+            }
+            return Counted::NotFound;
         };
-        *counter += 1;
-        let Some(id) = id else { return Counted::NotFound };
-        match direction {
-            Direction::Increment => self.class_of(id).incr_hits += 1,
-            Direction::Decrement => self.class_of(id).decr_hits += 1,
-        }
         let Some(before) = self.number(id) else { return Counted::NotANumber };
         let number = match direction {
-            Direction::Increment => before.wrapping_add(by),
-            Direction::Decrement => before.saturating_sub(by),
+            Direction::Increment => {
+                self.counters.incr_hits += 1;
+                self.class_of(id).incr_hits += 1;
+                before.wrapping_add(by)
+            }
+            Direction::Decrement => {
+                self.counters.decr_hits += 1;
+                self.class_of(id).decr_hits += 1;
+                before.saturating_sub(by)
+            }
         };
         self.mark(id, now_s);
         let decimal = Decimal::new(number);
@@ -282,9 +285,13 @@ impl Store {
         &self.counters
     }
 
-    /// Begins to count anew.
-    pub fn reset_counters(&mut self) {
-        self.counters = StoreCounters::default();
+    /// How many operations were not counted by their prefixes, since there were too many other prefixes.
+    pub fn prefixes_left_out(&self) -> u64 {
+        self.prefixes.left_out()
+    }
+
+    /// Begins to count anew by classes and by prefixes. [`counters`](Self::counters) go on.
+    pub fn reset_class_counters(&mut self) {
         self.classes.fill(ClassCounters::default());
         self.prefixes.clear();
     }
@@ -320,6 +327,16 @@ impl Store {
         self.slabs.memory_bytes() + self.large.memory_bytes() + self.buckets.memory_bytes()
     }
 
+    #[inline]
+    fn count_get(&mut self, id: Option<ItemId>) {
+        if let Some(id) = id {
+            self.counters.get_hits += 1;
+            self.class_of(id).get_hits += 1;
+        } else {
+            self.counters.get_misses += 1;
+        }
+    }
+
     fn count_touch(&mut self, id: Option<ItemId>) {
         if let Some(id) = id {
             self.counters.touch_hits += 1;
@@ -346,32 +363,27 @@ impl Store {
     /// The same, but the item does not count as wanted.
     #[inline]
     fn seek(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
-        self.arrive(now_s);
+        let id = self.look_up(key, now_s);
+        self.count_get(id);
+        id
+    }
+
+    /// The item of this key, asked for by who counts that himself.
+    #[inline]
+    fn look_up(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
         self.prefixes.count(key.bytes(), |prefix| prefix.gets += 1);
-        if let Some(id) = self.find(key) {
-            if !self.is_dead(id, now_s) {
-                self.counters.get_hits += 1;
-                self.class_of(id).get_hits += 1;
-                self.prefixes.count(key.bytes(), |prefix| prefix.hits += 1);
-                return Some(id);
-            }
-            if item::cas(self.slabs.chunk(id)) <= self.flushed_cas {
-                self.counters.get_flushed += 1;
-            } else {
-                self.counters.get_expired += 1;
-            }
-            self.bury(id);
-        }
-        self.counters.get_misses += 1;
-        None
+        let id = self.live(key, now_s)?;
+        self.prefixes.count(key.bytes(), |prefix| prefix.hits += 1);
+        Some(id)
     }
 
     /// The item of this key that has neither expired nor been flushed.
+    #[inline]
     fn live(&mut self, key: Key<'_>, now_s: u32) -> Option<ItemId> {
         self.arrive(now_s);
         let id = self.find(key)?;
         if self.is_dead(id, now_s) {
-            self.bury(id);
+            self.bury_found(id);
             return None;
         }
         Some(id)
@@ -469,6 +481,17 @@ impl Store {
     fn remove(&mut self, id: ItemId) {
         self.take_over(id);
         self.slabs.give(id);
+    }
+
+    /// Removes an item that somebody has looked for and that is dead.
+    #[cold]
+    fn bury_found(&mut self, id: ItemId) {
+        if item::cas(self.slabs.chunk(id)) <= self.flushed_cas {
+            self.counters.get_flushed += 1;
+        } else {
+            self.counters.get_expired += 1;
+        }
+        self.bury(id);
     }
 
     /// Removes an item that is dead.

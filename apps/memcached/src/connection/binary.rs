@@ -56,11 +56,21 @@ impl Session<'_> {
 
     /// A packet for each figure, and one without key behind them.
     async fn tell_figures(&mut self, tag: BinaryTag, parameters: &[u8]) -> Result<(), Error> {
+        // What answers with lines of another kind than figures packets don't have, but for prefixes.
+        if parameters.starts_with(b"cachedump") {
+            self.output.put_packet_status(tag, BinaryStatus::NotFound);
+            return Ok(());
+        }
         let mut lines = Output::new(&self.server.endpoint);
         stats::answer(self.server, parameters, &mut lines).await?;
         let mut buffers: Vec<Buffer> = Vec::new();
         lines.poll_transmit(&mut buffers);
-        for line in buffers.concat().split(|byte| *byte == b'\n') {
+        let lines = buffers.concat();
+        if lines.starts_with(b"PREFIX ") || lines == b"END\r\n" && parameters.starts_with(b"detail") {
+            self.output.put_packet(tag, BinaryStatus::Ok, 0, &[], b"detailed", lines.len());
+            self.output.put(&lines);
+        }
+        for line in lines.split(|byte| *byte == b'\n') {
             if line.starts_with(b"ERROR") || line.starts_with(b"CLIENT_ERROR") {
                 self.output.put_packet_status(tag, BinaryStatus::NotFound);
                 return Ok(());

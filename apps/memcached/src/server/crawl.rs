@@ -8,7 +8,7 @@ use sunstar::executor::sync::with_abort;
 use sunstar::net::Error;
 use sunstar::prelude::*;
 
-use super::Server;
+use super::{Counters, Server};
 
 /// The look for dead items that is under way, on the shard that knows of it.
 struct Crawl(Rc<Server>);
@@ -36,6 +36,7 @@ impl Server {
         if self.is_crawled.replace(true) {
             return Ok(false);
         }
+        Counters::add(&self.counters.crawls, 1);
         let crawl = Crawl(Rc::clone(&self));
         let crawl = TaskBuilder::new().name("memcached crawl").spawn(async move {
             let _inside = (inside, crawl);

@@ -3,6 +3,7 @@
 //! That is for a `get` or `gets` of one key whose item is this shard's and whose answer is one datagram. All else goes the usual
 //! way, and so does what comes in fragments.
 
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use sunstar::native_stack::Network;
@@ -14,18 +15,19 @@ use sunstar_memcache::{FRAME_HEADER_BYTES, MAX_DATAGRAM_BYTES, Operation, Output
 use super::{Counters, Server};
 
 impl Server {
-    /// Has datagrams to this port answered so until the server is gone.
-    pub(crate) fn hook(self: &Rc<Self>, network: &Network, port: u16) -> Result<(), TooManyFilters> {
+    /// Has datagrams to this address, or to the port of all addresses, answered so until the server is gone.
+    pub(crate) fn hook(self: &Rc<Self>, network: &Network, address: SocketAddr) -> Result<(), TooManyFilters> {
         let server = Rc::downgrade(self);
-        network.add_filter(Direction::Input, move |packet: &mut Filtered<'_>| look(&server, port, packet))?;
+        network.add_filter(Direction::Input, move |packet: &mut Filtered<'_>| look(&server, address, packet))?;
         Ok(())
     }
 }
 
 /// What becomes of a packet.
-fn look(server: &Weak<Server>, port: u16, packet: &mut Filtered<'_>) -> Verdict {
+fn look(server: &Weak<Server>, address: SocketAddr, packet: &mut Filtered<'_>) -> Verdict {
+    let is_meant = |dst: SocketAddr| dst == address || address.ip().is_unspecified() && dst.port() == address.port();
     let answer = match packet.udp() {
-        Some(request) if request.dst.port() == port => server.upgrade().and_then(|server| server.reply(&request)),
+        Some(request) if is_meant(request.dst) => server.upgrade().and_then(|server| server.reply(&request)),
         _ => None,
     };
     match answer {

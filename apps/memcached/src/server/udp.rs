@@ -22,7 +22,6 @@ use sunstar::executor::combine::when_all;
 use sunstar::executor::maybe_yield;
 use sunstar::executor::sync::{Aborted, with_abort};
 use sunstar::executor::timer::lowres;
-use sunstar::metrics::Figure;
 use sunstar::net::socket::DatagramOptions;
 use sunstar::net::{self, DatagramReceiver, DatagramSender, UdpSocket};
 use sunstar::prelude::*;
@@ -76,7 +75,7 @@ struct Answer {
 }
 
 /// What was done with datagrams.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Counters {
     pub(crate) received: Cell<u64>,
     /// Those that have no frame header, or are a part of a request.
@@ -90,50 +89,6 @@ pub(crate) struct Counters {
     /// Those that were answered before the network has seen them.
     pub(crate) answered_in_hook: Cell<u64>,
 }
-
-impl Counters {
-    /// All of them, in the order in which they stand there.
-    pub(crate) fn all(&self) -> [u64; 6] {
-        let Self { received, refused, withheld, over_budget, not_done, answered_in_hook } = self;
-        [received, refused, withheld, over_budget, not_done, answered_in_hook].map(Cell::get)
-    }
-}
-
-pub(crate) const FIGURES: &[Figure<Udp>] = &[
-    Figure::counter("sunstar_memcached_datagrams_total", "Datagrams that were received.", |of| {
-        of.counters.received.get()
-    }),
-    Figure::counter(
-        "sunstar_memcached_datagrams_refused_total",
-        "Datagrams without a frame header, or with a part of a request.",
-        |of| of.counters.refused.get(),
-    ),
-    Figure::counter(
-        "sunstar_memcached_datagrams_withheld_total",
-        "Answers that were not sent since they are longer than they may be.",
-        |of| of.counters.withheld.get(),
-    ),
-    Figure::counter(
-        "sunstar_memcached_datagrams_over_budget_total",
-        "Answers that were not sent since too little was left of what their address may be answered.",
-        |of| of.counters.over_budget.get(),
-    ),
-    Figure::counter(
-        "sunstar_memcached_datagrams_not_done_total",
-        "Changes that were not done since it was not certain that they could be answered, and looks at all items.",
-        |of| of.counters.not_done.get(),
-    ),
-    Figure::counter(
-        "sunstar_memcached_udp_sources_forgotten_total",
-        "Addresses without connection that were forgotten before their budgets were full, since too many had left.",
-        |of| of.sources.forgotten(),
-    ),
-    Figure::counter(
-        "sunstar_memcached_datagrams_in_hook_total",
-        "Datagrams that were answered by a packet filter, before the network has seen them.",
-        |of| of.counters.answered_in_hook.get(),
-    ),
-];
 
 impl Server {
     /// Receives datagrams at an address until the server stops.

@@ -2,7 +2,8 @@
 
 use sunstar_memcache::{ClassFigures, Output};
 
-use super::{Snapshot, put};
+use super::put;
+use crate::figures::Snapshot;
 
 /// What all shards have of each class.
 fn classes(shards: &[Snapshot]) -> Vec<(usize, ClassFigures)> {

@@ -7,9 +7,9 @@ use sunstar::prelude::*;
 use sunstar_memcache::Output;
 
 use super::put;
-use crate::server::Server;
+use crate::server::{Counters, Server};
 
-/// So many connections of a shard are told, oldest first.
+/// So many connections of a shard are told, oldest first. The others are counted.
 const TOLD: usize = 1024;
 
 /// What is told of a connection.
@@ -23,8 +23,9 @@ struct Seen {
 pub(super) async fn put_all(server: &Server, output: &mut Output) -> Result<(), Error> {
     let see = |server: Rc<Server>| async move {
         let now_s = server.now_s();
-        let all = server.connections.all().into_iter().take(TOLD);
-        let seen = all.map(|served| Seen {
+        let all = server.connections.all();
+        Counters::add(&server.counters.conns_left_out, all.len().saturating_sub(TOLD));
+        let seen = all.into_iter().take(TOLD).map(|served| Seen {
             number: served.number(),
             peer: served.peer.clone(),
             is_owed: served.is_owed(),

@@ -9,9 +9,9 @@ use sunstar::net::Error;
 use sunstar_memcache::{Output, PrefixCounters, Sizes};
 
 use super::put;
-use crate::server::Server;
+use crate::server::{Counters, Server};
 
-/// The keys that a shard tells have so many bytes, with all that is told of them, at most.
+/// The keys that a shard tells have so many bytes, with all that is told of them, at most. What is cut off by that is counted.
 const TOLD_BYTES: usize = 256 << 10;
 
 /// How many items have which size.
@@ -43,6 +43,7 @@ pub(super) async fn dump(server: &Server, class: usize, limit: usize, output: &m
         let Some(class) = class.checked_sub(1) else { return text };
         store.dump(class, now_s, |key, value_bytes, expiry| {
             if count == most || text.len() >= TOLD_BYTES {
+                Counters::add(&server.counters.cachedumps_cut, usize::from(count < most));
                 return false;
             }
             count += 1;

@@ -274,9 +274,13 @@ fn more_connections_than_may_be_wait() {
         third.send("mn\r\n");
         assert_eq!(first.figure("curr_connections"), 2);
         assert_eq!(first.figure("total_connections"), 2, "the third one waits");
+        assert_eq!(first.figure("accepting_conns"), 0);
         drop((first, second));
         third.expect("MN\r\n");
-        assert!(third.figure("listen_disabled_num") > 0);
+        while third.figure("accepting_conns") == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(third.figure("listen_disabled_num") > 0 && third.figure("time_in_listen_disabled_us") > 0);
         server.stop();
     });
 }

@@ -3,6 +3,7 @@
 //! They need Debian's memcached, which listens at a Unix socket of the test's own.
 
 mod binary;
+mod counters;
 mod differences;
 mod text;
 
@@ -81,6 +82,8 @@ struct Side {
     stream: Box<dyn Connection>,
     /// What has come and was not looked at.
     received: Vec<u8>,
+    sent_bytes: usize,
+    received_bytes: usize,
     /// How many questions were asked.
     asked: u32,
     /// The unique number that was seen last.
@@ -89,10 +92,11 @@ struct Side {
 
 impl Side {
     fn new(stream: Box<dyn Connection>) -> Self {
-        Self { stream, received: Vec::new(), asked: 0, cas: 1 }
+        Self { stream, received: Vec::new(), sent_bytes: 0, received_bytes: 0, asked: 0, cas: 1 }
     }
 
     fn send(&mut self, bytes: &[u8]) {
+        self.sent_bytes += bytes.len();
         // Who ends the connection takes no more.
         let _ = self.stream.write_all(bytes);
     }
@@ -112,7 +116,10 @@ impl Side {
             let mut bytes = [0; 65_536];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return [&std::mem::take(&mut self.received)[..], b"(end)"].concat(),
-                Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+                Ok(count) => {
+                    self.received_bytes += count;
+                    self.received.extend_from_slice(&bytes[..count]);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                     return [&std::mem::take(&mut self.received)[..], b"(end)"].concat();
                 }

@@ -33,6 +33,13 @@ impl Datagrams {
         self.socket.send(&datagram).expect("it is taken");
     }
 
+    /// Whether the host says that nobody listens there, and nobody answers.
+    pub(super) fn is_refused(&mut self, question: &str) -> bool {
+        self.send(question);
+        let heard = self.socket.recv(&mut [0; 2048]);
+        heard.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    }
+
     /// The answer to the request that was sent last, put together from its datagrams.
     fn receive(&mut self) -> String {
         let (number, answer) = self.receive_any();

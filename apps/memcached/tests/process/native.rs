@@ -85,6 +85,29 @@ fn a_packet_filter_keeps_to_the_budget_of_an_address() {
     });
 }
 
+/// Where nobody listens a packet filter answers nothing, and the stack says so.
+#[test]
+fn a_packet_filter_answers_for_its_address_alone() {
+    with_shards(|setup| {
+        in_namespace(move || {
+            ip("tuntap add dev tap1 mode tap");
+            ip("addr add 10.8.0.1/24 dev tap1");
+            ip("link set tap1 up");
+            let second = ["--device", "tap:tap1", "--host-ipv4-addr", "10.8.0.2"];
+            let wanted = ["-U", "11211", "--udp-in-hook", "--address", "10.9.0.2"];
+            let server = native(setup, &[&second[..], &wanted].concat());
+            let mut witness = server.client();
+            let mut elsewhere = Datagrams::connect("10.8.0.1", "10.8.0.2:11211".parse().expect("an address"));
+            (0..20).for_each(|key| assert!(elsewhere.is_refused(&format!("get key{key}\r\n"))));
+            assert_eq!((witness.figure("datagrams_in_hook"), witness.figure("datagrams")), (0, 0));
+            let mut client = Datagrams::connect("10.9.0.1", server.address());
+            (0..20).for_each(|key| client.ask(&format!("get key{key}\r\n"), "END\r\n"));
+            assert!(witness.figure("datagrams_in_hook") > 0 && witness.figure("datagrams") == 20);
+            server.stop();
+        });
+    });
+}
+
 #[test]
 fn datagrams_come_by_the_native_stack_too() {
     with_shards(|setup| {

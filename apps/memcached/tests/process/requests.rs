@@ -222,7 +222,26 @@ fn keys_are_counted_by_their_prefixes_while_somebody_wants_that() {
         client.ask("stats detail dump\r\n", {
             "PREFIX other get 0 hit 0 set 0 del 1\r\nPREFIX users get 2 hit 1 set 20 del 1\r\nEND\r\n"
         });
+        // As packets say it: all in one figure. What tells keys they don't have.
+        let mut packets = server.client();
+        let ask = |key: &str| {
+            let key_bytes = u8::try_from(key.len()).expect("it is short");
+            [&[0x80, 0x10, 0, key_bytes, 0, 0, 0, 0, 0, 0, 0, key_bytes][..], &[0; 12], key.as_bytes()].concat()
+        };
+        let answer = |status: u8, key: &str, value: &str| {
+            let len = |text: &str| u8::try_from(text.len()).expect("it is short");
+            let body = len(key) + len(value);
+            let header = [0x81, 0x10, 0, len(key), 0, 0, 0, status, 0, 0, 0, body];
+            [&header[..], &[0; 12], key.as_bytes(), value.as_bytes()].concat()
+        };
+        let told = "PREFIX other get 0 hit 0 set 0 del 1\r\nPREFIX users get 2 hit 1 set 20 del 1\r\nEND\r\n";
+        packets.send(ask("detail dump"));
+        packets.expect([answer(0, "detailed", told), answer(0, "", "")].concat());
+        packets.send(ask("cachedump 1 0"));
+        packets.expect(answer(1, "", "Not found"));
         client.ask("stats reset\r\nstats detail dump\r\n", "RESET\r\nEND\r\n");
+        packets.send(ask("detail dump"));
+        packets.expect([answer(0, "detailed", "END\r\n"), answer(0, "", "")].concat());
         server.stop();
     });
 }
@@ -249,6 +268,18 @@ fn what_grows_too_large_is_refused_and_stays() {
     with_each(|setup| {
         let server = Memcached::start(setup, &["--max-item-size", "100K"]);
         let mut client = server.client();
+        // What comes too large counts as well, by each protocol.
+        let large = "x".repeat(200_000);
+        client.ask(format!("set b 0 0 200000\r\n{large}\r\nms b 200000\r\n{large}\r\n"), {
+            "SERVER_ERROR object too large for cache\r\n".repeat(2)
+        });
+        assert_eq!((client.figure("store_too_large"), client.figure("cmd_set")), (2, 0));
+        let mut packets = server.client();
+        let header = [&[0x80, 1, 0, 1, 8, 0, 0, 0][..], &200_009_u32.to_be_bytes(), &[0; 12], &[0; 8]].concat();
+        packets.send([&header[..], b"b", large.as_bytes()].concat());
+        packets.expect([0x81, 1, 0, 0, 0, 0, 0, 3]);
+        assert_eq!((client.figure("store_too_large"), client.figure("cmd_set")), (3, 0));
+        client.ask("stats reset\r\n", "RESET\r\n");
         let value = "x".repeat(60_000);
         client.ask(format!("set a 0 0 60000\r\n{value}\r\n"), "STORED\r\n");
         for verb in ["append", "prepend"] {
@@ -287,38 +318,149 @@ fn items_of_several_connections_are_fetched_together() {
     });
 }
 
+/// What Prometheus is shown of a server at an address of its own.
+struct Shown {
+    place: String,
+}
+
+impl Shown {
+    /// Where tests of other processes are not.
+    fn new() -> Self {
+        let [high, low, ..] = std::process::id().to_le_bytes();
+        Self { place: format!("127.77.{high}.{low}") }
+    }
+
+    /// The series of this name with these labels, one for each shard.
+    fn of(&self, name: &str, labels: &[&str]) -> Vec<f64> {
+        let mut scrape = TcpStream::connect((&*self.place, 9180)).expect("it listens");
+        scrape.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is taken");
+        let mut text = String::new();
+        scrape.read_to_string(&mut text).expect("an answer comes");
+        let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+        let lines = lines.filter(|line| line.contains("shard=") && labels.iter().all(|label| line.contains(label)));
+        lines.map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")).collect()
+    }
+}
+
 #[test]
 fn prometheus_sees_what_every_shard_does() {
     with_each(|setup| {
-        // Tests of other processes are at other addresses.
-        let [high, low, ..] = std::process::id().to_le_bytes();
-        let place = format!("127.77.{high}.{low}");
-        let server = Memcached::start(setup, &["--prometheus-address", &place, "--prometheus-port", "9180"]);
+        let shown = Shown::new();
+        let server = Memcached::start(setup, &["--prometheus-address", &shown.place, "--prometheus-port", "9180"]);
         let mut client = server.client();
         for number in 0..20 {
             client.ask(format!("set key{number} 0 0 1 noreply\r\nx\r\nget none{number}\r\n"), "END\r\n");
         }
-        let mut scrape = TcpStream::connect((&*place, 9180)).expect("it listens");
-        scrape.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is taken");
-        let mut text = String::new();
-        scrape.read_to_string(&mut text).expect("an answer comes");
+        let large = "x".repeat(1 << 20);
+        client.ask(format!("set a 0 0 1048576\r\n{large}\r\n"), "SERVER_ERROR object too large for cache\r\n");
         let shards = client.figure("threads");
         for (name, labels, sum) in [
             ("sunstar_memcached_items", &[][..], 20.0),
             ("sunstar_memcached_operations_total", &["command=\"set\""], 20.0),
             ("sunstar_memcached_operations_total", &["command=\"get\"", "result=\"miss\""], 20.0),
+            ("sunstar_memcached_operations_total", &["command=\"cas\"", "result=\"miss\""], 0.0),
+            ("sunstar_memcached_too_large_total", &[], 1.0),
+            ("sunstar_memcached_items_total", &[], 20.0),
             ("sunstar_memcached_connections_live", &[], 1.0),
         ] {
-            let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
-            let values: Vec<f64> = lines
-                .filter(|line| line.contains("shard=") && labels.iter().all(|label| line.contains(label)))
-                .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number"))
-                .collect();
+            let values = shown.of(name, labels);
             assert!(
                 values.len() as u64 == shards && values.iter().sum::<f64>() == sum,
                 "{name} {labels:?}: {values:?}"
             );
         }
+        server.stop();
+    });
+}
+
+/// `stats` begins anew with all that is counted, as memcached's, and with nothing that is there. Who scrapes sees numbers that only grow.
+#[test]
+fn figures_begin_anew_for_who_asks_and_not_for_who_scrapes() {
+    with_each(|setup| {
+        let shown = Shown::new();
+        let server = Memcached::start(setup, &["--prometheus-address", &shown.place, "--prometheus-port", "9180"]);
+        let mut client = server.client();
+        let large = "x".repeat(1 << 20);
+        client.ask(format!("set a 0 0 1\r\nx\r\nget a\r\nset b 0 0 1048576\r\n{large}\r\nflush_all 1000\r\n"), {
+            "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\nSERVER_ERROR object too large for cache\r\nOK\r\n"
+        });
+        let names =
+            ["cmd_set", "get_hits", "cmd_get", "store_too_large", "total_connections", "total_items", "cmd_flush"];
+        for name in names {
+            assert_eq!(client.figure(name), 1, "{name}");
+        }
+        client.ask("stats reset\r\n", "RESET\r\n");
+        for name in names {
+            assert_eq!(client.figure(name), 0, "{name}");
+        }
+        assert!(client.figure("bytes_read") < 1000 && client.figure("curr_connections") == 1);
+        assert_eq!((client.figure("curr_items"), client.figure("limit_maxbytes")), (1, 64 << 20));
+        client.ask("get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n");
+        assert_eq!(client.figure("get_hits"), 1);
+        let hits = shown.of("sunstar_memcached_operations_total", &["command=\"get\"", "result=\"hit\""]);
+        let too_large = shown.of("sunstar_memcached_too_large_total", &[]);
+        assert_eq!((hits.iter().sum::<f64>(), too_large.iter().sum::<f64>()), (2.0, 1.0));
+        server.stop();
+    });
+}
+
+/// By the shards alone, and by all that the process does.
+#[test]
+fn single_shards_and_the_processor_have_figures() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        (0..50).for_each(|number| client.ask(format!("set key{number} 0 0 1\r\nx\r\n"), "STORED\r\n"));
+        (0..50).for_each(|number| {
+            client.ask(format!("get key{number} none{number}\r\n"), format!("VALUE key{number} 0 1\r\nx\r\nEND\r\n"))
+        });
+        let told = client.stats("shards");
+        for name in ["cmd_set", "get_hits", "get_misses", "bytes", "curr_items", "evictions", "accepting_conns"] {
+            let ending = format!(":{name}");
+            let of = told.iter().filter(|(other, _)| other.ends_with(&ending));
+            let of: Vec<u64> = of.map(|(_, value)| value.parse().expect("a number")).collect();
+            let sum = if name == "accepting_conns" { of.iter().max().copied() } else { Some(of.iter().sum()) };
+            assert_eq!((of.len() as u64, sum), (client.figure("threads"), Some(client.figure(name))), "{name}");
+        }
+        let general = client.stats("");
+        for name in ["rusage_user", "rusage_system"] {
+            let (_, value) = general.iter().find(|(other, _)| other == name).expect("it is told");
+            let (seconds, rest) = value.split_once('.').expect("a fraction");
+            assert!(seconds.parse::<u64>().is_ok() && rest.len() == 6 && rest.parse::<u64>().is_ok(), "{value}");
+        }
+        server.stop();
+    });
+}
+
+/// By less memory than there was, items go and new ones find room; what is larger than half of a shard's part finds none.
+#[test]
+fn the_memory_limit_can_be_changed() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &["--max-item-size", "8M"]);
+        let mut client = server.client();
+        let value = "x".repeat(100_000);
+        for number in 0..400 {
+            client.ask(format!("set key{number} 0 0 100000\r\n{value}\r\n"), "STORED\r\n");
+        }
+        assert_eq!((client.figure("curr_items"), client.figure("evictions")), (400, 0));
+        client.ask("cache_memlimit 8\r\n", "OK\r\n");
+        assert_eq!(client.figure("limit_maxbytes"), 8 << 20);
+        // The sweep makes room.
+        while client.figure("memory_bytes") > (8 << 20) + 65_536 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(client.figure("curr_items") < 84 && client.figure("evictions") > 316);
+        let large = "x".repeat(5 << 20);
+        client
+            .ask(format!("set large 0 0 {}\r\n{large}\r\n", 5 << 20), "SERVER_ERROR out of memory storing object\r\n");
+        client.ask(format!("set new 0 0 100000\r\n{value}\r\nget new\r\n"), {
+            format!("STORED\r\nVALUE new 0 100000\r\n{value}\r\nEND\r\n")
+        });
+        client.ask("cache_memlimit 64\r\n", "OK\r\n");
+        for number in 0..400 {
+            client.ask(format!("set key{number} 0 0 100000\r\n{value}\r\n"), "STORED\r\n");
+        }
+        assert!(client.figure("curr_items") >= 400, "there is room again");
         server.stop();
     });
 }

@@ -43,7 +43,7 @@ impl Store {
             BinaryVerb::Delete => {
                 let cas = Some(cas).filter(|cas| *cas != 0);
                 let delete = MetaCommand { cas, ..MetaCommand::new(MetaVerb::Delete) };
-                match self.meta_delete(&delete, key, now_s) {
+                match self.delete_if_same(&delete, key, now_s) {
                     Stored::Stored(_) => (BinaryStatus::Ok, 0),
                     other => stored(StorageVerb::Set, other),
                 }

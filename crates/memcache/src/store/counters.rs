@@ -1,6 +1,6 @@
 //! What a store has done and has.
 
-/// What a store has done since it was made, or since [`Store::reset_counters`](crate::Store::reset_counters).
+/// What a store has done since it was made. All of it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreCounters {
     /// Values that were to be stored.
@@ -11,9 +11,9 @@ pub struct StoreCounters {
     pub get_hits: u64,
     /// Items that were asked for and not there.
     pub get_misses: u64,
-    /// Those of the misses that had expired.
+    /// Items that were looked for, by whatever command, and had expired.
     pub get_expired: u64,
-    /// Those of the misses that had been flushed.
+    /// Items that were looked for, by whatever command, and had been flushed.
     pub get_flushed: u64,
     /// Times that were changed.
     pub touch_hits: u64,
@@ -37,6 +37,8 @@ pub struct StoreCounters {
     pub cas_misses: u64,
     /// Items that somebody had changed.
     pub cas_badval: u64,
+    /// `me` commands.
+    pub meta_looks: u64,
     /// Times that all was flushed.
     pub flushes: u64,
     /// Live items that had to go.
@@ -79,7 +81,7 @@ pub struct StoreFigures {
 }
 
 /// What was done with the items of one class since the store was made, or since
-/// [`Store::reset_counters`](crate::Store::reset_counters).
+/// [`Store::reset_class_counters`](crate::Store::reset_class_counters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassCounters {
     /// Items that were asked for and there.

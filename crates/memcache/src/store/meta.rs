@@ -53,15 +53,16 @@ pub(crate) enum MetaCounted {
 impl Store {
     /// `mg`
     pub(crate) fn meta_get(&mut self, command: &MetaCommand, key: Key<'_>, now_s: u32) -> Option<MetaItem<'_>> {
-        let id = self.seek(key, now_s);
-        if command.exptime.is_some() {
-            self.count_touch(id);
+        let found = self.look_up(key, now_s);
+        let is_new = found.is_none();
+        let id = found.or_else(|| self.vivify(command, key, &Value::new(), now_s));
+        // As memcached has it: what is made on the spot is a hit, and only what is there can be touched.
+        if id.is_some() && command.exptime.is_some() {
+            self.count_touch(id)
+        } else {
+            self.count_get(id)
         }
-        let is_new = id.is_none();
-        let id = match id {
-            Some(id) => id,
-            None => self.vivify(command, key, &Value::new(), now_s)?,
-        };
+        let id = id?;
         let chunk = self.slabs.chunk(id);
         let (before, idle_s) = (item::state(chunk), now_s.saturating_sub(item::ACCESSED.of(chunk)));
         let expiry = Expiry(item::EXPIRES.of(chunk));
@@ -82,6 +83,7 @@ impl Store {
 
     /// `me`
     pub(crate) fn meta_look(&mut self, key: Key<'_>, now_s: u32) -> Option<MetaItem<'_>> {
+        self.counters.meta_looks += 1;
         let id = self.live(key, now_s)?;
         let chunk = self.slabs.chunk(id);
         let (state, idle_s) = (item::state(chunk), now_s.saturating_sub(item::ACCESSED.of(chunk)));
@@ -230,8 +232,15 @@ impl Store {
         }
     }
 
-    /// `md`, and the deletion of what has some unique number.
+    /// `md`
     pub(crate) fn meta_delete(&mut self, command: &MetaCommand, key: Key<'_>, now_s: u32) -> Stored {
+        let deleted = self.delete_if_same(command, key, now_s);
+        self.counters.delete_misses += u64::from(deleted == Stored::Exists);
+        deleted
+    }
+
+    /// The same, but an item with another unique number is not counted, as packets have it.
+    pub(crate) fn delete_if_same(&mut self, command: &MetaCommand, key: Key<'_>, now_s: u32) -> Stored {
         self.prefixes.count(key.bytes(), |prefix| prefix.deletes += 1);
         let Some(id) = self.live(key, now_s) else {
             self.counters.delete_misses += 1;
@@ -239,7 +248,6 @@ impl Store {
         };
         let cas = item::cas(self.slabs.chunk(id));
         if command.cas.is_some_and(|wanted| wanted != cas) {
-            self.counters.delete_misses += 1;
             return Stored::Exists;
         }
         if !command.is_invalidation {
@@ -271,7 +279,7 @@ impl Store {
     ) -> MetaCounted {
         let live = self.live(key, now_s);
         if let (None, Some(_)) = (live, command.vivify) {
-            return self.begin_count(command, direction, key, now_s);
+            return self.begin_count(command, key, now_s);
         }
         if let Some(id) = live {
             let is_empty = self.found(id).value.is_empty();
@@ -288,9 +296,7 @@ impl Store {
     }
 
     /// Stores the number with which counting begins.
-    fn begin_count(&mut self, command: &MetaCommand, direction: Direction, key: Key<'_>, now_s: u32) -> MetaCounted {
-        // It is counted as missing.
-        self.count(direction, key, 0, now_s);
+    fn begin_count(&mut self, command: &MetaCommand, key: Key<'_>, now_s: u32) -> MetaCounted {
         let digits = Decimal::new(command.initial);
         let value = large::own([digits.as_bytes()], digits.as_bytes().len());
         match self.vivify(command, key, &value, now_s) {

@@ -8,7 +8,7 @@ use crate::request::is_word;
 /// What ends a prefix; a key without it has none.
 const DELIMITER: u8 = b':';
 
-/// So many prefixes are told apart. What has another one is counted as nothing, and so is one that no line can carry.
+/// So many prefixes are told apart. What has another one is left out, which is counted. One that no line can carry is none.
 const PREFIXES: usize = 4096;
 
 /// What was done with the items of one prefix.
@@ -29,6 +29,7 @@ pub struct PrefixCounters {
 pub(super) struct Prefixes {
     is_on: bool,
     counters: BTreeMap<Box<[u8]>, PrefixCounters>,
+    left_out: u64,
 }
 
 impl Prefixes {
@@ -39,6 +40,11 @@ impl Prefixes {
 
     pub(super) fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// How many operations had a prefix for which there was no room.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Forgets what was counted.
@@ -69,6 +75,8 @@ impl Prefixes {
             count(counters);
         } else if self.counters.len() < PREFIXES {
             count(self.counters.entry(prefix.into()).or_default());
+        } else {
+            self.left_out += 1;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The store beside a plain map, and what it keeps to whatever happens.
 
+mod counts;
 mod room;
 
 use std::collections::BTreeMap;

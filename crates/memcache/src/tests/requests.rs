@@ -218,7 +218,8 @@ fn a_value_without_end_is_a_bad_data_chunk() {
 
 #[test]
 fn the_end_of_a_value_is_looked_at_when_it_comes_later_too() {
-    let mut server = server();
+    let endpoint = Endpoint::new(Limits::DEFAULT);
+    let mut server = endpoint.accept();
     for (text, answer) in [("ab", Some(Refusal::BadDataChunk)), ("\r\n", None)] {
         for piece in ["set k 0 0 1\r\n", "a", text] {
             assert!(server.poll_request().is_none());
@@ -230,6 +231,7 @@ fn the_end_of_a_value_is_looked_at_when_it_comes_later_too() {
             (other, _) => panic!("{other:?}"),
         }
     }
+    assert_eq!((endpoint.counters().bad_chunks, endpoint.counters().errors), (1, 1));
 }
 
 #[test]

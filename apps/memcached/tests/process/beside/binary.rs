@@ -7,7 +7,7 @@ const HEADER_BYTES: usize = 24;
 
 /// A request.
 #[derive(Clone, Default)]
-struct Packet {
+pub(super) struct Packet {
     opcode: u8,
     extras: Vec<u8>,
     key: Vec<u8>,
@@ -26,9 +26,13 @@ enum Cas {
 }
 
 impl Packet {
-    fn new(opcode: u8, extras: &[u8], key: &str, value: &str) -> Self {
+    pub(super) fn new(opcode: u8, extras: &[u8], key: &str, value: &str) -> Self {
         let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
         Self { opcode, extras: extras.to_vec(), key, value, cas: Cas::Any }
+    }
+
+    pub(super) fn with_wrong_cas(self) -> Self {
+        Self { cas: Cas::Wrong, ..self }
     }
 
     fn bytes(&self, cas: u64, opaque: u32) -> Vec<u8> {
@@ -43,7 +47,7 @@ impl Packet {
 
 impl Side {
     /// Sends a packet, and answers with what comes back, without unique numbers.
-    fn put(&mut self, packet: &Packet) -> Vec<u8> {
+    pub(super) fn put(&mut self, packet: &Packet) -> Vec<u8> {
         let cas = match packet.cas {
             Cas::Any => 0,
             Cas::Seen => self.cas,
@@ -88,12 +92,12 @@ fn same(both: &Both, packets: &[Packet]) {
 }
 
 /// Flags and a time.
-fn set_extras(flags: u32, exptime: u32) -> Vec<u8> {
+pub(super) fn set_extras(flags: u32, exptime: u32) -> Vec<u8> {
     [flags.to_be_bytes(), exptime.to_be_bytes()].concat()
 }
 
 /// What is added, what it begins with, and a time.
-fn count_extras(by: u64, initial: u64, exptime: u32) -> Vec<u8> {
+pub(super) fn count_extras(by: u64, initial: u64, exptime: u32) -> Vec<u8> {
     [&by.to_be_bytes()[..], &initial.to_be_bytes(), &exptime.to_be_bytes()].concat()
 }
 
@@ -186,6 +190,30 @@ fn malformed() -> Vec<Packet> {
     ]
 }
 
+/// What is told of prefixes; of keys nothing is.
+fn told() -> Vec<Packet> {
+    let ask = |what: &str| Packet::new(0x10, &[], what, "");
+    let get = |key: &str| Packet::new(0x00, &[], key, "");
+    let dump = || ask("detail dump");
+    vec![
+        ask("reset"),
+        dump(),
+        ask("detail on"),
+        get("a:1"),
+        Packet::new(0x01, &set_extras(0, 0), "a:2", "x"),
+        get("a:2"),
+        get("none"),
+        dump(),
+        ask("detail off"),
+        get("a:1"),
+        dump(),
+        ask("detail"),
+        ask("detail what"),
+        ask("cachedump 1 0"),
+        ask("cachedump"),
+    ]
+}
+
 #[test]
 #[ignore = "needs memcached"]
 fn packets_are_answered_as_memcached_does() {
@@ -193,6 +221,7 @@ fn packets_are_answered_as_memcached_does() {
         let both = Both::start(setup);
         same(&both, &script());
         same(&both, &malformed());
+        same(&both, &told());
         for seed in 0..4 {
             println!("seed {seed}");
             let mut random = Random(seed);
