@@ -181,7 +181,8 @@ fn find(finder: &Finder, bug: &str, program: &Path) -> Result<Verdict> {
         Kind::Process(_) => command.env(soak::SECONDS, SOAK_SECONDS.to_string()),
     };
     let begin = Instant::now();
-    let log = target_dir("planted").join(bug).with_extension("log");
+    // Several may look for one bug at the same time.
+    let log = target_dir("planted").join(format!("{bug}-{}.log", finder.tests.replace(':', "_")));
     // The first that fails will do, but who has processes of its own must end them.
     let has_failed = || -> Result<bool> {
         Ok(!matches!(finder.kind, Kind::Process(_)) && fs::read(&log)?.windows(8).any(|text| text == b" FAILED\n"))
