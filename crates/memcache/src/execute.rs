@@ -9,7 +9,7 @@ use crate::binary::BinaryCommand;
 use crate::command::{Direction, RetrievalCommand, StorageVerb};
 use crate::meta::MetaCommand;
 use crate::output::{COPIED_VALUE_BYTES, Output};
-use crate::reply::{END, Refusal, Reply};
+use crate::reply::{Refusal, Reply};
 use crate::store::{Counted, Expiry, FoundValue, Key, Store, Stored};
 use crate::value::Value;
 
@@ -77,6 +77,9 @@ impl Operation {
     }
 }
 
+/// What ends a value.
+pub(crate) const CRLF: &[u8] = b"\r\n";
+
 impl Store {
     /// Does what is to be done with the item of this key, and writes the answer. The value is of no interest but to
     /// [`Operation::Store`].
@@ -84,8 +87,8 @@ impl Store {
         let (reply, noreply) = match *operation {
             Operation::Meta(ref command) => return self.execute_meta(command, key, value, now_s, output),
             Operation::Binary(ref command) => return self.execute_binary(command, key, value, now_s, output),
-            Operation::Retrieve(command) => return self.retrieve(command, key, now_s, b"", output),
-            Operation::RetrieveLast(command) => return self.retrieve(command, key, now_s, END, output),
+            Operation::Retrieve(command) => return self.retrieve(command, key, now_s, CRLF, output),
+            Operation::RetrieveLast(command) => return self.retrieve(command, key, now_s, b"\r\nEND\r\n", output),
             Operation::Store { verb, flags, exptime, noreply } => {
                 let stored = self.store(verb, key, flags, Expiry::new(exptime, now_s), value, now_s);
                 let reply = match stored {
@@ -123,28 +126,28 @@ impl Store {
         }
     }
 
-    /// Writes the item, and behind it what is to follow whether it is there or not.
+    /// Writes the item with its line end and what follows, and what follows alone if there is no item.
     fn retrieve(&mut self, command: RetrievalCommand, key: Key<'_>, now_s: u32, behind: &[u8], output: &mut Output) {
         let found = match command.exptime {
             None => self.get(key, now_s),
             Some(exptime) => self.get_and_touch(key, Expiry::new(exptime, now_s), now_s),
         };
-        let Some(found) = found else { return output.put(behind) };
+        let Some(found) = found else { return output.put(&behind[CRLF.len()..]) };
         output.put_item(key.bytes(), found.flags, command.with_cas.then_some(found.cas), found.value.len());
         output.put_found(&found.value, behind);
     }
 }
 
 impl Output {
-    /// Writes the value of an item, its end, and what is to follow.
+    /// Writes the value of an item, and behind it its line end with what may follow.
     #[inline]
     fn put_found(&mut self, value: &FoundValue<'_>, behind: &[u8]) {
         match value {
-            FoundValue::Small(bytes) => self.put_all([bytes, b"\r\n", behind]),
+            FoundValue::Small(bytes) => self.put_all([bytes, behind]),
             FoundValue::Large(value) => {
                 debug_assert!(value.len() > COPIED_VALUE_BYTES, "it would be copied after all");
                 self.push_value((*value).clone());
-                self.put_all([b"\r\n", behind]);
+                self.put(behind);
             }
         }
     }

@@ -111,12 +111,11 @@ impl Shard {
                 if keys.clone().nth(1).is_some() {
                     self.store.look_ahead(keys.clone());
                 }
+                let (one_of_several, last) = (Operation::Retrieve(command), Operation::RetrieveLast(command));
                 let mut keys = keys.peekable();
                 while let Some(key) = keys.next() {
-                    let is_last = keys.peek().is_none();
-                    let operation =
-                        if is_last { Operation::RetrieveLast(command) } else { Operation::Retrieve(command) };
-                    self.store.execute(&operation, key, &Value::new(), NOW_S, &mut self.output);
+                    let operation = if keys.peek().is_none() { &last } else { &one_of_several };
+                    self.store.execute(operation, key, &Value::new(), NOW_S, &mut self.output);
                 }
             }
             Request::Store(command, value) => {

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::command::Direction;
+use crate::execute::CRLF;
 use crate::limits::MAX_KEY_BYTES;
 use crate::meta::{MetaCommand, MetaVerb};
 use crate::number::Decimal;
@@ -90,7 +91,7 @@ impl Answer<'_> {
         }
         self.output.put(b"\r\n");
         if self.command.wants_value {
-            self.output.put_found(&item.value, b"");
+            self.output.put_found(&item.value, CRLF);
         }
     }
 
