@@ -275,6 +275,12 @@ pub(crate) const ROWS: &[Row] = &[
         |of| of.counters.cut_off.get(),
     ),
     Row::counter(
+        "heap_trims",
+        "sunstar_memcached_heap_trims_total",
+        "How often the heap was asked to give back what the store had freed and what came could not use.",
+        |of| of.counters.heap_trims.get(),
+    ),
+    Row::counter(
         "lru_crawler_starts",
         "sunstar_memcached_crawls_total",
         "Looks for dead items that clients asked for.",

@@ -2,6 +2,7 @@
 
 mod budget;
 mod crawl;
+mod heap;
 mod hook;
 mod sources;
 pub(crate) mod udp;
@@ -28,6 +29,7 @@ use crate::connection::{self, GRACE};
 use crate::connections::{Connections, Served};
 use crate::figures::{Base, ROWS, Snapshot};
 use crate::options::Bounds;
+use heap::Heap;
 
 /// The store looks for dead items this often.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
@@ -93,6 +95,8 @@ pub(crate) struct Counters {
     pub(crate) slow_ended: Cell<u64>,
     /// Connections that were ended since their clients did not take the last answers in time.
     pub(crate) cut_off: Cell<u64>,
+    /// How often the heap was asked for what it could not use.
+    pub(crate) heap_trims: Cell<u64>,
     /// Looks for dead items that clients have asked for.
     pub(crate) crawls: Cell<u64>,
     /// Connections that were not told to who asked for all.
@@ -129,6 +133,7 @@ pub(crate) struct Server {
     pub(crate) spares: Spares,
     /// What the store has been told about memory that is used beside it.
     lent_bytes: Cell<usize>,
+    heap: Heap,
     stop: AbortSource,
     inside: Rc<Gate>,
     /// How many more connections may be served.
@@ -164,6 +169,7 @@ impl Server {
             under_way: Rc::default(),
             spares: Spares::default(),
             lent_bytes: Cell::new(0),
+            heap: Heap::new(),
             stop: AbortSource::new(),
             inside: Rc::new(Gate::new()),
             room: Semaphore::new(room),
@@ -303,6 +309,15 @@ impl Server {
         if self.beside_bytes() != self.lent_bytes.get() {
             self.prepare(0).await;
         }
+        self.look_at_heap();
+    }
+
+    fn look_at_heap(&self) {
+        let store = self.store.borrow();
+        let cap_bytes = (store.limit_bytes() * shard_count()) as u64;
+        if self.heap.look(store.freed_bytes(), cap_bytes) {
+            Counters::add(&self.counters.heap_trims, 1);
+        }
     }
 
     async fn prepare(&self, value_bytes: usize) {
@@ -339,6 +354,7 @@ impl Server {
                 maybe_yield().await;
             }
             self.prepare(0).await;
+            self.look_at_heap();
             let figures = self.store.borrow().figures();
             if figures.held_bytes > figures.limit_bytes / HELD_PART {
                 let end_slow = |server: Rc<Self>| async move { server.end_slow() };

@@ -11,8 +11,9 @@ use crate::value::Value;
 /// A line under way gets room for so many bytes at least.
 const JOIN_BYTES: usize = 256;
 
-/// A value that is put together lies in buffers of at most so many bytes, so that the heap has blocks of few sizes.
-pub(crate) const PIECE_BYTES: usize = 64 << 10;
+/// A value that is put together lies in buffers of at most so many bytes, so that the heap has blocks of few sizes: with what the heap and the buffer
+/// have in front, one takes no more than a page of the store, so that it finds room where one was.
+pub(crate) const PIECE_BYTES: usize = (64 << 10) - 256;
 
 /// The end of a line, and of a block of the text protocol.
 pub(crate) const LINE_END: &[u8] = b"\r\n";

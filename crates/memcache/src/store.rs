@@ -327,6 +327,17 @@ impl Store {
         self.slabs.memory_bytes() + self.large.memory_bytes() + self.buckets.memory_bytes()
     }
 
+    /// How much memory it may have, in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// How much memory pages and large values have given back to the allocator since the store was made. What it has of that and can't use for
+    /// what came in other sizes, it keeps unless somebody has it give that back.
+    pub fn freed_bytes(&self) -> u64 {
+        self.slabs.freed_bytes() + self.large.freed_bytes()
+    }
+
     #[inline]
     fn count_get(&mut self, id: Option<ItemId>) {
         if let Some(id) = id {

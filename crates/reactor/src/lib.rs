@@ -25,6 +25,7 @@ pub mod config;
 mod context;
 pub mod cpu_set;
 mod driver;
+mod heap;
 mod io_stats;
 pub mod placement;
 pub mod platform;
@@ -41,6 +42,7 @@ pub use blocking::{BlockingError, BlockingStats, MAX_BLOCKING_CALLS, blocking, b
 pub use config::Config;
 pub use cpu_set::CpuSet;
 pub use driver::Backend;
+pub use heap::{OwnMemory, trim_heap};
 pub use io_stats::{IoStats, io_stats};
 pub use platform::LinuxPlatform;
 pub use runtime::{RunError, run};

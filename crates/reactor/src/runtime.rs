@@ -24,8 +24,6 @@ use crate::driver::{self, Backend};
 use crate::placement::{self, Place, PlacementError, PlacementOptions};
 use crate::topology::{SYSFS_ROOT, Topology, TopologyError};
 
-pub(crate) use slack::trim_heap;
-
 pub(crate) use control::Control;
 use shard::Seat;
 

@@ -24,9 +24,9 @@ pub(super) struct Large {
     usage: Rc<Usage>,
 }
 
-/// What all pieces take that anybody has.
+/// What all pieces take that anybody has, and what those took that are gone.
 #[derive(Default)]
-struct Usage(Cell<usize>);
+struct Usage(Cell<usize>, Cell<u64>);
 
 /// A piece that counts for as long as anybody has a part of it: an answer may have one long after its item is gone.
 struct Piece {
@@ -43,6 +43,11 @@ impl Large {
     /// The memory of values, also of those that are gone and that somebody still has.
     pub(super) fn memory_bytes(&self) -> usize {
         self.usage.0.get() + self.values.capacity() * size_of::<Value>() + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// The memory of pieces that nobody has any more.
+    pub(super) fn freed_bytes(&self) -> u64 {
+        self.usage.1.get()
     }
 
     /// The memory of values that are gone and that somebody still has.
@@ -121,6 +126,7 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         self.usage.0.update(|sum| sum - piece_bytes(&self.bytes));
+        self.usage.1.update(|sum| sum + piece_bytes(&self.bytes) as u64);
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Slabs {
     vacant: Vec<u32>,
     classes: Vec<Class>,
     live_pages: usize,
+    /// Of pages that were given back.
+    freed_bytes: u64,
     /// How many classes have an empty page.
     empty_pages: usize,
 }
@@ -71,7 +73,7 @@ pub(super) struct Slabs {
 impl Slabs {
     pub(super) fn new() -> Self {
         let classes = chunk_sizes().map(|chunk_bytes| Class { chunk_bytes, ..Class::default() }).collect();
-        Self { pages: Vec::new(), vacant: Vec::new(), classes, live_pages: 0, empty_pages: 0 }
+        Self { pages: Vec::new(), vacant: Vec::new(), classes, live_pages: 0, freed_bytes: 0, empty_pages: 0 }
     }
 
     pub(super) fn classes(&self) -> usize {
@@ -104,6 +106,10 @@ impl Slabs {
 
     pub(super) fn live_pages(&self) -> usize {
         self.live_pages
+    }
+
+    pub(super) fn freed_bytes(&self) -> u64 {
+        self.freed_bytes
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -256,6 +262,7 @@ impl Slabs {
         }
         class.pages -= 1;
         self.live_pages -= 1;
+        self.freed_bytes += PAGE_BYTES as u64;
         self.vacant.push(place);
     }
 

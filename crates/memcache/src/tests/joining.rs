@@ -2,9 +2,8 @@
 
 use sunstar_packet::Buffer;
 
+use crate::input::PIECE_BYTES;
 use crate::{Endpoint, Limits, Refusal, Request, ServerConnection};
-
-const PIECE_BYTES: usize = 64 << 10;
 
 fn endpoint(pending_value_bytes: usize) -> Endpoint {
     Endpoint::new(Limits { pending_value_bytes, ..Limits::DEFAULT })

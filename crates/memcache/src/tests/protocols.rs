@@ -2,6 +2,7 @@
 
 use sunstar_packet::Buffer;
 
+use crate::input::PIECE_BYTES;
 use crate::{
     BinaryCommand, BinaryRequest, BinaryTag, BinaryVerb, Direction, Endpoint, ITEM_OVERHEAD_BYTES, KeyHash,
     LARGE_VALUE_BYTES, Limits, MetaCommand, MetaVerb, Operation, Output, Request, RetrievalCommand, ServerConnection,
@@ -9,8 +10,6 @@ use crate::{
 };
 
 const NOW: u32 = 1_700_000_000;
-
-const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {

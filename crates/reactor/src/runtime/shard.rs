@@ -16,11 +16,12 @@ use sunstar_executor::{Executor, ExecutorConfig, Instant, JoinError, JoinHandle,
 use super::RunError;
 use super::control::Control;
 use super::rendezvous::Abandoned;
-use super::slack::{self, Slack};
+use super::slack::Slack;
 use crate::affinity;
 use crate::config::Config;
 use crate::context::{Entered, ShardContext};
 use crate::driver::Backend;
+use crate::heap::trim_heap;
 use crate::placement::Place;
 use crate::platform::LinuxPlatform;
 use crate::posix::PosixStack;
@@ -189,7 +190,7 @@ impl Engine {
     fn free_unused_memory(&self) {
         self.executor.free_unused_memory();
         self.platform.free_unused_memory();
-        slack::trim_heap();
+        trim_heap();
     }
 
     fn watch_for_stalls(&self) {

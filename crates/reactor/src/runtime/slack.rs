@@ -39,15 +39,6 @@ impl Slack {
     }
 }
 
-/// Gives the free pages of the heap back to the system, where the allocator does not by itself.
-pub(crate) fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time from any thread.
-    unsafe {
-        libc::malloc_trim(0)
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use sunstar_executor::Activity;
 
 use super::trace::Stall;
 use super::watch::Watch;
-use crate::runtime::trim_heap;
+use crate::heap::trim_heap;
 
 /// The debug information from which places get their names is kept for so long after a report: where there is one stall there are
 /// often more, and reading it takes as long as some of them.
