@@ -14,6 +14,10 @@ use crate::server::{Counters, Server};
 /// The keys that a shard tells have so many bytes, with all that is told of them, at most. What is cut off by that is counted.
 const TOLD_BYTES: usize = 256 << 10;
 
+/// So many items of a class are looked at by a shard, also those that are not told, since nobody else is served meanwhile. What is cut off by that is
+/// counted as well.
+const LOOKED_AT: usize = 16_384;
+
 /// How many items have which size.
 pub(super) async fn sizes(server: &Server, output: &mut Output) -> Result<(), Error> {
     let count = |server: Rc<Server>| async move {
@@ -41,9 +45,8 @@ pub(super) async fn dump(server: &Server, class: usize, limit: usize, output: &m
         let (mut text, mut count) = (Vec::new(), 0);
         let (store, now_s) = (server.store.borrow(), server.now_s());
         let Some(class) = class.checked_sub(1) else { return text };
-        store.dump(class, now_s, |key, value_bytes, expiry| {
+        let is_all = store.dump(class, LOOKED_AT, now_s, |key, value_bytes, expiry| {
             if count == most || text.len() >= TOLD_BYTES {
-                Counters::add(&server.counters.cachedumps_cut, usize::from(count < most));
                 return false;
             }
             count += 1;
@@ -53,6 +56,7 @@ pub(super) async fn dump(server: &Server, class: usize, limit: usize, output: &m
             text.extend_from_slice(format!(" [{value_bytes} b; {second} s]\r\n").as_bytes());
             true
         });
+        Counters::add(&server.counters.cachedumps_cut, usize::from(!is_all && count < most));
         text
     };
     let shards = server.peers().map(dump).await.map_err(|_| Error::Stopped)?;

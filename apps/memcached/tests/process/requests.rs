@@ -246,6 +246,34 @@ fn keys_are_counted_by_their_prefixes_while_somebody_wants_that() {
     });
 }
 
+/// A shard that tells all would serve nobody else meanwhile.
+#[test]
+fn what_a_class_has_is_told_up_to_a_bound() {
+    with_each(|setup| {
+        let server = Memcached::start(setup, &[]);
+        let mut client = server.client();
+        let key = |number: usize| format!("{number:0200}");
+        for part in 0..40 {
+            let sets = (0..500).map(|number| format!("set {} 0 0 1 noreply\r\nx\r\n", key(part * 500 + number)));
+            client.ask(sets.collect::<String>(), "");
+        }
+        let items = client.stats("items");
+        let (name, _) = items.iter().find(|(name, _)| name.ends_with(":number")).expect("there are items");
+        let class = name.split(':').nth(1).expect("it has a number");
+        assert_eq!(client.figure("cachedumps_cut"), 0);
+        client.send(format!("stats cachedump {class} 0\r\n"));
+        let lines = client.lines_until("END").len();
+        // With some ten bytes around the key.
+        let most = setup.shards * ((256 << 10) / 200 + 1);
+        assert!((500..most).contains(&lines), "{lines}");
+        assert_eq!(client.figure("cachedumps_cut"), setup.shards as u64);
+        client.send(format!("stats cachedump {class} 3\r\n"));
+        assert_eq!(client.lines_until("END").len(), 3);
+        assert_eq!(client.figure("cachedumps_cut"), setup.shards as u64, "no more was asked for");
+        server.stop();
+    });
+}
+
 /// What comes in parts belongs to the value alone, and is kept as it came by the shard to which it came.
 #[test]
 fn large_values_are_not_copied_where_they_came() {

@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     backend: &'static str,
-    shards: usize,
+    pub(super) shards: usize,
 }
 
 /// Runs a test with each driver, on one shard and on two.

@@ -19,26 +19,38 @@ pub type Sizes = BTreeMap<u64, u64>;
 
 impl Store {
     /// Shows the keys, lengths of values, and times of the items of a class, as [`classes`](Self::classes) numbers them, newest first
-    /// in each segment, for as long as `show` answers true. Keys that no line can carry are left out, as memcached does. It takes as long
-    /// as there are items.
-    pub fn dump(&self, class: usize, now_s: u32, mut show: impl FnMut(&[u8], usize, Expiry) -> bool) {
+    /// in each segment, for as long as `show` answers true. Keys that no line can carry are left out, as memcached does. So many items are looked at
+    /// at most, since others wait meanwhile; answers whether it was all that there are.
+    pub fn dump(
+        &self,
+        class: usize,
+        most: usize,
+        now_s: u32,
+        mut show: impl FnMut(&[u8], usize, Expiry) -> bool,
+    ) -> bool {
         if class > self.slabs.classes() {
-            return;
+            return true;
         }
+        let mut looks = 0;
         for segment in [lru::HOT, lru::WARM, lru::COLD] {
             let mut id = self.lru.newest(class, segment);
             while id != NO_ITEM {
+                if looks == most {
+                    return false;
+                }
+                looks += 1;
                 let chunk = self.slabs.chunk(id);
                 let value_bytes = item::VALUE_BYTES.of(chunk) as usize;
                 let expiry = Expiry(item::EXPIRES.of(chunk));
                 let key = item::key(chunk);
                 let is_shown = is_word(key) && !item::has(chunk, item::KEY_BINARY) && !self.is_dead(id, now_s);
                 if is_shown && !show(key, value_bytes, expiry) {
-                    return;
+                    return false;
                 }
                 id = item::OLDER.of(chunk);
             }
         }
+        true
     }
 
     /// Tells of the items of one page in these classes, of which the bits are set: of the page behind this place, or of the first one.

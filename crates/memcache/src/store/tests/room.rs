@@ -81,11 +81,21 @@ fn keys_that_are_no_words_are_not_told_in_lines() {
     }
     let mut told = Vec::new();
     for class in 0..=store.slabs.classes() {
-        store.dump(class, START, |key, _, _| {
+        let is_all = store.dump(class, 4, START, |key, _, _| {
             told.push(key.to_vec());
             true
         });
+        assert!(is_all, "there are no more than four");
     }
+    let class = (0..store.slabs.classes()).find(|class| !store.dump(*class, 0, START, |_, _, _| true));
+    let class = class.expect("one has items");
+    // Those that are not shown take time as well.
+    let mut shown = 0;
+    let is_all = store.dump(class, 3, START, |_, _, _| {
+        shown += 1;
+        true
+    });
+    assert_eq!((is_all, shown), (false, 0), "the oldest is the only word");
     assert_eq!(told, [b"b:1"]);
     assert!(store.prefixes().map(|(prefix, _)| prefix).eq([b"b"]));
     let mut text = Vec::new();
