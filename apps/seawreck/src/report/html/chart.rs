@@ -9,7 +9,7 @@ use crate::report::human::time;
 const WIDTH: f64 = 920.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 74.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 30.0;
 /// Lines of the grid, about.
