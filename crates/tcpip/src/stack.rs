@@ -462,10 +462,12 @@ impl Stack {
 
     /// Time has passed. Ask [`Stack::poll_transmit`] and [`Stack::poll_event`] afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.tcp.handle_timeout(now);
+        // Strangers who can't be answered are forgotten before they are answered again: to neighbours who are sought anew, that answer would go when
+        // nobody knows of it any more.
         self.neighbours.handle_timeout(now);
         self.network.forgive(now);
         self.give_up_neighbours(now);
+        self.tcp.handle_timeout(now);
         if self.next_announcement.is_some_and(|due| due <= now) {
             self.send_announcements(now);
         }

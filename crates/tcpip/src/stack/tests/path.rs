@@ -5,12 +5,13 @@ use core::time::Duration;
 use sunstar_packet::{Buffer, Packet};
 use sunstar_wire::checksum::{Fill, pseudo_header};
 use sunstar_wire::{
-    AddressPair, Icmpv4Header, IpProtocol, Ipv4Header, Seq, TcpFlags, TcpHeader, TimeExceededCode, UnreachableCode,
+    AddressPair, Arp, ArpOperation, Icmpv4Header, IpProtocol, Ipv4Header, Seq, TcpFlags, TcpHeader, TimeExceededCode,
+    UnreachableCode,
 };
 
 use super::icmp::message;
 use super::script::{PEER, Script, US};
-use super::world::{ADDRESSES, World, bare};
+use super::world::{ADDRESSES, World, bare, mac};
 use crate::drops::DropReason;
 use crate::prefix::Prefix;
 use crate::stack::Event;
@@ -72,12 +73,7 @@ fn forged_errors_are_ignored() {
 #[test]
 fn errors_end_what_strangers_have_begun() {
     let mut script = Script::with_peer();
-    script.stack.listen((US, 80).into(), 4, WIDE).expect("the port is free");
-    let syn =
-        TcpHeader { src_port: 5_000, dst_port: 80, flags: TcpFlags::SYN, seq: Seq::new(7), ..TcpHeader::default() };
-    let pair = AddressPair::V4 { src: PEER, dst: US };
-    let sum = pseudo_header(pair, IpProtocol::TCP, u32::try_from(syn.header_len()).expect("short"));
-    script.payload(IpProtocol::TCP, &syn.to_bytes(Fill::Complete(sum)));
+    begin(&mut script);
     let mut answer = script.sent_one().bytes[..28].to_vec();
     let levels =
         |script: &Script| (script.stack.levels().tcp.half_open, script.stack.tcp_counters().half_open_unreachable);
@@ -89,6 +85,35 @@ fn errors_end_what_strangers_have_begun() {
     assert_eq!(levels(&script), (1, 0), "smaller segments arrive");
     script.payload(IpProtocol::ICMP, &message(&unreachable(1, 0), &answer));
     assert_eq!(levels(&script), (0, 1));
+}
+
+/// Somebody who may be a stranger asks for a connection.
+fn begin(script: &mut Script) {
+    script.stack.listen((US, 80).into(), 4, WIDE).expect("the port is free");
+    let syn =
+        TcpHeader { src_port: 5_000, dst_port: 80, flags: TcpFlags::SYN, seq: Seq::new(7), ..TcpHeader::default() };
+    let pair = AddressPair::V4 { src: PEER, dst: US };
+    let sum = pseudo_header(pair, IpProtocol::TCP, u32::try_from(syn.header_len()).expect("short"));
+    script.payload(IpProtocol::TCP, &syn.to_bytes(Fill::Complete(sum)));
+}
+
+/// When a neighbour is given up, its strangers are forgotten; were they answered again at the same time, that would wait for the neighbour to be
+/// found after all, who would hear of a connection that nobody knows.
+#[test]
+fn strangers_who_are_forgotten_are_not_answered_again() {
+    let mut script = Script::new();
+    begin(&mut script);
+    assert_eq!(script.sent_one().arp().tpa, PEER);
+    for _ in 0..3 {
+        assert_eq!(script.stack.levels().tcp.half_open, 1);
+        script.sent();
+        script.wait(Duration::from_millis(1_001));
+    }
+    assert_eq!(script.stack.levels().tcp.half_open, 0);
+    script.sent();
+    script.arp(&Arp { operation: ArpOperation::Reply, ..Arp::request(mac(1), PEER, US) });
+    assert_eq!(script.sent().len(), 0, "it is to ask again");
+    assert_eq!(script.stack.tcp_counters().half_open_unreachable, 1);
 }
 
 /// An ICMP error from host 1 about a packet that host 0 has sent.
