@@ -24,9 +24,14 @@ pub(super) struct Large {
     usage: Rc<Usage>,
 }
 
-/// What all pieces take that anybody has, and what those took that are gone.
+/// The memory of all pieces.
 #[derive(Default)]
-struct Usage(Cell<usize>, Cell<u64>);
+struct Usage {
+    /// Of those that anybody has.
+    live_bytes: Cell<usize>,
+    /// Of those that are gone, since the store was made.
+    freed_bytes: Cell<u64>,
+}
 
 /// A piece that counts for as long as anybody has a part of it: an answer may have one long after its item is gone.
 struct Piece {
@@ -42,17 +47,19 @@ impl Large {
 
     /// The memory of values, also of those that are gone and that somebody still has.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.usage.0.get() + self.values.capacity() * size_of::<Value>() + self.free.capacity() * size_of::<u32>()
+        self.usage.live_bytes.get()
+            + self.values.capacity() * size_of::<Value>()
+            + self.free.capacity() * size_of::<u32>()
     }
 
     /// The memory of pieces that nobody has any more.
     pub(super) fn freed_bytes(&self) -> u64 {
-        self.usage.1.get()
+        self.usage.freed_bytes.get()
     }
 
     /// The memory of values that are gone and that somebody still has.
     pub(super) fn held_bytes(&self) -> usize {
-        self.usage.0.get().saturating_sub(self.kept_bytes)
+        self.usage.live_bytes.get().saturating_sub(self.kept_bytes)
     }
 
     /// The value in memory that belongs to nobody else, and that counts.
@@ -112,7 +119,7 @@ impl Large {
             return bytes;
         }
         let usage = Rc::clone(&self.usage);
-        usage.0.update(|sum| sum + piece_bytes(&bytes));
+        usage.live_bytes.update(|sum| sum + piece_bytes(&bytes));
         Buffer::from_owner(Piece { bytes, usage })
     }
 }
@@ -125,8 +132,8 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.usage.0.update(|sum| sum - piece_bytes(&self.bytes));
-        self.usage.1.update(|sum| sum + piece_bytes(&self.bytes) as u64);
+        self.usage.live_bytes.update(|sum| sum - piece_bytes(&self.bytes));
+        self.usage.freed_bytes.update(|sum| sum + piece_bytes(&self.bytes) as u64);
     }
 }
 
