@@ -155,8 +155,8 @@ fn what_was_due_is_sent_as_long_as_answers_may_come() {
         assert!(report.number("/requests_per_second") <= 40.9, "{report:?}");
         assert!(report.latency("100") >= Duration::from_millis(400), "{report:?}");
         // Nothing was late by seawreck's own fault.
-        let lateness = Duration::from_nanos(report.count("/load_side/lateness_ns/percentiles/50"));
-        assert!(lateness < Duration::from_millis(50), "{report:?}");
+        let lateness = Duration::from_nanos(report.count("/load_side/lateness_ns/percentiles/90"));
+        assert!(lateness < Duration::from_millis(100), "{report:?}");
     });
 }
 
