@@ -16,7 +16,7 @@ mod tests;
 pub const MAX_ANSWERS: u8 = 5;
 
 /// Strangers who say what can't be make us repeat it so often, until it is due again by itself. Who answers with what can't be might do so
-/// for ever, if both sides remember different connections.
+/// for ever, if both sides remember different connections. So often strangers who ask again also put off that they are forgotten.
 const MAX_REPEATS: u8 = 8;
 
 /// What the stranger may send before we have told our window again: none is shifted in our answer.
@@ -151,10 +151,15 @@ impl HalfOpen {
         self.header(now, options)
     }
 
-    /// The same for a SYN that came again. When it is due by itself, and for how long, does not depend on strangers.
+    /// The same for a SYN that came again. When it is due by itself does not depend on strangers, and a little only for how long: who asks once more
+    /// before he is forgotten gets the time to confirm, so the last wait begins anew, but not for ever. [`HalfOpen::deadline`] may be another one
+    /// afterwards.
     pub fn answer_again(&mut self, now: Instant, options: &Options) -> TcpHeader {
         self.repeats = self.repeats.saturating_add(1);
         self.set_untimed();
+        if self.is_last_answer() && self.repeats <= MAX_REPEATS {
+            self.answered_at = now;
+        }
         self.header(now, options)
     }
 

@@ -105,6 +105,24 @@ fn strangers_do_not_choose_how_long_they_are_remembered() {
     assert_eq!(half_open.deadline() - deadline, Duration::from_secs(2));
 }
 
+/// Who asks once more before he is forgotten has as long to confirm as after any last answer; not for ever.
+#[test]
+fn the_last_answer_is_followed_by_time_to_confirm() {
+    let (mut half_open, _) = asked(all_options());
+    while !half_open.is_last_answer() {
+        half_open.answer(half_open.deadline(), &Options::DEFAULT);
+    }
+    let first = half_open.deadline();
+    for _ in 0..300 {
+        let late = half_open.answered_at + Duration::from_millis(31_999);
+        assert!(matches!(gets(&half_open, TcpFlags::SYN, THEIRS, Seq::new(0), 0), Verdict::Answer));
+        half_open.answer_again(late, &Options::DEFAULT);
+        assert!(half_open.is_last_answer());
+    }
+    let most = Duration::from_secs(32) * u32::from(MAX_REPEATS);
+    assert!(half_open.deadline() - first > most - Duration::from_secs(1) && half_open.deadline() - first < most);
+}
+
 /// RFC 9293 §3.10.7.4: who acknowledges something else is reset.
 #[test]
 fn wrong_acknowledgements_are_reset() {

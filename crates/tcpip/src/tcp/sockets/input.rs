@@ -134,7 +134,10 @@ impl Sockets {
         }
         while let Some(place) = self.half_open_timers.poll(now) {
             let Some(waiting) = self.half_open.get(place) else { continue };
-            if waiting.half_open.is_last_answer() {
+            if now < waiting.half_open.deadline() {
+                // It was put off.
+                self.half_open_timers.arm(place, waiting.half_open.deadline());
+            } else if waiting.half_open.is_last_answer() {
                 self.counters.half_open_expired += 1;
                 self.forget(place);
             } else {

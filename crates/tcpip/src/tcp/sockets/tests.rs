@@ -1,6 +1,7 @@
 mod cookies;
 mod orphans;
 mod ports;
+mod strangers;
 mod time_wait;
 
 use core::net::{Ipv4Addr, SocketAddr};
