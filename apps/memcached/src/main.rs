@@ -36,9 +36,13 @@
 //!   `expired_unfetched` count dead items that somebody looked for or that were found when there was time, too.
 //! - What there is nothing of here is missing: other libraries' figures (`libevent`), memory of connections that is kept for others
 //!   (`response_obj_*`, `read_buf_*`, `reserved_fds`), turns that a connection gives up (`conn_yields`: it does after each), threads that
-//!   move items (`lru_maintainer_juggles`, `moves_*`, `lru_bumps_dropped`, `crawler_*`, `direct_reclaims`, `slab_reassign_*`,
-//!   `slab_global_page_pool`), `evicted_active` (active items are not told apart when they go), `malloc_fails`, logs that are watched (`log_*`), and
+//!   move items (`lru_maintainer_juggles`, `lru_bumps_dropped`, `slab_reassign_*`, `slab_global_page_pool`), stores that do
+//!   their work (`direct_reclaims`: who stores always makes room himself), the segment for what lives shortly (`number_temp`, `hits_to_temp`), references that
+//!   are lost (`tailrepairs`), `evicted_active` (active items are not told apart when they go), `malloc_fails`, logs that are watched (`log_*`), and
 //!   `unexpected_napi_ids` and `round_robin_fallback`.
+//! - `stats items` alone tells `moves_*` and `crawler_*`. The latter count what every look for dead items has seen, page by page, whether `lru_crawler`
+//!   asked for it or it was time. `mem_requested` counts the header that an item has here. Large values are a class of their own, the last one:
+//!   all of their bytes count there, and the chunks with their keys as `used_chunks` of other classes.
 //!
 //! # Datagrams
 //!

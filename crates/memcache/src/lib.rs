@@ -59,6 +59,6 @@ pub use request::{Keys, ListForm, Request};
 pub use server::ServerConnection;
 pub use store::{
     ClassCounters, ClassFigures, Counted, Expiry, Found, FoundValue, KEYS_AHEAD, Key, KeyHash, LARGE_VALUE_BYTES,
-    MIN_MEMORY_BYTES, PrefixCounters, Sizes, Store, StoreCounters, StoreFigures, Stored,
+    MIN_MEMORY_BYTES, Moves, PrefixCounters, Sizes, Store, StoreCounters, StoreFigures, Stored,
 };
 pub use value::Value;

@@ -19,7 +19,7 @@ mod slab;
 mod tests;
 
 pub use ahead::KEYS_AHEAD;
-pub use counters::{ClassCounters, ClassFigures, StoreCounters, StoreFigures};
+pub use counters::{ClassCounters, ClassFigures, Moves, StoreCounters, StoreFigures};
 pub use dump::Sizes;
 pub use expiry::Expiry;
 pub use key::{Key, KeyHash};
@@ -76,7 +76,6 @@ pub struct Store {
     /// Memory within the limit that somebody else uses.
     lent_bytes: usize,
     items: usize,
-    item_bytes: usize,
     last_cas: u64,
     /// Items up to this unique number are dead.
     flushed_cas: u64,
@@ -89,6 +88,8 @@ pub struct Store {
     counters: StoreCounters,
     /// Of each group.
     classes: Vec<ClassCounters>,
+    /// Header, key and value of the items of each group.
+    class_bytes: Vec<usize>,
     prefixes: Prefixes,
 }
 
@@ -111,7 +112,6 @@ impl Store {
             item_limit_bytes: MAX_VALUE_BYTES,
             lent_bytes: 0,
             items: 0,
-            item_bytes: 0,
             last_cas: 0,
             flushed_cas: 0,
             flush_at: None,
@@ -119,6 +119,7 @@ impl Store {
             gone: 0,
             counters: StoreCounters::default(),
             classes: vec![ClassCounters::default(); groups],
+            class_bytes: vec![0; groups],
             prefixes: Prefixes::default(),
         }
     }
@@ -293,6 +294,7 @@ impl Store {
     /// Begins to count anew by classes and by prefixes. [`counters`](Self::counters) go on.
     pub fn reset_class_counters(&mut self) {
         self.classes.fill(ClassCounters::default());
+        self.lru.reset_moves();
         self.prefixes.clear();
     }
 
@@ -300,7 +302,7 @@ impl Store {
     pub fn figures(&self) -> StoreFigures {
         StoreFigures {
             items: self.items,
-            item_bytes: self.item_bytes,
+            item_bytes: self.class_bytes.iter().sum(),
             memory_bytes: self.memory_bytes(),
             held_bytes: self.large.held_bytes(),
             limit_bytes: self.limit_bytes,
@@ -317,7 +319,8 @@ impl Store {
                 oldest.map_or(0, |id| self.age(id, now_s))
             });
             let segments = [lru::HOT, lru::WARM, lru::COLD].map(|segment| self.lru.count(class, segment));
-            (class, ClassFigures { segments, ages_s, counters: self.classes[class], ..self.slabs.figures(class) })
+            let (item_bytes, counters, moves) = (self.class_bytes[class], self.classes[class], self.lru.moves(class));
+            (class, ClassFigures { segments, ages_s, item_bytes, counters, moves, ..self.slabs.figures(class) })
         };
         let is_there = |(_, figures): &(usize, ClassFigures)| figures.pages > 0 || figures.segments != [0; 3];
         (0..=self.slabs.classes()).map(of).filter(is_there)
@@ -342,7 +345,8 @@ impl Store {
     fn count_get(&mut self, id: Option<ItemId>) {
         if let Some(id) = id {
             self.counters.get_hits += 1;
-            self.class_of(id).get_hits += 1;
+            let place = item::segment_place(self.slabs.chunk(id));
+            self.class_of(id).hits[place] += 1;
         } else {
             self.counters.get_misses += 1;
         }
@@ -452,6 +456,12 @@ impl Store {
         if item::has(self.slabs.chunk(id), item::LARGE) { self.slabs.classes() } else { self.slabs.class_of(id) }
     }
 
+    /// The bytes of the items of this group, which has the item.
+    fn bytes_beside(&mut self, id: ItemId, group: usize) -> &mut usize {
+        let counted_with = if planted::is("memcache_bytes_elsewhere") { self.slabs.class_of(id) } else { group };
+        &mut self.class_bytes[counted_with]
+    }
+
     /// The number that an item is; spaces may surround it.
     fn number(&self, id: ItemId) -> Option<u64> {
         let FoundValue::Small(text) = self.found(id).value else { return None };
@@ -467,7 +477,7 @@ impl Store {
         self.lru.link(&mut self.slabs, group, lru::HOT, id);
         self.lru.balance(&mut self.slabs, group);
         self.items += 1;
-        self.item_bytes += item::HEADER_BYTES + key.bytes().len() + value_bytes;
+        *self.bytes_beside(id, group) += item::HEADER_BYTES + key.bytes().len() + value_bytes;
         self.counters.stored_items += 1;
         self.classes[group].sets += 1;
         if self.items > self.buckets.count() as usize {
@@ -481,8 +491,10 @@ impl Store {
         let group = self.group(id);
         self.lru.unlink(&mut self.slabs, group, id);
         let chunk = self.slabs.chunk(id);
+        let bytes = item::HEADER_BYTES + item::key(chunk).len() + item::VALUE_BYTES.of(chunk) as usize;
         self.items -= 1;
-        self.item_bytes -= item::HEADER_BYTES + item::key(chunk).len() + item::VALUE_BYTES.of(chunk) as usize;
+        *self.bytes_beside(id, group) -= bytes;
+        let chunk = self.slabs.chunk(id);
         if item::has(chunk, item::LARGE) {
             self.large.remove(item::large(chunk));
         }

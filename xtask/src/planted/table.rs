@@ -115,7 +115,7 @@ pub(super) const FINDERS: &[Finder] = &[
         package: MEMCACHE,
         kind: Unit,
         tests: "property_the_store_is_a_map",
-        bugs: &["memcache_count_unseen", "memcache_expires_late"],
+        bugs: &["memcache_bytes_elsewhere", "memcache_count_unseen", "memcache_expires_late"],
     },
     Finder {
         package: MEMCACHED,

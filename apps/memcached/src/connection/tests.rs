@@ -82,3 +82,27 @@ fn a_list_of_all_items_ends_when_the_server_stops() {
         assert!(matches!(ended, Err(Error::Stopped)), "{ended:?}");
     });
 }
+
+/// So many connections of a shard are told by `stats conns`.
+const TOLD_CONNECTIONS: u64 = 1024;
+
+/// Those that `stats conns` tells, and how many were left out until now.
+async fn told(server: &Server) -> (Vec<u64>, u64) {
+    let text = ask(server, "stats conns\r\n").await;
+    let number = |line: &str| line.strip_prefix("STAT ")?.strip_suffix(":state conn_read")?.parse().ok();
+    (text.lines().filter_map(number).collect(), server.counters.conns_left_out.get())
+}
+
+#[test]
+fn the_oldest_connections_are_told_and_the_others_counted() {
+    on_a_shard(|server| async move {
+        let enter = || server.connections.enter(None, server.now_s());
+        let all: Vec<_> = (0..TOLD_CONNECTIONS).map(|_| enter()).collect();
+        assert!(told(&server).await == ((0..TOLD_CONNECTIONS).collect(), 0), "there are as many as are told");
+        let _later = [enter(), enter()];
+        assert!(told(&server).await == ((0..TOLD_CONNECTIONS).collect(), 2), "two are left out");
+        assert_eq!(told(&server).await.1, 4, "each who asks misses them");
+        server.connections.leave(&all[0]);
+        assert!(told(&server).await == ((1..=TOLD_CONNECTIONS).collect(), 5), "the next one has moved up");
+    });
+}

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod beside;
+mod classes;
 mod datagrams;
 mod memory;
 mod misbehave;

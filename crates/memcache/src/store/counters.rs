@@ -84,8 +84,9 @@ pub struct StoreFigures {
 /// [`Store::reset_class_counters`](crate::Store::reset_class_counters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassCounters {
-    /// Items that were asked for and there.
-    pub get_hits: u64,
+    /// Items that were asked for and there: hot ones at 1, warm ones at 2, cold ones at 3, and nothing at 0. That is how items have
+    /// their segments, so a hit looks for no bound.
+    pub hits: [u64; 4],
     /// Items that were stored.
     pub sets: u64,
     /// Items that were deleted.
@@ -112,8 +113,25 @@ pub struct ClassCounters {
     pub reclaimed: u64,
     /// Those of them that nobody had asked for.
     pub expired_unfetched: u64,
+    /// Items that were looked at, a page at a time, for whether they are dead.
+    pub swept: u64,
+    /// Those of them that were.
+    pub swept_dead: u64,
     /// Values that were not stored since there was no memory.
     pub no_memory: u64,
+}
+
+/// How often items of one class went from one segment to another, or to the front of theirs, over the time of [`ClassCounters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// Large values that were to go and stayed, since somebody still had them.
+    pub to_hot: u64,
+    /// Hot items that were asked for again and again, and cold ones that were asked for again.
+    pub to_warm: u64,
+    /// Warm items that were asked for again and again.
+    pub within_warm: u64,
+    /// Hot and warm items that were not.
+    pub to_cold: u64,
 }
 
 /// What there is of one class: of chunks of one size, or of large values.
@@ -131,6 +149,17 @@ pub struct ClassFigures {
     pub segments: [usize; 3],
     /// How long nobody has asked for the oldest item of each segment, in seconds.
     pub ages_s: [u32; 3],
+    /// Header, key and value of all items, in bytes.
+    pub item_bytes: usize,
     /// What was done with the items.
     pub counters: ClassCounters,
+    /// How they went from segment to segment.
+    pub moves: Moves,
+}
+
+impl ClassCounters {
+    /// Items that were asked for and there.
+    pub fn get_hits(&self) -> u64 {
+        self.hits.iter().sum()
+    }
 }

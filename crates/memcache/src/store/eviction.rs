@@ -38,7 +38,11 @@ impl Store {
         if let Some((place, first)) = self.slabs.page_after(self.swept) {
             self.swept = place;
             for id in self.slabs.neighbours(first) {
-                if self.is_dead(id, now_s) {
+                let is_dead = self.is_dead(id, now_s);
+                let class = self.class_of(id);
+                class.swept += 1;
+                class.swept_dead += u64::from(is_dead);
+                if is_dead {
                     self.bury(id);
                 }
             }

@@ -110,6 +110,12 @@ pub(super) fn segment(chunk: &[u8]) -> usize {
     usize::from(state(chunk) >> SEGMENT_SHIFT) - 1
 }
 
+/// The same from 1 on, as the state has it. The compiler knows that it is 3 at most.
+#[inline]
+pub(super) fn segment_place(chunk: &[u8]) -> usize {
+    usize::from(state(chunk) >> SEGMENT_SHIFT)
+}
+
 pub(super) fn set_segment(chunk: &mut [u8], segment: usize) {
     let bits = u8::try_from(segment + 1).expect("there are three") << SEGMENT_SHIFT;
     chunk[STATE] = chunk[STATE] & ((1 << SEGMENT_SHIFT) - 1) | bits;

@@ -8,6 +8,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::counters::Moves;
 use super::item;
 use super::slab::{ItemId, NO_ITEM, Slabs};
 
@@ -39,16 +40,26 @@ const EMPTY: List = List { newest: NO_ITEM, oldest: NO_ITEM, count: 0 };
 /// The lists of all sizes, and of the items whose values lie outside.
 pub(super) struct Lru {
     lists: Vec<[List; 3]>,
+    moves: Vec<Moves>,
 }
 
 impl Lru {
     pub(super) fn new(groups: usize) -> Self {
-        Self { lists: vec![[EMPTY; 3]; groups] }
+        Self { lists: vec![[EMPTY; 3]; groups], moves: vec![Moves::default(); groups] }
     }
 
     /// How many items a group has in a segment.
     pub(super) fn count(&self, group: usize, segment: usize) -> usize {
         self.lists[group][segment].count
+    }
+
+    /// How often items of a group were moved since that was reset.
+    pub(super) fn moves(&self, group: usize) -> Moves {
+        self.moves[group]
+    }
+
+    pub(super) fn reset_moves(&mut self) {
+        self.moves.fill(Moves::default());
     }
 
     /// The item at the front of a list.
@@ -95,7 +106,16 @@ impl Lru {
         }
     }
 
+    /// Moves an item to the front of a list.
     fn relink(&mut self, slabs: &mut Slabs, group: usize, segment: usize, id: ItemId) {
+        let moves = &mut self.moves[group];
+        let count = match (item::segment(slabs.chunk(id)), segment) {
+            (WARM, WARM) => &mut moves.within_warm,
+            (_, WARM) => &mut moves.to_warm,
+            (_, COLD) => &mut moves.to_cold,
+            _ => &mut moves.to_hot,
+        };
+        *count += 1;
         self.unlink(slabs, group, id);
         self.link(slabs, group, segment, id);
     }

@@ -49,14 +49,18 @@ impl Store {
         assert!(self.memory_bytes() <= self.limit_bytes + 32_768, "{:?}", self.figures());
         let mut linked = BTreeSet::new();
         for group in 0..=self.slabs.classes() {
+            let mut bytes = 0;
             for segment in [lru::HOT, lru::WARM, lru::COLD] {
                 let items = self.lru.items(&self.slabs, group, segment);
                 assert_eq!(items.len(), self.lru.count(group, segment));
                 for id in items {
                     assert!(self.group(id) == group && item::segment(self.slabs.chunk(id)) == segment);
                     assert!(linked.insert(id), "an item is in two lists");
+                    let chunk = self.slabs.chunk(id);
+                    bytes += item::HEADER_BYTES + item::key(chunk).len() + self.found(id).value.len();
                 }
             }
+            assert_eq!(self.class_bytes[group], bytes, "bytes of group {group}");
         }
         let (mut chained, mut bytes) = (0, 0);
         for bucket in 0..self.buckets.count() {
@@ -71,7 +75,10 @@ impl Store {
             }
         }
         let used: usize = (0..self.slabs.classes()).map(|class| self.slabs.figures(class).used_chunks).sum();
-        assert_eq!((chained, linked.len(), used, bytes), (self.items, self.items, self.items, self.item_bytes));
+        assert_eq!(
+            (chained, linked.len(), used, bytes),
+            (self.items, self.items, self.items, self.figures().item_bytes)
+        );
         assert!(self.large.memory_bytes() > 0 || self.lru.is_empty(self.slabs.classes()));
     }
 }

@@ -93,3 +93,49 @@ fn prefixes_for_which_there_is_no_room_are_left_out_and_counted() {
     assert_eq!((store.prefixes().count(), store.prefixes_left_out()), (1, 904));
     assert_eq!(store.counters().get_misses, 5001, "what is counted of the whole goes on");
 }
+
+/// The class of an item.
+fn class_of(store: &Store, name: &[u8]) -> ClassFigures {
+    let id = store.find(key(name)).expect("it is there");
+    let group = store.group(id);
+    store.classes(START).find(|(class, _)| *class == group).expect("it has an item").1
+}
+
+#[test]
+fn hits_and_moves_are_counted_by_segment() {
+    let mut store = store_of(8 << 20);
+    let ask = |store: &mut Store, name: &str, times: usize| {
+        (0..times).for_each(|_| assert!(get(store, name, START).is_some()));
+    };
+    // The newest two stay hot.
+    for number in 0..10 {
+        set(&mut store, &format!("{number}"), b"x", START);
+    }
+    ask(&mut store, "9", 4);
+    ask(&mut store, "0", 5);
+    let told = class_of(&store, b"0");
+    assert_eq!((told.segments, told.counters.hits), ([2, 1, 7], [0, 4, 3, 2]));
+    assert_eq!((told.counters.get_hits(), told.item_bytes), (9, 10 * (item::HEADER_BYTES + 2)));
+    assert_eq!(told.moves, Moves { to_cold: 8, to_warm: 1, ..Moves::default() });
+    // More than may be warm: the oldest of them, which was asked for again and again, stays, and the next one does not.
+    ["1", "2", "3", "4", "5"].into_iter().for_each(|name| ask(&mut store, name, 2));
+    set(&mut store, "x", b"x", START);
+    let told = class_of(&store, b"0");
+    assert_eq!((told.segments, told.moves), ([2, 5, 4], Moves { to_cold: 10, to_warm: 6, within_warm: 1, to_hot: 0 }));
+    store.reset_class_counters();
+    let anew = class_of(&store, b"0");
+    assert_eq!((anew.moves, anew.counters.hits), (Moves::default(), [0; 4]));
+    assert_eq!(anew.item_bytes, told.item_bytes, "they are there");
+}
+
+#[test]
+fn what_is_looked_at_when_there_is_time_is_counted() {
+    let mut store = prepared();
+    for name in ["dead", "found"] {
+        store.store(StorageVerb::Set, key(name.as_bytes()), 0, Expiry::new(10, START), &value(b"x"), START);
+    }
+    assert!(get(&mut store, "found", START + 10).is_none());
+    assert_eq!(store.poll(START + 10), 1);
+    let ClassCounters { swept, swept_dead, reclaimed, .. } = class_of(&store, b"text").counters;
+    assert_eq!([swept, swept_dead, reclaimed], [3, 1, 2], "one of the dead was found before");
+}

@@ -61,6 +61,8 @@ fn what_would_free_nothing_does_not_go() {
     }
     store.check();
     assert!(store.counters().passed_over > 0 && store.counters().evictions > 100);
+    let (_, large) = store.classes(START).last().expect("there are large values");
+    assert_eq!(large.moves.to_hot, store.counters().passed_over);
     assert!(get(&mut store, "wanted", START + 1).is_some(), "its memory would not be free");
     drop(answer);
     // It was asked for twice, so it is warm for a while.
