@@ -138,7 +138,7 @@ impl Xdp {
             kernel_ports::warn(name, ports);
         }
         let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
-        let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss_key: None };
+        let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss: None };
         let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
         Ok(Self { name: name.clone(), capabilities, kernel_mac, addresses, chunk_bytes, frames, queues: opened })
     }
