@@ -181,7 +181,7 @@ impl Opened {
         let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss, free_tcp, free_udp }));
         if let (Some(indirection), Some(spread)) = (told, &spread) {
             let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
-            log_whose(&names.join(", "), &indirection, shards, spread.follows_devices());
+            log::info!("{}", whose_flows(&names.join(", "), &indirection, shards, spread.follows_devices()));
         }
         plan.warn_of_few_ports(shards, spread.as_deref());
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
@@ -355,17 +355,17 @@ impl Watch for Descriptor {
     }
 }
 
-/// Logs which shards flows have if devices tell by which hash they choose queues.
-fn log_whose(names: &str, indirection: &Indirection, shards: usize, is_followed: bool) {
+/// Which of so many shards flows have if devices tell by which hash they choose queues.
+fn whose_flows(names: &str, indirection: &Indirection, shards: usize, is_followed: bool) -> String {
     match indirection {
-        _ if !is_followed => log::info!(
+        _ if !is_followed => format!(
             "what {names} brings by the queue of another shard than its flow's is forwarded: by the queues alone some of {shards} shards \
              would have no flows, or no ports for connections"
         ),
         Indirection::Highest => {
-            log::info!("flows have the shards by whose queues {names} brings them if its other end has {shards}, too");
+            format!("flows have the shards by whose queues {names} brings them if its other end has {shards}, too")
         }
-        Indirection::Table(_) => log::info!("flows have the shards by whose queues {names} brings them"),
+        Indirection::Table(_) => format!("flows have the shards by whose queues {names} brings them"),
     }
 }
 
@@ -379,13 +379,26 @@ fn told_by_all<K: PartialEq>(keys: impl IntoIterator<Item = Option<K>>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::told_by_all;
+    use sunstar_device::IndirectionTable;
+
+    use super::*;
 
     #[test]
     fn a_hash_is_told_by_all_devices_or_secret() {
         assert_eq!(told_by_all([Some(1), Some(1)]), Some(1));
         for keys in [&[][..], &[None], &[Some(1), None], &[None, Some(1)], &[Some(1), Some(2)]] {
             assert_eq!(told_by_all(keys.iter().copied()), None, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn whose_flows_are_is_told() {
+        let table = Indirection::Table(IndirectionTable::new(&[0, 1]).expect("two are a power of two"));
+        let of = |indirection, is_followed| whose_flows("xdp:eth0", indirection, 2, is_followed);
+        assert_eq!(of(&table, true), "flows have the shards by whose queues xdp:eth0 brings them");
+        assert!(of(&Indirection::Highest, true).ends_with(" brings them if its other end has 2, too"));
+        for indirection in [&table, &Indirection::Highest] {
+            assert!(of(indirection, false).contains("is forwarded: by the queues alone some of 2 shards"));
         }
     }
 }
