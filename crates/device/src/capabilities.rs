@@ -4,7 +4,8 @@ use std::fmt;
 
 use sunstar_packet::{Checksum, Packet, SegmentationKind};
 use sunstar_wire::MacAddr;
-use sunstar_wire::toeplitz::KEY_BYTES;
+
+use crate::flow_hash::FlowHash;
 
 /// Bytes of an Ethernet header with two VLAN tags: so much may come on top of the MTU.
 pub const MAX_LINK_HEADER_BYTES: usize = 22;
@@ -63,8 +64,8 @@ pub struct Capabilities {
     pub tx: Offloads,
     /// What it may have done for packets that are received. Stacks take no large packets of UDP: a device that gets such cuts them.
     pub rx: Offloads,
-    /// The key of the Toeplitz hash by which the other end of the device chooses the queue of a packet for us, if it does so and tells.
-    pub rss_key: Option<[u8; KEY_BYTES]>,
+    /// The hash by which the other end of the device chooses the queue of a packet for us, if it does so and tells.
+    pub rss: Option<FlowHash>,
 }
 
 impl Capabilities {

@@ -80,7 +80,7 @@ pub fn link(options: LinkOptions) -> (LinkQueue, LinkQueue) {
             queues: 1,
             tx: options.offloads,
             rx: options.offloads,
-            rss_key: None,
+            rss: None,
         },
         ring_packets: options.ring_packets,
         when_full: options.when_full,

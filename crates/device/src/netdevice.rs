@@ -27,6 +27,30 @@ struct Channels {
     combined: u32,
 }
 
+/// `ETHTOOL_GRXFH`.
+const GET_FLOW_FIELDS: u32 = 0x29;
+
+/// The part of `struct ethtool_rxnfc` that this is about, which the kernel takes for all of it: what is asked for, the kind of
+/// flow, and what is answered.
+#[repr(C)]
+struct FlowFields {
+    command: u32,
+    flow_type: u32,
+    data: u64,
+}
+
+/// `ETHTOOL_GRSSH`.
+const GET_FLOW_HASH: u32 = 0x46;
+
+/// 32-bit words of `struct ethtool_rxfh` before the table, and the places of the sizes of table and key.
+pub(crate) const FLOW_HASH_WORDS: usize = 6;
+const TABLE_SIZE: usize = 2;
+const KEY_SIZE: usize = 3;
+
+/// Larger ones than any network card's are not asked for: entries of a table, and bytes of a key.
+const MAX_TABLE_SIZE: u32 = 1 << 16;
+const MAX_KEY_BYTES: u32 = 1_024;
+
 /// Whether an interface may have that name, if it is not too long.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_graphic = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
@@ -68,13 +92,31 @@ impl Control {
     /// How many queues of an interface receive; `None` if the driver does not tell.
     pub(crate) fn rx_queues(&self, name: &str) -> io::Result<Option<usize>> {
         let mut channels = Channels { command: GET_CHANNELS, ..Channels::default() };
-        let mut request = request(name)?;
-        request.ifr_ifru.ifru_data = (&raw mut channels).cast();
-        match call(&self.0, libc::SIOCETHTOOL, &mut request) {
+        match self.ask_driver(name, &mut channels) {
             Ok(()) => usize::try_from(channels.rx + channels.combined).map(Some).map_err(io::Error::other),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which fields of a kind of flow go into the hash by which an interface chooses queues: `RXH_*` of linux/ethtool.h.
+    pub(crate) fn flow_fields(&self, name: &str, flow_type: u32) -> io::Result<u64> {
+        let mut fields = FlowFields { command: GET_FLOW_FIELDS, flow_type, data: 0 };
+        self.ask_driver(name, &mut fields)?;
+        Ok(fields.data)
+    }
+
+    /// The hash by which an interface chooses queues: a `struct ethtool_rxfh` of [`FLOW_HASH_WORDS`], and behind it the table and the key, of
+    /// the sizes that it says.
+    pub(crate) fn flow_hash(&self, name: &str) -> io::Result<Vec<u32>> {
+        flow_hash(|words| self.ask_driver(name, words))
+    }
+
+    /// Asks the driver of an interface by a structure of ethtool(8), which is as long as its fields tell the kernel.
+    fn ask_driver<T: ?Sized>(&self, name: &str, data: &mut T) -> io::Result<()> {
+        let mut request = request(name)?;
+        request.ifr_ifru.ifru_data = std::ptr::from_mut(data).cast();
+        call(&self.0, libc::SIOCETHTOOL, &mut request)
     }
 
     /// The MTU of an interface, in bytes.
@@ -121,6 +163,22 @@ impl Control {
         call(&self.0, number, &mut request)?;
         Ok(request)
     }
+}
+
+/// Asks for a `struct ethtool_rxfh` twice, first for the sizes of what is in it.
+fn flow_hash(mut ask: impl FnMut(&mut [u32]) -> io::Result<()>) -> io::Result<Vec<u32>> {
+    let mut answer = vec![GET_FLOW_HASH, 0, 0, 0, 0, 0];
+    ask(&mut answer)?;
+    let (entries, key_bytes) = (answer[TABLE_SIZE], answer[KEY_SIZE]);
+    if entries > MAX_TABLE_SIZE || key_bytes > MAX_KEY_BYTES {
+        return Err(io::Error::other(format!("{entries} entries, and a key of {key_bytes} bytes")));
+    }
+    let words = entries as usize + (key_bytes as usize).div_ceil(4);
+    answer = vec![GET_FLOW_HASH, 0, entries, key_bytes, 0, 0];
+    answer.resize(FLOW_HASH_WORDS + words, 0);
+    // The kernel refuses sizes that are not right any more.
+    ask(&mut answer)?;
+    Ok(answer)
 }
 
 /// An address of the kernel's.
@@ -186,7 +244,8 @@ pub(crate) fn request(name: &str) -> io::Result<libc::ifreq> {
 
 /// Calls ioctl(2) with a request that reads or writes one `T`, which all requests here do.
 pub(crate) fn call<T>(fd: &impl AsRawFd, number: c_ulong, argument: &mut T) -> io::Result<()> {
-    // SAFETY: the callers, here and in `tap/sys.rs`, pass the type that the request is about, and it lives throughout the call.
+    // SAFETY: the callers, here and in `tap/sys.rs`, pass the type that the request is about, and it lives throughout the call, as does what
+    // it points to.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(argument)) };
     answer(result)
 }
@@ -221,4 +280,52 @@ pub(crate) fn read_packet(queue: &impl AsRawFd, header: &mut [u8], frames: &mut 
         }
     }
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as the kernel does for a driver with a table and a key of that many bytes.
+    fn kernel(words: &mut [u32], table: &[u32], key: &[u32], key_bytes: u32) -> io::Result<()> {
+        assert_eq!((words[0], words[1], words[4], words[5]), (GET_FLOW_HASH, 0, 0, 0), "what is reserved is zero");
+        let sizes = [u32::try_from(table.len()).unwrap(), key_bytes];
+        let asked = [words[TABLE_SIZE], words[KEY_SIZE]];
+        words[TABLE_SIZE..=KEY_SIZE].copy_from_slice(&sizes);
+        if asked.iter().zip(sizes).any(|(asked, size)| *asked != 0 && *asked != size) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        words[4] = u32::from_ne_bytes([1, 0, 0, 0]);
+        let room = &mut words[FLOW_HASH_WORDS..];
+        let (of_table, rest) = room.split_at_mut(asked[0] as usize);
+        of_table.copy_from_slice(&table[..asked[0] as usize]);
+        rest.copy_from_slice(&key[..asked[1].div_ceil(4) as usize]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_hash_has_as_much_room_as_its_driver_says() {
+        let (table, key) = ([7; 512], [9; 13]);
+        for (table, key, key_bytes) in [(&table[..], &key[..], 52), (&table[..128], &key[..10], 40), (&[], &[], 0)] {
+            let answer = flow_hash(|words| kernel(words, table, key, key_bytes)).unwrap();
+            let (header, content) = answer.split_at(FLOW_HASH_WORDS);
+            assert_eq!(header[2..4], [u32::try_from(table.len()).unwrap(), key_bytes]);
+            assert_eq!(content, [table, key].concat());
+        }
+    }
+
+    #[test]
+    fn a_hash_that_changes_meanwhile_or_is_too_large_is_refused() {
+        let mut tables = [&[0; 128][..], &[0; 256]].into_iter();
+        let changed = flow_hash(|words| kernel(words, tables.next().unwrap(), &[0; 10], 40));
+        assert_eq!(changed.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        for sizes in [[u32::MAX, 40], [128, u32::MAX]] {
+            let grows = |words: &mut [u32]| {
+                assert_eq!(words.len(), FLOW_HASH_WORDS);
+                words[TABLE_SIZE..=KEY_SIZE].copy_from_slice(&sizes);
+                Ok(())
+            };
+            assert!(flow_hash(grows).is_err());
+        }
+    }
 }

@@ -214,7 +214,7 @@ impl Tap {
             queues: queues.len(),
             tx,
             rx,
-            rss_key: None,
+            rss: None,
         };
         Ok(Self { name, capabilities, kernel_mac, queues: queues.into_iter().map(Some).collect() })
     }

@@ -5,6 +5,7 @@ mod assembler;
 mod attached;
 mod bpf;
 mod chunks;
+mod flow_hash;
 mod group;
 mod kernel_ports;
 mod kernel_watch;
@@ -66,7 +67,8 @@ const BUFFER_BYTES: usize = 16 << 20;
 /// (`ethtool -K PEER tx off`), or be believed ([`XdpOptions::ignores_checksums`]).
 ///
 /// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken: what comes for the stack by
-/// another one is lost.
+/// another one is lost. If the driver tells by which hash the interface chooses a queue, the device tells it
+/// ([`Capabilities::rss`]), as it is when the device is opened.
 pub struct Xdp {
     name: String,
     capabilities: Capabilities,
@@ -137,8 +139,9 @@ impl Xdp {
         if let Some(ports) = ports {
             kernel_ports::warn(name, ports);
         }
+        let rss = if queues > 1 { flow_hash::read(&control, name, queues) } else { None };
         let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
-        let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss_key: None };
+        let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss };
         let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
         Ok(Self { name: name.clone(), capabilities, kernel_mac, addresses, chunk_bytes, frames, queues: opened })
     }

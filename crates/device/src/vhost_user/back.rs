@@ -175,7 +175,7 @@ impl VhostUserBack {
             queues: options.queues,
             tx,
             rx: Offloads { uso: false, ..tx },
-            rss_key: options.rss.key(options.queues),
+            rss: options.rss.flow_hash(options.queues),
         };
         let is_taken = vec![false; options.queues];
         Ok(Self { name, capabilities, ports, is_taken, service: Arc::new(service) })

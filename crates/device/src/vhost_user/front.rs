@@ -98,7 +98,7 @@ impl VhostUserFront {
             queues: options.queues,
             tx: offloads_sent(agreed),
             rx: offloads_received(agreed),
-            rss_key: options.rss.key(options.queues),
+            rss: options.rss.flow_hash(options.queues),
         };
         let name = options.path.display().to_string();
         let shared: Arc<dyn SlabMemory> = memory.clone();

@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use sunstar_wire::MacAddr;
-use sunstar_wire::toeplitz::{KEY_BYTES, SYMMETRIC_KEY};
+use sunstar_wire::toeplitz::SYMMETRIC_KEY;
 
 use super::address;
 use super::socket::{SocketError, check_path};
 use crate::capabilities::Offloads;
+use crate::flow_hash::{FlowHash, Indirection};
 
 /// A vhost-user device has at most this many pairs of queues: rings have numbers of 8 bits.
 pub const MAX_VHOST_USER_QUEUES: usize = 128;
@@ -28,9 +29,10 @@ pub enum Rss {
 }
 
 impl Rss {
-    /// The key to be told for a device with so many queues.
-    pub(super) fn key(self, queues: usize) -> Option<[u8; KEY_BYTES]> {
-        (queues > 1 && self == Self::Symmetric).then_some(SYMMETRIC_KEY)
+    /// The hash to be told for a device with so many queues.
+    pub(super) fn flow_hash(self, queues: usize) -> Option<FlowHash> {
+        let symmetric = FlowHash { key: SYMMETRIC_KEY, indirection: Indirection::Highest };
+        (queues > 1 && self == Self::Symmetric).then_some(symmetric)
     }
 }
 

@@ -15,6 +15,7 @@ use sunstar_packet::{Buffer, Pool, PoolOptions};
 use sunstar_wire::EtherType;
 
 use crate::kernel_socket;
+use crate::logged::lines_of;
 use crate::namespace::{in_namespace, ip};
 use crate::wire::{HOST, Host, UDP_PORT, bytes, open, pair};
 
@@ -115,6 +116,23 @@ fn interfaces_that_do_not_suit_are_refused() {
         let error = refused("few");
         assert!(matches!(error, XdpError::DriverQueues { .. }), "{error}");
         is_detached();
+    });
+}
+
+/// As the driver of virtual interfaces does not.
+#[test]
+fn a_hash_that_no_driver_tells_is_not_known() {
+    in_namespace(|| {
+        pair(2);
+        let expected = "INFO xdp:here: what comes to another shard than its flow's is forwarded: its driver tells nothing of its hash: \
+                        Operation not supported (os error 95)";
+        let is_told = |options| {
+            let lines = lines_of(|| assert_eq!(open(options).capabilities().rss, None));
+            is_detached();
+            lines.iter().any(|line| line == expected)
+        };
+        assert!(is_told("here"));
+        assert!(!is_told("here,queues=1"), "there is no choice");
     });
 }
 

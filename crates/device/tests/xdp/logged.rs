@@ -25,10 +25,15 @@ impl Log for Lines {
 
 /// Warnings and errors that this thread logs meanwhile.
 pub(crate) fn warnings_of(act: impl FnOnce()) -> Vec<String> {
+    lines_of(act).into_iter().filter(|line| !line.starts_with("INFO")).collect()
+}
+
+/// The same with what else it tells.
+pub(crate) fn lines_of(act: impl FnOnce()) -> Vec<String> {
     static LOGS: Once = Once::new();
     LOGS.call_once(|| {
         log::set_logger(&Lines).expect("nobody else logs");
-        log::set_max_level(LevelFilter::Warn);
+        log::set_max_level(LevelFilter::Info);
     });
     LINES.take();
     act();

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunstar_device::{LinkOptions, Queue, link};
+use sunstar_device::{FlowHash, Indirection, IndirectionTable, LinkOptions, Queue, link};
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, submit_to};
 use sunstar_native::{FreePorts, Network, NetworkOptions, Spread, SpreadOptions};
 use sunstar_net::socket::{DatagramOptions, ListenOptions};
 use sunstar_net::{Address, Error};
 use sunstar_sim::Sim;
+use sunstar_wire::toeplitz::MICROSOFT_KEY;
 
 use crate::support::*;
 
@@ -64,8 +65,7 @@ fn only_those_are_chosen_that_are_free() {
 
 /// Installs networks on so many shards of the current host, with one device, whose connections take those ports.
 async fn start_shards(shards: usize, queue: impl Queue + 'static, ports: &FreePorts) -> Arc<Spread> {
-    let spread =
-        Spread::with_options(SpreadOptions { rss_key: None, free_tcp: ports.clone(), free_udp: ports.clone() });
+    let spread = Spread::with_options(SpreadOptions { rss: None, free_tcp: ports.clone(), free_udp: ports.clone() });
     let (device, capabilities) = (spread.add_device(1), queue.capabilities().clone());
     let make = |ports: FreePorts| Network::new(NetworkOptions::DEFAULT).with_free_ports(ports.clone(), ports);
     start_network_spread(make(ports.clone()), &spread, vec![(device.attach(Box::new(queue)), CLIENT)]);
@@ -117,6 +117,31 @@ fn fewer_ports_than_shards_are_told_of() {
         };
         assert!(!of((5_000..=5_006).collect()) && !of([].into_iter().collect()));
         assert!(of((5_000..=5_999).collect()) && Spread::new().reaches_all_shards());
+    });
+    sim.run().expect("the world ends well");
+}
+
+/// Who can't open a connection has lost more than who forwards; who opens none anyway has lost nothing.
+#[test]
+fn the_hash_of_a_device_is_followed_unless_a_shard_would_miss_flows_or_ports() {
+    let mut sim = Sim::new(1);
+    sim.host("host", 4, || async {
+        let of = |entries: &[u16], free_tcp: FreePorts| {
+            let table = IndirectionTable::new(entries).expect("its length is a power of two");
+            let rss = Some(FlowHash { key: MICROSOFT_KEY, indirection: Indirection::Table(table) });
+            let spread = Spread::with_options(SpreadOptions { rss, free_tcp, ..SpreadOptions::default() });
+            (spread.follows_devices(), spread.reaches_all_shards())
+        };
+        let [all, none] = [FreePorts::default(), [].into_iter().collect()];
+        assert_eq!(of(&[0, 1, 2, 3], all.clone()), (true, true));
+        assert_eq!(of(&[0, 1, 0, 1], all.clone()), (false, true), "the others have no queue");
+        assert_eq!(of(&[0, 1, 2, 4], all), (false, true), "there is no such shard");
+        // Of the 64 places these ports lead to a part.
+        let few: FreePorts = (5_000..=5_007).collect();
+        let mut entries = [0; 64];
+        entries[..3].copy_from_slice(&[1, 2, 3]);
+        assert_eq!(of(&entries, few), (false, true));
+        assert_eq!(of(&entries, none), (true, false));
     });
     sim.run().expect("the world ends well");
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sunstar_device::{LinkOptions, link};
+use sunstar_device::{FlowHash, Indirection, LinkOptions, link};
 use sunstar_executor::current::shard_count;
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, invoke_on_all, local, submit_to};
@@ -13,7 +13,7 @@ use sunstar_native::{Network, SpreadCounters};
 use sunstar_sim::Sim;
 use sunstar_wire::toeplitz::{KEY_BYTES, MICROSOFT_KEY, SYMMETRIC_KEY};
 
-use crate::talk::{HOSTS, Shared, assert_nothing_is_forwarded, serve, sum, talk};
+use crate::talk::{HOSTS, Shared, assert_nothing_is_forwarded, both, serve, sum, talk};
 
 /// What a shard has of both hosts.
 struct Here([Rc<Network>; 2]);
@@ -32,14 +32,7 @@ async fn start(hosts: [Shared; 2]) {
 }
 
 fn counted() -> SpreadCounters {
-    let here = local::get::<Here>().expect("it is there");
-    let [one, other] = here.0.each_ref().map(|network| network.spread_counters());
-    SpreadCounters {
-        rx_forwarded: one.rx_forwarded + other.rx_forwarded,
-        rx_told: one.rx_told + other.rx_told,
-        tx_forwarded: one.tx_forwarded + other.tx_forwarded,
-        dropped: one.dropped + other.dropped,
-    }
+    both(&local::get::<Here>().expect("it is there").0)
 }
 
 /// Both hosts open connections to each other on all shards; answers what was forwarded, and how many connections were between two shards.
@@ -48,7 +41,8 @@ fn both_ways(shards: usize, key: Option<[u8; KEY_BYTES]>) -> (SpreadCounters, us
     let outcome = Rc::new(Cell::new(None));
     let told = Rc::clone(&outcome);
     sim.background_host("both", shards, move || async move {
-        let hosts = [Shared::new(key, shards), Shared::new(key, shards)];
+        let rss = key.map(|key| FlowHash { key, indirection: Indirection::Highest });
+        let hosts = [Shared::new(rss.clone(), shards), Shared::new(rss, shards)];
         invoke_on_all(move || start(hosts)).await.expect("all shards run");
         let mut elsewhere = 0;
         for shard in ShardId::all(shard_count()) {

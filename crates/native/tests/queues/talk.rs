@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sunstar_device::FlowHash;
 use sunstar_executor::current::{shard_count, shard_id};
 use sunstar_executor::timer::sleep;
 use sunstar_executor::{ShardId, spawn, submit_to};
@@ -12,7 +13,6 @@ use sunstar_native::{
     Network, NetworkOptions, Prefix, SharedDevice, SharedQueue, Spread, SpreadCounters, SpreadOptions, Watch,
 };
 use sunstar_net::{Error, ListenerOptions, TcpListener, TcpStream, UdpSocket, socket};
-use sunstar_wire::toeplitz::KEY_BYTES;
 
 /// The hosts' addresses.
 pub(crate) const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// For the current host; without a key the shards have one that nobody knows.
-    pub(crate) fn new(rss_key: Option<[u8; KEY_BYTES]>, queues: usize) -> Self {
-        let spread = Spread::with_options(SpreadOptions { rss_key, ..SpreadOptions::default() });
+    /// For the current host; without a hash the shards have one that nobody knows.
+    pub(crate) fn new(rss: Option<FlowHash>, queues: usize) -> Self {
+        let spread = Spread::with_options(SpreadOptions { rss, ..SpreadOptions::default() });
         let device = spread.add_device(queues);
         Self { spread, device }
     }
@@ -83,6 +83,13 @@ pub(crate) async fn serve(network: &Rc<Network>, address: Ipv4Addr) {
 
 /// Opens connections from the current shard, and sends datagrams; answers how many connections had their other end on another shard.
 pub(crate) async fn talk(network: &Rc<Network>, from: Ipv4Addr, to: Ipv4Addr) -> usize {
+    let elsewhere = connect(network, to).await;
+    exchange_datagrams(network, from, to).await;
+    elsewhere
+}
+
+/// Opens connections from the current shard; answers how many had their other end on another shard.
+pub(crate) async fn connect(network: &Rc<Network>, to: Ipv4Addr) -> usize {
     let mut elsewhere = 0;
     let mut streams = Vec::new();
     while streams.len() < CONNECTIONS {
@@ -102,6 +109,11 @@ pub(crate) async fn talk(network: &Rc<Network>, from: Ipv4Addr, to: Ipv4Addr) ->
         stream.write(MESSAGE.to_vec()).await.expect("it is open");
         assert_eq!(read(stream, MESSAGE.len()).await, MESSAGE);
     }
+    elsewhere
+}
+
+/// Sends datagrams from the current shard to the same one of the other host.
+pub(crate) async fn exchange_datagrams(network: &Rc<Network>, from: Ipv4Addr, to: Ipv4Addr) {
     socket::install(Rc::clone(network) as Rc<dyn socket::Stack>);
     let mut datagrams = UdpSocket::bind((from, 0).into()).expect("one is free");
     for _ in 0..CONNECTIONS {
@@ -109,7 +121,17 @@ pub(crate) async fn talk(network: &Rc<Network>, from: Ipv4Addr, to: Ipv4Addr) ->
         datagrams.send_to(MESSAGE.to_vec(), to).await.expect("there is a way");
         assert_eq!(datagrams.recv_from().await.expect("it is sent back").0, MESSAGE);
     }
-    elsewhere
+}
+
+/// What two hosts have counted of whom a shard has both.
+pub(crate) fn both(networks: &[Rc<Network>; 2]) -> SpreadCounters {
+    let [one, other] = networks.each_ref().map(|network| network.spread_counters());
+    SpreadCounters {
+        rx_forwarded: one.rx_forwarded + other.rx_forwarded,
+        rx_told: one.rx_told + other.rx_told,
+        tx_forwarded: one.tx_forwarded + other.tx_forwarded,
+        dropped: one.dropped + other.dropped,
+    }
 }
 
 async fn read(stream: &mut TcpStream, len: usize) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use sunstar_device::{
-    BackOptions, DetachedQueue, Device, FrontOptions, Rss, SharedMemory, VhostUserBack, VhostUserFront,
+    BackOptions, DetachedQueue, Device, FlowHash, FrontOptions, Rss, SharedMemory, VhostUserBack, VhostUserFront,
 };
 use sunstar_executor::combine::with_timeout;
 use sunstar_executor::timer::sleep;
@@ -18,7 +18,6 @@ use sunstar_executor::{ShardId, local, submit_to};
 use sunstar_native::{Network, SpreadCounters, Watch};
 use sunstar_packet::PoolOptions;
 use sunstar_reactor::{Config, DescriptorWatch, run};
-use sunstar_wire::toeplitz::KEY_BYTES;
 
 use crate::talk::{HOSTS, Shared, assert_nothing_is_forwarded, serve, sum, talk};
 
@@ -56,11 +55,11 @@ fn counted() -> SpreadCounters {
 /// One of the two hosts: talks to the other one, and goes on until that is done too.
 async fn host(
     queues: Vec<DetachedQueue>,
-    key: Option<[u8; KEY_BYTES]>,
+    rss: Option<FlowHash>,
     [own, other]: [Ipv4Addr; 2],
     done: Arc<AtomicUsize>,
 ) -> (SpreadCounters, usize) {
-    let shared = Shared::new(key, queues.len());
+    let shared = Shared::new(rss, queues.len());
     for (shard, queue) in ShardId::all(SHARDS).zip(queues) {
         let shared = shared.clone();
         submit_to(shard, move || start(shared, queue, own)).await.expect("it runs");
@@ -97,7 +96,7 @@ fn both(rss: Rss) -> [(SpreadCounters, usize); 2] {
     let [own, other] = HOSTS;
     let devices: [(&mut dyn Device, [Ipv4Addr; 2]); 2] = [(&mut back, [own, other]), (&mut front, [other, own])];
     let threads = devices.map(|(device, addresses)| {
-        let key = device.capabilities().rss_key;
+        let rss = device.capabilities().rss.clone();
         let queues: Vec<_> = (0..SHARDS).map(|index| device.take_queue(index).expect("it is there")).collect();
         let done = Arc::clone(&done);
         let config = Config {
@@ -107,7 +106,7 @@ fn both(rss: Rss) -> [(SpreadCounters, usize); 2] {
             blocked_reactor_notify: Duration::ZERO,
             ..Config::default()
         };
-        thread::spawn(move || run(config, move || with_timeout(FUSE, host(queues, key, addresses, done))))
+        thread::spawn(move || run(config, move || with_timeout(FUSE, host(queues, rss, addresses, done))))
     });
     threads.map(|thread| thread.join().expect("it ends").expect("it runs").expect("it does not take for ever"))
 }

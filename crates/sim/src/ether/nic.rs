@@ -42,7 +42,7 @@ impl Nic {
             queues: options.queues,
             tx: options.tx_offloads,
             rx: if options.verifies_checksums { rx } else { Offloads::NONE },
-            rss_key: None,
+            rss: None,
         };
         let ring = || Ring { frames: VecDeque::new(), io: None, overflowed: 0 };
         let rings = (0..options.queues.max(1)).map(|_| ring()).collect();

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Pcap, Queue, Recorder, SendMemory, SharedMemory,
-    Trace, VhostUserFront, XdpAddresses, split,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Indirection, Pcap, Queue, Recorder, SendMemory,
+    SharedMemory, Trace, VhostUserFront, XdpAddresses, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{
@@ -176,13 +176,13 @@ impl Opened {
             }
         }
         let (free_tcp, free_udp) = plan.free_ports().unwrap_or_default();
-        let rss_key = told_by_all(devices.iter().map(|device| device.capabilities.rss_key));
-        if rss_key.is_some() && shards > 1 {
+        let rss = told_by_all(devices.iter().map(|device| device.capabilities.rss.clone()));
+        let told = rss.clone().map(|rss| rss.indirection);
+        let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss, free_tcp, free_udp }));
+        if let (Some(indirection), Some(spread)) = (told, &spread) {
             let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
-            let names = names.join(", ");
-            log::info!("flows have the shards by whose queues {names} brings them if its other end has {shards}, too");
+            log::info!("{}", whose_flows(&names.join(", "), &indirection, shards, spread.follows_devices()));
         }
-        let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss_key, free_tcp, free_udp }));
         plan.warn_of_few_ports(shards, spread.as_deref());
         let mut shared: Vec<Option<SharedDevice>> = vec![None; plan.interfaces.len()];
         for OpenedDevice { parts, interfaces, .. } in &devices {
@@ -355,7 +355,21 @@ impl Watch for Descriptor {
     }
 }
 
-/// The key of the one hash for all devices, if all of them tell the same one. A device that tells none may lead to somebody who would aim flows at a
+/// Which of so many shards flows have if devices tell by which hash they choose queues.
+fn whose_flows(names: &str, indirection: &Indirection, shards: usize, is_followed: bool) -> String {
+    match indirection {
+        _ if !is_followed => format!(
+            "what {names} brings by the queue of another shard than its flow's is forwarded: by the queues alone some of {shards} shards \
+             would have no flows, or no ports for connections"
+        ),
+        Indirection::Highest => {
+            format!("flows have the shards by whose queues {names} brings them if its other end has {shards}, too")
+        }
+        Indirection::Table(_) => format!("flows have the shards by whose queues {names} brings them"),
+    }
+}
+
+/// The one hash for all devices, if all of them tell the same one. A device that tells none may lead to somebody who would aim flows at a
 /// shard, if he knew the key.
 fn told_by_all<K: PartialEq>(keys: impl IntoIterator<Item = Option<K>>) -> Option<K> {
     let mut keys = keys.into_iter();
@@ -365,13 +379,26 @@ fn told_by_all<K: PartialEq>(keys: impl IntoIterator<Item = Option<K>>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::told_by_all;
+    use sunstar_device::IndirectionTable;
+
+    use super::*;
 
     #[test]
-    fn a_key_is_told_by_all_devices_or_secret() {
+    fn a_hash_is_told_by_all_devices_or_secret() {
         assert_eq!(told_by_all([Some(1), Some(1)]), Some(1));
         for keys in [&[][..], &[None], &[Some(1), None], &[None, Some(1)], &[Some(1), Some(2)]] {
             assert_eq!(told_by_all(keys.iter().copied()), None, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn whose_flows_are_is_told() {
+        let table = Indirection::Table(IndirectionTable::new(&[0, 1]).expect("two are a power of two"));
+        let of = |indirection, is_followed| whose_flows("xdp:eth0", indirection, 2, is_followed);
+        assert_eq!(of(&table, true), "flows have the shards by whose queues xdp:eth0 brings them");
+        assert!(of(&Indirection::Highest, true).ends_with(" brings them if its other end has 2, too"));
+        for indirection in [&table, &Indirection::Highest] {
+            assert!(of(indirection, false).contains("is forwarded: by the queues alone some of 2 shards"));
         }
     }
 }

@@ -132,7 +132,7 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(orders: Rc<Orders>) -> Self {
         let (tx, rx) = (Offloads::NONE, Offloads::NONE);
-        let capabilities = Capabilities { mac: SERVER_MAC, mtu_bytes: 1_500, queues: 1, tx, rx, rss_key: None };
+        let capabilities = Capabilities { mac: SERVER_MAC, mtu_bytes: 1_500, queues: 1, tx, rx, rss: None };
         Self { orders, capabilities, replies: VecDeque::new(), counters: Counters::default() }
     }
 

@@ -17,6 +17,9 @@ use crate::time::Instant;
 /// After so many ports in a row that are in use the search goes on elsewhere: long-lived connections have taken whole ranges of them.
 const RUN: usize = 4;
 
+/// The same after so many in a row that the filter refuses: the hash of a network card may lead thousands of ports in a row to one shard.
+const REFUSED_RUN: usize = 16;
+
 /// So many places are tried, until all ports are looked at in order.
 const MAX_PLACES: usize = 64;
 
@@ -142,7 +145,7 @@ impl fmt::Debug for PortChoice {
 impl Sockets {
     /// RFC 6056 §3.3.4, algorithm 4 in essence: from a secret place for this destination on, by a count, the first that is free.
     ///
-    /// How many are looked at does not depend on how many there are, but on what part of them is in use: where several in a row are, it
+    /// How many are looked at does not depend on how many there are, but on what part of them is in use: where several in a row are, or are refused, it
     /// goes on at a place drawn by lot. When even that finds none again and again all are looked at, unless that was done too often of late for
     /// whichever destinations: then some may be free, and whoever tries again has others looked at. If all are in use, none is looked at for this
     /// destination for a while.
@@ -153,10 +156,18 @@ impl Sockets {
         }
         let offset = self.secret.port_offset(flow);
         let count = self.ports.free.count();
-        let (mut used, mut looked_at) = (0, 0);
+        let (mut used, mut refused, mut looked_at) = (0, 0, 0);
         while used < RUN * MAX_PLACES && looked_at < count {
             looked_at += 1;
-            let Some(candidate) = self.ports.next(offset, flow) else { continue };
+            let Some(candidate) = self.ports.next(offset, flow) else {
+                refused += 1;
+                if refused == REFUSED_RUN {
+                    self.ports.skip(&self.secret);
+                    refused = 0;
+                }
+                continue;
+            };
+            refused = 0;
             if !self.is_used(&candidate) {
                 return Some(candidate.src_port);
             }

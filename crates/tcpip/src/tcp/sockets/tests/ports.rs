@@ -70,6 +70,14 @@ fn few_ports_are_looked_at_however_many_are_in_use() {
     }
 }
 
+/// As a hash does that takes nothing of a port's lower half: of sixteen shards each has a row of 512.
+#[test]
+fn few_ports_are_looked_at_where_those_that_pass_lie_in_rows() {
+    let mut client = Client::new(|port| port / 512 % 16 == 3);
+    let sum: usize = (0..500).map(|number| client.connect(1 + number).1).sum();
+    assert!(sum < 400 * 500, "{sum} ports for 500 connections");
+}
+
 #[test]
 fn a_destination_without_ports_is_told_at_once_and_others_have_theirs() {
     let mut client = Client::new(|_| true);
