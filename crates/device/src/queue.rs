@@ -27,6 +27,13 @@ pub trait Device: fmt::Debug + Send {
     /// # Errors
     /// When there is no such queue, or it was taken before.
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError>;
+
+    /// Takes an end for a shard that has no queue, `shard` being its number, if the device has such ends: one that sends, by the memory of the queue
+    /// whose number is the remainder of the shard's by that of queues, and that receives nothing.
+    fn take_sender(&mut self, shard: usize) -> Option<DetachedQueue> {
+        let _ = shard;
+        None
+    }
 }
 
 /// Why a queue can't be had.
