@@ -22,7 +22,7 @@ mod steering;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use sunstar_packet::{Checksum, PoolOptions, SLAB_BYTES, SlabMemory};
@@ -31,11 +31,11 @@ use sunstar_wire::MacAddr;
 use crate::capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, Offloads};
 use crate::netdevice::{Control, beside};
 use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
-use crate::send_memory::SendMemory;
+use crate::send_memory::{SendMemory, Share};
 use crate::shared_memory::SharedMemory;
 pub use addresses::XdpAddresses;
 use attached::Attached;
-use beside::{Beside, Sender, SenderParts};
+use beside::{Beside, Sender};
 use bpf::Mode;
 use chunks::HEADROOM_BYTES;
 use group::{Copies, GroupSocket};
@@ -47,8 +47,11 @@ use socket::{Neighbour, Rings, Socket};
 /// Frames are of the first of these sizes into which the longest packet fits. The kernel knows powers of two, from 2,048 to a page.
 const CHUNK_BYTES: [u32; 2] = [2_048, 4_096];
 
-/// Of a queue's frames so many may be of each shard that sends beside it, for what lies elsewhere and is copied to be sent.
-const SENDER_FRAMES: usize = 1_024;
+/// So many shards may send beside a queue; more would share the ring that tells what was sent, and each has memory of its own there.
+const MAX_SENDERS: usize = 8;
+
+/// The memory of each of those, for what lies elsewhere and is copied to be sent.
+const SENDER_BYTES: usize = SLAB_BYTES;
 
 /// Memory of each queue for headers, and for what applications send from where it lies.
 const HEADER_BYTES: usize = 4 << 20;
@@ -72,8 +75,9 @@ const BUFFER_BYTES: usize = 16 << 20;
 /// (`ethtool -K PEER tx off`), or be believed ([`XdpOptions::ignores_checksums`]).
 ///
 /// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken: what comes for the stack by
-/// another one is lost. Shards beyond the queues send by sockets of their own, which share the memory of a queue; of what the kernel has sent, and
-/// where it is to receive, it speaks with the queue's shard alone.
+/// another one is lost. Shards beyond the queues send by sockets of their own, which share the memory of a queue ([`Device::take_sender`]); of what the kernel
+/// has sent, and where it is to receive, it speaks with the queue's shard alone. So do up to eight for each queue, and where the kernel copies only with versions that tell
+/// whose packets it has sent: not with 6.6 to 6.17.
 pub struct Xdp {
     name: String,
     capabilities: Capabilities,
@@ -85,8 +89,6 @@ pub struct Xdp {
     queues: Vec<Option<Parts>>,
     /// What shards have of each of them, those included that send beside it.
     places: Vec<Place>,
-    /// As long as there are queues.
-    attached: Weak<Attached>,
 }
 
 /// What all have who send by a queue.
@@ -94,6 +96,8 @@ struct Place {
     neighbour: Neighbour,
     beside: Arc<Beside>,
     sends: SendMemory,
+    /// How many send beside the queue.
+    senders: usize,
 }
 
 impl Xdp {
@@ -151,7 +155,7 @@ impl Xdp {
             let beside = Beside::new(socket.memory.len(), chunk_bytes);
             let frames: Arc<dyn SlabMemory> = socket.memory.clone();
             let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, chunk_bytes);
-            places.push(Place { neighbour, beside: Arc::clone(&beside), sends });
+            places.push(Place { neighbour, beside: Arc::clone(&beside), sends, senders: 0 });
             opened.push(Some(Parts { socket, rings, beside, group: group.take(), attached, chunk_bytes, checksum }));
         }
         let is_zero_copy = opened.iter().flatten().all(|parts| parts.socket.is_zero_copy);
@@ -170,7 +174,6 @@ impl Xdp {
             frames: options.frames,
             queues: opened,
             places,
-            attached: Arc::downgrade(&attached),
         })
     }
 
@@ -184,15 +187,14 @@ impl Xdp {
         self.addresses.clone()
     }
 
-    /// What an end at a queue has, with so many frames.
-    fn memory(&self, place: &Place, limit_frames: usize) -> DeviceMemory {
+    /// What an end at a queue has, with so many frames at most, of that memory.
+    fn memory(&self, sends: &SendMemory, frames: Arc<dyn SlabMemory>, limit_frames: usize) -> DeviceMemory {
         let options = PoolOptions {
             frame_bytes: self.chunk_bytes - HEADROOM_BYTES,
             headroom_bytes: HEADROOM_BYTES,
             limit_frames,
         };
-        let frames: Arc<dyn SlabMemory> = place.neighbour.memory().clone();
-        DeviceMemory { frames, options: Some(options), sends: place.sends.clone() }
+        DeviceMemory { frames, options: Some(options), sends: sends.clone() }
     }
 }
 
@@ -235,7 +237,7 @@ fn open_socket(
     let number = u32::try_from(queue).map_err(|error| system("counting queues", io::Error::other(error)))?;
     // The pool takes memory in slabs.
     let frames = (options.frames * chunk_bytes as usize).next_multiple_of(SLAB_BYTES) * 17 / 16 + SLAB_BYTES;
-    let bytes = frames + HEADER_BYTES + BUFFER_BYTES;
+    let bytes = frames + HEADER_BYTES + BUFFER_BYTES + MAX_SENDERS * SENDER_BYTES;
     let memory = SharedMemory::new(bytes).map_err(|error| system("memory for frames", io::Error::other(error)))?;
     let copies = attached.mode == Mode::Generic;
     let opened = Socket::open(index, number, memory, chunk_bytes, copies);
@@ -263,7 +265,8 @@ impl Device for Xdp {
         let queues = self.queues.len();
         let none = TakeError::NoSuchQueue { index, queues };
         let parts = self.queues.get_mut(index).ok_or(none)?.take().ok_or(TakeError::Taken { index })?;
-        let memory = self.memory(self.places.get(index).ok_or(none)?, self.frames);
+        let place = self.places.get(index).ok_or(none)?;
+        let memory = self.memory(&place.sends, place.neighbour.memory().clone(), self.frames);
         let capabilities = self.capabilities.clone();
         let queue = DetachedQueue::new(move |pool| {
             XdpQueue::new(parts, capabilities, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
@@ -272,15 +275,20 @@ impl Device for Xdp {
     }
 
     fn take_sender(&mut self, shard: usize) -> Option<DetachedQueue> {
-        let place = self.places.iter().cycle().nth(shard)?;
-        let attached = self.attached.upgrade()?;
+        let at = shard.checked_rem(self.places.len())?;
+        let place = self.places.get_mut(at).filter(|place| place.senders < MAX_SENDERS)?;
         let socket = place.neighbour.open().inspect_err(|(what, error)| {
-            log::warn!("xdp:{}: shard {shard} sends by another one: {what}: {error}", self.name);
+            log::warn!("xdp:{}: from shard {shard} on, others send for shards: {what}: {error}", self.name);
         });
-        let parts = SenderParts { socket: socket.ok()?, beside: Arc::clone(&place.beside), attached };
+        let socket = socket.ok().flatten()?;
+        place.senders += 1;
+        place.beside.expect_senders();
+        let (beside, sends) = (Arc::clone(&place.beside), place.sends.clone());
+        let frames: Arc<dyn SlabMemory> = place.neighbour.memory().clone();
+        let memory = self.memory(&sends, Share::of(&frames, SENDER_BYTES), SENDER_BYTES / self.chunk_bytes);
         let capabilities = self.capabilities.clone();
-        let queue = DetachedQueue::new(move |pool| Ok(Box::new(Sender::new(parts, capabilities, pool))));
-        Some(queue.with_memory(self.memory(place, SENDER_FRAMES.min(self.frames))))
+        let queue = DetachedQueue::new(move |pool| Ok(Box::new(Sender::new(socket, beside, capabilities, pool))));
+        Some(queue.with_memory(memory))
     }
 }
 

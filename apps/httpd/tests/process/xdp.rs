@@ -160,9 +160,15 @@ fn check_forwarding(address: SocketAddr, shards: usize) {
     let forwarded = is("sunstar_native_forwarded_packets_total");
     let received = is("sunstar_device_received_packets_total");
     let elsewhere = is("sunstar_native_sent_elsewhere_packets_total");
-    let told = format!("{forwarded} of {received} packets forwarded, {elsewhere} sent elsewhere");
+    let sent = figure(address, "sunstar_device_sent_packets_total", "near");
+    let told = format!("{forwarded} of {received} packets forwarded, {elsewhere} of {sent} sent elsewhere");
     assert_eq!(forwarded > 0.0, shards > 1, "{told}");
     assert!(forwarded < received && elsewhere == 0.0, "{told}");
+    // Each has answered some of the flows.
+    for shard in 0..shards {
+        let label = format!("device=\"near\",shard=\"{shard}\"");
+        assert!(figure(address, "sunstar_device_sent_packets_total", &label) > 0.0, "shard {shard}: {told}");
+    }
     assert_eq!(is("sunstar_native_unforwarded_packets_total"), 0.0);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The kernel tells only the queue's keeper what it has sent, whoever has sent it. The keeper marks the frame, in which there is no telling one sender
 //! from another, and need not be: who has sent from a frame keeps it until he has found as many marks as he has sent pieces, so that it is nobody's
-//! before all of it was sent.
+//! before all of it was sent. Who has sent from a frame that another one sends from, too, may wait for the other's piece instead of his own.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +15,6 @@ use std::task::{Context, Waker};
 use sunstar_executor::Instant;
 use sunstar_packet::{Packet, Pool};
 
-use super::attached::Attached;
 use super::chunks::Chunks;
 use super::queue::{DOWN_WAIT, RETRY_WAIT};
 use super::sending::{Flushed, Left, Means, Sending, flush};
@@ -29,8 +28,9 @@ mod tests;
 /// As many pieces of a sender are out at most, sent or not: the ring that tells of them has room for those of several.
 const MAX_OUT: usize = TX_ENTRIES as usize;
 
-/// If so many are out, the keeper is called, who may be asleep.
-const CALL_OUT: usize = MAX_OUT / 4;
+/// If so many are out, the keeper is called, who may be asleep. It is what a busy sender has out soon, and few for headers, of which a queue's
+/// senders share some thousand.
+const CALL_OUT: usize = MAX_OUT / 16;
 
 /// What the keeper of a queue shares with those who send beside it.
 pub(super) struct Beside {
@@ -47,6 +47,11 @@ impl Beside {
     pub(super) fn new(bytes: usize, chunk_bytes: usize) -> Arc<Self> {
         let sent = (0..bytes / chunk_bytes).map(|_| AtomicU32::new(0)).collect();
         Arc::new(Self { chunk_bytes, sent, has_senders: AtomicBool::new(false), keeper: Mutex::new(None) })
+    }
+
+    /// From now on there may be senders, which come to their shards later.
+    pub(super) fn expect_senders(&self) {
+        self.has_senders.store(true, Ordering::Release);
     }
 
     /// Keeps the keeper's waker until somebody calls; answers whether anybody might. What was sent before is to be looked for afterwards.
@@ -101,24 +106,15 @@ pub(super) struct Sender {
     capabilities: Capabilities,
     pool: Rc<Pool>,
     is_full: bool,
+    /// Whether packets were left behind until others of them have been sent.
+    is_stuck: bool,
     is_down: bool,
     retry_at: Option<Instant>,
     counters: Counters,
-    /// The program stays until the last one is gone.
-    _attached: Arc<Attached>,
-}
-
-/// What a [`Sender`] is made of when it comes to its shard.
-pub(super) struct SenderParts {
-    pub(super) socket: Socket,
-    pub(super) beside: Arc<Beside>,
-    pub(super) attached: Arc<Attached>,
 }
 
 impl Sender {
-    pub(super) fn new(parts: SenderParts, capabilities: Capabilities, pool: Rc<Pool>) -> Self {
-        let SenderParts { socket, beside, attached } = parts;
-        beside.has_senders.store(true, Ordering::Release);
+    pub(super) fn new(socket: Socket, beside: Arc<Beside>, capabilities: Capabilities, pool: Rc<Pool>) -> Self {
         Self {
             chunks: Chunks::new(Arc::clone(&socket.memory), beside.chunk_bytes),
             socket,
@@ -128,24 +124,28 @@ impl Sender {
             capabilities,
             pool,
             is_full: false,
+            is_stuck: false,
             is_down: false,
             retry_at: None,
             counters: Counters::default(),
-            _attached: attached,
         }
     }
 
-    /// Takes back what was sent, and has the keeper look if he has not for long.
+    /// Takes back what was sent.
     fn reap(&mut self) {
-        while let Some(address) = self.out.front().copied()
-            && self.beside.find(address)
-        {
-            self.out.pop_front();
-            let is_known = self.chunks.sent(address);
+        let Self { out, beside, chunks, .. } = self;
+        let mut take_back = |address| {
+            let was_sent = beside.find(address);
+            let is_known = !was_sent || chunks.sent(address);
             debug_assert!(is_known, "it is out");
+            was_sent
+        };
+        while out.front().is_some_and(|address| take_back(*address)) {
+            out.pop_front();
         }
-        if self.out.len() >= CALL_OUT {
-            self.beside.call();
+        if self.is_stuck {
+            // What was sent in another order, as devices and others with the same frames may have it.
+            out.retain(|address| !take_back(*address));
         }
     }
 
@@ -185,18 +185,16 @@ impl Queue for Sender {
         };
         let (count, left) = self.sending.put_all(&mut means, packets);
         self.is_full = left == Left::Full;
-        if matches!(left, Left::NoFrame | Left::AtLimit) {
+        self.is_stuck = matches!(left, Left::NoFrame | Left::AtLimit);
+        let flushed = flush(&self.socket)?;
+        if self.is_stuck || flushed == Flushed::Refused {
             self.retry_after(now, RETRY_WAIT);
         }
-        match flush(&self.socket)? {
-            Flushed::Done => {}
-            Flushed::Refused => self.retry_after(now, RETRY_WAIT),
-            Flushed::Down => {
-                self.is_down = true;
-                self.retry_after(now, DOWN_WAIT);
-            }
+        if flushed == Flushed::Down {
+            self.is_down = true;
+            self.retry_after(now, DOWN_WAIT);
         }
-        if self.out.len() >= CALL_OUT {
+        if self.is_stuck || flushed == Flushed::Refused || self.out.len() >= CALL_OUT {
             self.beside.call();
         }
         Ok(count)
@@ -221,8 +219,9 @@ impl Queue for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        // As with a queue: a device that reads the frames itself may do so still.
-        if self.socket.is_zero_copy {
+        self.reap();
+        if !self.out.is_empty() {
+            // They may be sent still, and be marked when nobody waits for that: whoever had such a frame next would take it for sent.
             self.chunks.forget();
         }
     }

@@ -339,8 +339,10 @@ impl Queue for XdpQueue {
 
 impl Drop for XdpQueue {
     fn drop(&mut self) {
-        // A socket of copies is rid of its frames when it is closed. A device that has them itself is told later, and may write until then.
-        if self.socket.is_zero_copy {
+        // A socket of copies is rid of its frames when it is closed, but for what a device is sending from where it lies. One that has all of them
+        // is told later, and may write until then.
+        self.reap();
+        if self.socket.is_zero_copy || self.chunks.is_sending() {
             self.chunks.forget();
         }
     }

@@ -14,6 +14,7 @@ use rustix::net::xdp::{
     XdpUmemRegFlags,
 };
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, send, socket_with, sockopt};
+use rustix::system::uname;
 
 use super::pieces;
 use super::ring::{Consumer, Piece, Producer};
@@ -157,10 +158,14 @@ impl Socket {
 
 impl Neighbour {
     /// Binds a socket to the same queue, for the same memory, by which only is sent (`XDP_SHARED_UMEM`): the kernel tells the queue's keeper
-    /// what it has sent.
-    pub(super) fn open(&self) -> Result<Socket, Step> {
+    /// what it has sent. None if the queue has gone, or the kernel mistakes one socket's packets for another's.
+    pub(super) fn open(&self) -> Result<Option<Socket>, Step> {
         let step = |what| move |error| (what, error);
-        let keeper = self.descriptor.upgrade().ok_or(("looking for the queue", Errno::BADF))?;
+        let Some(keeper) = self.descriptor.upgrade() else { return Ok(None) };
+        let system = uname();
+        if !self.is_zero_copy && mistakes_copies(&system.release().to_string_lossy()) {
+            return Ok(None);
+        }
         let descriptor = new_socket()?;
         sockopt::set_xdp_tx_ring_size(&descriptor, TX_ENTRIES).map_err(step("making the ring"))?;
         let at = sockopt::xdp_mmap_offsets(&descriptor).map_err(step("asking for the ring"))?;
@@ -170,12 +175,22 @@ impl Neighbour {
         let address = SocketAddrXdpWithSharedUmem { addr, shared_umem_fd: keeper.as_fd() };
         bind(&descriptor, &address).map_err(step("binding the socket"))?;
         let (max_pieces, is_zero_copy) = (self.max_pieces, self.is_zero_copy);
-        Ok(Socket { descriptor: Arc::new(descriptor), tx, max_pieces, is_zero_copy, memory: Arc::clone(&self.memory) })
+        let (descriptor, memory) = (Arc::new(descriptor), Arc::clone(&self.memory));
+        Ok(Some(Socket { descriptor, tx, max_pieces, is_zero_copy, memory }))
     }
 
     pub(super) fn memory(&self) -> &Arc<SharedMemory> {
         &self.memory
     }
+}
+
+/// Whether a kernel of that release may tell of other packets than those that it has sent, if several sockets share a memory and it copies: packets in
+/// several pieces came with a place in the ring for each as soon as its copy was made, which is another socket's after one was taken back. It was
+/// mended in 6.18 ("xsk: Fix immature cq descriptor production"), and here and there before.
+fn mistakes_copies(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let version = numbers.next().zip(numbers.next());
+    version.is_none_or(|version| ((6, 6)..(6, 18)).contains(&version))
 }
 
 fn new_socket() -> Result<OwnedFd, Step> {
@@ -229,5 +244,22 @@ impl fmt::Debug for Socket {
             .field("max_pieces", &self.max_pieces)
             .field("is_zero_copy", &self.is_zero_copy)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mistakes_copies;
+
+    #[test]
+    fn kernels_that_mistake_copies_are_known() {
+        for release in ["6.6.0", "6.8.0-45-generic", "6.12.41+deb13-amd64", "6.17.9", "6.6", "unknown", "7"] {
+            assert!(mistakes_copies(release), "{release}");
+        }
+        for release in
+            ["5.15.0-100-generic", "6.1.0-28-amd64", "6.5.13", "6.18.44-fc-v669", "6.18-rc1", "7.0.1", "10.2"]
+        {
+            assert!(!mistakes_copies(release), "{release}");
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Wake, Waker};
-use std::thread::sleep;
-use std::time::Duration;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
-use sunstar_device::{Device, Queue, Readiness, Xdp};
+use sunstar_device::{DetachedQueue, Device, Queue, Readiness, Xdp};
 use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
 use sunstar_wire::EtherType;
 
@@ -17,8 +17,12 @@ use crate::sending::datagram;
 use crate::wire::{HOST, Host, NOW, UDP_PORT, meet, open, pair};
 use crate::{kernel_socket, pattern};
 
-/// Pieces that an end has out at most.
+/// Pieces that an end has out at most, and so many that the keeper is called.
 const MAX_OUT: usize = 2_048;
+const CALL_OUT: usize = 128;
+
+/// So many ends a queue has beside it.
+const MAX_SENDERS: usize = 8;
 
 /// The end of a shard beyond the queues.
 struct Sender {
@@ -29,7 +33,10 @@ struct Sender {
 
 impl Sender {
     fn new(device: &mut Xdp, shard: usize) -> Self {
-        let queue = device.take_sender(shard).expect("there is a queue beside which it can send");
+        Self::attach(device.take_sender(shard).expect("there is a queue beside which it can send"))
+    }
+
+    fn attach(queue: DetachedQueue) -> Self {
         let usual = PoolOptions { frame_bytes: 0, headroom_bytes: 0, limit_frames: 8_192 };
         let pool = Rc::new(queue.pool(usual).expect("the frames are small"));
         let queue = queue.attach(Rc::clone(&pool)).expect("the frames suit it");
@@ -94,48 +101,57 @@ fn who_has_no_queue_sends_from_the_memory_of_one() {
     });
 }
 
+/// Has the keeper of a queue sleep, and counts how often he is called.
+fn sleep_at(host: &mut Host) -> Arc<Calls> {
+    let calls = Arc::new(Calls::default());
+    host.queue.poll_ready(&mut Context::from_waker(&Waker::from(Arc::clone(&calls))));
+    calls
+}
+
 #[test]
-fn a_sender_waits_for_a_keeper_who_sleeps_and_calls_him() {
+fn a_keeper_who_sleeps_is_called_when_much_is_out_or_frames_are_missing() {
     in_namespace(|| {
         pair(1);
         let mut device = open("here");
         let (mut host, mut sender) = (Host::new(&mut device, 0), Sender::new(&mut device, 1));
-        let headers = host.sends.headers().unwrap();
-        let calls = Arc::new(Calls::default());
-        let waker = Waker::from(Arc::clone(&calls));
-        host.queue.poll_ready(&mut Context::from_waker(&waker));
-        let more = MAX_OUT + 100;
-        let mut sent = 0;
-        for _ in 0..more {
-            // Frames of headers are few.
-            let packet = host.datagram(&[Buffer::from_static(b"one of many")]);
-            sender.packets.push_back(packet);
-            sent += sender.burst();
-            if !sender.packets.is_empty() {
-                break;
-            }
+        let calls = sleep_at(&mut host);
+        let packet = |host: &Host| host.datagram(&[Buffer::from_static(b"copied to a frame")]);
+        for sent in 0..2 * CALL_OUT {
+            assert_eq!(calls.0.load(Ordering::Relaxed), u32::from(sent >= CALL_OUT), "once, until he sleeps again");
+            sender.send(packet(&host));
         }
-        // Each is copied to a frame, of which a sender has fewer than may be out.
-        assert!((1_000..MAX_OUT).contains(&sent), "{sent}");
+        // What was sent before he sleeps he finds on his way there.
+        let calls = sleep_at(&mut host);
+        sender.burst();
+        let mut frames: Vec<_> = std::iter::from_fn(|| sender.pool.take()).collect();
+        assert!(frames.len() > 400 && sender.pool.counters().in_use_frames == frames.len());
+        frames.truncate(frames.len() - 10);
+        for _ in 0..10 {
+            sender.send(packet(&host));
+        }
+        assert_eq!((calls.0.load(Ordering::Relaxed), sender.queue.deadline()), (0, None));
+        sender.packets.push_back(packet(&host));
+        assert_eq!((sender.burst(), calls.0.load(Ordering::Relaxed)), (0, 1));
+        assert!(sender.queue.deadline().is_some(), "nobody tells when there is a frame");
         assert_eq!(sender.queue.counters().tx_full, 1);
-        assert_eq!(calls.0.load(Ordering::Relaxed), 1, "he is called once, until he sleeps again");
-        assert!(sender.queue.deadline().is_some(), "nobody tells when there is room");
         host.burst();
-        assert_eq!(sender.burst(), 1, "he has looked");
-        drop(headers);
-        // Many small pieces of few frames, which lie in the memory already.
+        assert_eq!(sender.burst(), 1);
+    });
+}
+
+#[test]
+fn a_sender_has_a_bounded_number_of_pieces_out() {
+    in_namespace(|| {
+        pair(1);
+        let mut device = open("here");
+        let (mut host, mut sender) = (Host::new(&mut device, 0), Sender::new(&mut device, 1));
         let buffers = host.sends.buffers().unwrap();
         let mut frame = buffers.take(1_400).unwrap();
         frame.extend_from_slice(&host.datagram(&[Buffer::from(pattern(1_300))]).buffers()[0]).unwrap();
         frame.extend_from_slice(&pattern(1_300)).unwrap();
         let frame = frame.freeze();
-        host.settle(0);
-        sender.burst();
-        sender.packets.extend(std::iter::repeat_with(|| Packet::from(frame.clone())).take(more));
-        let mut sent = 0;
-        for _ in 0..100 {
-            sent += sender.burst();
-        }
+        sender.packets.extend(std::iter::repeat_with(|| Packet::from(frame.clone())).take(MAX_OUT + 100));
+        let sent: usize = (0..100).map(|_| sender.burst()).sum();
         assert_eq!((sent, sender.packets.len()), (MAX_OUT, 100));
         assert!(sender.queue.deadline().is_some());
         host.burst();
@@ -144,6 +160,117 @@ fn a_sender_waits_for_a_keeper_who_sleeps_and_calls_him() {
         host.settle(0);
         sender.burst();
         assert_eq!(buffers.counters().in_use_frames, 0);
+    });
+}
+
+#[test]
+fn what_a_sender_leaves_behind_is_nobodys_any_more() {
+    in_namespace(|| {
+        pair(1);
+        let mut device = open("here");
+        let mut host = Host::new(&mut device, 0);
+        let [mut first, mut second] = [1, 2].map(|shard| Sender::new(&mut device, shard));
+        let buffers = host.sends.buffers().unwrap();
+        let frame = |host: &Host| {
+            let mut frame = buffers.take(1_400).unwrap();
+            frame.extend_from_slice(&host.datagram(&[Buffer::from_static(b"last")]).buffers()[0]).unwrap();
+            frame.extend_from_slice(b"last").unwrap();
+            Packet::from(frame.freeze())
+        };
+        first.send(frame(&host));
+        host.settle(0);
+        first.burst();
+        assert_eq!(buffers.counters().in_use_frames, 0);
+        first.send(frame(&host));
+        drop(first);
+        host.settle(0);
+        // The mark of that frame must not be taken for that of another one's piece in it.
+        for _ in 0..100 {
+            second.send(frame(&host));
+            assert_eq!(buffers.counters().in_use_frames, 2);
+            host.settle(0);
+            second.burst();
+            assert_eq!(buffers.counters().in_use_frames, 1);
+        }
+    });
+}
+
+/// Wakes a thread.
+struct Bell(Thread);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn shards_send_beside_a_keeper_who_sleeps_when_nothing_comes() {
+    const EACH: u32 = 20_000;
+    in_namespace(|| {
+        pair(1);
+        let mut device = open("here");
+        let mut host = Host::new(&mut device, 0);
+        let kernel = kernel_socket();
+        kernel.set_nonblocking(true).unwrap();
+        let frames: Vec<Vec<u8>> = [b'a', b'b', b'c']
+            .map(|letter| {
+                let packet = host.datagram(&[Buffer::from(vec![letter; 300])]);
+                packet.buffers().iter().flat_map(|buffer| buffer.to_vec()).collect()
+            })
+            .into();
+        let senders = (1..).zip(frames).map(|(shard, frame)| {
+            let detached = device.take_sender(shard).expect("there is a queue");
+            thread::spawn(move || {
+                let mut sender = Sender::attach(detached);
+                let mut sent = 0;
+                while sent < EACH || sender.pool.counters().in_use_frames > 0 {
+                    if sender.packets.is_empty() && sent < EACH {
+                        sender.packets.extend((0..50).map(|_| Packet::from(Buffer::from(frame.clone()))));
+                        sent += 50;
+                    }
+                    if sender.burst() == 0 {
+                        thread::yield_now();
+                    }
+                }
+                assert_eq!(sender.queue.counters().tx_packets, EACH.into());
+            })
+        });
+        let senders: Vec<_> = senders.collect();
+        let waker = Waker::from(Arc::new(Bell(thread::current())));
+        let begin = Instant::now();
+        let (mut arrived, mut bytes) = (0, [0; 400]);
+        while senders.iter().any(|sender| !sender.is_finished()) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "somebody waits for ever");
+            host.burst();
+            host.arrived.clear();
+            host.queue.poll_ready(&mut Context::from_waker(&waker));
+            while let Ok(len) = kernel.recv(&mut bytes) {
+                assert!(len == 300 && bytes[..300].iter().all(|byte| *byte == bytes[0]), "a datagram of two");
+                arrived += 1;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        for sender in senders {
+            sender.join().expect("it has no failure");
+        }
+        assert!(arrived > 1_000, "{arrived}");
+    });
+}
+
+#[test]
+fn a_queue_has_so_many_beside_it() {
+    in_namespace(|| {
+        pair(2);
+        let mut device = open("here");
+        let _hosts = [0, 1].map(|queue| Host::new(&mut device, queue));
+        let senders: Vec<_> = (2..100).map_while(|shard| device.take_sender(shard)).collect();
+        assert_eq!(senders.len(), 2 * MAX_SENDERS);
+        // Each has frames, whatever others have.
+        for sender in senders.into_iter().map(Sender::attach) {
+            std::mem::forget(std::iter::from_fn(|| sender.pool.take()).take(400).collect::<Vec<_>>());
+            assert_eq!(sender.pool.counters().in_use_frames, 400);
+        }
     });
 }
 
@@ -191,10 +318,12 @@ fn an_interface_that_is_down_keeps_what_is_to_be_sent() {
         let until = sender.queue.deadline().expect("nobody tells when it is up again");
         ip("link set here up");
         meet(host.mac());
-        while kernel.set_read_timeout(Some(Duration::from_millis(20))).is_ok() && kernel.recv(&mut [0; 64]).is_err() {
+        kernel.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut tries = 0..500;
+        while kernel.recv(&mut [0; 64]).is_err() {
+            tries.next().expect("it comes when the interface is up again");
             sender.queue.rx_burst(until, &mut VecDeque::new(), 32).unwrap();
             sender.queue.tx_burst(until, &mut VecDeque::new()).unwrap();
-            sleep(Duration::from_millis(1));
         }
         assert!(matches!(sender.queue.poll_ready(&mut Context::from_waker(Waker::noop())), Readiness::Woken));
         ip("link del there");
@@ -205,7 +334,7 @@ fn an_interface_that_is_down_keeps_what_is_to_be_sent() {
 }
 
 #[test]
-fn nobody_sends_beside_a_queue_that_is_gone() {
+fn beside_a_queue_that_is_gone_nobody_begins_to_send() {
     in_namespace(|| {
         pair(1);
         let mut device = open("here");

@@ -16,7 +16,7 @@ impl Wake for Calls {
 fn marks_are_found_as_often_as_they_were_made() {
     let beside = Beside::new(8 * 2_048, 2_048);
     assert!(!beside.note(0), "there is nobody who could have sent it");
-    beside.has_senders.store(true, Ordering::Relaxed);
+    beside.expect_senders();
     assert!(!beside.note(8 * 2_048) && !beside.note(u64::MAX), "it is not in the memory");
     assert!(beside.note(2_048) && beside.note(4_095) && beside.note(0));
     // Where in the frame it was does not matter.
@@ -36,7 +36,7 @@ fn a_keeper_is_called_once_each_time_that_he_sleeps() {
     assert!(!beside.keep(&cx), "nobody could call");
     beside.call();
     assert_eq!(calls.0.load(Ordering::Relaxed), 0);
-    beside.has_senders.store(true, Ordering::Relaxed);
+    beside.expect_senders();
     for round in 1..4 {
         assert!(beside.keep(&cx) && beside.keep(&cx));
         beside.call();
