@@ -27,6 +27,13 @@ pub trait Device: fmt::Debug + Send {
     /// # Errors
     /// When there is no such queue, or it was taken before.
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError>;
+
+    /// Takes an end for a shard that has no queue, `shard` being its number, if the device has such ends, and another one: it sends, by the memory of
+    /// the queue whose number is the remainder of the shard's by that of queues, and receives nothing.
+    fn take_sender(&mut self, shard: usize) -> Option<DetachedQueue> {
+        let _ = shard;
+        None
+    }
 }
 
 /// Why a queue can't be had.
@@ -250,7 +257,7 @@ pub struct Counters {
     /// Packets that were dropped because the device could not take them: its link is down, it has no memory, its ring is full
     /// and does not hold back.
     pub tx_dropped: u64,
-    /// How often the ring was full, so that packets were left behind.
+    /// How often there was no room, in the ring or for copies, so that packets were left behind.
     pub tx_full: u64,
     /// Packets that were copied to be received, since the device has them in memory that is not the shard's.
     pub rx_copies: u64,

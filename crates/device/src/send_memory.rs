@@ -64,13 +64,13 @@ impl fmt::Debug for SendMemory {
 }
 
 /// A share of a memory: so many bytes of it may be out.
-struct Share {
+pub(crate) struct Share {
     memory: Arc<dyn SlabMemory>,
     left_bytes: AtomicUsize,
 }
 
 impl Share {
-    fn of(memory: &Arc<dyn SlabMemory>, bytes: usize) -> Arc<dyn SlabMemory> {
+    pub(crate) fn of(memory: &Arc<dyn SlabMemory>, bytes: usize) -> Arc<dyn SlabMemory> {
         Arc::new(Self { memory: Arc::clone(memory), left_bytes: AtomicUsize::new(bytes) })
     }
 }

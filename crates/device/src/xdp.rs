@@ -3,6 +3,7 @@
 mod addresses;
 mod assembler;
 mod attached;
+mod beside;
 mod bpf;
 mod chunks;
 mod flow_hash;
@@ -16,6 +17,7 @@ mod posting;
 mod queue;
 mod ring;
 mod segments;
+mod sending;
 mod socket;
 mod steering;
 
@@ -30,20 +32,27 @@ use sunstar_wire::MacAddr;
 use crate::capabilities::{Capabilities, MAX_LINK_HEADER_BYTES, Offloads};
 use crate::netdevice::{Control, beside};
 use crate::queue::{DetachedQueue, Device, DeviceMemory, Queue, TakeError};
-use crate::send_memory::SendMemory;
+use crate::send_memory::{SendMemory, Share};
 use crate::shared_memory::SharedMemory;
 pub use addresses::XdpAddresses;
 use attached::Attached;
+use beside::{Beside, Sender};
 use bpf::Mode;
 use chunks::HEADROOM_BYTES;
 use group::{Copies, GroupSocket};
 use kernel_watch::{KernelWatch, LinkState, warn_of_port};
 pub use options::{MAX_XDP_ADDRESSES, MAX_XDP_PORT_RANGES, MAX_XDP_QUEUES, XdpError, XdpMac, XdpOptions, XdpPorts};
 use queue::{Parts, XdpQueue};
-use socket::Socket;
+use socket::{Neighbour, Rings, Socket};
 
 /// Frames are of the first of these sizes into which the longest packet fits. The kernel knows powers of two, from 2,048 to a page.
 const CHUNK_BYTES: [u32; 2] = [2_048, 4_096];
+
+/// So many shards may send beside a queue; more would share the ring that tells what was sent, and each has memory of its own there.
+const MAX_SENDERS: usize = 8;
+
+/// The memory of each of those, for what lies elsewhere and is copied to be sent.
+const SENDER_BYTES: usize = SLAB_BYTES;
 
 /// Memory of each queue for headers, and for what applications send from where it lies.
 const HEADER_BYTES: usize = 4 << 20;
@@ -69,6 +78,10 @@ const BUFFER_BYTES: usize = 16 << 20;
 /// Each queue of the interface has a socket, and hears only what comes by its own. So all that receive should be taken: what comes for the stack by
 /// another one is lost. If the driver tells by which hash the interface chooses a queue, the device tells it
 /// ([`Capabilities::rss`]), as it is when the device is opened.
+///
+/// Shards beyond the queues send by sockets of their own, which share the memory of a queue ([`Device::take_sender`]); of what the kernel has
+/// sent, and where it is to receive, it speaks with the queue's shard alone. So do up to eight for each queue, and where the kernel copies only
+/// with versions that tell whose packets it has sent: not with 6.6 to 6.17.
 pub struct Xdp {
     name: String,
     capabilities: Capabilities,
@@ -78,6 +91,17 @@ pub struct Xdp {
     frames: usize,
     /// Those that are not taken.
     queues: Vec<Option<Parts>>,
+    /// What shards have of each of them, those included that send beside it.
+    places: Vec<Place>,
+}
+
+/// What all have who send by a queue.
+struct Place {
+    neighbour: Neighbour,
+    beside: Arc<Beside>,
+    sends: SendMemory,
+    /// How many send beside the queue.
+    senders: usize,
 }
 
 impl Xdp {
@@ -127,12 +151,16 @@ impl Xdp {
         })?;
         let mut group = Some((group, watch));
         let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
-        let mut opened = Vec::new();
+        let (mut opened, mut places) = (Vec::new(), Vec::new());
         for queue in 0..queues {
-            let socket = open_socket(options, index, queue, chunk_bytes, &attached)?;
+            let (socket, rings, neighbour) = open_socket(options, index, queue, chunk_bytes, &attached)?;
             let attached = Arc::clone(&attached);
             let chunk_bytes = chunk_bytes as usize;
-            opened.push(Some(Parts { socket, group: group.take(), attached, chunk_bytes, checksum }));
+            let beside = Beside::new(socket.memory.len(), chunk_bytes);
+            let frames: Arc<dyn SlabMemory> = socket.memory.clone();
+            let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, chunk_bytes);
+            places.push(Place { neighbour, beside: Arc::clone(&beside), sends, senders: 0 });
+            opened.push(Some(Parts { socket, rings, beside, group: group.take(), attached, chunk_bytes, checksum }));
         }
         let is_zero_copy = opened.iter().flatten().all(|parts| parts.socket.is_zero_copy);
         tell(name, queues, is_zero_copy, attached.mode, mac);
@@ -142,8 +170,16 @@ impl Xdp {
         let rss = if queues > 1 { flow_hash::read(&control, name, queues) } else { None };
         let rx = Offloads { checksum: options.ignores_checksums, ..Offloads::NONE };
         let capabilities = Capabilities { mac, mtu_bytes, queues, tx: Offloads::NONE, rx, rss };
-        let (chunk_bytes, frames) = (chunk_bytes as usize, options.frames);
-        Ok(Self { name: name.clone(), capabilities, kernel_mac, addresses, chunk_bytes, frames, queues: opened })
+        Ok(Self {
+            name: name.clone(),
+            capabilities,
+            kernel_mac,
+            addresses,
+            chunk_bytes: chunk_bytes as usize,
+            frames: options.frames,
+            queues: opened,
+            places,
+        })
     }
 
     /// The kernel's own address at the interface.
@@ -154,6 +190,16 @@ impl Xdp {
     /// Where the stack's IP addresses are to be told, if its hardware address is the kernel's; nothing comes for others.
     pub fn addresses(&self) -> Option<XdpAddresses> {
         self.addresses.clone()
+    }
+
+    /// What an end at a queue has, with so many frames at most, of that memory.
+    fn memory(&self, sends: &SendMemory, frames: Arc<dyn SlabMemory>, limit_frames: usize) -> DeviceMemory {
+        let options = PoolOptions {
+            frame_bytes: self.chunk_bytes - HEADROOM_BYTES,
+            headroom_bytes: HEADROOM_BYTES,
+            limit_frames,
+        };
+        DeviceMemory { frames, options: Some(options), sends: sends.clone() }
     }
 }
 
@@ -190,23 +236,25 @@ fn open_socket(
     queue: usize,
     chunk_bytes: u32,
     attached: &Attached,
-) -> Result<Socket, XdpError> {
+) -> Result<(Socket, Rings, Neighbour), XdpError> {
     let name = || options.name.clone();
     let system = |what, error| XdpError::System { name: name(), what, error };
     let number = u32::try_from(queue).map_err(|error| system("counting queues", io::Error::other(error)))?;
     // The pool takes memory in slabs.
     let frames = (options.frames * chunk_bytes as usize).next_multiple_of(SLAB_BYTES) * 17 / 16 + SLAB_BYTES;
-    let bytes = frames + HEADER_BYTES + BUFFER_BYTES;
+    let bytes = frames + HEADER_BYTES + BUFFER_BYTES + MAX_SENDERS * SENDER_BYTES;
     let memory = SharedMemory::new(bytes).map_err(|error| system("memory for frames", io::Error::other(error)))?;
     let copies = attached.mode == Mode::Generic;
-    let socket = Socket::open(index, number, memory, chunk_bytes, copies).map_err(|(what, error)| match error {
+    let opened = Socket::open(index, number, memory, chunk_bytes, copies);
+    let (socket, rings) = opened.map_err(|(what, error)| match error {
         Errno::BUSY => XdpError::QueueBusy { name: name(), queue },
         Errno::PERM => XdpError::Permission { name: name(), what: "use AF_XDP at", error: error.into() },
         _ => system(what, error.into()),
     })?;
     let added = attached.sockets.put_socket(number, &socket);
     added.map_err(|error| system("giving the socket its frames", error))?;
-    Ok(socket)
+    let neighbour = socket.neighbour(index, number);
+    Ok((socket, rings, neighbour))
 }
 
 impl Device for Xdp {
@@ -220,21 +268,32 @@ impl Device for Xdp {
 
     fn take_queue(&mut self, index: usize) -> Result<DetachedQueue, TakeError> {
         let queues = self.queues.len();
-        let place = self.queues.get_mut(index).ok_or(TakeError::NoSuchQueue { index, queues })?;
-        let parts = place.take().ok_or(TakeError::Taken { index })?;
-        let options = PoolOptions {
-            frame_bytes: self.chunk_bytes - HEADROOM_BYTES,
-            headroom_bytes: HEADROOM_BYTES,
-            limit_frames: self.frames,
-        };
-        let frames: Arc<dyn SlabMemory> = parts.socket.memory.clone();
-        let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, self.chunk_bytes);
-        let memory = DeviceMemory { frames, options: Some(options), sends };
+        let none = TakeError::NoSuchQueue { index, queues };
+        let parts = self.queues.get_mut(index).ok_or(none)?.take().ok_or(TakeError::Taken { index })?;
+        let place = self.places.get(index).ok_or(none)?;
+        let memory = self.memory(&place.sends, place.neighbour.memory().clone(), self.frames);
         let capabilities = self.capabilities.clone();
         let queue = DetachedQueue::new(move |pool| {
             XdpQueue::new(parts, capabilities, pool).map(|queue| -> Box<dyn Queue> { Box::new(queue) })
         });
         Ok(queue.with_memory(memory))
+    }
+
+    fn take_sender(&mut self, shard: usize) -> Option<DetachedQueue> {
+        let at = shard.checked_rem(self.places.len())?;
+        let place = self.places.get_mut(at).filter(|place| place.senders < MAX_SENDERS)?;
+        let socket = place.neighbour.open().inspect_err(|(what, error)| {
+            log::warn!("xdp:{}: from shard {shard} on, others send for shards: {what}: {error}", self.name);
+        });
+        let socket = socket.ok().flatten()?;
+        place.senders += 1;
+        place.beside.expect_senders();
+        let (beside, sends) = (Arc::clone(&place.beside), place.sends.clone());
+        let frames: Arc<dyn SlabMemory> = place.neighbour.memory().clone();
+        let memory = self.memory(&sends, Share::of(&frames, SENDER_BYTES), SENDER_BYTES / self.chunk_bytes);
+        let capabilities = self.capabilities.clone();
+        let queue = DetachedQueue::new(move |pool| Ok(Box::new(Sender::new(socket, beside, capabilities, pool))));
+        Some(queue.with_memory(memory))
     }
 }
 

@@ -68,17 +68,7 @@ impl Capture {
     /// What records the packets of queue `queue` of an interface, of those that the file was created with the one at this place. It goes
     /// to that queue's shard.
     pub fn recorder(&self, interface: u32, queue: u32) -> Recorder {
-        Recorder {
-            options: self.options,
-            interface,
-            queue,
-            sender: self.sender.clone(),
-            chunk: Vec::new(),
-            flush_at: None,
-            lost: 0,
-            recorded: 0,
-            copies: CopyCounter::default(),
-        }
+        Recorder::new(self.options, interface, queue, self.sender.clone())
     }
 
     /// Waits until all that recorders have handed over is written. What they have not, they lose and count: drop the queues first.
@@ -129,6 +119,25 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    fn new(options: CaptureOptions, interface: u32, queue: u32, sender: SyncSender<Message>) -> Self {
+        Self {
+            options,
+            interface,
+            queue,
+            sender,
+            chunk: Vec::new(),
+            flush_at: None,
+            lost: 0,
+            recorded: 0,
+            copies: CopyCounter::default(),
+        }
+    }
+
+    /// What records the packets that another shard sends by the same queue.
+    pub fn another(&self) -> Self {
+        Self::new(self.options, self.interface, self.queue, self.sender.clone())
+    }
+
     /// How many packets are in the file, or on their way there.
     pub const fn recorded(&self) -> u64 {
         self.recorded

@@ -102,7 +102,8 @@ fn setup(options: CaptureOptions, ring_packets: usize) -> Setup {
     let path = folder.path().join("capture.pcapng");
     let capture = Capture::create(&path, &["other", "link0"], options).unwrap();
     let (here, there) = link(LinkOptions { ring_packets, ..LinkOptions::default() });
-    let there = Pcap::new(there, capture.recorder(1, 3));
+    // As a shard has it that sends by another one's queue.
+    let there = Pcap::new(there, capture.recorder(1, 3).another());
     Setup { _folder: folder, path, capture, here, there }
 }
 

@@ -122,6 +122,11 @@ impl Chunks {
         true
     }
 
+    /// Whether the kernel has anything to send from.
+    pub(super) fn is_sending(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, Chunk::Sent { .. }))
+    }
+
     /// Leaves all that the kernel has to it for ever.
     pub(super) fn forget(&mut self) {
         mem::forget(mem::take(&mut self.states));

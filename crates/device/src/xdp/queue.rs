@@ -2,36 +2,32 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use sunstar_executor::Instant;
-use sunstar_packet::{Buffer, BufferMut, Checksum, Packet, Pool, prefetch};
+use sunstar_packet::{BufferMut, Checksum, Packet, Pool, prefetch};
 
 use super::attached::Attached;
+use super::beside::Beside;
 use super::chunks::Chunks;
 use super::group::{Both, GroupSocket, Received};
 use super::kernel_watch::KernelWatch;
-use super::pieces;
 use super::posting::Posting;
-use super::ring::{MORE, Piece};
-use super::socket::Socket;
+use super::ring::MORE;
+use super::sending::{Flushed, Left, Means, Sending, flush};
+use super::socket::{Rings, Socket};
 use crate::capabilities::Capabilities;
 use crate::queue::{AttachError, Counters, Queue, QueueError, Readiness};
 
 /// How long a queue waits that found no frame, or whose packets the kernel does not take: nobody tells when to go on.
-const RETRY_WAIT: Duration = Duration::from_millis(1);
+pub(super) const RETRY_WAIT: Duration = Duration::from_millis(1);
 
 /// How often an interface that is down is looked at: nobody tells when it is up again, or deleted.
-const DOWN_WAIT: Duration = Duration::from_millis(100);
-
-/// What is shorter is copied beside what must be: that costs less than one more piece.
-const MIN_PIECE_BYTES: usize = 256;
+pub(super) const DOWN_WAIT: Duration = Duration::from_millis(100);
 
 /// After so many bursts a queue that has waited no longer does: its shard is awake and looks by itself. Shards that sleep soon after each packet
 /// are spared two system calls.
@@ -47,6 +43,9 @@ const HEADERS_BYTES: usize = 128;
 /// What a queue is made of when it comes to its shard.
 pub(super) struct Parts {
     pub(super) socket: Socket,
+    pub(super) rings: Rings,
+    /// Who sends by other sockets of the same queue.
+    pub(super) beside: Arc<Beside>,
     /// On the first one.
     pub(super) group: Option<(GroupSocket, KernelWatch)>,
     pub(super) attached: Arc<Attached>,
@@ -59,16 +58,15 @@ pub(super) struct Parts {
 pub(super) struct XdpQueue {
     /// Is closed before the frames go.
     socket: Socket,
+    rings: Rings,
     chunks: Chunks,
+    beside: Arc<Beside>,
     posting: Posting,
     group: Option<(GroupSocket, KernelWatch, Both)>,
     capabilities: Capabilities,
     checksum: Checksum,
     pool: Rc<Pool>,
-    /// The pieces of the packet that is being sent; empty between calls.
-    pieces: Vec<Buffer>,
-    /// Whether something was copied behind the headers of the packet that is sent next, where it lies from then on.
-    is_joined: bool,
+    sending: Sending,
     /// Whether the last burst left packets behind.
     is_full: bool,
     /// Whether the rest of a packet that was too long for a frame is still to come.
@@ -86,19 +84,9 @@ pub(super) struct XdpQueue {
     _attached: Arc<Attached>,
 }
 
-/// What came of an attempt to send.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Put {
-    Done,
-    /// The ring is full.
-    Full,
-    /// There is no frame to copy to.
-    NoFrame,
-}
-
 impl XdpQueue {
     pub(super) fn new(parts: Parts, capabilities: Capabilities, pool: Rc<Pool>) -> Result<Self, AttachError> {
-        let Parts { socket, group, attached, chunk_bytes, checksum } = parts;
+        let Parts { socket, rings, beside, group, attached, chunk_bytes, checksum } = parts;
         let group = match group {
             Some((group, watch)) => {
                 let both = Both::new(&group, &watch).map_err(|_| AttachError::NoDescriptor)?;
@@ -109,14 +97,15 @@ impl XdpQueue {
         let chunks = Chunks::new(Arc::clone(&socket.memory), chunk_bytes);
         let mut queue = Self {
             socket,
+            rings,
             chunks,
+            beside,
             posting: Posting::new(),
             group,
             capabilities,
             checksum,
             pool,
-            pieces: Vec::with_capacity(pieces::MOST),
-            is_joined: false,
+            sending: Sending::new(),
             is_full: false,
             is_within: false,
             spare: None,
@@ -141,37 +130,37 @@ impl XdpQueue {
     /// Has the kernel receive into a frame, for which there is room.
     fn post(&mut self, frame: BufferMut) -> Result<(), BufferMut> {
         let address = self.chunks.post(frame)?;
-        self.socket.fill.push(address);
+        self.rings.fill.push(address);
         Ok(())
     }
 
     /// Gives the kernel frames to receive into, as many as should wait.
     fn refill(&mut self, now: Instant) {
-        let waiting = self.socket.fill.waiting();
+        let waiting = self.rings.fill.waiting();
         let wanted = self.posting.target(waiting).saturating_sub(waiting);
-        for _ in 0..self.socket.fill.room(wanted).min(wanted) {
+        for _ in 0..self.rings.fill.room(wanted).min(wanted) {
             let Some(frame) = self.pool.take() else { break };
             if self.post(frame).is_err() {
                 break;
             }
         }
-        self.socket.fill.publish();
+        self.rings.fill.publish();
         if self.chunks.posted() == 0 {
             self.counters.rx_no_frames += 1;
             self.retry_after(now, RETRY_WAIT);
         }
-        if self.socket.fill.needs_wakeup() {
+        if self.rings.fill.needs_wakeup() {
             self.socket.kick_rx();
         }
     }
 
     /// Takes back what was sent.
     fn reap(&mut self) {
-        while let Some(address) = self.socket.completion.pop() {
-            let is_known = self.chunks.sent(address);
+        while let Some(address) = self.rings.completion.pop() {
+            let is_known = self.chunks.sent(address) || self.beside.note(address);
             debug_assert!(is_known, "the kernel has sent what it was told to");
         }
-        self.socket.completion.release();
+        self.rings.completion.release();
     }
 
     /// Receives what came for everybody; answers how many packets.
@@ -222,126 +211,16 @@ impl XdpQueue {
 
     /// Looks whether an interface that was down is up again, or gone.
     fn look_again(&mut self, now: Instant) -> Result<(), QueueError> {
-        match self.socket.kick() {
-            Err(Errno::NXIO) => Err(QueueError::Gone),
-            Err(Errno::NETDOWN) => {
-                self.retry_after(now, DOWN_WAIT);
-                Ok(())
-            }
-            _ => {
-                self.is_down = false;
-                Ok(())
-            }
+        self.is_down = !self.socket.is_up()?;
+        if self.is_down {
+            self.retry_after(now, DOWN_WAIT);
         }
+        Ok(())
     }
 
     fn retry_after(&mut self, now: Instant, wait: Duration) {
         let at = now + wait;
         self.retry_at = Some(self.retry_at.map_or(at, |other| other.min(at)));
-    }
-
-    /// Puts a packet, which the device can send, into the ring.
-    fn put(&mut self, packet: &mut Packet) -> Put {
-        if self.socket.tx.room(1) == 0 {
-            return Put::Full;
-        }
-        let joined = packet.join_short(MIN_PIECE_BYTES, |buffer| self.chunks.has(buffer));
-        self.counters.tx_copied_bytes += joined as u64;
-        self.is_joined |= joined > 0;
-        let put = match self.cut(packet) {
-            Some(copied) => self.put_pieces(copied),
-            None => Put::NoFrame,
-        };
-        self.pieces.clear();
-        put
-    }
-
-    /// Puts the pieces of a packet into the ring, for which so many bytes were copied.
-    fn put_pieces(&mut self, copied: usize) -> Put {
-        let count = u32::try_from(self.pieces.len()).unwrap_or(u32::MAX);
-        if self.socket.tx.room(count) < count {
-            return Put::Full;
-        }
-        let mut left = self.pieces.len();
-        for buffer in self.pieces.drain(..) {
-            left -= 1;
-            let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-            let address = self.chunks.send(buffer).expect("pieces are of this memory, and nobody receives into them");
-            let options = if left > 0 { MORE } else { 0 };
-            self.socket.tx.push(Piece { address, len, options });
-        }
-        let was_joined = std::mem::take(&mut self.is_joined);
-        self.counters.tx_copies += u64::from(copied > 0 || was_joined);
-        self.counters.tx_copied_bytes += copied as u64;
-        Put::Done
-    }
-
-    /// Makes pieces of a packet: buffers in this memory, as they are, and copies of others. Answers how many bytes were copied; `None` if
-    /// there is no frame for them.
-    fn cut(&mut self, packet: &Packet) -> Option<usize> {
-        let buffers = packet.buffers();
-        let takes_pieces = self.takes_pieces(buffers);
-        let mut copy: Option<BufferMut> = None;
-        let mut copied = 0;
-        for (place, buffer) in buffers.iter().enumerate() {
-            let goes_along = copy.is_some() && buffer.len() < MIN_PIECE_BYTES;
-            if takes_pieces && !goes_along && self.is_direct(buffers, place) {
-                self.pieces.extend(copy.take().map(BufferMut::freeze));
-                let mut rest = buffer.clone();
-                while !rest.is_empty() {
-                    self.pieces.push(self.chunks.split_piece(&mut rest));
-                }
-                continue;
-            }
-            if copy.is_none() {
-                copy = Some(self.pool.take()?);
-            }
-            copy.as_mut()?.extend_from_slice(buffer).ok()?;
-            copied += buffer.len();
-        }
-        self.pieces.extend(copy.map(BufferMut::freeze));
-        Some(copied)
-    }
-
-    /// Whether a buffer can be a piece of its own: it lies in this memory, and is not short and before what must be copied.
-    fn is_direct(&self, buffers: &[Buffer], place: usize) -> bool {
-        let [buffer, behind @ ..] = &buffers[place..] else { return false };
-        self.chunks.has(buffer)
-            && (buffer.len() >= MIN_PIECE_BYTES || behind.first().is_none_or(|next| self.chunks.has(next)))
-    }
-
-    /// Whether the kernel takes as many pieces as a packet may be, with copies between those that can be sent as they lie.
-    fn takes_pieces(&self, buffers: &[Buffer]) -> bool {
-        let pieces = |place| self.is_direct(buffers, place).then(|| self.chunks.pieces(&buffers[place]));
-        pieces::count((0..buffers.len()).map(pieces)) <= self.socket.max_pieces
-    }
-
-    /// Has the kernel send what is in the ring.
-    fn flush(&mut self, now: Instant) -> Result<(), QueueError> {
-        loop {
-            let waiting = self.socket.tx.waiting();
-            if waiting == 0 || !self.socket.tx.needs_wakeup() {
-                return Ok(());
-            }
-            match self.socket.kick() {
-                Ok(()) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS) => {}
-                Err(Errno::NXIO) => return Err(QueueError::Gone),
-                Err(Errno::NETDOWN) => {
-                    self.is_down = true;
-                    self.retry_after(now, DOWN_WAIT);
-                    return Ok(());
-                }
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-            // A device that has the frames itself goes on by itself. Else the kernel takes some at a time.
-            if self.socket.is_zero_copy {
-                return Ok(());
-            }
-            if self.socket.tx.waiting() == waiting {
-                self.retry_after(now, RETRY_WAIT);
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -358,7 +237,7 @@ impl Queue for XdpQueue {
         let max_by_ring = max.saturating_sub(usize::from(is_turn_of_group));
         let mut count = 0;
         while count < max_by_ring
-            && let Some(piece) = self.socket.rx.pop()
+            && let Some(piece) = self.rings.rx.pop()
         {
             let buffer = self.chunks.received(piece.address, piece.len);
             let has_more = piece.options & MORE != 0;
@@ -380,7 +259,7 @@ impl Queue for XdpQueue {
                 _ => self.counters.rx_malformed += 1,
             }
         }
-        self.socket.rx.release();
+        self.rings.rx.release();
         let asks_group = is_turn_of_group || count == 0 || self.is_starved;
         let result = if asks_group { self.receive_group(now, out, max - count) } else { Ok(0) };
         self.refill(now);
@@ -399,40 +278,39 @@ impl Queue for XdpQueue {
     }
 
     fn tx_burst(&mut self, now: Instant, packets: &mut VecDeque<Packet>) -> Result<usize, QueueError> {
-        self.is_full = false;
         self.reap();
-        let mut count = 0;
-        while let Some(packet) = packets.front_mut() {
-            let len = packet.len() as u64;
-            if self.capabilities.check(packet).is_err() {
-                self.counters.tx_refused += 1;
-            } else {
-                match self.put(packet) {
-                    Put::Done => {
-                        self.counters.tx_packets += 1;
-                        self.counters.tx_bytes += len;
-                    }
-                    put => {
-                        self.is_full = put == Put::Full;
-                        self.counters.tx_full += 1;
-                        if put == Put::NoFrame {
-                            self.retry_after(now, RETRY_WAIT);
-                        }
-                        break;
-                    }
-                }
-            }
-            packets.pop_front();
-            count += 1;
+        let mut means = Means {
+            socket: &mut self.socket,
+            chunks: &mut self.chunks,
+            pool: &self.pool,
+            capabilities: &self.capabilities,
+            counters: &mut self.counters,
+            limit: usize::MAX,
+            out: None,
+        };
+        let (count, left) = self.sending.put_all(&mut means, packets);
+        self.is_full = left == Left::Full;
+        if left == Left::NoFrame {
+            self.retry_after(now, RETRY_WAIT);
         }
-        self.socket.tx.publish();
-        self.flush(now)?;
+        match flush(&self.socket)? {
+            Flushed::Done => {}
+            Flushed::Refused => self.retry_after(now, RETRY_WAIT),
+            Flushed::Down => {
+                self.is_down = true;
+                self.retry_after(now, DOWN_WAIT);
+            }
+        }
         Ok(count)
     }
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Readiness<'_> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Readiness<'_> {
         let writable = self.is_full && !self.is_down;
         self.bursts = 0;
+        if self.beside.keep(cx) {
+            // Who has sent beside this queue may have called before.
+            self.reap();
+        }
         let Some((.., both)) = &mut self.group else {
             return Readiness::Descriptor { fd: self.socket.as_fd(), readable: true, writable };
         };
@@ -461,8 +339,10 @@ impl Queue for XdpQueue {
 
 impl Drop for XdpQueue {
     fn drop(&mut self) {
-        // A socket of copies is rid of its frames when it is closed. A device that has them itself is told later, and may write until then.
-        if self.socket.is_zero_copy {
+        // A socket of copies is rid of its frames when it is closed, but for what a device is sending from where it lies. One that has all of them
+        // is told later, and may write until then.
+        self.reap();
+        if self.socket.is_zero_copy || self.chunks.is_sending() {
             self.chunks.forget();
         }
     }

@@ -1,6 +1,7 @@
 //! AF_XDP at one end of a pair of virtual interfaces, with the kernel at the other end, each in a network namespace of its own.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod beside;
 mod errors;
 mod logged;
 #[path = "../tap/namespace.rs"]

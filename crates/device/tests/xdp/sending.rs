@@ -12,7 +12,7 @@ use crate::{kernel_socket, pattern};
 const HEADERS_BYTES: u64 = 42;
 
 /// A datagram as the stack makes it: its headers in the device's memory, with room behind them.
-fn datagram(host: &Host, headers: &Pool, payload: &[Buffer]) -> Packet {
+pub(crate) fn datagram(host: &Host, headers: &Pool, payload: &[Buffer]) -> Packet {
     let mut buffers = host.datagram(payload).into_buffers();
     let mut frame = headers.take().unwrap();
     frame.extend_from_slice(&buffers.next().unwrap()).unwrap();

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sunstar_device::{
-    Capabilities, Capture, CaptureOptions, DetachedQueue, Fault, Indirection, Pcap, Queue, Recorder, SendMemory,
-    SharedMemory, Trace, VhostUserFront, XdpAddresses, split,
+    Capabilities, Capture, CaptureOptions, DetachedQueue, Device, Fault, Indirection, Pcap, Queue, Recorder,
+    SendMemory, SharedMemory, Trace, VhostUserFront, XdpAddresses, split,
 };
 use sunstar_executor::{Instant, ShardId, current, local, submit_to};
 use sunstar_native::{
@@ -45,6 +45,8 @@ pub(crate) struct Opened {
 struct OpenedDevice {
     /// With the kind before it.
     name: String,
+    device: Box<dyn Device>,
+    /// Its queues, and behind them what shards have that have no queue.
     parts: Vec<Part>,
     /// Where what is sent by its queues should lie, of each if that matters.
     sends: Vec<SendMemory>,
@@ -52,7 +54,20 @@ struct OpenedDevice {
     interfaces: Vec<usize>,
     /// Where it is to be told of the addresses that the stack has there, if it wants to know.
     addresses: Option<XdpAddresses>,
-    capabilities: Capabilities,
+}
+
+impl OpenedDevice {
+    /// Adds what shards have that have no queue, if the device has such; `index` is the first number that no queue has.
+    fn add_senders(&mut self, shards: usize, index: &mut u32) {
+        let queues = self.parts.len();
+        for shard in queues..shards {
+            let Some(queue) = self.device.take_sender(shard) else { return };
+            let beside = self.parts.get(shard % queues).and_then(|part| part.recorder.as_ref());
+            let recorder = beside.map(Recorder::another);
+            self.parts.push(Part { index: *index, queue, recorder });
+            *index += 1;
+        }
+    }
 }
 
 /// A queue on its way to its shard.
@@ -95,8 +110,7 @@ impl Plan {
                 parts.push(Part { index, queue, recorder });
                 index += 1;
             }
-            let (name, capabilities) = (kind.to_string(), device.capabilities().clone());
-            opened.push(OpenedDevice { name, parts, sends, interfaces, addresses, capabilities });
+            opened.push(OpenedDevice { name: kind.to_string(), device, parts, sends, interfaces, addresses });
         }
         Ok(Opened { plan: self, devices: opened, capture })
     }
@@ -138,7 +152,7 @@ fn capture(path: &Path, interfaces: &[&str]) -> io::Result<Capture> {
 
 /// A shard's part of a device.
 struct End {
-    /// None if the shard has no queue of it.
+    /// None if the shard has no queue of it, and sends by another shard's.
     part: Option<Part>,
     /// Of the shard's queue, or of that which sends for it.
     sends: Option<SendMemory>,
@@ -176,7 +190,7 @@ impl Opened {
             }
         }
         let (free_tcp, free_udp) = plan.free_ports().unwrap_or_default();
-        let rss = told_by_all(devices.iter().map(|device| device.capabilities.rss.clone()));
+        let rss = told_by_all(devices.iter().map(|device| device.device.capabilities().rss.clone()));
         let told = rss.clone().map(|rss| rss.indirection);
         let spread = (shards > 1).then(|| Spread::with_options(SpreadOptions { rss, free_tcp, free_udp }));
         if let (Some(indirection), Some(spread)) = (told, &spread) {
@@ -190,7 +204,11 @@ impl Opened {
                 shared[*at] = spread.as_ref().map(|spread| spread.add_device(parts.len()));
             }
         }
-        devices.iter_mut().for_each(|device| device.parts.reverse());
+        let mut index = devices.iter().flat_map(|device| &device.parts).map(|part| part.index + 1).max().unwrap_or(0);
+        for device in &mut devices {
+            device.add_senders(shards, &mut index);
+            device.parts.reverse();
+        }
         // The first shard has a queue of each, and shows what the others' ends can do.
         let mut known: Vec<Option<Capabilities>> = vec![None; plan.interfaces.len()];
         for shard in ShardId::all(shards) {

@@ -11,7 +11,7 @@ fn who_asks_at_the_last_moment_can_confirm() {
     let (mut two, listener) = Two::listening(Limits::DEFAULT, 8);
     let client = two.connect();
     let (flow, syn) = two.stacks[0].poll_transmit(two.now, 1_000).expect("it asks");
-    let syn = || Segment { header: syn.header.clone(), ..Segment::default() };
+    let syn = || Segment { header: syn.header, ..Segment::default() };
     two.stacks[1].handle_segment(two.now, flow, syn());
     // All answers are lost.
     let last = two.now + Duration::from_millis(62_900);
