@@ -149,20 +149,8 @@ impl Xdp {
             Some(libc::EPERM) => XdpError::Permission { name: name.clone(), what: "receive packets of", error },
             _ => system("receiving what is for everybody")(error),
         })?;
-        let mut group = Some((group, watch));
-        let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
-        let (mut opened, mut places) = (Vec::new(), Vec::new());
-        for queue in 0..queues {
-            let (socket, rings, neighbour) = open_socket(options, index, queue, chunk_bytes, &attached)?;
-            let attached = Arc::clone(&attached);
-            let chunk_bytes = chunk_bytes as usize;
-            let beside = Beside::new(socket.memory.len(), chunk_bytes);
-            let frames: Arc<dyn SlabMemory> = socket.memory.clone();
-            let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, chunk_bytes);
-            places.push(Place { neighbour, beside: Arc::clone(&beside), sends, senders: 0 });
-            opened.push(Some(Parts { socket, rings, beside, group: group.take(), attached, chunk_bytes, checksum }));
-        }
-        let is_zero_copy = opened.iter().flatten().all(|parts| parts.socket.is_zero_copy);
+        let (opened, places) = open_queues(options, (index, queues), chunk_bytes, &attached, (group, watch))?;
+        let is_zero_copy = opened.iter().all(|parts| parts.socket.is_zero_copy);
         tell(name, queues, is_zero_copy, attached.mode, mac);
         if let Some(ports) = ports {
             kernel_ports::warn(name, ports);
@@ -177,7 +165,7 @@ impl Xdp {
             addresses,
             chunk_bytes: chunk_bytes as usize,
             frames: options.frames,
-            queues: opened,
+            queues: opened.into_iter().map(Some).collect(),
             places,
         })
     }
@@ -227,6 +215,29 @@ const fn room(chunk_bytes: u32) -> usize {
 /// The size of frames for packets of an MTU.
 fn chunk_bytes(mtu_bytes: usize) -> Option<u32> {
     CHUNK_BYTES.into_iter().find(|bytes| room(*bytes) >= mtu_bytes + MAX_LINK_HEADER_BYTES)
+}
+
+/// Opens the queues, of which the first one has what is for everybody, with what there is for those who send beside them.
+fn open_queues(
+    options: &XdpOptions,
+    (index, queues): (u32, usize),
+    chunk_bytes: u32,
+    attached: &Arc<Attached>,
+    group: (GroupSocket, KernelWatch),
+) -> Result<(Vec<Parts>, Vec<Place>), XdpError> {
+    let checksum = if options.ignores_checksums { Checksum::Verified } else { Checksum::default() };
+    let mut group = Some(group);
+    let (mut opened, mut places) = (Vec::new(), Vec::new());
+    for queue in 0..queues {
+        let (socket, rings, neighbour) = open_socket(options, index, queue, chunk_bytes, attached)?;
+        let (attached, chunk_bytes) = (Arc::clone(attached), chunk_bytes as usize);
+        let beside = Beside::new(socket.memory.len(), chunk_bytes);
+        let frames: Arc<dyn SlabMemory> = socket.memory.clone();
+        let sends = SendMemory::new(&frames, HEADER_BYTES, BUFFER_BYTES, chunk_bytes);
+        places.push(Place { neighbour, beside: Arc::clone(&beside), sends, senders: 0 });
+        opened.push(Parts { socket, rings, beside, group: group.take(), attached, chunk_bytes, checksum });
+    }
+    Ok((opened, places))
 }
 
 /// Binds a socket to a queue, with memory for its frames, and has the program give it what comes there.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
 
@@ -38,6 +38,7 @@ pub(super) struct Beside {
     /// How many pieces of each frame were sent for others than the keeper, and not found yet.
     sent: Box<[AtomicU32]>,
     has_senders: AtomicBool,
+    is_asleep: AtomicBool,
     /// The keeper, if he sleeps.
     keeper: Mutex<Option<Waker>>,
 }
@@ -46,7 +47,8 @@ impl Beside {
     /// For memory of so many bytes.
     pub(super) fn new(bytes: usize, chunk_bytes: usize) -> Arc<Self> {
         let sent = (0..bytes / chunk_bytes).map(|_| AtomicU32::new(0)).collect();
-        Arc::new(Self { chunk_bytes, sent, has_senders: AtomicBool::new(false), keeper: Mutex::new(None) })
+        let (has_senders, is_asleep) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { chunk_bytes, sent, has_senders, is_asleep, keeper: Mutex::new(None) })
     }
 
     /// From now on there may be senders, which come to their shards later.
@@ -63,12 +65,20 @@ impl Beside {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
+            self.is_asleep.store(true, Ordering::Relaxed);
+            // Either the keeper sees from here on what was sent before a call, or the call sees that he sleeps.
+            fence(Ordering::SeqCst);
         }
         has_senders
     }
 
     /// Has the keeper look what was sent.
     fn call(&self) {
+        fence(Ordering::SeqCst);
+        if !self.is_asleep.load(Ordering::Relaxed) {
+            return;
+        }
+        self.is_asleep.store(false, Ordering::Relaxed);
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = keeper {
             waker.wake();

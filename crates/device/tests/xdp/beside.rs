@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sunstar_device::{DetachedQueue, Device, Queue, Readiness, Xdp};
 use sunstar_packet::{Buffer, Packet, Pool, PoolOptions};
@@ -238,10 +238,10 @@ fn shards_send_beside_a_keeper_who_sleeps_when_nothing_comes() {
         });
         let senders: Vec<_> = senders.collect();
         let waker = Waker::from(Arc::new(Bell(thread::current())));
-        let begin = Instant::now();
+        let mut rounds = 0..12_000;
         let (mut arrived, mut bytes) = (0, [0; 400]);
         while senders.iter().any(|sender| !sender.is_finished()) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "somebody waits for ever");
+            rounds.next().expect("somebody waits for ever");
             host.burst();
             host.arrived.clear();
             host.queue.poll_ready(&mut Context::from_waker(&waker));
