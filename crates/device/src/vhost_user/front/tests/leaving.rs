@@ -219,8 +219,11 @@ fn busy_queue(front: &mut VhostUserFront, back: &mut Back, index: usize) -> Box<
     let options = PoolOptions { frame_bytes: 2_048, headroom_bytes: 64, limit_frames: 2_000 };
     let pool = queue.pool(options).expect("frames are small");
     let mut queue = queue.attach(Rc::new(pool)).expect("the frames suit");
-    send(&mut *queue, Packet::from(Buffer::from_static(b"comes back")));
-    assert_eq!(back.echo(index), 1);
+    // Queues get the rings of a new session one after the other.
+    until("it has rings", || {
+        send(&mut *queue, Packet::from(Buffer::from_static(b"comes back")));
+        back.echo(index) == 1
+    });
     assert_eq!(receive(&mut *queue).len(), 1);
     send(&mut *queue, Packet::from(Buffer::from_static(b"is held")));
     queue
